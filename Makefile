@@ -1,0 +1,30 @@
+# `make demo` and `make test` work on a fresh machine with Python 3.11 or newer: each makes .venv and installs first.
+PYTHON ?= python3
+VENV ?= .venv
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.demo
+	$(VENV)/bin/nirank demo
+
+test: $(VENV)/.test
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/.test
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/.bench
+	$(VENV)/bin/python benchmarks/speed.py
+
+clean:
+	rm -rf $(VENV) build dist
+
+# torch goes first and alone, so that pip settles on the constrained build before anything else asks for one.
+$(VENV)/.%: pyproject.toml constraints.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch
+	$(PIP) --editable '.[$*]'
+	touch $@

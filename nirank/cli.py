@@ -1,0 +1,260 @@
+"""The command line: nirank demo | run | index | search | evaluate | compare | plugins | datasets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nirank.errors import BadInput, NirankError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+app = typer.Typer(
+    help="Compose rankers, search, and measure the TREC way.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Measures = Annotated[
+    list[str] | None,
+    typer.Option("--measure", "-m", help="A measure by its ir_measures or trec_eval name; repeatable."),
+]
+Folder = Annotated[Path, typer.Option("--in", help="A folder that `nirank index` made.")]
+Pipeline = Annotated[str, typer.Option("--pipeline", "-p", help="An expression such as 'bm25 % 100 >> minilm'.")]
+Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="A setting of a stage: 'bm25.k1=0.9'; repeatable.")]
+
+
+@app.command()
+def demo(out: Annotated[Path | None, typer.Option(help="Also write the results into this folder.")] = None) -> None:
+    """Compare four systems on a real collection: find an emoji by a keyword that is not in its name."""
+    from nirank import experiment, report
+
+    with as_file(files("nirank") / "demo.toml") as path:
+        results = experiment.run(path, out)
+    console = _console()
+    _show(console, results)
+    console.print(report.examples_table(results, report.telling_queries(results, "nDCG@10")))
+    console.print(
+        "\nThe keywords are not in the names, so exact match finds little, and reranking what it found cannot help"
+        "\nmuch: vocabulary mismatch. A bi-encoder compares meanings, and finds what shares no word with the query."
+        f"\n\nNext: [bold]nirank search --collection emoji -p 'minilm >> exact'[/], or copy {path.name} from"
+        f" {files('nirank')} and [bold]nirank run[/] your own."
+    )
+
+
+@app.command()
+def run(
+    experiment: Annotated[Path, typer.Argument(help="An experiment in TOML.")],
+    out: Annotated[Path | None, typer.Option(help="The folder to write; runs/NAME-DATE unless given.")] = None,
+) -> None:
+    """Run an experiment: index, search, measure, compare; write runs, measures and a manifest."""
+    from datetime import datetime
+
+    from nirank import experiment as experiments
+
+    described = experiments.Experiment.read(experiment)
+    out = out or Path("runs") / f"{described.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    results = experiments.run(described, out)
+    _show(_console(), results)
+    _console().print(f"Written to {out}")
+
+
+@app.command()
+def index(
+    collection: Annotated[str, typer.Argument(help="A collection (`nirank datasets`), such as jsonl:FILE.")],
+    pipeline: Pipeline = "bm25",
+    to: Annotated[Path, typer.Option(help="The folder to write.")] = Path("nirank-index"),
+    settings: Set = None,
+) -> None:
+    """Index a collection for `nirank search`."""
+    from nirank import workspace
+
+    made = workspace.create(to, collection, pipeline, _stages(settings))
+    _console().print(f"{len(made.corpus):,} documents indexed in {to} for {made.ranking!r}.")
+
+
+@app.command()
+def search(
+    text: Annotated[str | None, typer.Argument(help="What to search for; asked for when it is not given.")] = None,
+    folder: Folder = Path("nirank-index"),
+    collection: Annotated[str | None, typer.Option("--collection", "-c", help="Search a collection instead.")] = None,
+    pipeline: Pipeline = "bm25",
+    settings: Set = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many documents to show.")] = 10,
+) -> None:
+    """Search an index or a collection; without a text, ask for one after the other."""
+    from nirank import workspace
+
+    if collection:
+        opened = workspace.over(collection, pipeline, _stages(settings))
+    else:
+        opened = workspace.open_folder(folder)
+    for query in [text] if text is not None else _asked():
+        _console().print(_found_table(opened, query, k))
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A TREC run.")],
+    qrels: Annotated[Path, typer.Argument(help="TREC judgments.")],
+    measures: Measures = None,
+    relevance_level: Annotated[int, typer.Option("--relevance-level", "-l", help="The lowest relevant grade.")] = 1,
+    retrieved: Annotated[bool, typer.Option(help="Average over the queries in the run only.")] = False,
+    depth: Annotated[int | None, typer.Option(help="Look at the best so many documents only.")] = None,
+    queries: Annotated[bool, typer.Option("--queries", "-q", help="Also the values of each query.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Measure a run. A judged query without results counts as 0, as in `trec_eval -c`."""
+    from nirank.evaluate import evaluate_files
+    from nirank.experiment import MEASURES
+
+    found = evaluate_files(
+        run, qrels, measures or MEASURES, relevance_level=relevance_level, complete=not retrieved, depth=depth
+    )
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(queries=queries), ensure_ascii=False))
+    else:
+        typer.echo(found.to_text(queries=queries))
+
+
+@app.command()
+def compare(
+    files: Annotated[list[Path], typer.Argument(help="Two or more TREC runs, then the judgments.")],
+    measures: Measures = None,
+    test: Annotated[str, typer.Option(help="randomisation or t.")] = "randomisation",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Compare runs by paired tests: differences, p-values (Holm), effect sizes, confidence intervals."""
+    from nirank.evaluate import evaluate_files
+    from nirank.experiment import MEASURES
+    from nirank.significance import compare as compare_evaluations
+
+    *runs, qrels = files
+    if len(runs) < 2:
+        raise BadInput("two or more runs and the judgments are expected: nirank compare RUN RUN... QRELS")
+    wanted = measures or MEASURES
+    evaluations = {str(path): evaluate_files(path, qrels, wanted) for path in runs}
+    comparison = compare_evaluations(evaluations, str(runs[0]), wanted, test=test)
+    if as_json:
+        typer.echo(json.dumps(comparison.to_dict(), ensure_ascii=False))
+    else:
+        _console().print(_comparison_table(comparison))
+
+
+@app.command()
+def plugins() -> None:
+    """List the plugins: what they bring, and what is missing or failed."""
+    from rich.table import Table
+
+    from nirank import inventory
+
+    table = Table("plugin", "distribution", "components", "state")
+    for row in inventory.plugins():
+        table.add_row(row.plugin, row.distribution, row.components, row.state)
+    _console().print(table)
+
+
+@app.command()
+def datasets() -> None:
+    """List the collections that can be opened by name."""
+    from rich.table import Table
+
+    from nirank import inventory
+
+    table = Table("collection", "what it is")
+    for name, usage in inventory.collections():
+        table.add_row(name, usage)
+    _console().print(table)
+
+
+def main() -> None:
+    """Run the command line; what goes wrong is told in a sentence, with a traceback where NIRANK_DEBUG is set."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    try:
+        app()
+    except (NirankError, OSError) as error:
+        if os.environ.get("NIRANK_DEBUG"):
+            raise
+        notes = [f"  ({note})" for note in getattr(error, "__notes__", [])]
+        print("\n".join([f"nirank: {error}", *notes]), file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # A file or a pipe has no width: a table written there is not folded to that of a terminal.
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def _show(console: Console, results: Any) -> None:
+    from nirank import report
+
+    console.print(report.systems_table(results))
+    for line in report.notes(results):
+        console.print(line, style="dim")
+
+
+def _asked() -> Any:
+    while True:
+        try:
+            text = input("search> ")
+        except EOFError:
+            return
+        if text.strip():
+            yield text
+
+
+def _stages(settings: list[str] | None) -> dict[str, dict[str, Any]]:
+    """`bm25.k1=0.9` as tables of an experiment; values are those of TOML, and bare words are texts."""
+    import tomllib
+
+    stages: dict[str, dict[str, Any]] = {}
+    for setting in settings or []:
+        place, equals, value = setting.partition("=")
+        stage, dot, key = place.partition(".")
+        if not (equals and dot and stage and key):
+            raise BadInput(f"--set takes STAGE.SETTING=VALUE; got {setting!r}.")
+        try:
+            stages.setdefault(stage, {})[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            stages.setdefault(stage, {})[key] = value
+    return stages
+
+
+def _found_table(opened: Any, query: str, k: int) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(query), title_justify="left", show_header=False, box=None)
+    docs, scores = opened.search(query, k)
+    for rank, (doc, score) in enumerate(zip(docs.tolist(), scores.tolist(), strict=True), start=1):
+        content = " ".join(str(opened.corpus[doc]).split())
+        table.add_row(str(rank), f"{score:.4f}", Text(opened.corpus.ids[doc], style="bold"), Text(content[:200]))
+    if not len(docs):
+        table.add_row("nothing found")
+    return table
+
+
+def _comparison_table(comparison: Any) -> Table:
+    from rich.table import Table
+
+    columns = ("measure", "system", "mean", "difference", "95% interval", "effect (d)", "p", "p (Holm)")
+    table = Table(*columns, title=f"Against {comparison.baseline} ({comparison.method})", title_justify="left")
+    for row in comparison.rows:
+        interval = f"{row.interval[0]:+.4f} .. {row.interval[1]:+.4f}"
+        numbers = (f"{row.mean:.4f}", f"{row.difference:+.4f}", interval, f"{row.effect:.2f}")
+        table.add_row(row.measure, row.system, *numbers, f"{row.p:.4f}", f"{row.p_corrected:.4f}")
+    return table

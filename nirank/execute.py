@@ -1,0 +1,190 @@
+"""What happens when no plugin steps in: stages are dispatched through their hooks and run in batches.
+
+The functions without a prefix dispatch a stage (`encode`, `generate`, `score`, `loss`); the hook
+implementations below them are the core's own plugin, asked last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from nirank.batches import Batch, ContentBatch, Pairs, QueryBatch, by_length, cuts, join, to_numpy
+from nirank.data import Candidates, Content, Floats, Queries, Vectors
+from nirank.errors import ComponentError
+from nirank.hooks import hookimpl
+from nirank.plugins import Component, active
+from nirank.progress import progress
+
+
+def encode(encoder: Component, queries: Queries) -> Queries:
+    """The queries with the vectors that `encoder` makes of them."""
+    with _noted(encoder, "encode", queries=len(queries)):
+        vectors = active().hook.nirank_encode(encoder=encoder, queries=queries)
+    return queries.with_vectors(vectors)
+
+
+def generate(generator: Component, queries: Queries, k: int) -> Candidates:
+    """At most `k` documents for each query. Raises `ComponentError` for a result that is no ranking of them."""
+    with _noted(generator, "generate", queries=len(queries), k=k):
+        found: Candidates = active().hook.nirank_generate(generator=generator, queries=queries, k=k)
+        if len(found) != len(queries):
+            raise ComponentError(f"{generator.spec} returned {len(found)} lists for {len(queries)} queries.")
+        if found.pairs and found.lengths.max() > k:
+            raise ComponentError(f"{generator.spec} returned {found.lengths.max()} documents where {k} were asked for.")
+        _refuse_nan(generator, found.scores)
+        return found
+
+
+def score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats:
+    """One float32 for each pair. Raises `ComponentError` for another shape, or for scores that are no numbers."""
+    with _noted(scorer, "score", queries=len(queries), pairs=candidates.pairs):
+        scores = to_numpy(active().hook.nirank_score(scorer=scorer, queries=queries, candidates=candidates))
+        if scores.shape != (candidates.pairs,):
+            raise ComponentError(f"{scorer.spec} returned scores of shape {scores.shape} for {candidates.pairs} pairs.")
+        _refuse_nan(scorer, scores)
+        return scores.astype(np.float32, copy=False)
+
+
+def loss(component: Component, scores: Any, labels: Any, mask: Any, **more: Any) -> Any:
+    """The loss of a batch of lists; `scores`, `labels` and `mask` are `[lists, length]`."""
+    with _noted(component, "loss", lists=len(scores)):
+        return active().hook.nirank_loss(loss=component, scores=scores, labels=labels, mask=mask, more=more)
+
+
+def encode_documents(encoder: Component, contents: Sequence[Content], what: str = "Encoding documents") -> Vectors:
+    """What `encoder` makes of documents, in their order, encoded in batches of similar length."""
+    with _noted(encoder, "encode_documents", documents=len(contents)):
+        call = encoder.around("encode_documents", lambda contents: _sorted_batches(encoder, contents, what))
+        return call(contents)
+
+
+def forward(component: Component, method: str, batch: Batch) -> Any:
+    """Run one method of a component on one batch, through the hook."""
+    return active().hook.nirank_forward(component=component, method=method, batch=batch)
+
+
+@hookimpl(trylast=True)
+def nirank_encode(encoder: Component, queries: Queries) -> Vectors:
+    """Encode the queries in batches."""
+
+    def call(queries: Queries) -> Vectors:
+        return _batched(encoder, "encode", QueryBatch(queries), "Encoding queries")
+
+    return encoder.around("encode", call)(queries)
+
+
+@hookimpl(trylast=True)
+def nirank_generate(generator: Component, queries: Queries, k: int) -> Candidates:
+    """Ask the generator, with all queries at once: how to batch is its own affair."""
+    found: Candidates = generator.around("generate", generator.target.generate)(queries, k)
+    return found
+
+
+@hookimpl(trylast=True)
+def nirank_score(scorer: Component, queries: Queries, candidates: Candidates) -> Any:
+    """Score the pairs in batches; what encodes both sides is scored by the dot product of their vectors."""
+    if not candidates.pairs:
+        return np.empty(0, np.float32)
+    if not scorer.can("score"):
+        return _similarity(scorer, queries, candidates)
+
+    def call(queries: Queries, candidates: Candidates) -> Any:
+        return _batched(scorer, "score", Pairs(queries, candidates), f"Scoring with {scorer.name}")
+
+    return scorer.around("score", call)(queries, candidates)
+
+
+@hookimpl(trylast=True)
+def nirank_forward(component: Component, method: str, batch: Batch) -> Any:
+    """Call the component's own method, without gradients."""
+    with _inference(component.target):
+        return batch.run(component.target, method)
+
+
+@hookimpl(trylast=True)
+def nirank_loss(loss: Component, scores: Any, labels: Any, mask: Any, more: dict[str, Any]) -> Any:
+    """Call the loss."""
+    return loss.target(scores, labels, mask, **more)
+
+
+def _similarity(encoder: Component, queries: Queries, candidates: Candidates) -> Any:
+    """Each distinct document is encoded once, however many queries it is a candidate of."""
+    if candidates.corpus is None:
+        raise ComponentError(f"{encoder.spec} has to read documents, and these candidates do not know their corpus.")
+    docs, inverse = np.unique(candidates.docs, return_inverse=True)
+    left = to_numpy(encode(encoder, queries).vectors)
+    right = to_numpy(encode_documents(encoder, candidates.corpus[docs], f"Encoding documents with {encoder.name}"))
+    return _dot(left, right, candidates.rows, inverse)
+
+
+def _dot(left: Floats, right: Floats, rows: Any, columns: Any, block: int = 8192) -> Floats:
+    scores = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), block):  # a block of pairs, so that memory stays bounded
+        here = slice(start, start + block)
+        np.einsum("ij,ij->i", left[rows[here]], right[columns[here]], out=scores[here])
+    return scores
+
+
+def _sorted_batches(encoder: Component, contents: Sequence[Content], what: str) -> Vectors:
+    order = by_length(contents)
+    if order is None or len(contents) < 2:
+        return _batched(encoder, "encode_documents", ContentBatch(contents), what)
+    vectors = _batched(encoder, "encode_documents", ContentBatch([contents[i] for i in order]), what)
+    return vectors[np.argsort(order)]
+
+
+def _batched(component: Component, method: str, batch: Batch, what: str) -> Any:
+    target = component.target
+    size = getattr(target, "batch_size", None)
+    listwise = bool(getattr(target, "listwise", False))
+    results = []
+    with progress(what, len(batch)) if size and len(batch) > size else _silent() as advance:
+        for part in cuts(batch, size, whole_queries=listwise):
+            results.append(forward(component, method, part))
+            advance(len(part))
+    return join(results)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[Callable[[int], None]]:
+    yield lambda step: None
+
+
+@contextlib.contextmanager
+def _inference(target: Any) -> Iterator[None]:
+    """Evaluation mode and no gradients, for components made with torch; nothing for the others."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    training = getattr(target, "training", False)
+    if training:
+        target.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        if training:
+            target.train()
+
+
+@contextlib.contextmanager
+def _noted(component: Component, stage: str, **sizes: int) -> Iterator[None]:
+    """An exception keeps its type and traceback, and learns which component it came from."""
+    try:
+        yield
+    except Exception as error:
+        shown = ", ".join(f"{value} {name}" for name, value in sizes.items())
+        error.add_note(f"while {component.name} = {component!r} from {component.origin} ran {stage} on {shown}")
+        raise
+
+
+def _refuse_nan(component: Component, scores: Floats) -> None:
+    wrong = int(np.isnan(scores).sum())
+    if wrong:
+        raise ComponentError(f"{component.spec} returned {wrong} scores of {len(scores)} that are not a number (NaN).")

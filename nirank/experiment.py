@@ -1,0 +1,245 @@
+"""An experiment from TOML: run it, write what came of it.
+
+    collection = "emoji"                      # a collection's name, or a table with its settings
+    pipeline = "bm25 % 100 >> minilm"         # or a table [pipelines] of several, to be compared
+
+    [stage.bm25]                              # a stage that is not named here has its defaults
+    use = "generator/bm25"
+    k1 = 0.9
+
+    [evaluate]
+    measures = ["nDCG@10", "RR@10", "AP", "R@100"]
+
+Expressions are parsed, never executed. Every error names the file, the table and what is accepted.
+"""
+
+from __future__ import annotations
+
+import ast
+import time
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nirank import latency, manifest
+from nirank.data import Collection
+from nirank.errors import BadInput, NirankError, UnknownName
+from nirank.evaluate import evaluate
+from nirank.expression import parse
+from nirank.pipeline import Ranking, Stage, load
+from nirank.plugins import active, collection, load_file
+from nirank.results import Results, System, refuse_existing, write
+from nirank.settings import fits
+
+if TYPE_CHECKING:
+    from nirank.significance import Comparison
+
+MEASURES = ["nDCG@10", "RR@10", "AP", "R@100"]
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """The table [evaluate]: what is measured and how systems are compared.
+
+    `baseline` is the pipeline that the others are compared with (the first unless given), `test` the
+    significance test ("randomisation" or "t"), `latency` how many queries are asked one at a time (0: none).
+    """
+
+    measures: list[str] = field(default_factory=lambda: list(MEASURES))
+    baseline: str | None = None
+    test: str = "randomisation"
+    latency: int = 0
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment as it is written: collection, pipelines, stages, measures."""
+
+    name: str
+    collection: dict[str, Any]
+    pipelines: dict[str, str]
+    stage: dict[str, dict[str, Any]] = field(default_factory=dict)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    seed: int = 0
+    path: Path | None = None
+
+    @classmethod
+    def read(cls, path: str | Path) -> Experiment:
+        """Read a TOML file. Raises `BadInput` or `UnknownName` with the file, the table and what is accepted."""
+        path = Path(path)
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadInput(f"this is not TOML: {error}", path) from None
+        except OSError as error:
+            raise BadInput(f"cannot be read: {error.strerror}.", path) from None
+        return cls.of(table, path)
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any], path: Path | None = None) -> Experiment:
+        """From a table as TOML gives it."""
+        where = str(path or "experiment")
+        _check_keys(table, [*_KEYS, "pipeline"], where, "the top level")
+        if ("pipeline" in table) == ("pipelines" in table):
+            raise BadInput("either `pipeline` or a table [pipelines] is expected, and not both.", where)
+        name = table.get("name", path.stem if path else "experiment")
+        options = table.get("evaluate", {})
+        _check_keys(options, [option.name for option in fields(Evaluate)], where, "[evaluate]")
+        experiment = cls(
+            name=name,
+            collection=_collection_table(table, where),
+            pipelines=dict(table.get("pipelines", {name: table.get("pipeline")})),
+            stage={stage: dict(settings) for stage, settings in table.get("stage", {}).items()},
+            evaluate=Evaluate(**options),
+            seed=table.get("seed", 0),
+            path=path,
+        )
+        experiment._check(where)
+        return experiment
+
+    def _check(self, where: str) -> None:
+        for name, text in self.pipelines.items():
+            _expect(text, str, where, f"pipelines.{name}")
+        for name, settings in self.stage.items():
+            _expect(settings.get("use", name), str, where, f"[stage.{name}] use")
+        _expect(self.seed, int, where, "seed")
+        _expect(self.evaluate.latency, int, where, "[evaluate] latency")
+        measures = self.evaluate.measures
+        if not isinstance(measures, list) or not measures or not all(isinstance(name, str) for name in measures):
+            raise BadInput(f"[evaluate] measures = {measures!r} is not a list of names.", where)
+        if self.evaluate.baseline is not None and self.evaluate.baseline not in self.pipelines:
+            raise UnknownName("pipeline", self.evaluate.baseline, self.pipelines, f"({where}: [evaluate] baseline)")
+
+    def build(self) -> dict[str, Ranking]:
+        """The pipelines, their components built; one stage is one component, however many pipelines use it."""
+        stages = {name: self._stage(name, settings) for name, settings in self.stage.items()}
+        unused = stages.keys() - _names_in(self.pipelines.values())
+        if unused:
+            raise UnknownName("use of the stage", min(unused), _names_in(self.pipelines.values()), self._where())
+        return {name: self._ranking(name, text, stages) for name, text in self.pipelines.items()}
+
+    def _stage(self, name: str, settings: Mapping[str, Any]) -> Stage:
+        given = {key: value for key, value in settings.items() if key != "use"}
+        with _told(f"{self._where()}: [stage.{name}]"):
+            return load(settings.get("use", name), name, **given)
+
+    def _ranking(self, name: str, text: str, stages: dict[str, Stage]) -> Ranking:
+        with _told(f"{self._where()}: pipelines.{name} = {text!r}"):
+            for part in _names_in([text]) - stages.keys():
+                stages[part] = load(part)
+            pipeline = parse(text, stages)
+            if not isinstance(pipeline, Ranking):
+                raise BadInput(f"{text!r} scores documents and finds none.")
+            return pipeline
+
+    def _where(self) -> str:
+        return str(self.path or self.name)
+
+    def as_table(self) -> dict[str, Any]:
+        """The experiment as TOML would hold it, every option written out."""
+        table = asdict(self)
+        del table["path"]
+        return table
+
+
+def run(experiment: Experiment | str | Path, out: str | Path | None = None) -> Results:
+    """Run an experiment: index, search, measure, compare.
+
+    `experiment` may be the path of a TOML file; a `nirank_plugin.py` beside it is loaded first. With `out`, a
+    folder is written: a TREC run and the values of each query for each system, `measures.json`, the resolved
+    `experiment.toml` and a `manifest.json`. It is written beside and moved into place; raises `BadInput`
+    where it exists already.
+    """
+    if not isinstance(experiment, Experiment):
+        experiment = Experiment.read(experiment)
+    refuse_existing(out)
+    if experiment.path and (beside := experiment.path.parent / "nirank_plugin.py").exists():
+        load_file(beside)
+    manifest.seed_everything(experiment.seed)
+    rankings = experiment.build()
+    opened = _open(experiment)
+    systems = {name: _run_system(name, ranking, opened, experiment) for name, ranking in rankings.items()}
+    results = Results(experiment, opened, systems, _compare(experiment, systems))
+    if out is not None:
+        write(results, Path(out))
+    return results
+
+
+def _open(experiment: Experiment) -> Collection:
+    settings = dict(experiment.collection)
+    with _told(f"{experiment._where()}: collection"):
+        return collection(settings.pop("use"), **settings)
+
+
+def _run_system(name: str, ranking: Ranking, opened: Collection, experiment: Experiment) -> System:
+    ranking.index(opened.corpus)
+    start = time.perf_counter()
+    found = ranking.search(opened.queries, opened.corpus)
+    seconds = time.perf_counter() - start
+    options = experiment.evaluate
+    evaluation = evaluate(found, opened.judgments, options.measures)
+    active().hook.nirank_evaluated(system=name, evaluation=evaluation)
+    times = latency.measure(ranking, opened, options.latency) if options.latency else {}
+    return System(name, ranking, found, evaluation, seconds, times)
+
+
+def _compare(experiment: Experiment, systems: Mapping[str, System]) -> Comparison | None:
+    if len(systems) < 2:
+        return None
+    from nirank.significance import compare
+
+    options = experiment.evaluate
+    evaluations = {name: system.evaluation for name, system in systems.items()}
+    return compare(
+        evaluations, options.baseline or next(iter(systems)), options.measures, test=options.test, seed=experiment.seed
+    )
+
+
+_KEYS = ("name", "collection", "pipelines", "stage", "evaluate", "seed")
+
+
+def _collection_table(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    given = table.get("collection")
+    if isinstance(given, str):
+        return {"use": given}
+    if not isinstance(given, dict) or not isinstance(given.get("use"), str):
+        raise BadInput('`collection = "NAME"`, or a table [collection] with `use = "NAME"`, is expected.', where)
+    return dict(given)
+
+
+def _check_keys(table: Any, known: list[str], where: str, place: str) -> None:
+    if not isinstance(table, Mapping):
+        raise BadInput(f"{place} is a table, not {table!r}.", where)
+    for key in table:
+        if key not in known:
+            raise UnknownName("key", key, known, f"({where}: {place})")
+
+
+def _expect(value: Any, kind: type, where: str, place: str) -> None:
+    if not fits(value, kind):
+        raise BadInput(f"{place} = {value!r} is not of the type {kind.__name__}.", where)
+
+
+def _names_in(expressions: Iterable[str]) -> set[str]:
+    names: set[str] = set()
+    for text in expressions:
+        try:
+            tree = ast.parse(text.strip(), mode="eval")
+        except SyntaxError:
+            continue  # told by parse, with the text
+        called = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called}
+    return names
+
+
+@contextmanager
+def _told(place: str) -> Iterator[None]:
+    """Errors raised inside name the place in the experiment they come from."""
+    try:
+        yield
+    except NirankError as error:
+        error.add_note(place)
+        raise

@@ -1,0 +1,86 @@
+"""The life of a search, as hooks in the order they are called.
+
+    nirank_register      once     plugins name their components
+    nirank_wrap          once     per component, when it is built
+    nirank_encode        1 call   per query encoder and request
+    nirank_generate      1 call   per candidate generator and request
+    nirank_score         1 call   per scorer and request
+      nirank_forward     n calls  one per batch that fits on the device
+    nirank_loss          1 call   per training step
+    nirank_evaluated     once     when the measures of a run are known
+
+A plugin implements the ones it needs, marked with `nirank.hookimpl`; a parameter it does not use may be left
+out of its signature. The stage hooks return the first result that is not None, and the core's own answer
+(`nirank.execute`) comes last: to *watch* a stage, write a wrapper (`@hookimpl(wrapper=True)`); to run it
+elsewhere, return a result; to change its input or to call it more than once, return a function from
+`nirank_wrap`. A hook call costs about 3 microseconds, so hooks go round stages and batches, never documents.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from nirank.batches import Batch
+    from nirank.data import Candidates, Queries, Vectors
+    from nirank.evaluate import Evaluation
+    from nirank.plugins import Component, Middleware, PluginRegistry
+
+PROJECT = "nirank"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def nirank_register(registry: PluginRegistry) -> None:
+    """Name the components of a plugin: `registry.add(kind, name, "module:attribute", tiny=..., extra=...)`.
+
+    Called once for each plugin when plugins are loaded. Targets are strings, so that listing a component
+    imports nothing. Raising here disables the plugin, not the program.
+    """
+
+
+@hookspec
+def nirank_wrap(component: Component) -> Middleware | None:
+    """Return a function that stands between the core and one component, or None.
+
+    Called once when `component` is built. The function is called as `middleware(call, method, *inputs)`,
+    where `method` is "encode", "encode_documents", "generate" or "score"; it returns what `call(*inputs)`
+    would. It may change the inputs, call several times, or not at all: a cache, a shard, a retry.
+    """
+
+
+@hookspec(firstresult=True)
+def nirank_encode(encoder: Component, queries: Queries) -> Vectors | None:
+    """Turn queries into vectors, one entry for each query."""
+
+
+@hookspec(firstresult=True)
+def nirank_generate(generator: Component, queries: Queries, k: int) -> Candidates | None:
+    """Find at most `k` documents for each query, ranked by falling score, then rising ordinal."""
+
+
+@hookspec(firstresult=True)
+def nirank_score(scorer: Component, queries: Queries, candidates: Candidates) -> Any:
+    """Score the given pairs: an array `[pairs]` in the order of `candidates`."""
+
+
+@hookspec(firstresult=True)
+def nirank_forward(component: Component, method: str, batch: Batch) -> Any:
+    """Run one method of a component on one batch: what fits on the device at once.
+
+    `batch` is `Queries` (encode), a list of contents (encode_documents) or `Pairs` (score); all three have a
+    length and can be sliced, so that a batch that does not fit can be halved.
+    """
+
+
+@hookspec(firstresult=True)
+def nirank_loss(loss: Component, scores: Any, labels: Any, mask: Any, more: dict[str, Any]) -> Any:
+    """Compute a loss from `scores`, `labels` and `mask`, each `[lists, length]`; `more` are named extras."""
+
+
+@hookspec
+def nirank_evaluated(system: str, evaluation: Evaluation) -> None:
+    """Take note of the measures of a finished run; `system` is its name in the experiment."""

@@ -1,0 +1,171 @@
+"""Indexes on disk: built beside and moved into place, opened only for the corpus they were made from.
+
+A component that needs an index has three members: `index_key` (a mapping: what its files depend on, so that
+components with equal keys share one index), `build(corpus, folder, encode)` and `open(corpus, folder)`. It
+writes its files; this module decides where, and keeps beside them a manifest with the versions, the key and
+the fingerprint of the corpus. A component with `resumes = True` finds in the folder what an interrupted build
+left there; for any other, building starts from an empty folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nirank import execute
+from nirank.corpus import cache_folder
+from nirank.data import Corpus
+from nirank.errors import BadInput, StaleIndex
+from nirank.plugins import Component, digest
+
+#: The version of the folder's layout and manifest; a component has its own, in its `index_key`.
+LAYOUT = 1
+MANIFEST = "manifest.json"
+
+
+def prepare(
+    component: Component, corpus: Corpus, encoder: Component | None = None, folder: Path | None = None
+) -> Path | None:
+    """Make `component` ready to work on `corpus`: open its index, building it first where there is none.
+
+    `encoder` encodes the documents for an index of vectors. `folder` holds the index; by default a place in
+    the cache that is named after the key and the corpus. Returns the folder, or None where no index is needed.
+    Raises `StaleIndex` where `folder` holds an index of something else.
+    """
+    if not component.can("build"):
+        return None
+    if not len(corpus):
+        raise BadInput(f"{component.spec} cannot index an empty corpus.")
+    key = index_key(component, encoder)
+    folder = folder or cache_folder() / "indexes" / f"{component.name}-{digest([key, corpus.fingerprint])}"
+    if component.opened != (corpus.fingerprint, digest(key)):
+        if not (folder / MANIFEST).exists():
+            build(component, corpus, encoder, folder)
+        check(folder, key, corpus)
+        component.target.open(corpus, folder)
+        component.opened = corpus.fingerprint, digest(key)
+    return folder
+
+
+def index_key(component: Component, encoder: Component | None = None) -> dict[str, Any]:
+    """What the files of an index depend on, besides the corpus."""
+    own = getattr(component.target, "index_key", None)
+    key: dict[str, Any] = dict(own) if own is not None else {"component": component.fingerprint}
+    if encoder:
+        key["encoder"] = encoder.fingerprint
+    as_read: dict[str, Any] = json.loads(json.dumps(key))  # as it will come back from the manifest
+    return as_read
+
+
+def build(component: Component, corpus: Corpus, encoder: Component | None, folder: Path) -> None:
+    """Build an index into `folder`: written beside it and moved into place when it is whole.
+
+    Raises `FileExistsError` where `folder` holds anything that is not an index.
+    """
+    from filelock import FileLock
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if (folder / MANIFEST).exists():  # another process was faster
+            return
+        if folder.exists() and any(folder.iterdir()):
+            raise FileExistsError(f"{folder} is not empty and not an index; choose another folder or remove it.")
+        manifest = _manifest(component, corpus, encoder)
+        partial = _partial_folder(component, folder, manifest)
+        encode = functools.partial(execute.encode_documents, encoder) if encoder else None
+        _write(lambda: component.target.build(corpus, partial, encode), partial)
+        _write_json(partial / MANIFEST, manifest | {"files": _sizes(partial)})
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+        _marker(folder).unlink()
+
+
+def check(folder: Path, key: Mapping[str, Any], corpus: Corpus) -> None:
+    """Raise `StaleIndex` unless `folder` holds a whole index of this key and corpus."""
+    manifest = read_manifest(folder)
+    again = f"Remove {folder} to have it built again, or name another folder."
+    if manifest["layout"] != LAYOUT or manifest["key"] != dict(key):
+        made, asked = manifest["key"], dict(key)
+        differs = [name for name in made | asked if made.get(name) != asked.get(name)] or ["layout"]
+        raise StaleIndex(f"{folder} is of another version or other settings: {', '.join(differs)} differ. {again}")
+    if manifest["corpus"] != corpus.fingerprint:
+        made = f"{manifest['documents']:,} documents, fingerprint {manifest['corpus'][:12]}"
+        asked = f"{len(corpus):,} documents, fingerprint {corpus.fingerprint[:12]}"
+        raise StaleIndex(f"{folder} is the index of another corpus: it has {made}; asked for {asked}. {again}")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What an index says of itself. Raises `StaleIndex` where it is missing, damaged or never finished."""
+    path = folder / MANIFEST
+    if not path.exists():
+        raise StaleIndex(f"{folder} is no index, or one that was never finished: it has no {MANIFEST}.")
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        missing = [name for name, size in manifest["files"].items() if _size(folder / name) != size]
+        complete = {"layout", "key", "corpus", "documents"} <= manifest.keys()
+    except (ValueError, KeyError, AttributeError) as error:
+        raise StaleIndex(f"{path} is damaged: {error}. Remove {folder} to have it built again.") from error
+    if missing or not complete:
+        raise StaleIndex(f"{folder} is damaged: {', '.join(missing) or MANIFEST} is missing or has another size.")
+    return manifest
+
+
+def _manifest(component: Component, corpus: Corpus, encoder: Component | None) -> dict[str, Any]:
+    return {
+        "layout": LAYOUT,
+        "component": component.spec,
+        "origin": component.origin,
+        "encoder": repr(encoder) if encoder else None,
+        "key": index_key(component, encoder),
+        "corpus": corpus.fingerprint,
+        "documents": len(corpus),
+    }
+
+
+def _partial_folder(component: Component, folder: Path, manifest: Mapping[str, Any]) -> Path:
+    """The place where the index grows; what an interrupted build of the very same index left is kept."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    marker = _marker(folder)
+    resumable = getattr(component.target, "resumes", False) and _read_json(marker) == manifest
+    if not resumable:
+        shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(exist_ok=True)
+    _write_json(marker, manifest)
+    return partial
+
+
+def _write(write: Any, partial: Path) -> None:
+    try:
+        write()
+    except OSError as error:
+        error.add_note(f"while writing an index; nothing was replaced, the unfinished part is in {partial}")
+        raise
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _marker(folder: Path) -> Path:
+    """Says beside a growing index what it is to become, so that only its own build goes on with it."""
+    return folder.with_name(f"{folder.name}.building.json")
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {path.name: _size(path) for path in sorted(folder.iterdir())}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1

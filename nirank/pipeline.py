@@ -1,0 +1,461 @@
+"""Composition: the stage protocols, `Ranking` and `Scoring`, and the operators between them.
+
+    encoder >> index         a Ranking
+    ranking >> scoring       a Ranking, rescored
+    ranking % k              its best k, pushed into the generator
+    scoring + scoring        a Scoring; 0.3 * scoring too
+    ranking | ranking        the union of what both found, to be scored
+    fuse(ranking, ranking)   a Ranking made of several, by their ranks or scores
+
+Python's own precedence holds: `*` and `%` bind closest, then `+`, then `>>`, then `|`. `repr` prints the
+parentheses that one might forget, and `nirank.parse` reads it back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from nirank import execute, fusion, indexes
+from nirank.data import Candidates, Content, Corpus, Floats, Queries, Vectors
+from nirank.errors import BadInput, CompositionError
+from nirank.plugins import Component, build
+
+#: How many documents a generator is asked for where a pipeline does not say.
+DEPTH = 1000
+
+
+@runtime_checkable
+class QueryEncoder(Protocol):
+    """Turns queries into vectors of one kind: its attribute `vectors` is "dense", "tokens" or "terms"."""
+
+    def encode(self, queries: Queries) -> Vectors:
+        """One entry for each query."""
+
+
+@runtime_checkable
+class DocumentEncoder(Protocol):
+    """Turns documents into vectors that can be compared with those of queries."""
+
+    def encode_documents(self, contents: Sequence[Content]) -> Vectors:
+        """One entry for each content."""
+
+
+@runtime_checkable
+class CandidateGenerator(Protocol):
+    """Finds documents for queries. One that searches vectors says which kind in its attribute `searches`."""
+
+    def generate(self, queries: Queries, k: int) -> Candidates:
+        """At most `k` documents for each query, ranked; fewer where fewer match."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Scores given pairs. `batch_size` (pairs) and `listwise` are optional attributes."""
+
+    def score(self, queries: Queries, candidates: Candidates) -> Any:
+        """One score for each pair, in the order of `candidates`."""
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """What training makes small; all three arguments are `[lists, length]`."""
+
+    def __call__(self, scores: Any, labels: Any, mask: Any) -> Any:
+        """A scalar."""
+
+
+class Ranking:
+    """Queries -> candidates. Made by operators; `search` runs it."""
+
+    #: False where the documents found have no scores that order them (a union).
+    scored = True
+
+    def search(self, queries: Queries | Content | Sequence[Content], corpus: Corpus) -> Candidates:
+        """The documents found for each query, ranked.
+
+        `queries` may be `Queries`, one text or a sequence of contents. Indexes that are missing are built
+        first. Raises `CompositionError` where nothing orders the documents.
+        """
+        if not self.scored:
+            raise CompositionError(f"{self!r} finds documents and does not order them. Add `>> scorer`, or use fuse.")
+        ranking = as_ranking(self)
+        ranking.index(corpus)
+        return ranking._find(Queries.of(queries), corpus)
+
+    def index(self, corpus: Corpus, folder: Path | None = None) -> None:
+        """Build or open every index that the pipeline needs over `corpus`.
+
+        They are kept in the cache, or in `folder`, each in a folder of its own.
+        """
+        for component, encoder in self._indexed():
+            place = folder / f"{component.name}" if folder else None
+            indexes.prepare(component, corpus, encoder, place)
+
+    def components(self) -> list[Component]:
+        """The components of the pipeline, each once, in the order of the expression."""
+        return list(dict.fromkeys(self._components()))
+
+    def __rshift__(self, other: Any) -> Ranking:
+        return Rescored(as_ranking(self), as_scoring(other))
+
+    def __mod__(self, k: int) -> Ranking:
+        return Cut(self, _depth(k))
+
+    def __or__(self, other: Any) -> Ranking:
+        return Union(as_ranking(self), as_ranking(other))
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        raise NotImplementedError
+
+    def _components(self) -> Iterator[Component]:
+        raise NotImplementedError
+
+    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
+        """The components with the encoder (or None) that an index of theirs would be built with."""
+        for component in self.components():
+            yield component, None
+
+
+class Scoring:
+    """Pairs -> scores. Both sides of a sum score the same pairs, so no document is ever silently missing."""
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """One float32 for each pair, in the order of `candidates`."""
+        raise NotImplementedError
+
+    def components(self) -> list[Component]:
+        """The components of the scoring, in the order of the expression."""
+        raise NotImplementedError
+
+    def __add__(self, other: Any) -> Scoring:
+        return Sum(self, as_scoring(other))
+
+    def __mul__(self, weight: float) -> Scoring:
+        return Weighted(_weight(weight), self)
+
+    __rmul__ = __mul__
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Stage(Ranking, Scoring):
+    """One component, ready to be composed: what it can do decides where it may stand."""
+
+    component: Component
+
+    def __repr__(self) -> str:
+        return self.component.name
+
+    def __rshift__(self, other: Any) -> Ranking:
+        if self.component.can("encode") and not self.component.can("generate"):
+            return _generated(other)._encoded_by(self.component)
+        ranking = as_ranking(self)
+        return ranking >> other
+
+    def __mod__(self, k: int) -> Ranking:
+        return as_ranking(self, bare=True) % k
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """As a scorer; raises `CompositionError` where the component has nothing to score with."""
+        as_scoring(self)
+        if candidates.corpus is not None:
+            indexes.prepare(self.component, candidates.corpus)
+        return execute.score(self.component, queries, candidates)
+
+    def components(self) -> list[Component]:
+        """The one component."""
+        return [self.component]
+
+    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
+        yield self.component, None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Generated(Ranking):
+    """What a candidate generator finds, perhaps for vectors that an encoder made of the queries."""
+
+    generator: Component
+    encoder: Component | None = None
+    k: int | None = None
+
+    def __repr__(self) -> str:
+        searching = self.generator.name if self.k is None else f"({self.generator.name} % {self.k})"
+        if self.encoder:
+            return f"{self.encoder.name} >> {searching}"
+        return searching.removeprefix("(").removesuffix(")")
+
+    def __mod__(self, k: int) -> Ranking:
+        k = _depth(k)
+        return dataclasses.replace(self, k=k if self.k is None else min(k, self.k))
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        if self.encoder:
+            queries = execute.encode(self.encoder, queries)
+        found = execute.generate(self.generator, queries, min(DEPTH if self.k is None else self.k, len(corpus)))
+        return found.over(corpus)
+
+    def _components(self) -> Iterator[Component]:
+        yield from filter(None, (self.encoder, self.generator))
+
+    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
+        yield self.generator, self.encoder
+
+    def _encoded_by(self, encoder: Component) -> Generated:
+        made, searched = _vector_kind(encoder, "vectors"), _vector_kind(self.generator, "searches")
+        if self.encoder or made != searched:
+            takes = f"searches {searched} vectors" if searched else "takes queries as they are"
+            raise CompositionError(f"{encoder.name} makes {made} vectors, and {self.generator.name} {takes}.")
+        return dataclasses.replace(self, encoder=encoder)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Rescored(Ranking):
+    """The documents of a ranking, ordered by other scores."""
+
+    ranking: Ranking
+    scoring: Scoring
+
+    def __repr__(self) -> str:
+        return f"{_operand(self.ranking)} >> {_operand(self.scoring)}"
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        found = self.ranking._find(queries, corpus)
+        return found.with_scores(self.scoring.score(queries, found)).ranked()
+
+    def _components(self) -> Iterator[Component]:
+        yield from self.ranking._components()
+        yield from self.scoring.components()
+
+    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
+        yield from self.ranking._indexed()
+        yield from ((component, None) for component in self.scoring.components())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Cut(Ranking):
+    """The best k of a ranking."""
+
+    ranking: Ranking
+    k: int
+
+    def __post_init__(self) -> None:
+        if not self.ranking.scored:
+            raise CompositionError(
+                f"{self.ranking!r} has no best {self.k}: a union is not ordered before it is scored."
+            )
+
+    def __repr__(self) -> str:
+        return f"{_operand(self.ranking)} % {self.k}"
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        return self.ranking._find(queries, corpus).top(self.k)
+
+    def _components(self) -> Iterator[Component]:
+        return self.ranking._components()
+
+    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
+        return self.ranking._indexed()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Union(Ranking):
+    """What either of two rankings found, to be scored."""
+
+    left: Ranking
+    right: Ranking
+    scored = False
+
+    def __repr__(self) -> str:
+        return f"{_operand(self.left)} | {_operand(self.right)}"
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        return self.left._find(queries, corpus).union(self.right._find(queries, corpus))
+
+    def _components(self) -> Iterator[Component]:
+        yield from self.left._components()
+        yield from self.right._components()
+
+    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
+        yield from self.left._indexed()
+        yield from self.right._indexed()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Fused(Ranking):
+    """Several rankings made into one."""
+
+    rankings: tuple[Ranking, ...]
+    method: str
+    weights: tuple[float, ...] | None
+    settings: tuple[tuple[str, Any], ...]
+
+    def __repr__(self) -> str:
+        named = {"method": self.method, **dict(self.settings)}
+        if self.weights:
+            named["weights"] = list(self.weights)
+        return (
+            f"fuse({', '.join([*map(repr, self.rankings), *(f'{name}={value!r}' for name, value in named.items())])})"
+        )
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        found = [ranking._find(queries, corpus) for ranking in self.rankings]
+        return fusion.METHODS[self.method](found, np.asarray(self.weights or [1.0] * len(found)), **dict(self.settings))
+
+    def _components(self) -> Iterator[Component]:
+        for ranking in self.rankings:
+            yield from ranking._components()
+
+    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
+        for ranking in self.rankings:
+            yield from ranking._indexed()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Weighted(Scoring):
+    """A scoring times a number."""
+
+    weight: float
+    scoring: Scoring
+
+    def __repr__(self) -> str:
+        return f"{self.weight!r} * {_operand(self.scoring)}"
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """The scores times the weight."""
+        return np.float32(self.weight) * self.scoring.score(queries, candidates)
+
+    def components(self) -> list[Component]:
+        """Those of the scoring."""
+        return self.scoring.components()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sum(Scoring):
+    """Two scorings of the same pairs, added."""
+
+    left: Scoring
+    right: Scoring
+
+    def __repr__(self) -> str:
+        return f"{_operand(self.left)} + {_operand(self.right)}"
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """The sum of both scores for each pair."""
+        return self.left.score(queries, candidates) + self.right.score(queries, candidates)
+
+    def components(self) -> list[Component]:
+        """Those of both sides."""
+        return list(dict.fromkeys([*self.left.components(), *self.right.components()]))
+
+
+def load(component: str | Any, /, name: str | None = None, **settings: Any) -> Stage:
+    """A component, built and ready to be composed.
+
+    `component` is a registered name (`"bm25"`, or `"scorer/bm25"` where kinds must be told apart) with its
+    settings, or any object of your own that has the method of a stage. `name` is what `repr` calls it.
+    """
+    if isinstance(component, str):
+        return Stage(build(component, settings, name))
+    if settings:
+        raise BadInput(f"{type(component).__name__} is built already; settings belong to a registered name.")
+    return Stage(Component(name or type(component).__name__, component))
+
+
+def fuse(
+    first: Any, second: Any, *more: Any, method: str = "rrf", weights: Sequence[float] | None = None, **settings: Any
+) -> Ranking:
+    """One ranking made of several: reciprocal rank fusion by default.
+
+    `method` is one of `nirank.fusion.METHODS`: "rrf" (setting `k`, 60 by default), "combsum", "combmnz"
+    (both on scores scaled to 0..1 for each query). `weights` has one number for each ranking.
+    """
+    rankings = tuple(as_ranking(ranking) for ranking in (first, second, *more))
+    unscored = [ranking for ranking in rankings if not ranking.scored]
+    if unscored:
+        raise CompositionError(f"{unscored[0]!r} cannot be fused: a union is not ordered before it is scored.")
+    if weights is not None and len(weights) != len(rankings):
+        raise CompositionError(f"{len(weights)} weights for {len(rankings)} rankings.")
+    fusion.check(method, settings)
+    return Fused(rankings, method, tuple(weights) if weights else None, tuple(settings.items()))
+
+
+def as_ranking(value: Any, bare: bool = False) -> Ranking:
+    """`value` as a ranking; raises `CompositionError` where it is none.
+
+    `bare` lets pass a generator of vectors that still waits for its encoder.
+    """
+    stage = _as_stage(value)
+    if not isinstance(stage, Stage):
+        if isinstance(stage, Ranking):
+            return _with_encoder(stage) if not bare else stage
+        raise CompositionError(f"{value!r} scores documents and finds none: put a generator before it.")
+    if stage.component.can("generate"):
+        ranking = Generated(stage.component)
+        return ranking if bare else _with_encoder(ranking)
+    if stage.component.can("encode"):
+        raise CompositionError(f"{stage!r} encodes queries and finds nothing alone: write `{stage!r} >> index`.")
+    raise CompositionError(f"{stage!r} scores documents and finds none: put a generator before it.")
+
+
+def as_scoring(value: Any) -> Scoring:
+    """`value` as a scoring; raises `CompositionError` where it is none."""
+    stage = _as_stage(value)
+    if not isinstance(stage, Scoring):
+        raise CompositionError(f"{value!r} finds documents and scores none: it cannot come after a ranking.")
+    if isinstance(stage, Stage):
+        component = stage.component
+        if not component.can("score") and not (component.can("encode") and component.can("encode_documents")):
+            raise CompositionError(f"{stage!r} cannot score given documents: it has no method `score`.")
+    return stage
+
+
+def _as_stage(value: Any) -> Ranking | Scoring:
+    if isinstance(value, (Ranking, Scoring)):
+        return value
+    if any(callable(getattr(value, method, None)) for method in ("encode", "generate", "score")):
+        return load(value)
+    raise CompositionError(f"{value!r} is no stage: it has none of the methods encode, generate and score.")
+
+
+def _generated(value: Any) -> Generated:
+    ranking = as_ranking(value, bare=True)
+    if not isinstance(ranking, Generated):
+        raise CompositionError(f"an encoder is followed by an index that searches its vectors, not by {value!r}.")
+    return ranking
+
+
+def _with_encoder(ranking: Ranking) -> Ranking:
+    """Refuse a generator of vectors that nobody makes."""
+    if isinstance(ranking, Generated) and ranking.encoder is None:
+        searched = _vector_kind(ranking.generator, "searches")
+        if searched:
+            name = ranking.generator.name
+            raise CompositionError(f"{name} searches {searched} vectors: write `encoder >> {name}`.")
+    return ranking
+
+
+def _vector_kind(component: Component, attribute: str) -> str | None:
+    kind: str | None = getattr(component.target, attribute, None)
+    return kind
+
+
+def _operand(node: Ranking | Scoring) -> str:
+    text = repr(node)
+    return text if isinstance(node, (Stage, Fused)) or " " not in text else f"({text})"
+
+
+def _depth(k: Any) -> int:
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise CompositionError(f"% takes how many documents to keep, a whole number from 1; got {k!r}.")
+    return int(k)
+
+
+def _weight(weight: Any) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not np.isfinite(weight):
+        raise CompositionError(f"* takes a finite number and a scoring; got {weight!r}.")
+    return float(weight)

@@ -1,0 +1,72 @@
+"""What all tests share: a cache of their own, components without weights, and the real collections where present."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nirank.corpus import Documents
+from nirank.data import Candidates, Queries
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _offline_and_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIRANK_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        for variable in ("NIRANK_BLOCK", "NIRANK_PLUGINS", "NIRANK_STRICT", "NIRANK_PROGRESS"):
+            patch.delenv(variable, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """Gives a folder of the optional real test data, or skips and says what is missing."""
+
+    def folder(name: str) -> Path:
+        path = SHARED / name
+        if not path.exists():
+            pytest.skip(f"the optional test data ../shared/data/{name} is not there")
+        return path
+
+    return folder
+
+
+class Overlap:
+    """Finds and scores by how many characters a text shares with the query: simple enough to check by eye."""
+
+    def __init__(self, weight: float = 1.0, note: str = "") -> None:
+        self.weight, self.note = weight, note
+
+    def index_texts(self, corpus: Documents) -> Overlap:
+        self.corpus = corpus
+        return self
+
+    def generate(self, queries: Queries, k: int) -> Candidates:
+        everything = np.arange(len(self.corpus))
+        found = Candidates.of([everything] * len(queries), corpus=self.corpus)
+        found = found.with_scores(self.score(queries, found))
+        return found.where(found.scores > 0).top(k)
+
+    def score(self, queries: Queries, candidates: Candidates) -> np.ndarray:
+        contents = candidates.corpus[candidates.docs]
+        shared = [
+            len(set(queries.contents[row]) & set(content))
+            for row, content in zip(candidates.rows, contents, strict=True)
+        ]
+        return self.weight * np.array(shared, np.float32)
+
+
+@pytest.fixture
+def corpus() -> Documents:
+    return Documents(["a", "b", "c", "d", "e"], ["abc", "bcd", "cde", "xyz", ""])
+
+
+@pytest.fixture
+def overlap(corpus: Documents) -> Overlap:
+    return Overlap().index_texts(corpus)

@@ -1,0 +1,130 @@
+"""The columns that everything flows through, against slow dictionaries of lists."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nirank.corpus import Documents
+from nirank.data import Candidates, Collection, Queries
+from nirank.errors import BadInput
+
+_scores = st.sampled_from([-np.inf, -2.5, -0.0, 0.0, 1e-30, 0.5, 0.5, 3.0, 1e30])
+_lists = st.lists(st.dictionaries(st.integers(0, 12), _scores, max_size=9), max_size=6)
+
+
+def _candidates(lists: list[dict[int, float]]) -> Candidates:
+    return Candidates.of([list(row) for row in lists], [list(row.values()) for row in lists])
+
+
+def _slow_ranking(row: dict[int, float]) -> list[int]:
+    return sorted(row, key=lambda doc: (-row[doc], doc))
+
+
+def _docs(candidates: Candidates) -> list[list[int]]:
+    return [candidates[query][0].tolist() for query in range(len(candidates))]
+
+
+@given(_lists, st.integers(1, 12))
+def test_top_k_is_the_slow_sort_by_falling_score_then_rising_ordinal(lists, k):
+    best = _candidates(lists).top(k)
+    assert _docs(best) == [_slow_ranking(row)[:k] for row in lists]
+    for query, row in enumerate(lists):
+        docs, scores = best[query]
+        assert scores.tolist() == [np.float32(row[doc]) for doc in docs.tolist()]
+
+
+def test_one_query_with_far_more_documents_than_the_others_is_ranked_alike():
+    generator = np.random.default_rng(0)
+    lists = [{doc: 1.0 for doc in range(3)}] * 2000 + [dict(enumerate(generator.integers(0, 9, 5000).astype(float)))]
+    for k in (1, 7, 6000):
+        assert _docs(_candidates(lists).top(k)) == [_slow_ranking(row)[:k] for row in lists]
+
+
+@given(_lists, _lists)
+def test_union_has_each_document_once_with_its_higher_score(left, right):
+    size = min(len(left), len(right))
+    left, right = left[:size], right[:size]
+    union = _candidates(left).union(_candidates(right))
+    for query in range(size):
+        expected = {doc: max(side[doc] for side in (left[query], right[query]) if doc in side)
+                    for doc in left[query].keys() | right[query].keys()}  # fmt: skip
+        docs, scores = union[query]
+        assert dict(zip(docs.tolist(), scores.tolist(), strict=True)) == pytest.approx(expected)
+        assert docs.tolist() == sorted(expected)
+
+
+@given(_lists, _lists)
+def test_lookup_finds_what_a_dictionary_finds(left, right):
+    size = min(len(left), len(right))
+    left, right = left[:size], right[:size]
+    found = _candidates(left).lookup(_candidates(right), default=-7)
+    assert found.tolist() == [np.float32(right[q].get(doc, -7)) for q, row in enumerate(left) for doc in row]
+
+
+@given(_lists, st.data())
+def test_take_and_where_keep_the_right_pairs(lists, data):
+    candidates = _candidates(lists)
+    rows = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=5)) if lists else []
+    taken = candidates.take(np.array(rows, np.int64))
+    assert _docs(taken) == [list(lists[row]) for row in rows]
+    kept = candidates.where(candidates.docs % 2 == 0)
+    assert _docs(kept) == [[doc for doc in row if doc % 2 == 0] for row in lists]
+
+
+def test_padded_views_mask_what_is_not_there():
+    docs, scores, mask = Candidates.of([[4, 2], [], [1]], [[0.5, -1], [], [2]]).padded()
+    assert docs.tolist() == [[4, 2], [-1, -1], [1, -1]]
+    assert scores.tolist() == [[0.5, -1], [-np.inf, -np.inf], [2, -np.inf]]
+    assert mask.tolist() == [[True, True], [False, False], [True, False]]
+
+
+def test_stacking_puts_queries_one_after_the_other():
+    parts = [Candidates.of([[1], []], [[2.0], []]), Candidates.of([[5, 0]], [[1.0, 3.0]])]
+    assert _docs(Candidates.stack(parts)) == [[1], [], [5, 0]]
+    assert len(Candidates.stack([])) == 0
+
+
+def test_scores_that_are_no_numbers_are_refused():
+    with pytest.raises(BadInput, match="1 of 2 scores are not a number"):
+        Candidates.of([[1, 2]], [[np.nan, 1.0]]).ranked()
+
+
+@pytest.mark.parametrize(
+    ("offsets", "docs", "scores"),
+    [([0, 1], [1, 2], [1, 2]), ([1, 2], [1, 2], [1, 2]), ([0, 2], [1, 2], [1]), ([0, 2, 1, 2], [1, 2], [1, 2])],
+)
+def test_columns_that_do_not_fit_are_refused(offsets, docs, scores):
+    with pytest.raises(BadInput):
+        Candidates(np.array(offsets), np.array(docs), np.array(scores))
+
+
+def test_documents_are_ordinals():
+    with pytest.raises(BadInput, match="ordinals"):
+        Candidates(np.array([0, 1]), np.array(["d1"]), np.array([1.0]))
+
+
+def test_queries_of_a_text_of_texts_and_of_queries():
+    one = Queries.of("two words")
+    assert (one.ids, one.contents) == (["1"], ["two words"])
+    assert Queries.of(["a", "b"]).ids == ["1", "2"]
+    assert Queries.of(one) is one
+    with pytest.raises(BadInput, match="2 query ids for 1"):
+        Queries(["1", "2"], ["a"])
+
+
+def test_queries_keep_their_vectors_when_taken():
+    queries = Queries(["x", "y", "z"], ["1", "2", "3"]).with_vectors(np.arange(6).reshape(3, 2))
+    taken = queries.take(np.array([2, 0]))
+    assert (taken.ids, taken.vectors.tolist()) == (["z", "x"], [[4, 5], [0, 1]])
+
+
+def test_a_collection_needs_a_row_of_judgments_for_each_query():
+    corpus = Documents(["d"], ["text"])
+    with pytest.raises(BadInput, match="2 queries with judgments of 1"):
+        Collection("tiny", corpus, Queries.of(["a", "b"]), Candidates.empty(1))
+    collection = Collection("tiny", corpus, Queries.of(["a", "b"]), Candidates.of([[0], []], [[1], []]))
+    assert repr(collection) == "<Collection tiny: 1 documents, 2 queries, 1 judgments>"
+    assert collection.take(slice(1, 2)).queries.contents == ["b"]

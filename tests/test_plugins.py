@@ -1,0 +1,249 @@
+"""Finding, loading, blocking and reporting plugins; the registry and the settings of components."""
+
+from __future__ import annotations
+
+import logging
+import types
+from typing import Literal
+
+import pytest
+
+from nirank import hooks, plugins
+from nirank.errors import BadInput, MissingDependency, PluginError, UnknownName
+from nirank.hooks import hookimpl
+from nirank.plugins import Component, Plugin, Plugins
+from nirank.settings import bind
+
+
+def _module(name: str = "some_plugin", **members) -> types.ModuleType:
+    module = types.ModuleType(name)
+    vars(module).update(members)
+    return module
+
+
+def _registering(*entries, **named):
+    @hookimpl
+    def nirank_register(registry):
+        for entry in entries:
+            registry.add(*entry, **named)
+
+    return _module(nirank_register=nirank_register)
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    for variable in ("NIRANK_BLOCK", "NIRANK_PLUGINS", "NIRANK_STRICT"):
+        monkeypatch.delenv(variable, raising=False)
+    return Plugins()
+
+
+def test_a_plugin_names_components_without_importing_them(fresh):
+    fresh.load(Plugin("p"), lambda: _registering(("scorer", "s", "no.such.module:Thing")))
+    entry = fresh.registry.find("s")
+    assert (entry.spec, entry.plugin.name) == ("scorer/s", "p")
+    with pytest.raises(ModuleNotFoundError, match="No module named 'no'"):
+        entry.resolve()
+
+
+def test_a_missing_dependency_says_what_to_install(fresh, tmp_path, monkeypatch):
+    (tmp_path / "needy.py").write_text("import surely_not_installed_anywhere\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugin = Plugin("needy", "needy-ranker", "1.2")
+    fresh.load(plugin, lambda: _registering(("scorer", "s", "needy:Thing"), extra="text"))
+    with pytest.raises(MissingDependency, match=r"pip install 'needy-ranker\[text\]'"):
+        fresh.registry.find("s").resolve()
+
+
+def test_a_plugins_own_missing_module_is_its_own_fault(fresh, tmp_path, monkeypatch):
+    (tmp_path / "careless").mkdir()
+    (tmp_path / "careless" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    fresh.load(Plugin("careless"), lambda: _registering(("scorer", "s", "careless.misspelt:Thing")))
+    with pytest.raises(ModuleNotFoundError, match=r"careless\.misspelt"):
+        fresh.registry.find("s").resolve()
+
+
+def _raises_at_import():
+    raise SyntaxError("what is this")
+
+
+def _raises_when_asked():
+    @hookimpl
+    def nirank_register(registry):
+        registry.add("scorer", "half", "m:T")
+        raise RuntimeError("second thoughts")
+
+    return _module(nirank_register=nirank_register)
+
+
+def _wrong_signature():
+    @hookimpl
+    def nirank_score(scorer, queries, candidates, device):
+        return None
+
+    return _module(nirank_score=nirank_score)
+
+
+def _unknown_hook():
+    @hookimpl
+    def nirank_rank(queries):
+        return None
+
+    return _module(nirank_rank=nirank_rank)
+
+
+@pytest.mark.parametrize(
+    ("importer", "message"),
+    [
+        (_raises_at_import, "what is this"),
+        (_raises_when_asked, "second thoughts"),
+        (_wrong_signature, "device"),
+        (_unknown_hook, "nirank_rank, which nirank does not call"),
+        (lambda: _registering(("scorers", "s", "m:T")), "kinds are encoder"),
+        (lambda: _registering(("scorer", "taken", "m:T")), "first (first 1.0) has that name already"),
+    ],
+)
+def test_a_plugin_that_fails_is_left_out_and_told_and_the_others_work(fresh, caplog, importer, message):
+    fresh.load(Plugin("first", "first", "1.0"), lambda: _registering(("scorer", "taken", "m:T")))
+    with caplog.at_level(logging.WARNING, "nirank"):
+        broken = fresh.load(Plugin("broken", "broken-ranker", "0.3"), importer)
+    assert message in str(broken.error)
+    assert "broken (broken-ranker 0.3) could not be loaded" in caplog.text
+    assert not fresh.manager.is_registered(broken.module)
+    assert [entry.name for entry in fresh.registry] == ["taken"]
+    assert fresh.load(Plugin("later"), lambda: _registering(("loss", "l", "m:T"))).error is None
+
+
+def test_strict_raises_at_the_first_failure(fresh, monkeypatch):
+    monkeypatch.setenv("NIRANK_STRICT", "1")
+    with pytest.raises(PluginError, match="broken could not be loaded: what is this"):
+        fresh.load(Plugin("broken"), _raises_at_import)
+
+
+def test_a_blocked_plugin_is_not_even_imported(fresh, monkeypatch):
+    monkeypatch.setenv("NIRANK_BLOCK", "other, broken")
+    assert fresh.load(Plugin("broken"), _raises_at_import).blocked
+
+
+def test_modules_named_in_the_environment_are_loaded(fresh, tmp_path, monkeypatch):
+    (tmp_path / "extra_ranker.py").write_text(
+        "from nirank import hookimpl\n@hookimpl\ndef nirank_register(registry):\n    registry.add('loss', 'mine', 'm:T')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("NIRANK_PLUGINS", "extra_ranker")
+    fresh.load_all()
+    assert fresh.registry.find("loss/mine").plugin.name == "extra_ranker"
+
+
+def test_a_file_is_loaded_once_however_often_it_is_asked_for(tmp_path):
+    path = tmp_path / "nirank_plugin.py"
+    path.write_text(
+        "from nirank import hookimpl\n@hookimpl\ndef nirank_register(registry):\n    registry.add('loss', 'beside', 'm:T')\n"
+    )
+    first = plugins.load_file(path)
+    assert first.error is None
+    assert plugins.load_file(path) is first
+
+
+def test_one_name_in_several_kinds_must_be_said_unless_it_is_one_class(fresh):
+    fresh.load(
+        Plugin("p"),
+        lambda: _registering(
+            ("generator", "same", "m:T"), ("scorer", "same", "m:T"), ("scorer", "two", "m:A"), ("loss", "two", "m:B")
+        ),
+    )
+    assert fresh.registry.find("same").target == "m:T"
+    assert fresh.registry.find("loss/two").target == "m:B"
+    with pytest.raises(BadInput, match="say scorer/two or loss/two"):
+        fresh.registry.find("two")
+    with pytest.raises(UnknownName, match="Did you mean 'same'"):
+        fresh.registry.find("sane")
+
+
+def test_middleware_stands_round_a_component_first_plugin_outermost():
+    calls = []
+
+    def middleware(name):
+        def around(call, method, *inputs):
+            calls.append(f"{name} before {method}")
+            result = call(*inputs)
+            calls.append(f"{name} after")
+            return result + name
+
+        return around
+
+    component = Component("c", object())
+    component.middleware = [middleware("a"), middleware("b")]
+    assert component.around("score", lambda text: text)("x") == "xba"
+    assert calls == ["a before score", "b before score", "b after", "a after"]
+
+
+def test_an_object_of_ones_own_is_only_itself():
+    class Weights:
+        def __init__(self, size, other=None):
+            self.size, self.other = size, other
+
+    def fingerprint(*given):
+        return Component("c", Weights(*given)).fingerprint
+
+    assert fingerprint(3) == fingerprint(3) != fingerprint(4)
+    assert fingerprint(3, object()) != fingerprint(3, object())
+
+
+def _factory(size: int, rate: float = 0.5, mode: Literal["a", "b"] = "a", name: str | None = None):
+    return size, rate, mode, name
+
+
+def test_settings_are_bound_to_the_signature():
+    assert bind(_factory, {"size": 3, "rate": 1}, "scorer/x") == {"size": 3, "rate": 1, "mode": "a", "name": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"size": 1, "raet": 2}, "setting of scorer/x 'raet'. Did you mean 'rate'"),
+        ({}, "scorer/x needs the setting 'size'"),
+        ({"size": "big"}, "size = 'big' is not of the type int"),
+        ({"size": True}, "size = True"),
+        ({"size": 1, "mode": "c"}, "mode = 'c' is not of the type 'a' | 'b'"),
+        ({"size": 1, "name": 7}, "name = 7"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(given, message):
+    with pytest.raises((UnknownName, BadInput)) as caught:
+        bind(_factory, given, "scorer/x")
+    assert message in str(caught.value)
+
+
+def test_every_hook_is_prefixed_typed_and_documented():
+    names = [name for name in vars(hooks) if getattr(getattr(hooks, name), "nirank_spec", None)]
+    assert len(names) == 8
+    for name in names:
+        function = getattr(hooks, name)
+        assert name.startswith("nirank_")
+        assert function.__doc__
+        arguments = function.__code__.co_varnames[: function.__code__.co_argcount]
+        assert set(function.__annotations__) == {*arguments, "return"}
+
+
+def test_the_core_answers_last_and_a_plugin_may_answer_instead(monkeypatch, corpus, overlap):
+    import nirank
+
+    class Elsewhere:
+        @hookimpl
+        def nirank_score(self, scorer, candidates):
+            return -candidates.docs if scorer.name == "away" else None
+
+    answers = Elsewhere()
+    plugins.active().manager.register(answers)
+    try:
+        found = (nirank.load(overlap, "here") >> nirank.load(overlap, "away")).search("bcd", corpus)
+    finally:
+        plugins.active().manager.unregister(answers)
+    assert found[0][0].tolist() == [0, 1, 2]
+    assert found[0][1].tolist() == [0, -1, -2]
+
+
+def test_the_process_loaded_every_first_party_plugin():
+    failed = {plugin.name: plugin.error for plugin in plugins.active().known if plugin.error}
+    assert failed == {}
