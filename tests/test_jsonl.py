@@ -1,0 +1,141 @@
+"""Documents from JSON lines."""
+
+import gzip
+import json
+import os
+
+import pytest
+
+from nirank import jsonl
+from nirank.errors import BadInput
+from nirank.jsonl import read_jsonl
+
+GOOD = '{"id": "a", "title": "T", "text": "x"}'
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("NIRANK_CACHE", str(folder))
+    return folder
+
+
+def write(path, *lines):
+    text = "\n".join(lines).encode("utf-8", "surrogateescape")
+    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    return path
+
+
+def small_blocks(monkeypatch, size):
+    monkeypatch.setattr(jsonl, "_BLOCK", size)
+
+
+@pytest.mark.parametrize("name", ["corpus.jsonl", "corpus.jsonl.gz"])
+def test_documents_are_read_in_order(tmp_path, name):
+    lines = [
+        GOOD,
+        '{"_id": "b", "title": null, "text": "y", "metadata": {"url": ["u"]}}',
+        "",
+        '  {"text": "\\u00e9\\ud83d\\ude00\\n\\"", "id": "c\\u0000"}\r',
+        '{"id": "日本", "text": ""}',
+    ]
+    corpus = read_jsonl(write(tmp_path / name, *lines))
+    assert list(corpus.ids) == ["a", "b", "c\x00", "日本"]
+    assert corpus[:] == ["T x", "y", 'é😀\n"', ""]
+    assert corpus.column("title", slice(None)) == ["T", "", "", ""]
+
+
+def test_a_file_may_end_with_or_without_a_newline_and_start_with_a_mark(tmp_path):
+    assert len(read_jsonl(write(tmp_path / "one", GOOD))) == 1
+    assert len(read_jsonl(write(tmp_path / "two", GOOD, "", " ", ""))) == 1
+    assert list(read_jsonl(write(tmp_path / "mark", "\ufeff" + GOOD)).ids) == ["a"]
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, 1000])
+def test_small_blocks_give_the_same_corpus(tmp_path, monkeypatch, size):
+    records = [{"id": str(n), "title": "t" * (n % 3), "text": "é" * (n % 40)} for n in range(60)]
+    path = write(tmp_path / "c.jsonl", *(json.dumps(record, ensure_ascii=False) for record in records))
+    whole = read_jsonl(path, tmp_path / "whole")
+    small_blocks(monkeypatch, size)
+    cut = read_jsonl(path, tmp_path / "cut")
+    assert cut[:] == whole[:] == [" ".join(filter(None, [r["title"], r["text"]])) for r in records]
+    assert cut.fingerprint == whole.fingerprint
+
+
+FAULTY = {
+    '{"id": "b", "text": "y"': "not JSON",
+    "id b text y": "not JSON",
+    '["b", "y"]': "not a JSON object but",
+    "7": "not a JSON object but 7",
+    '{"text": "y"}': "there is no id",
+    '{"id": null, "text": "y"}': "there is no id",
+    '{"id": "", "text": "y"}': "there is no id",
+    '{"id": 5, "text": "y"}': '"id" is not a text but 5',
+    '{"_id": 5, "text": "y"}': '"_id" is not a text but 5',
+    '{"id": "b"}': '"text" is not a text but null',
+    '{"id": "b", "text": null}': '"text" is not a text but null',
+    '{"id": "b", "text": {"a": [1, 2]}}': '"text" is not a text but {"a": ',
+    '{"id": "b", "title": 3, "text": "y"}': '"title" is not a text but 3',
+    '{"id": "b", "text": "\\ud83d"}': '"text" is not a text but',
+    '{"id": "b", "text": "y"} {"id": "c", "text": "z"}': "not JSON",
+    '{"id": "b", "text": "y"} x': "not JSON",
+    '{"id": "b", "id": "c", "text": "y"}': "a key comes twice",
+    '{"id": "b", "text": "\udcff"}': "not JSON",  # a byte that is not UTF-8
+}
+
+
+@pytest.mark.parametrize("line", FAULTY)
+@pytest.mark.parametrize("size", [60, 1 << 20])
+def test_a_faulty_line_is_named(tmp_path, cache, monkeypatch, line, size):
+    small_blocks(monkeypatch, size)
+    path = write(tmp_path / "c.jsonl", GOOD, "", '{"id": "ok", "text": "w"}', line, '{"id": "z", "text": "y"}')
+    with pytest.raises(BadInput) as caught:
+        read_jsonl(path)
+    assert str(caught.value).startswith(f"{path}:4: ")
+    assert FAULTY[line] in str(caught.value)
+    assert '{"id": ..., "title": ..., "text": ...} a line is expected' in str(caught.value)
+    assert not list(cache.rglob("*.*")), "nothing half written is left"
+
+
+def test_a_repeated_id_is_told_with_both_lines(tmp_path, cache):
+    path = write(tmp_path / "c.jsonl", GOOD, "", '{"id": "b", "text": "y"}', '{"_id": "a", "text": "y"}')
+    with pytest.raises(BadInput, match=r"c\.jsonl:4: the id 'a' is on line 1 already"):
+        read_jsonl(path)
+    assert not list(cache.rglob("*.*"))
+
+
+@pytest.mark.parametrize("lines", [[], ["", "  ", ""]])
+def test_a_file_without_documents_is_refused(tmp_path, lines):
+    path = write(tmp_path / "c.jsonl", *lines)
+    with pytest.raises(BadInput, match=r"c\.jsonl: there are no documents"):
+        read_jsonl(path)
+
+
+def test_missing_files_and_folders_are_told(tmp_path):
+    with pytest.raises(BadInput, match="there is no such file"):
+        read_jsonl(tmp_path / "none.jsonl")
+    with pytest.raises(BadInput, match="there is no such file"):
+        read_jsonl(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-9], lambda data: b"plain", lambda data: data[:20] + b"\xff" * 20]
+)
+def test_a_damaged_gzip_file_is_told(tmp_path, damage):
+    path = tmp_path / "c.jsonl.gz"
+    path.write_bytes(damage(gzip.compress("\n".join([GOOD] * 99).encode())))
+    with pytest.raises(BadInput, match="not a whole gzip file"):
+        read_jsonl(path)
+
+
+def test_the_second_reading_maps_the_file_until_the_source_changes(tmp_path, monkeypatch):
+    path = write(tmp_path / "c.jsonl", GOOD)
+    first = read_jsonl(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(jsonl, "_batches", lambda _: pytest.fail("read again"))
+        patch.chdir(tmp_path)
+        assert read_jsonl("c.jsonl").path == first.path
+    write(path, '{"id": "b", "title": "T", "text": "x"}')
+    os.utime(path, ns=(1, 1))
+    assert list(read_jsonl(path).ids) == ["b"]
+    assert list(first.ids) == ["a"], "what is mapped already stays as it was"
