@@ -1,0 +1,129 @@
+"""The command line, as its users type it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from nirank.cli import app
+
+QRELS = "q1 0 d1 1\nq1 0 d2 0\nq2 0 d2 2\nq3 0 d9 1\n"
+RUN = "q1 Q0 d1 1 2.0 t\nq1 Q0 d2 2 1.0 t\nq2 Q0 d1 1 3.0 t\nq2 Q0 d2 2 2.0 t\nq4 Q0 d1 1 1 t\n"
+OTHER = "q1 Q0 d2 1 2.0 t\nq2 Q0 d2 1 3.0 t\nq3 Q0 d9 1 2.0 t\n"
+
+
+@pytest.fixture
+def files(tmp_path):
+    for name, text in (("qrels", QRELS), ("run", RUN), ("other", OTHER)):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "docs.jsonl").write_text(
+        "".join(json.dumps({"id": f"d{n}", "text": text}) + "\n" for n, text in enumerate(["red fox", "dog", "foxes"]))
+    )
+    return tmp_path
+
+
+def _call(*arguments) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def _fails(*arguments, cwd=None) -> str:
+    command = [sys.executable, "-m", "nirank", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_evaluate_prints_what_trec_eval_prints(files):
+    lines = [line.split() for line in _call("evaluate", files / "run", files / "qrels", "-m", "nDCG@10", "-m", "map", "-q").splitlines()]
+    assert ["nDCG@10", "q1", "1.0000"] in lines
+    assert ["map", "q2", "0.5000"] in lines
+    assert ["map", "q3", "0.0000"] in lines
+    assert ["map", "all", "0.5000"] in lines
+
+
+def test_evaluate_as_json_tells_what_was_left_out(files):
+    told = json.loads(_call("evaluate", files / "run", files / "qrels", "-m", "RR@10", "--json"))
+    assert told["measures"] == {"RR@10": 0.5}
+    assert (told["unjudged_queries"], told["queries_without_results"]) == (1, 1)
+
+
+def test_compare_names_both_runs(files):
+    output = _call("compare", files / "run", files / "other", files / "qrels", "-m", "RR@10", "--test", "t", "--json")
+    (row,) = json.loads(output)["differences"]
+    assert row["difference"] == pytest.approx((0 + 1 + 1) / 3 - 0.5)
+    assert "win/loss/tie" in _call("compare", files / "run", files / "other", files / "qrels", "-m", "RR@10")
+
+
+def test_index_and_search_a_folder(files):
+    pytest.importorskip("numba")
+    made = _call("index", f"jsonl:{files / 'docs.jsonl'}", "--to", files / "index", "--set", "bm25.k1=0.9")
+    assert "3 documents indexed" in made
+    found = _call("search", "the fox", "--in", files / "index")
+    assert found.index("foxes") > 0
+    assert found.index("red fox") > 0
+    assert "dog" not in found
+    assert "nothing found" in _call("search", "unicorn", "--in", files / "index")
+
+
+def test_search_asks_where_no_text_is_given(files):
+    pytest.importorskip("numba")
+    _call("index", f"jsonl:{files / 'docs.jsonl'}", "--to", files / "index")
+    result = CliRunner().invoke(app, ["search", "--in", str(files / "index")], input="fox\n\ndog\n")
+    assert result.exit_code == 0
+    assert "red fox" in result.output
+    assert "dog" in result.output
+
+
+def test_run_writes_a_folder_and_prints_the_table(files):
+    pytest.importorskip("numba")
+    folder = files / "beir"
+    folder.mkdir()
+    (folder / "corpus.jsonl").write_text((files / "docs.jsonl").read_text())
+    (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "fox"}\n')
+    (folder / "qrels.txt").write_text("q1 0 d2 1\n")
+    (files / "try.toml").write_text(
+        f'collection = "beir:{folder}"\n[pipelines]\na = "bm25"\nb = "bm25 % 1 >> ql"\n[evaluate]\nmeasures = ["RR@10"]\n'
+    )
+    output = _call("run", files / "try.toml", "--out", files / "out")
+    assert "(bm25 % 1) >> ql" in output
+    assert json.loads((files / "out" / "measures.json").read_text())["a"]["measures"]["RR@10"] > 0
+
+
+def test_plugins_and_datasets_are_listed():
+    assert "generator/bm25" in _call("plugins")
+    assert "beir:FOLDER" in _call("datasets")
+
+
+def test_the_demo_can_be_printed_and_is_an_experiment(tmp_path):
+    from nirank.experiment import Experiment
+
+    (tmp_path / "demo.toml").write_text(_call("demo", "--toml"))
+    assert set(Experiment.read(tmp_path / "demo.toml").pipelines) == {"bm25", "minilm", "rerank", "fusion"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "run", "qrels", "-m", "nDGC@10"], "Did you mean 'nDCG'"),
+        (["evaluate", "nothing", "qrels"], "nothing"),
+        (["evaluate", "broken", "qrels"], "broken:2: "),
+        (["compare", "run", "qrels"], "RUN RUN... QRELS"),
+        (["search", "fox"], "nirank index COLLECTION"),
+        (["search", "fox", "-c", "emojy"], "Did you mean 'emoji'"),
+        (["search", "fox", "-c", "jsonl:docs.jsonl", "-p", "bm25 >>"], "not an expression"),
+        (["index", "jsonl:docs.jsonl", "--set", "k1=3"], "STAGE.SETTING=VALUE"),
+        (["index", "jsonl:docs.jsonl", "--to", "."], "never overwritten"),
+        (["index", "beir:nowhere"], "nowhere"),
+        (["run", "none.toml"], "none.toml"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence_without_a_traceback(files, arguments, message):
+    (files / "broken").write_text("q1 Q0 d1 1 2.0 t\nq1 Q0 d2 1 high t\n")
+    assert message in _fails(*arguments, cwd=files)

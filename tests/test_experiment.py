@@ -1,0 +1,199 @@
+"""Experiments from TOML: what is accepted, what is refused and how it is told, what is written."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+
+import numpy as np
+import pytest
+
+import nirank
+from nirank import experiment
+from nirank.corpus import Documents
+from nirank.data import Candidates, Collection, Queries
+from nirank.errors import BadInput, CompositionError, NirankError, UnknownName
+from nirank.experiment import Experiment
+from nirank.plugins import Entry, Plugin, active
+
+
+def toy(split: str = "test") -> Collection:
+    """A collection whose relevant document has the query's letter first."""
+    texts = ["apple", "banana", "cherry", "avocado"]
+    corpus = Documents(["d0", "d1", "d2", "d3"], texts)
+    queries = Queries(["qa", "qb", "qz", "unjudged"], ["a", "b", "z", "c"])
+    return Collection(f"toy-{split}", corpus, queries, Candidates.of([[0, 3], [1], [2], []], [[1, 1], [1], [1], []]))
+
+
+class FirstLetter:
+    """Finds the documents that begin with the query; `bonus` is added to each score."""
+
+    def __init__(self, bonus: float = 0.0, descending: bool = False) -> None:
+        self.bonus, self.descending = bonus, descending
+        self.corpus = toy().corpus
+
+    def generate(self, queries, k):
+        found = [[n for n, text in enumerate(self.corpus) if text[0] == query] for query in queries.contents]
+        return Candidates.of(found, [[self.bonus] * len(row) for row in found]).top(k)
+
+    def score(self, queries, candidates):
+        return candidates.docs * (-1.0 if self.descending else 1.0)
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    plugin, registry = Plugin("toys"), active().registry
+    for kind, name in (
+        ("collection", "toy"),
+        ("generator", "letter"),
+        ("scorer", "letter"),
+    ):
+        registry.add(Entry(kind, name, f"toys:{name}", plugin))
+    monkeypatch.setattr(Entry, "resolve", _resolving(plugin, {"toy": toy, "letter": FirstLetter}))
+    yield
+    registry.remove(plugin)
+
+
+def _resolving(plugin, targets, resolve=Entry.resolve):
+    return lambda entry: targets[entry.name] if entry.plugin is plugin else resolve(entry)
+
+
+def _file(tmp_path, text):
+    path = tmp_path / "try.toml"
+    path.write_text(text)
+    return path
+
+
+GOOD = """
+collection = "toy"
+
+[pipelines]
+plain = "letter"
+again = "letter % 2 >> 0.5 * other"
+
+[stage.other]
+use = "scorer/letter"
+descending = true
+
+[evaluate]
+measures = ["nDCG@10", "R@1"]
+latency = 2
+"""
+
+
+def test_an_experiment_runs_and_writes_all_that_belongs_to_it(tmp_path):
+    results = experiment.run(_file(tmp_path, GOOD), tmp_path / "out")
+    assert set(results.systems) == {"plain", "again"}
+    plain = results.systems["plain"].evaluation
+    # "qz" is judged and has no results: it counts as zero; "unjudged" is left out.
+    assert plain["nDCG@10"] == pytest.approx(2 / 3)
+    assert (plain.unjudged, plain.empty) == (1, 1)
+
+    out = tmp_path / "out"
+    written = {path.name for path in out.iterdir()}
+    assert written == {
+        "plain.run", "plain.queries.tsv", "again.run", "again.queries.tsv",
+        "measures.json", "comparison.json", "experiment.toml", "manifest.json",
+    }  # fmt: skip
+    run = nirank.read_run(out / "plain.run")
+    assert run.query_ids == ["qa", "qb", "unjudged"]
+    measures = json.loads((out / "measures.json").read_text())
+    assert measures["plain"]["measures"]["nDCG@10"] == pytest.approx(2 / 3)
+    assert set(measures["again"]["latency_ms"]) == {"generate letter", "score other", "total"}
+    assert (out / "plain.queries.tsv").read_text().splitlines()[:2] == ["query\tnDCG@10\tR@1", "qa\t1.000000\t0.500000"]
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["collection"]["corpus"] == toy().corpus.fingerprint
+    assert manifest["components"]["other"]["settings"] == {"bonus": 0.0, "descending": True}
+    assert manifest["pipelines"]["again"] == "(letter % 2) >> (0.5 * other)"
+    assert "trec_eval" in manifest["ties"]["measures"]
+
+
+def test_the_resolved_experiment_says_all_and_runs_alike(tmp_path):
+    first = experiment.run(_file(tmp_path, GOOD), tmp_path / "out")
+    resolved = tmp_path / "out" / "experiment.toml"
+    assert tomllib.loads(resolved.read_text())["evaluate"]["test"] == "randomisation"
+    again = experiment.run(resolved)
+    for name, system in first.systems.items():
+        assert again.systems[name].evaluation.mean == system.evaluation.mean
+        np.testing.assert_array_equal(again.systems[name].run.docs, system.run.docs)
+
+
+def test_results_are_never_overwritten(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").write_text("keep")
+    with pytest.raises(BadInput, match="never overwritten"):
+        experiment.run(_file(tmp_path, GOOD), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious"]
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def full(*arguments, **named):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nirank.results.write_run", full)
+    with pytest.raises(OSError, match="No space left"):
+        experiment.run(_file(tmp_path, GOOD), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["try.toml"]
+
+
+def test_one_pipeline_needs_no_table_and_a_collection_may_have_settings():
+    table = {"collection": {"use": "toy", "split": "dev"}, "pipeline": "letter"}
+    results = experiment.run(Experiment.of(table))
+    assert results.collection.name == "toy-dev"
+    assert results.comparison is None
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (("collection =", "colection ="), UnknownName, "key 'colection'. Did you mean 'collection'"),
+        (("measures =", "measure ="), UnknownName, "key 'measure'. Did you mean 'measures'"),
+        (('"toy"', '"toi"'), UnknownName, "collection 'toi'. Did you mean 'toy'"),
+        (('"toy"', "3"), BadInput, 'collection = "NAME"'),
+        (("descending", "descending_"), UnknownName, "setting of scorer/letter 'descending_'"),
+        (("true", '"yes"'), BadInput, "descending = 'yes' is not of the type bool"),
+        (('"scorer/letter"', '"scorer/lettre"'), UnknownName, "scorer 'scorer/lettre'. Did you mean 'scorer/letter'"),
+        (("[stage.other]", "[stage.othr]"), UnknownName, "no component 'other'|use of the stage 'othr'"),
+        (('"letter"', '"letter >>"'), BadInput, "not an expression"),
+        (('"letter"', '"0.5 * letter"'), BadInput, "finds none"),
+        (('"letter"', '"letter % 0"'), CompositionError, "whole number from 1"),
+        (('["nDCG@10", "R@1"]', '["nDGC@10"]'), UnknownName, "measure 'nDGC'. Did you mean 'nDCG'"),
+        (('["nDCG@10", "R@1"]', '"nDCG@10"'), BadInput, "not a list of names"),
+        (("latency = 2", 'baseline = "plane"'), UnknownName, "pipeline 'plane'. Did you mean 'plain'"),
+        (("[pipelines]", 'pipeline = "letter"\n[pipelines]'), BadInput, "not both"),
+        (("[evaluate]", "[evaluate"), BadInput, "not TOML"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_what_is_accepted(tmp_path, change, error, message):
+    assert change[0] in GOOD
+    path = _file(tmp_path, GOOD.replace(*change))
+    with pytest.raises(error, match=message) as caught:
+        experiment.run(path, tmp_path / "out")
+    told = str(caught.value) + " ".join(getattr(caught.value, "__notes__", []))
+    assert isinstance(caught.value, NirankError)
+    assert "try.toml" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(BadInput, match="none.toml: cannot be read"):
+        Experiment.read(tmp_path / "none.toml")
+
+
+def test_a_plugin_beside_the_experiment_is_loaded(tmp_path):
+    (tmp_path / "nirank_plugin.py").write_text(
+        "from nirank import hookimpl\n"
+        "seen = []\n"
+        "@hookimpl\n"
+        "def nirank_evaluated(system, evaluation):\n"
+        "    seen.append((system, round(evaluation['R@1'], 3)))\n"
+    )
+    experiment.run(_file(tmp_path, GOOD))
+    (plugin,) = [plugin for plugin in active().known if plugin.name.endswith("nirank_plugin.py")]
+    assert plugin.module.seen == [("plain", 0.5), ("again", 0.5)]
+    active().manager.unregister(plugin.module)
+
+
+def test_the_same_seed_gives_the_same_comparison(tmp_path):
+    first, second = (experiment.run(_file(tmp_path, GOOD)).comparison for _ in range(2))
+    assert first == second
