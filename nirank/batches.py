@@ -138,6 +138,6 @@ def to_numpy(values: Any) -> NDArray[Any]:
 def _query_edges(offsets: NDArray[np.int64], size: int) -> list[int]:
     edges = [0]
     for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-        if stop - edges[-1] > size and start > edges[-1]:
+        if stop - edges[-1] > size and edges[-1] < start < stop:
             edges.append(start)
     return edges + [int(offsets[-1])]

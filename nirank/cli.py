@@ -1,4 +1,4 @@
-"""The command line: nirank demo | run | index | search | evaluate | compare | plugins | datasets."""
+"""The command line: nirank demo | run | index | search | evaluate | compare | plugins | datasets | new-plugin."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from enum import StrEnum
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,21 +35,35 @@ Pipeline = Annotated[str, typer.Option("--pipeline", "-p", help="An expression s
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="A setting of a stage: 'bm25.k1=0.9'; repeatable.")]
 
 
+class Test(StrEnum):
+    """The paired tests that one can ask for."""
+
+    randomisation = "randomisation"
+    t = "t"
+
+
 @app.command()
-def demo(out: Annotated[Path | None, typer.Option(help="Also write the results into this folder.")] = None) -> None:
-    """Compare four systems on a real collection: find an emoji by a keyword that is not in its name."""
+def demo(
+    out: Annotated[Path | None, typer.Option(help="Also write the results into this folder.")] = None,
+    toml: Annotated[bool, typer.Option("--toml", help="Print the experiment instead of running it.")] = False,
+) -> None:
+    """Compare four systems on a real collection: find an emoji by a keyword that is not its name."""
     from nirank import experiment, report
 
     with as_file(files("nirank") / "demo.toml") as path:
+        if toml:
+            typer.echo(path.read_text(encoding="utf-8"), nl=False)
+            return
         results = experiment.run(path, out)
     console = _console()
     _show(console, results)
     console.print(report.examples_table(results, report.telling_queries(results, "nDCG@10")))
     console.print(
-        "\nThe keywords are not in the names, so exact match finds little, and reranking what it found cannot help"
-        "\nmuch: vocabulary mismatch. A bi-encoder compares meanings, and finds what shares no word with the query."
-        f"\n\nNext: [bold]nirank search --collection emoji -p 'minilm >> exact'[/], or copy {path.name} from"
-        f" {files('nirank')} and [bold]nirank run[/] your own."
+        "\nKeywords seldom stand in the names, so exact match finds little, and reranking cannot help what was not"
+        "\nfound: vocabulary mismatch. A bi-encoder compares meanings, and finds what shares no word with the query."
+        "\n\nNext: [bold]nirank search -c emoji -p 'minilm >> exact'[/], or [bold]nirank demo --toml > mine.toml[/],"
+        " change it, and [bold]nirank run mine.toml[/].",
+        highlight=False,
     )
 
 
@@ -115,6 +130,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Measure a run. A judged query without results counts as 0, as in `trec_eval -c`."""
+    from nirank import report
     from nirank.evaluate import evaluate_files
     from nirank.experiment import MEASURES
 
@@ -122,19 +138,25 @@ def evaluate(
         run, qrels, measures or MEASURES, relevance_level=relevance_level, complete=not retrieved, depth=depth
     )
     if as_json:
-        typer.echo(json.dumps(found.to_dict(queries=queries), ensure_ascii=False))
-    else:
-        typer.echo(found.to_text(queries=queries))
+        typer.echo(json.dumps(found.to_dict(per_query=queries), ensure_ascii=False))
+        return
+    for line in report.trec_lines(found, queries):
+        typer.echo(line)
+    for note in found.notes():
+        typer.echo(note, err=True)
 
 
 @app.command()
 def compare(
     files: Annotated[list[Path], typer.Argument(help="Two or more TREC runs, then the judgments.")],
     measures: Measures = None,
-    test: Annotated[str, typer.Option(help="randomisation or t.")] = "randomisation",
+    test: Annotated[Test, typer.Option(help="The paired test.")] = Test.randomisation,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Compare runs by paired tests: differences, p-values (Holm), effect sizes, confidence intervals."""
+    from dataclasses import asdict
+
+    from nirank import report
     from nirank.evaluate import evaluate_files
     from nirank.experiment import MEASURES
     from nirank.significance import compare as compare_evaluations
@@ -144,23 +166,25 @@ def compare(
         raise BadInput("two or more runs and the judgments are expected: nirank compare RUN RUN... QRELS")
     wanted = measures or MEASURES
     evaluations = {str(path): evaluate_files(path, qrels, wanted) for path in runs}
-    comparison = compare_evaluations(evaluations, str(runs[0]), wanted, test=test)
+    comparison = compare_evaluations(evaluations, test=test.value)
     if as_json:
-        typer.echo(json.dumps(comparison.to_dict(), ensure_ascii=False))
+        typer.echo(json.dumps(asdict(comparison), ensure_ascii=False))
     else:
-        _console().print(_comparison_table(comparison))
+        _console().print(report.means_table(comparison), report.comparison_table(comparison))
 
 
 @app.command()
 def plugins() -> None:
     """List the plugins: what they bring, and what is missing or failed."""
     from rich.table import Table
+    from rich.text import Text
 
     from nirank import inventory
 
     table = Table("plugin", "distribution", "components", "state")
     for row in inventory.plugins():
-        table.add_row(row.plugin, row.distribution, row.components, row.state)
+        # As Text, because in a plain string rich takes the extra in 'nirank[text]' for markup and drops it.
+        table.add_row(*map(Text, (row.plugin, row.distribution, row.components, row.state)))
     _console().print(table)
 
 
@@ -175,6 +199,18 @@ def datasets() -> None:
     for name, usage in inventory.collections():
         table.add_row(name, usage)
     _console().print(table)
+
+
+@app.command()
+def new_plugin(
+    name: Annotated[str, typer.Argument(help="Its module: small letters, digits and _, such as demo_ranker.")],
+    to: Annotated[Path, typer.Option(help="Where to put its folder.")] = Path(),
+) -> None:
+    """Write the skeleton of a plugin: a distribution that passes its own checks at once."""
+    from nirank import scaffold
+
+    folder = scaffold.create(name, to)
+    typer.echo(f"Written to {folder}. Next: pip install -e '{folder}[test]' && pytest {folder}")
 
 
 def main() -> None:
@@ -245,16 +281,4 @@ def _found_table(opened: Any, query: str, k: int) -> Table:
         table.add_row(str(rank), f"{score:.4f}", Text(opened.corpus.ids[doc], style="bold"), Text(content[:200]))
     if not len(docs):
         table.add_row("nothing found")
-    return table
-
-
-def _comparison_table(comparison: Any) -> Table:
-    from rich.table import Table
-
-    columns = ("measure", "system", "mean", "difference", "95% interval", "effect (d)", "p", "p (Holm)")
-    table = Table(*columns, title=f"Against {comparison.baseline} ({comparison.method})", title_justify="left")
-    for row in comparison.rows:
-        interval = f"{row.interval[0]:+.4f} .. {row.interval[1]:+.4f}"
-        numbers = (f"{row.mean:.4f}", f"{row.difference:+.4f}", interval, f"{row.effect:.2f}")
-        table.add_row(row.measure, row.system, *numbers, f"{row.p:.4f}", f"{row.p_corrected:.4f}")
     return table

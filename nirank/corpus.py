@@ -6,10 +6,8 @@ read. Both answer `corpus[ordinals]`, and equal documents have equal fingerprint
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nirank.errors import BadInput
+from nirank.files import beside
 from nirank.strings import Strings, gather, join, to_array, to_column, to_numpy
 
 if TYPE_CHECKING:
@@ -233,7 +232,7 @@ def write_corpus(
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(path) as unfinished:
+    with beside(path) as unfinished:
         _write_batches(unfinished, batches, fields)
         written, _ = _map_table(unfinished)
         if not written.num_rows:
@@ -377,14 +376,3 @@ def _write_batches(path: Path, batches: Iterable[Mapping[str, Strings]], fields:
         # only now is the fingerprint known, so it travels with a last batch that holds nothing
         last = pa.record_batch([to_array([]) for _ in schema], schema=schema)
         writer.write_batch(last, custom_metadata={_FINGERPRINT: digest.hex()})
-
-
-@contextlib.contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A new file in the folder of `path`, moved there if the block succeeds and removed if it fails."""
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        yield unfinished
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -124,7 +124,8 @@ def trec_values(names: Iterable[str], ranking: Ranking) -> dict[str, Values]:
 def _without_results(name: str, ranking: Ranking) -> Values:
     """What trec_eval says of queries for which nothing was found, `[queries]`."""
     if name == "num_rel":
-        return np.bincount(ranking.judgments.rows, ranking.judgments.scores >= ranking.level, len(ranking.judgments))
+        relevant = ranking.judgments.scores >= ranking.level
+        return np.bincount(ranking.judgments.rows, relevant, len(ranking.judgments)).astype(np.float64)
     value = {"num_q": 1, "gm_map": _LEAST, "gm_bpref": _LEAST}.get(name, 0)
     return np.full(len(ranking.judgments), value, np.float64)
 

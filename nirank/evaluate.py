@@ -145,6 +145,11 @@ def evaluate(
     )
 
 
+def check_measures(measures: Sequence[str]) -> None:
+    """Raise what `evaluate` would for these measures: worth knowing before the search and not after it."""
+    _Plan.of(measures, level=1)
+
+
 def evaluate_files(
     run_path: str | Path,
     qrels_path: str | Path,

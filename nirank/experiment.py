@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from nirank import latency, manifest
 from nirank.data import Collection
 from nirank.errors import BadInput, NirankError, UnknownName
-from nirank.evaluate import evaluate
+from nirank.evaluate import check_measures, evaluate
 from nirank.expression import parse
 from nirank.pipeline import Ranking, Stage, load
 from nirank.plugins import active, collection, load_file
@@ -35,7 +35,7 @@ from nirank.results import Results, System, refuse_existing, write
 from nirank.settings import fits
 
 if TYPE_CHECKING:
-    from nirank.significance import Comparison
+    from nirank.significance import Comparison, Test
 
 MEASURES = ["nDCG@10", "RR@10", "AP", "R@100"]
 
@@ -50,7 +50,7 @@ class Evaluate:
 
     measures: list[str] = field(default_factory=lambda: list(MEASURES))
     baseline: str | None = None
-    test: str = "randomisation"
+    test: Test = "randomisation"
     latency: int = 0
 
 
@@ -110,6 +110,8 @@ class Experiment:
         measures = self.evaluate.measures
         if not isinstance(measures, list) or not measures or not all(isinstance(name, str) for name in measures):
             raise BadInput(f"[evaluate] measures = {measures!r} is not a list of names.", where)
+        with _told(f"{where}: [evaluate] measures"):
+            check_measures(measures)
         if self.evaluate.baseline is not None and self.evaluate.baseline not in self.pipelines:
             raise UnknownName("pipeline", self.evaluate.baseline, self.pipelines, f"({where}: [evaluate] baseline)")
 
@@ -193,9 +195,8 @@ def _compare(experiment: Experiment, systems: Mapping[str, System]) -> Compariso
 
     options = experiment.evaluate
     evaluations = {name: system.evaluation for name, system in systems.items()}
-    return compare(
-        evaluations, options.baseline or next(iter(systems)), options.measures, test=options.test, seed=experiment.seed
-    )
+    baseline = options.baseline or next(iter(systems))
+    return compare(evaluations, baseline, test=options.test, seed=experiment.seed)
 
 
 _KEYS = ("name", "collection", "pipelines", "stage", "evaluate", "seed")

@@ -94,9 +94,9 @@ def check(folder: Path, key: Mapping[str, Any], corpus: Corpus) -> None:
         differs = [name for name in made | asked if made.get(name) != asked.get(name)] or ["layout"]
         raise StaleIndex(f"{folder} is of another version or other settings: {', '.join(differs)} differ. {again}")
     if manifest["corpus"] != corpus.fingerprint:
-        made = f"{manifest['documents']:,} documents, fingerprint {manifest['corpus'][:12]}"
-        asked = f"{len(corpus):,} documents, fingerprint {corpus.fingerprint[:12]}"
-        raise StaleIndex(f"{folder} is the index of another corpus: it has {made}; asked for {asked}. {again}")
+        indexed = f"{manifest['documents']:,} documents, fingerprint {manifest['corpus'][:12]}"
+        given = f"{len(corpus):,} documents, fingerprint {corpus.fingerprint[:12]}"
+        raise StaleIndex(f"{folder} is the index of another corpus: it has {indexed}; asked for {given}. {again}")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -57,11 +57,11 @@ class Judged:
         rows = self.rows
         if chosen is not None:
             rows, weights = rows[chosen], weights[chosen]
-        return np.bincount(rows, weights, len(self))
+        return np.bincount(rows, weights, len(self)).astype(np.float64)
 
     def relevant(self, level: int) -> Values:
         """How many documents each query has that are judged relevant, retrieved or not, `[queries]`."""
-        return np.bincount(self.judgments.rows, self.judgments.scores >= level, len(self))
+        return np.bincount(self.judgments.rows, self.judgments.scores >= level, len(self)).astype(np.float64)
 
     @cached_property
     def ideal(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Values]:
@@ -97,10 +97,11 @@ class Measure:
     def parse(cls, text: str) -> Measure | None:
         """Read ir_measures' notation `Name(setting=value, ...)@cutoff`; None where the text is something else."""
         try:
-            node = ast.parse(text.strip(), mode="eval").body
+            node: ast.expr = ast.parse(text.strip(), mode="eval").body
             cutoff = None
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
-                node, cutoff = node.left, ast.literal_eval(node.right)
+                cutoff = ast.literal_eval(node.right)
+                node = node.left
             settings: dict[str, Any] = {}
             if isinstance(node, ast.Call) and not node.args:
                 settings = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from nirank.evaluate import Evaluation
     from nirank.results import Results
+    from nirank.significance import Comparison
 
 #: Marks of a difference from the baseline, by the largest corrected p-value they stand for.
 MARKS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
@@ -32,18 +34,12 @@ def systems_table(results: Results) -> Table:
 
 
 def notes(results: Results) -> list[str]:
-    """What must be known to read the table: the baseline, the test, ties, queries left out or without results."""
+    """What one should know to read the table: the baseline, the test, and what each evaluation tells of itself."""
     lines = []
     if results.comparison:
         marks = ", ".join(f"{mark} p < {bound}" for bound, mark in reversed(MARKS))
-        lines.append(f"Against {results.comparison.baseline}: {marks} ({results.comparison.method}, Holm-corrected).")
-    for system in results.systems.values():
-        found = system.evaluation
-        counts = {"ties broken by document id": found.ties, "queries without results (count as 0)": found.empty}
-        told = "; ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-        lines += [f"{system.name}: {told}."] if told else []
-    unjudged = next(iter(results.systems.values())).evaluation.unjudged
-    return lines + ([f"{unjudged:,} queries without judgments are left out."] if unjudged else [])
+        lines.append(f"Against {results.baseline}: {marks} (paired {results.comparison.test} test, Holm-corrected).")
+    return lines + [f"{name}: {' '.join(system.evaluation.notes())}" for name, system in results.systems.items()]
 
 
 def examples_table(results: Results, queries: Sequence[int], k: int = 8) -> Table:
@@ -74,10 +70,25 @@ def telling_queries(results: Results, measure: str, count: int = 6) -> list[int]
     return chosen
 
 
+def trec_lines(evaluation: Evaluation, queries: bool = False) -> Iterator[str]:
+    """Measures as trec_eval prints them: measure, query (or "all") and value, separated by tabs."""
+    if queries:
+        names = evaluation.query_ids or evaluation.queries.tolist()
+        for place, name in enumerate(names):
+            yield from (f"{measure:<22}\t{name}\t{values[place]:.4f}" for measure, values in evaluation.values.items())
+    yield from (f"{measure:<22}\tall\t{value:.4f}" for measure, value in evaluation.mean.items())
+
+
 def _cell(results: Results, system: str, measure: str, best: float) -> Text:
     value = results.systems[system].evaluation[measure]
-    mark = results.comparison.mark(system, measure, MARKS) if results.comparison else ""
-    return Text(f"{value:.4f}{mark:<3}", style="bold green" if value == best else "")
+    return Text(f"{value:.4f}{_mark(results, system, measure):<3}", style="bold green" if value == best else "")
+
+
+def _mark(results: Results, system: str, measure: str) -> str:
+    if results.comparison is None or system == results.baseline:
+        return ""
+    p = results.comparison.of(system, results.baseline, measure).corrected
+    return next((mark for bound, mark in MARKS if p < bound), "")
 
 
 def _found(results: Results, system: str, query: int, k: int) -> Text:
@@ -90,3 +101,33 @@ def _found(results: Results, system: str, query: int, k: int) -> Text:
         line.append(name, style="bold green underline" if doc in good else "")
         line.append(" ")
     return line if len(docs) else Text("nothing", style="dim")
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """One row for each pair of systems and measure: difference, interval, effect size, p-values."""
+    columns = (
+        "measure",
+        "system",
+        "against",
+        "difference",
+        "95% interval",
+        "effect d",
+        "p",
+        "p (Holm)",
+        "win/loss/tie",
+    )
+    title = f"Paired {comparison.test} test over {comparison.queries:,} queries"
+    table = Table(*columns, "win/loss/tie", title=title, title_justify="left")
+    for row in comparison.differences:
+        interval = f"{row.low:+.4f} .. {row.high:+.4f}"
+        numbers = (f"{row.difference:+.4f}", interval, f"{row.effect:.2f}", f"{row.p:.4f}", f"{row.corrected:.4f}")
+        table.add_row(row.measure, row.system, row.other, *numbers, f"{row.wins}/{row.losses}/{row.ties}")
+    return table
+
+
+def means_table(comparison: Comparison) -> Table:
+    """The mean of each system on each measure, with its interval."""
+    table = Table("measure", "system", "mean", "95% interval", title="Means", title_justify="left")
+    for row in comparison.means:
+        table.add_row(row.measure, row.system, f"{row.mean:.4f}", f"{row.low:.4f} .. {row.high:.4f}")
+    return table

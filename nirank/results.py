@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ from nirank import manifest
 from nirank.data import Candidates, Collection
 from nirank.errors import BadInput
 from nirank.evaluate import Evaluation
+from nirank.files import beside
 from nirank.pipeline import Ranking
 from nirank.trec import write_run
 
@@ -43,6 +42,11 @@ class Results:
     systems: dict[str, System]
     comparison: Comparison | None
 
+    @property
+    def baseline(self) -> str:
+        """The system that the others are compared with."""
+        return self.experiment.evaluate.baseline or next(iter(self.systems))
+
     def measures(self) -> dict[str, Any]:
         """The measures of each system, with counts and latencies, as written to `measures.json`."""
         return {
@@ -54,23 +58,20 @@ class Results:
 def write(results: Results, folder: Path) -> None:
     """Write the folder of an experiment's results, beside and then into place."""
     refuse_existing(folder)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    partial.mkdir(parents=True)
-    try:
-        for name, system in results.systems.items():
-            write_run(partial / f"{name}.run", results.collection.queries, system.run, tag=name)
-            (partial / f"{name}.queries.tsv").write_text(_per_query(results, system), encoding="utf-8")
-        _write_json(partial / "measures.json", results.measures())
-        if results.comparison:
-            _write_json(partial / "comparison.json", results.comparison.to_dict())
-        (partial / "experiment.toml").write_text(to_toml(results.experiment.as_table()), encoding="utf-8")
-        _write_json(partial / "manifest.json", manifest.describe(results))
-        if folder.exists():
-            folder.rmdir()
-        os.replace(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with beside(folder) as unfinished:
+        unfinished.mkdir()
+        _write_into(unfinished, results)
+
+
+def _write_into(folder: Path, results: Results) -> None:
+    for name, system in results.systems.items():
+        write_run(folder / f"{name}.run", results.collection.queries, system.run, tag=name)
+        (folder / f"{name}.queries.tsv").write_text(_per_query(results, system), encoding="utf-8")
+    _write_json(folder / "measures.json", results.measures())
+    if results.comparison:
+        _write_json(folder / "comparison.json", asdict(results.comparison))
+    (folder / "experiment.toml").write_text(to_toml(results.experiment.as_table()), encoding="utf-8")
+    _write_json(folder / "manifest.json", manifest.describe(results))
 
 
 def refuse_existing(out: str | Path | None) -> None:

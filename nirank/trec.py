@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from nirank.corpus import Ids
 from nirank.data import Candidates, Queries
 from nirank.errors import BadInput
+from nirank.files import beside
 from nirank.lines import QRELS, RUN, Layout, Lines, read_lines
 from nirank.strings import gather, to_array, to_column, to_numpy
 from nirank.topics import read_topics
@@ -200,7 +200,7 @@ def _write(path: str | Path, layout: Layout, queries: Queries, pairs: Candidates
     _check_queries(queries.ids)
     query_ids = to_column(queries.ids)
     rows = pairs.rows
-    with _beside(Path(path)) as file:
+    with _writing(Path(path)) as file:
         for start in range(0, pairs.pairs, _BLOCK):
             here = slice(start, start + _BLOCK)
             block = [gather(query_ids, rows[here]), *(_texts(column, pairs.docs, here) for column in columns)]
@@ -246,11 +246,8 @@ def _unfit(text: str) -> bool:
 
 
 @contextlib.contextmanager
-def _beside(path: Path) -> Iterator[IO[bytes]]:
-    """A file in the folder of `path` to write to, moved there if the block succeeds and removed if it fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        unfinished = Path(folder) / path.name
-        with gzip.open(unfinished, "wb") if path.suffix == ".gz" else unfinished.open("wb") as file:
-            yield cast("IO[bytes]", file)
-        unfinished.replace(path)
+def _writing(path: Path) -> Iterator[IO[bytes]]:
+    """A file, compressed where its name ends in `.gz`, that is moved into place if the block succeeds."""
+    writer: Any = gzip.open if path.suffix == ".gz" else open
+    with beside(path) as unfinished, writer(unfinished, "wb") as file:
+        yield file

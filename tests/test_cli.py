@@ -41,7 +41,8 @@ def _fails(*arguments, cwd=None) -> str:
 
 
 def test_evaluate_prints_what_trec_eval_prints(files):
-    lines = [line.split() for line in _call("evaluate", files / "run", files / "qrels", "-m", "nDCG@10", "-m", "map", "-q").splitlines()]
+    output = _call("evaluate", files / "run", files / "qrels", "-m", "nDCG@10", "-m", "map", "-q")
+    lines = [line.split() for line in output.splitlines()]
     assert ["nDCG@10", "q1", "1.0000"] in lines
     assert ["map", "q2", "0.5000"] in lines
     assert ["map", "q3", "0.0000"] in lines
@@ -89,7 +90,8 @@ def test_run_writes_a_folder_and_prints_the_table(files):
     (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "fox"}\n')
     (folder / "qrels.txt").write_text("q1 0 d2 1\n")
     (files / "try.toml").write_text(
-        f'collection = "beir:{folder}"\n[pipelines]\na = "bm25"\nb = "bm25 % 1 >> ql"\n[evaluate]\nmeasures = ["RR@10"]\n'
+        f'collection = "beir:{folder}"\n[pipelines]\na = "bm25"\nb = "bm25 % 1 >> ql"\n'
+        '[evaluate]\nmeasures = ["RR@10"]\n'
     )
     output = _call("run", files / "try.toml", "--out", files / "out")
     assert "(bm25 % 1) >> ql" in output
@@ -111,7 +113,7 @@ def test_the_demo_can_be_printed_and_is_an_experiment(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evaluate", "run", "qrels", "-m", "nDGC@10"], "Did you mean 'nDCG'"),
+        (["evaluate", "run", "qrels", "-m", "nDGC@10"], "Did you mean 'nDCG@10'"),
         (["evaluate", "nothing", "qrels"], "nothing"),
         (["evaluate", "broken", "qrels"], "broken:2: "),
         (["compare", "run", "qrels"], "RUN RUN... QRELS"),

@@ -157,7 +157,7 @@ def test_one_pipeline_needs_no_table_and_a_collection_may_have_settings():
         (('"letter"', '"letter >>"'), BadInput, "not an expression"),
         (('"letter"', '"0.5 * letter"'), BadInput, "finds none"),
         (('"letter"', '"letter % 0"'), CompositionError, "whole number from 1"),
-        (('["nDCG@10", "R@1"]', '["nDGC@10"]'), UnknownName, "measure 'nDGC'. Did you mean 'nDCG'"),
+        (('["nDCG@10", "R@1"]', '["nDGC@10"]'), UnknownName, "measure 'nDGC@10'. Did you mean 'nDCG@10'"),
         (('["nDCG@10", "R@1"]', '"nDCG@10"'), BadInput, "not a list of names"),
         (("latency = 2", 'baseline = "plane"'), UnknownName, "pipeline 'plane'. Did you mean 'plain'"),
         (("[pipelines]", 'pipeline = "letter"\n[pipelines]'), BadInput, "not both"),
@@ -176,7 +176,7 @@ def test_a_mistake_is_told_with_its_place_and_what_is_accepted(tmp_path, change,
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(BadInput, match="none.toml: cannot be read"):
+    with pytest.raises(BadInput, match=r"none\.toml: cannot be read"):
         Experiment.read(tmp_path / "none.toml")
 
 

@@ -127,7 +127,8 @@ def test_a_blocked_plugin_is_not_even_imported(fresh, monkeypatch):
 
 def test_modules_named_in_the_environment_are_loaded(fresh, tmp_path, monkeypatch):
     (tmp_path / "extra_ranker.py").write_text(
-        "from nirank import hookimpl\n@hookimpl\ndef nirank_register(registry):\n    registry.add('loss', 'mine', 'm:T')\n"
+        "from nirank import hookimpl\n\n\n"
+        "@hookimpl\ndef nirank_register(registry):\n    registry.add('loss', 'mine', 'm:T')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("NIRANK_PLUGINS", "extra_ranker")
@@ -138,7 +139,8 @@ def test_modules_named_in_the_environment_are_loaded(fresh, tmp_path, monkeypatc
 def test_a_file_is_loaded_once_however_often_it_is_asked_for(tmp_path):
     path = tmp_path / "nirank_plugin.py"
     path.write_text(
-        "from nirank import hookimpl\n@hookimpl\ndef nirank_register(registry):\n    registry.add('loss', 'beside', 'm:T')\n"
+        "from nirank import hookimpl\n\n\n"
+        "@hookimpl\ndef nirank_register(registry):\n    registry.add('loss', 'beside', 'm:T')\n"
     )
     first = plugins.load_file(path)
     assert first.error is None

@@ -75,7 +75,7 @@ class SentenceEncoder:
             state.update(name.encode())
             state.update(weights.detach().cpu().contiguous().view(torch.uint8).numpy())
         prompts = (self.model.prompts, self.model.default_prompt_name, self.query_prompt, self.document_prompt)
-        modules = [(type(module).__name__, getattr(module, "get_config_dict", dict)()) for module in self.model]
+        modules = [f"{type(module).__name__} {getattr(module, 'get_config_dict', dict)()}" for module in self.model]
         state.update(repr((prompts, modules, self.model.max_seq_length, self.precision)).encode())
         return state.hexdigest()
 

@@ -1,0 +1,22 @@
+"""Files and folders that appear whole or not at all: written beside their place, then moved there."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Where to write a file or folder that `path` becomes if the block succeeds; what was written goes if it fails.
+
+    Folders above `path` are made. A file that was there is replaced; a folder only if it is empty.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        unfinished = Path(folder) / path.name
+        yield unfinished
+        os.replace(unfinished, path)
