@@ -1,0 +1,149 @@
+"""Searching an inverted index and scoring given pairs: exact, and the same numbers on every path.
+
+A score is a float32 sum in rising order of term numbers, whether it comes from the compiled batch search, from numpy
+for a few queries, or from looking up given candidates. Equal scores go by rising ordinal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.data import Candidates, Floats, Ints
+from nirank.errors import MissingDependency
+from nirank_lexical.postings import Postings
+from nirank_lexical.queries import QueryTerms
+from nirank_lexical.weighting import Weighting
+
+if TYPE_CHECKING:
+    from nirank_lexical.batch import BatchSearch
+
+#: Uint64: a score's rank, so that better is less, over the document. Sorted keys are a ranking.
+Keys = NDArray[np.uint64]
+
+# From so many scores on, loading the compiled search (about a second) pays for itself.
+_SCORES_WORTH_LOADING = 100_000_000
+_POSTINGS_AT_ONCE = 1 << 18
+_PAIRS_AT_ONCE = 1 << 18
+
+
+class WeightedIndex:
+    """An inverted index under a weighting: what is searched."""
+
+    def __init__(self, index: Postings, weighting: Weighting) -> None:
+        self.index, self.weighting = index, weighting
+        self.per_term = weighting.per_term(index)
+        self.per_document = weighting.per_document(index)
+        prior = weighting.prior(index)
+        self.prior = np.empty(0, np.float32) if prior is None else prior.astype(np.float32)
+
+    @property
+    def documents(self) -> int:
+        """How many documents there are."""
+        return len(self.index.lengths)
+
+    def impacts(self, places: Any, terms: Any) -> Floats:
+        """What the postings at `places` (a slice or ordinals) are worth; `terms` is the term of each, or of all."""
+        tf = self.index.counts[places].astype(np.float64)
+        document = self.per_document[self.index.docs[places]]
+        return self.weighting.impacts(tf, self.per_term[terms], document).astype(np.float32)
+
+    @cached_property
+    def all_impacts(self) -> Floats:
+        """What every posting is worth, `[postings]`."""
+        impacts = np.empty(len(self.index.docs), np.float32)
+        for start in range(0, len(impacts), _POSTINGS_AT_ONCE):
+            stop = min(start + _POSTINGS_AT_ONCE, len(impacts))
+            first, last = np.searchsorted(self.index.starts, [start, stop - 1], "right") - 1
+            sizes = np.diff(self.index.starts[first : last + 2].clip(start, stop))
+            impacts[start:stop] = self.impacts(slice(start, stop), np.repeat(np.arange(first, last + 1), sizes))
+        return impacts
+
+    @cached_property
+    def _batch(self) -> BatchSearch:
+        try:
+            from nirank_lexical.batch import BatchSearch
+        except ModuleNotFoundError as error:
+            raise MissingDependency(
+                "Large batches need numba: pip install 'nirank[lexical]'", name=error.name
+            ) from error
+        return BatchSearch(self)
+
+    def search(self, queries: QueryTerms, k: int, threads: int) -> Candidates:
+        """The `k` best documents of each query, among those with a term that is worth something."""
+        k = min(k, self.documents)
+        if k and self._is_batch(queries):
+            return candidates_of(*self._batch.search(queries, k, threads))
+        rows = [self._best(queries, query, k) for query in range(len(queries))]
+        return candidates_of([len(keys) for keys in rows], np.concatenate([*rows, np.empty(0, np.uint64)]))
+
+    def _is_batch(self, queries: QueryTerms) -> bool:
+        return "_batch" in vars(self) or len(queries) * self.documents >= _SCORES_WORTH_LOADING
+
+    def _best(self, queries: QueryTerms, query: int, k: int) -> Keys:
+        scores = np.zeros(self.documents, np.float32)
+        for term, weight in zip(*queries.of(query), strict=True):
+            here = slice(self.index.starts[term], self.index.starts[term + 1])
+            scores[self.index.docs[here]] += weight * self._impacts_of(here, term)
+        docs = np.flatnonzero(scores > 0)
+        keys = _keys(docs, scores[docs] + queries.tokens[query] * self.prior[docs] if len(self.prior) else scores[docs])
+        if k < len(keys):
+            keys = np.partition(keys, k)[:k]
+        return np.sort(keys)
+
+    def _impacts_of(self, here: slice, term: int) -> Floats:
+        return self.all_impacts[here] if "all_impacts" in vars(self) else self.impacts(here, term)
+
+    def score(self, queries: QueryTerms, candidates: Candidates) -> Floats:
+        """The score of each pair, `[pairs]`: what `search` gives where it finds the document, else its prior or 0.
+
+        Documents beyond the corpus are empty ones.
+        """
+        scores = np.zeros(candidates.pairs, np.float32)
+        rows = candidates.rows
+        for start in range(0, candidates.pairs, _PAIRS_AT_ONCE):
+            here = slice(start, start + _PAIRS_AT_ONCE)
+            scores[here] = self._score(queries, rows[here], candidates.docs[here])
+        return scores
+
+    def _score(self, queries: QueryTerms, rows: NDArray[np.int64], docs: Ints) -> Floats:
+        scores = np.zeros(len(rows), np.float32)
+        sizes = np.diff(queries.offsets)[rows]
+        for slot in range(sizes.max(initial=0)):
+            pairs = np.flatnonzero(sizes > slot)
+            slots = queries.offsets[rows[pairs]] + slot
+            found, places = self._lookup(queries.terms[slots], docs[pairs])
+            slots, pairs = slots[found], pairs[found]
+            scores[pairs] += queries.weights[slots] * self.impacts(places, queries.terms[slots])
+        if len(self.prior):
+            known = docs < self.documents
+            scores[known] += queries.tokens[rows[known]] * self.prior[docs[known]]
+        return scores
+
+    def _lookup(self, terms: NDArray[np.int64], docs: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which of the (term, document) pairs have a posting, and where: bisection of all side by side."""
+        low, high = self.index.starts[terms], self.index.starts[terms + 1]
+        ends = high
+        for _ in range(int((high - low).max(initial=0)).bit_length()):
+            middle = (low + high) >> 1
+            before = (middle < high) & (self.index.docs[np.minimum(middle, len(self.index.docs) - 1)] < docs)
+            low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
+        found = np.flatnonzero((low < ends) & (self.index.docs[np.minimum(low, len(self.index.docs) - 1)] == docs))
+        return found, low[found]
+
+
+def candidates_of(lengths: Sequence[int] | NDArray[Any], keys: Keys) -> Candidates:
+    """Rankings from their sorted keys; `lengths` says how many of them each query has."""
+    ranks = (np.int64(2**31 - 1) - (keys >> np.uint64(32)).astype(np.int64)).astype(np.int32)
+    scores = (ranks ^ (ranks >> 31 & np.int32(2**31 - 1))).view(np.float32)
+    return Candidates(np.concatenate([[0], np.cumsum(lengths)]), keys.astype(np.uint32).view(np.int32), scores)
+
+
+def _keys(docs: NDArray[np.int64], scores: Floats) -> Keys:
+    bits = scores.view(np.int32)
+    ranks = bits ^ (bits >> 31 & np.int32(2**31 - 1))  # negative floats order backwards as integers
+    return (np.int64(2**31 - 1) - ranks).astype(np.uint64) << np.uint64(32) | docs.astype(np.uint64)

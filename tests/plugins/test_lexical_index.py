@@ -1,0 +1,136 @@
+"""The inverted index against counting by hand, on disk and in memory."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from zlib import crc32
+
+import numpy as np
+import pytest
+
+pytest.importorskip("Stemmer")
+pytest.importorskip("regex")
+
+from nirank.corpus import Documents
+from nirank.errors import BadInput, StaleIndex
+from nirank_lexical import postings
+from nirank_lexical.analysis import Analyzer
+from nirank_lexical.postings import Postings, invert
+from nirank_lexical.queries import QueryParser
+from nirank_lexical.vocabulary import Vocabulary
+
+TEXTS = [
+    "The cat sat on the mat; the cat purred.",
+    "",
+    "dogs and cats",
+    "the of and",
+    "Zürich Zürich zürich 東京 🙂 🙂",
+    "cat " * 300,
+    "__ ... !!",
+]
+
+
+def _documents(texts):
+    return Documents([f"d{number}" for number in range(len(texts))], texts)
+
+
+def _by_hand(index, texts, analyzer):
+    expected = {}
+    for document, text in enumerate(texts):
+        for term, count in Counter(analyzer(text)).items():
+            expected.setdefault(term, []).append((document, count))
+    found = {}
+    for number in range(len(index.vocabulary)):
+        here = slice(index.starts[number], index.starts[number + 1])
+        found[index.vocabulary[number]] = list(zip(index.docs[here].tolist(), index.counts[here].tolist(), strict=True))
+    return found, expected
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 1000])
+def test_postings_are_what_counting_by_hand_gives(monkeypatch, at_once):
+    monkeypatch.setattr(postings, "_DOCUMENTS_AT_ONCE", at_once)
+    analyzer = Analyzer()
+    index = invert(_documents(TEXTS), analyzer)
+    found, expected = _by_hand(index, TEXTS, analyzer)
+    assert found == expected
+    assert index.lengths.tolist() == [len(analyzer(text)) for text in TEXTS]
+    totals = {term: sum(count for _, count in pairs) for term, pairs in expected.items()}
+    assert {index.vocabulary[i]: int(f) for i, f in enumerate(index.frequencies)} == totals
+
+
+def test_the_index_does_not_depend_on_how_many_documents_are_read_at_once(monkeypatch):
+    generator = random.Random(3)
+    texts = [" ".join(generator.choices("abcdefgh", k=generator.randint(0, 9))) for _ in range(200)]
+    indexes = []
+    for at_once in (7, 64, 10_000):
+        monkeypatch.setattr(postings, "_DOCUMENTS_AT_ONCE", at_once)
+        indexes.append(invert(_documents(texts), Analyzer(stopwords=())))
+    for name in ("starts", "docs", "counts", "lengths", "frequencies"):
+        assert all(np.array_equal(getattr(indexes[0], name), getattr(other, name)) for other in indexes[1:])
+
+
+@pytest.mark.parametrize("texts", [TEXTS, ["", "the"], []])
+def test_an_index_is_read_back_as_it_was_written(tmp_path, texts):
+    index = invert(_documents(texts), Analyzer())
+    index.save(tmp_path)
+    again = Postings.load(tmp_path)
+    for name in ("starts", "docs", "counts", "lengths", "frequencies"):
+        written, read = getattr(index, name), getattr(again, name)
+        assert np.array_equal(written, read)
+        assert written.dtype == read.dtype
+    words = [index.vocabulary[number] for number in range(len(index.vocabulary))]
+    assert again.vocabulary.find(words).tolist() == list(range(len(words)))
+
+
+def test_counts_are_kept_in_as_few_bytes_as_they_need():
+    assert invert(_documents(TEXTS[:5]), Analyzer()).counts.dtype == np.uint8
+    assert invert(_documents(TEXTS), Analyzer()).counts.dtype == np.uint16
+    assert invert(_documents(["cat " * 70_000]), Analyzer()).counts.tolist() == [70_000]
+
+
+@pytest.mark.parametrize("name", ["docs.npy", "term_text.npy", "starts.npy"])
+def test_an_index_with_a_file_missing_or_cut_short_is_refused(tmp_path, name):
+    invert(_documents(TEXTS), Analyzer()).save(tmp_path)
+    file = tmp_path / name
+    file.write_bytes(file.read_bytes()[:-3])
+    with pytest.raises(StaleIndex, match="build it again"):
+        Postings.load(tmp_path)
+    file.unlink()
+    with pytest.raises(StaleIndex, match=name):
+        Postings.load(tmp_path)
+
+
+def test_contents_that_are_not_text_are_refused_with_their_number():
+    with pytest.raises(BadInput, match="document 2 is of type bytes"):
+        invert(_documents(["a", "b", b"c"]), Analyzer())
+
+
+def test_terms_are_found_also_where_their_hashes_collide():
+    assert crc32(b"plumless") == crc32(b"buckeroo")
+    vocabulary, order = Vocabulary.of(["buckeroo", "cat", "plumless", "\ud800"])
+    assert [vocabulary[number] for number in range(4)] == [["buckeroo", "cat", "plumless", "\ud800"][i] for i in order]
+    assert [vocabulary[n] for n in vocabulary.find(["plumless", "buckeroo", "\ud800"])] == [
+        "plumless", "buckeroo", "\ud800",
+    ]  # fmt: skip
+    assert vocabulary.find(["dog", "", "plumles"]).tolist() == [-1, -1, -1]
+    assert vocabulary.find([]).tolist() == []
+    assert Vocabulary.of([])[0].find(["cat"]).tolist() == [-1]
+
+
+def test_queries_become_their_known_terms_with_how_often_they_occur():
+    index = invert(_documents(TEXTS), Analyzer())
+    parse = QueryParser(index.vocabulary, Analyzer())
+    terms = parse(["cats CAT dog unheard-of the cat's", "", "東京 zürich", "the"])
+    assert terms.tokens.tolist() == [4, 0, 3, 0]
+    named = [
+        {index.vocabulary[term]: weight for term, weight in zip(*terms.of(query), strict=True)} for query in range(4)
+    ]
+    assert named == [{"cat": 3, "dog": 1}, {}, {"東": 1, "京": 1, "zürich": 1}, {}]
+    assert all(np.all(np.diff(terms.of(query)[0]) > 0) for query in range(4))
+
+
+def test_queries_that_are_not_text_are_refused():
+    parse = QueryParser(invert(_documents(TEXTS), Analyzer()).vocabulary, Analyzer())
+    with pytest.raises(BadInput, match="query 1 is of type int"):
+        parse(["cat", 3])

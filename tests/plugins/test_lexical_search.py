@@ -1,0 +1,241 @@
+"""Search: exact, with one tie rule, and bit for bit the same on every path."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("Stemmer")
+pytest.importorskip("regex")
+
+import nirank_lexical
+from nirank.corpus import Documents
+from nirank.data import Candidates, Queries
+from nirank.errors import BadInput, StaleIndex
+from nirank_lexical import search
+from nirank_lexical.rankers import BM25, TFIDF, QueryLikelihood
+
+MAKERS = [BM25, lambda **more: BM25(variant="bm25+", **more), QueryLikelihood, TFIDF]
+
+
+def _opened(ranker, texts, folder):
+    corpus = Documents([f"d{number}" for number in range(len(texts))], texts)
+    folder.mkdir(exist_ok=True)
+    if not any(folder.iterdir()):
+        ranker.build(corpus, folder)
+    ranker.open(corpus, folder)
+    return ranker
+
+
+@pytest.fixture(scope="module")
+def texts():
+    """Documents of few words, so that many are alike; more than the compiled search handles in one range."""
+    generator = np.random.default_rng(5)
+    lengths = generator.integers(0, 6, 150_000)
+    words = generator.zipf(1.3, lengths.sum()).clip(max=400)
+    flat, ends = [f"w{word}" for word in words], np.cumsum(lengths)
+    return [" ".join(flat[end - length : end]) for length, end in zip(lengths.tolist(), ends.tolist(), strict=True)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("indexes") / "many"
+
+
+@pytest.fixture(scope="module")
+def queries():
+    generator = np.random.default_rng(6)
+    rows = [generator.zipf(1.3, generator.integers(1, 7)).clip(max=420) for _ in range(70)]
+    return Queries.of([" ".join(f"w{word}" for word in row) for row in rows] + ["", "nowhere", "w1 " * 300])
+
+
+def _exhaustive(ranker, text, k):
+    """The scores of all documents that share a word with the text, sorted by the tie rule."""
+    with_word = [number for number, own in enumerate(ranker.corpus[:]) if not set(own.split()).isdisjoint(text.split())]
+    scores = ranker.score(Queries.of([text]), Candidates.of([with_word]))
+    order = np.lexsort((with_word, -scores))[:k]
+    return np.array(with_word, int)[order].tolist(), scores[order].tolist()
+
+
+def _same(one, other):
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("offsets", "docs", "scores"))
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_batches_and_single_queries_find_the_same_to_the_last_bit(make, texts, folder, queries, monkeypatch):
+    pytest.importorskip("numba")
+    few, many = (_opened(make(threads=2), texts, folder) for _ in range(2))
+    monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 10**12)
+    one_by_one = {k: few.generate(queries, k) for k in (0, 1, 10, 1000, 10**6)}
+    monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 0)
+    for k, found in one_by_one.items():
+        assert _same(many.generate(queries, k), found), k
+    assert _same(few.generate(queries, 10), many.generate(queries, 10))
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_generate_is_the_exhaustive_ranking(make, texts, folder, queries):
+    ranker = _opened(make(), texts, folder)
+    found = ranker.generate(queries.take(slice(0, 8)), 500)
+    for row, text in enumerate(queries.contents[:8]):
+        docs, scores = found[row]
+        assert (docs.tolist(), scores.tolist()) == _exhaustive(ranker, text, 500)
+
+
+@pytest.mark.parametrize("loading", [0, 10**12])
+def test_fewer_are_a_prefix_and_ties_go_by_ordinal(texts, folder, queries, loading, monkeypatch):
+    if not loading:
+        pytest.importorskip("numba")
+    monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", loading)
+    ranker = _opened(BM25(), texts, folder)
+    best = ranker.generate(queries, 1000)
+    assert _same(ranker.generate(queries, 10), best.top(10))
+    tied = (np.diff(best.scores) == 0) & (np.diff(best.rows) == 0)
+    assert tied.sum() > 1000
+    assert (np.diff(best.docs)[tied] > 0).all()
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_pairs_score_as_they_were_found(make, texts, folder, queries):
+    ranker = _opened(make(), texts, folder)
+    found = ranker.generate(queries, 200)
+    assert ranker.score(queries, found).tolist() == found.scores.tolist()
+    shuffled = np.random.default_rng(1).permutation(found.pairs)
+    shuffled = shuffled[np.argsort(found.rows[shuffled], kind="stable")]
+    mixed = Candidates(found.offsets, found.docs[shuffled], found.scores[shuffled])
+    assert ranker.score(queries, mixed).tolist() == found.scores[shuffled].tolist()
+
+
+def test_pairs_without_a_match_score_0_or_their_prior(tmp_path):
+    texts, asked = ["cat", "dog dog", ""], Queries.of(["cat", "bird"])
+    pairs = Candidates.of([[0, 1, 2, 7], [0, 1]])
+    bm25 = _opened(BM25(), texts, tmp_path / "index").score(asked, pairs)
+    assert bm25[0] > 0
+    assert bm25[1:].tolist() == [0, 0, 0, 0, 0]
+    likely = _opened(QueryLikelihood(mu=2.0), texts, tmp_path / "index").score(asked, pairs)
+    np.testing.assert_allclose(likely, [np.log(1 + 3 / 2) + np.log(2 / 3), np.log(2 / 4), 0, 0, 0, 0], rtol=1e-6)
+
+
+def test_a_repeated_query_term_counts_as_often_as_it_occurs(tmp_path):
+    ranker = _opened(BM25(), ["cat dog", "dog"], tmp_path / "index")
+    once, thrice = (ranker.generate(Queries.of([text]), 5).scores for text in ("cat dog", "cat Cats cat dog"))
+    np.testing.assert_allclose(thrice[0], once[0] + 2 * ranker.generate(Queries.of(["cat"]), 5).scores[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("loading", [0, 10**12])
+@pytest.mark.parametrize("texts", [["", "the", ""], ["cat"], ["cat"] * 3])
+def test_tiny_corpora_and_odd_queries_are_fine(texts, loading, tmp_path, monkeypatch):
+    if not loading:
+        pytest.importorskip("numba")
+    monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", loading)
+    ranker = _opened(BM25(), texts, tmp_path / "index")
+    odd = Queries.of(["", "the", "cat", "title:cat~3 AND -(x)", "\x00\ud800 🙂", "cat " * 5000])
+    found = ranker.generate(odd, 10)
+    cats = [number for number, text in enumerate(texts) if text == "cat"]
+    assert [found[row][0].tolist() for row in range(6)] == [[], [], cats, [], [], cats]
+    assert ranker.generate(Queries.of([]), 10).pairs == 0
+
+
+def test_words_that_look_like_operators_are_words(tmp_path):
+    ranker = _opened(BM25(stopwords=()), ["cat and dog", "cat", "not a cat"], tmp_path / "index")
+    assert ranker.generate(Queries.of(["NOT"]), 5).docs.tolist() == [2]
+    assert ranker.generate(Queries.of(["cat AND bird"]), 5).docs.tolist() == [0, 1, 2]
+
+
+def test_a_component_without_an_index_and_a_negative_k_are_refused(tmp_path):
+    with pytest.raises(StaleIndex, match="no index"):
+        BM25().generate(Queries.of(["cat"]), 10)
+    with pytest.raises(BadInput, match="k is -1"):
+        _opened(BM25(), ["cat"], tmp_path / "index").generate(Queries.of(["cat"]), -1)
+    with pytest.raises(BadInput, match="threads"):
+        BM25(threads=0)
+
+
+def test_an_index_of_fewer_documents_is_refused(tmp_path):
+    BM25().build(Documents(["a"], ["cat"]), tmp_path)
+    with pytest.raises(StaleIndex, match="1 documents"):
+        BM25().open(Documents(["a", "b"], ["cat", "dog"]), tmp_path)
+
+
+def test_rankers_that_analyse_alike_share_an_index_key():
+    keys = [ranker.index_key for ranker in (BM25(), BM25(2.0, variant="atire"), QueryLikelihood(mu=7.0), TFIDF())]
+    assert all(key == keys[0] for key in keys)
+    assert BM25(stemmer="english").index_key != keys[0]
+
+
+def test_a_repr_reads_back():
+    written = repr(BM25(k1=1.2, variant="bm25l", delta=0.3, stopwords=["x"]))
+    assert repr(eval(written)) == written
+    assert "k1=1.2" in written
+
+
+def test_threads_that_search_one_ranker_at_once_find_the_same(texts, folder, queries):
+    pytest.importorskip("numba")
+    ranker = _opened(BM25(), texts, folder)
+    expected, found = ranker.generate(queries, 20), []
+    workers = [threading.Thread(target=lambda: found.append(ranker.generate(queries, 20))) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(found) == 4
+    assert all(_same(each, expected) for each in found)
+
+
+SEARCH = """
+import sys
+from pathlib import Path
+from nirank.corpus import Documents
+from nirank.data import Queries
+from nirank_lexical.rankers import BM25
+corpus = Documents(["a", "b"], ["cat", "dog"])
+ranker = BM25()
+ranker.build(corpus, Path(sys.argv[1]))
+ranker.open(corpus, Path(sys.argv[1]))
+"""
+
+
+def _run(program, *arguments):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_a_search_loads_neither_numba_nor_anything_heavier(tmp_path):
+    program = """
+print(ranker.generate(Queries.of("a cat"), 5).docs.tolist())
+print(sorted({"numba", "scipy", "torch", "pandas", "bm25s", "transformers"} & set(sys.modules)))
+"""
+    assert _run(SEARCH + program, tmp_path) == ["[0]", "[]"]
+
+
+def test_functions_are_compiled_also_where_the_result_cannot_be_kept():
+    pytest.importorskip("numba")
+    program = """
+import numba.core.caching
+import numpy as np
+numba.core.caching.CacheImpl._locator_classes = []  # as where no folder can be written
+from nirank_lexical import kernel
+print(kernel._first_at_least(np.array([1, 3, 5], np.int32), 0, 3, 4))
+"""
+    assert _run(program) == ["2"]
+
+
+def test_every_ranker_is_registered_to_find_and_to_score():
+    added = []
+
+    class Registry:
+        def add(self, kind, name, target, *, tiny=None, extra=None):
+            added.append((kind, name))
+            assert target == tiny
+            assert extra == "lexical"
+
+    nirank_lexical.nirank_register(Registry())
+    assert sorted(added) == [(kind, name) for kind in ("generator", "scorer") for name in ("bm25", "ql", "tfidf")]
