@@ -1,10 +1,10 @@
 """Indexes on disk: built beside and moved into place, opened only for the corpus they were made from.
 
-A component that needs an index has three members: `index_key` (a mapping: what its files depend on, so that
-components with equal keys share one index), `build(corpus, folder, encode)` and `open(corpus, folder)`. It
-writes its files; this module decides where, and keeps beside them a manifest with the versions, the key and
-the fingerprint of the corpus. A component with `resumes = True` finds in the folder what an interrupted build
-left there; for any other, building starts from an empty folder.
+A component that needs an index has three members: `index_key` (a mapping: what its files depend on; its entry
+"index" names the kind, and components with equal keys share one index), `build(corpus, folder, encode)` and
+`open(corpus, folder)`. It writes its files; this module decides where, and keeps beside them a manifest with
+the versions, the key and the fingerprint of the corpus. A component with `resumes = True` finds in the folder
+what an interrupted build left there; for any other, building starts from an empty folder.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def prepare(
 ) -> Path | None:
     """Make `component` ready to work on `corpus`: open its index, building it first where there is none.
 
-    `encoder` encodes the documents for an index of vectors. `folder` holds the index; by default a place in
-    the cache that is named after the key and the corpus. Returns the folder, or None where no index is needed.
+    `encoder` encodes the documents for an index of vectors. `folder` holds the index; by default it is `place`
+    in the cache. Returns the folder, or None where no index is needed.
     Raises `StaleIndex` where `folder` holds an index of something else.
     """
     if not component.can("build"):
@@ -42,7 +42,7 @@ def prepare(
     if not len(corpus):
         raise BadInput(f"{component.spec} cannot index an empty corpus.")
     key = index_key(component, encoder)
-    folder = folder or cache_folder() / "indexes" / f"{component.name}-{digest([key, corpus.fingerprint])}"
+    folder = folder or cache_folder() / "indexes" / place(component, corpus, encoder)
     if component.opened != (corpus.fingerprint, digest(key)):
         if not (folder / MANIFEST).exists():
             build(component, corpus, encoder, folder)
@@ -50,6 +50,13 @@ def prepare(
         component.target.open(corpus, folder)
         component.opened = corpus.fingerprint, digest(key)
     return folder
+
+
+def place(component: Component, corpus: Corpus, encoder: Component | None = None) -> str:
+    """The name of an index's folder: the same for whatever would write the same files."""
+    key = index_key(component, encoder)
+    kind = str(key.get("index", component.name)).replace(" ", "-")
+    return f"{kind}-{digest([key, corpus.fingerprint])[:16]}"
 
 
 def index_key(component: Component, encoder: Component | None = None) -> dict[str, Any]:

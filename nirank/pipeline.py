@@ -91,11 +91,10 @@ class Ranking:
     def index(self, corpus: Corpus, folder: Path | None = None) -> None:
         """Build or open every index that the pipeline needs over `corpus`.
 
-        They are kept in the cache, or in `folder`, each in a folder of its own.
+        They are kept in `folder`, or in the cache, each in a folder of its own.
         """
         for component, encoder in self._indexed():
-            place = folder / f"{component.name}" if folder else None
-            indexes.prepare(component, corpus, encoder, place)
+            indexes.prepare(component, corpus, encoder, folder and folder / indexes.place(component, corpus, encoder))
 
     def components(self) -> list[Component]:
         """The components of the pipeline, each once, in the order of the expression."""
@@ -210,7 +209,7 @@ class Generated(Ranking):
         if self.encoder or made != searched:
             takes = f"searches {searched} vectors" if searched else "takes queries as they are"
             raise CompositionError(f"{encoder.name} makes {made} vectors, and {self.generator.name} {takes}.")
-        return dataclasses.replace(self, encoder=encoder)
+        return dataclasses.replace(self, generator=self.generator.searching(encoder), encoder=encoder)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -11,6 +11,7 @@ once, while the rest works. Three environment variables steer this:
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import importlib
@@ -171,6 +172,7 @@ class Component:
         self.entry = entry
         #: The corpus (by fingerprint) and the index key that `target` has open, where it needs an index.
         self.opened: tuple[str, str] | None = None
+        self._searching: dict[Component, Component] = {}
         self.middleware: list[Middleware] = [
             function for function in active().hook.nirank_wrap(component=self) if function is not None
         ]
@@ -203,6 +205,17 @@ class Component:
         own = getattr(self.target, "fingerprint", None) or (self.settings if self.entry else _plain(self.target))
         return digest({"class": _qualified_name(self.target), "own": own})
 
+    def searching(self, encoder: Component) -> Component:
+        """The index for the vectors of `encoder`: itself for the first encoder it is asked for, then a copy.
+
+        An index has the vectors of one encoder open at a time.
+        """
+        if encoder not in self._searching:
+            first = not self._searching
+            copied = self if first else Component(self.name, copy.copy(self.target), self.settings, self.entry)
+            self._searching[encoder] = copied
+        return self._searching[encoder]
+
     def around(self, method: str, call: Callable[..., Any]) -> Callable[..., Any]:
         """`call` with this component's middleware round it; the first plugin's is outermost."""
         for middleware in reversed(self.middleware):
@@ -230,8 +243,8 @@ class Plugins:
 
         self.load(Plugin("nirank.execute", *_distribution("nirank")), lambda: execute)
         for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
-            source = (point.dist.name, point.dist.version) if point.dist else ("", "")
-            self.load(Plugin(point.name, *source), point.load)
+            about = point.dist.metadata if point.dist else {"Name": "", "Version": ""}  # read once: it is parsed anew
+            self.load(Plugin(point.name, about["Name"], about["Version"]), point.load)
         for name in _names("NIRANK_PLUGINS"):
             self.load(Plugin(name, "NIRANK_PLUGINS"), functools.partial(importlib.import_module, name))
 

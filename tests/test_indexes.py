@@ -67,6 +67,12 @@ def test_by_default_it_lies_in_the_cache_under_its_key_and_corpus(texts):
     assert indexes.prepare(_component(), Documents(list("abcdf"), list(texts))) != place
 
 
+def test_components_with_one_key_share_an_index(texts):
+    first, second = _component(), Component("other", Lengths())
+    assert indexes.prepare(first, texts) == indexes.prepare(second, texts)
+    assert second.target.built == []
+
+
 def test_an_index_of_another_corpus_or_version_is_refused(texts, tmp_path):
     indexes.prepare(_component(), texts, folder=tmp_path / "index")
     with pytest.raises(StaleIndex, match="index of another corpus: it has 5 documents"):

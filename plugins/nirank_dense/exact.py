@@ -46,7 +46,7 @@ class ExactSearch:
     @property
     def index_key(self) -> dict[str, object]:
         """The layout of the files; how they are searched does not matter to them."""
-        return {"index": "dense vectors", "version": 1, "precision": "float32"}
+        return {"index": "vectors", "version": 1, "precision": "float32"}
 
     def build(self, corpus: Corpus, folder: Path, encode: Callable[[Sequence[Content]], Vectors] | None = None) -> None:
         """Encode the corpus into `folder`, going on where an interrupted build of the same index stopped."""

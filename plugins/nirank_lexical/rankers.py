@@ -54,7 +54,7 @@ class LexicalRanker:
     @property
     def index_key(self) -> Mapping[str, object]:
         """What the index depends on: how text is analysed, and not how matches are weighted."""
-        return {"layout": LAYOUT, **self.analyzer.settings}
+        return {"index": "postings", "layout": LAYOUT, **self.analyzer.settings}
 
     def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
         """Write the index of `corpus` into `folder`, which exists and is empty. Contents are texts."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nirank
-from nirank import indexes
+from nirank import execute, fusion, indexes
 from nirank.corpus import Documents
 from nirank.data import Candidates, Queries
 from nirank.errors import BadInput
@@ -107,7 +107,7 @@ def test_vectors_are_those_of_sentence_transformers(encoder):
 
 def test_a_text_has_the_vector_it_has_alone(encoder):
     component = Component("tiny", encoder)
-    together = nirank.execute.encode_documents(component, TEXTS * 5)
+    together = execute.encode_documents(component, TEXTS * 5)
     assert together.shape == (45, 16)
     for place, text in enumerate(TEXTS):
         alone = encoder.encode_documents([text])[0]
@@ -132,6 +132,16 @@ def test_a_pipeline_searches_and_rescores_with_the_same_numbers(encoder):
     scores = encoder.encode(Queries.of(["cat", "dog"])).numpy() @ vectors.T
     for query in range(2):
         np.testing.assert_allclose(found[query][1], np.sort(scores[query])[::-1][:5], atol=1e-6)
+
+
+def test_one_index_searches_the_vectors_of_two_encoders(encoder):
+    corpus = Documents([str(place) for place in range(len(TEXTS))], TEXTS)
+    exact, one, two = nirank.load("exact", device="cpu"), nirank.load(encoder), nirank.load(tiny.encoder(seed=1))
+    apart = [(each >> exact % 4).search("dog", corpus) for each in (one, two)]
+    fused = nirank.fuse(one >> exact % 4, two >> exact % 4)
+    assert not np.allclose(apart[0].scores, apart[1].scores)
+    expected = fusion.rrf(apart, np.ones(2))
+    np.testing.assert_array_equal(fused.search("dog", corpus).docs, expected.docs)
 
 
 class Counting:
