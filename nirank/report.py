@@ -29,7 +29,7 @@ def systems_table(results: Results) -> Table:
     best = {name: max(system.evaluation[name] for system in results.systems.values()) for name in names}
     for system in results.systems.values():
         cells = [_cell(results, system.name, measure, best[measure]) for measure in names]
-        table.add_row(system.name, Text(repr(system.ranking)), *cells, f"{system.seconds:.2f}")
+        table.add_row(Text(system.name), Text(repr(system.ranking)), *cells, f"{system.seconds:.2f}")
     return table
 
 
@@ -47,10 +47,10 @@ def examples_table(results: Results, queries: Sequence[int], k: int = 8) -> Tabl
     table = Table(title="What each system found first (relevant ones underlined)", title_justify="left")
     table.add_column("query", style="bold")
     for name in results.systems:
-        table.add_column(name)
+        table.add_column(Text(name))
     for query in queries:
         cells = [_found(results, name, query, k) for name in results.systems]
-        table.add_row(str(results.collection.queries.contents[query]), *cells)
+        table.add_row(Text(str(results.collection.queries.contents[query])), *cells)
     return table
 
 
@@ -121,7 +121,7 @@ def comparison_table(comparison: Comparison) -> Table:
     for row in comparison.differences:
         interval = f"{row.low:+.4f} .. {row.high:+.4f}"
         numbers = (f"{row.difference:+.4f}", interval, f"{row.effect:.2f}", f"{row.p:.4f}", f"{row.corrected:.4f}")
-        table.add_row(row.measure, row.system, row.other, *numbers, f"{row.wins}/{row.losses}/{row.ties}")
+        table.add_row(row.measure, Text(row.system), Text(row.other), *numbers, f"{row.wins}/{row.losses}/{row.ties}")
     return table
 
 
@@ -129,5 +129,5 @@ def means_table(comparison: Comparison) -> Table:
     """The mean of each system on each measure, with its interval."""
     table = Table("measure", "system", "mean", "95% interval", title="Means", title_justify="left")
     for row in comparison.means:
-        table.add_row(row.measure, row.system, f"{row.mean:.4f}", f"{row.low:.4f} .. {row.high:.4f}")
+        table.add_row(row.measure, Text(row.system), f"{row.mean:.4f}", f"{row.low:.4f} .. {row.high:.4f}")
     return table
