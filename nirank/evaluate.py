@@ -21,6 +21,10 @@ from nirank.measures import Judged, Measure, Values
 from nirank.trec import read_judged, read_qrels, rows_of
 
 
+#: What is measured unless one says otherwise.
+MEASURES = ("nDCG@10", "RR@10", "AP", "R@100")
+
+
 class Docnos(Protocol):
     """Turns ordinals into document ids, as `nirank.corpus.Ids` does."""
 

@@ -21,7 +21,7 @@ from nirank import execute
 from nirank.corpus import cache_folder
 from nirank.data import Corpus
 from nirank.errors import BadInput, StaleIndex
-from nirank.plugins import Component, digest
+from nirank.plugins import Component, Opened, digest
 
 #: The version of the folder's layout and manifest; a component has its own, in its `index_key`.
 LAYOUT = 1
@@ -37,18 +37,20 @@ def prepare(
     in the cache. Returns the folder, or None where no index is needed.
     Raises `StaleIndex` where `folder` holds an index of something else.
     """
+    opened = component.opened
+    if opened and opened.corpus is corpus and opened.encoder is encoder and folder in (None, opened.folder):
+        return opened.folder
     if not component.can("build"):
         return None
     if not len(corpus):
         raise BadInput(f"{component.spec} cannot index an empty corpus.")
     key = index_key(component, encoder)
     folder = folder or cache_folder() / "indexes" / place(component, corpus, encoder)
-    if component.opened != (corpus.fingerprint, digest(key)):
-        if not (folder / MANIFEST).exists():
-            build(component, corpus, encoder, folder)
-        check(folder, key, corpus)
-        component.target.open(corpus, folder)
-        component.opened = corpus.fingerprint, digest(key)
+    if not (folder / MANIFEST).exists():
+        build(component, corpus, encoder, folder)
+    check(folder, key, corpus)
+    component.target.open(corpus, folder)
+    component.opened = Opened(corpus, encoder, folder)
     return folder
 
 

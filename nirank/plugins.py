@@ -32,12 +32,16 @@ from nirank import hooks, settings
 from nirank.errors import BadInput, MissingDependency, PluginError, UnknownName
 
 if TYPE_CHECKING:
-    from nirank.data import Collection
+    from pathlib import Path
+
+    from nirank.data import Collection, Corpus
 
 log = logging.getLogger("nirank")
 
 GROUP = "nirank"
-KINDS = ("encoder", "generator", "scorer", "loss", "collection")
+#: What stands in pipelines and in training.
+STAGES = ("encoder", "generator", "scorer", "loss")
+KINDS = (*STAGES, "collection", "observer")
 
 #: What `nirank_wrap` returns: called as `middleware(call, method, *inputs)`.
 Middleware = Callable[..., Any]
@@ -159,6 +163,15 @@ class Registry:
         return found[0]
 
 
+@dataclass(frozen=True)
+class Opened:
+    """The index that a component has open: of which corpus, with whose vectors, from which folder."""
+
+    corpus: Corpus
+    encoder: Component | None
+    folder: Path
+
+
 class Component:
     """A built component: the object itself, with its name, settings, origin and middleware.
 
@@ -170,8 +183,8 @@ class Component:
         self.target = target
         self.settings = dict(given or {})
         self.entry = entry
-        #: The corpus (by fingerprint) and the index key that `target` has open, where it needs an index.
-        self.opened: tuple[str, str] | None = None
+        #: What `target` has open, where it needs an index.
+        self.opened: Opened | None = None
         self._searching: dict[Component, Component] = {}
         self.middleware: list[Middleware] = [
             function for function in active().hook.nirank_wrap(component=self) if function is not None
@@ -260,13 +273,17 @@ class Plugins:
             self._give_up(plugin, error)
         return plugin
 
-    def _register(self, plugin: Plugin, module: Any) -> None:
-        plugin.module = module
-        unknown = sorted(_unknown_hooks(self.manager, module))
+    def listen(self, implementer: Any, owner: str, name: str | None = None) -> None:
+        """From now on call the hooks that an object implements. Raises `PluginError` for one that does not exist."""
+        unknown = sorted(_unknown_hooks(self.manager, implementer))
         if unknown:
             known = ", ".join(name for name in vars(hooks) if name.startswith("nirank_"))
-            raise PluginError(f"{plugin} implements {', '.join(unknown)}, which nirank does not call. Hooks: {known}.")
-        self.manager.register(module, plugin.name)
+            raise PluginError(f"{owner} implements {', '.join(unknown)}, which nirank does not call. Hooks: {known}.")
+        self.manager.register(implementer, name)
+
+    def _register(self, plugin: Plugin, module: Any) -> None:
+        plugin.module = module
+        self.listen(module, str(plugin), plugin.name)
         alone = [other for other in self.manager.get_plugins() if other is not module]
         register = self.manager.subset_hook_caller("nirank_register", alone)
         register(registry=PluginRegistry(self.registry, plugin))
@@ -295,7 +312,7 @@ def build(spec: str, given: Mapping[str, Any] | None = None, name: str | None = 
     `name` is what it is called in expressions (the registered name by default). Raises `UnknownName` for a
     component or a setting that does not exist, `BadInput` for a setting of the wrong type.
     """
-    entry = active().registry.find(spec, tuple(kind for kind in KINDS if kind != "collection"))
+    entry = active().registry.find(spec, STAGES)
     factory = entry.resolve()
     bound = settings.bind(factory, given or {}, entry.spec)
     return Component(name or entry.name, factory(**bound), bound, entry)

@@ -8,18 +8,18 @@ the products.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import torch
 
 from nirank.batches import to_numpy
 from nirank.data import Candidates, Content, Corpus, Floats, Queries, Vectors
 from nirank.errors import BadInput
 from nirank.progress import progress
 from nirank_dense.best import RunningBest
+from nirank_dense.products import OnDevice, OnHost
 
 VECTORS = "vectors.npy"
 #: How many queries are compared at once.
@@ -29,19 +29,18 @@ QUERIES = 1024
 class ExactSearch:
     """The `k` documents of highest dot product with a query, exactly.
 
-    `device` is CUDA where there is one, else the CPU; on a GPU the vectors stay there if they fit in half of
-    its free memory. `block` is the number of documents compared at once (chosen for the number of queries
-    unless given), `chunk` the number encoded between two writes while the index is built: an interrupted
-    build goes on from the last whole chunk.
+    `device` is CUDA where there is one, else the CPU. `block` is the number of documents compared at once (chosen
+    for the number of queries unless given), `chunk` the number encoded between two writes while the index is
+    built: an interrupted build goes on from the last whole chunk.
     """
 
     searches = "dense"
     resumes = True
 
     def __init__(self, device: str | None = None, block: int | None = None, chunk: int = 1024) -> None:
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device or _best_device()
         self.block, self.chunk = block, chunk
-        self.vectors: torch.Tensor | None = None
+        self._products: OnHost | OnDevice | None = None
 
     @property
     def index_key(self) -> dict[str, object]:
@@ -68,43 +67,38 @@ class ExactSearch:
         vectors = np.load(folder / VECTORS, mmap_mode="c")
         if len(vectors) != len(corpus):
             raise BadInput(f"{len(vectors)} vectors for {len(corpus)} documents.", folder / VECTORS)
-        self.vectors = torch.from_numpy(vectors)
-        if self.device != "cpu" and _fits(self.vectors):
-            self.vectors = self.vectors.to(self.device)
+        self.search_in(vectors)
+
+    def search_in(self, vectors: Floats) -> None:
+        """Search the given vectors, float32 `[documents, dim]`, instead of those of an index."""
+        self._products = OnHost(vectors) if self.device == "cpu" else OnDevice(vectors, self.device)
 
     def generate(self, queries: Queries, k: int) -> Candidates:
         """The `k` documents of highest dot product for each query; needs dense `queries.vectors`."""
-        vectors = self._opened()
+        if self._products is None:
+            raise BadInput("the index is not open: search through a pipeline, or call open first.")
         if queries.vectors is None:
             raise BadInput("these queries have no vectors: write `encoder >> exact`.")
-        wanted = torch.as_tensor(queries.vectors, dtype=torch.float32)
-        if wanted.ndim != 2 or wanted.shape[1] != vectors.shape[1]:
-            raise BadInput(f"query vectors {tuple(wanted.shape)} for an index of {vectors.shape[1]} dimensions.")
-        return Candidates.stack([self._search(part.to(self.device), k) for part in wanted.split(QUERIES) if len(part)])
+        wanted = to_numpy(queries.vectors).astype(np.float32, copy=False)
+        dim = self._products.vectors.shape[1]
+        if wanted.ndim != 2 or wanted.shape[1] != dim:
+            raise BadInput(f"query vectors {wanted.shape} for an index of {dim} dimensions.")
+        starts = range(0, len(wanted), QUERIES)
+        return Candidates.stack([self._search(self._products, wanted[start : start + QUERIES], k) for start in starts])
 
-    def _search(self, queries: torch.Tensor, k: int) -> Candidates:
-        best = RunningBest(len(queries), k)
-        for start, block in self._blocks(len(queries)):
-            scores = queries @ block.T  # (queries, documents of the block)
-            if start == 0 and k < scores.shape[1]:
-                best.raise_floor(to_numpy(scores.topk(k, sorted=False).values.amin(dim=1)))
-            floor = torch.from_numpy(best.floor).to(self.device)
-            rows, columns = (scores >= floor[:, None]).nonzero(as_tuple=True)
-            best.add(to_numpy(rows), to_numpy(columns) + start, to_numpy(scores[rows, columns]))
+    def _search(self, products: OnHost | OnDevice, vectors: Floats, k: int) -> Candidates:
+        best = RunningBest(len(vectors), k)
+        queries = products.queries(vectors)
+        documents = len(products.vectors)
+        size = self.block or min(65536, max(1024, products.budget // len(vectors)))
+        for start in range(0, documents, size):
+            stop = min(start + size, documents)
+            scores = products.scores(queries, start, stop)  # (queries, documents of the block)
+            if start == 0 and k <= stop:
+                best.raise_floor(products.kth_best(scores, k))
+            rows, columns, reached = products.reaching(scores, best.floor)
+            best.add(rows, columns + start, reached)
         return best.candidates()
-
-    def _blocks(self, queries: int) -> Iterator[tuple[int, torch.Tensor]]:
-        vectors = self._opened()
-        # Scores of a block of 16 MB stay in the processor's cache; a GPU wants more at once.
-        budget = 2**22 if self.device == "cpu" else 2**28
-        size = self.block or min(65536, max(1024, budget // max(queries, 1)))
-        for start in range(0, len(vectors), size):
-            yield start, vectors[start : start + size].to(self.device)
-
-    def _opened(self) -> torch.Tensor:
-        if self.vectors is None:
-            raise BadInput("the index is not open: search through a pipeline, or call open first.")
-        return self.vectors
 
 
 def tiny() -> ExactSearch:
@@ -139,6 +133,7 @@ def _whole_chunks(path: Path, chunk: int) -> int:
         return 0
 
 
-def _fits(vectors: torch.Tensor) -> bool:
-    free, _ = torch.cuda.mem_get_info()
-    return vectors.nbytes < free // 2
+def _best_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -40,6 +40,7 @@ class WeightedIndex:
         self.per_document = weighting.per_document(index)
         prior = weighting.prior(index)
         self.prior = np.empty(0, np.float32) if prior is None else prior.astype(np.float32)
+        self._scores_asked = 0
 
     @property
     def documents(self) -> int:
@@ -82,7 +83,8 @@ class WeightedIndex:
         return candidates_of([len(keys) for keys in rows], np.concatenate([*rows, np.empty(0, np.uint64)]))
 
     def _is_batch(self, queries: QueryTerms) -> bool:
-        return "_batch" in vars(self) or len(queries) * self.documents >= _SCORES_WORTH_LOADING
+        self._scores_asked += len(queries) * self.documents
+        return self._scores_asked >= _SCORES_WORTH_LOADING
 
     def _best(self, queries: QueryTerms, query: int, k: int) -> Keys:
         scores = np.zeros(self.documents, np.float32)

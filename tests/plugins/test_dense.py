@@ -20,6 +20,7 @@ from nirank.plugins import Component
 from nirank_dense import tiny
 from nirank_dense.best import RunningBest
 from nirank_dense.exact import VECTORS, ExactSearch
+from nirank_dense.products import OnDevice
 
 TEXTS = ["a cat", "", "the dog ran over a long bridge " * 20, "ünïcödé ∑ 🙂", "cat", "b", "a cat", "\x00\n", "dog"]
 
@@ -30,8 +31,8 @@ def encoder():
 
 
 def _searching(vectors, **settings):
-    search = ExactSearch(device="cpu", **settings)
-    search.vectors = torch.from_numpy(np.asarray(vectors, np.float32))
+    search = ExactSearch(**{"device": "cpu", **settings})
+    search.search_in(np.asarray(vectors, np.float32))
     return search
 
 
@@ -93,6 +94,15 @@ def test_queries_without_vectors_or_of_another_size_are_refused():
         _found(search, [(1, 2)], 1)
     with pytest.raises(BadInput, match="not open"):
         ExactSearch(device="cpu").generate(Queries.of("q"), 1)
+
+
+@pytest.mark.parametrize("queries", [1, 7])
+def test_a_device_computes_what_the_host_computes(queries):
+    generator = np.random.default_rng(5)
+    vectors, asked = generator.integers(-4, 5, (200, 8)), generator.integers(-4, 5, (queries, 8))
+    search = _searching(vectors, block=32)
+    search._products = OnDevice(np.asarray(vectors, np.float32), "cpu")  # torch's path, on the device there is
+    assert _found(search, asked, 9) == _exhaustive(asked, vectors, 9)
 
 
 def test_no_queries_find_nothing():
@@ -172,7 +182,7 @@ def test_an_interrupted_encoding_goes_on_where_it_stopped(tmp_path):
     indexes.prepare(index, corpus, Component("counting", second), tmp_path / "index")
     assert len(first.seen) == 6
     assert sorted(second.seen, key=len) == ["x" * n for n in range(6, 10)]
-    np.testing.assert_array_equal(index.target.vectors[:, 0], np.arange(10))
+    np.testing.assert_array_equal(index.target._products.vectors[:, 0], np.arange(10))
 
 
 def test_the_fingerprint_is_of_the_weights_and_not_of_the_folder(encoder):
@@ -220,6 +230,4 @@ def test_a_gpu_finds_what_the_cpu_finds():
         pytest.skip("no CUDA device")
     generator = np.random.default_rng(4)
     vectors, queries = generator.integers(-8, 9, (50_000, 32)), generator.integers(-8, 9, (300, 32))
-    on_gpu = _searching(vectors)
-    on_gpu.device = "cuda"
-    assert _found(on_gpu, queries, 100) == _exhaustive(queries, vectors, 100)
+    assert _found(_searching(vectors, device="cuda"), queries, 100) == _exhaustive(queries, vectors, 100)

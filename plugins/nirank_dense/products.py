@@ -1,0 +1,99 @@
+"""Scores of queries and a block of documents, on the host by numpy or on a device by torch.
+
+On the host it is numpy because its BLAS is chosen for the processor at hand, where torch's keeps to one that is
+slow on some: 1,000 queries with 100,000 x 384 vectors took 1.1 s in numpy and 1.5 s in torch on one core of an
+AMD EPYC, one query 8.6 ms (einsum) and 17 ms.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.batches import to_numpy
+from nirank.data import Floats, Ints
+
+
+class OnHost:
+    """Vectors in memory, or mapped."""
+
+    #: Scores of a block: 16 MB, so that they stay in the processor's cache.
+    budget = 2**22
+
+    def __init__(self, vectors: Floats) -> None:
+        self.vectors = vectors
+        self._memory = np.empty(0, np.float32)
+
+    def queries(self, vectors: Floats) -> Floats:
+        """Vectors of queries as `scores` wants them."""
+        return vectors
+
+    def scores(self, queries: Floats, start: int, stop: int) -> Floats:
+        """Dot products with documents `start` up to `stop`, `[queries, stop - start]`; valid until the next call."""
+        block = self.vectors[start:stop]
+        if len(queries) == 1:  # a matrix product with one row is no matrix product: BLAS only waits for memory
+            return np.einsum("nd,d->n", block, queries[0])[None]
+        out = self._reused(len(queries) * len(block)).reshape(len(queries), len(block))
+        return np.matmul(queries, block.T, out=out)
+
+    def kth_best(self, scores: Floats, k: int) -> Floats:
+        """The k-th best score of each query in a block that has at least `k`, `[queries]`."""
+        return -np.partition(-scores, k - 1, axis=1)[:, k - 1]
+
+    def reaching(self, scores: Floats, floor: Floats) -> tuple[Ints, Ints, Floats]:
+        """Row, column and score of each entry that is not below its query's `floor`, row by row."""
+        rows, columns = np.nonzero(scores >= floor[:, None])
+        return rows, columns, scores[rows, columns]
+
+    def _reused(self, size: int) -> NDArray[np.float32]:
+        """The same memory for every block: the pages of a fresh one would be faulted in each time."""
+        if len(self._memory) < size:
+            self._memory = np.empty(size, np.float32)
+        return self._memory[:size]
+
+
+class OnDevice:
+    """Vectors that are copied to a device, all of them if they fit in half of its free memory, else block by block."""
+
+    #: Scores of a block: 1 GB.
+    budget = 2**28
+
+    def __init__(self, vectors: Floats, device: str) -> None:
+        import torch
+
+        self.device = device
+        self.vectors = torch.from_numpy(vectors)
+        if self.vectors.nbytes < _free(device) // 2:
+            self.vectors = self.vectors.to(device)
+
+    def queries(self, vectors: Floats) -> Any:
+        """Vectors of queries as `scores` wants them."""
+        import torch
+
+        return torch.from_numpy(vectors).to(self.device)
+
+    def scores(self, queries: Any, start: int, stop: int) -> Any:
+        """Dot products with documents `start` up to `stop`, `[queries, stop - start]`."""
+        return queries @ self.vectors[start:stop].to(self.device).T
+
+    def kth_best(self, scores: Any, k: int) -> Floats:
+        """The k-th best score of each query in a block that has at least `k`, `[queries]`."""
+        return to_numpy(scores.topk(k, sorted=False).values.amin(dim=1))
+
+    def reaching(self, scores: Any, floor: Floats) -> tuple[Ints, Ints, Floats]:
+        """Row, column and score of each entry that is not below its query's `floor`, row by row."""
+        import torch
+
+        rows, columns = (scores >= torch.from_numpy(floor).to(self.device)[:, None]).nonzero(as_tuple=True)
+        return to_numpy(rows), to_numpy(columns), to_numpy(scores[rows, columns])
+
+
+def _free(device: str) -> int:
+    import torch
+
+    if not device.startswith("cuda"):
+        return 0  # memory that is shared with the host: nothing is gained by a copy of everything
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free)
