@@ -195,7 +195,7 @@ def _sound(lines: Lines, layout: Layout) -> bool:
 def _repeats(lines: Lines) -> bool:
     """Whether a query lists a document twice."""
     prints = np.concatenate([_fingerprints(chunk) for chunk in lines.documents.chunks])
-    prints ^= lines.queries.astype(np.uint64) * np.uint64(_KEYS[2])
+    prints += lines.queries.astype(np.uint64) * np.uint64(_KEYS[2])
     if not _has_equal(prints):
         return False
     _, at, counts = np.unique(prints, return_inverse=True, return_counts=True)
@@ -225,7 +225,11 @@ def _fingerprints(strings: pa.Array) -> NDArray[np.uint64]:
     starts, ends = cuts[:-1] - cuts[0], cuts[1:] - cuts[0]
     first = words[starts + 8] << unused
     last = words[ends] >> unused
-    return first * np.uint64(_KEYS[0]) ^ last * np.uint64(_KEYS[1]) ^ lengths.astype(np.uint64)
+    mixed = first * np.uint64(_KEYS[0]) + last * np.uint64(_KEYS[1]) + lengths.astype(np.uint64)
+    mixed ^= mixed >> np.uint64(29)  # so that ids which differ by little do not differ by a multiple of anything
+    mixed *= np.uint64(_KEYS[2])
+    mixed ^= mixed >> np.uint64(32)
+    return mixed
 
 
 # The patient reader
