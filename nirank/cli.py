@@ -6,12 +6,15 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from nirank.errors import BadInput, NirankError
 
@@ -19,8 +22,18 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+
+class _Commands(TyperGroup):
+    """The commands below, and those that observers bring (`nirank cache`); these are looked for only when asked for."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return super().get_command(ctx, cmd_name) or _of_observer(cmd_name)
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Compose rankers, search, and measure the TREC way.",
+    epilog="What is switched on by --with may have a command too, such as `nirank cache`: see `nirank plugins`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,6 +46,10 @@ Measures = Annotated[
 Folder = Annotated[Path, typer.Option("--in", help="A folder that `nirank index` made.")]
 Pipeline = Annotated[str, typer.Option("--pipeline", "-p", help="An expression such as 'bm25 % 100 >> minilm'.")]
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="A setting of a stage: 'bm25.k1=0.9'; repeatable.")]
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", "-w", help="Switch an observer on: 'cache', 'trace', 'trace.file=x.json'; repeatable."),
+]
 
 
 class Test(StrEnum):
@@ -71,13 +88,16 @@ def demo(
 def run(
     experiment: Annotated[Path, typer.Argument(help="An experiment in TOML.")],
     out: Annotated[Path | None, typer.Option(help="The folder to write; runs/NAME-DATE unless given.")] = None,
+    with_: With = None,
 ) -> None:
     """Run an experiment: index, search, measure, compare; write runs, measures and a manifest."""
+    from dataclasses import replace
     from datetime import datetime
 
     from nirank import experiment as experiments
 
     described = experiments.Experiment.read(experiment)
+    described = replace(described, plugin=_observers(with_, described.plugin))
     out = out or Path("runs") / f"{described.name}-{datetime.now():%Y%m%d-%H%M%S}"
     results = experiments.run(described, out)
     _show(_console(), results)
@@ -90,11 +110,13 @@ def index(
     pipeline: Pipeline = "bm25",
     to: Annotated[Path, typer.Option(help="The folder to write.")] = Path("nirank-index"),
     settings: Set = None,
+    with_: With = None,
 ) -> None:
     """Index a collection for `nirank search`."""
     from nirank import workspace
 
-    made = workspace.create(to, collection, pipeline, _stages(settings))
+    with _switched_on(with_):
+        made = workspace.create(to, collection, pipeline, _stages(settings))
     _console().print(f"{len(made.corpus):,} documents indexed in {to} for {made.ranking!r}.")
 
 
@@ -106,16 +128,18 @@ def search(
     pipeline: Pipeline = "bm25",
     settings: Set = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many documents to show.")] = 10,
+    with_: With = None,
 ) -> None:
     """Search an index or a collection; without a text, ask for one after the other."""
     from nirank import workspace
 
-    if collection:
-        opened = workspace.over(collection, pipeline, _stages(settings))
-    else:
-        opened = workspace.open_folder(folder)
-    for query in [text] if text is not None else _asked():
-        _console().print(_found_table(opened, query, k))
+    with _switched_on(with_):
+        if collection:
+            opened = workspace.over(collection, pipeline, _stages(settings))
+        else:
+            opened = workspace.open_folder(folder)
+        for query in [text] if text is not None else _asked():
+            _console().print(_found_table(opened, query, k))
 
 
 @app.command()
@@ -131,8 +155,7 @@ def evaluate(
 ) -> None:
     """Measure a run. A judged query without results counts as 0, as in `trec_eval -c`."""
     from nirank import report
-    from nirank.evaluate import evaluate_files
-    from nirank.experiment import MEASURES
+    from nirank.evaluate import MEASURES, evaluate_files
 
     found = evaluate_files(
         run, qrels, measures or MEASURES, relevance_level=relevance_level, complete=not retrieved, depth=depth
@@ -157,8 +180,7 @@ def compare(
     from dataclasses import asdict
 
     from nirank import report
-    from nirank.evaluate import evaluate_files
-    from nirank.experiment import MEASURES
+    from nirank.evaluate import MEASURES, evaluate_files
     from nirank.significance import compare as compare_evaluations
 
     *runs, qrels = files
@@ -192,12 +214,13 @@ def plugins() -> None:
 def datasets() -> None:
     """List the collections that can be opened by name."""
     from rich.table import Table
+    from rich.text import Text
 
     from nirank import inventory
 
     table = Table("collection", "what it is")
     for name, usage in inventory.collections():
-        table.add_row(name, usage)
+        table.add_row(Text(name), Text(usage))
     _console().print(table)
 
 
@@ -254,20 +277,55 @@ def _asked() -> Any:
 
 
 def _stages(settings: list[str] | None) -> dict[str, dict[str, Any]]:
-    """`bm25.k1=0.9` as tables of an experiment; values are those of TOML, and bare words are texts."""
-    import tomllib
-
+    """`bm25.k1=0.9` as tables of an experiment."""
     stages: dict[str, dict[str, Any]] = {}
     for setting in settings or []:
-        place, equals, value = setting.partition("=")
-        stage, dot, key = place.partition(".")
-        if not (equals and dot and stage and key):
-            raise BadInput(f"--set takes STAGE.SETTING=VALUE; got {setting!r}.")
-        try:
-            stages.setdefault(stage, {})[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            stages.setdefault(stage, {})[key] = value
+        stage, key, value = _setting(setting, "--set takes STAGE.SETTING=VALUE")
+        stages.setdefault(stage, {})[key] = value
     return stages
+
+
+def _observers(given: list[str] | None, described: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """`trace` and `trace.file=x.json` as tables of an experiment, beside those that are `described` in it."""
+    observers = {name: dict(settings) for name, settings in described.items()}
+    for text in given or []:
+        if text.isidentifier():
+            observers.setdefault(text, {})
+        else:
+            name, key, value = _setting(text, "--with takes NAME or NAME.SETTING=VALUE")
+            observers.setdefault(name, {})[key] = value
+    return observers
+
+
+def _switched_on(given: list[str] | None) -> AbstractContextManager[None]:
+    from nirank import observers
+
+    return observers.switched_on([observers.build(name, settings) for name, settings in _observers(given, {}).items()])
+
+
+def _setting(text: str, expected: str) -> tuple[str, str, Any]:
+    """`bm25.k1=0.9` in its three parts; values are those of TOML, and bare words are texts."""
+    import tomllib
+
+    place, equals, value = text.partition("=")
+    owner, dot, key = place.partition(".")
+    if not (equals and dot and owner and key):
+        raise BadInput(f"{expected}; got {text!r}.")
+    try:
+        return owner, key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return owner, key, value
+
+
+def _of_observer(name: str) -> Any:
+    from nirank import observers
+
+    function = observers.command(name)
+    if function is None:
+        return None
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command(name)(function)
+    return typer.main.get_command(alone)
 
 
 def _found_table(opened: Any, query: str, k: int) -> Table:

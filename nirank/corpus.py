@@ -145,7 +145,7 @@ class Documents:
         """
         digest = _Fingerprint()
         digest.ids.add(self.ids.gather(np.arange(len(self))))
-        digest.contents.add_each(map(_content_bytes, self._contents))
+        digest.contents.add_each(map(content_bytes, self._contents))
         return digest.hex()
 
 
@@ -324,7 +324,8 @@ class _ColumnHash:
         return self._lengths.digest() + self._bytes.digest()
 
 
-def _content_bytes(content: Content) -> bytes:
+def content_bytes(content: Content) -> bytes:
+    """What a text or an image is hashed by; a path stands for the file's bytes. Raises `BadInput` for other types."""
     if isinstance(content, str):
         return content.encode("utf-8", "surrogatepass")
     if isinstance(content, Path):

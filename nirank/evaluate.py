@@ -20,7 +20,6 @@ from nirank.errors import BadInput
 from nirank.measures import Judged, Measure, Values
 from nirank.trec import read_judged, read_qrels, rows_of
 
-
 #: What is measured unless one says otherwise.
 MEASURES = ("nDCG@10", "RR@10", "AP", "R@100")
 

@@ -10,6 +10,9 @@
     [evaluate]
     measures = ["nDCG@10", "RR@10", "AP", "R@100"]
 
+    [plugin.cache]                            # switches an observer on (`nirank.observers`), with its settings
+    gigabytes = 2
+
 Expressions are parsed, never executed. Every error names the file, the table and what is accepted.
 """
 
@@ -24,10 +27,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nirank import latency, manifest
+from nirank import latency, manifest, observers
 from nirank.data import Collection
 from nirank.errors import BadInput, NirankError, UnknownName
-from nirank.evaluate import check_measures, evaluate
+from nirank.evaluate import MEASURES, check_measures, evaluate
 from nirank.expression import parse
 from nirank.pipeline import Ranking, Stage, load
 from nirank.plugins import active, collection, load_file
@@ -36,8 +39,6 @@ from nirank.settings import fits
 
 if TYPE_CHECKING:
     from nirank.significance import Comparison, Test
-
-MEASURES = ["nDCG@10", "RR@10", "AP", "R@100"]
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,14 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment as it is written: collection, pipelines, stages, measures."""
+    """An experiment as it is written: collection, pipelines, stages, measures, observers."""
 
     name: str
     collection: dict[str, Any]
     pipelines: dict[str, str]
     stage: dict[str, dict[str, Any]] = field(default_factory=dict)
     evaluate: Evaluate = field(default_factory=Evaluate)
+    plugin: dict[str, dict[str, Any]] = field(default_factory=dict)
     seed: int = 0
     path: Path | None = None
 
@@ -92,8 +94,9 @@ class Experiment:
             name=name,
             collection=_collection_table(table, where),
             pipelines=dict(table.get("pipelines", {name: table.get("pipeline")})),
-            stage={stage: dict(settings) for stage, settings in table.get("stage", {}).items()},
+            stage=_tables(table, "stage", where),
             evaluate=Evaluate(**options),
+            plugin=_tables(table, "plugin", where),
             seed=table.get("seed", 0),
             path=path,
         )
@@ -128,6 +131,14 @@ class Experiment:
         with _told(f"{self._where()}: [stage.{name}]"):
             return load(settings.get("use", name), name, **given)
 
+    def observers(self) -> list[Any]:
+        """The observers that the experiment switches on, built; see `nirank.observers`."""
+        built = []
+        for name, settings in self.plugin.items():
+            with _told(f"{self._where()}: [plugin.{name}]"):
+                built.append(observers.build(name, settings))
+        return built
+
     def _ranking(self, name: str, text: str, stages: dict[str, Stage]) -> Ranking:
         with _told(f"{self._where()}: pipelines.{name} = {text!r}"):
             for part in _names_in([text]) - stages.keys():
@@ -161,13 +172,20 @@ def run(experiment: Experiment | str | Path, out: str | Path | None = None) -> R
     if experiment.path and (beside := experiment.path.parent / "nirank_plugin.py").exists():
         load_file(beside)
     manifest.seed_everything(experiment.seed)
+    watching = experiment.observers()
+    with observers.switched_on(watching):
+        results = _results(experiment)
+        if out is not None:
+            write(results, Path(out))
+        observers.finish(watching, results, None if out is None else Path(out))
+    return results
+
+
+def _results(experiment: Experiment) -> Results:
     rankings = experiment.build()
     opened = _open(experiment)
     systems = {name: _run_system(name, ranking, opened, experiment) for name, ranking in rankings.items()}
-    results = Results(experiment, opened, systems, _compare(experiment, systems))
-    if out is not None:
-        write(results, Path(out))
-    return results
+    return Results(experiment, opened, systems, _compare(experiment, systems))
 
 
 def _open(experiment: Experiment) -> Collection:
@@ -199,7 +217,16 @@ def _compare(experiment: Experiment, systems: Mapping[str, System]) -> Compariso
     return compare(evaluations, baseline, test=options.test, seed=experiment.seed)
 
 
-_KEYS = ("name", "collection", "pipelines", "stage", "evaluate", "seed")
+_KEYS = ("name", "collection", "pipelines", "stage", "evaluate", "plugin", "seed")
+
+
+def _tables(table: Mapping[str, Any], key: str, where: str) -> dict[str, dict[str, Any]]:
+    """The tables [key.NAME], by name."""
+    tables = table.get(key, {})
+    _expect_table(tables, where, f"[{key}]")
+    for name, settings in tables.items():
+        _expect_table(settings, where, f"[{key}.{name}]")
+    return {name: dict(settings) for name, settings in tables.items()}
 
 
 def _collection_table(table: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -212,11 +239,15 @@ def _collection_table(table: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _check_keys(table: Any, known: list[str], where: str, place: str) -> None:
-    if not isinstance(table, Mapping):
-        raise BadInput(f"{place} is a table, not {table!r}.", where)
+    _expect_table(table, where, place)
     for key in table:
         if key not in known:
             raise UnknownName("key", key, known, f"({where}: {place})")
+
+
+def _expect_table(value: Any, where: str, place: str) -> None:
+    if not isinstance(value, Mapping):
+        raise BadInput(f"{place} is a table, not {value!r}.", where)
 
 
 def _expect(value: Any, kind: type, where: str, place: str) -> None:

@@ -11,6 +11,8 @@ import pytest
 from nirank.corpus import Documents
 from nirank.data import Candidates, Queries
 
+pytest_plugins = ["nirank.testing"]  # the contract checks, on every component that is registered
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

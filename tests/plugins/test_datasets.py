@@ -9,15 +9,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+import nirank
+from nirank.errors import BadInput, MissingDependency, UnknownName
 from nirank_datasets import emoji as emoji_module
 from nirank_datasets.emoji import emoji
 from nirank_datasets.folders import beir, jsonl, trec
 from nirank_datasets.irds import irds
 from nirank_datasets.sgml import read_sgml
 from nirank_datasets.tiny import tiny
-
-import nirank
-from nirank.errors import BadInput, MissingDependency, UnknownName
 
 CORPUS = ['{"_id": "d1", "title": "T", "text": "one"}', '{"_id": "d2", "title": "", "text": "two"}']
 QUERIES = ['{"_id": "q1", "text": "first"}', '{"_id": "q2", "text": "unjudged"}', '{"_id": "q3", "text": "third"}']
@@ -131,8 +131,9 @@ def test_emoji_refuses_other_splits_and_contents():
 
 
 def test_emoji_become_pictures_that_are_drawn_once(monkeypatch):
-    from nirank_datasets import pictures
     from PIL import Image
+
+    from nirank_datasets import pictures
 
     symbols = ["😀", "🧔‍♂️", "🇩🇪", "#️⃣", "❤️"]
     paths = pictures.draw(symbols)
@@ -168,8 +169,9 @@ def test_emoji_as_images_have_the_same_ids_queries_and_judgments(monkeypatch, tm
 
 
 def test_an_interrupted_drawing_leaves_no_half_picture(monkeypatch, tmp_path):
-    from nirank_datasets import pictures
     from PIL import Image
+
+    from nirank_datasets import pictures
 
     def fails(self, path):
         path.write_bytes(b"half")

@@ -1,0 +1,3 @@
+"""Switches on the contract checks of nirank."""
+
+pytest_plugins = ["nirank.testing"]

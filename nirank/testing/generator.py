@@ -1,0 +1,112 @@
+"""The promises of a candidate generator: a ranking, the same whatever else is asked, and any text is a query."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.data import Candidates
+from nirank.testing import samples
+from nirank.testing.contract import Broken, expect, expect_same
+from nirank.testing.subject import Subject
+
+_ALL = len(samples.DOCUMENTS)
+
+
+def at_most_k(subject: Subject) -> None:
+    """Each query has at most `k` documents."""
+    for k in (1, 3, 7):
+        longest = int(subject.generate(samples.QUERIES, k).lengths.max(initial=0))
+        expect(longest <= k, f"{longest} documents were found where {k} were asked for.")
+
+
+def no_duplicates(subject: Subject) -> None:
+    """No document is found twice for one query."""
+    found = subject.generate(samples.QUERIES, _ALL)
+    for text, docs in zip(samples.QUERIES, _lists(found), strict=True):
+        twice = sorted({doc for doc in docs if docs.count(doc) > 1})
+        expect(not twice, f"documents {twice} are found more than once for {text!r}.")
+
+
+def falling_scores(subject: Subject) -> None:
+    """Scores are finite and fall, or stay equal, from rank to rank."""
+    found = subject.generate(samples.QUERIES, _ALL)
+    expect(np.isfinite(found.scores).all(), "some scores are not finite.")
+    rises = _neighbours(found) & (np.diff(found.scores) > 0)
+    _expect_nowhere(rises, found, "the score rises")
+
+
+def ties_by_ordinal(subject: Subject) -> None:
+    """Documents of equal score are ordered by rising ordinal."""
+    found = subject.generate(samples.QUERIES, _ALL)
+    wrong = _neighbours(found) & (np.diff(found.scores) == 0) & (np.diff(found.docs) < 0)
+    _expect_nowhere(wrong, found, "the score stays and the ordinal falls")
+
+
+def fewer_is_a_prefix(subject: Subject) -> None:
+    """The best few are the first of the best many, with the same scores."""
+    many = subject.generate(samples.QUERIES, _ALL)
+    for k in (1, 2, 5):
+        for row, docs in enumerate(_lists(subject.generate(samples.QUERIES, k))):
+            best = many[row][0][:k].tolist()
+            expect(docs == best, f"the best {k} for {samples.QUERIES[row]!r} are {docs}, and of all {best}.")
+
+
+def k_beyond_the_corpus(subject: Subject) -> None:
+    """Asking for more documents than there are finds what asking for all of them finds."""
+    everything = _lists(subject.generate(samples.QUERIES, _ALL))
+    expect(_lists(subject.generate(samples.QUERIES, 10 * _ALL)) == everything, "other documents were found.")
+
+
+def query_alone(subject: Subject) -> None:
+    """A query alone finds what it finds in a batch, with the same scores."""
+    together = subject.generate(samples.QUERIES, 5)
+    for row, text in enumerate(samples.QUERIES):
+        alone = subject.generate([text], 5)
+        docs, expected = alone.docs.tolist(), together[row][0].tolist()
+        expect(docs == expected, f"{text!r} alone finds {docs}, and {expected} in a batch.")
+        expect_same(alone.scores, together[row][1], f"{text!r} alone")
+
+
+def no_queries(subject: Subject) -> None:
+    """No queries find nothing, and that is fine."""
+    expect(subject.generate([], 3).pairs == 0, "documents were found for no query.")
+
+
+def empty_query(subject: Subject) -> None:
+    """An empty query is fine; what it finds, if anything, is the generator's affair."""
+    subject.generate([""], 3)
+    both = subject.generate(["", samples.QUERIES[0]], 3)
+    alone = subject.generate([samples.QUERIES[0]], 3).docs.tolist()
+    expect(both[1][0].tolist() == alone, "an empty query changes what the one beside it finds.")
+
+
+def any_text(subject: Subject) -> None:
+    """Any Unicode text is a query."""
+    for text in samples.ODD_TEXTS:
+        subject.generate([text], 3)
+    subject.generate(samples.ODD_TEXTS, 3)
+
+
+def no_query_language(subject: Subject) -> None:
+    """A query is text: signs and words that other engines take for operators exclude nothing."""
+    plain = set(subject.generate(["cat"], _ALL).docs.tolist())
+    for text in ("-cat", "NOT cat", '"cat zzyzx"', "+zzyzx cat", "zzyzx AND cat", "title: cat", "cat* -dog"):
+        lost = sorted(plain - set(subject.generate([text], _ALL).docs.tolist()))
+        expect(not lost, f"'cat' finds documents {lost}, and {text!r} does not.")
+
+
+def _lists(found: Candidates) -> list[list[int]]:
+    return [found[row][0].tolist() for row in range(len(found))]
+
+
+def _neighbours(found: Candidates) -> NDArray[np.bool_]:
+    """For each pair but the last whether the next one belongs to the same query."""
+    return np.diff(found.rows) == 0
+
+
+def _expect_nowhere(wrong: NDArray[np.bool_], found: Candidates, fault: str) -> None:
+    for place in np.flatnonzero(wrong).tolist():
+        row = int(found.rows[place])
+        rank = place - int(found.offsets[row]) + 1
+        raise Broken(f"{fault} after rank {rank} for {samples.QUERIES[row]!r}.")

@@ -1,0 +1,92 @@
+"""The promises of a plugin: it loads, costs next to nothing until it is used, and describes what it brings."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from nirank.plugins import GROUP, Entry, Plugin, active
+from nirank.testing.contract import expect
+from nirank.testing.subject import Subject
+
+HEAVY = ("jax", "sentence_transformers", "tensorflow", "torch", "transformers")
+
+
+def loads(subject: Subject) -> None:
+    """It can be imported and registered, and implements only hooks that nirank calls."""
+    error = subject.target.error
+    expect(error is None, f"{type(error).__name__}: {error}")
+
+
+def imports_nothing_heavy(subject: Subject) -> None:
+    """Importing it imports neither torch nor transformers nor their like."""
+    imported = set(_probe(_target(subject.target))["imported"])
+    heavy = sorted(imported.intersection(HEAVY))
+    expect(not heavy, f"importing it imports {', '.join(heavy)}: import it in the module that a component lives in.")
+
+
+def registers_quietly(subject: Subject) -> None:
+    """Registering touches no network and no disk."""
+    touched = _probe(_target(subject.target))["touched"]
+    expect(not touched, f"nirank_register does more than name components: {'; '.join(touched[:5])}")
+
+
+def components_have_a_tiny(subject: Subject) -> None:
+    """Every component has a `tiny`, so that it can be checked without a download."""
+    without = [entry.spec for entry in _entries(subject.target) if entry.tiny is None]
+    expect(not without, f"without a `tiny`: {', '.join(without)}.")
+
+
+def components_are_documented(subject: Subject) -> None:
+    """Every component exists and has a docstring of its own."""
+    without = [entry.spec for entry in _entries(subject.target) if not (entry.resolve().__doc__ or "").strip()]
+    expect(not without, f"without a docstring: {', '.join(without)}.")
+
+
+def components_are_readable(subject: Subject) -> None:
+    """The repr of every component is one line that names its settings by plain values."""
+    for entry in _entries(subject.target):
+        shown = _with_defaults(entry)
+        plain = "\n" not in shown and len(shown) <= 1000 and not re.search(r" at 0x[0-9a-f]+", shown)
+        expect(plain, f"{shown[:200]!r} cannot be read: settings have plain values as defaults.")
+
+
+def _target(plugin: Plugin) -> str:
+    """What its entry point names; for a plugin without one, its module."""
+    points = importlib.metadata.entry_points(group=GROUP, name=plugin.name)
+    return next((point.value for point in points), plugin.name)
+
+
+def _entries(plugin: Plugin) -> list[Entry]:
+    return active().registry.of(plugin)
+
+
+def _with_defaults(entry: Entry) -> str:
+    """The component as it shows itself when it is loaded with its defaults."""
+    parameters = inspect.signature(entry.resolve()).parameters.values()
+    shown = [f"{one.name}={one.default!r}" for one in parameters if one.default is not one.empty]
+    return f"{entry.spec}({', '.join(shown)})"
+
+
+@functools.cache
+def _probe(target: str) -> dict[str, Any]:
+    """What a fresh interpreter says of a plugin; see `nirank.testing.probe`."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(_importable()), "NIRANK_PLUGINS": ""}
+    command = [sys.executable, "-m", "nirank.testing.probe", target]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 (our own)
+    last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    expect(done.returncode == 0, f"{target} cannot be imported in a fresh interpreter: {last}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _importable() -> Iterator[str]:
+    return (os.path.abspath(place) for place in sys.path)

@@ -1,0 +1,79 @@
+"""What components are checked on: a corpus small enough to read, with the texts that break things."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from nirank.batches import Pairs
+from nirank.corpus import Documents
+from nirank.data import Candidates, Content, Floats, Queries
+
+#: The ordinal of a document far longer than any model reads.
+LONG = 9
+
+DOCUMENTS = (
+    "a small cat sat on the warm mat",
+    "the dog ran over a long bridge",
+    "a fast red car",
+    "a slow bus behind a fast car",
+    "cats and dogs, cars and buses",
+    "",
+    "a fast red car",  # the same text again: a tie
+    "ünïcödé ∑ 🙂 東京 القاهرة",
+    "zebra",
+    "a cat and a dog in a car " * 800,
+    "small small small cat",
+    "mat bridge zebra",
+)
+QUERIES = ("small cat", "fast car", "the dog on the bridge", "zebra", "東京 🙂")
+
+#: Texts that a user may type; none of them is a command.
+ODD_TEXTS = (
+    " ",
+    "\t\n\x00",
+    "AND",
+    'title:"cat"~3^2 -(dog',
+    "cat && dog || !car",
+    "c?t* /d.g/ [a TO z} \\",
+    "'; DROP TABLE documents; --",
+    "👩‍👩‍👧 e\u0301 \u202eright to left\u202c",
+    "İstanbul ﬁ ½ ß ǅ",
+    "กรุงเทพ 東京都 서울",
+    "cat " * 3000,
+)
+
+
+@functools.cache
+def corpus() -> Documents:
+    """The documents, with ids `d0`, `d1`, ..."""
+    return Documents([f"d{number}" for number in range(len(DOCUMENTS))], list(DOCUMENTS))
+
+
+def pairs() -> Pairs:
+    """Lists of several documents, of one and of none, with scores as a first stage gives them."""
+    lists = [[0, 10, 4, 9, 1], [2, 6, 3], [], [8], [7, 5, 11, 0]]
+    scores = [np.arange(len(docs), 0.0, -1) for docs in lists]
+    return Pairs(Queries.of(QUERIES), Candidates.of(lists, scores, corpus()))
+
+
+class LetterEncoder:
+    """A stand-in for a dense encoder: how often each pair of letters occurs, hashed into 16 places."""
+
+    vectors = "dense"
+
+    def encode(self, queries: Queries) -> Floats:
+        """Vectors of queries, float32 `[queries, 16]`."""
+        return self.encode_documents(queries.contents)
+
+    def encode_documents(self, contents: Sequence[Content]) -> Floats:
+        """Vectors of documents, float32 `[documents, 16]`."""
+        return np.array([_letters(str(content)) for content in contents], np.float32).reshape(-1, 16)
+
+
+def _letters(text: str) -> Floats:
+    places = [zlib.crc32(text[start : start + 2].encode()) % 16 for start in range(min(len(text), 200) - 1)]
+    return np.bincount(np.asarray(places, np.int64), minlength=16).astype(np.float32)

@@ -1,0 +1,129 @@
+"""The promises of a scorer: a score belongs to its pair, and to nothing else in the batch."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from nirank.batches import Pairs
+from nirank.data import Candidates, Queries
+from nirank.testing import samples
+from nirank.testing.contract import Inapplicable, expect, expect_same
+from nirank.testing.subject import Subject
+
+
+def one_score_per_pair(subject: Subject) -> None:
+    """There is one finite number for each pair, in one column."""
+    scores = subject.score(samples.pairs())
+    expect(np.issubdtype(scores.dtype, np.number), f"the scores are {scores.dtype}, not numbers.")
+    expect(np.isfinite(scores).all(), f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite.")
+
+
+def query_alone(subject: Subject) -> None:
+    """A query alone has the scores that it has in a batch."""
+    pairs = samples.pairs()
+    scores, offsets = subject.score(pairs), pairs.candidates.offsets
+    for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+        if start < stop:
+            part = pairs.cut(start, stop)
+            expect_same(subject.score(part), scores[start:stop], f"{part.queries.contents[0]!r} alone")
+
+
+def document_alone(subject: Subject) -> None:
+    """A document alone has the score that it has among others, unless the scorer declares itself `listwise`."""
+    if getattr(subject.target, "listwise", False):
+        raise Inapplicable("it declares itself listwise: a document's score depends on the list.")
+    pairs = samples.pairs()
+    scores = subject.score(pairs)
+    for place, doc in enumerate(pairs.candidates.docs.tolist()):
+        expect_same(subject.score(pairs.cut(place, place + 1)), scores[place : place + 1], f"document {doc} alone")
+
+
+def order_of_documents(subject: Subject) -> None:
+    """The order of the documents in a list does not matter to their scores."""
+    pairs = samples.pairs()
+    candidates = pairs.candidates
+    order = np.lexsort((-np.arange(candidates.pairs), candidates.rows))  # each list backwards
+    turned = Candidates(candidates.offsets, candidates.docs[order], candidates.scores[order], candidates.corpus)
+    scores = subject.score(Pairs(pairs.queries, turned))
+    expect_same(scores, subject.score(pairs)[order], "lists in reverse order")
+
+
+def order_of_queries(subject: Subject) -> None:
+    """The order of the queries does not matter to their scores."""
+    pairs = samples.pairs()
+    rows = np.arange(len(pairs.queries))[::-1]
+    order = np.concatenate(np.split(np.arange(len(pairs)), pairs.candidates.offsets[1:-1])[::-1])
+    scores = subject.score(Pairs(pairs.queries.take(rows), pairs.candidates.take(rows)))
+    expect_same(scores, subject.score(pairs)[order], "queries in reverse order")
+
+
+def no_candidates(subject: Subject) -> None:
+    """Queries without candidates have no scores, and that is fine."""
+    queries = Queries.of(samples.QUERIES)
+    subject.score(Pairs(queries, Candidates.empty(len(queries), samples.corpus())))
+
+
+def long_document(subject: Subject) -> None:
+    """A very long document has a score like any other."""
+    queries = Queries.of(samples.QUERIES)
+    lists = Candidates.of([[samples.LONG]] * len(queries), corpus=samples.corpus())
+    scores = subject.score(Pairs(queries, lists))
+    expect(
+        np.isfinite(scores).all(),
+        f"the scores of a document of {len(samples.DOCUMENTS[samples.LONG])} letters are {scores}.",
+    )
+
+
+def inputs_unchanged(subject: Subject) -> None:
+    """Queries and candidates are left as they were given."""
+    pairs = samples.pairs()
+    before = copy.deepcopy((pairs.queries.contents, *_columns(pairs.candidates)))
+    subject.score(pairs)
+    after = (pairs.queries.contents, *_columns(pairs.candidates))
+    names = ("queries.contents", "candidates.offsets", "candidates.docs", "candidates.scores")
+    for name, old, new in zip(names, before, after, strict=True):
+        expect(np.array_equal(old, new), f"{name} was changed.")
+
+
+def deterministic(subject: Subject) -> None:
+    """Scoring twice in evaluation mode gives the same scores, bit by bit."""
+    pairs = samples.pairs()
+    first, second = subject.score(pairs), subject.score(pairs)
+    expect(np.array_equal(first, second), f"{int((first != second).sum())} of {len(first)} scores changed.")
+
+
+def gradients_reach_every_parameter(subject: Subject) -> None:
+    """In training the scores carry gradients, finite ones, to every parameter that is not frozen."""
+    parameters = _trainable(subject.component.target)
+    if not parameters:
+        raise Inapplicable("it has no parameters to train.")
+    import torch
+
+    scores = _in_training(subject.target, samples.pairs())
+    expect(getattr(scores, "requires_grad", False), "the scores carry no gradients.")
+    weights = torch.linspace(1, 2, len(scores), dtype=scores.dtype, device=scores.device)
+    gradients = torch.autograd.grad((scores * weights).sum(), list(parameters.values()), allow_unused=True)
+    for name, gradient in zip(parameters, gradients, strict=True):
+        expect(gradient is not None, f"no gradient reaches {name}.")
+        expect(bool(torch.isfinite(gradient).all()), f"the gradient of {name} is not finite.")
+
+
+def _columns(candidates: Candidates) -> tuple[Any, ...]:
+    return candidates.offsets, candidates.docs, candidates.scores
+
+
+def _trainable(target: Any) -> dict[str, Any]:
+    named: dict[str, Any] = dict(getattr(target, "named_parameters", dict)())
+    return {name: parameter for name, parameter in named.items() if parameter.requires_grad}
+
+
+def _in_training(target: Any, pairs: Pairs) -> Any:
+    before = target.training
+    target.train()
+    try:
+        return target.score(pairs.queries, pairs.candidates)
+    finally:
+        target.train(before)

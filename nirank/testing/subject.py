@@ -1,0 +1,109 @@
+"""What a check is given: a component built small, and the ways to call it."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import tempfile
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank import execute, indexes
+from nirank.batches import Batch, ContentBatch, Pairs, QueryBatch, to_numpy
+from nirank.data import Candidates, Content, Queries, Vectors
+from nirank.plugins import Component, Entry, active
+from nirank.testing import samples
+from nirank.testing.contract import Broken, expect
+
+
+class Subject:
+    """An object under check. `target` is the object itself; for plugins it is their `nirank.plugins.Plugin`.
+
+    The object is called as nirank calls it on one batch, with its index over the sample corpus open, but
+    without hooks and middleware: a cache would hide what is checked.
+    """
+
+    def __init__(self, kind: str, target: Any, entry: Entry | None = None) -> None:
+        self.kind, self.target, self.entry = kind, target, entry
+
+    def anew(self) -> Any:
+        """The object built once more by its `tiny`, for a check that uses it up; itself where it has none."""
+        factory = self.entry.resolve_tiny() if self.entry else None
+        return factory() if factory else self.target
+
+    @functools.cached_property
+    def component(self) -> Component:
+        """The object as a component, its index built and open where it needs one."""
+        component = Component(
+            self.entry.name if self.entry else type(self.target).__name__, self.target, {}, self.entry
+        )
+        if component.can("build"):
+            folder = Path(tempfile.mkdtemp(prefix="nirank-check-"))
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            indexes.prepare(component, samples.corpus(), self.encoder, folder / "index")
+        return component
+
+    @functools.cached_property
+    def encoder(self) -> Component | None:
+        """What makes the vectors that a generator searches; None for one that takes queries as they are.
+
+        Dense ones come from a stand-in, others from the `tiny` encoder of the same plugin that makes them.
+        """
+        searched = getattr(self.target, "searches", None) if self.kind == "generator" else None
+        if searched is None:
+            return None
+        if searched == samples.LetterEncoder.vectors:
+            return Component("letters", samples.LetterEncoder())
+        return Component("encoder", _encoder_of(self.entry, searched))
+
+    def score(self, pairs: Pairs) -> NDArray[Any]:
+        """The scores of pairs, one each."""
+        scores = to_numpy(self._forward("score", pairs))
+        expect(scores.shape == (len(pairs),), f"{len(pairs)} pairs have scores of the shape {scores.shape}.")
+        return scores
+
+    def generate(self, texts: Sequence[str], k: int) -> Candidates:
+        """What is found for the given queries: one list each, of documents that exist."""
+        component, queries = self.component, Queries.of(texts)
+        if self.encoder:
+            queries = queries.with_vectors(self.encoder.target.encode(queries))
+        found: Candidates = component.target.generate(queries, k)
+        expect(isinstance(found, Candidates), f"generate returned {type(found).__name__}, not Candidates.")
+        expect(len(found) == len(texts), f"{len(texts)} queries have {len(found)} lists.")
+        inside = (found.docs >= 0) & (found.docs < len(samples.corpus()))
+        expect(inside.all(), f"documents {found.docs[~inside][:5]} are not among 0..{len(samples.corpus()) - 1}.")
+        return found
+
+    def encode(self, texts: Sequence[str]) -> list[NDArray[Any]]:
+        """The vectors of the given queries, one array each."""
+        return _entries(self._forward("encode", QueryBatch(Queries.of(texts))))
+
+    def encode_documents(self, contents: Sequence[Content]) -> list[NDArray[Any]]:
+        """The vectors of the given documents, one array each."""
+        return _entries(self._forward("encode_documents", ContentBatch(contents)))
+
+    def _forward(self, method: str, batch: Batch) -> Any:
+        return execute.nirank_forward(self.component, method, batch)
+
+
+def _encoder_of(entry: Entry | None, kind: str) -> Any:
+    own = active().registry.of(entry.plugin) if entry else []
+    for other in own:
+        factory = other.resolve_tiny() if other.kind == "encoder" else None
+        if factory and getattr(encoder := factory(), "vectors", None) == kind:
+            return encoder
+    raise Broken(f"it searches {kind!r} vectors, and its plugin has no encoder with a `tiny` that makes them.")
+
+
+def _entries(vectors: Vectors) -> list[NDArray[Any]]:
+    count = vectors.shape[0] if hasattr(vectors, "shape") else len(vectors)
+    return [_dense(vectors[place]) for place in range(count)]
+
+
+def _dense(vector: Any) -> NDArray[Any]:
+    return np.asarray(vector.toarray()[0] if hasattr(vector, "toarray") else to_numpy(vector))

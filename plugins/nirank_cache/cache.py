@@ -1,0 +1,123 @@
+"""The observer: which results are cached, where they are kept, and the command that shows them."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import sys
+import tempfile
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nirank import hookimpl
+from nirank.corpus import cache_folder
+from nirank.errors import BadInput
+from nirank.plugins import Component, Middleware
+from nirank_cache import keys, pairs, vectors
+from nirank_cache.shelf import Shelf
+from nirank_cache.store import FILE, Store
+
+_LOOK_UP: dict[str, Callable[..., Any]] = {
+    "score": pairs.score,
+    "encode": vectors.encode,
+    "encode_documents": vectors.encode_documents,
+}
+
+
+class Cache:
+    """Keeps scores and dense vectors on disk, and computes only what is not there.
+
+    A score is found again by the scorer (its settings, model and code), the text of the query and the content of
+    the document; a vector by the encoder and the content. What comes back is bit for bit what was computed. Not
+    cached is what depends on more: listwise scorers, those with an index over the corpus, components that say
+    `cacheable = False`, and objects of the user's own without a `fingerprint`.
+
+    `folder` holds the file (by default `computed` in nirank's cache folder); past `gigabytes` (10**9 bytes) what
+    was not used for longest is dropped. Several processes may use one folder at once.
+    """
+
+    def __init__(self, folder: str | None = None, gigabytes: float = 10.0) -> None:
+        if not gigabytes > 0:
+            raise BadInput(f"gigabytes = {gigabytes!r} leaves no room; it is the size that the cache may have.")
+        self.path = _path(folder)
+        self.limit = int(gigabytes * 1e9)
+        self._store: Store | None = None
+        self._shelves: dict[bytes, Shelf] = {}
+        self._closed = False
+
+    @hookimpl
+    def nirank_wrap(self, component: Component) -> Middleware | None:
+        """Stand before every component whose results can be cached."""
+        methods = {method for method in _LOOK_UP if _is_cacheable(component, method)}
+        return functools.partial(self._answer, component, methods) if methods else None
+
+    def counts(self) -> tuple[int, int]:
+        """How many results were found, and how many had to be computed."""
+        shelves = self._shelves.values()
+        return sum(shelf.found for shelf in shelves), sum(shelf.computed for shelf in shelves)
+
+    def close(self) -> None:
+        """Close the file; components that were built meanwhile go on without a cache."""
+        self._closed = True
+        if self._store:
+            self._store.close()
+            self._store = None
+
+    @staticmethod
+    def command(folder: Path | None = None, clear: bool = False) -> None:
+        """Show what the score and vector cache holds, by component; --clear drops all of it."""
+        store = Store(_path(folder))
+        if clear:
+            store.clear()
+        _show(store)
+        store.close()
+
+    def _answer(
+        self, component: Component, methods: set[str], call: Callable[..., Any], method: str, *inputs: Any
+    ) -> Any:
+        if self._closed or method not in methods:
+            return call(*inputs)
+        return _LOOK_UP[method](call, self._shelf(component, method), *inputs)
+
+    def _shelf(self, component: Component, method: str) -> Shelf:
+        self._store = self._store or Store(self.path, self.limit)
+        key = keys.of_component(component, method)  # asked for every time: training makes another model of it
+        if key not in self._shelves:
+            self._shelves[key] = Shelf(self._store, key, component.spec, (repr(component), method))
+        return self._shelves[key]
+
+
+def tiny() -> Cache:
+    """A small cache in a folder of its own, which goes with it."""
+    folder = tempfile.mkdtemp(prefix="nirank-cache-")
+    cache = Cache(folder, gigabytes=0.001)
+    weakref.finalize(cache, shutil.rmtree, folder, ignore_errors=True)
+    return cache
+
+
+def _path(folder: str | Path | None) -> Path:
+    return (Path(folder).expanduser() if folder else cache_folder() / "computed") / FILE
+
+
+def _is_cacheable(component: Component, method: str) -> bool:
+    target = component.target
+    known = component.entry is not None or getattr(target, "fingerprint", None) is not None
+    if not known or not component.can(method) or not getattr(target, "cacheable", True):
+        return False
+    if method == "score":
+        return not getattr(target, "listwise", False) and not component.can("build")
+    return getattr(target, "vectors", None) == "dense"
+
+
+def _show(store: Store) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("component", "method", title=f"{store.path}: {store.size() / 1e6:,.1f} MB", title_justify="left")
+    for name in ("results", "MB"):
+        table.add_column(name, justify="right")
+    for usage in store.usage():
+        table.add_row(usage.name, usage.method, f"{usage.count:,}", f"{usage.bytes / 1e6:,.1f}")
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

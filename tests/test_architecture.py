@@ -1,0 +1,212 @@
+"""Who may import whom, what an import costs, what is public, and how long functions are."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nirank
+from nirank.plugins import active
+from nirank.testing.plugin import HEAVY
+
+ROOT = Path(__file__).parents[1]
+SKELETON = ROOT / "nirank" / "skeleton"
+CORE = sorted(path for path in (ROOT / "nirank").rglob("*.py") if SKELETON not in path.parents)
+PLUGINS = sorted(path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py"))
+PLUGIN_FILES = sorted((ROOT / "plugins").rglob("*.py"))
+EXPENSIVE = {*HEAVY, "pandas", "scipy", "pyarrow", "numba", "ir_measures", "pytrec_eval"}
+
+
+def _module(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imports(path):
+    """The modules that a file imports anywhere, with what it takes from them."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (("." * node.level + (node.module or ""), alias.name) for alias in node.names)
+
+
+# Who may import whom
+
+
+@pytest.mark.parametrize("path", CORE, ids=_module)
+def test_the_core_imports_no_plugin(path):
+    assert not {module.partition(".")[0] for module, _ in _imports(path)} & set(PLUGINS)
+
+
+@pytest.mark.parametrize("path", PLUGIN_FILES, ids=lambda path: "/".join(path.parts[-2:]))
+def test_a_plugin_imports_nirank_and_never_another_plugin(path):
+    others = set(PLUGINS) - {path.parent.relative_to(ROOT / "plugins").parts[0]}
+    for module, name in _imports(path):
+        assert module.partition(".")[0] not in others
+        if module.partition(".")[0] == "nirank":
+            assert not any(part.startswith("_") for part in [*module.split("."), name]), f"{module}.{name} is private"
+
+
+def test_only_the_check_plugin_needs_pytest():
+    users = {
+        _module(path) for path in CORE if any(module.partition(".")[0] == "pytest" for module, _ in _imports(path))
+    }
+    assert users == {"nirank.testing", "nirank.testing.nodes"}
+
+
+# What an import costs
+
+
+def _imported_by(*arguments):
+    """The modules in memory after a fresh interpreter has run `arguments`."""
+    report = "import atexit, json, sys; atexit.register(lambda: print('\\n' + json.dumps(sorted(sys.modules))))\n"
+    done = subprocess.run(
+        [sys.executable, "-c", report + "\n".join(arguments)], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _command(*arguments):
+    return (f"sys.argv = {['nirank', *arguments]!r}", "from nirank.cli import main", "main()")
+
+
+def test_importing_nirank_imports_nothing_else():
+    assert not {"numpy", "pluggy", "rich", "typer"} & _imported_by("import nirank")
+    assert "nirank.plugins" not in _imported_by("import nirank")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plugins"], ["run", "--help"]], ids=" ".join)
+def test_the_command_line_imports_nothing_expensive(arguments):
+    assert not EXPENSIVE & _imported_by(*_command(*arguments))
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_importing_a_plugin_imports_nothing_expensive(plugin):
+    assert not EXPENSIVE & _imported_by(f"import {plugin}")
+
+
+def test_each_core_module_can_be_imported_alone_and_without_warnings():
+    modules = [_module(path) for path in CORE if path.name != "__main__.py"]
+    script = (
+        "import os, sys, numpy, pluggy, pytest, rich.console, rich.table, typer\n"  # not ours: once is enough
+        f"for name in {modules!r}:\n"
+        "    child = os.fork()\n"  # a fresh interpreter each, without starting one each
+        "    if not child:\n"
+        "        try:\n"
+        "            __import__(name)\n"
+        "        except BaseException as error:\n"
+        "            os.write(2, f'{name}: {error!r}\\n'.encode())\n"
+        "        os._exit(0)\n"
+        "    os.waitpid(child, 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert len(modules) > 20
+
+
+def test_core_modules_import_little_at_once():
+    doors = {"nirank.cli": {"typer"}, "nirank.report": {"rich"}}
+    doors |= {"nirank.testing": {"pytest"}, "nirank.testing.nodes": {"pytest"}}
+    for path in CORE:
+        allowed = {"nirank", "numpy", "pluggy"} | doors.get(_module(path), set()) | sys.stdlib_module_names
+        assert set(_imported_at_once(path)) <= allowed, _module(path)
+
+
+def _imported_at_once(path):
+    """The packages that a file imports outside functions and `if TYPE_CHECKING`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+
+
+# What is public
+
+
+def test_public_names_are_complete_sorted_and_documented():
+    assert list(nirank.__all__) == sorted(nirank.__all__)
+    for name in nirank.__all__:
+        value = getattr(nirank, name)
+        documented = inspect.getdoc(value) if callable(value) else True
+        assert documented, name
+    assert set(nirank.__all__) <= set(dir(nirank))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        nirank.nothing  # noqa: B018
+
+
+def test_what_readers_of_types_see_is_what_is_public():
+    tree = ast.parse((ROOT / "nirank" / "__init__.py").read_text(encoding="utf-8"))
+    (shown,) = [node for node in tree.body if isinstance(node, ast.If)]
+    names = {alias.asname: node.module for node in shown.body for alias in node.names}
+    assert names == {name: f"nirank.{home}" for name, home in nirank._HOMES.items()}
+
+
+@pytest.mark.parametrize("path", [*CORE, *PLUGIN_FILES], ids=lambda path: "/".join(path.parts[-2:]))
+def test_modules_and_what_is_public_in_them_are_documented(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), "the module"
+    public = [tree]
+    while public:
+        for node in public.pop().body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                assert ast.get_docstring(node) or _overloaded(node), node.name
+                public += [node] if isinstance(node, ast.ClassDef) else []
+
+
+def _overloaded(node):
+    return any("overload" in ast.dump(mark) for mark in node.decorator_list)
+
+
+def test_rooms_are_named_after_what_they_are_for():
+    assert not {path.stem for path in [*CORE, *PLUGIN_FILES]} & {"utils", "base", "common", "helpers", "misc"}
+
+
+# Components
+
+
+@pytest.mark.parametrize("entry", list(active().registry), ids=lambda entry: entry.spec)
+def test_every_registered_component_has_a_tiny(entry):
+    assert entry.tiny
+
+
+def test_every_first_party_plugin_is_found_and_checked():
+    found = {plugin.name for plugin in active().known if plugin.distribution == "nirank"}
+    assert found == {*PLUGINS, "nirank.execute"}
+    switched_on = (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")
+    assert re.search(r'^pytest_plugins = \[.*"nirank\.testing"', switched_on, re.MULTILINE)
+
+
+# Functions
+
+
+def _lengths():
+    """The lines of every function without its docstring, by name."""
+    for path in [*CORE, *PLUGIN_FILES]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                documented = ast.get_docstring(node) is not None
+                docstring = node.body[0].end_lineno - node.body[0].lineno + 1 if documented else 0
+                yield f"{_module(path)}.{node.name}", node.end_lineno - node.lineno + 1 - docstring
+
+
+def test_functions_are_short(record_property):
+    lengths = dict(_lengths())
+    median, p90 = np.quantile(list(lengths.values()), [0.5, 0.9])
+    record_property(
+        "functions", f"{len(lengths)}, median {median:g} lines, p90 {p90:g}, longest {max(lengths.values())}"
+    )
+    assert {name: lines for name, lines in lengths.items() if lines > 50} == {}
+    assert median <= 8
+    assert p90 <= 25

@@ -1,0 +1,803 @@
+"""The contract checks have teeth: each sees the very fault it is there for, and passes what is sound."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nirank.corpus import Documents
+from nirank.data import Candidates, Collection, Queries
+from nirank.errors import BadInput, UnknownName
+from nirank.hooks import hookimpl
+from nirank.plugins import Plugin, active
+from nirank.testing import checks, violations
+from nirank.testing.contract import KINDS
+from nirank.testing.samples import DOCUMENTS, LONG, LetterEncoder, corpus
+
+
+def _words(text):
+    return set(str(text).lower().split())
+
+
+class SoundScorer:
+    """How many words a document shares with the query, per word of the document."""
+
+    def score(self, queries, candidates):
+        contents = candidates.corpus[candidates.docs]
+        pairs = zip(candidates.rows, contents, strict=True)
+        shared = [len(_words(queries.contents[row]) & _words(content)) / (1 + len(content)) for row, content in pairs]
+        return np.array(shared, np.float32)
+
+
+class SoundGenerator:
+    """What shares a word with the query, by how many."""
+
+    def build(self, corpus, folder, encode=None):
+        np.save(folder / "size.npy", len(corpus))
+
+    def open(self, corpus, folder):
+        self.words = [_words(content) for content in corpus[:]]
+
+    def generate(self, queries, k):
+        return self.found(queries, k)
+
+    def found(self, queries, k):
+        scores = [[len(self.asked(text) & words) for words in self.words] for text in queries.contents]
+        everything = Candidates.of([np.arange(len(self.words))] * len(queries), scores)
+        return everything.where(everything.scores > 0).top(k)
+
+    def asked(self, text):
+        return {word.strip('-+"*') for word in _words(text)}
+
+
+class SoundEncoder(LetterEncoder):
+    """The stand-in of the checks is held to them too."""
+
+
+def _faulty(sound, **methods):
+    return type("Faulty", (sound,), methods)()
+
+
+# Scorers
+
+
+def _more(self, queries, candidates):
+    return np.append(SoundScorer.score(self, queries, candidates), 0)
+
+
+def _not_finite(self, queries, candidates):
+    scores = SoundScorer.score(self, queries, candidates)
+    return np.where(candidates.docs == 10, np.nan, scores)
+
+
+def _scaled_to_the_batch(self, queries, candidates):
+    scores = SoundScorer.score(self, queries, candidates)
+    return scores / np.max(scores, initial=1e-9)
+
+
+def _by_rank(self, queries, candidates):
+    return SoundScorer.score(self, queries, candidates) + np.arange(candidates.pairs)
+
+
+def _by_row(self, queries, candidates):
+    return SoundScorer.score(self, queries, candidates) + candidates.rows
+
+
+def _needs_pairs(self, queries, candidates):
+    return np.stack(list(SoundScorer.score(self, queries, candidates)))
+
+
+def _reads_so_much(self, queries, candidates):
+    scores = SoundScorer.score(self, queries, candidates)
+    if candidates.pairs and set(candidates.docs.tolist()) == {LONG}:
+        raise IndexError("index 512 is out of range for 512 positions")
+    return scores
+
+
+def _writes_to_its_input(self, queries, candidates):
+    candidates.scores[:] = SoundScorer.score(self, queries, candidates)
+    return candidates.scores.copy()
+
+
+def _samples(self, queries, candidates):
+    self.calls = getattr(self, "calls", 0) + 1
+    return SoundScorer.score(self, queries, candidates) + np.float32(1e-6) * (self.calls % 2)
+
+
+@pytest.mark.parametrize(
+    ("score", "broken"),
+    [
+        (_more, "one_score_per_pair"),
+        (_not_finite, "one_score_per_pair"),
+        (_scaled_to_the_batch, "query_alone"),
+        (_scaled_to_the_batch, "document_alone"),
+        (_by_rank, "order_of_documents"),
+        (_by_row, "order_of_queries"),
+        (_needs_pairs, "no_candidates"),
+        (_reads_so_much, "long_document"),
+        (_writes_to_its_input, "inputs_unchanged"),
+        (_samples, "deterministic"),
+    ],
+)
+def test_a_scorers_fault_is_seen(score, broken):
+    assert f"scorer/{broken}" in violations("scorer", _faulty(SoundScorer, score=score))
+
+
+def test_only_the_check_of_a_fault_fails():
+    assert set(violations("scorer", _faulty(SoundScorer, score=_writes_to_its_input))) == {"scorer/inputs_unchanged"}
+    assert set(violations("scorer", _faulty(SoundScorer, score=_needs_pairs))) == {"scorer/no_candidates"}
+    assert set(violations("scorer", _faulty(SoundScorer, score=_samples))) == {"scorer/deterministic"}
+
+
+def test_a_listwise_scorer_is_held_to_all_but_lone_documents():
+    def by_length_of_list(self, queries, candidates):
+        return SoundScorer.score(self, queries, candidates) * candidates.lengths[candidates.rows]
+
+    assert set(violations("scorer", _faulty(SoundScorer, score=by_length_of_list))) == {"scorer/document_alone"}
+    assert violations("scorer", _faulty(SoundScorer, score=by_length_of_list, listwise=True)) == {}
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def neural(torch):
+    class Neural(torch.nn.Module):
+        """A linear model of two features, with dropout; `forgets` says which fault it has."""
+
+        def __init__(self, forgets=None):
+            super().__init__()
+            self.used, self.other = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+            self.dropout, self.forgets = torch.nn.Dropout(0.5), forgets
+            if forgets == "frozen":
+                self.other.requires_grad_(False)
+
+        def score(self, queries, candidates):
+            texts = list(candidates.corpus[candidates.docs])
+            features = torch.tensor([[len(text) / 1e4, len(_words(text)) / 10] for text in texts]).reshape(-1, 2)
+            if self.forgets == "evaluation":
+                features = torch.nn.functional.dropout(features)
+            scores = self.used(self.dropout(features))
+            if self.forgets is None:
+                scores = scores + self.other(features)
+            if self.forgets == "finite":
+                scores = scores + self.other(features) + 0 * torch.sqrt(self.other.weight - self.other.weight).sum()
+            return scores.squeeze(-1).detach() if self.forgets == "gradients" else scores.squeeze(-1)
+
+    return Neural
+
+
+def test_a_neural_scorer_is_checked_in_evaluation_mode_and_trained_in_training_mode(neural):
+    scorer = neural()
+    assert violations("scorer", scorer) == {}
+    assert scorer.training
+    assert violations("scorer", neural("frozen")) == {}
+    assert "scorer/deterministic" in violations("scorer", neural("evaluation"))
+
+
+@pytest.mark.parametrize(
+    ("forgets", "message"),
+    [("other", "no gradient reaches other"), ("gradients", "carry no gradients"), ("finite", "is not finite")],
+)
+def test_gradients_that_do_not_arrive_are_seen(neural, forgets, message):
+    broken = "gradients_reach_every_parameter"
+    found = violations("scorer", neural(forgets))
+    assert set(found) == {f"scorer/{broken}"}
+    assert message in found[f"scorer/{broken}"]
+
+
+# Generators
+
+
+def _one_more(self, queries, k):
+    return self.found(queries, k + 1)
+
+
+def _twice(self, queries, k):
+    found = self.found(queries, k)
+    docs = found.docs.copy()
+    docs[1:][np.diff(found.rows) == 0] = docs[0]
+    return Candidates(found.offsets, docs, found.scores)
+
+
+def _rising(self, queries, k):
+    found = self.found(queries, k)
+    return found.with_scores(-found.scores)
+
+
+def _last_first(self, queries, k):
+    found = self.found(queries, 99)
+    order = np.lexsort((-found.docs, -found.scores, found.rows))
+    turned = Candidates(found.offsets, found.docs[order], found.scores[order])
+    return turned.where(np.arange(turned.pairs) - turned.offsets[turned.rows] < k)
+
+
+def _other_few(self, queries, k):
+    return self.found(queries, k) if k > 2 else self.found(queries, k + 1).where(_not_first(self.found(queries, k + 1)))
+
+
+def _not_first(found):
+    return np.arange(found.pairs) != found.offsets[found.rows]
+
+
+def _small_k_only(self, queries, k):
+    if k > len(self.words):
+        raise RuntimeError("selected index k out of range")
+    return self.found(queries, k)
+
+
+def _of_the_batch(self, queries, k):
+    found = self.found(queries, k)
+    return found.with_scores(found.scores / found.scores.max(initial=1e-9))
+
+
+def _some_queries(self, queries, k):
+    if not len(queries):
+        raise ValueError("need at least one array to concatenate")
+    return self.found(queries, k)
+
+
+def _some_words(self, queries, k):
+    if any(not text for text in queries.contents):
+        raise ValueError("empty query")
+    return self.found(queries, k)
+
+
+def _latin(self, queries, k):
+    for text in queries.contents:
+        text.encode("latin-1", "strict" if "AND" in text or len(text) > 20 else "replace")
+        if "/" in text:
+            raise BadInput("cannot parse the query")
+    return self.found(queries, k)
+
+
+def _operators(self, queries, k):
+    found = self.found(queries, k)
+    banned = [{w[1:] for w in text.split() if w.startswith("-")} for text in queries.contents]
+    keep = [not self.words[doc] & banned[row] for row, doc in zip(found.rows, found.docs, strict=True)]
+    return found.where(np.array(keep, bool))
+
+
+def _unknown_documents(self, queries, k):
+    found = self.found(queries, k)
+    return Candidates(found.offsets, found.docs + len(DOCUMENTS), found.scores)
+
+
+@pytest.mark.parametrize(
+    ("generate", "broken"),
+    [
+        (_one_more, "at_most_k"),
+        (_unknown_documents, "at_most_k"),
+        (lambda self, queries, k: [[]] * len(queries), "at_most_k"),
+        (lambda self, queries, k: Candidates.empty(1), "at_most_k"),
+        (_twice, "no_duplicates"),
+        (_rising, "falling_scores"),
+        (_last_first, "ties_by_ordinal"),
+        (_other_few, "fewer_is_a_prefix"),
+        (_small_k_only, "k_beyond_the_corpus"),
+        (_of_the_batch, "query_alone"),
+        (_some_queries, "no_queries"),
+        (_some_words, "empty_query"),
+        (_latin, "any_text"),
+        (_operators, "no_query_language"),
+    ],
+)
+def test_a_generators_fault_is_seen(generate, broken):
+    assert f"generator/{broken}" in violations("generator", _faulty(SoundGenerator, generate=generate))
+
+
+def test_a_generator_of_dense_vectors_is_given_some():
+    class Searches(SoundGenerator):
+        searches = "dense"
+
+        def build(self, corpus, folder, encode=None):
+            np.save(folder / "vectors.npy", encode(corpus[:]))
+
+        def open(self, corpus, folder):
+            self.vectors = np.load(folder / "vectors.npy")
+
+        def generate(self, queries, k):
+            everything = [np.arange(len(self.vectors))] * len(queries)
+            return Candidates.of(everything, list(queries.vectors @ self.vectors.T)).top(k)
+
+    assert violations("generator", Searches()) == {}
+    fault = violations("generator", type("Tokens", (Searches,), {"searches": "tokens"})())["generator/at_most_k"]
+    assert "no encoder with a `tiny` that makes them" in fault
+
+
+# Encoders
+
+
+def _encoding(change):
+    """A stand-in whose vectors are changed, for queries and documents alike."""
+
+    def encode_documents(self, contents):
+        return change(LetterEncoder.encode_documents(self, contents), contents)
+
+    return _faulty(SoundEncoder, encode_documents=encode_documents)
+
+
+def _centred(vectors, contents):
+    return vectors - vectors.mean(axis=0) if len(vectors) else vectors
+
+
+def _stops_at_none(vectors, contents):
+    return np.stack(list(vectors))
+
+
+def _strict_text(vectors, contents):
+    "".join(contents).encode("ascii" if "\x00" in "".join(contents) else "utf-8")
+    return vectors
+
+
+@pytest.mark.parametrize(
+    ("encoder", "broken"),
+    [
+        (_faulty(SoundEncoder, vectors="sparse"), "kind_of_vectors"),
+        (_encoding(lambda vectors, contents: vectors[:-1]), "one_vector_each"),
+        (_encoding(lambda vectors, contents: vectors / vectors.sum(axis=1, keepdims=True)), "one_vector_each"),
+        (_encoding(_centred), "text_alone"),
+        (_encoding(lambda vectors, contents: vectors + np.arange(len(vectors))[:, None]), "order_of_texts"),
+        (_encoding(lambda vectors, contents: 0 * vectors), "different_texts_differ"),
+        (_encoding(_strict_text), "any_text"),
+        (_encoding(_stops_at_none), "no_texts"),
+        (_faulty(SoundEncoder, encode=lambda self, queries: np.ones((len(queries), 3))), "queries_match_documents"),
+        (_encoding(lambda vectors, contents: vectors + np.random.default_rng().random()), "deterministic"),
+        (types.SimpleNamespace(vectors="dense"), "one_vector_each"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_an_encoders_fault_is_seen(encoder, broken):
+    assert f"encoder/{broken}" in violations("encoder", encoder)
+
+
+def test_token_vectors_and_term_weights_are_encoders_too():
+    from scipy.sparse import csr_matrix
+
+    class Tokens(SoundEncoder):
+        vectors = "tokens"
+
+        def encode_documents(self, contents):
+            words = [text.split() for text in contents]
+            return [np.array([[len(word), ord(word[0])] for word in some]).reshape(-1, 2) for some in words]
+
+    class Terms(SoundEncoder):
+        vectors = "terms"
+
+        def encode_documents(self, contents):
+            return csr_matrix(LetterEncoder.encode_documents(self, contents))
+
+    assert violations("encoder", Tokens()) == {}
+    assert violations("encoder", Terms()) == {}
+
+
+# Losses
+
+
+@pytest.fixture(scope="module")
+def logistic(torch):
+    """The pairwise logistic loss, averaged over the pairs of each list and then over the lists."""
+
+    def loss(scores, labels, mask):
+        both = mask[:, :, None] & mask[:, None, :]
+        wanted = both & (labels[:, :, None] > labels[:, None, :])
+        scores = torch.where(mask, scores, 0.0)
+        costs = torch.nn.functional.softplus(scores[:, None, :] - scores[:, :, None])
+        return (torch.where(wanted, costs, 0.0).sum((1, 2)) / wanted.sum((1, 2)).clamp(min=1)).mean()
+
+    return loss
+
+
+def test_a_sound_loss_passes(logistic):
+    assert violations("loss", logistic) == {}
+
+
+class _SharpensLabels:
+    gamma = 1.0
+
+    def __init__(self, sound):
+        self.sound = sound
+
+    def __call__(self, scores, labels, mask):
+        return (self.gamma * labels).max() * self.sound(scores, labels, mask)
+
+
+class _MeansTheSum:
+    reduction = "mean"
+
+    def __init__(self, sound, stack):
+        self.sound, self.stack = sound, stack
+
+    def __call__(self, scores, labels, mask):
+        rows = zip(scores, labels, mask, strict=True)
+        costs = self.stack([self.sound(*(each[None] for each in row)) for row in rows])
+        return costs if self.reduction == "none" else costs.mean()
+
+
+def _losses(torch, sound):
+    """Losses with one fault each, by the check that has to see it."""
+
+    def masked_by_multiplication(scores, labels, mask):
+        return sound(scores * mask, labels * mask, torch.ones_like(mask))
+
+    def softmax_of_everything(scores, labels, mask):
+        return sound(torch.log_softmax(scores, dim=0), labels, mask)
+
+    def position(scores, labels, mask):
+        return sound(scores * torch.arange(1, scores.shape[1] + 1), labels, mask)
+
+    def mean_of_no_pairs(scores, labels, mask):
+        better = (labels[:, :, None] > labels[:, None, :]) & mask[:, :, None] & mask[:, None, :]
+        return (scores[:, None, :] - scores[:, :, None])[better].clamp(min=-1).mean()
+
+    def standardised(scores, labels, mask):
+        centred = scores - scores.mean(dim=1, keepdim=True)
+        return sound(centred / centred.std(dim=1, unbiased=False, keepdim=True), labels, mask)
+
+    def overflowing(scores, labels, mask):
+        return sound(scores, labels, mask) + 1e-3 * torch.log(torch.exp(scores) + 1).sum()
+
+    def sigmoid(scores, labels, mask):
+        return torch.where(mask, torch.sigmoid(scores) * (labels.mean() - labels), 0.0).sum()
+
+    def ties_by_position(scores, labels, mask):
+        ranks = scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+        return sound(scores * (1 + ranks), labels, mask)
+
+    return {
+        "gradient_is_the_derivative": lambda *lists: 2 * sound(*lists) - sound(*lists).detach(),
+        "precision": lambda scores, labels, mask: sound(scores.float(), labels, mask),
+        "empty_lists": lambda *lists: sound(*lists) + 1,
+        "order_of_ties": ties_by_position,
+        "repeated_documents": lambda scores, labels, mask, documents=None: sound(scores, labels, mask),
+        "temperature": _SharpensLabels(sound),
+        "reduction": _MeansTheSum(sound, torch.stack),
+        "scalar": lambda scores, labels, mask: scores.sum(dim=1),
+        "differentiable": lambda scores, labels, mask: scores.argsort().float().sum(),
+        "padding": masked_by_multiplication,
+        "order_of_documents": position,
+        "lists_are_independent": softmax_of_everything,
+        "one_document": mean_of_no_pairs,
+        "equal_labels": standardised,
+        "large_scores": overflowing,
+        "badly_wrong_pair": sigmoid,
+        "perfect_is_not_worse": lambda scores, labels, mask: -sound(scores, labels, mask),
+    }
+
+
+@pytest.mark.parametrize("check", [check.name.removeprefix("loss/") for check in checks("loss")])
+def test_a_losss_fault_is_seen(torch, logistic, check):
+    assert f"loss/{check}" in violations("loss", _losses(torch, logistic)[check])
+
+
+# Collections
+
+
+def _collection(ids=("a", "b"), queries=("1", "2"), judged=((0,), (1,))):
+    documents = Documents(list(ids), ["cat", "dog"])
+    return Collection("c", documents, Queries(list(queries), ["x", "y"]), Candidates.of(judged, corpus=documents))
+
+
+class _Shifting(Documents):
+    def __getitem__(self, ordinals):
+        found = super().__getitem__(ordinals)
+        return found if isinstance(ordinals, slice) else sorted(found)
+
+
+def _shifting():
+    documents = _Shifting(["a", "b"], ["cat", "dog"])
+    return Collection("c", documents, Queries([], []), Candidates.empty(0, documents))
+
+
+@pytest.mark.parametrize(
+    ("collection", "broken"),
+    [
+        (["cat"], "complete"),
+        (_collection(ids=("a", "b c")), "ids_are_words"),
+        (_collection(queries=("1", "1")), "ids_are_words"),
+        (_shifting(), "one_content_per_document"),
+        (_collection(judged=((5,), (6,))), "judged_documents_exist"),
+    ],
+)
+def test_a_collections_fault_is_seen(collection, broken):
+    assert f"collection/{broken}" in violations("collection", collection)
+
+
+# Observers
+
+
+class Watching:
+    """Counts what is scored."""
+
+    pairs = 0
+
+    @hookimpl(wrapper=True)
+    def nirank_score(self, candidates):
+        scores = yield
+        self.pairs += candidates.pairs
+        return scores
+
+
+class _Listening:
+    @hookimpl
+    def nirank_scored(self, scores):
+        pass
+
+
+class _Asking:
+    @hookimpl
+    def nirank_score(self, device):
+        pass
+
+
+class _Doubling:
+    @hookimpl
+    def nirank_wrap(self, component):
+        return lambda call, method, *inputs: call(*inputs) if method != "encode" else 2 * call(*inputs)
+
+
+class _Forgetting:
+    """The second time it says what it remembers, of the wrong inputs."""
+
+    seen = None
+
+    @hookimpl
+    def nirank_wrap(self, component):
+        def recall(call, method, *inputs):
+            if method != "encode_documents":
+                return call(*inputs)
+            found = call(*inputs) if self.seen is None else self.seen[::-1]
+            self.seen = found
+            return found[: len(inputs[0])]
+
+        return recall
+
+
+class _Swallowing:
+    @hookimpl(wrapper=True)
+    def nirank_encode(self):
+        try:
+            return (yield)
+        except Exception:
+            return None
+
+
+class _Translating(_Swallowing):
+    @hookimpl(wrapper=True)
+    def nirank_encode(self):
+        try:
+            return (yield)
+        except Exception as error:
+            raise RuntimeError("observer failed") from error
+
+
+@pytest.mark.parametrize(
+    ("observer", "broken"),
+    [
+        (object, "implements_hooks"),
+        (_Listening, "implements_hooks"),
+        (_Asking, "implements_hooks"),
+        (_Doubling, "same_results"),
+        (_Forgetting, "same_results"),
+        (_Swallowing, "errors_pass"),
+        (_Translating, "errors_pass"),
+    ],
+)
+def test_an_observers_fault_is_seen(observer, broken):
+    assert f"observer/{broken}" in violations("observer", observer())
+
+
+# Plugins
+
+
+REGISTERS = "from nirank import hookimpl\n@hookimpl\ndef nirank_register(registry):\n    "
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """Loads a plugin from source, and forgets it again."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(active(), "known", list(active().known))
+    loaded = []
+
+    def plant(name, source):
+        (tmp_path / f"{name}.py").write_text(source)
+        __import__(name)
+        plugin = active().load(Plugin(name), lambda: sys.modules[name])
+        loaded.append((name, plugin))
+        return plugin
+
+    yield plant
+    for name, plugin in loaded:
+        active().registry.remove(plugin)
+        if active().manager.is_registered(plugin.module):
+            active().manager.unregister(plugin.module)
+        del sys.modules[name]
+
+
+def _component(definition, tiny=", tiny='MODULE:T'"):
+    return f"{REGISTERS}registry.add('scorer', 'MODULE', 'MODULE:T'{tiny})\n{definition}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "broken"),
+    [
+        ("p_loads", REGISTERS + "raise RuntimeError('no')", "loads"),
+        ("p_heavy", "import types, sys\nsys.modules['torch'] = types.ModuleType('torch')", "imports_nothing_heavy"),
+        ("p_reads", REGISTERS + "open(__file__).close()", "registers_quietly"),
+        ("p_calls", REGISTERS + "__import__('socket').socket().close()", "registers_quietly"),
+        ("p_lists", REGISTERS + "__import__('os').listdir('.')", "registers_quietly"),
+        ("p_tiny", _component("class T:\n    'Docs.'", tiny=""), "components_have_a_tiny"),
+        ("p_docs", _component("class A:\n    'Docs.'\nclass T(A):\n    pass"), "components_are_documented"),
+        ("p_there", _component("U = 1"), "components_are_documented"),
+        ("p_repr", _component("def T(stemmer=object()):\n    'Docs.'"), "components_are_readable"),
+    ],
+)
+def test_a_plugins_fault_is_seen(planted, name, source, broken, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", sys.modules.get("torch"))  # whatever is planted there goes again
+    found = violations("plugin", planted(name, source.replace("MODULE", name)))
+    assert set(found) == {f"plugin/{broken}"} or name in ("p_loads", "p_there")
+    assert f"plugin/{broken}" in found
+
+
+def test_a_sound_plugin_passes(planted):
+    source = _component("class T:\n    'Docs.'\n    def __init__(self, k1: float = 0.9): pass")
+    assert violations("plugin", planted("p_sound", source.replace("MODULE", "p_sound"))) == {}
+
+
+# All of them
+
+
+SOUND = {
+    "scorer": SoundScorer,
+    "generator": SoundGenerator,
+    "encoder": SoundEncoder,
+    "collection": _collection,
+    "observer": Watching,
+}
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_what_is_sound_passes(kind):
+    assert violations(kind, SOUND[kind]()) == {}
+
+
+def test_every_check_is_planted_a_fault_and_promises_something():
+    source = Path(__file__).read_text(encoding="utf-8")
+    for kind in KINDS:
+        for check in checks(kind):
+            assert f'"{check.function.__name__}"' in source, check.name
+            assert check.promise.endswith((".", ".)")), check.name
+
+
+def test_a_kind_that_there_is_not_is_told():
+    with pytest.raises(UnknownName, match="Did you mean 'scorer'"):
+        violations("scorers", SoundScorer())
+
+
+def test_the_samples_hold_what_breaks_things():
+    assert "" in DOCUMENTS
+    assert len(set(DOCUMENTS)) < len(DOCUMENTS)
+    assert len(DOCUMENTS[LONG]) > 10_000
+    assert len(corpus()) == len(DOCUMENTS)
+
+
+# As a pytest plugin
+
+
+PLUGIN = '''
+import numpy as np
+from nirank import hookimpl
+
+@hookimpl
+def nirank_register(registry):
+    registry.add("scorer", "zeros", "outside:Zeros", tiny="outside:Zeros")
+    registry.add("scorer", "noise", "outside:Noise", tiny="outside:Noise")
+    registry.add("scorer", "needy", "outside_needy:Needy", tiny="outside_needy:Needy", extra="all")
+
+contract_exceptions = {"noise::scorer/deterministic": "draws a sample at every call"}
+
+class Zeros:
+    """Nothing is relevant."""
+    def score(self, queries, candidates):
+        return np.zeros(candidates.pairs, np.float32)
+
+class Noise(Zeros):
+    """Nothing is relevant, more or less."""
+    calls = 0
+    def score(self, queries, candidates):
+        self.calls += 1
+        return super().score(queries, candidates) + np.float32(self.calls % 2 * 1e-6)
+'''
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory):
+    """A folder with a plugin, its tests and a conftest that switches the checks on."""
+    folder = tmp_path_factory.mktemp("outside")
+    (folder / "outside.py").write_text(PLUGIN)
+    (folder / "outside_needy.py").write_text("import surely_not_installed\n")
+    (folder / "pytest.ini").write_text("[pytest]\nnirank_plugins = outside\naddopts = -p no:cacheprovider\n")
+    (folder / "tests").mkdir()
+    (folder / "tests" / "conftest.py").write_text('pytest_plugins = ["nirank.testing"]\n')
+    (folder / "tests" / "test_own.py").write_text("def test_own(): pass\n")
+    return folder
+
+
+def _pytest(folder, *arguments, **variables):
+    environment = {key: value for key, value in os.environ.items() if key not in ("CI", "NIRANK_BLOCK")}
+    environment |= {"PYTHONPATH": str(folder), "NIRANK_PLUGINS": "outside", **variables}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # for speed
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_checks_are_collected_skipped_and_excepted_as_pytest_does(outside):
+    done = _pytest(outside, "-v", "-rs")
+    assert done.returncode == 0, done.stdout
+    assert "zeros::scorer/query_alone PASSED" in done.stdout
+    assert "noise::scorer/deterministic XFAIL" in done.stdout
+    assert "noise::scorer/deterministic: draws a sample at every call" in done.stdout.partition("exceptions from")[2]
+    assert "needy::scorer/query_alone SKIPPED" in done.stdout
+    assert "needs the package 'surely_not_installed'" in done.stdout
+    assert "test_own PASSED" in done.stdout
+    assert "bm25" not in done.stdout
+
+
+def test_a_missing_dependency_fails_where_ci_is_set_or_it_is_asked_for(outside):
+    chosen = ("tests/conftest.py::needy::scorer/query_alone",)
+    for done in (_pytest(outside, *chosen, CI="1"), _pytest(outside, *chosen, "--nirank-strict")):
+        assert done.returncode == 1
+        assert "'surely_not_installed', which is not installed" in done.stdout
+
+
+def test_the_name_of_a_plugin_that_is_not_there_is_a_usage_error(outside):
+    done = _pytest(outside, "--nirank-plugin", "outsid")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "There is no plugin 'outsid'. Did you mean 'outside'?" in done.stderr
+    blocked = _pytest(outside, NIRANK_BLOCK="outside")
+    assert blocked.returncode == pytest.ExitCode.USAGE_ERROR
+
+
+@pytest.fixture
+def changed(outside, tmp_path):
+    """Runs pytest on a copy of the folder in which the plugin reads otherwise."""
+
+    def run(old, new, *arguments):
+        folder = shutil.copytree(outside, tmp_path / "changed", ignore=shutil.ignore_patterns("__pycache__"))
+        assert old in PLUGIN
+        (folder / "outside.py").write_text(PLUGIN.replace(old, new))
+        return _pytest(folder, *arguments).stdout
+
+    return run
+
+
+def test_an_exception_that_names_no_check_is_refused(changed):
+    shown = changed("scorer/deterministic", "scorer/determinist")
+    assert "names 'noise::scorer/determinist', which is no check of it" in shown
+
+
+def test_an_exception_that_is_not_needed_fails(changed):
+    assert "[XPASS(strict)] draws a sample at every call" in changed("self.calls += 1", "", "-k", "noise")
+
+
+def test_a_broken_promise_is_told_in_words(changed):
+    shown = changed("contract_exceptions", "no_exceptions", "-k", "noise and deterministic")
+    assert "breaks scorer/deterministic: 13 of 13 scores changed" in shown
+    assert "The promise: Scoring twice in evaluation mode gives the same scores" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_tiny_that_asks_the_network_fails(changed):
+    asks = "calls = __import__('socket').create_connection(('192.0.2.1', 80), 1)"
+    shown = changed("calls = 0", "def __init__(self):\n        self." + asks, "-k", "noise and query_alone")
+    assert "a component built by its `tiny` needs no network" in shown
