@@ -1,0 +1,113 @@
+"""How fast nirank is, beside its peers, in one run on this machine.
+
+    python benchmarks/speed.py                 all of it, in about ten minutes
+    python benchmarks/speed.py bm25 dense      some of it
+    python benchmarks/speed.py --save          also write the table into benchmarks/results/
+
+The peers come with `pip install -e '.[bench]'`; one that is not installed is left out and told. Every engine runs in a
+process of its own, on the same cores and with as many threads, after a warm-up and in turns with the others. Medians
+are of `--rounds` laps (fewer of those that take long); "least - most" is their spread, "processor" the median of the
+processor time, which other programs on the machine disturb less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import speed_bm25
+import speed_dense
+import speed_evaluation
+import speed_pipeline
+import speed_start
+from speed_run import Run
+from speed_table import Report, machine, save, show
+
+WORKS: dict[str, Callable[[Run, Report], None]] = {
+    "bm25": speed_bm25.compare,
+    "pipeline": speed_pipeline.compare,
+    "dense": speed_dense.compare,
+    "evaluation": speed_evaluation.compare,
+    "start": speed_start.compare,
+}
+RESULTS = Path(__file__).with_name("results")
+_PACKAGES = (
+    *("nirank", "numpy", "torch", "numba", "bm25s", "tantivy", "pyserini", "rank-bm25", "faiss-cpu", "pandas"),
+    *("python-terrier", "pytrec-eval-terrier", "ir-measures", "ranx", "sentence-transformers"),
+)
+
+
+def main() -> None:
+    asked = _arguments()
+    _same_for_all(asked.threads)
+    report = Report(judging=not asked.small)
+    with tempfile.TemporaryDirectory(prefix="nirank-speed-") as folder:
+        os.environ["NIRANK_CACHE"] = f"{folder}/cache"
+        run = Run(Path(folder), asked.threads, asked.rounds, asked.small)
+        for work in asked.works:
+            print(f"{work} ...", file=sys.stderr)
+            WORKS[work](run, report)
+        heading = _heading(run, asked.works)
+    show(report, heading)
+    if asked.save:
+        print(f"Written to {save(report, heading, RESULTS)}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("works", nargs="*", metavar="WORK", help=f"some of: {', '.join(WORKS)} (default: all)")
+    parser.add_argument("--threads", type=int, default=1, help="threads, and cores, of every engine (default: 1)")
+    parser.add_argument("--rounds", type=int, default=5, help="laps of every engine (default: 5)")
+    parser.add_argument("--small", action="store_true", help="a few seconds to see that it runs; figures mean nothing")
+    parser.add_argument("--save", action="store_true", help=f"also write {RESULTS.name}/MACHINE.md and .json")
+    asked = parser.parse_args()
+    for work in asked.works:
+        if work not in WORKS:
+            parser.error(f"there is no work {work!r}; there are {', '.join(WORKS)}.")
+    asked.works = asked.works or list(WORKS)
+    return asked
+
+
+def _same_for_all(threads: int) -> None:
+    """Cores and threads that every engine inherits, before anything is started or imported."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+    libraries = ("OMP", "OPENBLAS", "MKL", "NUMBA", "RAYON", "NUMEXPR")
+    os.environ.update({f"{library}_NUM_THREADS": str(threads) for library in libraries})
+    os.environ.pop("OPENBLAS_CORETYPE", None)  # it would hold numpy's products below what the machine can do
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def _heading(run: Run, works: list[str]) -> list[str]:
+    command = shlex.join(["python", "benchmarks/speed.py", *sys.argv[1:]])
+    cores = f"{os.cpu_count()} cores, {run.threads} of them used with {run.threads} threads"
+    lines = [
+        f"`{command}`, {date.today()}",
+        f"{machine()}, {cores}; {platform.system()}, Python {platform.python_version()}; {_versions()}.",
+        "Less is better; `nirank is` says how many times faster, or smaller, than the engine of the row nirank is.",
+    ]
+    if {"bm25", "start"} & set(works):
+        lines.insert(2, f"BM25: {run.described_texts()}; k1 = 1.2, b = 0.75; times of searching are for one query.")
+    return lines
+
+
+def _versions() -> str:
+    found = []
+    for package in _PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"no {package}")
+    return ", ".join(found)
+
+
+if __name__ == "__main__":
+    main()

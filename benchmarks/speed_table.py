@@ -1,0 +1,192 @@
+"""What was measured, as one table: medians, spread, processor time, and ratios to nirank."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+
+from speed_worker import Lap
+
+OURS = "nirank"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine at one work.
+
+    `values` are seconds or, where `unit` says so, megabytes: less is better. `cpu` are seconds of processor time beside
+    them. `amount` of `rate` (such as "queries") are done in one of these times. `wanted` is how many times the value of
+    this engine must at least be nirank's.
+    """
+
+    work: str
+    engine: str
+    values: list[float]
+    cpu: list[float] = field(default_factory=list)
+    unit: str = "s"
+    amount: float = 0
+    rate: str = ""
+    wanted: float | None = None
+
+    @property
+    def median(self) -> float:
+        """The median of the values."""
+        return median(self.values)
+
+
+@dataclass
+class Report:
+    """The rows of all works, and what else is to be said of them."""
+
+    rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    #: Whether the figures mean enough to hold them against what is wanted.
+    judging: bool = True
+
+    def times(
+        self,
+        work: str,
+        laps: Mapping[str, Sequence[Lap]],
+        wanted: Mapping[str, float] | None = None,
+        amounts: Mapping[str, float] | None = None,
+        rate: str = "",
+        per: Mapping[str, int] | None = None,
+    ) -> None:
+        """Take in the laps of one contest; `per` says for each engine how many things one lap did."""
+        print(f"  {work}", file=sys.stderr)
+        for engine, found in laps.items():
+            share = (per or {}).get(engine, 1)
+            wall, cpu = [lap.wall / share for lap in found], [lap.cpu / share for lap in found]
+            amount = (amounts or {}).get(engine, 0)
+            wants = (wanted or {}).get(engine) if self.judging else None
+            self.rows.append(Row(work, engine, wall, cpu, amount=amount, rate=rate, wanted=wants))
+
+    def sizes(self, work: str, values: Mapping[str, Sequence[float]]) -> None:
+        """Take in sizes in bytes."""
+        self.rows += [Row(work, engine, [size / 1e6 for size in found], unit="MB") for engine, found in values.items()]
+
+    def note(self, text: str) -> None:
+        """Take in a sentence to be printed below the table."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def ratio(self, row: Row, cpu: bool = False) -> float | None:
+        """How many times nirank's value the value of this row is; None where there is nothing to compare."""
+        ours = next((other for other in self.rows if other.work == row.work and other.engine == OURS), None)
+        if ours is None or ours is row or (cpu and not (ours.cpu and row.cpu and median(ours.cpu))):
+            return None
+        return median(row.cpu) / median(ours.cpu) if cpu else row.median / ours.median
+
+    def missed(self) -> list[str]:
+        """What was wanted and not reached, a sentence each."""
+        told = []
+        for row in self.rows:
+            ratio = self.ratio(row)
+            if row.wanted is not None and ratio is not None and ratio < row.wanted:
+                told.append(f"{row.work}: {ratio:.2f} times {row.engine}, wanted {row.wanted:g}.")
+        return told
+
+    def lines(self) -> Iterable[tuple[str, ...]]:
+        """The cells of the table, row by row, below `COLUMNS`."""
+        work = None
+        for row in self.rows:
+            yield (row.work if row.work != work else "", *self._cells(row))
+            work = row.work
+
+    def _cells(self, row: Row) -> tuple[str, ...]:
+        ratio, by_cpu = self.ratio(row), self.ratio(row, cpu=True)
+        reached = "" if ratio is None or row.wanted is None else f"{'yes' if ratio >= row.wanted else 'NO'}"
+        return (
+            row.engine,
+            _shown(row.median, row.unit),
+            f"{_shown(min(row.values), row.unit)} - {_shown(max(row.values), row.unit)}" if len(row.values) > 1 else "",
+            _shown(median(row.cpu), row.unit) if row.cpu else "",
+            f"{_number(row.amount / row.median)} {row.rate}/s" if row.amount else "",
+            "" if ratio is None else f"{_number(ratio)}x",
+            "" if by_cpu is None else f"{_number(by_cpu)}x",
+            f"{row.wanted:.2g}x: {reached}" if reached else "",
+        )
+
+
+COLUMNS = ("work", "engine", "median", "least - most", "processor", "rate", "nirank is", "by processor", "wanted")
+
+
+def show(report: Report, heading: Sequence[str]) -> None:
+    """Print the table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*COLUMNS, box=None)
+    for cells in report.lines():
+        if cells[0] and table.row_count:
+            table.add_section()
+        table.add_row(*cells)
+    console = Console(width=200)
+    console.print(*heading, sep="\n")
+    console.print(table)
+    console.print(*report.notes, *(f"Missed: {line}" for line in report.missed()), sep="\n")
+
+
+def save(report: Report, heading: Sequence[str], folder: Path) -> Path:
+    """Write the table as Markdown and its figures as JSON, named after the kind of machine; the path of the first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{machine_kind()}.md"
+    rows = ["| " + " | ".join(cells) + " |" for cells in (COLUMNS, ["---"] * len(COLUMNS), *report.lines())]
+    missed = [f"Missed: {line}" for line in report.missed()]
+    text = "\n\n".join(["# Speed", *heading, "\n".join(rows), *report.notes, *missed])
+    _replace(path, text + "\n")
+    figures = {"heading": list(heading), "rows": [asdict(row) for row in report.rows], "notes": report.notes}
+    _replace(path.with_suffix(".json"), json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def machine() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def machine_kind() -> str:
+    """The processor's name as that of a file."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{machine()} {platform.system()}".lower()).strip("-")
+
+
+def _replace(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.partial")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _shown(value: float, unit: str) -> str:
+    if unit != "s":
+        return f"{_number(value)} {unit}"
+    factor, name = next(((f, n) for f, n in ((1, "s"), (1e3, "ms")) if value * f >= 1), (1e6, "µs"))
+    return f"{_number(value * factor)} {name}"
+
+
+def _number(value: float) -> str:
+    """Three digits that matter."""
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f}"
+
+
+def agreement(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The greatest difference from nirank's figures, for each engine."""
+    ours = values.get(OURS)
+    if ours is None:
+        return {}
+    return {
+        name: max(abs(own - other) for own, other in zip(ours, found, strict=True))
+        for name, found in values.items()
+        if name != OURS
+    }

@@ -1,0 +1,121 @@
+"""The parts of benchmarks/speed.py that could mislead: ratios, verdicts, taking turns, engines that fail."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setenv("PYTHONPATH", f"{BENCHMARKS}:{Path(__file__).parent}")
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith("speed_"):
+            del sys.modules[name]
+
+
+def _module(name):
+    return importlib.import_module(name)
+
+
+def _report(**times):
+    report, lap = _module("speed_table").Report(), _module("speed_worker").Lap
+    laps = {name: [lap(wall, wall / 2) for wall in walls] for name, walls in times.items()}
+    report.times("work", laps, {"slow": 3.0, "quick": 0.5}, dict.fromkeys(laps, 100), "things", {"slow": 10})
+    return report
+
+
+def test_ratios_are_of_medians_and_of_the_same_amount():
+    report = _report(nirank=[1, 2, 9], slow=[40, 10, 60], quick=[0.5, 0.5, 7])
+    ours, slow, quick = report.rows
+    assert report.ratio(ours) is None
+    assert report.ratio(slow) == pytest.approx(4 / 2)  # its laps did ten things
+    assert report.ratio(quick) == pytest.approx(0.5 / 2)
+    assert report.ratio(slow, cpu=True) == pytest.approx(2)
+
+
+def test_what_was_wanted_and_not_reached_is_told():
+    report = _report(nirank=[2], slow=[40], quick=[0.5])
+    assert report.missed() == ["work: 2.00 times slow, wanted 3.", "work: 0.25 times quick, wanted 0.5."]
+    assert _report(nirank=[0.5], slow=[40], quick=[0.5]).missed() == []
+    assert _report(slow=[40]).missed() == []
+
+
+def test_a_saved_table_has_all_rows_and_the_figures_beside_it(tmp_path):
+    table = _module("speed_table")
+    report = _report(nirank=[2], slow=[40], quick=[0.5])
+    report.note("a note")
+    path = table.save(report, ["the command"], tmp_path / "results")
+    text, figures = path.read_text(), json.loads(path.with_suffix(".json").read_text())
+    assert "| slow | 4.00 s |" in text
+    assert text.count("\n| ") == len(report.rows) + 2  # the header and its rule
+    assert [row["engine"] for row in figures["rows"]] == ["nirank", "slow", "quick"]
+    assert sorted(path.parent.iterdir()) == sorted([path, path.with_suffix(".json")])
+
+
+class Sleeper:
+    """An engine for these tests, found by its worker through the path."""
+
+    def __init__(self, seconds=0.0):
+        self.seconds = seconds
+
+    def work(self):
+        import time
+
+        if self.seconds < 0:
+            raise ValueError("cannot sleep backwards")
+        time.sleep(self.seconds)
+        print("chatter on stdout does no harm")  # noqa: T201
+
+    def die(self):
+        import os
+
+        os._exit(1)
+
+
+def test_engines_take_turns_and_one_that_fails_leaves_the_rest_alone():
+    worker, told = _module("speed_worker"), []
+    target = f"{Path(__file__).stem}:Sleeper"
+    engines = [
+        worker.Engine("short", target, settings={"seconds": 0.01}),
+        worker.Engine("long", target, settings={"seconds": 0.25}),
+        worker.Engine("broken", target, settings={"seconds": -1}),
+        worker.Engine("absent", target, ["a_package_that_is_not_there"]),
+    ]
+    with worker.working(engines, told.append) as workers:
+        laps = worker.contest(workers, told.append, 2, "work")
+        with pytest.raises(worker.EngineFailed):
+            workers["short"].call("die")
+    assert {name: len(found) for name, found in laps.items()} == {"short": 2, "long": 2}
+    assert 0.01 <= laps["short"][0].wall < 0.25 <= laps["long"][0].wall
+    assert laps["long"][0].cpu < 0.2
+    assert told == [
+        "absent is left out: a_package_that_is_not_there is not installed.",
+        "broken failed and is left out: ValueError: cannot sleep backwards",
+    ]
+
+
+def test_the_synthetic_corpus_is_seeded_and_its_queries_are_words_of_a_document():
+    synthetic = _module("speed_texts").synthetic
+    documents, queries = synthetic(40, 5)
+    assert synthetic(40, 5) == (documents, queries)
+    assert (len(documents[0]), len(queries[0]), len(set(documents[0]))) == (40, 5, 40)
+    bags = [set(text.split()) for text in documents[1]]
+    assert all(any(set(query.split()) <= bag for bag in bags) for query in queries[1])
+
+
+def test_numpy_by_hand_and_nirank_measure_the_same_pipeline():
+    pipeline = _module("speed_pipeline")
+    by_hand, ours = pipeline.ByHand(20).measure(), pipeline.Nirank(20).measure()
+    np.testing.assert_allclose(by_hand, ours, rtol=1e-9)
+    assert min(by_hand) > 0
