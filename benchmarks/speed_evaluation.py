@@ -76,7 +76,7 @@ class Nirank(Files):
     """nirank."""
 
     def evaluate(self) -> list[float]:
-        from nirank.evaluate import evaluate_files
+        from nirank.evaluation import evaluate_files
 
         measures = ["nDCG@10", "AP", "RR", "R@1000"]
         return list(evaluate_files(self.run, self.qrels, measures).mean.values())

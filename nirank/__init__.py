@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from nirank.data import Corpus as Corpus
     from nirank.data import Queries as Queries
     from nirank.errors import NirankError as NirankError
-    from nirank.evaluate import Evaluation as Evaluation
-    from nirank.evaluate import evaluate as evaluate
+    from nirank.evaluation import Evaluation as Evaluation
+    from nirank.evaluation import evaluate as evaluate
     from nirank.experiment import run as run
     from nirank.expression import parse as parse
     from nirank.hooks import hookimpl as hookimpl
@@ -44,14 +44,14 @@ _HOMES = {
     "Collection": "data",
     "Corpus": "data",
     "Documents": "corpus",
-    "Evaluation": "evaluate",
+    "Evaluation": "evaluation",
     "NirankError": "errors",
     "Queries": "data",
     "Ranking": "pipeline",
     "Scoring": "pipeline",
     "collection": "plugins",
     "compare": "significance",
-    "evaluate": "evaluate",
+    "evaluate": "evaluation",
     "fuse": "pipeline",
     "hookimpl": "hooks",
     "load": "pipeline",

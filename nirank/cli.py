@@ -155,7 +155,7 @@ def evaluate(
 ) -> None:
     """Measure a run. A judged query without results counts as 0, as in `trec_eval -c`."""
     from nirank import report
-    from nirank.evaluate import MEASURES, evaluate_files
+    from nirank.evaluation import MEASURES, evaluate_files
 
     found = evaluate_files(
         run, qrels, measures or MEASURES, relevance_level=relevance_level, complete=not retrieved, depth=depth
@@ -180,7 +180,7 @@ def compare(
     from dataclasses import asdict
 
     from nirank import report
-    from nirank.evaluate import MEASURES, evaluate_files
+    from nirank.evaluation import MEASURES, evaluate_files
     from nirank.significance import compare as compare_evaluations
 
     *runs, qrels = files

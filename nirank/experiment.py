@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from nirank import latency, manifest, observers
 from nirank.data import Collection
 from nirank.errors import BadInput, NirankError, UnknownName
-from nirank.evaluate import MEASURES, check_measures, evaluate
+from nirank.evaluation import MEASURES, check_measures, evaluate
 from nirank.expression import parse
 from nirank.pipeline import Ranking, Stage, load
 from nirank.plugins import active, collection, load_file

@@ -25,7 +25,7 @@ import pluggy
 if TYPE_CHECKING:
     from nirank.batches import Batch
     from nirank.data import Candidates, Queries, Vectors
-    from nirank.evaluate import Evaluation
+    from nirank.evaluation import Evaluation
     from nirank.plugins import Component, Middleware, PluginRegistry
 
 PROJECT = "nirank"

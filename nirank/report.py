@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from nirank.evaluate import Evaluation
+    from nirank.evaluation import Evaluation
     from nirank.results import Results
     from nirank.significance import Comparison
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nirank import manifest
 from nirank.data import Candidates, Collection
 from nirank.errors import BadInput
-from nirank.evaluate import Evaluation
+from nirank.evaluation import Evaluation
 from nirank.files import beside
 from nirank.pipeline import Ranking
 from nirank.trec import write_run

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.errors import BadInput, UnknownName
-from nirank.evaluate import Evaluation
+from nirank.evaluation import Evaluation
 
 Values: TypeAlias = NDArray[np.float64]
 Test: TypeAlias = Literal["randomisation", "t"]

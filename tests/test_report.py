@@ -10,7 +10,7 @@ import nirank
 from nirank import report
 from nirank.corpus import Documents
 from nirank.data import Candidates, Collection, Queries
-from nirank.evaluate import evaluate
+from nirank.evaluation import evaluate
 from nirank.experiment import Experiment
 from nirank.results import Results, System
 from nirank.significance import compare

@@ -6,7 +6,7 @@ from scipy import stats
 
 from nirank.data import Candidates
 from nirank.errors import BadInput, UnknownName
-from nirank.evaluate import Evaluation, evaluate
+from nirank.evaluation import Evaluation, evaluate
 from nirank.significance import cohens_d, compare, confidence_intervals, holm, randomisation_test, t_test
 
 

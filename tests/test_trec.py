@@ -398,7 +398,7 @@ def test_reading_writing_and_evaluating_import_nothing_heavy(tmp_path):
     program = f"""
 import sys
 from nirank.data import Queries
-from nirank.evaluate import evaluate_files
+from nirank.evaluation import evaluate_files
 from nirank.trec import read_run, write_run
 run = read_run({str(tmp_path / "run")!r})
 write_run({str(tmp_path / "out")!r}, Queries(run.query_ids, run.query_ids), run.candidates, ids=run.ids)

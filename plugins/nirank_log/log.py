@@ -15,7 +15,7 @@ from nirank.errors import MissingDependency
 from nirank.plugins import digest
 
 if TYPE_CHECKING:
-    from nirank.evaluate import Evaluation
+    from nirank.evaluation import Evaluation
     from nirank.results import Results, System
 
 

@@ -19,7 +19,7 @@ from nirank_trace.gauge import Gauge
 from nirank_trace.spans import Mark, Span
 
 if TYPE_CHECKING:
-    from nirank.evaluate import Evaluation
+    from nirank.evaluation import Evaluation
     from nirank.results import Results
 
 FILE = "trace.json"

@@ -11,7 +11,7 @@ from nirank.corpus import Documents, Ids
 from nirank.data import Candidates, Queries
 from nirank.delegates import trec_names
 from nirank.errors import BadInput, MissingDependency, UnknownName
-from nirank.evaluate import evaluate, evaluate_files, rank
+from nirank.evaluation import evaluate, evaluate_files, rank
 from nirank.measures import Measure
 from nirank.trec import read_qrels, read_run, write_qrels, write_run
 
