@@ -70,7 +70,27 @@ class Loss(Protocol):
         """A scalar."""
 
 
-class Ranking:
+class Pipeline:
+    """What rankings and scorings share: they are made of parts, and in the end of components."""
+
+    def components(self) -> list[Component]:
+        """The components of the pipeline, each once, in the order of the expression."""
+        return list(dict.fromkeys(self._components()))
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return ()
+
+    def _components(self) -> Iterator[Component]:
+        for part in self._parts():
+            yield from part._components()
+
+    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
+        """The components with the encoder (or None) that an index of theirs would be built with."""
+        for part in self._parts():
+            yield from part._indexed()
+
+
+class Ranking(Pipeline):
     """Queries -> candidates. Made by operators; `search` runs it."""
 
     #: False where the documents found have no scores that order them (a union).
@@ -96,10 +116,6 @@ class Ranking:
         for component, encoder in self._indexed():
             indexes.prepare(component, corpus, encoder, folder and folder / indexes.place(component, corpus, encoder))
 
-    def components(self) -> list[Component]:
-        """The components of the pipeline, each once, in the order of the expression."""
-        return list(dict.fromkeys(self._components()))
-
     def __rshift__(self, other: Any) -> Ranking:
         return Rescored(as_ranking(self), as_scoring(other))
 
@@ -112,24 +128,12 @@ class Ranking:
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         raise NotImplementedError
 
-    def _components(self) -> Iterator[Component]:
-        raise NotImplementedError
 
-    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
-        """The components with the encoder (or None) that an index of theirs would be built with."""
-        for component in self.components():
-            yield component, None
-
-
-class Scoring:
+class Scoring(Pipeline):
     """Pairs -> scores. Both sides of a sum score the same pairs, so no document is ever silently missing."""
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """One float32 for each pair, in the order of `candidates`."""
-        raise NotImplementedError
-
-    def components(self) -> list[Component]:
-        """The components of the scoring, in the order of the expression."""
         raise NotImplementedError
 
     def __add__(self, other: Any) -> Scoring:
@@ -166,9 +170,8 @@ class Stage(Ranking, Scoring):
             indexes.prepare(self.component, candidates.corpus)
         return execute.score(self.component, queries, candidates)
 
-    def components(self) -> list[Component]:
-        """The one component."""
-        return [self.component]
+    def _components(self) -> Iterator[Component]:
+        yield self.component
 
     def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
         yield self.component, None
@@ -226,13 +229,8 @@ class Rescored(Ranking):
         found = self.ranking._find(queries, corpus)
         return found.with_scores(self.scoring.score(queries, found)).ranked()
 
-    def _components(self) -> Iterator[Component]:
-        yield from self.ranking._components()
-        yield from self.scoring.components()
-
-    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
-        yield from self.ranking._indexed()
-        yield from ((component, None) for component in self.scoring.components())
+    def _parts(self) -> Sequence[Pipeline]:
+        return self.ranking, self.scoring
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -254,11 +252,8 @@ class Cut(Ranking):
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return self.ranking._find(queries, corpus).top(self.k)
 
-    def _components(self) -> Iterator[Component]:
-        return self.ranking._components()
-
-    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
-        return self.ranking._indexed()
+    def _parts(self) -> Sequence[Pipeline]:
+        return (self.ranking,)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -275,13 +270,8 @@ class Union(Ranking):
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return self.left._find(queries, corpus).union(self.right._find(queries, corpus))
 
-    def _components(self) -> Iterator[Component]:
-        yield from self.left._components()
-        yield from self.right._components()
-
-    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
-        yield from self.left._indexed()
-        yield from self.right._indexed()
+    def _parts(self) -> Sequence[Pipeline]:
+        return self.left, self.right
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -305,13 +295,8 @@ class Fused(Ranking):
         found = [ranking._find(queries, corpus) for ranking in self.rankings]
         return fusion.METHODS[self.method](found, np.asarray(self.weights or [1.0] * len(found)), **dict(self.settings))
 
-    def _components(self) -> Iterator[Component]:
-        for ranking in self.rankings:
-            yield from ranking._components()
-
-    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
-        for ranking in self.rankings:
-            yield from ranking._indexed()
+    def _parts(self) -> Sequence[Pipeline]:
+        return self.rankings
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -328,9 +313,8 @@ class Weighted(Scoring):
         """The scores times the weight."""
         return np.float32(self.weight) * self.scoring.score(queries, candidates)
 
-    def components(self) -> list[Component]:
-        """Those of the scoring."""
-        return self.scoring.components()
+    def _parts(self) -> Sequence[Pipeline]:
+        return (self.scoring,)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -347,9 +331,8 @@ class Sum(Scoring):
         """The sum of both scores for each pair."""
         return self.left.score(queries, candidates) + self.right.score(queries, candidates)
 
-    def components(self) -> list[Component]:
-        """Those of both sides."""
-        return list(dict.fromkeys([*self.left.components(), *self.right.components()]))
+    def _parts(self) -> Sequence[Pipeline]:
+        return self.left, self.right
 
 
 def load(component: str | Any, /, name: str | None = None, **settings: Any) -> Stage:
