@@ -1,0 +1,51 @@
+"""Losses to train scorers and encoders with; each family is a file, each loss a class with its equation."""
+
+from __future__ import annotations
+
+from nirank import hookimpl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nirank.plugins import PluginRegistry
+
+_LOSSES = {
+    "pointwise": {
+        "cross_entropy": "CrossEntropy",
+        "binary_cross_entropy": "BinaryCrossEntropy",
+        "mse": "MeanSquaredError",
+        "ordinal": "Ordinal",
+    },
+    "distance": {"contrastive": "Contrastive", "triplet": "Triplet"},
+    "listwise": {"softmax_cross_entropy": "SoftmaxCrossEntropy", "listnet": "ListNet", "listmle": "ListMLE"},
+    "smooth": {"approx_ndcg": "ApproxNDCG", "neural_ndcg": "NeuralNDCG"},
+    "sampled": {"sampled_softmax": "SampledSoftmax", "nce": "NCE", "negative_sampling": "NegativeSampling"},
+    "hierarchical": {"hierarchical_softmax": "HierarchicalSoftmax"},
+    "pairwise": {"ranknet": "RankNet", "hinge": "Hinge"},
+    "lambdarank": {"lambdarank": "LambdaRank", "lambdaloss": "LambdaLoss"},
+    "distillation": {"kl": "KLDivergence", "margin_mse": "MarginMSE"},
+    "contrastive_pairs": {"clip": "CLIP", "siglip": "SigLIP"},
+}
+
+
+#: Checked with settings of their own.
+_TINY = {"cross_entropy": "tiny_cross_entropy"}
+
+_DRAWN = "a document drawn twice into a sample counts twice"
+
+contract_exceptions = {
+    "neural_ndcg::loss/badly_wrong_pair": "a soft sort far from any swap is a sort, and as flat as nDCG itself",
+    "kl::loss/temperature": "the scores of the teacher are scores too",
+    "sampled_softmax::loss/repeated_documents": _DRAWN,
+    "nce::loss/repeated_documents": _DRAWN,
+    "negative_sampling::loss/repeated_documents": _DRAWN,
+    "clip::loss/lists_are_independent": "a document chooses among all queries of the batch",
+}
+
+
+@hookimpl
+def nirank_register(registry: PluginRegistry) -> None:
+    """Name every loss; what is checked is its class with its defaults, unless that needs a setting."""
+    for module, losses in _LOSSES.items():
+        for name, loss in losses.items():
+            tiny = f"nirank_losses.{module}:{_TINY.get(name, loss)}"
+            registry.add("loss", name, f"nirank_losses.{module}:{loss}", tiny=tiny, extra="losses")

@@ -1,0 +1,84 @@
+"""Losses that make a student score like a teacher.
+
+The scores of the teacher are the named argument `teacher`, `[lists, length]`; without it the labels are taken for
+them.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from nirank_losses.lists import ListLoss, Lists, beside
+from nirank_losses.listwise import log_shares
+from nirank_losses.pairs import square
+from nirank_losses.pairwise import count_pairs, ordered_pair_costs
+
+
+@dataclass(kw_only=True, eq=False)
+class TeacherLoss(ListLoss):
+    """What students of a teacher share: the scores of the teacher beside their own."""
+
+    gamma: float = 1.0
+
+    def __call__(
+        self,
+        scores: Tensor,
+        labels: Tensor,
+        mask: Tensor,
+        documents: Tensor | None = None,
+        teacher: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of `scores`, `labels`, `mask`, all `[lists, length]`; a scalar, or `[lists]` unreduced.
+
+        `teacher` `[lists, length]` are scores of the teacher (the labels unless given), `documents` ids; a document
+        that is several times in a list counts once.
+        """
+        lists = Lists.of(scores, labels, mask, documents)
+        taught = lists.labels if teacher is None else beside(lists, teacher, "teacher")
+        return self.reduce(self.distances(lists, taught), self.counts(lists))
+
+    def distances(self, lists: Lists, teacher: Tensor) -> Tensor:
+        """How far from the teacher each list is, `[lists]`."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True, eq=False)
+class KLDivergence(TeacherLoss):
+    """`L = sum over d of p(d) log(p(d) / softmax(gamma s)_d)` with `p = softmax(gamma t)`, t from the teacher.
+
+    Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015: `gamma` (1 / T) is the same on both
+    sides. `rescale` divides by gamma^2 (times T^2), as they do to keep the size of the gradient when T changes.
+    Every list with a document counts; one of a single document costs 0.
+    """
+
+    rescale: bool = False
+
+    def distances(self, lists: Lists, teacher: Tensor) -> Tensor:
+        """How far from the teacher each list is, `[lists]`."""
+        target = log_shares(self.gamma * teacher, lists.mask)
+        logs = log_shares(self.gamma * lists.scores, lists.mask)
+        divergence = (target.exp() * (target - logs)).where(lists.mask, 0).sum(1)
+        return divergence / self.gamma**2 if self.rescale else divergence
+
+    def counts(self, lists: Lists) -> Tensor:
+        """All lists but empty ones."""
+        return lists.lengths > 0
+
+
+@dataclass(kw_only=True, eq=False)
+class MarginMSE(TeacherLoss):
+    """`L = mean over y_i > y_j of ( gamma (s_i - s_j) - (t_i - t_j) )^2`, t from the teacher.
+
+    Hofstaetter et al., Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge Distillation,
+    2020, for pairs of a relevant document and another; here for all pairs of different labels. `gamma` touches
+    the student alone. Lists without such a pair do not count.
+    """
+
+    def distances(self, lists: Lists, teacher: Tensor) -> Tensor:
+        """How far from the teacher each list is, `[lists]`."""
+        ahead = self.gamma * lists.scores - teacher
+        return ordered_pair_costs(lists, ahead, square) / count_pairs(lists).clamp(min=1)
+
+    def counts(self, lists: Lists) -> Tensor:
+        """The lists with a pair."""
+        return lists.graded

@@ -1,0 +1,29 @@
+"""The parts of nDCG: gains, discounts and the DCG of the ideal ranking."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nirank_losses.lists import Lists, cleared
+
+
+def gains(lists: Lists) -> Tensor:
+    """`2^y - 1`, `[lists, length]`; 0 for labels below 0 and in the padding."""
+    return cleared(torch.expm1(lists.labels.clamp(min=0) * torch.log(lists.labels.new_tensor(2.0))), lists.mask)
+
+
+def discounts(scores: Tensor) -> Tensor:
+    """`1 / log2(1 + rank)` for ranks 1, 2, ... to the length of `scores` `[lists, length]`; `[length]`."""
+    return 1 / torch.log2(2 + torch.arange(scores.shape[1], device=scores.device, dtype=scores.dtype))
+
+
+def ideal_dcg(lists: Lists, k: int | None = None, ranked: bool = False) -> Tensor:
+    """The largest DCG that the first `k` ranks (all for None) can have, `[lists]`; 1 where nothing is relevant.
+
+    `ranked` says that the lists are sorted by falling label.
+    """
+    best = gains(lists) if ranked else gains(lists).sort(dim=1, descending=True).values
+    best = best[:, :k]
+    ideal = best @ discounts(best)
+    return ideal.where(ideal > 0, 1)

@@ -1,0 +1,163 @@
+"""What all losses share: lists of scores behind a mask, and how the costs of lists become one number."""
+
+# Settings are checked against these annotations where they are inherited: no postponed evaluation here.
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nirank.errors import BadInput
+from nirank.settings import fits
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+@dataclass(frozen=True)
+class Lists:
+    """A batch of lists, safe to calculate with: scores and labels are 0 where the mask is False.
+
+    `scores` `[lists, length]` (or `[lists, length, classes]`), `labels` `[lists, length]` of the same type, `mask`
+    `[lists, length]`, False for padding and for repeated documents. What stood in the padding reaches neither value
+    nor gradient, be it infinite or no number.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    mask: Tensor
+
+    @classmethod
+    def of(cls, scores: Tensor, labels: Tensor, mask: Tensor, documents: Tensor | None = None) -> Self:
+        """Check the shapes and clear the padding.
+
+        With `documents`, ids `[lists, length]` or `[length]` (whole numbers), of several entries of a list with one
+        id only that of the highest label counts, the first of them where labels are equal. Scores of half precision
+        are calculated with in float32. Raises `BadInput` for shapes that differ and for scores that are no floats.
+        """
+        if not scores.is_floating_point():
+            raise BadInput(f"scores are {scores.dtype}; a loss needs floating-point numbers.")
+        for name, tensor in (("labels", labels), ("mask", mask)):
+            if tensor.shape != scores.shape[:2]:
+                raise BadInput(f"{name} of the shape {tuple(tensor.shape)} for scores {tuple(scores.shape)}.")
+        scores, mask = _full_precision(scores), mask.bool()
+        if documents is not None:
+            mask = mask & ~repeated(documents, labels, mask)
+        return cls(cleared(scores, mask), cleared(labels.to(scores.dtype), mask), mask)
+
+    @property
+    def lengths(self) -> Tensor:
+        """How many documents each list has, `[lists]`."""
+        return self.mask.sum(1)
+
+    @property
+    def relevant(self) -> Tensor:
+        """Which documents have a label above 0, `[lists, length]`."""
+        return self.labels > 0
+
+    @property
+    def graded(self) -> Tensor:
+        """Which lists have documents of different labels, `[lists]`: the others do not say how to rank."""
+        most, least = self.labels.masked_fill(~self.mask, -torch.inf), self.labels.masked_fill(~self.mask, torch.inf)
+        return most.amax(1) > least.amin(1) if self.mask.shape[1] else self.mask.any(1)
+
+    @property
+    def rankable(self) -> Tensor:
+        """Which lists have a relevant document and others of another label, `[lists]`."""
+        return self.graded & self.relevant.any(1)
+
+    def per_item(self, costs: Tensor) -> Tensor:
+        """The mean of `[lists, length]` costs over the documents of each list; 0 for an empty one."""
+        return cleared(costs, self.mask).sum(1) / self.lengths.clamp(min=1)
+
+    def taken(self, order: Tensor) -> "Lists":
+        """The same lists with their documents in the given order, `[lists, length]`."""
+        return Lists(*(column.gather(1, order) for column in (self.scores, self.labels, self.mask)))
+
+
+class Reduced:
+    """Turns the costs of lists into the value of the loss, as `reduction` says.
+
+    "mean" is the mean over the lists that count, "sum" their sum, "none" one cost a list. A list that does not
+    count costs 0 and is no part of the mean; `skipped` tells how many there were in the last call.
+    """
+
+    reduction: Reduction
+    _skipped: Tensor | int = 0
+
+    @property
+    def skipped(self) -> int:
+        """How many lists of the last call did not count."""
+        return int(self._skipped)
+
+    def reduce(self, costs: Tensor, counts: Tensor) -> Tensor:
+        """The value of the loss from costs `[lists]`, and which lists count, `[lists]`."""
+        self._skipped = (~counts).sum()
+        costs = costs.where(counts, 0)
+        if self.reduction == "none":
+            return costs
+        total = costs.sum()
+        return total / counts.sum().clamp(min=1) if self.reduction == "mean" else total
+
+
+@dataclass(kw_only=True, eq=False)
+class ListLoss(Reduced):
+    """A loss of lists, with its settings as attributes. Raises `BadInput` for a setting of the wrong type."""
+
+    reduction: Reduction = "mean"
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not fits(value, field.type):
+                raise BadInput(f"{type(self).__name__}: {field.name} = {value!r} is not among {field.type}.")
+
+    def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor, documents: Tensor | None = None) -> Tensor:
+        """The loss of `scores`, `labels`, `mask`, all `[lists, length]`; a scalar, or `[lists]` unreduced.
+
+        `documents` `[lists, length]` are ids; a document that is several times in a list counts once.
+        """
+        lists = Lists.of(scores, labels, mask, documents)
+        return self.reduce(self.costs(lists), self.counts(lists))
+
+    def costs(self, lists: Lists) -> Tensor:
+        """What each list costs, `[lists]`; never NaN, also for lists that do not count."""
+        raise NotImplementedError
+
+    def counts(self, lists: Lists) -> Tensor:
+        """Which lists count, `[lists]`: here those that can be ranked well and badly."""
+        return lists.rankable
+
+
+def cleared(values: Tensor, mask: Tensor) -> Tensor:
+    """The values with 0 where the mask is False; no gradient goes there."""
+    return values.where(mask if values.ndim == mask.ndim else mask[..., None], 0)
+
+
+def softplus(values: Tensor) -> Tensor:
+    """`log(1 + exp(values))`, exact at any value: torch's own is linear above a threshold, or overflows without."""
+    return -F.logsigmoid(-values)
+
+
+def beside(lists: Lists, values: Tensor, name: str) -> Tensor:
+    """A further column `[lists, length]`, checked and cleared like the scores; no gradient goes into it."""
+    if values.shape != lists.mask.shape:
+        raise BadInput(f"{name} of the shape {tuple(values.shape)} for lists {tuple(lists.mask.shape)}.")
+    return cleared(values.detach().to(lists.scores.dtype), lists.mask)
+
+
+def repeated(documents: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    """Which entries, `[lists, length]`, are a document that stands elsewhere in the list and counts there."""
+    ids = documents.expand_as(mask)
+    by_label = labels.masked_fill(~mask, -torch.inf if labels.is_floating_point() else torch.iinfo(labels.dtype).min)
+    order = by_label.argsort(dim=1, descending=True, stable=True)
+    order = order.gather(1, ids.gather(1, order).argsort(dim=1, stable=True))
+    ordered = ids.gather(1, order)
+    again = torch.zeros_like(mask)
+    again[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+    return torch.zeros_like(mask).scatter(1, order, again) & mask
+
+
+def _full_precision(scores: Tensor) -> Tensor:
+    return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores

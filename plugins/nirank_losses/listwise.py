@@ -1,0 +1,125 @@
+"""Losses of whole lists: the scores of a list as a distribution over its documents, or over their orders."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nirank_losses.gain import gains
+from nirank_losses.lists import ListLoss, Lists
+
+
+@dataclass(kw_only=True, eq=False)
+class SoftmaxCrossEntropy(ListLoss):
+    """`L = -sum over d of t(d) log( exp(gamma s(q,d)) / sum over d' of exp(gamma s(q,d')) )`.
+
+    Localised cross-entropy where the list is what a first stage found (Gao, Dai and Callan, Rethink Training of
+    BERT Rerankers, ECIR 2021), InfoNCE (van den Oord et al. 2018) where it is the batch. The `target` t of a list:
+
+        "normalised"  y / sum of y: with one relevant document, that one
+        "gains"       (2^y - 1) / sum of (2^y - 1)
+        "any"         L = -log of the share of all relevant documents together: any of them will do
+
+    For in-batch negatives every list is the whole batch, and `documents` (ids `[length]`) keeps a document that came
+    for several queries from being its own negative. Lists without a relevant document, or of equal labels, do not
+    count.
+    """
+
+    gamma: float = 1.0
+    target: Literal["normalised", "gains", "any"] = "normalised"
+
+    def costs(self, lists: Lists) -> Tensor:
+        """What each list costs, `[lists]`."""
+        logs = log_shares(self.gamma * lists.scores, lists.mask)
+        if self.target == "any":
+            return -log_sum(logs, lists.relevant & lists.rankable[:, None])
+        worth = gains(lists) if self.target == "gains" else lists.labels.clamp(min=0)
+        total = worth.sum(1, keepdim=True)
+        return -(worth / total.where(total > 0, 1) * logs).sum(1)
+
+
+@dataclass(kw_only=True, eq=False)
+class ListNet(ListLoss):
+    """`L = -sum over d of softmax(y)_d log softmax(gamma s)_d`, the top-one probabilities of labels and scores.
+
+    Cao et al., Learning to Rank: From Pairwise Approach to Listwise Approach, ICML 2007. `gamma` does not touch the
+    labels. Lists without a relevant document, or of equal labels, do not count.
+    """
+
+    gamma: float = 1.0
+
+    def costs(self, lists: Lists) -> Tensor:
+        """What each list costs, `[lists]`."""
+        target = log_shares(lists.labels, lists.mask).exp() * lists.mask
+        return -(target * log_shares(self.gamma * lists.scores, lists.mask)).sum(1)
+
+
+@dataclass(kw_only=True, eq=False)
+class ListMLE(ListLoss):
+    """`L = -sum over i of [ gamma s_pi(i) - log sum over j >= i of exp(gamma s_pi(j)) ]`, pi sorting by label.
+
+    Xia et al., Listwise Approach to Learning to Rank: Theory and Algorithm, ICML 2008: the likelihood of the right
+    order in the model of Plackett and Luce. Where labels are equal there are several right orders, and `ties` says
+
+        "together"  documents of one label are all drawn from the same documents, those of a label as low or lower
+                    (Breslow's likelihood of tied events), and the order within the lowest label says nothing;
+                    whatever order a list comes in, the loss is the same
+        "shuffle"   one right order is drawn at random, anew in each call, from `seed`
+
+    Without ties both are the formula above. Lists without a relevant document, or of equal labels, do not count.
+    """
+
+    gamma: float = 1.0
+    ties: Literal["together", "shuffle"] = "together"
+    seed: int = 0
+    _random: torch.Generator = field(default_factory=torch.Generator, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._random.manual_seed(self.seed)
+
+    def costs(self, lists: Lists) -> Tensor:
+        """What each list costs, `[lists]`."""
+        lists = lists.taken(self._rising(lists))  # padding first, the best last
+        scores = (self.gamma * lists.scores).masked_fill(~lists.mask, -torch.inf)
+        left = _log_cumulative(scores, lists.mask)
+        drawn = lists.mask
+        if self.ties == "together":
+            last = torch.searchsorted(*[_keys(lists)] * 2, right=True) - 1  # of each run of equal labels
+            left = left.gather(1, last)
+            drawn = drawn & (lists.labels > _least(lists))
+        return (left - self.gamma * lists.scores).where(drawn, 0).sum(1)
+
+    def _rising(self, lists: Lists) -> Tensor:
+        if self.ties == "together":
+            return _keys(lists).argsort(dim=1, stable=True)
+        chance = torch.rand(lists.labels.shape, generator=self._random).to(lists.labels.device).argsort(dim=1)
+        return chance.gather(1, _keys(lists).gather(1, chance).argsort(dim=1, stable=True))
+
+
+def log_shares(scores: Tensor, mask: Tensor) -> Tensor:
+    """`log softmax` over the documents of each list, `[lists, length]`; 0 in the padding."""
+    hidden = scores.masked_fill(~mask & mask.any(1, keepdim=True), -torch.inf)  # an empty list is hidden below
+    return torch.log_softmax(hidden, dim=1).where(mask, 0)
+
+
+def log_sum(logs: Tensor, chosen: Tensor) -> Tensor:
+    """The logarithm of the sum of the exponentials of the chosen, `[lists]`; 0 where none is."""
+    some = chosen.any(1, keepdim=True)
+    return logs.masked_fill(~chosen & some, -torch.inf).logsumexp(1).where(some[:, 0], 0)
+
+
+def _keys(lists: Lists) -> Tensor:
+    return lists.labels.masked_fill(~lists.mask, -torch.inf)
+
+
+def _least(lists: Lists) -> Tensor:
+    labels = lists.labels.masked_fill(~lists.mask, torch.inf)
+    return labels.amin(1, keepdim=True) if labels.shape[1] else labels
+
+
+def _log_cumulative(scores: Tensor, mask: Tensor) -> Tensor:
+    """Running log-sum-exp from the left; 0 in the padding, which stands there and is -inf."""
+    lowest = torch.finfo(scores.dtype).min / 4  # finite: minus infinity has no derivative here
+    return torch.logcumsumexp(scores.where(mask, lowest), dim=1).where(mask, 0)
