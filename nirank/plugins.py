@@ -20,9 +20,11 @@ import inspect
 import json
 import logging
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +34,6 @@ from nirank import hooks, settings
 from nirank.errors import BadInput, MissingDependency, PluginError, UnknownName
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from nirank.data import Collection, Corpus
 
 log = logging.getLogger("nirank")
@@ -348,11 +348,18 @@ def digest(value: Any) -> str:
 def _import_file(path: str | os.PathLike[str]) -> ModuleType:
     from importlib.util import module_from_spec, spec_from_file_location
 
-    spec = spec_from_file_location(f"nirank_plugin_{digest(os.path.abspath(path))}", path)
+    name = Path(path).stem
+    if name in sys.modules:  # a file of that name from another folder
+        name = f"{name}_{digest(os.path.abspath(path))}"
+    spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise PluginError(f"{path} is not a Python file.")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = sys.modules[name] = module_from_spec(spec)  # where the targets of its components are looked up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 

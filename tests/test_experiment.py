@@ -194,6 +194,24 @@ def test_a_plugin_beside_the_experiment_is_loaded(tmp_path):
     active().manager.unregister(plugin.module)
 
 
+def test_components_of_a_plugin_beside_the_experiment_are_built(tmp_path):
+    for folder, sign in (("one", ""), ("two", "-")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "nirank_plugin.py").write_text(
+            "from nirank import hookimpl\n"
+            "class Longest:\n"
+            "    def score(self, queries, candidates):\n"
+            f"        return [{sign}len(text) for text in candidates.corpus[candidates.docs]]\n"
+            "@hookimpl\n"
+            "def nirank_register(registry):\n"
+            f"    registry.add('scorer', 'longest-{folder}', f'{{__name__}}:Longest')\n"
+        )
+        path = tmp_path / folder / "try.toml"
+        path.write_text(f"collection = 'toy'\npipeline = 'letter >> l'\n[stage.l]\nuse = 'longest-{folder}'\n")
+        found = experiment.run(path).systems["try"].run
+        assert found[0][0].tolist() == ([3, 0] if folder == "one" else [0, 3])
+
+
 def test_the_same_seed_gives_the_same_comparison(tmp_path):
     first, second = (experiment.run(_file(tmp_path, GOOD)).comparison for _ in range(2))
     assert first == second

