@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Queries
+from nirank.data import Candidates, Content, Floats, Ints, Queries
 
 
 class Batch(Protocol):
@@ -133,6 +133,18 @@ def to_numpy(values: Any) -> NDArray[Any]:
         values = values.float() if values.is_floating_point() else values
         return np.asarray(values.numpy())
     return np.asarray(values)
+
+
+def pair_products(left: Floats, right: Floats, rows: Ints, columns: Ints, block: int = 8192) -> Floats:
+    """The dot product of `left[rows]` and `right[columns]` for each pair, float32 `[pairs]`.
+
+    Each is added up in the same way wherever its pair stands, as a matrix product does not promise.
+    """
+    scores = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), block):  # so that memory stays bounded
+        here = slice(start, start + block)
+        np.einsum("ij,ij->i", left[rows[here]], right[columns[here]], out=scores[here])
+    return scores
 
 
 def _query_edges(offsets: NDArray[np.int64], size: int) -> list[int]:

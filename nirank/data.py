@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -52,7 +53,7 @@ class Queries:
         """Number the given contents `1, 2, ...`; a single text is one query, and `Queries` pass through."""
         if isinstance(contents, Queries):
             return contents
-        contents = [contents] if isinstance(contents, str) else list(contents)
+        contents = list(contents) if _is_many(contents) else [contents]
         return cls([str(number) for number in range(1, len(contents) + 1)], contents)
 
     def __len__(self) -> int:
@@ -196,7 +197,7 @@ class Candidates:
 
     def top(self, k: int) -> Candidates:
         """Each query's best `k`, ranked. Raises `BadInput` where a score is not a number."""
-        if self._is_ranked():
+        if self.is_ranked():
             return self._first(k)
         lengths = self.lengths
         longest = int(lengths.max(initial=0))
@@ -253,8 +254,8 @@ class Candidates:
         scores, _ = self._pad(self.scores, np.float32(fill))
         return docs, scores, mask
 
-    def _is_ranked(self) -> bool:
-        """Whether every row is in order already; checking that takes a twentieth of the time of sorting."""
+    def is_ranked(self) -> bool:
+        """Whether every row is in order; checking takes a twentieth of the time of sorting."""
         before, after = self.scores[:-1], self.scores[1:]
         ordered = (before > after) | ((before == after) & (self.docs[:-1] < self.docs[1:]))
         inner = self.offsets[1:-1]
@@ -302,6 +303,13 @@ class Collection:
     def take(self, queries: Ints | slice) -> Collection:
         """The same corpus with only the given queries."""
         return replace(self, queries=self.queries.take(queries), judgments=self.judgments.take(queries))
+
+
+def _is_many(contents: Any) -> bool:
+    """Whether these are several contents: a text, a path or an image is one."""
+    return (
+        isinstance(contents, Iterable) and not isinstance(contents, (str, PurePath)) and not hasattr(contents, "mode")
+    )
 
 
 def _offsets(lengths: ArrayLike) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nirank.batches import Batch, ContentBatch, Pairs, QueryBatch, by_length, cuts, join, to_numpy
+from nirank.batches import Batch, ContentBatch, Pairs, QueryBatch, by_length, cuts, join, pair_products, to_numpy
 from nirank.data import Candidates, Content, Floats, Queries, Vectors
 from nirank.errors import ComponentError
 from nirank.hooks import hookimpl
@@ -31,13 +31,10 @@ def encode(encoder: Component, queries: Queries) -> Queries:
 def generate(generator: Component, queries: Queries, k: int) -> Candidates:
     """At most `k` documents for each query. Raises `ComponentError` for a result that is no ranking of them."""
     with _noted(generator, "generate", queries=len(queries), k=k):
-        found: Candidates = active().hook.nirank_generate(generator=generator, queries=queries, k=k)
-        if len(found) != len(queries):
-            raise ComponentError(f"{generator.spec} returned {len(found)} lists for {len(queries)} queries.")
-        if found.pairs and found.lengths.max() > k:
-            raise ComponentError(f"{generator.spec} returned {found.lengths.max()} documents where {k} were asked for.")
-        _refuse_nan(generator, found.scores)
-        return found
+        found = active().hook.nirank_generate(generator=generator, queries=queries, k=k)
+        _check_ranking(generator, found, len(queries), k)
+        ranking: Candidates = found
+        return ranking
 
 
 def score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats:
@@ -119,15 +116,7 @@ def _similarity(encoder: Component, queries: Queries, candidates: Candidates) ->
     docs, inverse = np.unique(candidates.docs, return_inverse=True)
     left = to_numpy(encode(encoder, queries).vectors)
     right = to_numpy(encode_documents(encoder, candidates.corpus[docs], f"Encoding documents with {encoder.name}"))
-    return _dot(left, right, candidates.rows, inverse)
-
-
-def _dot(left: Floats, right: Floats, rows: Any, columns: Any, block: int = 8192) -> Floats:
-    scores = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), block):  # a block of pairs, so that memory stays bounded
-        here = slice(start, start + block)
-        np.einsum("ij,ij->i", left[rows[here]], right[columns[here]], out=scores[here])
-    return scores
+    return pair_products(left, right, candidates.rows, inverse)
 
 
 def _sorted_batches(encoder: Component, contents: Sequence[Content], what: str) -> Vectors:
@@ -145,9 +134,16 @@ def _batched(component: Component, method: str, batch: Batch, what: str) -> Any:
     results = []
     with progress(what, len(batch)) if size and len(batch) > size else _silent() as advance:
         for part in cuts(batch, size, whole_queries=listwise):
-            results.append(forward(component, method, part))
+            results.append(_checked(component, method, forward(component, method, part), len(part)))
             advance(len(part))
     return join(results)
+
+
+def _checked(component: Component, method: str, result: Any, expected: int) -> Any:
+    """One entry too many or too few would shift all that come after it."""
+    if len(result) != expected:
+        raise ComponentError(f"{component.spec} returned {len(result)} results of {method} for {expected} entries.")
+    return result
 
 
 @contextlib.contextmanager
@@ -182,6 +178,20 @@ def _noted(component: Component, stage: str, **sizes: int) -> Iterator[None]:
         shown = ", ".join(f"{value} {name}" for name, value in sizes.items())
         error.add_note(f"while {component.name} = {component!r} from {component.origin} ran {stage} on {shown}")
         raise
+
+
+def _check_ranking(generator: Component, found: Any, queries: int, k: int) -> None:
+    if not isinstance(found, Candidates):
+        raise ComponentError(f"{generator.spec} returned a {type(found).__name__}; Candidates are expected.")
+    if len(found) != queries:
+        raise ComponentError(f"{generator.spec} returned {len(found)} lists for {queries} queries.")
+    if found.pairs and found.lengths.max() > k:
+        raise ComponentError(f"{generator.spec} returned {found.lengths.max()} documents where {k} were asked for.")
+    _refuse_nan(generator, found.scores)
+    if not found.is_ranked():
+        raise ComponentError(f"{generator.spec} returned documents that do not stand by falling score, then ordinal.")
+    if found.pairs and found.docs.min() < 0:
+        raise ComponentError(f"{generator.spec} returned {found.docs.min()} as a document; ordinals begin at 0.")
 
 
 def _refuse_nan(component: Component, scores: Floats) -> None:

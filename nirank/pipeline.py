@@ -23,7 +23,7 @@ import numpy as np
 
 from nirank import execute, fusion, indexes
 from nirank.data import Candidates, Content, Corpus, Floats, Queries, Vectors
-from nirank.errors import BadInput, CompositionError
+from nirank.errors import BadInput, ComponentError, CompositionError
 from nirank.plugins import Component, build
 
 #: How many documents a generator is asked for where a pipeline does not say.
@@ -199,6 +199,9 @@ class Generated(Ranking):
         if self.encoder:
             queries = execute.encode(self.encoder, queries)
         found = execute.generate(self.generator, queries, min(DEPTH if self.k is None else self.k, len(corpus)))
+        if found.pairs and found.docs.max() >= len(corpus):
+            name, last = self.generator.spec, found.docs.max()
+            raise ComponentError(f"{name} found document {last} in a corpus of {len(corpus)}; ordinals begin at 0.")
         return found.over(corpus)
 
     def _components(self) -> Iterator[Component]:
@@ -360,10 +363,9 @@ def fuse(
     unscored = [ranking for ranking in rankings if not ranking.scored]
     if unscored:
         raise CompositionError(f"{unscored[0]!r} cannot be fused: a union is not ordered before it is scored.")
-    if weights is not None and len(weights) != len(rankings):
-        raise CompositionError(f"{len(weights)} weights for {len(rankings)} rankings.")
     fusion.check(method, settings)
-    return Fused(rankings, method, tuple(weights) if weights else None, tuple(settings.items()))
+    checked = None if weights is None else fusion.check_weights(weights, len(rankings))
+    return Fused(rankings, method, checked, tuple(settings.items()))
 
 
 def as_ranking(value: Any, bare: bool = False) -> Ranking:

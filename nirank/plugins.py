@@ -55,7 +55,7 @@ class Plugin:
     distribution: str = ""
     version: str = ""
     module: Any = field(default=None, repr=False)
-    error: Exception | None = None
+    error: BaseException | None = None
     blocked: bool = False
 
     def __str__(self) -> str:
@@ -269,7 +269,7 @@ class Plugins:
             return plugin
         try:
             self._register(plugin, importer())
-        except Exception as error:  # whatever a plugin raises, the others go on
+        except (Exception, SystemExit) as error:  # whatever a plugin raises, the others go on
             self._give_up(plugin, error)
         return plugin
 
@@ -288,7 +288,7 @@ class Plugins:
         register = self.manager.subset_hook_caller("nirank_register", alone)
         register(registry=PluginRegistry(self.registry, plugin))
 
-    def _give_up(self, plugin: Plugin, error: Exception) -> None:
+    def _give_up(self, plugin: Plugin, error: BaseException) -> None:
         plugin.error = error
         self.registry.remove(plugin)
         if self.manager.is_registered(plugin.module):
@@ -348,9 +348,7 @@ def digest(value: Any) -> str:
 def _import_file(path: str | os.PathLike[str]) -> ModuleType:
     from importlib.util import module_from_spec, spec_from_file_location
 
-    name = Path(path).stem
-    if name in sys.modules:  # a file of that name from another folder
-        name = f"{name}_{digest(os.path.abspath(path))}"
+    name = f"{Path(path).stem}_{digest(os.path.abspath(path))}"  # there may be many files of that name
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise PluginError(f"{path} is not a Python file.")

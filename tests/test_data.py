@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -111,6 +113,7 @@ def test_queries_of_a_text_of_texts_and_of_queries():
     assert (one.ids, one.contents) == (["1"], ["two words"])
     assert Queries.of(["a", "b"]).ids == ["1", "2"]
     assert Queries.of(one) is one
+    assert Queries.of(Path("cat.png")).contents == [Path("cat.png")]
     with pytest.raises(BadInput, match="2 query ids for 1"):
         Queries(["1", "2"], ["a"])
 

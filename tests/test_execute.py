@@ -13,7 +13,9 @@ from nirank import execute
 from nirank.batches import ContentBatch, Pairs, by_length, cuts, join
 from nirank.corpus import Documents
 from nirank.data import Candidates, Queries
+from nirank.errors import ComponentError
 from nirank.hooks import hookimpl
+from nirank.pipeline import load
 from nirank.plugins import Component, active
 
 _lengths = st.lists(st.integers(0, 7), max_size=8)
@@ -188,3 +190,36 @@ def test_bfloat16_scores_arrive_as_float32():
 
 def test_an_empty_batch_is_one_part():
     assert [len(part) for part in cuts(ContentBatch([]), 4)] == [0]
+
+
+class OneTooMany(Sizes):
+    """Returns an entry more than it was given."""
+
+    def encode_documents(self, contents):
+        return np.ones((len(contents) + 1, 1), np.float32)
+
+
+def test_a_batch_with_another_number_of_results_is_refused():
+    with pytest.raises(ComponentError, match="4 results of encode_documents for 3 entries"):
+        execute.encode_documents(Component("more", OneTooMany()), list("abcdef"))
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (None, "returned a NoneType; Candidates are expected"),
+        (Candidates.of([[0, 1]], [[1.0, 2.0]]), "do not stand by falling score"),
+        (Candidates.of([[1, 0]], [[1.0, 1.0]]), "do not stand by falling score"),
+        (Candidates.of([[-1]], [[1.0]]), "-1 as a document"),
+        (Candidates.of([[7]], [[1.0]]), "found document 7 in a corpus of 3"),
+        (Candidates.of([[0], [1]]), "2 lists for 1 queries"),
+        (Candidates.of([[0, 1, 2, 3]]), "4 documents where 3 were asked for"),
+    ],
+)
+def test_what_is_no_ranking_of_the_corpus_is_refused(found, message):
+    class Faulty:
+        def generate(self, queries, k):
+            return found
+
+    with pytest.raises(ComponentError, match=message):
+        (load(Faulty()) % 3).search("q", Documents(list("abc"), list("abc")))

@@ -190,7 +190,11 @@ def test_a_plain_object_composes_without_being_registered(parts, corpus):
 
 @pytest.mark.parametrize(
     ("result", "message"),
-    [(np.zeros(2), r"shape \(2,\) for 3 pairs"), (np.array([1.0, np.nan, 0.0]), "1 scores of 3 .*NaN")],
+    [
+        (np.zeros(2), "2 results of score for 3 entries"),
+        (np.zeros((3, 1)), r"shape \(3, 1\) for 3 pairs"),
+        (np.array([1.0, np.nan, 0.0]), "1 scores of 3 .*NaN"),
+    ],
 )
 def test_a_scorer_that_returns_what_it_must_not_is_named(parts, corpus, result, message):
     class Faulty:

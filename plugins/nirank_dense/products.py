@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.batches import to_numpy
+from nirank.batches import pair_products, to_numpy
 from nirank.data import Floats, Ints
+
+#: How many pairs are gathered on a device at once.
+_PAIRS = 2**18
 
 
 class OnHost:
@@ -46,6 +49,10 @@ class OnHost:
         """Row, column and score of each entry that is not below its query's `floor`, row by row."""
         rows, columns = np.nonzero(scores >= floor[:, None])
         return rows, columns, scores[rows, columns]
+
+    def each(self, queries: Floats, rows: Ints, docs: Ints) -> Floats:
+        """The dot product of each pair, added up in the same way wherever the pair stands, `[pairs]`."""
+        return pair_products(queries, self.vectors, rows, docs)
 
     def _reused(self, size: int) -> NDArray[np.float32]:
         """The same memory for every block: the pages of a fresh one would be faulted in each time."""
@@ -88,6 +95,18 @@ class OnDevice:
 
         rows, columns = (scores >= torch.from_numpy(floor).to(self.device)[:, None]).nonzero(as_tuple=True)
         return to_numpy(rows), to_numpy(columns), to_numpy(scores[rows, columns])
+
+    def each(self, queries: Any, rows: Ints, docs: Ints) -> Floats:
+        """The dot product of each pair, added up in the same way wherever the pair stands, `[pairs]`."""
+        import torch
+
+        parts = [np.empty(0, np.float32)]
+        for start in range(0, len(rows), _PAIRS):
+            here = slice(start, start + _PAIRS)
+            left = queries[torch.from_numpy(rows[here]).to(self.device)]
+            right = self.vectors[torch.from_numpy(docs[here]).to(self.vectors.device)].to(self.device)
+            parts.append(to_numpy((left * right).sum(dim=1)))
+        return np.concatenate(parts)
 
 
 def _free(device: str) -> int:

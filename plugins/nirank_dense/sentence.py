@@ -80,6 +80,9 @@ class SentenceEncoder:
         return state.hexdigest()
 
     def _run(self, encode: Any, texts: Sequence[Content], prompt: str | None) -> torch.Tensor:
+        odd = next((text for text in texts if not isinstance(text, str)), None)
+        if odd is not None:
+            raise BadInput(f"this encoder reads texts, and one content is a {type(odd).__name__}.")
         if not len(texts):
             return torch.empty(0, self.model.get_embedding_dimension())
         vectors = encode(

@@ -316,9 +316,9 @@ def test_what_is_no_score_is_refused_and_never_kept(cache, candidates, scores, m
 def test_vectors_of_a_wrong_shape_are_refused(cache):
     class Broken(Encoder):
         def encode_documents(self, contents):
-            return super().encode_documents(contents)[0]
+            return super().encode_documents(contents)[:, 0]
 
-    with pytest.raises(ComponentError, match=r"vectors of shape \(3,\) for 1 contents"):
+    with pytest.raises(ComponentError, match=r"vectors of shape \(1,\) for 1 contents"):
         execute.encode_documents(Component("broken", Broken()), ["a"])
 
 

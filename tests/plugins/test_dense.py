@@ -72,18 +72,44 @@ def test_fewer_are_a_prefix_of_more():
     assert hundred[:10] == ten
 
 
-def test_running_best_keeps_what_a_sort_keeps_however_pairs_come_in():
+def test_running_best_keeps_the_best_and_what_is_close_however_pairs_come_in():
     generator = np.random.default_rng(3)
     rows, docs = np.repeat(np.arange(5), 200), np.tile(np.arange(200), 5)
-    scores = generator.integers(0, 6, 1000).astype(np.float32)
-    best = RunningBest(5, 17)
+    scores = generator.integers(0, 60, 1000).astype(np.float32)
+    best = RunningBest(17, np.full(5, 2, np.float32))
     for part in np.array_split(np.arange(1000), 13):
-        floor = best.floor[rows[part]]
-        part = part[scores[part] >= floor]
+        part = part[scores[part] >= best.floor[rows[part]]]
         best.add(rows[part], docs[part], scores[part])
-    whole = Candidates(np.arange(0, 1001, 200), docs, scores).top(17)
-    assert best.candidates().docs.tolist() == whole.docs.tolist()
-    assert best.candidates().scores.tolist() == whole.scores.tolist()
+    kept = best.candidates()
+    whole = Candidates(np.arange(0, 1001, 200), docs, scores).ranked()
+    for query in range(5):
+        _, ranked = whole[query]
+        close = int((ranked >= ranked[16] - 2).sum())
+        assert kept[query][0].tolist() == whole[query][0][:close].tolist()
+
+
+def test_equal_documents_score_alike_wherever_they_stand_and_whoever_asks_beside():
+    generator = np.random.default_rng(6)
+    vectors = np.tile(generator.standard_normal((50, 96)).astype(np.float32), (61, 1))
+    queries = generator.standard_normal((40, 96)).astype(np.float32)
+    search = _searching(vectors)
+    together = search.generate(Queries.of(["q"] * 40).with_vectors(queries), 70)
+    for query in range(40):
+        alone = search.generate(Queries.of("q").with_vectors(queries[query : query + 1]), 70)
+        assert alone.docs.tolist() == together[query][0].tolist()
+        assert alone.scores.tolist() == together[query][1].tolist()
+        assert together[query][0][0] < 50  # the first of equal ones
+        assert len(set(together[query][1][:61].tolist())) == 1
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_vectors_that_are_no_numbers_are_refused(tmp_path, wrong):
+    search = _searching(np.eye(3), chunk=2)
+    with pytest.raises(BadInput, match=r"1 of 2 query vectors .* the first is query 2"):
+        _found(search, [(1, 0, 0), (1, wrong, 0)], 1)
+    with pytest.raises(BadInput, match=r"document vectors .* the first is document 3"):
+        search.build(Documents(list("abcd"), list("abcd")), tmp_path, lambda texts: np.array([[wrong, 1.0]] * 2)
+                     if "c" in texts else np.ones((2, 2)))  # fmt: skip
 
 
 def test_queries_without_vectors_or_of_another_size_are_refused():
@@ -123,6 +149,11 @@ def test_a_text_has_the_vector_it_has_alone(encoder):
         alone = encoder.encode_documents([text])[0]
         np.testing.assert_allclose(together[place], alone, atol=1e-6)
         np.testing.assert_allclose(together[36 + place], alone, atol=1e-6)
+
+
+def test_what_is_no_text_is_refused_before_it_reaches_the_model(encoder, tmp_path):
+    with pytest.raises(BadInput, match="reads texts, and one content is a PosixPath"):
+        encoder.encode_documents(["a", tmp_path])
 
 
 def test_different_texts_differ_and_no_texts_are_fine(encoder):
