@@ -135,15 +135,19 @@ def to_numpy(values: Any) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def pair_products(left: Floats, right: Floats, rows: Ints, columns: Ints, block: int = 8192) -> Floats:
+def pair_products(left: Floats, right: Floats, rows: Ints, columns: Ints, block: int = 1024) -> Floats:
     """The dot product of `left[rows]` and `right[columns]` for each pair, float32 `[pairs]`.
 
     Each is added up in the same way wherever its pair stands, as a matrix product does not promise.
     """
     scores = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), block):  # so that memory stays bounded
+    ours, theirs = (np.empty((min(block, len(rows)), left.shape[1]), np.float32) for _ in range(2))
+    for start in range(0, len(rows), block):  # so that memory stays bounded, and is used again
         here = slice(start, start + block)
-        np.einsum("ij,ij->i", left[rows[here]], right[columns[here]], out=scores[here])
+        some = slice(len(rows[here]))
+        left.take(rows[here], axis=0, out=ours[some], mode="clip")
+        right.take(columns[here], axis=0, out=theirs[some], mode="clip")  # else numpy copies what it takes twice
+        np.einsum("ij,ij->i", ours[some], theirs[some], out=scores[here])
     return scores
 
 

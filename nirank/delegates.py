@@ -17,7 +17,7 @@ import numpy as np
 
 from nirank.data import Candidates
 from nirank.errors import BadInput, MissingDependency, UnknownName
-from nirank.measures import Measure, Values
+from nirank.measures import Measure, Values, is_rank
 
 #: The families of trec_eval's measures whose parameters may be chosen, and what these look like. pytrec_eval passes
 #: on whatever it is given, and some of it crashes the process, so nothing else goes through.
@@ -171,6 +171,8 @@ def _check(measure: Any, settings: Mapping[str, Any]) -> None:
             if kind.required:
                 example = f"{measure}@10" if setting == measure.AT_PARAM else f"{measure}({setting}=...)"
                 raise BadInput(f"{measure} needs a {setting}: {example}.")
+        elif setting == "cutoff" and not is_rank(settings[setting]):  # 0 makes pytrec_eval crash the process
+            raise BadInput(f"{measure} cannot have cutoff={settings[setting]!r}; a whole number from 1 on is expected.")
         elif not kind.validate(settings[setting]):
             raise BadInput(f"{measure} cannot have {setting}={settings[setting]!r}.")
 

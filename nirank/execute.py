@@ -116,6 +116,7 @@ def _similarity(encoder: Component, queries: Queries, candidates: Candidates) ->
     docs, inverse = np.unique(candidates.docs, return_inverse=True)
     left = to_numpy(encode(encoder, queries).vectors)
     right = to_numpy(encode_documents(encoder, candidates.corpus[docs], f"Encoding documents with {encoder.name}"))
+    left, right = (vectors.astype(np.float32, copy=False) for vectors in (left, right))
     return pair_products(left, right, candidates.rows, inverse)
 
 

@@ -12,7 +12,6 @@ import io
 import math
 import mmap
 import sys
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from operator import itemgetter
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.errors import BadInput
+from nirank.reading import faults_of
 from nirank.strings import gather, to_array, to_numpy
 
 if TYPE_CHECKING:
@@ -88,15 +88,12 @@ def read_lines(path: str | Path, layout: Layout) -> Lines:
 
 
 def _raw(path: Path) -> Raw:
-    try:
+    with faults_of(path):
         if path.suffix == ".gz":
             return gzip.decompress(path.read_bytes())
         with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
-    except (EOFError, zlib.error, gzip.BadGzipFile) as fault:
-        raise BadInput(f"this is not a complete gzip file: {fault}.", path) from fault
-    except OSError as fault:
-        raise BadInput(f"the file cannot be read: {fault.strerror}.", path) from fault
+            can_be_mapped = path.is_file() and path.stat().st_size  # a pipe cannot, nor can nothing
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if can_be_mapped else file.read()
 
 
 def _layout_of(raw: Raw, layout: Layout) -> Layout:

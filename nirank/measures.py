@@ -118,13 +118,14 @@ class Measure:
         compute = _NATIVE.get(self.name)
         level = self.settings.get("rel", level)
         plain = set(self.settings) <= ({"rel"} if self.name in _BINARY else set())
-        valid = isinstance(level, int) and level >= 0 and (self.cutoff is None or _is_rank(self.cutoff))
+        valid = isinstance(level, int) and level >= 0 and (self.cutoff is None or is_rank(self.cutoff))
         if compute is None or not plain or not valid or (self.cutoff is None and self.name in _CUT):
             return None
         return lambda judged: compute(judged, self.cutoff, level)
 
 
-def _is_rank(cutoff: Any) -> bool:
+def is_rank(cutoff: Any) -> bool:
+    """Whether this can be a cutoff: a whole number from 1 on."""
     return isinstance(cutoff, int) and not isinstance(cutoff, bool) and cutoff > 0
 
 

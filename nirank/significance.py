@@ -9,9 +9,10 @@ are corrected together by Holm's method (1979). Beside them stand the size of th
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +85,14 @@ class Comparison:
         if name not in rows:
             raise UnknownName("comparison", name, rows)
         return rows[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold: all fields, each row as a dictionary; numbers that are not finite are None."""
+        return asdict(self, dict_factory=_finite)
+
+
+def _finite(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in fields}
 
 
 def compare(

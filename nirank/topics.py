@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nirank.data import Queries
 from nirank.errors import BadInput
+from nirank.reading import faults_of
 
 _TOPIC = re.compile(r"<(top|topic)\b([^>]*)>(.*?)(?=</\1>|<\1\b|\Z)", re.DOTALL | re.IGNORECASE)
 _FIELD = re.compile(r"<(\w+)[^>]*>(.*?)(?=</?[a-z]\w*[^>]*>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -36,14 +37,14 @@ def read_topics(path: str | Path, fields: Sequence[str] = ("title",)) -> Queries
 
 
 def _text(path: Path) -> str:
-    try:
+    with faults_of(path):
         content = path.read_bytes()
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         line = fault.object.count(b"\n", 0, fault.start) + 1
         raise BadInput("text must be UTF-8.", path, line) from fault
-    except (OSError, EOFError) as fault:
-        raise BadInput(f"the file cannot be read: {fault}.", path) from fault
 
 
 def _tagged(text: str, fields: Sequence[str], path: Path) -> list[tuple[int, str, str]]:

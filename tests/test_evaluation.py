@@ -11,7 +11,7 @@ from nirank.corpus import Documents, Ids
 from nirank.data import Candidates, Queries
 from nirank.delegates import trec_names
 from nirank.errors import BadInput, MissingDependency, UnknownName
-from nirank.evaluation import evaluate, evaluate_files, rank
+from nirank.evaluation import check_measures, evaluate, evaluate_files, rank
 from nirank.measures import Measure
 from nirank.trec import read_qrels, read_run, write_qrels, write_run
 
@@ -238,6 +238,18 @@ def test_what_would_crash_pytrec_eval_never_reaches_it(name):
 def test_a_measure_with_wrong_settings_is_refused(name, message):
     with pytest.raises((BadInput, UnknownName), match=message):
         evaluate(Candidates.of([[0]]), Candidates.of([[0]], [[1]]), [name])
+
+
+@pytest.mark.parametrize("family", ["nDCG", "AP", "RR", "P", "R", "Success", "Judged", "ERR", "RBP"])
+@pytest.mark.parametrize("cutoff", ["0", "-1", "2.5", "True", "'ten'"])
+def test_a_cutoff_that_is_no_rank_is_refused_before_anything_is_computed(family, cutoff):
+    for name in (f"{family}@{cutoff}", f"{family}(cutoff={cutoff})"):
+        with pytest.raises(BadInput, match=f"{family} cannot have cutoff={cutoff}; a whole number from 1 on"):
+            check_measures([name])
+
+
+def test_the_parameter_of_another_measure_is_no_rank():
+    check_measures(["IPrec@0.0", "IPrec@1.0", "Judged@1"])
 
 
 def test_a_measure_that_nothing_installed_computes_is_told(monkeypatch):

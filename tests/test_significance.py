@@ -1,4 +1,5 @@
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -202,3 +203,16 @@ def test_evaluations_of_runs_are_compared():
     worst = evaluate(Candidates.of([[1, 0], [3, 2]], [[2, 1], [2, 1]]), judgments, ["RR"])
     (row,) = compare({"worst": worst, "best": best}).differences
     assert (row.difference, row.p, row.effect) == (0.5, 0.5, np.inf)
+
+
+def test_a_comparison_goes_into_json_without_numbers_that_json_lacks():
+    better = evaluation([0.75, 0.5], RR=[0.5, 1.0])
+    comparison = compare({"a": evaluation([0.5, 0.25], RR=[0.5, 0.5]), "b": better}, permutations=100, seed=7)
+    told = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+    constant, varied = told["differences"]
+    assert comparison.differences[0].effect == np.inf
+    assert constant["effect"] is None
+    assert (constant["system"], constant["other"], constant["difference"], constant["wins"]) == ("b", "a", 0.25, 2)
+    assert varied["effect"] == pytest.approx(0.25 / np.sqrt(0.125))
+    assert told["means"][0] == {"system": "a", "measure": "AP", "mean": 0.375, "low": 0.25, "high": 0.5}
+    assert [told[name] for name in ("queries", "test", "permutations", "seed")] == [2, "randomisation", 100, 7]

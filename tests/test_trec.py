@@ -1,7 +1,9 @@
 import codecs
 import gzip
+import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -90,6 +92,17 @@ def test_ids_are_literal(tmp_path, name, blank):
 def test_gzipped_and_plain_files_are_read(tmp_path, name):
     content = REGULAR.encode()
     run = read_run(write(tmp_path, gzip.compress(content) if name.endswith(".gz") else content, name))
+    assert rows(run) == EXPECTED
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_run_is_read_from_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=[REGULAR], daemon=True)
+    writer.start()
+    run = read_run(pipe)
+    writer.join()
     assert rows(run) == EXPECTED
 
 
@@ -388,8 +401,15 @@ def test_a_bad_topic_is_named(tmp_path, text, line, message):
 def test_a_file_without_topics_is_refused(tmp_path):
     with pytest.raises(BadInput, match="there are no topics"):
         read_topics(write(tmp_path, "\n"))
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="missing: the file cannot be read: No such file"):
         read_topics(tmp_path / "missing")
+
+
+def test_topics_that_are_no_whole_gzip_file_are_named(tmp_path):
+    packed = gzip.compress(TOPICS.encode())
+    for content in (packed[:-9], packed[:20] + bytes(20) + packed[40:], TOPICS):
+        with pytest.raises(BadInput, match=r"topics\.gz: this is not a complete gzip file"):
+            read_topics(write(tmp_path, content, "topics.gz"))
 
 
 def test_reading_writing_and_evaluating_import_nothing_heavy(tmp_path):

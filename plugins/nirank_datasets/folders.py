@@ -38,16 +38,22 @@ def beir(folder: str | Path, split: str = "test") -> Collection:
     return judged_collection(f"{path.resolve().name}/{split}", corpus, queries, read_qrels(judgments))
 
 
-def trec(corpus: str | Path, topics: str | Path, qrels: str | Path) -> Collection:
+def trec(corpus: str | Path, topics: str | Path | None = None, qrels: str | Path | None = None) -> Collection:
     """A collection of TREC's files.
 
     `corpus` is a file of JSON lines (`.jsonl`, `.jsonl.gz`), or a file or folder of TREC's SGML (`<DOC>` with
     `<DOCNO>`; plain or `.gz`); `topics` are TREC's `<top>` or lines of id, tab and text; `qrels` are TREC's four
-    columns. The queries of the collection are those that are judged; warnings and errors are as for `beir`. The
-    terms are those of the collection at hand. Counted with the files of Vaswani's: 11,429 documents, 93 queries.
+    columns. The queries of the collection are those that are judged; warnings and errors are as for `beir`. Without
+    both topics and qrels there are only documents, to index and to search; `BadInput` is raised where one is missing.
+    The terms are those of the collection at hand. Counted with the files of Vaswani's: 11,429 documents, 93 queries.
     """
     path = Path(corpus)
+    if (topics is None) != (qrels is None):
+        given = "topics without qrels" if qrels is None else "qrels without topics"
+        raise BadInput(f"{given}; give both or, for the documents alone, neither.", path)
     documents = read_jsonl(path) if path.name.endswith(_JSON_LINES) else read_sgml(path)
+    if topics is None or qrels is None:
+        return _unjudged(path.resolve().name, documents)
     return judged_collection(path.resolve().name, documents, read_topics(topics), read_qrels(qrels))
 
 
@@ -56,8 +62,11 @@ def jsonl(path: str | Path) -> Collection:
 
     Raises `BadInput` as `nirank.jsonl.read_jsonl` does.
     """
-    corpus = read_jsonl(Path(path))
-    return Collection(Path(path).name, corpus, Queries([], []), Candidates.empty(0, corpus))
+    return _unjudged(Path(path).name, read_jsonl(Path(path)))
+
+
+def _unjudged(name: str, corpus: ArrowCorpus) -> Collection:
+    return Collection(name, corpus, Queries([], []), Candidates.empty(0, corpus))
 
 
 def _present(folder: Path, names: Iterable[str]) -> Path:

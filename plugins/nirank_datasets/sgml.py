@@ -11,6 +11,7 @@ from typing import IO, cast
 
 from nirank.corpus import ArrowCorpus, cached_corpus
 from nirank.errors import BadInput
+from nirank.reading import faults_of
 
 _BATCH = 10_000  # documents
 _BLOCK = 1 << 20  # bytes
@@ -26,7 +27,7 @@ def read_sgml(path: Path) -> ArrowCorpus:
 
     The title is in `<TITLE>`, `<HEADLINE>`, `<HL>` or `<TTL>`; the text is what else stands between the tags.
     Bytes that are not UTF-8 are read as Latin-1, in which the older disks are. Raises `BadInput` for a missing path,
-    for a document without number and for a number that comes twice.
+    for a file that is not a whole gzip file, for a document without number and for a number that comes twice.
     """
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     if not files or not files[0].is_file():
@@ -51,7 +52,7 @@ def _batches(files: Sequence[Path]) -> Iterator[Mapping[str, Sequence[str]]]:
 def _elements(file: Path) -> Iterator[str]:
     """What stands before each `</DOC>`."""
     rest = b""
-    with cast("IO[bytes]", gzip.open(file)) if file.suffix == ".gz" else file.open("rb") as stream:
+    with faults_of(file), cast("IO[bytes]", gzip.open(file)) if file.suffix == ".gz" else file.open("rb") as stream:
         while block := stream.read(_BLOCK):
             *elements, rest = _END.split(rest + block)
             yield from map(_decode, elements)

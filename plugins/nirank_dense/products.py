@@ -47,8 +47,9 @@ class OnHost:
 
     def reaching(self, scores: Floats, floor: Floats) -> tuple[Ints, Ints, Floats]:
         """Row, column and score of each entry that is not below its query's `floor`, row by row."""
-        rows, columns = np.nonzero(scores >= floor[:, None])
-        return rows, columns, scores[rows, columns]
+        places = np.flatnonzero(scores >= floor[:, None])  # several times as fast as nonzero of a matrix
+        rows, columns = np.divmod(places, scores.shape[1])
+        return rows, columns, scores.ravel()[places]
 
     def each(self, queries: Floats, rows: Ints, docs: Ints) -> Floats:
         """The dot product of each pair, added up in the same way wherever the pair stands, `[pairs]`."""

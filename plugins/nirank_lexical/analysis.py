@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence, Set
 
+from nirank.errors import BadInput
 from nirank_lexical.stemming import stemmer as stemmer_called
 from nirank_lexical.words import words
 
@@ -24,20 +25,22 @@ class Analyzer:
     `stemmer` is `"default"`, `"porter"`, the name of a Snowball algorithm or None; `stopwords` are given in lower
     case, None stands for the language's own, `()` for none.
 
-    Raises `UnknownName` for a language that Snowball has no stemmer for, unless `stemmer` is given.
+    Raises `UnknownName` for a language that Snowball has no stemmer for, unless `stemmer` is given, and `BadInput`
+    for stop words that are no list of words.
     """
 
     def __init__(
         self,
         language: str = "english",
         stemmer: str | None = "default",
-        stopwords: Iterable[str] | None = None,
+        stopwords: Sequence[str] | Set[str] | None = None,
     ) -> None:
         english = language == "english"
         if stemmer == "default":
             stemmer = "porter" if english else language
         if stopwords is None:
             stopwords = ENGLISH_STOPWORDS if english else ()
+        _check_words(stopwords)
         self.language, self.stemmer = language, stemmer
         self.stopwords = tuple(sorted(set(stopwords)))
         self._stem = stemmer_called(stemmer)
@@ -63,3 +66,10 @@ class Analyzer:
         if word in self._dropped or not word.strip("_"):
             return ""
         return self._stem(word)
+
+
+def _check_words(stopwords: Sequence[str] | Set[str]) -> None:
+    """Refuse above all a text, which would be taken for the list of its letters."""
+    is_list = isinstance(stopwords, Sequence | Set) and not isinstance(stopwords, str)
+    if not (is_list and all(isinstance(word, str) for word in stopwords)):
+        raise BadInput(f'stopwords is {stopwords!r}; a list of words is accepted, such as ["the", "of"]; [] for none.')

@@ -338,6 +338,13 @@ def test_sgml_faults_are_told(tmp_path):
         read_sgml(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("cut", [slice(0, -9), slice(0, 40), slice(3, None)])
+def test_sgml_that_is_no_whole_gzip_file_is_named(tmp_path, cut):
+    (tmp_path / "disk.gz").write_bytes(gzip.compress(SGML.encode())[cut])
+    with pytest.raises(BadInput, match=r"disk\.gz: this is not a complete gzip file"):
+        read_sgml(tmp_path / "disk.gz")
+
+
 def test_sgml_documents_may_straddle_blocks(tmp_path, monkeypatch):
     from nirank_datasets import sgml
 
@@ -358,6 +365,22 @@ def test_trec_joins_corpus_topics_and_qrels(tmp_path):
     lines = trec(write(tmp_path / "c.jsonl", CORPUS), write(tmp_path / "t.tsv", ["q1\tone"]), write(qrels, QRELS[1:2]))
     assert lines.corpus[:] == ["T one", "two"]
     assert lines.judgments.docs.tolist() == [0]
+
+
+def test_trec_without_topics_and_qrels_is_a_corpus_without_queries(tmp_path):
+    (tmp_path / "disk").write_text(SGML)
+    found = trec(tmp_path / "disk")
+    assert (found.name, len(found.corpus), len(found.queries), len(found.judgments)) == ("disk", 2, 0, 0)
+    assert nirank.collection(f"trec:{write(tmp_path / 'c.jsonl', CORPUS)}").corpus[:] == ["T one", "two"]
+
+
+def test_trec_takes_topics_and_qrels_together(tmp_path):
+    (tmp_path / "disk").write_text(SGML)
+    topics, qrels = write(tmp_path / "topics", ["7\tone"]), write(tmp_path / "qrels", ["7 0 AP-2 1"])
+    with pytest.raises(BadInput, match="topics without qrels; give both or, for the documents alone, neither"):
+        trec(tmp_path / "disk", topics)
+    with pytest.raises(BadInput, match="qrels without topics"):
+        trec(tmp_path / "disk", qrels=qrels)
 
 
 # ir_datasets

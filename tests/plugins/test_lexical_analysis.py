@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 pytest.importorskip("Stemmer")
 pytest.importorskip("regex")
 
-from nirank.errors import UnknownName
+from nirank.errors import BadInput, UnknownName
 from nirank_lexical.analysis import ENGLISH_STOPWORDS, Analyzer
 from nirank_lexical.stemming import stemmer
 from nirank_lexical.words import _ascii_words, _unicode_words, lower, words
@@ -117,6 +117,17 @@ def test_stemmer_and_stop_words_can_be_chosen():
     assert Analyzer(stopwords=["dog"])("The dog") == ["the"]
     assert Analyzer(stemmer="english")("possibly") == ["possibl"]
     assert Analyzer("thai", stemmer=None)("Cats") == ["cats"]
+
+
+@pytest.mark.parametrize("given", ["english", b"the", 5, True, {"the": 1}, ["the", 5], [["the"]]])
+def test_stop_words_that_are_no_list_of_words_are_refused(given):
+    with pytest.raises(BadInput, match=r'stopwords .*; a list of words is accepted, such as \["the", "of"\]'):
+        Analyzer(stopwords=given)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, frozenset])
+def test_stop_words_may_be_any_list_or_set(kind):
+    assert Analyzer(stopwords=kind(["dog", "cat"]))("the dog") == ["the"]
 
 
 def test_unknown_languages_and_stemmers_are_refused_with_the_nearest():
