@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from enum import StrEnum
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,12 +40,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+#: What is searched with unless one says otherwise.
+BM25 = "bm25"
+
 Measures = Annotated[
     list[str] | None,
     typer.Option("--measure", "-m", help="A measure by its ir_measures or trec_eval name; repeatable."),
 ]
 Folder = Annotated[Path, typer.Option("--in", help="A folder that `nirank index` made.")]
-Pipeline = Annotated[str, typer.Option("--pipeline", "-p", help="An expression such as 'bm25 % 100 >> minilm'.")]
+Pipeline = Annotated[
+    str | None,
+    typer.Option("--pipeline", "-p", help="An expression such as 'bm25 % 100 >> minilm'; bm25 unless given."),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="A setting of a stage: 'bm25.k1=0.9'; repeatable.")]
 With = Annotated[
     list[str] | None,
@@ -71,9 +78,8 @@ def demo(
         if toml:
             typer.echo(path.read_text(encoding="utf-8"), nl=False)
             return
-        results = experiment.run(path, out)
-    console = _console()
-    _show(console, results)
+        console = _console()
+        results = experiment.run(path, out, show=partial(_show, console))
     console.print(report.examples_table(results, report.telling_queries(results, "nDCG@10")))
     console.print(
         "\nKeywords seldom stand in the names, so exact match finds little, and reranking cannot help what was not"
@@ -99,15 +105,15 @@ def run(
     described = experiments.Experiment.read(experiment)
     described = replace(described, plugin=_observers(with_, described.plugin))
     out = out or Path("runs") / f"{described.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    results = experiments.run(described, out)
-    _show(_console(), results)
-    _console().print(f"Written to {out}")
+    console = _console()
+    experiments.run(described, out, show=partial(_show, console))
+    console.print(f"Written to {out}", markup=False)
 
 
 @app.command()
 def index(
     collection: Annotated[str, typer.Argument(help="A collection (`nirank datasets`), such as jsonl:FILE.")],
-    pipeline: Pipeline = "bm25",
+    pipeline: Pipeline = None,
     to: Annotated[Path, typer.Option(help="The folder to write.")] = Path("nirank-index"),
     settings: Set = None,
     with_: With = None,
@@ -116,8 +122,8 @@ def index(
     from nirank import workspace
 
     with _switched_on(with_):
-        made = workspace.create(to, collection, pipeline, _stages(settings))
-    _console().print(f"{len(made.corpus):,} documents indexed in {to} for {made.ranking!r}.")
+        made = workspace.create(to, collection, pipeline or BM25, _stages(settings))
+    _console().print(f"{len(made.corpus):,} documents indexed in {to} for {made.ranking!r}.", markup=False)
 
 
 @app.command()
@@ -125,7 +131,7 @@ def search(
     text: Annotated[str | None, typer.Argument(help="What to search for; asked for when it is not given.")] = None,
     folder: Folder = Path("nirank-index"),
     collection: Annotated[str | None, typer.Option("--collection", "-c", help="Search a collection instead.")] = None,
-    pipeline: Pipeline = "bm25",
+    pipeline: Pipeline = None,
     settings: Set = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many documents to show.")] = 10,
     with_: With = None,
@@ -133,9 +139,11 @@ def search(
     """Search an index or a collection; without a text, ask for one after the other."""
     from nirank import workspace
 
+    if not collection and (pipeline or settings):
+        raise BadInput("--pipeline and --set go with --collection: a folder is searched as it was indexed.")
     with _switched_on(with_):
         if collection:
-            opened = workspace.over(collection, pipeline, _stages(settings))
+            opened = workspace.over(collection, pipeline or BM25, _stages(settings))
         else:
             opened = workspace.open_folder(folder)
         for query in [text] if text is not None else _asked():
@@ -177,8 +185,6 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Compare runs by paired tests: differences, p-values (Holm), effect sizes, confidence intervals."""
-    from dataclasses import asdict
-
     from nirank import report
     from nirank.evaluation import MEASURES, evaluate_files
     from nirank.significance import compare as compare_evaluations
@@ -190,7 +196,7 @@ def compare(
     evaluations = {str(path): evaluate_files(path, qrels, wanted) for path in runs}
     comparison = compare_evaluations(evaluations, test=test.value)
     if as_json:
-        typer.echo(json.dumps(asdict(comparison), ensure_ascii=False))
+        typer.echo(json.dumps(comparison.to_dict(), ensure_ascii=False))
     else:
         _console().print(report.means_table(comparison), report.comparison_table(comparison))
 
@@ -263,7 +269,7 @@ def _show(console: Console, results: Any) -> None:
 
     console.print(report.systems_table(results))
     for line in report.notes(results):
-        console.print(line, style="dim")
+        console.print(line, style="dim", markup=False)
 
 
 def _asked() -> Any:

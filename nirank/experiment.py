@@ -19,13 +19,15 @@ Expressions are parsed, never executed. Every error names the file, the table an
 from __future__ import annotations
 
 import ast
+import filecmp
+import re
 import time
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from nirank import latency, manifest, observers
 from nirank.data import Collection
@@ -34,7 +36,7 @@ from nirank.evaluation import MEASURES, check_measures, evaluate
 from nirank.expression import parse
 from nirank.pipeline import Ranking, Stage, load
 from nirank.plugins import active, collection, load_file
-from nirank.results import Results, System, refuse_existing, write
+from nirank.results import Results, System, refuse_existing, refuse_unwritable, write
 from nirank.settings import fits
 
 if TYPE_CHECKING:
@@ -87,13 +89,14 @@ class Experiment:
         _check_keys(table, [*_KEYS, "pipeline"], where, "the top level")
         if ("pipeline" in table) == ("pipelines" in table):
             raise BadInput("either `pipeline` or a table [pipelines] is expected, and not both.", where)
-        name = table.get("name", path.stem if path else "experiment")
+        name = table.get("name", "-".join(path.stem.split()) if path else "experiment")
+        _expect_name(name, where, "name")
         options = table.get("evaluate", {})
         _check_keys(options, [option.name for option in fields(Evaluate)], where, "[evaluate]")
         experiment = cls(
             name=name,
             collection=_collection_table(table, where),
-            pipelines=dict(table.get("pipelines", {name: table.get("pipeline")})),
+            pipelines=_pipelines(table, name, where),
             stage=_tables(table, "stage", where),
             evaluate=Evaluate(**options),
             plugin=_tables(table, "plugin", where),
@@ -105,18 +108,30 @@ class Experiment:
 
     def _check(self, where: str) -> None:
         for name, text in self.pipelines.items():
+            _expect_name(name, where, "a pipeline's name")
             _expect(text, str, where, f"pipelines.{name}")
         for name, settings in self.stage.items():
             _expect(settings.get("use", name), str, where, f"[stage.{name}] use")
-        _expect(self.seed, int, where, "seed")
-        _expect(self.evaluate.latency, int, where, "[evaluate] latency")
+        _expect_count(self.seed, where, "seed")
+        _expect_count(self.evaluate.latency, where, "[evaluate] latency")
+        self._check_comparison(where)
         measures = self.evaluate.measures
         if not isinstance(measures, list) or not measures or not all(isinstance(name, str) for name in measures):
             raise BadInput(f"[evaluate] measures = {measures!r} is not a list of names.", where)
         with _told(f"{where}: [evaluate] measures"):
             check_measures(measures)
-        if self.evaluate.baseline is not None and self.evaluate.baseline not in self.pipelines:
-            raise UnknownName("pipeline", self.evaluate.baseline, self.pipelines, f"({where}: [evaluate] baseline)")
+
+    def _check_comparison(self, where: str) -> None:
+        from nirank.significance import Test
+
+        test, baseline = self.evaluate.test, self.evaluate.baseline
+        _expect(test, str, where, "[evaluate] test")
+        if test not in get_args(Test):
+            raise UnknownName("test", test, get_args(Test), f"({where}: [evaluate] test)")
+        if baseline is not None:
+            _expect(baseline, str, where, "[evaluate] baseline")
+            if baseline not in self.pipelines:
+                raise UnknownName("pipeline", baseline, self.pipelines, f"({where}: [evaluate] baseline)")
 
     def build(self) -> dict[str, Ranking]:
         """The pipelines, their components built; one stage is one component, however many pipelines use it."""
@@ -151,6 +166,12 @@ class Experiment:
     def _where(self) -> str:
         return str(self.path or self.name)
 
+    @property
+    def plugin_file(self) -> Path | None:
+        """The `nirank_plugin.py` beside the experiment, if there is one."""
+        beside = self.path.parent / "nirank_plugin.py" if self.path else None
+        return beside if beside and beside.exists() else None
+
     def as_table(self) -> dict[str, Any]:
         """The experiment as TOML would hold it, every option written out."""
         table = asdict(self)
@@ -158,32 +179,50 @@ class Experiment:
         return table
 
 
-def run(experiment: Experiment | str | Path, out: str | Path | None = None) -> Results:
+def run(
+    experiment: Experiment | str | Path,
+    out: str | Path | None = None,
+    show: Callable[[Results], None] | None = None,
+) -> Results:
     """Run an experiment: index, search, measure, compare.
 
     `experiment` may be the path of a TOML file; a `nirank_plugin.py` beside it is loaded first. With `out`, a
     folder is written: a TREC run and the values of each query for each system, `measures.json`, the resolved
     `experiment.toml` and a `manifest.json`. It is written beside and moved into place; raises `BadInput`
-    where it exists already.
+    where it exists already, and for ids that cannot stand in a run. `show` is called with the results before they
+    are written, so that they are seen even if that fails.
     """
     if not isinstance(experiment, Experiment):
         experiment = Experiment.read(experiment)
-    refuse_existing(out)
-    if experiment.path and (beside := experiment.path.parent / "nirank_plugin.py").exists():
-        load_file(beside)
+    folder = None if out is None else Path(out).resolve()
+    refuse_existing(folder)
+    _load_beside(experiment)
     manifest.seed_everything(experiment.seed)
     watching = experiment.observers()
     with observers.switched_on(watching):
-        results = _results(experiment)
-        if out is not None:
-            write(results, Path(out))
-        observers.finish(watching, results, None if out is None else Path(out))
+        results = _results(experiment, written=folder is not None)
+        if show:
+            show(results)
+        if folder:
+            write(results, folder)
+        observers.finish(watching, results, folder)
     return results
 
 
-def _results(experiment: Experiment) -> Results:
+def _load_beside(experiment: Experiment) -> None:
+    """Load the plugin beside an experiment, unless a copy of it is loaded: its components have their names once."""
+    beside = experiment.plugin_file
+    loaded = [Path(plugin.name) for plugin in active().known if plugin.name.endswith("nirank_plugin.py")]
+    if beside and not any(path.exists() and filecmp.cmp(path, beside, shallow=False) for path in loaded):
+        load_file(beside)
+
+
+def _results(experiment: Experiment, written: bool) -> Results:
     rankings = experiment.build()
     opened = _open(experiment)
+    if written:
+        with _told(f"{experiment._where()}: collection"):
+            refuse_unwritable(opened)
     systems = {name: _run_system(name, ranking, opened, experiment) for name, ranking in rankings.items()}
     return Results(experiment, opened, systems, _compare(experiment, systems))
 
@@ -220,6 +259,14 @@ def _compare(experiment: Experiment, systems: Mapping[str, System]) -> Compariso
 _KEYS = ("name", "collection", "pipelines", "stage", "evaluate", "plugin", "seed")
 
 
+def _pipelines(table: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
+    pipelines = table.get("pipelines", {name: table.get("pipeline")})
+    _expect_table(pipelines, where, "[pipelines]")
+    if not pipelines:
+        raise BadInput("[pipelines] is empty: at least one line `NAME = EXPRESSION` is expected.", where)
+    return dict(pipelines)
+
+
 def _tables(table: Mapping[str, Any], key: str, where: str) -> dict[str, dict[str, Any]]:
     """The tables [key.NAME], by name."""
     tables = table.get(key, {})
@@ -253,6 +300,17 @@ def _expect_table(value: Any, where: str, place: str) -> None:
 def _expect(value: Any, kind: type, where: str, place: str) -> None:
     if not fits(value, kind):
         raise BadInput(f"{place} = {value!r} is not of the type {kind.__name__}.", where)
+
+
+def _expect_count(value: Any, where: str, place: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise BadInput(f"{place} = {value!r} is not a whole number from 0.", where)
+
+
+def _expect_name(value: Any, where: str, place: str) -> None:
+    """Names become those of files, and the tags of TREC runs."""
+    if not isinstance(value, str) or not re.fullmatch(r"[^\s/\\\x00-\x20\x7f]+", value) or ".." in value:
+        raise BadInput(f"{place}, {value!r}, names files: it has no white space, no / and no two dots in a row.", where)
 
 
 def _names_in(expressions: Iterable[str]) -> set[str]:

@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nirank.errors import BadInput
+from nirank.errors import BadInput, CompositionError, NirankError
 from nirank.pipeline import Ranking, Scoring, Stage, fuse, load
 
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -64,21 +64,24 @@ class _Reader:
             self.parts[name] = load(name)
         return self.parts[name]
 
-    def _combine(self, node: ast.expr, combine: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+    def _combine(self, node: ast.expr, function: Callable[..., Any], /, *values: Any, **settings: Any) -> Any:
         try:
-            return combine(left, right)
-        except TypeError as error:
+            return function(*values, **settings)
+        except NirankError as error:
             error.add_note(f"in the expression {ast.get_source_segment(self.text, node)!r}")
             raise
+        # Python's own errors: `0.3 + bm25`, `9 % 0`, `fuse(bm25)`.
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise CompositionError(str(self._refused(node, str(error)))) from error
 
     def _call(self, node: ast.Call, function: Callable[..., Any]) -> Any:
         settings = {}
         for keyword in node.keywords:
             try:
                 settings[str(keyword.arg)] = ast.literal_eval(keyword.value)
-            except ValueError:
+            except (ValueError, TypeError):
                 raise self._refused(keyword.value, "a setting is a plain value") from None
-        return function(*map(self.read, node.args), **settings)
+        return self._combine(node, function, *map(self.read, node.args), **settings)
 
     def _refused(self, node: ast.expr, why: str) -> BadInput:
         part = ast.get_source_segment(self.text, node) or ""

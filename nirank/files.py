@@ -13,10 +13,15 @@ from pathlib import Path
 def beside(path: Path) -> Iterator[Path]:
     """Where to write a file or folder that `path` becomes if the block succeeds; what was written goes if it fails.
 
-    Folders above `path` are made. A file that was there is replaced; a folder only if it is empty.
+    Folders above `path` are made. A file that was there is replaced; a folder only if it is empty. An `OSError`
+    gets a note that names `path`, because that of a full disk names no file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        unfinished = Path(folder) / path.name
-        yield unfinished
-        os.replace(unfinished, path)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            unfinished = Path(folder) / path.name
+            yield unfinished
+            os.replace(unfinished, path)
+    except OSError as error:
+        error.add_note(f"while writing {path}")
+        raise

@@ -8,6 +8,8 @@ definition, which is why fusing is a function with a name and not a sum of score
 from __future__ import annotations
 
 import inspect
+import math
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Candidates
-from nirank.errors import BadInput, UnknownName
+from nirank.errors import BadInput, CompositionError, UnknownName
 
 Weights = NDArray[np.float64]
 
@@ -43,14 +45,34 @@ METHODS: dict[str, Callable[..., Candidates]] = {"rrf": rrf, "combsum": combsum,
 
 def check(method: str, settings: Mapping[str, Any]) -> None:
     """Raise `UnknownName` or `BadInput` unless `method` exists and takes these settings, all of them numbers."""
+    if not isinstance(method, str):
+        raise BadInput(f"fuse: method = {method!r} is not a name.")
     if method not in METHODS:
         raise UnknownName("fusion method", method, METHODS)
     known = list(inspect.signature(METHODS[method]).parameters)[2:]
     for name, value in settings.items():
         if name not in known:
             raise UnknownName(f"setting of fuse(method={method!r})", name, known)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if not _is_finite(value):
             raise BadInput(f"fuse: {name} = {value!r} is not a number.")
+
+
+def check_weights(weights: Any, rankings: int) -> tuple[float, ...]:
+    """The weights as Python's own numbers.
+
+    Raises `BadInput` unless they are a list (or a column) of finite numbers, `CompositionError` unless there is
+    one for each ranking.
+    """
+    values = weights.tolist() if isinstance(weights, np.ndarray) else weights
+    if not isinstance(values, Sequence) or isinstance(values, str) or not all(map(_is_finite, values)):
+        raise BadInput(f"fuse: weights = {weights!r} is not a list of finite numbers.")
+    if len(values) != rankings:
+        raise CompositionError(f"{len(values)} weights for {rankings} rankings.")
+    return tuple(value.item() if isinstance(value, np.generic) else value for value in values)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _sum(found: Sequence[Candidates], weights: Weights) -> Candidates:

@@ -20,8 +20,8 @@ MARKS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
 def systems_table(results: Results) -> Table:
     """One row a system: its expression, its measures with marks of significance, its time for all queries."""
-    names = results.experiment.evaluate.measures
-    table = Table(title=repr(results.collection).strip("<>"), title_justify="left", title_style="bold")
+    names = results.measured  # the evaluation's own names: trec_eval's "official" stands for many
+    table = Table(title=Text(repr(results.collection).strip("<>")), title_justify="left", title_style="bold")
     table.add_column("system", style="bold")
     table.add_column("pipeline", overflow="fold")
     for name in [*names, "seconds"]:
@@ -117,7 +117,7 @@ def comparison_table(comparison: Comparison) -> Table:
         "win/loss/tie",
     )
     title = f"Paired {comparison.test} test over {comparison.queries:,} queries"
-    table = Table(*columns, "win/loss/tie", title=title, title_justify="left")
+    table = Table(*columns, title=title, title_justify="left")
     for row in comparison.differences:
         interval = f"{row.low:+.4f} .. {row.high:+.4f}"
         numbers = (f"{row.difference:+.4f}", interval, f"{row.effect:.2f}", f"{row.p:.4f}", f"{row.corrected:.4f}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import numbers
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ def bind(factory: Callable[..., Any], given: Mapping[str, Any], owner: str) -> d
     """The settings to call `factory` with: the given ones, checked, and its defaults for the rest.
 
     Raises `UnknownName` for a setting that the factory lacks, `BadInput` for one that is missing or of the
-    wrong type; both name the `owner`.
+    wrong type; both name the `owner`. Numbers of numpy become Python's own, so that JSON can hold them.
     """
     parameters = inspect.signature(factory).parameters
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -30,7 +31,9 @@ def bind(factory: Callable[..., Any], given: Mapping[str, Any], owner: str) -> d
     for name, value in given.items():
         if name in hints and not fits(value, hints[name]):
             raise BadInput(f"{owner}: {name} = {value!r} is not of the type {_readable(hints[name])}.")
-    return {name: parameter.default for name, parameter in named.items() if name not in given} | dict(given)
+    return {name: parameter.default for name, parameter in named.items() if name not in given} | {
+        name: _plain(value) for name, value in given.items()
+    }
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -41,9 +44,9 @@ def fits(value: Any, hint: Any) -> bool:
     if origin is typing.Literal:
         return value in arguments
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, numbers.Real) and not isinstance(value, bool)
     if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if hint in (str, bool, type(None)):
         return isinstance(value, type(None) if hint is None else hint)
     return True
@@ -58,6 +61,12 @@ def _type_hints(factory: Callable[..., Any]) -> dict[str, Any]:
         return typing.get_type_hints(function)
     except Exception:  # annotations may name what is imported for type checking only: then nothing is checked
         return {}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (int, float)) or not isinstance(value, numbers.Real):
+        return value
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
 def _readable(hint: Any) -> str:

@@ -44,9 +44,13 @@ def create(folder: Path, name: str, pipeline: str, stages: Mapping[str, dict[str
     """Copy the documents of a collection into `folder` and index them there.
 
     The folder is written beside and moved into place, and needs nothing outside it afterwards but the models
-    of its pipeline. Raises `BadInput` where it exists, and for documents that are not texts.
+    of its pipeline. Raises `BadInput` where it exists, also where it was filled meanwhile (what was indexed is kept
+    beside it then), and for documents that are not texts.
     """
+    folder = folder.resolve()
     refuse_existing(folder)
+    if folder == Path.cwd():
+        raise BadInput("is the current folder; name one to be made, such as nirank-index.", folder)
     described = _described(name, pipeline, stages)
     (ranking,) = described.build().values()
     partial = folder.with_name(f".{folder.name}.partial")
@@ -54,8 +58,8 @@ def create(folder: Path, name: str, pipeline: str, stages: Mapping[str, dict[str
     corpus = _copy(collection(name).corpus, partial / DOCUMENTS)
     ranking.index(corpus, partial)
     (partial / DESCRIPTION).write_text(to_toml(described.as_table()), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    _keep_only(partial, {DOCUMENTS, DESCRIPTION, *_index_folders(ranking)})
+    _move(partial, folder)
     return open_folder(folder)
 
 
@@ -73,6 +77,26 @@ def open_folder(folder: Path) -> Workspace:
 
 def _described(name: str, pipeline: str, stages: Mapping[str, dict[str, Any]] | None) -> Experiment:
     return Experiment.of({"collection": name, "pipeline": pipeline, "stage": dict(stages or {})})
+
+
+def _index_folders(ranking: Ranking) -> set[str]:
+    return {component.opened.folder.name for component in ranking.components() if component.opened}
+
+
+def _keep_only(folder: Path, names: set[str]) -> None:
+    """Remove locks, markers and what an interrupted run with another pipeline left."""
+    for path in folder.iterdir():
+        if path.name not in names:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _move(partial: Path, folder: Path) -> None:
+    try:
+        os.replace(partial, folder)  # onto nothing or an empty folder; a filled one is an error
+    except OSError as error:
+        raise BadInput(
+            f"cannot be put in place ({error.strerror}); what was indexed is in {partial}.", folder
+        ) from error
 
 
 def _copy(corpus: Corpus, path: Path) -> ArrowCorpus:

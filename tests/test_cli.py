@@ -98,6 +98,17 @@ def test_run_writes_a_folder_and_prints_the_table(files):
     assert json.loads((files / "out" / "measures.json").read_text())["a"]["measures"]["RR@10"] > 0
 
 
+def test_a_folder_name_is_no_markup(files, monkeypatch):
+    pytest.importorskip("numba")
+    monkeypatch.chdir(files)
+    assert "in x[/b] for" in _call("index", "jsonl:docs.jsonl", "--to", "x[/b]")
+
+
+def test_the_current_folder_is_no_place_for_an_index(files):
+    (files / "empty").mkdir()
+    assert "is the current folder" in _fails("index", f"jsonl:{files / 'docs.jsonl'}", "--to", ".", cwd=files / "empty")
+
+
 def test_plugins_and_datasets_are_listed():
     assert "generator/bm25" in _call("plugins")
     assert "beir:FOLDER" in _call("datasets")
@@ -123,6 +134,10 @@ def test_the_demo_can_be_printed_and_is_an_experiment(tmp_path):
         (["index", "jsonl:docs.jsonl", "--set", "k1=3"], "STAGE.SETTING=VALUE"),
         (["index", "jsonl:docs.jsonl", "--to", "."], "never overwritten"),
         (["index", "beir:nowhere"], "nowhere"),
+        (["search", "fox", "-p", "ql"], "--pipeline and --set go with --collection"),
+        (["search", "fox", "--set", "bm25.k1=2"], "--pipeline and --set go with --collection"),
+        (["search", "fox", "-c", "jsonl:docs.jsonl", "-p", "2 >> bm25"], "'2 >> bm25' is refused"),
+        (["search", "fox", "-c", "jsonl:docs.jsonl", "-p", "fuse(bm25)"], "'fuse(bm25)' is refused"),
         (["run", "none.toml"], "none.toml"),
     ],
 )

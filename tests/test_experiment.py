@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import math
 import tomllib
 
 import numpy as np
@@ -15,6 +17,7 @@ from nirank.data import Candidates, Collection, Queries
 from nirank.errors import BadInput, CompositionError, NirankError, UnknownName
 from nirank.experiment import Experiment
 from nirank.plugins import Entry, Plugin, active
+from nirank.results import refuse_unwritable, to_toml
 
 
 def toy(split: str = "test") -> Collection:
@@ -162,6 +165,18 @@ def test_one_pipeline_needs_no_table_and_a_collection_may_have_settings():
         (("latency = 2", 'baseline = "plane"'), UnknownName, "pipeline 'plane'. Did you mean 'plain'"),
         (("[pipelines]", 'pipeline = "letter"\n[pipelines]'), BadInput, "not both"),
         (("[evaluate]", "[evaluate"), BadInput, "not TOML"),
+        (("plain =", '"plain letter" ='), BadInput, "a pipeline's name, 'plain letter'"),
+        (("plain =", '"../evil" ='), BadInput, "a pipeline's name, '../evil'"),
+        (("plain =", '"/tmp/evil" ='), BadInput, "a pipeline's name, '/tmp/evil'"),
+        (("plain =", '"" ='), BadInput, "a pipeline's name, ''"),
+        (("latency = 2", 'test = "wilcoxon"'), UnknownName, "test 'wilcoxon'. Known: randomisation, t"),
+        (("latency = 2", "test = []"), BadInput, r"test = \[\] is not of the type str"),
+        (("latency = 2", "baseline = 3"), BadInput, "baseline = 3 is not of the type str"),
+        (("latency = 2", "latency = -3"), BadInput, "latency = -3 is not a whole number from 0"),
+        (("latency = 2", "latency = true"), BadInput, "latency = True is not a whole number from 0"),
+        (("[pipelines]", "seed = -1\n[pipelines]"), BadInput, "seed = -1 is not a whole number from 0"),
+        (("[pipelines]", "name = 3\n[pipelines]"), BadInput, "name, 3, names files"),
+        (("[pipelines]", 'name = "a/b"\n[pipelines]'), BadInput, "name, 'a/b', names files"),
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_what_is_accepted(tmp_path, change, error, message):
@@ -210,6 +225,122 @@ def test_components_of_a_plugin_beside_the_experiment_are_built(tmp_path):
         path.write_text(f"collection = 'toy'\npipeline = 'letter >> l'\n[stage.l]\nuse = 'longest-{folder}'\n")
         found = experiment.run(path).systems["try"].run
         assert found[0][0].tolist() == ([3, 0] if folder == "one" else [0, 3])
+
+
+@pytest.mark.parametrize(
+    ("pipelines", "message"),
+    [("{}", r"\[pipelines\] is empty"), ('"letter"', r"\[pipelines\] is a table, not 'letter'")],
+)
+def test_pipelines_are_a_table_with_a_line_at_least(tmp_path, pipelines, message):
+    with pytest.raises(BadInput, match=message):
+        Experiment.read(_file(tmp_path, f'collection = "toy"\npipelines = {pipelines}\n'))
+
+
+def test_a_file_with_a_blank_in_its_name_gives_a_name_without(tmp_path):
+    path = tmp_path / "my first try.toml"
+    path.write_text('collection = "toy"\npipeline = "letter"\n')
+    experiment.run(path, tmp_path / "out")
+    assert (tmp_path / "out" / "my-first-try.run").exists()
+
+
+@pytest.mark.parametrize(
+    ("documents", "queries", "message"),
+    [
+        (["a", "b c"], ["q"], "1 document ids .* first is 'b c'"),
+        (["a", ""], ["q"], "1 document ids .* first is ''"),
+        (["a", "b\n"], ["q"], "1 document ids"),
+        (["a", "b"], ["#q"], "1 query ids .* first is '#q'"),
+        (["a", "b"], ["q\t1"], "1 query ids"),
+    ],
+)
+def test_ids_that_no_run_can_hold_are_told_before_the_search(documents, queries, message):
+    corpus = Documents(documents, ["x"] * len(documents))
+    with pytest.raises(BadInput, match=message):
+        refuse_unwritable(Collection("odd", corpus, Queries(queries, queries), Candidates.of([[0]], [[1]])))
+
+
+def test_any_other_id_can_stand_in_a_run():
+    odd = ["#d", "d\u00a0e", "\x7f", "日本"]
+    corpus = Documents(odd, odd)
+    refuse_unwritable(Collection("odd", corpus, Queries(["q#", "日"], ["a", "b"]), Candidates.of([[0], [1]])))
+
+
+def test_ids_are_looked_at_only_where_a_folder_is_written(tmp_path, monkeypatch):
+    def refused(collection):
+        raise BadInput("odd ids")
+
+    monkeypatch.setattr(experiment, "refuse_unwritable", refused)
+    experiment.run(_file(tmp_path, GOOD))
+    searched = []
+    monkeypatch.setattr(FirstLetter, "generate", lambda *given: searched.append(given))
+    with pytest.raises(BadInput, match="odd ids") as caught:
+        experiment.run(_file(tmp_path, GOOD), tmp_path / "out")
+    assert "try.toml: collection" in caught.value.__notes__[0]
+    assert not searched
+
+
+def test_the_empty_folder_one_stands_in_can_be_written_to(tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    experiment.run(_file(tmp_path, GOOD), ".")
+    assert (tmp_path / "empty" / "plain.run").exists()
+
+
+def test_results_are_shown_before_they_are_written(tmp_path, monkeypatch):
+    def full(*arguments, **named):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nirank.results.write_run", full)
+    shown = []
+    with pytest.raises(OSError, match="No space left") as caught:
+        experiment.run(_file(tmp_path, GOOD), tmp_path / "out", show=shown.append)
+    assert set(shown[0].systems) == {"plain", "again"}
+    assert f"while writing {tmp_path / 'out'}" in caught.value.__notes__
+
+
+def test_a_plugin_beside_the_experiment_goes_with_its_results(tmp_path, caplog):
+    source = (
+        "from nirank import hookimpl\n"
+        "def score(queries, candidates):\n"
+        "    return candidates.docs\n"
+        "class Last:\n"
+        "    score = staticmethod(score)\n"
+        "@hookimpl\n"
+        "def nirank_register(registry):\n"
+        "    registry.add('scorer', 'moving', f'{__name__}:Last')\n"
+    )
+    (tmp_path / "nirank_plugin.py").write_text(source)
+    path = _file(tmp_path, "collection = 'toy'\npipeline = 'letter >> moving'\n")
+    first = experiment.run(path, tmp_path / "out")
+    assert (tmp_path / "out" / "nirank_plugin.py").read_text() == source
+    again = experiment.run(tmp_path / "out" / "experiment.toml")
+    np.testing.assert_array_equal(again.systems["try"].run.docs, first.systems["try"].run.docs)
+    assert not caplog.records  # the copy is not loaded beside the original, whose names it would claim again
+
+
+def test_toml_that_is_written_reads_back():
+    odd = 'say "\\ \x7f\x00\x1f\t\n\r\u0085\u2028 日本'
+    table = {
+        "text": odd,
+        odd: 1,
+        "": True,
+        "numbers": [math.inf, -math.inf, 1e-7, 1e300, -3, 2**40],
+        "date": datetime.date(2020, 1, 2),
+        "list": [[1, 2], [], [{"a b": "c", "d": {"e": 0.5}}]],
+        "inner": {"x.y": {"empty": {}, "flag": False}},
+    }
+    assert tomllib.loads(to_toml(table)) == table
+    assert math.isnan(tomllib.loads(to_toml({"x": math.nan}))["x"])
+    assert tomllib.loads(to_toml({"i": np.int64(3), "f": np.float32(0.5), "none": None})) == {"i": 3, "f": 0.5}
+
+
+def test_a_comparison_is_written_as_json_that_any_reader_takes(tmp_path):
+    def refused(word):
+        raise AssertionError(word)
+
+    experiment.run(_file(tmp_path, GOOD), tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "comparison.json").read_text(), parse_constant=refused)
+    assert written["test"] == "randomisation"
 
 
 def test_the_same_seed_gives_the_same_comparison(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nirank import fusion
 from nirank.data import Candidates
-from nirank.errors import BadInput, UnknownName
+from nirank.errors import BadInput, CompositionError, UnknownName
 
 _runs = st.lists(
     st.lists(st.dictionaries(st.integers(0, 8), st.sampled_from([-1.0, 0.0, 0.5, 0.5, 2.0]), max_size=6),
@@ -59,3 +59,20 @@ def test_what_a_method_does_not_take_is_refused():
         fusion.check("combsum", {"k": 3})
     with pytest.raises(BadInput, match="not a number"):
         fusion.check("rrf", {"k": "60"})
+    with pytest.raises(BadInput, match="not a number"):
+        fusion.check("rrf", {"k": float("inf")})
+    with pytest.raises(BadInput, match="method = 3 is not a name"):
+        fusion.check(3, {})
+
+
+@pytest.mark.parametrize("weights", [3, "ab", ["x", 1], [True, 1], [float("nan"), 1], np.array([np.inf, 1]), {1: 2}])
+def test_weights_are_finite_numbers(weights):
+    with pytest.raises(BadInput, match="not a list of finite numbers"):
+        fusion.check_weights(weights, 2)
+
+
+def test_weights_become_numbers_that_are_printed_as_one_writes_them():
+    assert repr(fusion.check_weights(np.array([0.5, 2.0]), 2)) == "(0.5, 2.0)"
+    assert repr(fusion.check_weights([np.float32(0.5), 2], 2)) == "(0.5, 2)"
+    with pytest.raises(CompositionError, match="3 weights for 2 rankings"):
+        fusion.check_weights([1, 2, 3], 2)

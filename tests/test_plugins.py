@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import types
 from typing import Literal
 
+import numpy as np
 import pytest
 
 from nirank import hooks, plugins
@@ -198,6 +200,13 @@ def _factory(size: int, rate: float = 0.5, mode: Literal["a", "b"] = "a", name: 
 
 def test_settings_are_bound_to_the_signature():
     assert bind(_factory, {"size": 3, "rate": 1}, "scorer/x") == {"size": 3, "rate": 1, "mode": "a", "name": None}
+
+
+def test_numbers_of_numpy_are_numbers():
+    bound = bind(_factory, {"size": np.int64(3), "rate": np.float32(0.5)}, "scorer/x")
+    assert json.loads(json.dumps(bound)) == {"size": 3, "rate": 0.5, "mode": "a", "name": None}
+    with pytest.raises(BadInput, match="size"):
+        bind(_factory, {"size": np.float32(3)}, "scorer/x")
 
 
 @pytest.mark.parametrize(

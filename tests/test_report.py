@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rich.console import Console
@@ -11,13 +13,13 @@ from nirank import report
 from nirank.corpus import Documents
 from nirank.data import Candidates, Collection, Queries
 from nirank.evaluation import evaluate
-from nirank.experiment import Experiment
+from nirank.experiment import Evaluate, Experiment
 from nirank.results import Results, System
 from nirank.significance import compare
 
 
-def _printed(*tables) -> str:
-    console = Console(width=200)
+def _printed(*tables, width=200) -> str:
+    console = Console(width=width)
     with console.capture() as captured:
         console.print(*tables)
     return captured.get()
@@ -48,6 +50,20 @@ def test_the_table_has_means_marks_and_pipelines(results):
     assert "good[1]" in text
 
 
+def test_the_table_has_the_names_that_a_family_of_measures_stands_for(results):
+    run, judgments = results.systems["bad"].run, results.collection.judgments
+    system = replace(results.systems["bad"], evaluation=evaluate(run, judgments, ["official"]))
+    described = replace(results.experiment, evaluate=Evaluate(measures=["official"]))
+    text = _printed(report.systems_table(replace(results, experiment=described, systems={"bad": system})), width=600)
+    assert "recip_rank" in text
+    assert f"{system.evaluation['recip_rank']:.4f}" in text
+
+
+def test_the_name_of_a_collection_is_no_markup(results):
+    named = replace(results, collection=replace(results.collection, name="x[/b]"))
+    assert "x[/b]" in _printed(report.systems_table(named))
+
+
 def test_notes_name_the_baseline_and_what_was_left_out(results):
     first, bad, _ = report.notes(results)
     assert first.startswith("Against bad: * p < 0.05")
@@ -69,6 +85,7 @@ def test_telling_queries_are_those_on_which_systems_differ_most(results):
 def test_comparisons_and_means_are_tables(results):
     text = _printed(report.means_table(results.comparison), report.comparison_table(results.comparison))
     assert "40/0/0" in text
+    assert text.count("win/loss/tie") == 1
     assert "+0.5125" in text
 
 
