@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Ordinals: TypeAlias = NDArray[np.int64]
 
 _FINGERPRINT = b"nirank.fingerprint"
+_COPIED = 1 << 28  # bytes of ids: so many are worth a copy in memory
 _FORMAT = 1  # of the files in the cache
 _ITERATED = 4096  # documents fetched at a time by iteration
 
@@ -50,7 +51,7 @@ class Ids(Sequence[str]):
     """
 
     def __init__(self, values: Strings, *, unique: bool = False) -> None:
-        self._values = to_column(values)
+        self._values = _in_one_piece(to_column(values))
         if self._values.null_count:
             raise BadInput(f"{self._values.null_count} of {len(self._values)} ids are null; every id must be a string.")
         if not unique:
@@ -258,6 +259,15 @@ def cached_corpus(
     key = hashlib.blake2b(source.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
     path = Path(cache or cache_folder()) / "corpora" / f"{name}-{key}.arrow"
     return ArrowCorpus(path) if path.exists() else write_corpus(path, batches(), fields)
+
+
+def _in_one_piece(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of many chunks as one, where the copy is small: ids are then taken in a tenth of the time."""
+    import pyarrow as pa
+
+    if column.num_chunks < 2 or column.nbytes > _COPIED:
+        return column
+    return pa.chunked_array([column.combine_chunks()])
 
 
 def _refuse_repeated(ids: pa.ChunkedArray) -> None:
