@@ -6,10 +6,8 @@ The skeleton lies in `nirank/skeleton` as what it is, a plugin called `my_ranker
 from __future__ import annotations
 
 import keyword
-import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -17,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 
 from nirank.errors import BadInput
+from nirank.files import beside
 
 _MODULE, _DISTRIBUTION = "my_ranker", "my-ranker"
 
@@ -30,11 +29,9 @@ def create(name: str, parent: Path) -> Path:
     folder = parent / name
     if folder.exists():
         raise BadInput("this exists already; choose another name, or another place with --to.", folder)
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}-") as beside:
+    with beside(folder) as unfinished:
         for path, text in _skeleton(files("nirank") / "skeleton", PurePath()):
-            _write(Path(beside) / "new" / _renamed(str(path), name), _renamed(text, name))
-        os.replace(Path(beside) / "new", folder)
+            _write(unfinished / _renamed(str(path), name), _renamed(text, name))
     return folder
 
 
