@@ -201,7 +201,7 @@ class Candidates:
             return self._first(k)
         lengths = self.lengths
         longest = int(lengths.max(initial=0))
-        keys = _sort_keys(self.docs, self.scores)
+        keys = sort_keys(self.docs, self.scores)
         if len(self) * longest > 4 * self.pairs + 65536:  # one query with far more than the others: do not pad
             flat = keys[np.lexsort((keys, self.rows))]
             within = np.arange(self.pairs) - np.repeat(self.offsets[:-1], lengths)
@@ -212,7 +212,7 @@ class Candidates:
                 matrix = np.partition(matrix, k - 1, axis=1)[:, :k] if k else matrix[:, :0]
             matrix.sort(axis=1)
             keys = matrix[mask[:, :k]]
-        docs, scores = _from_sort_keys(keys)
+        docs, scores = from_sort_keys(keys)
         return Candidates(_offsets(np.minimum(lengths, k)), docs.astype(self.docs.dtype), scores, self.corpus)
 
     def union(self, other: Candidates) -> Candidates:
@@ -325,7 +325,7 @@ def _integers(docs: ArrayLike) -> Ints:
     return docs.astype(np.int64)
 
 
-def _sort_keys(docs: Ints, scores: Floats) -> NDArray[np.uint64]:
+def sort_keys(docs: Ints, scores: Floats) -> NDArray[np.uint64]:
     """One integer a pair that rises as the score falls, then as the ordinal rises.
 
     The bits of an IEEE 754 float order like integers once the sign is folded in, so that sorting, with the
@@ -340,7 +340,8 @@ def _sort_keys(docs: Ints, scores: Floats) -> NDArray[np.uint64]:
     return (~rising).astype(np.uint64) << np.uint64(32) | docs.astype(np.uint64)
 
 
-def _from_sort_keys(keys: NDArray[np.uint64]) -> tuple[NDArray[np.uint32], Floats]:
-    rising = ~(keys >> np.uint64(32)).astype(np.uint32)
-    bits = np.where(rising >> 31, rising & np.uint32(2**31 - 1), ~rising)
+def from_sort_keys(keys: NDArray[np.uint64]) -> tuple[NDArray[np.uint32], Floats]:
+    """The documents and the scores that `sort_keys` was given, each `[pairs]`."""
+    ranks = (np.int64(2**31 - 1) - (keys >> np.uint64(32)).astype(np.int64)).astype(np.int32)
+    bits = ranks ^ (ranks >> 31 & np.int32(2**31 - 1))  # negative floats order backwards as integers
     return keys.astype(np.uint32), bits.view(np.float32)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Floats, Ints
+from nirank.data import Candidates, Floats, Ints, from_sort_keys, sort_keys
 from nirank.errors import MissingDependency
 from nirank_lexical.postings import Postings
 from nirank_lexical.queries import QueryTerms
@@ -92,7 +92,9 @@ class WeightedIndex:
             here = slice(self.index.starts[term], self.index.starts[term + 1])
             scores[self.index.docs[here]] += weight * self._impacts_of(here, term)
         docs = np.flatnonzero(scores > 0)
-        keys = _keys(docs, scores[docs] + queries.tokens[query] * self.prior[docs] if len(self.prior) else scores[docs])
+        keys = sort_keys(
+            docs, scores[docs] + queries.tokens[query] * self.prior[docs] if len(self.prior) else scores[docs]
+        )
         if k < len(keys):
             keys = np.partition(keys, k)[:k]
         return np.sort(keys)
@@ -140,12 +142,5 @@ class WeightedIndex:
 
 def candidates_of(lengths: Sequence[int] | NDArray[Any], keys: Keys) -> Candidates:
     """Rankings from their sorted keys; `lengths` says how many of them each query has."""
-    ranks = (np.int64(2**31 - 1) - (keys >> np.uint64(32)).astype(np.int64)).astype(np.int32)
-    scores = (ranks ^ (ranks >> 31 & np.int32(2**31 - 1))).view(np.float32)
-    return Candidates(np.concatenate([[0], np.cumsum(lengths)]), keys.astype(np.uint32).view(np.int32), scores)
-
-
-def _keys(docs: NDArray[np.int64], scores: Floats) -> Keys:
-    bits = scores.view(np.int32)
-    ranks = bits ^ (bits >> 31 & np.int32(2**31 - 1))  # negative floats order backwards as integers
-    return (np.int64(2**31 - 1) - ranks).astype(np.uint64) << np.uint64(32) | docs.astype(np.uint64)
+    docs, scores = from_sort_keys(keys)
+    return Candidates(np.concatenate([[0], np.cumsum(lengths)]), docs.view(np.int32), scores)
