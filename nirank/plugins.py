@@ -39,9 +39,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("nirank")
 
 GROUP = "nirank"
-#: What stands in pipelines and in training.
-STAGES = ("encoder", "generator", "scorer", "loss")
-KINDS = (*STAGES, "collection", "observer")
+#: What stands in pipelines, and what training adds to them.
+STAGES = ("encoder", "generator", "scorer")
+TRAINING = ("loss", "sampler")
+KINDS = (*STAGES, *TRAINING, "collection", "observer")
 
 #: What `nirank_wrap` returns: called as `middleware(call, method, *inputs)`.
 Middleware = Callable[..., Any]
@@ -306,13 +307,18 @@ def active() -> Plugins:
     return plugins
 
 
-def build(spec: str, given: Mapping[str, Any] | None = None, name: str | None = None) -> Component:
-    """Build the component called `spec` with the given settings.
+def build(
+    spec: str,
+    given: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    kinds: tuple[str, ...] = (*STAGES, *TRAINING),
+) -> Component:
+    """Build the component called `spec`, of one of the given `kinds`, with the given settings.
 
     `name` is what it is called in expressions (the registered name by default). Raises `UnknownName` for a
     component or a setting that does not exist, `BadInput` for a setting of the wrong type.
     """
-    entry = active().registry.find(spec, STAGES)
+    entry = active().registry.find(spec, kinds)
     factory = entry.resolve()
     bound = settings.bind(factory, given or {}, entry.spec)
     return Component(name or entry.name, factory(**bound), bound, entry)
