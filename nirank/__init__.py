@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from nirank.pipeline import load as load
     from nirank.plugins import collection as collection
     from nirank.significance import compare as compare
+    from nirank.training.fitting import fit as fit
+    from nirank.training.run import train as train
     from nirank.trec import read_qrels as read_qrels
     from nirank.trec import read_run as read_run
     from nirank.trec import write_run as write_run
@@ -52,6 +54,7 @@ _HOMES = {
     "collection": "plugins",
     "compare": "significance",
     "evaluate": "evaluation",
+    "fit": "training.fitting",
     "fuse": "pipeline",
     "hookimpl": "hooks",
     "load": "pipeline",
@@ -59,6 +62,7 @@ _HOMES = {
     "read_qrels": "trec",
     "read_run": "trec",
     "run": "experiment",
+    "train": "training.run",
     "write_run": "trec",
 }
 

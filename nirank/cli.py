@@ -1,4 +1,4 @@
-"""The command line: nirank demo | run | index | search | evaluate | compare | plugins | datasets | new-plugin."""
+"""The command line; `nirank --help` lists the commands, one function each in this module."""
 
 from __future__ import annotations
 
@@ -97,17 +97,32 @@ def run(
     with_: With = None,
 ) -> None:
     """Run an experiment: index, search, measure, compare; write runs, measures and a manifest."""
-    from dataclasses import replace
-    from datetime import datetime
-
     from nirank import experiment as experiments
 
-    described = experiments.Experiment.read(experiment)
-    described = replace(described, plugin=_observers(with_, described.plugin))
-    out = out or Path("runs") / f"{described.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    described = _described(experiment, with_)
+    out = out or _folder(described.name)
     console = _console()
     experiments.run(described, out, show=partial(_show, console))
     console.print(f"Written to {out}", markup=False)
+
+
+@app.command()
+def train(
+    experiment: Annotated[Path, typer.Argument(help="An experiment in TOML, with tables [train.STAGE].")],
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write, or to go on in; runs/NAME-DATE unless given.")
+    ] = None,
+    with_: With = None,
+) -> None:
+    """Train stages of an experiment, then run it; with the same --out an interrupted training goes on."""
+    from nirank.training.run import train as train_and_run
+
+    described = _described(experiment, with_)
+    out = out or _folder(described.name)
+    console = _console()
+    results = train_and_run(described, out, partial(_tell, console), partial(_show, console))
+    if results:
+        console.print(f"Written to {out}", markup=False)
 
 
 @app.command()
@@ -264,12 +279,34 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
+def _described(path: Path, with_: list[str] | None) -> Any:
+    """The experiment in a file, with what is switched on besides."""
+    from dataclasses import replace
+
+    from nirank.experiment import Experiment
+
+    described = Experiment.read(path)
+    return replace(described, plugin=_observers(with_, described.plugin))
+
+
+def _folder(name: str) -> Path:
+    from datetime import datetime
+
+    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
 def _show(console: Console, results: Any) -> None:
     from nirank import report
 
     console.print(report.systems_table(results))
     for line in report.notes(results):
         console.print(line, style="dim", markup=False)
+
+
+def _tell(console: Console, fitted: Any) -> None:
+    from nirank import report
+
+    console.print(report.training_line(fitted), markup=False)
 
 
 def _asked() -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from nirank.errors import ComponentError
 from nirank.hooks import hookimpl
 from nirank.plugins import Component, active
 from nirank.progress import progress
+
+_TRAINING = ContextVar("training", default=False)
 
 
 def encode(encoder: Component, queries: Queries) -> Queries:
@@ -65,6 +68,16 @@ def forward(component: Component, method: str, batch: Batch) -> Any:
     return active().hook.nirank_forward(component=component, method=method, batch=batch)
 
 
+@contextlib.contextmanager
+def training() -> Iterator[None]:
+    """Inside, `forward` leaves the component in the mode it is in, and keeps what gradients need."""
+    token = _TRAINING.set(True)
+    try:
+        yield
+    finally:
+        _TRAINING.reset(token)
+
+
 @hookimpl(trylast=True)
 def nirank_encode(encoder: Component, queries: Queries) -> Vectors:
     """Encode the queries in batches."""
@@ -98,8 +111,8 @@ def nirank_score(scorer: Component, queries: Queries, candidates: Candidates) ->
 
 @hookimpl(trylast=True)
 def nirank_forward(component: Component, method: str, batch: Batch) -> Any:
-    """Call the component's own method, without gradients."""
-    with _inference(component.target):
+    """Call the component's own method; without gradients, unless it is in `training`."""
+    with contextlib.nullcontext() if _TRAINING.get() else _inference(component.target):
         return batch.run(component.target, method)
 
 

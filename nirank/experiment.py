@@ -10,6 +10,9 @@
     [evaluate]
     measures = ["nDCG@10", "RR@10", "AP", "R@100"]
 
+    [train.minilm]                            # `nirank train` trains this stage first (`nirank.training.recipe`)
+    loss = "softmax_cross_entropy"
+
     [plugin.cache]                            # switches an observer on (`nirank.observers`), with its settings
     gigabytes = 2
 
@@ -41,6 +44,7 @@ from nirank.settings import fits
 
 if TYPE_CHECKING:
     from nirank.significance import Comparison, Test
+    from nirank.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,13 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment as it is written: collection, pipelines, stages, measures, observers."""
+    """An experiment as it is written: collection, pipelines, stages, training, measures, observers."""
 
     name: str
     collection: dict[str, Any]
     pipelines: dict[str, str]
     stage: dict[str, dict[str, Any]] = field(default_factory=dict)
+    train: dict[str, dict[str, Any]] = field(default_factory=dict)
     evaluate: Evaluate = field(default_factory=Evaluate)
     plugin: dict[str, dict[str, Any]] = field(default_factory=dict)
     seed: int = 0
@@ -98,6 +103,7 @@ class Experiment:
             collection=_collection_table(table, where),
             pipelines=_pipelines(table, name, where),
             stage=_tables(table, "stage", where),
+            train=_tables(table, "train", where),
             evaluate=Evaluate(**options),
             plugin=_tables(table, "plugin", where),
             seed=table.get("seed", 0),
@@ -118,8 +124,23 @@ class Experiment:
         measures = self.evaluate.measures
         if not isinstance(measures, list) or not measures or not all(isinstance(name, str) for name in measures):
             raise BadInput(f"[evaluate] measures = {measures!r} is not a list of names.", where)
-        with _told(f"{where}: [evaluate] measures"):
+        with told(f"{where}: [evaluate] measures"):
             check_measures(measures)
+        self.recipes()
+
+    def recipes(self) -> list[Recipe]:
+        """How stages are trained, one for each table [train.NAME]; raises what is wrong with one."""
+        if not self.train:
+            return []
+        from nirank.training.recipe import Recipe
+
+        found = []
+        for name, table in self.train.items():
+            with told(f"{self.where}: [train.{name}]"):
+                if name not in _names_in(self.pipelines.values()):
+                    raise UnknownName("stage", name, _names_in(self.pipelines.values()))
+                found.append(Recipe.of(name, table, self.seed, self.evaluate.measures[0]))
+        return found
 
     def _check_comparison(self, where: str) -> None:
         from nirank.significance import Test
@@ -133,29 +154,33 @@ class Experiment:
             if baseline not in self.pipelines:
                 raise UnknownName("pipeline", baseline, self.pipelines, f"({where}: [evaluate] baseline)")
 
-    def build(self) -> dict[str, Ranking]:
-        """The pipelines, their components built; one stage is one component, however many pipelines use it."""
-        stages = {name: self._stage(name, settings) for name, settings in self.stage.items()}
+    def build(self, stages: dict[str, Stage] | None = None) -> dict[str, Ranking]:
+        """The pipelines, their components built; one stage is one component, however many pipelines use it.
+
+        The stages that they are made of are added to `stages`, by name.
+        """
+        stages = {} if stages is None else stages
+        stages |= {name: self._stage(name, settings) for name, settings in self.stage.items()}
         unused = stages.keys() - _names_in(self.pipelines.values())
         if unused:
-            raise UnknownName("use of the stage", min(unused), _names_in(self.pipelines.values()), self._where())
+            raise UnknownName("use of the stage", min(unused), _names_in(self.pipelines.values()), self.where)
         return {name: self._ranking(name, text, stages) for name, text in self.pipelines.items()}
 
     def _stage(self, name: str, settings: Mapping[str, Any]) -> Stage:
         given = {key: value for key, value in settings.items() if key != "use"}
-        with _told(f"{self._where()}: [stage.{name}]"):
+        with told(f"{self.where}: [stage.{name}]"):
             return load(settings.get("use", name), name, **given)
 
     def observers(self) -> list[Any]:
         """The observers that the experiment switches on, built; see `nirank.observers`."""
         built = []
         for name, settings in self.plugin.items():
-            with _told(f"{self._where()}: [plugin.{name}]"):
+            with told(f"{self.where}: [plugin.{name}]"):
                 built.append(observers.build(name, settings))
         return built
 
     def _ranking(self, name: str, text: str, stages: dict[str, Stage]) -> Ranking:
-        with _told(f"{self._where()}: pipelines.{name} = {text!r}"):
+        with told(f"{self.where}: pipelines.{name} = {text!r}"):
             for part in _names_in([text]) - stages.keys():
                 stages[part] = load(part)
             pipeline = parse(text, stages)
@@ -163,7 +188,9 @@ class Experiment:
                 raise BadInput(f"{text!r} scores documents and finds none.")
             return pipeline
 
-    def _where(self) -> str:
+    @property
+    def where(self) -> str:
+        """What messages call it: its file, or its name."""
         return str(self.path or self.name)
 
     @property
@@ -194,9 +221,11 @@ def run(
     """
     if not isinstance(experiment, Experiment):
         experiment = Experiment.read(experiment)
+    if experiment.train:
+        raise BadInput(f"has tables [train]: it is run by `nirank train {experiment.where}`.", experiment.path)
     folder = None if out is None else Path(out).resolve()
     refuse_existing(folder)
-    _load_beside(experiment)
+    load_beside(experiment)
     manifest.seed_everything(experiment.seed)
     watching = experiment.observers()
     with observers.switched_on(watching):
@@ -209,7 +238,7 @@ def run(
     return results
 
 
-def _load_beside(experiment: Experiment) -> None:
+def load_beside(experiment: Experiment) -> None:
     """Load the plugin beside an experiment, unless a copy of it is loaded: its components have their names once."""
     beside = experiment.plugin_file
     loaded = [Path(plugin.name) for plugin in active().known if plugin.name.endswith("nirank_plugin.py")]
@@ -221,7 +250,7 @@ def _results(experiment: Experiment, written: bool) -> Results:
     rankings = experiment.build()
     opened = _open(experiment)
     if written:
-        with _told(f"{experiment._where()}: collection"):
+        with told(f"{experiment.where}: collection"):
             refuse_unwritable(opened)
     systems = {name: _run_system(name, ranking, opened, experiment) for name, ranking in rankings.items()}
     return Results(experiment, opened, systems, _compare(experiment, systems))
@@ -229,7 +258,7 @@ def _results(experiment: Experiment, written: bool) -> Results:
 
 def _open(experiment: Experiment) -> Collection:
     settings = dict(experiment.collection)
-    with _told(f"{experiment._where()}: collection"):
+    with told(f"{experiment.where}: collection"):
         return collection(settings.pop("use"), **settings)
 
 
@@ -256,7 +285,7 @@ def _compare(experiment: Experiment, systems: Mapping[str, System]) -> Compariso
     return compare(evaluations, baseline, test=options.test, seed=experiment.seed)
 
 
-_KEYS = ("name", "collection", "pipelines", "stage", "evaluate", "plugin", "seed")
+_KEYS = ("name", "collection", "pipelines", "stage", "train", "evaluate", "plugin", "seed")
 
 
 def _pipelines(table: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
@@ -326,7 +355,7 @@ def _names_in(expressions: Iterable[str]) -> set[str]:
 
 
 @contextmanager
-def _told(place: str) -> Iterator[None]:
+def told(place: str) -> Iterator[None]:
     """Errors raised inside name the place in the experiment they come from."""
     try:
         yield

@@ -6,7 +6,8 @@
     nirank_generate      1 call   per candidate generator and request
     nirank_score         1 call   per scorer and request
       nirank_forward     n calls  one per batch that fits on the device
-    nirank_loss          1 call   per training step
+    nirank_loss          1 call   per batch in training
+    nirank_trained       1 call   per report of a training
     nirank_evaluated     once     when the measures of a run are known
 
 A plugin implements the ones it needs, marked with `nirank.hookimpl`; a parameter it does not use may be left
@@ -79,6 +80,14 @@ def nirank_forward(component: Component, method: str, batch: Batch) -> Any:
 @hookspec(firstresult=True)
 def nirank_loss(loss: Component, scores: Any, labels: Any, mask: Any, more: dict[str, Any]) -> Any:
     """Compute a loss from `scores`, `labels` and `mask`, each `[lists, length]`; `more` are named extras."""
+
+
+@hookspec
+def nirank_trained(component: Component, step: int, values: dict[str, float]) -> None:
+    """Take note of how the training of `component` goes after `step` steps.
+
+    `values` are the loss, the learning rate and the like, or a measure on dev (its name begins with "dev ").
+    """
 
 
 @hookspec

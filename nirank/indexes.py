@@ -13,7 +13,11 @@ import functools
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,8 @@ from nirank.plugins import Component, Opened, digest
 LAYOUT = 1
 MANIFEST = "manifest.json"
 
+_APART: ContextVar[_Apart | None] = ContextVar("apart", default=None)
+
 
 def prepare(
     component: Component, corpus: Corpus, encoder: Component | None = None, folder: Path | None = None
@@ -37,21 +43,53 @@ def prepare(
     in the cache. Returns the folder, or None where no index is needed.
     Raises `StaleIndex` where `folder` holds an index of something else.
     """
-    opened = component.opened
-    if opened and opened.corpus is corpus and opened.encoder is encoder and folder in (None, opened.folder):
+    opened, encoded = component.opened, encoder.fingerprint if encoder else None
+    same = opened and opened.corpus is corpus and (opened.encoder, opened.encoded) == (encoder, encoded)
+    if opened and same and folder in (None, opened.folder):
         return opened.folder
     if not component.can("build"):
         return None
     if not len(corpus):
         raise BadInput(f"{component.spec} cannot index an empty corpus.")
     key = index_key(component, encoder)
-    folder = folder or cache_folder() / "indexes" / place(component, corpus, encoder)
+    folder = folder or _home(component, encoder) / place(component, corpus, encoder)
     if not (folder / MANIFEST).exists():
         build(component, corpus, encoder, folder)
     check(folder, key, corpus)
     component.target.open(corpus, folder)
-    component.opened = Opened(corpus, encoder, folder)
+    component.opened = Opened(corpus, encoder, folder, encoded)
     return folder
+
+
+@contextmanager
+def apart(changing: Component) -> Iterator[None]:
+    """Inside, indexes made with `changing` do not go to the cache: they are gone afterwards, as its weights will be."""
+    with tempfile.TemporaryDirectory(prefix="nirank-indexes-") as folder:
+        meanwhile = _Apart(changing, Path(folder))
+        token = _APART.set(meanwhile)
+        try:
+            yield
+        finally:
+            _APART.reset(token)
+            for component in meanwhile.opened:
+                component.opened = None
+
+
+@dataclass
+class _Apart:
+    """A component whose weights change, where indexes made with it go meanwhile, and who has one open."""
+
+    changing: Component
+    folder: Path
+    opened: list[Component] = field(default_factory=list)
+
+
+def _home(component: Component, encoder: Component | None) -> Path:
+    apart = _APART.get()
+    if apart and apart.changing in (component, encoder):
+        apart.opened.append(component)
+        return apart.folder
+    return cache_folder() / "indexes"
 
 
 def place(component: Component, corpus: Corpus, encoder: Component | None = None) -> str:

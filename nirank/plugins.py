@@ -43,6 +43,8 @@ GROUP = "nirank"
 STAGES = ("encoder", "generator", "scorer")
 TRAINING = ("loss", "sampler")
 KINDS = (*STAGES, *TRAINING, "collection", "observer")
+#: What stands before the folder of a checkpoint, where a name is expected (`nirank.weights`).
+TRAINED = "trained:"
 
 #: What `nirank_wrap` returns: called as `middleware(call, method, *inputs)`.
 Middleware = Callable[..., Any]
@@ -166,11 +168,15 @@ class Registry:
 
 @dataclass(frozen=True)
 class Opened:
-    """The index that a component has open: of which corpus, with whose vectors, from which folder."""
+    """The index that a component has open: of which corpus, with whose vectors, from which folder.
+
+    `encoded` is the fingerprint that the encoder had when it encoded the corpus.
+    """
 
     corpus: Corpus
     encoder: Component | None
     folder: Path
+    encoded: str | None = None
 
 
 class Component:
@@ -211,13 +217,25 @@ class Component:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A hash of what the results depend on: the class, and the object's own `fingerprint` or its settings.
+        """A hash of what results depend on: the class, and the object's own `fingerprint`, or its settings and weights.
 
-        A component with weights has that attribute, a hash of them and of all else that matters, so that a
-        model is the same wherever its folder lies.
+        A component that starts from a model elsewhere has that attribute, a hash of the weights and of all else that
+        matters, so that a model is the same wherever its folder lies.
         """
-        own = getattr(self.target, "fingerprint", None) or (self.settings if self.entry else _plain(self.target))
+        own = getattr(self.target, "fingerprint", None)
+        if own is None:
+            own = self.settings if self.entry else _plain(self.target)
+            if callable(state := getattr(self.target, "state_dict", None)):
+                from nirank import weights
+
+                own = {"settings": own, "weights": weights.digest(state())}
         return digest({"class": _qualified_name(self.target), "own": own})
+
+    def changed(self) -> None:
+        """Forget what was known of the object, and the index made with it: its weights are not what they were."""
+        for cached in (vars(self), vars(self.target)):
+            cached.pop("fingerprint", None)
+        self.opened = None
 
     def searching(self, encoder: Component) -> Component:
         """The index for the vectors of `encoder`: itself for the first encoder it is asked for, then a copy.
@@ -315,9 +333,14 @@ def build(
 ) -> Component:
     """Build the component called `spec`, of one of the given `kinds`, with the given settings.
 
-    `name` is what it is called in expressions (the registered name by default). Raises `UnknownName` for a
-    component or a setting that does not exist, `BadInput` for a setting of the wrong type.
+    `name` is what it is called in expressions (the registered name by default); `trained:FOLDER` is the component of
+    a checkpoint. Raises `UnknownName` for a component or a setting that does not exist, `BadInput` for a setting of
+    the wrong type.
     """
+    if spec.startswith(TRAINED):
+        from nirank import weights
+
+        return weights.load(Path(spec.removeprefix(TRAINED)), given, name)
     entry = active().registry.find(spec, kinds)
     factory = entry.resolve()
     bound = settings.bind(factory, given or {}, entry.spec)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nirank.evaluation import Evaluation
     from nirank.results import Results
     from nirank.significance import Comparison
+    from nirank.training.fitting import Fitted
 
 #: Marks of a difference from the baseline, by the largest corrected p-value they stand for.
 MARKS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
@@ -40,6 +41,14 @@ def notes(results: Results) -> list[str]:
         marks = ", ".join(f"{mark} p < {bound}" for bound, mark in reversed(MARKS))
         lines.append(f"Against {results.baseline}: {marks} (paired {results.comparison.test} test, Holm-corrected).")
     return lines + [f"{name}: {' '.join(system.evaluation.notes())}" for name, system in results.systems.items()]
+
+
+def training_line(fitted: Fitted) -> str:
+    """What came of a training, in a sentence."""
+    name, steps = fitted.stage.component.name, f"{fitted.steps:,} steps"
+    if fitted.best is None:
+        return f"{name}: trained for {steps}."
+    return f"{name}: trained for {steps}; best on dev after {fitted.best_step:,}: {fitted.best:.4f}."
 
 
 def examples_table(results: Results, queries: Sequence[int], k: int = 8) -> Table:

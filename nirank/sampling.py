@@ -52,6 +52,13 @@ class Sample:
             if column is not None and column.shape != (self.candidates.pairs,):
                 raise BadInput(f"{name} {column.shape} for {self.candidates.pairs} pairs.")
 
+    def take(self, lists: slice) -> Sample:
+        """Some of the lists, one after the other."""
+        inside = slice(*self.candidates.offsets[[*lists.indices(len(self.candidates))[:2]]].tolist())
+        counts = None if self.log_expected_count is None else self.log_expected_count[inside]
+        mask = None if self.mask is None else self.mask[inside]
+        return Sample(self.candidates.take(lists), counts, mask, self.shared)
+
 
 @runtime_checkable
 class Sampler(Protocol):

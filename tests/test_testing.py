@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from nirank.data import Candidates, Collection, Queries
 from nirank.errors import BadInput, UnknownName
 from nirank.hooks import hookimpl
 from nirank.plugins import Plugin, active
+from nirank.sampling import Judged, Sample
 from nirank.testing import checks, violations
 from nirank.testing.contract import KINDS
 from nirank.testing.samples import DOCUMENTS, LONG, LetterEncoder, corpus
@@ -360,6 +362,56 @@ def test_an_encoders_fault_is_seen(encoder, broken):
     assert f"encoder/{broken}" in violations("encoder", encoder)
 
 
+@pytest.fixture(scope="module")
+def neural_encoder(torch):
+    class Letters(torch.nn.Module):
+        """A weight for each pair of letters, one set a side; `forgets` says which fault it has."""
+
+        vectors = "dense"
+
+        def __init__(self, forgets=None):
+            super().__init__()
+            self.forgets = forgets
+            self.left, self.right = (torch.nn.Parameter(torch.arange(1.0, 17.0)) for _ in range(2))
+
+        def encode(self, queries):
+            return self._vectors(queries.contents, self.left)
+
+        def encode_documents(self, contents):
+            right = self.left if self.forgets == "right" else self.right
+            return self._vectors(contents, 0 * torch.sqrt(right - right) + right if self.forgets == "finite" else right)
+
+        def _vectors(self, contents, weights):
+            vectors = torch.from_numpy(LetterEncoder().encode_documents(contents)) * weights
+            if self.forgets == "evaluation" or (self.forgets is None and self.training):
+                vectors = torch.nn.functional.dropout(vectors)
+            if self.forgets == "shape":
+                return list(vectors)
+            return vectors.detach() if self.forgets == "gradients" else vectors
+
+    return Letters
+
+
+def test_a_neural_encoder_is_checked_in_evaluation_mode_and_trained_in_training_mode(neural_encoder):
+    encoder = neural_encoder()
+    assert violations("encoder", encoder) == {}
+    assert encoder.training
+    assert violations("encoder", neural_encoder("shape")) == {}
+    assert "encoder/deterministic" in violations("encoder", neural_encoder("evaluation"))
+    encoder = neural_encoder("right").requires_grad_(False)
+    assert violations("encoder", encoder) == {}
+
+
+@pytest.mark.parametrize(
+    ("forgets", "message"),
+    [("right", "no gradient reaches right"), ("gradients", "carry no gradients"), ("finite", "is not finite")],
+)
+def test_gradients_that_do_not_arrive_in_an_encoder_are_seen(neural_encoder, forgets, message):
+    found = violations("encoder", neural_encoder(forgets))
+    assert set(found) == {"encoder/gradients_reach_every_parameter"}
+    assert message in found["encoder/gradients_reach_every_parameter"]
+
+
 def test_token_vectors_and_term_weights_are_encoders_too():
     from scipy.sparse import csr_matrix
 
@@ -477,6 +529,154 @@ def _losses(torch, sound):
 @pytest.mark.parametrize("check", [check.name.removeprefix("loss/") for check in checks("loss")])
 def test_a_losss_fault_is_seen(torch, logistic, check):
     assert f"loss/{check}" in violations("loss", _losses(torch, logistic)[check])
+
+
+# Samplers
+
+
+class SoundSampler:
+    """Two documents for each positive of those not relevant to its query; at some steps not of the first ones."""
+
+    each = "positive"
+
+    def begin(self, collection, stages):
+        self.corpus, self.first = collection.corpus, 0
+        everything = Candidates.of([np.arange(len(self.corpus))] * len(collection.queries), corpus=self.corpus)
+        self.others = everything.where(everything.lookup(collection.judgments, 0) <= 0)
+
+    def refresh(self, step):
+        self.first = step % 3
+
+    def state(self):
+        return {"first": np.array(self.first)}
+
+    def restore(self, state):
+        self.first = int(state["first"])
+
+    def sample(self, rows, positives, random):
+        return self.lists(rows, positives, random)
+
+    def lists(self, rows, positives, random):
+        pools = self.others.where(self.others.docs >= self.first).take(rows)
+        drawn = pools.with_scores(random.random(pools.pairs)).top(2)
+        order = np.argsort(np.concatenate([positives.rows, drawn.rows]), kind="stable")
+        docs, labels = (
+            np.append(positives.docs, drawn.docs)[order],
+            np.append(positives.scores, 0 * drawn.scores)[order],
+        )
+        lists = Candidates(positives.offsets + drawn.offsets, docs, labels, self.corpus)
+        shares = drawn.lengths / np.maximum(pools.lengths, 1)
+        return Sample(lists, np.log(np.where(labels > 0, 1, shares[lists.rows])).astype(np.float32))
+
+
+def _sampling(change, sound=SoundSampler, **methods):
+    """A sampler whose samples are changed; `change` is given the sampler and what it was asked, too."""
+
+    def sample(self, rows, positives, random):
+        return change(self.lists(rows, positives, random), self, rows, positives, random)
+
+    return _faulty(sound, sample=sample, **methods)
+
+
+def _changed_lists(change):
+    return _sampling(lambda sample, *asked: replace(sample, candidates=change(sample.candidates)))
+
+
+def _changed_counts(change):
+    return _sampling(lambda sample, *asked: replace(sample, log_expected_count=change(sample)))
+
+
+def _anything_may_be_drawn(self, collection, stages):
+    SoundSampler.begin(self, collection, stages)
+    self.others = Candidates.of([np.arange(len(collection.corpus))] * len(collection.queries))
+
+
+def _in_order_of_queries(sample, sampler, rows, positives, random):
+    return sampler.lists(np.sort(rows), positives, random)
+
+
+def _some_lists(sample, sampler, rows, *asked):
+    np.stack(list(rows))
+    return sample
+
+
+def _grades_lost(candidates):
+    return candidates.with_scores(candidates.scores > 0)
+
+
+def _sharpens_its_input(sample, sampler, rows, positives, random):
+    positives.scores[:] *= 2
+    return sample
+
+
+def _never_twice_the_same(sample, sampler, rows, positives, random):
+    sampler.calls = getattr(sampler, "calls", 0) + 1
+    return sampler.lists(rows, positives, np.random.default_rng(sampler.calls))
+
+
+def _drawn_in_vain(sample, sampler, rows, positives, random):
+    return sampler.lists(rows, positives, np.random.default_rng(0))
+
+
+def _shared_by_name(sample, *asked):
+    return replace(sample, shared=True)
+
+
+def _masked_by_place(sample, *asked):
+    return replace(sample, mask=np.arange(sample.candidates.pairs) > 0)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "broken"),
+    [
+        (_faulty(SoundSampler, each="document"), "what_a_list_is_for"),
+        (_changed_lists(lambda candidates: candidates.over(None)), "one_list_each"),
+        (_sampling(lambda sample, *asked: Sample(sample.candidates.take(slice(1, None)))), "one_list_each"),
+        (_sampling(lambda sample, *asked: sample.candidates), "one_list_each"),
+        (_changed_lists(lambda lists: replace(lists, docs=lists.docs + (lists.scores == 0))), "documents_exist"),
+        (_changed_lists(_grades_lost), "positives_are_there"),
+        (_sampling(_masked_by_place), "positives_are_there"),
+        (_faulty(SoundSampler, begin=_anything_may_be_drawn), "negatives_are_not_relevant"),
+        (_sampling(_in_order_of_queries), "order_of_lists"),
+        (_sampling(_some_lists), "no_lists"),
+        (_sampling(_shared_by_name), "shared_is_shared"),
+        (_sampling(_sharpens_its_input), "inputs_unchanged"),
+        (_sampling(_never_twice_the_same), "same_generator_same_sample"),
+        (_sampling(_drawn_in_vain), "other_generator_other_sample"),
+        (_changed_counts(lambda sample: np.log(sample.candidates.scores)), "expected_counts_are_finite"),
+        (_changed_counts(lambda sample: sample.log_expected_count - np.float32(0.5)), "expected_counts_are_right"),
+        (_faulty(SoundSampler, restore=lambda self, state: None), "state_can_be_restored"),
+        (_faulty(SoundSampler, state=lambda self: {"first": self.first}), "state_can_be_restored"),
+        (_faulty(SoundSampler, state=lambda self: {"first": np.array([self], object)}), "state_can_be_restored"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_a_samplers_fault_is_seen(sampler, broken):
+    assert f"sampler/{broken}" in violations("sampler", sampler)
+
+
+def test_only_the_check_of_a_samplers_fault_fails():
+    faults = {
+        "no_lists": _sampling(_some_lists),
+        "state_can_be_restored": _faulty(SoundSampler, restore=lambda self, state: None),
+        "expected_counts_are_right": _changed_counts(lambda sample: sample.log_expected_count - np.float32(0.5)),
+    }
+    assert {check: set(violations("sampler", sampler)) for check, sampler in faults.items()} == {
+        check: {f"sampler/{check}"} for check in faults
+    }
+
+
+def test_a_sampler_that_keeps_hits_says_so():
+    assert violations("sampler", _faulty(SoundSampler, begin=_anything_may_be_drawn, hits="keep")) == {}
+
+
+def test_a_sampler_with_a_state_that_cannot_be_had_is_told():
+    class Restless(Judged):
+        def refresh(self, step):
+            pass
+
+    assert "it has refresh; `state` and" in violations("sampler", Restless())["sampler/state_can_be_restored"]
+    assert violations("sampler", Judged()) == {}
 
 
 # Collections
@@ -661,6 +861,7 @@ SOUND = {
     "scorer": SoundScorer,
     "generator": SoundGenerator,
     "encoder": SoundEncoder,
+    "sampler": SoundSampler,
     "collection": _collection,
     "observer": Watching,
 }

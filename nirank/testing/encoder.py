@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank.data import Queries
 from nirank.testing import samples
 from nirank.testing.contract import expect, expect_same
+from nirank.testing.gradients import expect_gradients, trainable, training
 from nirank.testing.subject import Subject
 
 _KINDS = ("dense", "tokens", "terms")
@@ -86,6 +88,19 @@ def deterministic(subject: Subject) -> None:
     for what, encode in _sides(subject):
         twice = zip(encode(samples.QUERIES), encode(samples.QUERIES), strict=True)
         expect(all(np.array_equal(first, second) for first, second in twice), f"vectors of {what} changed.")
+
+
+def gradients_reach_every_parameter(subject: Subject) -> None:
+    """In training the vectors carry gradients, finite ones, to every parameter that is not frozen.
+
+    Those of queries and of documents together: each side may have parameters of its own.
+    """
+    component, parameters = subject.component, trainable(subject.target)
+    inputs = {"encode": Queries.of(samples.QUERIES), "encode_documents": list(samples.DOCUMENTS)}
+    with training(component.target):
+        both = [getattr(component.target, method)(given) for method, given in inputs.items() if component.can(method)]
+    tensors = [part for vectors in both for part in ([vectors] if hasattr(vectors, "shape") else vectors)]
+    expect_gradients("vectors", tensors, parameters)
 
 
 def _sides(subject: Subject) -> Iterator[tuple[str, Callable[[Sequence[str]], list[NDArray[Any]]]]]:

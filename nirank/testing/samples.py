@@ -10,7 +10,7 @@ import numpy as np
 
 from nirank.batches import Pairs
 from nirank.corpus import Documents
-from nirank.data import Candidates, Content, Floats, Queries
+from nirank.data import Candidates, Collection, Content, Floats, Queries
 
 #: The ordinal of a document far longer than any model reads.
 LONG = 9
@@ -58,6 +58,13 @@ def pairs() -> Pairs:
     lists = [[0, 10, 4, 9, 1], [2, 6, 3], [], [8], [7, 5, 11, 0]]
     scores = [np.arange(len(docs), 0.0, -1) for docs in lists]
     return Pairs(Queries.of(QUERIES), Candidates.of(lists, scores, corpus()))
+
+
+def collection() -> Collection:
+    """The documents and queries, judged: one query has grades, one nothing relevant, and one everything."""
+    judged = [[9, 0, 10], [6, 2, 3, 1], [1], range(len(DOCUMENTS)), [7, 0]]
+    grades = [[0, 2, 1], [1, 1, 0, 0], [0], [1] * len(DOCUMENTS), [3, 1]]
+    return Collection("samples", corpus(), Queries.of(QUERIES), Candidates.of(judged, grades, corpus()))
 
 
 class LetterEncoder:

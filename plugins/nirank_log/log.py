@@ -1,4 +1,4 @@
-"""The observer: it notes when each system was measured, and writes all down when the experiment is done."""
+"""The observer: it writes down what came of an experiment, and shows how a training goes while it runs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from nirank.plugins import digest
 
 if TYPE_CHECKING:
     from nirank.evaluation import Evaluation
+    from nirank.plugins import Component
     from nirank.results import Results, System
 
 
@@ -25,7 +26,7 @@ class Log:
     A line has the time, the experiment, the pipeline, the measures, and a hash of the manifest (all of it but its
     date: equal hashes mean equal versions, models, data and settings). With `tensorboard`, by default where it is
     installed, the measures are also written as scalars into the folder `tensorboard` beside the file, one run of
-    TensorBoard a system.
+    TensorBoard a system; and so is what a training reports, step by step, one run a component.
     """
 
     def __init__(self, file: str = "runs/log.jsonl", tensorboard: bool | None = None) -> None:
@@ -37,6 +38,24 @@ class Log:
         self.file = Path(file).expanduser()
         self.tensorboard = installed if tensorboard is None else tensorboard
         self._measured: dict[str, datetime] = {}
+        self._started = datetime.now(UTC)
+        self._writers: dict[str, Any] = {}
+
+    @hookimpl
+    def nirank_trained(self, component: Component, step: int, values: dict[str, float]) -> None:
+        """Show how a training goes."""
+        if not self.tensorboard:
+            return
+        if component.name not in self._writers:
+            self._writers[component.name] = self._writer(f"train-{self._started:%Y%m%d-%H%M%S}", component.name)
+        for name, value in values.items():
+            self._writers[component.name].add_scalar(name, value, step=step)
+        self._writers[component.name].flush()
+
+    def close(self) -> None:
+        """End what was shown of trainings."""
+        for writer in self._writers.values():
+            writer.close()
 
     @hookimpl
     def nirank_evaluated(self, system: str, evaluation: Evaluation) -> None:  # noqa: ARG002 (the time is what counts)
@@ -67,13 +86,16 @@ class Log:
             }
 
     def _write_scalars(self, experiment: str, system: System) -> None:
-        from tensorboard.summary import Writer
-
         when = self._when(system)
-        writer = Writer(str(self.file.parent / "tensorboard" / f"{experiment}-{when:%Y%m%d-%H%M%S}" / system.name))
+        writer = self._writer(f"{experiment}-{when:%Y%m%d-%H%M%S}", system.name)
         for measure, value in system.evaluation.mean.items():
             writer.add_scalar(measure, value, step=0, wall_time=when.timestamp())
         writer.close()
+
+    def _writer(self, run: str, name: str) -> Any:
+        from tensorboard.summary import Writer
+
+        return Writer(str(self.file.parent / "tensorboard" / run / name))
 
     def _when(self, system: System) -> datetime:
         return self._measured[system.name]

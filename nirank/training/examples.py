@@ -1,0 +1,93 @@
+"""What is learned from, and in which order: a step and a seed say it all, so that nothing has to be remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.data import Candidates, Collection
+from nirank.errors import BadInput
+from nirank.sampling import Each
+from nirank.training.options import Options
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """What lists are made for: the query (a row of the collection) and the relevant documents of each."""
+
+    rows: NDArray[np.int64]
+    positives: Candidates
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, chosen: NDArray[np.int64]) -> Examples:
+        """The chosen ones, in that order."""
+        return Examples(self.rows[chosen], self.positives.take(chosen))
+
+    @classmethod
+    def of(cls, collection: Collection, each: Each) -> Examples:
+        """One for each judgment above 0, or one for each query that has a judgment.
+
+        Raises `BadInput` where there is none.
+        """
+        judged = collection.judgments
+        relevant = judged.where(judged.scores > 0)
+        if each == "positive":
+            one_each = Candidates(np.arange(relevant.pairs + 1), relevant.docs, relevant.scores, judged.corpus)
+            examples = cls(relevant.rows, one_each)
+        else:
+            rows = np.flatnonzero(judged.lengths)
+            examples = cls(rows, relevant.take(rows))
+        if not len(examples):
+            raise BadInput(f"nothing to learn from in {collection!r}: it has no relevant documents.")
+        return examples
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """Which examples each step sees: a new order every epoch, the last step of an epoch with what is left."""
+
+    examples: int
+    step_size: int
+    options: Options
+
+    @classmethod
+    def of(cls, examples: int, processes: int, options: Options) -> Timetable:
+        """That of so many examples, trained by so many processes."""
+        return cls(examples, options.batch_size * options.accumulate * processes, options)
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps an epoch."""
+        return -(-self.examples // self.step_size)
+
+    @property
+    def steps(self) -> int:
+        """All steps."""
+        return self.options.steps or self.options.epochs * self.per_epoch
+
+    def epoch(self, step: int) -> float:
+        """How many epochs are over after `step` steps."""
+        return step / self.per_epoch
+
+    def batches(self, step: int) -> Iterator[NDArray[np.int64]]:
+        """The examples of each forward pass of step 0, 1, ..., those of all processes."""
+        epoch, place = divmod(step, self.per_epoch)
+        order = np.random.default_rng([self.options.seed, epoch]).permutation(self.examples)
+        chosen = order[place * self.step_size : (place + 1) * self.step_size]
+        size = self.step_size // self.options.accumulate
+        yield from (chosen[start : start + size] for start in range(0, len(chosen), size))
+
+    def evaluates(self, step: int) -> bool:
+        """Whether dev is looked at after `step` steps."""
+        return step == self.steps or step % (self.options.evaluate_every or self.per_epoch) == 0
+
+
+def within_corpus(collection: Collection) -> Collection:
+    """The collection without judgments of documents that its corpus lacks, which nobody can read."""
+    judged = collection.judgments.over(collection.corpus)
+    return replace(collection, judgments=judged.where(judged.docs < len(collection.corpus)))

@@ -1,0 +1,235 @@
+"""Fit a component with a loss: the loop, and what is needed to start it and to end it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import torch
+
+from nirank import indexes, observers, weights
+from nirank.data import Collection
+from nirank.errors import UnknownName
+from nirank.files import beside
+from nirank.pipeline import Ranking, Scoring, Stage, load
+from nirank.plugins import Component, active, build
+from nirank.progress import Advance, progress
+from nirank.sampling import Judged
+from nirank.training import plan, processes, state
+from nirank.training.examples import Examples, Timetable, within_corpus
+from nirank.training.journal import Journal
+from nirank.training.learning import Learner, Tally
+from nirank.training.objective import Objective
+from nirank.training.options import Options
+from nirank.training.selection import BEST, Selection
+from nirank.training.updates import Updates
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of a training.
+
+    `stage` is the component with its best weights, `steps` how many there were, `best` the measure on dev of the
+    weights that were kept and `best_step` when that was (None without dev), `log` the lines of the log, `folder`
+    where all lies (`trained:FOLDER` is its name).
+    """
+
+    stage: Stage
+    steps: int
+    best: float | None
+    best_step: int | None
+    log: list[dict[str, Any]]
+    folder: Path | None
+
+
+def fit(
+    component: Any,
+    loss: Any,
+    collection: Collection,
+    *,
+    sampler: Any = None,
+    dev: Collection | None = None,
+    pipeline: Ranking | None = None,
+    teacher: Scoring | None = None,
+    stages: Mapping[str, Stage] | None = None,
+    out: str | Path | None = None,
+    **options: Any,
+) -> Fitted:
+    """Train a scorer or an encoder on the judgments of a collection.
+
+    `component` is a registered name, what `nirank.load` returned, or an object of your own: an `nn.Module` with
+    `score`, or with `encode` and `encode_documents`. `loss` and `sampler` are names or objects too; without a sampler
+    the lists are those that are judged. `dev` chooses the best weights, by searching with `pipeline`, in which the
+    component stands, or else by ranking the judged documents. `teacher` scores the lists for a loss that learns from
+    one. `options` are those of `nirank.training.options.Options`; `stages` may be named by a sampler's pipeline.
+
+    With `out`, that folder gets a checkpoint and a log; while training runs it also holds the state from which the
+    same call goes on after an interruption, to the same weights (on one device). In several processes (torchrun,
+    accelerate launch) each calls it. Raises `BadInput` for what cannot be trained, and where `out` holds something
+    else.
+    """
+    stage = component if isinstance(component, Stage) else load(component)
+    training = Training(
+        component=stage.component,
+        loss=_built(loss, "loss"),
+        sampler=_built(sampler or Judged(), "sampler"),
+        collection=within_corpus(collection),
+        options=_options(options),
+        dev=dev,
+        ranking=pipeline,
+        teacher=teacher,
+        folder=None if out is None else Path(out).resolve(),
+    )
+    training.sampler.target.begin(training.collection, {stage.component.name: stage, **(stages or {})})
+    with training.prepared():
+        training.run()
+        return training.finish(stage)
+
+
+@dataclass(kw_only=True, eq=False)
+class Training:
+    """One training: what `fit` was asked for, and how far it has come."""
+
+    component: Component
+    loss: Component
+    sampler: Component
+    collection: Collection
+    options: Options
+    dev: Collection | None
+    ranking: Ranking | None
+    teacher: Scoring | None
+    folder: Path | None
+
+    def __post_init__(self) -> None:
+        component, options = self.component, self.options
+        accelerator = _accelerator(component.target, options)
+        objective = Objective(self.loss, self.teacher)
+        self.updates = Updates(component, objective.parameters, options, accelerator)
+        self.learner = Learner(component, objective, self.sampler, self.collection, options, accelerator)
+        self.examples = Examples.of(self.collection, self.sampler.target.each)
+        self.timetable = Timetable.of(len(self.examples), processes.count(), options)
+        self.selection = Selection(component, self.ranking, options, self.folder)
+        self.reached = state.Progress()
+        data = {"collection": self.collection, "dev": self.dev}
+        self._described = plan.describe(component, self.loss, self.sampler, options, data) if self.folder else {}
+        self._holders = state.holders(component, self.loss, self.sampler, self.updates)
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Inside, the component is in training mode, others' chance is left alone, and the log is open."""
+        self._resume()
+        self.journal = Journal(self.folder if processes.is_first() else None, self.reached.step)
+        target, before = self.component.target, self.component.target.training
+        with ExitStack() as stack:
+            stack.enter_context(torch.random.fork_rng())
+            stack.enter_context(observers.switched_on([self.journal]))
+            stack.callback(target.train, before)
+            target.train()
+            yield
+
+    def run(self) -> None:
+        """All steps that are left."""
+        with progress(f"Training {self.component.name}", self.timetable.steps) as advance:
+            advance(self.reached.step)
+            while self.reached.step < self.timetable.steps and not self.selection.is_over(self.reached):
+                self._step(advance)
+
+    def finish(self, stage: Stage) -> Fitted:
+        """Take the best weights, and write the checkpoint."""
+        self.selection.restore_best()
+        if self.folder and processes.is_first():
+            with beside(self.folder / weights.CHECKPOINT) as unfinished:
+                weights.save(self.component, unfinished)
+            for name in (state.STATE, BEST):
+                (self.folder / name).unlink(missing_ok=True)
+        processes.wait()
+        reached = self.reached
+        best, best_step = (reached.best, reached.best_step) if self.dev else (None, None)
+        return Fitted(stage, reached.step, best, best_step, self.journal.lines, self.folder)
+
+    def _resume(self) -> None:
+        if self.folder is None:
+            return
+        if plan.is_under_way(self.folder, self._described):
+            self.reached = state.load(self.folder / state.STATE, self._holders)
+        elif processes.is_first():
+            plan.write(self.folder, self._described)
+        processes.wait()
+
+    def _step(self, advance: Advance) -> None:
+        step = self.reached.step
+        if callable(refresh := getattr(self.sampler.target, "refresh", None)):
+            self._refresh(refresh, step)
+        tally = Tally()
+        for number, chosen in enumerate(self.timetable.batches(step)):
+            if len(chosen) >= processes.count():  # at the end of an epoch there may not be a list for each process
+                tally += self.learner.learn(self.examples.take(chosen), [self.options.seed, step, number])
+        done, length = self.updates.apply(tally, (step + 1) / (self.timetable.steps + 1))
+        self.reached.take(done)
+        advance(1)
+        self._report(length)
+        if self.dev and self.timetable.evaluates(self.reached.step):
+            self._evaluate(self.dev)
+        if self.folder and processes.is_first() and self.reached.step % self.options.save_every == 0:
+            state.save(self.folder / state.STATE, self.reached, self._holders)
+
+    def _refresh(self, refresh: Any, step: int) -> None:
+        self.component.changed()
+        with indexes.apart(self.component):
+            refresh(step)
+
+    def _report(self, length: float) -> None:
+        """Tell how training goes, every `log_every` steps, and refuse to go on where nothing is learned."""
+        reached = self.reached
+        if reached.step % self.options.log_every and reached.step != self.timetable.steps:
+            return
+        since, reached.tally = reached.tally, Tally()
+        self._tell(
+            epoch=round(self.timetable.epoch(reached.step), 4),
+            loss=since.cost / since.counted if since.counted else 0.0,
+            learning_rate=self.updates.rate,
+            gradient=length,
+            lists=since.lists,
+            skipped=since.lists - since.counted,
+        )
+
+    def _evaluate(self, dev: Collection) -> None:
+        value = processes.from_first(self.selection.measure(dev) if processes.is_first() else None)
+        self.selection.judge(value, self.reached)
+        self._tell(**{f"dev {self.options.measure}": value})
+
+    def _tell(self, **values: float) -> None:
+        if processes.is_first():
+            hook = active().hook.nirank_trained
+            hook(component=self.component, step=self.reached.step, values=values)
+
+
+def _accelerator(target: Any, options: Options) -> accelerate.Accelerator:
+    """Accelerate's view of the machine; a component on the CPU stays there."""
+    parameters = list(target.parameters()) if isinstance(target, torch.nn.Module) else []
+    on_cpu = all(parameter.device.type == "cpu" for parameter in parameters)
+    accelerate.state.AcceleratorState._reset_state()  # it refuses another precision than that of an earlier training
+    precision = "no" if options.precision == "float32" else options.precision
+    accelerator = accelerate.Accelerator(mixed_precision=precision, cpu=on_cpu)
+    if parameters and processes.count() > 1:
+        target.to(accelerator.device)
+    return accelerator
+
+
+def _built(given: Any, kind: str) -> Component:
+    if isinstance(given, str):
+        return build(given, kinds=(kind,))
+    return given if isinstance(given, Component) else Component(type(given).__name__, given)
+
+
+def _options(given: Mapping[str, Any]) -> Options:
+    known = [option.name for option in dataclasses.fields(Options)]
+    for name in given:
+        if name not in known:
+            raise UnknownName("option of training", name, known)
+    return Options(**given)

@@ -1,0 +1,83 @@
+"""What training makes small: a loss, given the columns that it asks for by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nirank import execute
+from nirank.data import Ints, Queries
+from nirank.errors import BadInput, ComponentError
+from nirank.pipeline import Scoring
+from nirank.plugins import Component
+from nirank.sampling import Sample
+from nirank.training.forward import Forward
+from nirank.training.padding import Padding
+
+
+class Objective:
+    """A loss over samples, and the teacher that it may learn from.
+
+    Besides scores, labels and mask a loss is given what it has parameters for: `documents` (ordinals) and
+    `log_expected_count`, `[lists, length]`, `queries` (their rows in the collection, `[lists]`), `query_vectors`
+    `[lists, dim]` of an encoder, `teacher`, the scores of another scoring. A loss over classes (it has an attribute
+    `classes`) also takes a component with one score a pair: the score of a class is that many times the score.
+    """
+
+    def __init__(self, loss: Component, teacher: Scoring | None = None) -> None:
+        self.loss, self.teacher = loss, teacher
+        target = loss.target
+        call = target.forward if isinstance(target, torch.nn.Module) else target
+        self.named = set(inspect.signature(call).parameters)
+        self.adds_up = getattr(target, "reduction", "mean") == "sum"
+        if getattr(target, "reduction", "mean") == "none":
+            raise BadInput(f"{loss.spec}: reduction = 'none' is no number that can be made small; 'mean' or 'sum' is.")
+        if teacher and "teacher" not in self.named:
+            raise BadInput(f"{loss.spec} learns from no teacher.")
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What the loss learns itself."""
+        return list(self.loss.target.parameters()) if isinstance(self.loss.target, torch.nn.Module) else []
+
+    def columns(self, sample: Sample, padding: Padding, queries: Queries, rows: Ints) -> dict[str, Any]:
+        """What the loss is called with, but for the scores."""
+        candidates = sample.candidates
+        mask = padding.mask if sample.mask is None else padding.matrix(sample.mask)
+        columns: dict[str, Any] = {"labels": padding.matrix(candidates.scores), "mask": mask}
+        if "documents" in self.named:
+            columns["documents"] = padding.matrix(candidates.docs.astype("int64"))
+        if "queries" in self.named:
+            columns["queries"] = torch.from_numpy(rows).to(padding.device)
+        if "log_expected_count" in self.named and sample.log_expected_count is not None:
+            columns["log_expected_count"] = padding.matrix(sample.log_expected_count)
+        if self.teacher:
+            columns["teacher"] = padding.matrix(self.teacher.score(queries, candidates))
+        return columns
+
+    def __call__(self, forward: Forward, outputs: Sequence[Tensor], columns: dict[str, Any]) -> tuple[Tensor, int]:
+        """The loss of the lists, times the number of lists that count; and that number.
+
+        So it can be added up over passes and processes: the sum, divided by how many lists count in all, is the
+        loss of one large batch.
+        """
+        scores = self._classes(forward.scores(outputs))
+        extras = {name: value for name, value in forward.extras(outputs).items() if name in self.named}
+        value = execute.loss(self.loss, scores, **columns, **extras)
+        if not isinstance(value, Tensor) or value.ndim:
+            raise ComponentError(f"{self.loss.spec} returned {value!r}; a scalar tensor is expected.")
+        skipped = int(getattr(self.loss.target, "skipped", 0))
+        counted = max(len(scores) - skipped, 0)
+        return (value, counted) if self.adds_up else (value * counted, counted)
+
+    def _classes(self, scores: Tensor) -> Tensor:
+        classes = getattr(self.loss.target, "classes", 0)
+        if classes is None:
+            raise BadInput(f"{self.loss.spec} needs to know how many classes of relevance there are: classes=...")
+        if not classes or scores.ndim == 3:
+            return scores
+        return scores[..., None] * torch.arange(classes, device=scores.device)

@@ -1,0 +1,83 @@
+"""What a training was told to do: written down in its folder, so that only the very same one goes on there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nirank import weights
+from nirank.data import Collection
+from nirank.errors import BadInput
+from nirank.files import beside
+from nirank.plugins import Component, digest
+from nirank.training import processes
+from nirank.training.options import Options
+from nirank.training.state import STATE
+
+PLAN = "plan.json"
+#: Options that do not change what is learned.
+_FREE = {"save_every", "log_every"}
+
+
+def describe(
+    component: Component, loss: Component, sampler: Component, options: Options, data: Mapping[str, Collection | None]
+) -> dict[str, Any]:
+    """All that the outcome depends on, as JSON would hold it."""
+    told = {name: value for name, value in dataclasses.asdict(options).items() if name not in _FREE}
+    parts = {"component": component, "loss": loss, "sampler": sampler}
+    return {
+        **{name: _part(part) for name, part in parts.items()},
+        **{name: None if collection is None else _fingerprint(collection) for name, collection in data.items()},
+        "options": told,
+        "processes": processes.count(),
+    }
+
+
+def is_under_way(folder: Path, described: Mapping[str, Any]) -> bool:
+    """Whether `folder` holds this training, interrupted.
+
+    Raises `BadInput` where it holds another one, one that is finished, or anything else.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    if (folder / weights.CHECKPOINT).exists():
+        raise BadInput("holds a training that is finished; name another folder or remove it.", folder)
+    if not (folder / PLAN).exists():
+        raise BadInput("exists already and holds no training; name another folder or remove it.", folder)
+    told = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+    asked = json.loads(json.dumps(described))
+    differs = [name for name in asked if told.get(name) != asked[name]]
+    if differs:
+        raise BadInput(
+            f"holds another training: {', '.join(differs)} differ. Name another folder or remove it.", folder
+        )
+    return (folder / STATE).exists()
+
+
+def write(folder: Path, described: Mapping[str, Any]) -> None:
+    """Note the plan in the folder, which is made."""
+    with beside(folder / PLAN) as unfinished:
+        unfinished.write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _part(component: Component) -> dict[str, Any]:
+    """A component that has a name by its fingerprint, any other object by its class, plain attributes and weights."""
+    if component.entry:
+        return {"use": component.spec, "fingerprint": component.fingerprint}
+    target = component.target
+    plain = {name: value for name, value in vars(target).items() if isinstance(value, (str, int, float, bool))}
+    state = target.state_dict() if isinstance(target, torch.nn.Module) else {}
+    return {"use": component.spec, "attributes": plain, "weights": weights.digest(state)}
+
+
+def _fingerprint(collection: Collection) -> dict[str, str]:
+    judged = collection.judgments
+    columns = (judged.offsets.tobytes(), judged.docs.tobytes(), judged.scores.tobytes())
+    queries = [str(content) for content in collection.queries.contents]
+    hashed = digest([column.hex() for column in columns] + queries)
+    return {"name": collection.name, "corpus": collection.corpus.fingerprint, "judgments": hashed}

@@ -1,0 +1,73 @@
+"""Which weights are kept: those that did best on dev, and when it is time to stop."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_model, save_model
+
+from nirank import execute, indexes
+from nirank.data import Candidates, Collection
+from nirank.evaluation import evaluate
+from nirank.files import beside
+from nirank.pipeline import Ranking
+from nirank.plugins import Component
+from nirank.training import processes
+from nirank.training.examples import within_corpus
+from nirank.training.options import Options
+from nirank.training.state import Progress
+
+BEST = "best.safetensors"
+
+
+class Selection:
+    """Measures a component on dev and keeps its best weights, in `folder` or in memory.
+
+    What is measured is `ranking`, in which the component stands; without one, the judged documents of each query
+    are ranked by it. Where nothing was measured, the last weights are the best.
+    """
+
+    def __init__(self, component: Component, ranking: Ranking | None, options: Options, folder: Path | None) -> None:
+        self.component, self.ranking, self.options = component, ranking, options
+        self.path = folder / BEST if folder else None
+        self._best: dict[str, Any] | None = None
+
+    def measure(self, dev: Collection) -> float:
+        """The measure on dev."""
+        self.component.changed()
+        with indexes.apart(self.component):
+            found = self._search(dev)
+        return evaluate(found, dev.judgments, [self.options.measure]).mean[self.options.measure]
+
+    def judge(self, value: float, progress: Progress) -> None:
+        """Keep the weights if they are the best so far; `progress` takes note."""
+        if value <= progress.best:
+            progress.since_best += 1
+            return
+        progress.best, progress.best_step, progress.since_best = value, progress.step, 0
+        if self.path is None:
+            self._best = copy.deepcopy(self.component.target.state_dict())
+            return
+        if processes.is_first():
+            with beside(self.path) as unfinished:
+                save_model(self.component.target, str(unfinished))
+
+    def is_over(self, progress: Progress) -> bool:
+        """Whether it is time to stop: there have been `patience` evaluations without a better one."""
+        return self.options.patience is not None and progress.since_best >= self.options.patience
+
+    def restore_best(self) -> None:
+        """Give the component its best weights, those it has where none were kept."""
+        if self._best is not None:
+            self.component.target.load_state_dict(self._best)
+        elif self.path and self.path.exists():
+            load_model(self.component.target, str(self.path))
+        self.component.changed()
+
+    def _search(self, dev: Collection) -> Candidates:
+        if self.ranking is not None:
+            return self.ranking.search(dev.queries, dev.corpus)
+        judged = within_corpus(dev).judgments
+        return judged.with_scores(execute.score(self.component, dev.queries, judged)).ranked()

@@ -1,0 +1,116 @@
+"""Weights of components: their hash, and the checkpoint that a trained component is loaded from.
+
+A checkpoint is a folder: `component.json` says what to build, with which settings, and `weights.safetensors` holds
+the weights. A component that can write all it is made of itself, because it starts from a model elsewhere, has a
+method `save(folder)`; it returns the table of the stage that builds it again, in which a `Path` is one inside the
+folder. `trained:FOLDER` is the name of the component in that folder, wherever a name can stand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nirank import settings
+from nirank.errors import BadInput
+from nirank.plugins import STAGES, Component, active
+
+COMPONENT, WEIGHTS = "component.json", "weights.safetensors"
+#: The folder of a training that holds its checkpoint.
+CHECKPOINT = "checkpoint"
+
+
+def digest(state: Mapping[str, Any]) -> str:
+    """A hash of named tensors, those of a `state_dict`; equal weights have equal ones on every machine."""
+    import torch
+
+    hashed = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(state.items()):
+        hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        hashed.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return hashed.hexdigest()
+
+
+def save(component: Component, folder: Path) -> None:
+    """Write a component's checkpoint into `folder`, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if component.can("save"):
+        table = dict(component.target.save(folder))
+        use, given = table.pop("use"), table
+    else:
+        from safetensors.torch import save_model
+
+        save_model(component.target, str(folder / WEIGHTS))
+        use, given = component.entry.spec if component.entry else None, component.settings
+    described = {"use": use, "settings": given, "fingerprint": component.fingerprint, "origin": component.origin}
+    text = json.dumps(described, indent=1, ensure_ascii=False, default=_inside)
+    (folder / COMPONENT).write_text(text + "\n", encoding="utf-8")
+
+
+def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None = None) -> Component:
+    """Build the component of a checkpoint, or of the folder of a training.
+
+    `given` settings go before those it was trained with. Raises `BadInput` where there is no checkpoint, where it is
+    damaged, and for one of an object that is not registered: `load_weights` gives its weights to such an object.
+    """
+    folder = _checkpoint(folder)
+    described = _described(folder)
+    if described["use"] is None:
+        made = described["origin"]
+        raise BadInput(
+            f"holds weights of an object of {made}, which has no name. Use nirank.weights.load_weights.", folder
+        )
+    entry = active().registry.find(described["use"], STAGES)
+    factory = entry.resolve()
+    stored = {key: _outside(value, folder) for key, value in described["settings"].items()}
+    bound = settings.bind(factory, {**stored, **(given or {})}, entry.spec)
+    target = factory(**bound)
+    load_weights(target, folder)
+    return Component(name or entry.name, target, bound, entry)
+
+
+def load_weights(target: Any, folder: Path) -> None:
+    """Give an object (an `nn.Module`) the weights of a checkpoint; nothing to do where it wrote itself.
+
+    Raises `BadInput` where they are another model's, or damaged.
+    """
+    folder = _checkpoint(folder)
+    if not (folder / WEIGHTS).exists():
+        return
+    from safetensors import SafetensorError
+    from safetensors.torch import load_model
+
+    try:
+        load_model(target, str(folder / WEIGHTS))
+    except (SafetensorError, RuntimeError) as error:
+        raise BadInput(f"the weights do not fit {type(target).__name__}: {error}", folder / WEIGHTS) from error
+
+
+def _checkpoint(folder: Path) -> Path:
+    folder = Path(folder)
+    for place in (folder, folder / CHECKPOINT):
+        if (place / COMPONENT).exists():
+            return place
+    raise BadInput(f"is no checkpoint: it has no {COMPONENT}.", folder)
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    path = folder / COMPONENT
+    try:
+        described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        described["use"], described["settings"].items(), described["origin"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"is damaged: {error!r}.", path) from error
+    return described
+
+
+def _inside(value: Any) -> Any:
+    """How a setting is written that JSON has no word for."""
+    return {"inside": value.as_posix()} if isinstance(value, Path) else str(value)
+
+
+def _outside(value: Any, folder: Path) -> Any:
+    return str(folder / value["inside"]) if isinstance(value, dict) and value.keys() == {"inside"} else value

@@ -1,0 +1,25 @@
+"""Samplers: what a query is trained with, drawn from the corpus, from the batch, or from what a ranking found."""
+
+from __future__ import annotations
+
+from nirank import hookimpl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nirank.plugins import PluginRegistry
+
+_SAMPLERS = {
+    "uniform": "drawn:Uniform",
+    "frequency": "drawn:Frequency",
+    "in_batch": "in_batch:InBatch",
+    "from_run": "hard:FromRun",
+    "mined": "hard:Mined",
+}
+
+
+@hookimpl
+def nirank_register(registry: PluginRegistry) -> None:
+    """Name every sampler, and the core's own, which draws nothing."""
+    registry.add("sampler", "judged", "nirank.sampling:Judged", tiny="nirank.sampling:Judged")
+    for name, sampler in _SAMPLERS.items():
+        registry.add("sampler", name, f"nirank_samplers.{sampler}", tiny=f"nirank_samplers.tiny:{name}")

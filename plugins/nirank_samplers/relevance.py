@@ -1,0 +1,37 @@
+"""What is judged relevant: what a sampler must not take for a negative, and how often it is one."""
+
+import numpy as np
+
+from nirank.data import Candidates, Collection, Ints
+from nirank.errors import BadInput
+
+
+class Relevance:
+    """Which documents of the corpus are judged relevant (label above 0) to each query of a collection."""
+
+    def __init__(self, collection: Collection) -> None:
+        judged = collection.judgments.over(collection.corpus)
+        relevant = judged.where((judged.scores > 0) & (judged.docs < len(collection.corpus)))
+        order = np.lexsort((relevant.docs, relevant.rows))  # so that no look-up has to sort again
+        #: One row a query, by rising ordinal.
+        self.pairs = Candidates(relevant.offsets, relevant.docs[order], relevant.scores[order], collection.corpus)
+        self.documents = len(collection.corpus)
+        self._query_ids = collection.queries.ids
+        if not self.documents:
+            raise BadInput("there is nothing to draw from: the corpus has no documents.", collection.name)
+
+    def of(self, rows: Ints, positives: Candidates) -> Candidates:
+        """Those of the queries `rows`, by rising ordinal; the positives of each must be among them.
+
+        Raises `BadInput` for another positive: it would be drawn as a negative, and has no frequency.
+        """
+        known = self.pairs.take(rows)
+        strange = np.flatnonzero(np.isnan(positives.lookup(known)))
+        if len(strange):
+            doc, query = positives.docs[strange[0]], self._query_ids[rows[positives.rows[strange[0]]]]
+            raise BadInput(f"document {doc} is a positive of query {query!r}, and is not judged relevant to it.")
+        return known
+
+    def counts(self) -> Ints:
+        """To how many queries each document is relevant, `[documents]`."""
+        return np.bincount(self.pairs.docs, minlength=self.documents)
