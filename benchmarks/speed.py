@@ -1,13 +1,13 @@
 """How fast nirank is, beside its peers, in one run on this machine.
 
-    python benchmarks/speed.py                 all of it, in about ten minutes
+    python benchmarks/speed.py                 all of it, in about a quarter of an hour
     python benchmarks/speed.py bm25 dense      some of it
     python benchmarks/speed.py --save          also write the table into benchmarks/results/
 
-The peers come with `pip install -e '.[bench]'`; one that is not installed is left out and told. Every engine runs in a
-process of its own, on the same cores and with as many threads, after a warm-up and in turns with the others. Medians
-are of `--rounds` laps (fewer of those that take long); "least - most" is their spread, "processor" the median of the
-processor time, which other programs on the machine disturb less.
+The peers come with `pip install -e '.[bench]'`, and allRank with `pip install --no-deps allRank`; one that is not
+installed is left out and told. Every engine runs in a process of its own, on the same cores and with as many threads,
+after a warm-up and in turns with the others. Medians are of `--rounds` laps (fewer of those that take long); "least -
+most" is their spread, "processor" the median of the processor time, which other programs on the machine disturb less.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pathlib import Path
 import speed_bm25
 import speed_dense
 import speed_evaluation
+import speed_losses
 import speed_pipeline
 import speed_start
 from speed_run import Run
@@ -36,12 +37,14 @@ WORKS: dict[str, Callable[[Run, Report], None]] = {
     "pipeline": speed_pipeline.compare,
     "dense": speed_dense.compare,
     "evaluation": speed_evaluation.compare,
+    "losses": speed_losses.compare,
     "start": speed_start.compare,
 }
 RESULTS = Path(__file__).with_name("results")
 _PACKAGES = (
     *("nirank", "numpy", "torch", "numba", "bm25s", "tantivy", "pyserini", "rank-bm25", "faiss-cpu", "pandas"),
-    *("python-terrier", "pytrec-eval-terrier", "ir-measures", "ranx", "sentence-transformers"),
+    *("python-terrier", "pytrec-eval-terrier", "ir-measures", "ranx", "sentence-transformers", "allRank"),
+    "lightgbm",
 )
 
 

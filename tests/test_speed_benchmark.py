@@ -119,3 +119,53 @@ def test_numpy_by_hand_and_nirank_measure_the_same_pipeline():
     by_hand, ours = pipeline.ByHand(20).measure(), pipeline.Nirank(20).measure()
     np.testing.assert_allclose(by_hand, ours, rtol=1e-9)
     assert min(by_hand) > 0
+
+
+def test_the_round_of_boosting_is_taken_off_those_it_is_part_of():
+    less, lap = _module("speed_losses").less, _module("speed_worker").Lap
+    laps = {"nirank": [lap(1, 1)], "booster": [lap(5, 4), lap(6, 5)], "round": [lap(2, 1), lap(1, 3)]}
+    assert less(laps, "round", ["booster"]) == {"nirank": [lap(1, 1)], "booster": [lap(3, 3), lap(5, 2)]}
+    del laps["round"]
+    assert less(laps, "round", ["booster"]) == {"nirank": [lap(1, 1)]}
+
+
+def test_outcomes_that_point_elsewhere_differ():
+    differences = _module("speed_losses").differences
+    assert differences(np.array([2, 3, 4]), np.array([3, 3, 4])) == (0.5, 0)
+    assert differences(np.array([2, 3, 4]), np.array([2, -3, -4])) == (0, 2)
+
+
+def test_nirank_and_allrank_are_asked_for_the_same_losses():
+    losses, worker, told = _module("speed_losses"), _module("speed_worker"), []
+    engines = losses.engines(3, 12, 1)[:2]
+    with worker.working(engines, told.append) as workers:
+        found = {
+            name: worker.each(workers, told.append, lambda each, name=name: np.array(each.call("outcome", name)))
+            for name in losses.LOSSES
+        }
+    missing = engines[1].missing()
+    assert told == ([f"allRank is left out: {', '.join(missing)} is not installed."] if missing else [])
+    np.testing.assert_allclose(found["RankNet"]["nirank"][0], _ranknet(losses.Lists(3, 12)), rtol=1e-6)
+    for outcome in found.values():
+        assert len(outcome["nirank"]) == 1 + 3 * 12
+        assert max(losses.differences(outcome["nirank"], outcome.get("allRank", outcome["nirank"]))) < 1e-5
+
+
+def _ranknet(lists):
+    costs = [
+        np.log1p(np.exp(other - score))
+        for scores, labels in zip(lists.scores, lists.labels, strict=True)
+        for score, label in zip(scores, labels, strict=True)
+        for other, worse in zip(scores, labels, strict=True)
+        if label > worse
+    ]
+    return np.mean(costs)
+
+
+def test_memory_that_is_held_for_a_moment_is_seen_again_and_again():
+    losses = _module("speed_losses")
+    if not losses._FORGET.exists():
+        pytest.skip("the kernel does not let a process forget the most that it has held")
+    found = [losses.memory_of(lambda: b"x" * 30_000_000) for _ in range(2)]
+    assert all(29_000_000 < size < 40_000_000 for size in found)
+    assert losses.memory_of(lambda: None) < 2_000_000

@@ -19,7 +19,7 @@ class CLIP(Reduced, nn.Module):
     Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021. `gamma =
     exp(log_scale)` is learned, begins at `scale` and stays within [1, `largest`]. CE is the softmax cross-entropy
     over a row; rows (and columns) without a relevant entry, or with nothing else, do not count, and the reduction
-    is over rows and over columns. `skipped` counts both.
+    is over rows and over columns. `skipped` counts rows.
     """
 
     def __init__(self, *, scale: float = 1 / 0.07, largest: float = 100.0, reduction: Reduction = "mean") -> None:
@@ -55,11 +55,8 @@ class CLIP(Reduced, nn.Module):
             Lists(self.gamma.to(side.scores.dtype) * side.scores, side.labels, side.mask) for side in (rows, columns)
         ]
         costs = [self.reduce(_ONE_WAY.costs(side), side.rankable) for side in sides]
-        self._skipped = sum((~side.rankable).sum() for side in sides)
+        self._skipped = (~rows.rankable).sum()
         return torch.cat(costs) / 2 if self.reduction == "none" else (costs[0] + costs[1]) / 2
-
-    def _one_way(self, side: Lists, gamma: Tensor) -> Tensor:
-        return self.reduce(_ONE_WAY.costs(Lists(gamma * side.scores, side.labels, side.mask)), side.rankable)
 
 
 class SigLIP(Reduced, nn.Module):

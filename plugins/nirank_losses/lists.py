@@ -21,12 +21,13 @@ class Lists:
 
     `scores` `[lists, length]` (or `[lists, length, classes]`), `labels` `[lists, length]` of the same type, `mask`
     `[lists, length]`, False for padding and for repeated documents. What stood in the padding reaches neither value
-    nor gradient, be it infinite or no number.
+    nor gradient, be it infinite or no number. `full` says that there is known to be none.
     """
 
     scores: Tensor
     labels: Tensor
     mask: Tensor
+    full: bool = False
 
     @classmethod
     def of(cls, scores: Tensor, labels: Tensor, mask: Tensor, documents: Tensor | None = None) -> Self:
@@ -44,7 +45,10 @@ class Lists:
         scores, mask = _full_precision(scores), mask.bool()
         if documents is not None:
             mask = mask & ~repeated(documents, labels, mask)
-        return cls(cleared(scores, mask), cleared(labels.to(scores.dtype), mask), mask)
+        labels = labels.to(scores.dtype)
+        if mask.device.type == "cpu" and mask.all():  # a GPU would be waited for
+            return cls(scores, labels, mask, full=True)
+        return cls(cleared(scores, mask), cleared(labels, mask), mask)
 
     @property
     def lengths(self) -> Tensor:
@@ -59,13 +63,21 @@ class Lists:
     @property
     def graded(self) -> Tensor:
         """Which lists have documents of different labels, `[lists]`: the others do not say how to rank."""
-        most, least = self.labels.masked_fill(~self.mask, -torch.inf), self.labels.masked_fill(~self.mask, torch.inf)
-        return most.amax(1) > least.amin(1) if self.mask.shape[1] else self.mask.any(1)
+        if not self.mask.shape[1]:
+            return self.mask.any(1)
+        return self.filled(self.labels, -torch.inf).amax(1) > self.filled(self.labels, torch.inf).amin(1)
 
     @property
     def rankable(self) -> Tensor:
         """Which lists have a relevant document and others of another label, `[lists]`."""
-        return self.graded & self.relevant.any(1)
+        if not self.mask.shape[1]:
+            return self.mask.any(1)
+        most = self.labels.amax(1)  # above 0 only where it is no padding
+        return (most > 0) & (most > self.filled(self.labels, torch.inf).amin(1))
+
+    def filled(self, values: Tensor, number: float) -> Tensor:
+        """The values, `[lists, length]`, with `number` in the padding; no gradient goes there."""
+        return values if self.full else values.where(self.mask, number)
 
     def per_item(self, costs: Tensor) -> Tensor:
         """The mean of `[lists, length]` costs over the documents of each list; 0 for an empty one."""

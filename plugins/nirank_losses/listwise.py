@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from nirank_losses.gain import gains
 from nirank_losses.lists import ListLoss, Lists
@@ -51,8 +52,9 @@ class ListNet(ListLoss):
 
     def costs(self, lists: Lists) -> Tensor:
         """What each list costs, `[lists]`."""
-        target = log_shares(lists.labels, lists.mask).exp() * lists.mask
-        return -(target * log_shares(self.gamma * lists.scores, lists.mask)).sum(1)
+        lowest = _lowest(lists.scores)
+        target = torch.softmax(lists.filled(lists.labels, lowest), dim=1)
+        return F.cross_entropy(lists.filled(self.gamma * lists.scores, lowest), target, reduction="none")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -100,14 +102,18 @@ class ListMLE(ListLoss):
 
 def log_shares(scores: Tensor, mask: Tensor) -> Tensor:
     """`log softmax` over the documents of each list, `[lists, length]`; 0 in the padding."""
-    hidden = scores.masked_fill(~mask & mask.any(1, keepdim=True), -torch.inf)  # an empty list is hidden below
-    return torch.log_softmax(hidden, dim=1).where(mask, 0)
+    return torch.log_softmax(scores.where(mask, _lowest(scores)), dim=1).where(mask, 0)
 
 
 def log_sum(logs: Tensor, chosen: Tensor) -> Tensor:
     """The logarithm of the sum of the exponentials of the chosen, `[lists]`; 0 where none is."""
     some = chosen.any(1, keepdim=True)
     return logs.masked_fill(~chosen & some, -torch.inf).logsumexp(1).where(some[:, 0], 0)
+
+
+def _lowest(scores: Tensor) -> float:
+    """So little that it has no share beside a score; finite, or an empty list would be NaN."""
+    return torch.finfo(scores.dtype).min / 4
 
 
 def _keys(lists: Lists) -> Tensor:
@@ -121,5 +127,4 @@ def _least(lists: Lists) -> Tensor:
 
 def _log_cumulative(scores: Tensor, mask: Tensor) -> Tensor:
     """Running log-sum-exp from the left; 0 in the padding, which stands there and is -inf."""
-    lowest = torch.finfo(scores.dtype).min / 4  # finite: minus infinity has no derivative here
-    return torch.logcumsumexp(scores.where(mask, lowest), dim=1).where(mask, 0)
+    return torch.logcumsumexp(scores.where(mask, _lowest(scores)), dim=1).where(mask, 0)
