@@ -342,7 +342,8 @@ def load(component: str | Any, /, name: str | None = None, **settings: Any) -> S
     """A component, built and ready to be composed.
 
     `component` is a registered name (`"bm25"`, or `"scorer/bm25"` where kinds must be told apart) with its
-    settings, or any object of your own that has the method of a stage. `name` is what `repr` calls it.
+    settings, `trained:FOLDER` for what training left there, or any object of your own that has the method of a stage.
+    Losses and samplers are loaded alike, for `nirank.fit`. `name` is what `repr` calls it.
     """
     if isinstance(component, str):
         return Stage(build(component, settings, name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import torch
 
 from nirank import indexes, observers, weights
 from nirank.data import Collection
-from nirank.errors import UnknownName
+from nirank.errors import BadInput, UnknownName
 from nirank.files import beside
 from nirank.pipeline import Ranking, Scoring, Stage, load
 from nirank.plugins import Component, active, build
@@ -28,6 +29,9 @@ from nirank.training.objective import Objective
 from nirank.training.options import Options
 from nirank.training.selection import BEST, Selection
 from nirank.training.updates import Updates
+
+#: Seconds between two states, where it is not said in steps.
+_SAVE_AFTER = 300
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,11 @@ def fit(
     """Train a scorer or an encoder on the judgments of a collection.
 
     `component` is a registered name, what `nirank.load` returned, or an object of your own: an `nn.Module` with
-    `score`, or with `encode` and `encode_documents`. `loss` and `sampler` are names or objects too; without a sampler
-    the lists are those that are judged. `dev` chooses the best weights, by searching with `pipeline`, in which the
-    component stands, or else by ranking the judged documents. `teacher` scores the lists for a loss that learns from
-    one. `options` are those of `nirank.training.options.Options`; `stages` may be named by a sampler's pipeline.
+    `score`, or with `encode` and `encode_documents`. `loss` and `sampler` are such too (`nirank.load("nce",
+    learned=True)`); without a sampler the lists are those that are judged. `dev` chooses the best weights, by
+    searching with `pipeline`, in which the component stands, or else by ranking the judged documents. `teacher` scores
+    the lists for a loss that learns from one. `options` are those of `nirank.training.options.Options`; `stages` may
+    be named by a sampler's pipeline.
 
     With `out`, that folder gets a checkpoint and a log; while training runs it also holds the state from which the
     same call goes on after an interruption, to the same weights (on one device). In several processes (torchrun,
@@ -107,6 +112,8 @@ class Training:
 
     def __post_init__(self) -> None:
         component, options = self.component, self.options
+        if self.dev is None and (options.patience or options.evaluate_every):
+            raise BadInput("patience and evaluate_every are about evaluations on dev: give dev=COLLECTION.")
         accelerator = _accelerator(component.target, options)
         objective = Objective(self.loss, self.teacher)
         self.updates = Updates(component, objective.parameters, options, accelerator)
@@ -117,6 +124,7 @@ class Training:
         self.reached = state.Progress()
         data = {"collection": self.collection, "dev": self.dev}
         self._described = plan.describe(component, self.loss, self.sampler, options, data) if self.folder else {}
+        self._saved = time.monotonic()
         self._holders = state.holders(component, self.loss, self.sampler, self.updates)
 
     @contextmanager
@@ -175,8 +183,15 @@ class Training:
         self._report(length)
         if self.dev and self.timetable.evaluates(self.reached.step):
             self._evaluate(self.dev)
-        if self.folder and processes.is_first() and self.reached.step % self.options.save_every == 0:
+        self._save()
+
+    def _save(self) -> None:
+        """Write the state, every `save_every` steps or every five minutes."""
+        every, seconds = self.options.save_every, time.monotonic() - self._saved
+        due = self.reached.step % every == 0 if every else seconds > _SAVE_AFTER
+        if due and self.folder and processes.is_first():
             state.save(self.folder / state.STATE, self.reached, self._holders)
+            self._saved = time.monotonic()
 
     def _refresh(self, refresh: Any, step: int) -> None:
         self.component.changed()
@@ -189,6 +204,11 @@ class Training:
         if reached.step % self.options.log_every and reached.step != self.timetable.steps:
             return
         since, reached.tally = reached.tally, Tally()
+        if since.lists and not since.counted:
+            raise BadInput(
+                f"none of the last {since.lists:,.0f} lists counts in {self.loss.spec}: a list needs documents of "
+                f"different labels. The sampler is {self.sampler.spec}; one that adds negatives may be what you want."
+            )
         self._tell(
             epoch=round(self.timetable.epoch(reached.step), 4),
             loss=since.cost / since.counted if since.counted else 0.0,
@@ -224,6 +244,8 @@ def _accelerator(target: Any, options: Options) -> accelerate.Accelerator:
 def _built(given: Any, kind: str) -> Component:
     if isinstance(given, str):
         return build(given, kinds=(kind,))
+    if isinstance(given, Stage):
+        return given.component
     return given if isinstance(given, Component) else Component(type(given).__name__, given)
 
 

@@ -31,7 +31,8 @@ class Options:
     precision                 of the forward pass, by autocast; weights stay as they are
     evaluate_every            steps between evaluations on dev, by `measure`; once an epoch unless given
     patience                  evaluations without a better one before training stops early; never unless given
-    save_every, log_every     steps between the states from which training resumes, and between lines of the log
+    save_every, log_every     steps between the states from which training resumes (five minutes unless given), and
+                              between lines of the log
     seed                      of the order of examples, of sampling and of dropout
     """
 
@@ -51,7 +52,7 @@ class Options:
     evaluate_every: int | None = None
     measure: str = "nDCG@10"
     patience: int | None = None
-    save_every: int = 500
+    save_every: int | None = None
     log_every: int = 10
     seed: int = 0
 
