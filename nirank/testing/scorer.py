@@ -11,6 +11,7 @@ from nirank.batches import Pairs
 from nirank.data import Candidates, Queries
 from nirank.testing import samples
 from nirank.testing.contract import Inapplicable, expect, expect_same
+from nirank.testing.gradients import expect_gradients, trainable, training
 from nirank.testing.subject import Subject
 
 
@@ -97,33 +98,11 @@ def deterministic(subject: Subject) -> None:
 
 def gradients_reach_every_parameter(subject: Subject) -> None:
     """In training the scores carry gradients, finite ones, to every parameter that is not frozen."""
-    parameters = _trainable(subject.component.target)
-    if not parameters:
-        raise Inapplicable("it has no parameters to train.")
-    import torch
-
-    scores = _in_training(subject.target, samples.pairs())
-    expect(getattr(scores, "requires_grad", False), "the scores carry no gradients.")
-    weights = torch.linspace(1, 2, len(scores), dtype=scores.dtype, device=scores.device)
-    gradients = torch.autograd.grad((scores * weights).sum(), list(parameters.values()), allow_unused=True)
-    for name, gradient in zip(parameters, gradients, strict=True):
-        expect(gradient is not None, f"no gradient reaches {name}.")
-        expect(bool(torch.isfinite(gradient).all()), f"the gradient of {name} is not finite.")
+    parameters = trainable(subject.component.target)
+    pairs = samples.pairs()
+    with training(subject.target):
+        expect_gradients("scores", [subject.target.score(pairs.queries, pairs.candidates)], parameters)
 
 
 def _columns(candidates: Candidates) -> tuple[Any, ...]:
     return candidates.offsets, candidates.docs, candidates.scores
-
-
-def _trainable(target: Any) -> dict[str, Any]:
-    named: dict[str, Any] = dict(getattr(target, "named_parameters", dict)())
-    return {name: parameter for name, parameter in named.items() if parameter.requires_grad}
-
-
-def _in_training(target: Any, pairs: Pairs) -> Any:
-    before = target.training
-    target.train()
-    try:
-        return target.score(pairs.queries, pairs.candidates)
-    finally:
-        target.train(before)

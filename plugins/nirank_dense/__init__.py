@@ -1,4 +1,4 @@
-"""Dense vectors: bi-encoders from sentence-transformers, and exact search over what they make."""
+"""Dense vectors: bi-encoders from sentence-transformers, weighted word vectors, and exact search over either."""
 
 from __future__ import annotations
 
@@ -15,4 +15,6 @@ def nirank_register(registry: PluginRegistry) -> None:
     tiny = "nirank_dense.tiny:encoder"
     registry.add("encoder", "sentence", "nirank_dense.sentence:SentenceEncoder", tiny=tiny, extra="dense")
     registry.add("encoder", "minilm", "nirank_dense.sentence:minilm", tiny=tiny, extra="demo")
+    words = "nirank_dense.words:WordVectors"
+    registry.add("encoder", "words", words, tiny="nirank_dense.tiny:words", extra="dense")
     registry.add("generator", "exact", "nirank_dense.exact:ExactSearch", tiny="nirank_dense.exact:tiny", extra="dense")

@@ -25,6 +25,12 @@ from nirank_dense.products import OnDevice
 TEXTS = ["a cat", "", "the dog ran over a long bridge " * 20, "ünïcödé ∑ 🙂", "cat", "b", "a cat", "\x00\n", "dog"]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _without_gradients():
+    with torch.inference_mode():
+        yield
+
+
 @pytest.fixture(scope="module")
 def encoder():
     return tiny.encoder()
