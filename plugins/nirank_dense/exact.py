@@ -1,8 +1,8 @@
 """Exact search over dense vectors: every document is compared with every query.
 
-Vectors lie in one memory-mapped float32 file and are read block by block. A block's scores are compared with
-the k-th best score seen so far, and only what comes near it is kept: sorting each block whole would cost as much as
-the products.
+Vectors lie in one memory-mapped float32 file, and beside it in a byte a dimension. On the CPU the bytes are read, and
+of the vectors only those that may be among the best (`nirank_dense.two_pass`); on a device, or where bytes do not
+pay, all vectors are, block by block (`nirank_dense.scan`). Both find the same.
 
 A matrix product rounds a score by its place in the block, so that equal documents need not score alike. What is kept
 is therefore scored again, each pair by itself and always in the same way: rankings and ties are those scores', and do
@@ -11,23 +11,31 @@ not depend on the batch.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
 from nirank.batches import to_numpy
 from nirank.data import Candidates, Content, Corpus, Floats, Queries, Vectors
-from nirank.errors import BadInput
+from nirank.errors import BadInput, MissingDependency
 from nirank.progress import progress
-from nirank_dense.best import RunningBest
+from nirank_dense import quantised
 from nirank_dense.products import OnDevice, OnHost
+from nirank_dense.quantised import Quantised
+from nirank_dense.scan import Scan
+
+if TYPE_CHECKING:
+    from nirank_dense.two_pass import Passes, TwoPass
 
 VECTORS, LONGEST = "vectors.npy", "longest.npy"
 #: How many queries are compared at once.
 QUERIES = 1024
+#: Fewer documents are scanned sooner than the code for two passes is loaded.
+_MANY = 8192
 
 
 class ExactSearch:
@@ -35,22 +43,35 @@ class ExactSearch:
 
     `device` is CUDA where there is one, else the CPU. `block` is the number of documents compared at once (chosen
     for the number of queries unless given), `chunk` the number encoded between two writes while the index is
-    built: an interrupted build goes on from the last whole chunk.
+    built: an interrupted build goes on from the last whole chunk. `precision` says what is read first: "int8", bytes
+    that spare most of the vectors, or "float32", the vectors; by default bytes, on the CPU and where there are many
+    documents. What is found is the same.
+
+    Threads are as many as torch may use. Raises `MissingDependency` for "int8" without numba.
     """
 
     searches = "dense"
     resumes = True
 
-    def __init__(self, device: str | None = None, block: int | None = None, chunk: int = 1024) -> None:
+    def __init__(
+        self,
+        device: str | None = None,
+        block: int | None = None,
+        chunk: int = 1024,
+        precision: Literal["int8", "float32"] | None = None,
+    ) -> None:
         self.device = device or _best_device()
-        self.block, self.chunk = block, chunk
+        self.block, self.chunk, self.precision = block, chunk, precision
+        if precision == "int8" and not _compiles():
+            raise MissingDependency("exact search over bytes needs numba. Run: pip install 'nirank[dense]'")
         self._products: OnHost | OnDevice | None = None
-        self._longest = 0.0
+        self._scan: Scan | None = None
+        self._two_pass: TwoPass | None = None
 
     @property
     def index_key(self) -> dict[str, object]:
         """The layout of the files; how they are searched does not matter to them."""
-        return {"index": "vectors", "version": 2, "precision": "float32"}
+        return {"index": "vectors", "version": 3, "precision": "float32", "codes": "int8"}
 
     def build(self, corpus: Corpus, folder: Path, encode: Callable[[Sequence[Content]], Vectors] | None = None) -> None:
         """Encode the corpus into `folder`, going on where an interrupted build of the same index stopped."""
@@ -66,7 +87,9 @@ class ExactSearch:
                 _check_finite(vectors, "document", start)
                 _append(file, vectors, (len(corpus), vectors.shape[1]))
                 advance(len(vectors))
-        np.save(folder / LONGEST, _longest(np.load(path, mmap_mode="r")))
+        whole = np.load(path, mmap_mode="r")
+        np.save(folder / LONGEST, _longest(whole))
+        quantised.write(whole, folder)
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the vectors; raises `BadInput` where there is not one for each document."""
@@ -74,16 +97,20 @@ class ExactSearch:
         vectors = np.load(folder / VECTORS, mmap_mode="c")
         if len(vectors) != len(corpus):
             raise BadInput(f"{len(vectors)} vectors for {len(corpus)} documents.", folder / VECTORS)
-        self.search_in(vectors, float(np.load(folder / LONGEST)))
+        self._search_in(vectors, float(np.load(folder / LONGEST)), lambda: Quantised.open(folder))
 
-    def search_in(self, vectors: Floats, longest: float | None = None) -> None:
-        """Search the given vectors, float32 `[documents, dim]`, of which the longest has the length `longest`."""
-        self._longest = _longest(vectors) if longest is None else longest
-        self._products = OnHost(vectors) if self.device == "cpu" else OnDevice(vectors, self.device)
+    def search_in(self, vectors: Floats) -> None:
+        """Search the given vectors, float32 `[documents, dim]`."""
+        self._search_in(vectors, _longest(vectors), lambda: Quantised.of(vectors))
+
+    @property
+    def passes(self) -> Passes | None:
+        """How often the first of two passes was repeated or given up, since the index was opened; None without it."""
+        return self._two_pass.passes if self._two_pass else None
 
     def generate(self, queries: Queries, k: int) -> Candidates:
         """The `k` documents of highest dot product for each query; needs dense `queries.vectors`."""
-        if self._products is None:
+        if self._products is None or self._scan is None:
             raise BadInput("the index is not open: search through a pipeline, or call open first.")
         if queries.vectors is None:
             raise BadInput("these queries have no vectors: write `encoder >> exact`.")
@@ -92,23 +119,25 @@ class ExactSearch:
         if wanted.ndim != 2 or wanted.shape[1] != dim:
             raise BadInput(f"query vectors {wanted.shape} for an index of {dim} dimensions.")
         _check_finite(wanted, "query")
-        starts = range(0, len(wanted), QUERIES)
-        return Candidates.stack([self._search(self._products, wanted[start : start + QUERIES], k) for start in starts])
+        return Candidates.stack([self._search(self._scan, part, k) for part in _in_blocks(wanted, QUERIES)])
 
-    def _search(self, products: OnHost | OnDevice, vectors: Floats, k: int) -> Candidates:
-        best = RunningBest(k, _slack(vectors, self._longest))
-        queries = products.queries(vectors)
-        documents = len(products.vectors)
-        size = self.block or min(65536, max(1024, products.budget // len(vectors)))
-        for start in range(0, documents, size):
-            stop = min(start + size, documents)
-            scores = products.scores(queries, start, stop)  # (queries, documents of the block)
-            if start == 0 and k <= stop:
-                best.reached(products.kth_best(scores, k))
-            rows, columns, found = products.reaching(scores, best.floor)
-            best.add(rows, columns + start, found)
-        kept = best.candidates()
-        return kept.with_scores(products.each(queries, kept.rows, kept.docs)).top(k)
+    def _search_in(self, vectors: Floats, longest: float, documents: Callable[[], Quantised]) -> None:
+        self._products = OnHost(vectors) if self.device == "cpu" else OnDevice(vectors, self.device)
+        self._scan, self._two_pass = Scan(self._products, longest, self.block), None
+        if self._reads_bytes(len(vectors)) and quantised.fits(longest, vectors.shape[1]):
+            from nirank_dense.two_pass import TwoPass
+
+            self._two_pass = TwoPass(vectors, documents(), self._scan.search, self.block)
+
+    def _reads_bytes(self, documents: int) -> bool:
+        if self.device != "cpu" or self.precision == "float32":
+            return False
+        return self.precision == "int8" or (documents >= _MANY and _compiles())
+
+    def _search(self, scan: Scan, queries: Floats, k: int) -> Candidates:
+        if self._two_pass and self._two_pass.suits(len(queries), k):
+            return self._two_pass.search(queries, k)
+        return scan.search(queries, k)
 
 
 def tiny() -> ExactSearch:
@@ -160,14 +189,8 @@ def _in_blocks(vectors: Floats, size: int = 65536) -> Iterator[Floats]:
     return (vectors[start : start + size] for start in range(0, len(vectors), size))
 
 
-def _slack(queries: Floats, longest: float) -> Floats:
-    """How far two ways of adding up a dot product can lie apart, `[queries]`, twice over.
-
-    Each is within `dim * 2**-24 * |q| |d|` of the true one, whatever the order of the sum (Higham 2002, eq. 3.5).
-    """
-    dim = queries.shape[1]
-    lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries))
-    return (4 * dim * 2.0**-24 * longest * lengths).astype(np.float32)
+def _compiles() -> bool:
+    return importlib.util.find_spec("numba") is not None
 
 
 def _best_device() -> str:

@@ -21,6 +21,7 @@ from nirank_dense import tiny
 from nirank_dense.best import RunningBest
 from nirank_dense.exact import VECTORS, ExactSearch
 from nirank_dense.products import OnDevice
+from nirank_dense.scan import Scan
 
 TEXTS = ["a cat", "", "the dog ran over a long bridge " * 20, "ünïcödé ∑ 🙂", "cat", "b", "a cat", "\x00\n", "dog"]
 
@@ -133,7 +134,8 @@ def test_a_device_computes_what_the_host_computes(queries):
     generator = np.random.default_rng(5)
     vectors, asked = generator.integers(-4, 5, (200, 8)), generator.integers(-4, 5, (queries, 8))
     search = _searching(vectors, block=32)
-    search._products = OnDevice(np.asarray(vectors, np.float32), "cpu")  # torch's path, on the device there is
+    torchs = OnDevice(np.asarray(vectors, np.float32), "cpu")  # torch's path, on the device there is
+    search._scan = Scan(torchs, float(np.linalg.norm(vectors, axis=1).max()), block=32)
     assert _found(search, asked, 9) == _exhaustive(asked, vectors, 9)
 
 

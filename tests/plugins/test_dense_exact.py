@@ -1,0 +1,378 @@
+"""Exact search in one pass and in two, against a double loop that scores every pair by itself."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sentence_transformers")
+pytest.importorskip("numba")
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nirank import indexes
+from nirank.batches import pair_products
+from nirank.corpus import Documents
+from nirank.data import Queries
+from nirank.errors import BadInput, MissingDependency, StaleIndex
+from nirank.plugins import Component
+from nirank_dense import coarse, exact, kernels, two_pass
+from nirank_dense.exact import ExactSearch
+from nirank_dense.products import OnHost
+from nirank_dense.quantised import CODES, Asked, Quantised, askable
+from nirank_dense.sample import Sample
+from nirank_dense.scan import Scan
+
+
+@pytest.fixture(autouse=True)
+def _no_clock(monkeypatch):
+    """Where the machine is busy, a product of bytes may seem slow, and would not be used."""
+    monkeypatch.setattr(coarse, "_is_fast", lambda: True)
+
+
+def _searching(vectors, **settings):
+    search = ExactSearch(**{"device": "cpu", "precision": "int8", **settings})
+    search.search_in(np.asarray(vectors, np.float32))
+    return search
+
+
+def _generate(search, queries, k):
+    queries = np.asarray(queries, np.float32)
+    return search.generate(Queries.of(["q"] * len(queries)).with_vectors(queries), k)
+
+
+def _expected(vectors, query):
+    """Document by document: the score of each pair, then a sort. All documents and their scores, ranked."""
+    vectors, query = np.asarray(vectors, np.float32), np.asarray(query, np.float32)[None]
+    first = np.zeros(1, int)
+    scores = [pair_products(query, vectors, first, np.array([document]))[0] for document in range(len(vectors))]
+    ranked = sorted(range(len(vectors)), key=lambda document: (-scores[document], document))
+    return ranked, [scores[document] for document in ranked]
+
+
+def _assert_exact(search, vectors, queries, *depths):
+    ranked = [_expected(vectors, query) for query in queries]
+    for k in depths:
+        found = _generate(search, queries, k)
+        assert len(found) == len(queries)
+        for row, (docs, scores) in enumerate(ranked):
+            assert found[row][0].tolist() == docs[:k]
+            assert found[row][1].tolist() == scores[:k]  # bit by bit
+
+
+def _unit(vectors):
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _normal(documents, dim, seed):
+    return np.random.default_rng(seed).standard_normal((documents, dim))
+
+
+def _like_sentences(documents, dim, seed):
+    """Clusters round a common direction, as encoders of sentences make them: near to each other, of length one."""
+    generator = np.random.default_rng(seed)
+    spread = np.exp(-np.arange(dim) / dim * 3)
+    topics = generator.standard_normal((20, dim)) * spread
+    vectors = topics[generator.integers(0, 20, documents)] + 0.7 * generator.standard_normal((documents, dim)) * spread
+    return _unit(vectors + 1.5 * spread)
+
+
+@pytest.mark.parametrize(("documents", "dim", "queries", "k"), [
+    (700, 16, 1, 1), (1500, 31, 6, 10), (2049, 64, 33, 20), (3000, 384, 3, 40), (1024, 130, 9, 16), (1500, 1, 7, 9),
+])  # fmt: skip
+@pytest.mark.parametrize("make", [_normal, _like_sentences])
+def test_two_passes_find_what_a_double_loop_finds(make, documents, dim, queries, k):
+    vectors, asked = make(documents, dim, 1), make(queries, dim, 2)
+    for block in (None, 200):
+        search = _searching(vectors, block=block)
+        _assert_exact(search, vectors, asked, k)
+        assert search.passes.queries == queries or not coarse.pays(queries, dim)
+
+
+def test_both_ways_agree_on_many_queries_and_every_k():
+    vectors, asked = _like_sentences(9000, 48, 3), _like_sentences(1200, 48, 4)
+    two, one = _searching(vectors), _searching(vectors, precision="float32")
+    for queries, k in ((1200, 10), (1200, 1), (70, 140), (4, 9000), (3, 20_000), (2, 8999), (1, 0)):
+        ours, theirs = _generate(two, asked[:queries], k), _generate(one, asked[:queries], k)
+        for name in ("offsets", "docs", "scores"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+            assert getattr(ours, name).dtype == getattr(theirs, name).dtype
+    if coarse.pays(1200, 48):
+        assert two.passes.scored < 0.1 * 2400 * 9000
+        assert two.passes.scanned < 100
+
+
+def _adversaries():
+    normal = _normal(1500, 24, 5)
+    outlier, huge = normal.copy(), normal.copy()
+    outlier[:, 3] *= 1e4
+    huge[7], huge[1400] = huge[7] * 1e6, huge[1400] * -1e6
+    zeros, lengths = normal.copy(), normal * np.geomspace(1e-12, 1e6, 1500)[:, None]
+    zeros[::3] = 0
+    shifted = normal * 1e-3 + 5
+    close = np.repeat(normal[:1], 1500, axis=0) + np.float32(1e-7) * _normal(1500, 24, 6)
+    return {
+        "one outlying dimension": outlier,
+        "two huge vectors": huge,
+        "zeros": zeros,
+        "lengths of all orders": lengths,
+        "duplicates": np.tile(normal[:100], (15, 1)),
+        "all equal": np.tile(normal[:1], (1500, 1)),
+        "far from the origin": shifted,
+        "adversarially close": close,
+        "small whole numbers": np.random.default_rng(7).integers(-2, 3, (1500, 24)),
+        "denormal": normal * 1e-41,
+        "tiny": normal * 1e-20,
+        "very large": normal * 1e16,
+        "negative scores only": -np.abs(normal),
+        "one dimension": normal[:, :1],
+        "a copy at every eighth place": np.where(np.arange(1500)[:, None] % 8 == 0, normal[:1] * 3, normal),
+    }
+
+
+@pytest.mark.parametrize("name", _adversaries())
+def test_odd_vectors_are_searched_exactly(name):
+    vectors = _adversaries()[name].astype(np.float32)
+    asked = np.abs(_normal(6, vectors.shape[1], 8)).astype(np.float32)
+    asked[3], asked[4] = 0, asked[4] * 1e-40
+    asked[5] = vectors[11]
+    _assert_exact(_searching(vectors, block=333), vectors, asked, 1, 5, 23)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(64, 400), st.integers(1, 9), st.integers(1, 8), st.integers(0, 2**32 - 1),
+    st.sampled_from([1.0, 1e-3, 1e3]), st.booleans(), st.integers(1, 64),
+)  # fmt: skip
+def test_any_vectors_are_searched_exactly(documents, dim, queries, seed, length, coarse, block):
+    generator = np.random.default_rng(seed)
+    vectors = generator.standard_normal((documents, dim)) * length * generator.choice([1, 1, 100], (documents, 1))
+    vectors = np.rint(vectors) if coarse else vectors
+    asked = generator.standard_normal((queries, dim)) + 3
+    search = _searching(vectors, block=block)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(two_pass, "_ONE_IN", 1)  # whatever reaches the floor is worth scoring
+        _assert_exact(search, vectors, asked, max(1, documents // 40))
+
+
+def _bounds(vectors, asked):
+    """Exact scores of all pairs in float64, and the highest that the codes allow, `[queries, documents]`."""
+    documents = Quantised.of(vectors)
+    queries = Asked.of(asked, documents.centre)
+    products = (queries.codes.astype(np.int32) @ documents.codes.T.astype(np.int32)).astype(np.float32)
+    steps = products * documents.scales
+    steps += queries.by_length[:, None] * documents.lengths + queries.by_error[:, None] * documents.errors
+    highest = np.stack([queries.scores_of(column) for column in steps.T], axis=1)
+    return asked.astype(np.float64) @ vectors.astype(np.float64).T, highest, queries, documents
+
+
+@pytest.mark.parametrize("name", _adversaries())
+def test_no_score_lies_above_its_bound(name):
+    vectors = _adversaries()[name].astype(np.float32)
+    asked = np.concatenate([_normal(20, vectors.shape[1], 9), -vectors[:20] * 3]).astype(np.float32)
+    asked = asked[askable(asked)]
+    scores, highest, queries, documents = _bounds(vectors, asked)
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    room = len(vectors[0]) * 2.0**-24 * queries.norms[:, None] * norms  # what a float32 score may lie above
+    assert (highest >= scores + room).all()
+    assert (documents.norms >= norms).all()
+
+
+def test_bounds_are_narrow_also_where_all_vectors_point_to_one_side():
+    asked = _unit(_normal(50, 384, 9))
+    for vectors in (_unit(_normal(2000, 384, 10)), _unit(_normal(2000, 384, 10) + 10)):
+        scores, highest, _, _ = _bounds(vectors, asked)
+        spread = scores.std(axis=1).mean()
+        assert (highest - scores).mean() < 0.4 * spread
+        assert (highest - scores).min() > 0
+
+
+def test_a_floor_that_was_too_high_is_lowered_until_the_bound_holds(monkeypatch):
+    vectors, asked = _normal(4000, 16, 11), _normal(30, 16, 12)
+    search = _searching(vectors)
+    monkeypatch.setattr(Sample, "rank", lambda sample, k: 1)  # as if the best of all were the tenth
+    _assert_exact(search, vectors, asked, 10)
+    assert search.passes.widened >= 30
+    assert search.passes.scanned == 0
+    assert search.passes.queries == 30
+
+
+def test_documents_that_the_sample_misses_are_found():
+    vectors = _normal(20_000, 16, 13)
+    search = _searching(vectors)
+    chosen = np.arange(8192) * 20_000 // 8192
+    vectors[chosen] = 0.1 * vectors[chosen]  # nothing in the sample comes near the best
+    search.search_in(vectors.astype(np.float32))
+    asked = _normal(5, 16, 14)
+    _assert_exact(search, vectors, asked, 30)
+    vectors[np.setdiff1d(np.arange(20_000), chosen)] *= 1e-3  # and now all of the best are in it
+    search.search_in(vectors.astype(np.float32))
+    _assert_exact(search, vectors, asked, 30)
+
+
+def test_queries_that_nearly_everything_answers_are_scanned_instead(caplog):
+    vectors = np.tile(_normal(1, 16, 15), (3000, 1))
+    search = _searching(vectors)
+    with caplog.at_level(logging.DEBUG, "nirank"):
+        found = _generate(search, _normal(3, 16, 16), 5)
+    assert found.docs.tolist() == [0, 1, 2, 3, 4] * 3
+    assert (search.passes.queries, search.passes.scanned, search.passes.scored) == (3, 3, 0)
+    assert "scanned=3" in caplog.text
+
+
+def test_threads_do_not_change_what_is_found(monkeypatch):
+    vectors, asked = _like_sentences(20_000, 24, 17), _like_sentences(200, 24, 18)
+    alone = _generate(_searching(vectors), asked, 100)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    together = _generate(_searching(vectors), asked, 100)
+    np.testing.assert_array_equal(alone.docs, together.docs)
+    np.testing.assert_array_equal(alone.scores, together.scores)
+
+
+def test_one_index_may_be_searched_from_many_threads_at_once():
+    vectors, asked = _like_sentences(9000, 24, 19), _like_sentences(64, 24, 20)
+    search, found = _searching(vectors), {}
+    threads = [
+        threading.Thread(target=lambda part=part: found.update({part: _generate(search, asked[part::4], 20)}))
+        for part in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for part in range(4):
+        expected = _generate(search, asked[part::4], 20)
+        np.testing.assert_array_equal(found[part].docs, expected.docs)
+        np.testing.assert_array_equal(found[part].scores, expected.scores)
+
+
+@pytest.mark.parametrize("lacking", ["_is_fast", "_is_exact"])
+def test_without_a_good_product_of_bytes_many_queries_are_scanned(monkeypatch, lacking):
+    vectors, asked = _normal(2000, 40, 21), _normal(20, 40, 22)
+    search = _searching(vectors)
+    monkeypatch.setattr(coarse, lacking, lambda *_: False)
+    _assert_exact(search, vectors, asked, 7)
+    assert search.passes.queries == 0
+    _assert_exact(search, vectors, asked[:4], 7)  # few need no matrix product
+    assert search.passes.queries == 4
+
+
+@pytest.mark.parametrize("dim", [1, 2, 31, 32, 33, 100, 384, 1000])
+def test_products_that_are_used_are_exact(dim):
+    generator = np.random.default_rng(23)
+    codes = generator.choice(np.array([-127, 127, 126, -1], np.int8), (3000, dim))
+    for queries, start, stop in ((1, 0, 3000), (5, 10, 11), (6, 0, 3000), (6, 1, 3), (9, 700, 707), (300, 5, 2053)):
+        if coarse.pays(queries, dim):
+            asked = generator.integers(-127, 128, (queries, dim)).astype(np.int8)
+            asked[0] = 127
+            found = coarse.Codes(codes).products(asked, start, stop, np.empty(queries * (stop - start) + 3, np.int32))
+            np.testing.assert_array_equal(found, asked.astype(np.int64) @ codes[start:stop].T.astype(np.int64))
+
+
+def test_a_product_that_saturates_is_noticed(monkeypatch):
+    def saturating(left, right, out):
+        out.copy_((left.int() @ right.int()).clamp(-32768, 32767))
+
+    monkeypatch.setattr(torch, "_int_mm", saturating)
+    assert not coarse._is_exact.__wrapped__(64)
+
+
+def test_few_documents_are_scanned_and_many_are_not_unless_said():
+    vectors = _normal(9000, 4, 24)
+    assert _searching(vectors, precision=None).passes is not None
+    assert _searching(vectors[:1000], precision=None).passes is None
+    assert _searching(vectors, precision="float32").passes is None
+    assert _searching(vectors[:1000]).passes is not None
+
+
+def test_bytes_without_numba_are_refused_and_not_chosen(monkeypatch):
+    monkeypatch.setattr(exact, "_compiles", lambda: False)
+    with pytest.raises(MissingDependency, match=r"nirank\[dense\]"):
+        ExactSearch(device="cpu", precision="int8")
+    assert _searching(_normal(9000, 4, 25), precision=None).passes is None
+
+
+def test_no_documents_no_queries_and_views_of_other_arrays_are_fine():
+    nothing = _searching(np.empty((0, 3)))
+    assert _generate(nothing, np.ones((2, 3)), 4).pairs == 0
+    vectors = _normal(1000, 12, 26).astype(np.float32)
+    assert _generate(_searching(vectors), np.empty((0, 12)), 4).pairs == 0
+    every_other = np.asfortranarray(vectors)[::2, ::2]
+    every_other.flags.writeable = False
+    _assert_exact(_searching(every_other), every_other, _normal(2, 6, 27), 3)
+
+
+class Given:
+    """An encoder whose vectors are given."""
+
+    vectors = "dense"
+
+    def __init__(self, vectors):
+        self.given, self.fingerprint = np.asarray(vectors, np.float32), "given"
+
+    def encode_documents(self, contents):
+        return self.given[list(map(int, contents))]
+
+
+def _numbered(documents):
+    names = list(map(str, range(documents)))
+    return Documents(names, names)
+
+
+def test_an_index_on_disk_holds_the_bytes_and_is_searched_alike(tmp_path):
+    vectors, asked = _like_sentences(9001, 20, 28), _like_sentences(40, 20, 29)
+    index = Component("exact", ExactSearch(device="cpu", chunk=1000))
+    indexes.prepare(index, _numbered(9001), Component("given", Given(vectors)), tmp_path / "index")
+    codes = np.load(tmp_path / "index" / CODES)
+    np.testing.assert_array_equal(codes, Quantised.of(vectors).codes)
+    assert index.target.passes is not None
+    in_memory, on_disk = (_generate(search, asked, 25) for search in (_searching(vectors), index.target))
+    np.testing.assert_array_equal(in_memory.docs, on_disk.docs)
+    np.testing.assert_array_equal(in_memory.scores, on_disk.scores)
+
+
+def test_an_index_of_the_version_before_is_refused(tmp_path, monkeypatch):
+    index, corpus, encoder = (
+        Component("exact", ExactSearch(device="cpu")),
+        _numbered(5),
+        Component("e", Given(np.eye(5))),
+    )
+    before = {"index": "vectors", "version": 2, "precision": "float32"}
+    with monkeypatch.context() as patch:
+        patch.setattr(ExactSearch, "index_key", before)
+        indexes.prepare(index, corpus, encoder, tmp_path / "index")
+    index.opened = None
+    with pytest.raises(StaleIndex, match="version, codes differ"):
+        indexes.prepare(index, corpus, encoder, tmp_path / "index")
+
+
+def test_numbers_that_are_none_are_refused_as_before():
+    search = _searching(_normal(1000, 3, 30))
+    with pytest.raises(BadInput, match="no finite number"):
+        _generate(search, [(0, np.nan, 1)], 3)
+
+
+def test_compiled_loops_agree_with_numpy_at_the_ends_of_groups():
+    generator = np.random.default_rng(31)
+    for length in (1, 7, kernels.GROUP - 1, kernels.GROUP, kernels.GROUP + 1, 3 * kernels.GROUP + 5):
+        products = generator.integers(-1000, 1000, (4, length)).astype(np.int32)
+        columns = [generator.random(length).astype(np.float32) for _ in range(3)]
+        weights = kernels.Weights(
+            *(generator.random(4).astype(np.float32) for _ in range(2)), np.float32([0, 200, 1e9, -1e9])
+        )
+        bound = products * columns[0] + weights.by_length[:, None] * columns[1] + weights.by_error[:, None] * columns[2]
+        counts = np.empty(4, np.int64)
+        kernels.count(products, kernels.bounds(*columns), weights, counts)
+        np.testing.assert_array_equal(counts, (bound >= weights.steps[:, None]).sum(axis=1))
+
+
+def test_a_scan_alone_needs_no_bytes():
+    vectors, asked = _normal(300, 8, 32).astype(np.float32), _normal(4, 8, 33).astype(np.float32)
+    found = Scan(OnHost(vectors), float(np.linalg.norm(vectors, axis=1).max()), block=64).search(asked, 9)
+    for row in range(4):
+        assert found[row][0].tolist() == _expected(vectors, asked[row])[0][:9]
