@@ -1,8 +1,11 @@
 """The compiled part of batch search: for each query, add up its postings and keep the best.
 
-The scores of all documents lie in one array that every query uses again. It is filled a range of documents at a time,
-small enough to stay in the processor's cache. The bits of a score, read as an integer, are its rank; maxima of ranks
-over groups of documents tell where the best can be, so that most documents are looked at once, many in one instruction.
+Documents are taken a range at a time, small enough to stay in the processor's cache, in one array of scores that every
+range and every query uses again. The bits of a score, read as an integer, are its rank; maxima of ranks over groups of
+documents tell where the best can be, so that most documents are looked at once, many in one instruction. What must be
+reached to be among the best of the ranges so far is the bound for the next.
+
+All of it is one module because numba compiles anew what it has kept on disk only if the file of the caller changes.
 
 Importing this module imports numba. Functions are compiled when first used, and kept on disk for later processes.
 """
@@ -20,30 +23,49 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Column: TypeAlias = NDArray[Any]
 
 _GROUPS = 16  # documents of one group lie this far apart, so that many maxima are taken side by side
-#: How many documents share a maximum.
-GROUP_SIZE = 32
-#: Arrays of scores are a multiple of this long.
-TILE = _GROUPS * GROUP_SIZE
-_RANGE = 256 * TILE
-#: The search for a threshold counts in so many bins, and two beside them.
-BINS = 1024
+_GROUP_SIZE = 16
+_TILE = _GROUPS * _GROUP_SIZE
+_SHORTEST = 256 * _TILE  # ranges are longer where k is large, so that few documents come only to go
+_LONGEST = 1024 * _TILE
+_RANGE_PER_K = 256
+_FOLD = 8  # maxima are folded while they are more than this many times k
+_BLOCK = 256  # so many maxima are compared at once
+_FEW = 32  # so many are kept in order one by one
+_SPARSE = 10  # times as many documents as postings: to look at all documents costs more than at all postings again
+_SHARE = 0.3  # of the bound may come from omitted terms
+_FEW_WANTED = 100  # from a larger k on no term is omitted
+_FEW_TERMS = 64  # nor of a query of more
+_ROUNDING = 1e-4  # sums of so many float32 are this exact, and much more
+_BINS = 1024  # the search for a threshold counts in so many bins, and two beside them
 _NO_RANK = np.int32(-(2**31))
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
 def _compiled(function: Function) -> Function:
+    """Called from Python."""
     try:
-        compiled = njit(cache=True, nogil=True, error_model="numpy")(function)
+        compiled = njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # no folder that can be written: every process compiles anew
-        compiled = njit(nogil=True, error_model="numpy")(function)
+        compiled = njit(**_OPTIONS)(function)
     return cast("Function", compiled)
 
 
-class Searched(NamedTuple):
-    """The index: `impacts` beside the `docs` of all postings; `prior` per document, empty where there is none."""
+def _inner(function: Function) -> Function:
+    """Called from compiled functions only, which saves half of the time of compiling."""
+    return cast("Function", njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function))
 
+
+class Searched(NamedTuple):
+    """The index: `impacts` beside the `docs` of all postings, and the `most` of each term.
+
+    `prior` is per document, empty where there is none.
+    """
+
+    documents: int
     starts: Column
     docs: Column
     impacts: Column
+    most: Column
     prior: Column
 
 
@@ -56,71 +78,191 @@ class Asked(NamedTuple):
     tokens: Column
 
 
-class Workspace(NamedTuple):
-    """Memory that every query uses again. `scores` (float32) and `ranks` (int32) are the same piece of it."""
+class _Query(NamedTuple):
+    terms: Column
+    weights: Column
+    tokens: float
 
-    scores: Column
+
+class Workspace(NamedTuple):
+    """Memory that every query uses again. Scores (float32) and ranks (int32) are the same piece of it."""
+
+    scores: Column  # 0 between ranges
     ranks: Column
     maxima: Column  # of ranks, per group
-    upcoming: Column  # the next posting of each term
+    folded: Column  # maxima of these
     counters: Column
+    candidate_scores: Column
     candidate_ranks: Column
     candidate_docs: Column
 
 
+class Terms(NamedTuple):
+    """What is known of the terms of one query, in their order: memory that queries use again."""
+
+    begins: Column  # its postings of the range at hand, or an earlier one
+    ends: Column
+    bounds: Column  # the most that it can add
+    by_bound: Column  # the terms by rising bound
+    places: Column  # the place of each there
+
+
+def workspace(documents: int, k: int) -> Workspace:
+    """What a search for the `k` best of so many documents needs."""
+    length = min(_LONGEST, -(-documents // _TILE) * _TILE)
+    scores, groups = np.zeros(length, np.float32), length // _GROUP_SIZE
+    maxima, folded = np.empty(groups, np.int32), np.empty((groups + 1) // 2, np.int32)
+    # what is kept of earlier ranges, a whole range, and one more, written before it is known to count
+    kept, docs = np.empty((2, 2 * k + length + 1), np.int32)
+    counters = np.empty(_BINS + 2, np.int64)
+    return Workspace(scores, scores.view(np.int32), maxima, folded, counters, kept.view(np.float32), kept, docs)
+
+
+def terms(longest: int) -> Terms:
+    """Room for queries of up to so many terms."""
+    begins, ends, by_bound, places = np.empty((4, longest), np.int64)
+    return Terms(begins, ends, np.empty(longest, np.float64), by_bound, places)
+
+
+def room(workspace: Workspace) -> int:
+    """The largest k that the workspace has room for."""
+    return (len(workspace.candidate_docs) - len(workspace.scores) - 1) // 2
+
+
 @_compiled
-def search(searched: Searched, asked: Asked, k: int, workspace: Workspace, best: Column, found: Column) -> None:
+def search(
+    searched: Searched, asked: Asked, k: int, workspace: Workspace, terms: Terms, best: Column, found: Column
+) -> None:
     """Fill row q of `best` with the keys of the k best documents of query q, in no order, and `found` with how many.
 
     A key is uint64: the rank, so that better is less, over the document.
     """
-    floor = _NO_RANK if len(searched.prior) else np.int32(0)
     for query in range(len(asked.offsets) - 1):
-        _score(searched, asked, query, workspace)
-        bound = _bound(workspace.maxima, floor, k, workspace.counters)
-        candidates = _gather(bound, workspace)
-        found[query] = _keep(candidates, k, workspace, best[query])
+        candidates = _candidates(searched, _query(asked, query), k, workspace, terms)
+        found[query] = candidates
+        for place in range(candidates):
+            best[query, place] = _key(workspace.candidate_ranks[place], workspace.candidate_docs[place])
 
 
-@_compiled
-def _score(searched: Searched, asked: Asked, query: int, workspace: Workspace) -> None:
-    starts, docs = searched.starts, searched.docs
-    scores, ranks, upcoming = workspace.scores, workspace.ranks, workspace.upcoming
+@_inner
+def _query(asked: Asked, query: int) -> Any:
     first, last = asked.offsets[query], asked.offsets[query + 1]
-    for slot in range(first, last):
-        upcoming[slot - first] = starts[asked.terms[slot]]
-    for low in range(0, len(scores), _RANGE):
-        high = min(low + _RANGE, len(scores))
-        scores[low:high] = 0
-        for slot in range(first, last):
-            begin, end = upcoming[slot - first], starts[asked.terms[slot] + 1]
-            if high < len(scores):
-                end = _first_at_least(docs, begin, end, high)
-            _add(docs, searched.impacts, begin, end, asked.weights[slot], scores)
-            upcoming[slot - first] = end
-        if len(searched.prior):
-            _add_prior(searched.prior[low:high], asked.tokens[query], scores[low:high], ranks[low:high])
-        _take_maxima(ranks[low:high], workspace.maxima[low // GROUP_SIZE : high // GROUP_SIZE])
+    return _Query(asked.terms[first:last], asked.weights[first:last], asked.tokens[query])
 
 
 @_compiled
-def _add(docs: Column, impacts: Column, begin: int, end: int, weight: float, scores: Column) -> None:
-    for place in range(begin, end):
-        scores[np.uint32(docs[place])] += weight * impacts[place]
+def read_keys(best: Column, found: Column, docs: Column, scores: Column) -> None:
+    """Fill `docs` and `scores` (seen as int32) with the first `found` of each row of sorted keys."""
+    pair = 0
+    for query in range(len(found)):
+        for place in range(found[query]):
+            rank = np.int32(np.int64(2**31 - 1) - np.int64(best[query, place] >> np.uint64(32)))
+            docs[pair] = np.int32(best[query, place] & np.uint64(2**32 - 1))
+            scores[pair] = rank ^ ((rank >> 31) & np.int32(0x7FFFFFFF))
+            pair += 1
 
 
-@_compiled
-def _first_at_least(docs: Column, begin: int, end: int, document: int) -> int:
-    while begin < end:
-        middle = (begin + end) >> 1
-        if docs[middle] < document:
-            begin = middle + 1
+@_inner
+def _candidates(searched: Searched, query: _Query, k: int, workspace: Workspace, terms: Terms) -> int:
+    """Collect the `k` best documents of a query, range by range, and say how many there are."""
+    prior = len(searched.prior) > 0
+    _begin(searched, query, terms)
+    size = min(max(_SHORTEST, (_RANGE_PER_K * k + _TILE - 1) // _TILE * _TILE), len(workspace.scores))
+    floor = _NO_RANK if prior else np.int32(0)
+    bound, candidates, omitted = np.int32(floor + 1), 0, 0
+    for low in range(0, searched.documents, size):
+        high, before = min(low + size, searched.documents), candidates
+        if candidates >= k and k <= _FEW_WANTED and len(query.terms) <= _FEW_TERMS and not prior:
+            omitted = _omitted(bound, omitted, query, workspace, terms)
+        postings = _add_range(searched, query, low, high, omitted, workspace.scores, terms)
+        reachable = _reachable(bound, omitted, workspace, terms)
+        if candidates >= k and postings * _SPARSE < high - low and not prior:
+            candidates = _gather_touched(searched, len(query.terms), low, omitted, reachable, workspace, terms, before)
         else:
-            end = middle
-    return begin
+            maxima = _ranked(searched, query, low, high, workspace)
+            if candidates < k:
+                reachable = bound = _bound(maxima, floor, k, workspace)
+            candidates = _gather(maxima, reachable, low, workspace, before)
+            workspace.scores[:size] = 0
+        if omitted and candidates > before:
+            _find_omitted(searched, query, low, high, omitted, terms)
+            candidates = _complete(searched, query, bound, omitted, before, candidates, workspace, terms)
+        if candidates > k and (candidates > 2 * k or k <= _FEW or high == searched.documents):
+            bound = np.int32(_cut(candidates, k, workspace) + 1)  # equal ones come too late
+            candidates = k
+    return candidates
 
 
-@_compiled
+@_inner
+def _add_range(
+    searched: Searched, query: _Query, low: int, high: int, omitted: int, scores: Column, terms: Terms
+) -> int:
+    """Add up the postings of a range, but for those of the omitted terms; how many there are."""
+    docs, impacts, postings = searched.docs, searched.impacts, 0
+    for slot in range(len(query.terms)):
+        if terms.places[slot] >= omitted:
+            begin, end = terms.ends[slot], searched.starts[query.terms[slot] + 1]
+            if high < searched.documents:
+                end = _first_at_least(docs, begin, end, high)
+            _add(docs[begin:end], impacts[begin:end], low, query.weights[slot], scores)
+            terms.begins[slot], terms.ends[slot] = begin, end
+            postings += end - begin
+    return postings
+
+
+@_inner
+def _ranked(searched: Searched, query: _Query, low: int, high: int, workspace: Workspace) -> Column:
+    """The maxima of the groups of a range, its priors added."""
+    length = (high - low + _TILE - 1) // _TILE * _TILE
+    ranks, maxima = workspace.ranks[:length], workspace.maxima[: length // _GROUP_SIZE]
+    if len(searched.prior):
+        _add_prior(searched.prior[low:high], query.tokens, workspace.scores[:length], ranks)
+    _take_maxima(ranks, maxima)
+    return maxima
+
+
+@_inner
+def _gather_touched(
+    searched: Searched,
+    slots: int,
+    low: int,
+    omitted: int,
+    bound: Any,
+    workspace: Workspace,
+    terms: Terms,
+    candidates: int,
+) -> int:
+    """As `_gather`, for a range of few postings: looks only at documents that have one, and sets their scores to 0."""
+    ranks, candidate_ranks, candidate_docs = workspace.ranks, workspace.candidate_ranks, workspace.candidate_docs
+    for slot in range(slots):
+        if terms.places[slot] >= omitted:
+            for document in searched.docs[terms.begins[slot] : terms.ends[slot]]:
+                rank = ranks[np.uint32(document - low)]
+                ranks[np.uint32(document - low)] = 0
+                if rank >= bound:
+                    candidate_ranks[candidates], candidate_docs[candidates] = rank, document
+                    candidates += 1
+    return candidates
+
+
+@_inner
+def _add(docs: Column, impacts: Column, low: int, weight: float, scores: Column) -> None:
+    for place in range(len(docs)):
+        scores[np.uint32(docs[place] - low)] += weight * impacts[place]
+
+
+@_inner
+def _first_at_least(docs: Column, begin: int, end: int, document: int) -> int:
+    """Bisection without a branch that could be guessed wrong."""
+    length = end - begin
+    while length > 1:
+        half = length >> 1
+        begin += half * (docs[begin + half - 1] < document)
+        length -= half
+    return begin + length * (docs[begin] < document) if length else begin
+
+
+@_inner
 def _add_prior(prior: Column, tokens: float, scores: Column, ranks: Column) -> None:
     for document in range(len(ranks)):
         if document < len(prior) and scores[document] > 0:
@@ -131,39 +273,54 @@ def _add_prior(prior: Column, tokens: float, scores: Column, ranks: Column) -> N
             ranks[document] = _NO_RANK
 
 
-@_compiled
+@_inner
 def _take_maxima(ranks: Column, maxima: Column) -> None:
-    for tile in range(len(ranks) // TILE):
+    for tile in range(len(ranks) // _TILE):
         for lane in range(_GROUPS):
             best = _NO_RANK
-            for row in range(GROUP_SIZE):
-                best = max(best, ranks[tile * TILE + row * _GROUPS + lane])
+            for row in range(_GROUP_SIZE):
+                best = max(best, ranks[tile * _TILE + row * _GROUPS + lane])
             maxima[tile * _GROUPS + lane] = best
 
 
-@_compiled
-def _bound(maxima: Column, floor: Any, k: int, counters: Column) -> Any:
+@_inner
+def _bound(maxima: Column, floor: Any, k: int, workspace: Workspace) -> Any:
     """A rank that k documents reach, if so many are found: about the k-th of the maxima."""
     most = np.int32(2**31 - 1)
+    maxima = _fold(maxima, workspace.folded, _FOLD * k)
     above, low, high = 0, most, floor
     for rank in maxima:
         above += rank > floor
         low = min(low, rank if rank > floor else most)
         high = max(high, rank)
-    return _kth_largest(maxima, len(maxima), k, low, high, 1, counters) if above > k else floor + np.int32(1)
+    return _kth_largest(maxima, len(maxima), k, low, high, 1, workspace.counters) if above > k else np.int32(floor + 1)
 
 
-@_compiled
+@_inner
+def _fold(maxima: Column, folded: Column, enough: int) -> Column:
+    """Maxima of pairs of maxima, until they are few enough to count; hardly any of the best are lost."""
+    while len(maxima) > enough:
+        half = (len(maxima) + 1) >> 1
+        left, right = maxima[:half], maxima[half:]
+        for place in range(len(right)):
+            folded[place] = max(left[place], right[place])
+        if len(right) < half:
+            folded[half - 1] = left[half - 1]
+        maxima = folded[:half]
+    return maxima
+
+
+@_inner
 def _kth_largest(values: Column, length: int, k: int, low: Any, high: Any, rounds: int, counters: Column) -> Any:
     """The k-th largest of the first `length` values, all at most `high`, of which k reach `low`.
 
-    Each round counts them in `BINS` bins and goes on in the one that holds the k-th; short of the four rounds that
+    Each round counts them in `_BINS` bins and goes on in the one that holds the k-th; short of the four rounds that
     32 bits can take, what comes back is the lower end of that bin.
     """
     low, high = np.int64(low), np.int64(high)
     for _ in range(rounds):
         shift = np.int64(0)
-        while (high - low) >> shift >= BINS:
+        while (high - low) >> shift >= _BINS:
             shift += 1
         counters[:] = 0
         for place in range(length):  # the first and the last counter take what lies outside
@@ -178,37 +335,67 @@ def _kth_largest(values: Column, length: int, k: int, low: Any, high: Any, round
     return np.int32(low)
 
 
-@_compiled
-def _gather(bound: Any, workspace: Workspace) -> int:
-    """Collect the documents that reach the bound, and say how many there are."""
+@_inner
+def _gather(maxima: Column, bound: Any, low: int, workspace: Workspace, candidates: int) -> int:
+    """Add the documents that reach the bound to the candidates, and say how many there are then."""
+    for start in range(0, len(maxima), _BLOCK):
+        block = maxima[start : start + _BLOCK]
+        reached = 0
+        for place in range(len(block)):
+            reached += block[place] >= bound
+        if reached:
+            candidates = _gather_block(start, block, bound, low, workspace, candidates)
+    return candidates
+
+
+@_inner
+def _gather_block(start: int, block: Column, bound: Any, low: int, workspace: Workspace, candidates: int) -> int:
     ranks, candidate_ranks, candidate_docs = workspace.ranks, workspace.candidate_ranks, workspace.candidate_docs
-    candidates = 0
-    for group in range(len(workspace.maxima)):
-        if workspace.maxima[group] >= bound:
-            first = group // _GROUPS * TILE + group % _GROUPS
-            for document in range(first, first + TILE, _GROUPS):
+    for place in range(len(block)):
+        if block[place] >= bound:
+            first = (start + place) // _GROUPS * _TILE + (start + place) % _GROUPS
+            for row in range(_GROUP_SIZE):
+                document = np.uint32(first + row * _GROUPS)
                 candidate_ranks[candidates] = ranks[document]
-                candidate_docs[candidates] = document
+                candidate_docs[candidates] = low + document
                 candidates += ranks[document] >= bound
     return candidates
 
 
-@_compiled
-def _keep(candidates: int, k: int, workspace: Workspace, best: Column) -> int:
-    """Write the keys of the k best candidates; of those that share the last rank, the first documents."""
+@_inner
+def _cut(candidates: int, k: int, workspace: Workspace) -> Any:
+    """Leave the k best of more candidates; the last rank. Of those that share it the first documents stay."""
     ranks, docs = workspace.candidate_ranks, workspace.candidate_docs
-    last_rank, last_doc = np.int64(_NO_RANK), np.int64(2**31 - 1)
-    if candidates > k:
-        last_rank, last_doc = _last_of_the_best(candidates, k, workspace)
+    if k <= _FEW:
+        return _cut_few(candidates, k, ranks, docs)
+    last_rank, last_doc = _last_of_the_best(candidates, k, workspace)
     kept = 0
     for place in range(candidates):
-        if ranks[place] > last_rank or (ranks[place] == last_rank and docs[place] <= last_doc):
-            best[kept] = np.uint64(np.int64(2**31 - 1) - ranks[place]) << np.uint64(32) | np.uint64(docs[place])
-            kept += 1
-    return kept
+        rank, document = ranks[place], docs[place]
+        ranks[kept], docs[kept] = rank, document
+        kept += rank > last_rank or (rank == last_rank and document <= last_doc)
+    return last_rank
 
 
-@_compiled
+@_inner
+def _cut_few(candidates: int, k: int, ranks: Column, docs: Column) -> Any:
+    """The same by insertion: the first k stay sorted, and the others displace them."""
+    for candidate in range(1, candidates):
+        rank, document = ranks[candidate], docs[candidate]
+        place = min(candidate, k)
+        while place and (ranks[place - 1] < rank or (ranks[place - 1] == rank and docs[place - 1] > document)):
+            ranks[place], docs[place] = ranks[place - 1], docs[place - 1]
+            place -= 1
+        ranks[place], docs[place] = rank, document
+    return ranks[k - 1]
+
+
+@_inner
+def _key(rank: Any, document: Any) -> Any:
+    return np.uint64(np.int64(2**31 - 1) - rank) << np.uint64(32) | np.uint64(document)
+
+
+@_inner
 def _last_of_the_best(candidates: int, k: int, workspace: Workspace) -> tuple[Any, Any]:
     ranks = workspace.candidate_ranks
     low, high = ranks[:candidates].min(), ranks[:candidates].max()
@@ -219,7 +406,7 @@ def _last_of_the_best(candidates: int, k: int, workspace: Workspace) -> tuple[An
     return rank, _last_tied(candidates, k - better, rank, ranks, workspace.candidate_docs)
 
 
-@_compiled
+@_inner
 def _last_tied(candidates: int, wanted: int, rank: Any, ranks: Column, docs: Column) -> Any:
     """The document that so many of the given rank reach, found by bisection."""
     low, high = np.int32(0), docs[:candidates].max()
@@ -233,3 +420,139 @@ def _last_tied(candidates: int, wanted: int, rank: Any, ranks: Column, docs: Col
         else:
             high = middle
     return low
+
+
+# Omitting terms. Once k documents are known, the terms that can add least, most often those with most postings, are not
+# added up for all documents but looked up for the few that they could still lift among the best: MaxScore (Turtle and
+# Flood, IPM 31(6), 1995), a term at a time. Looking a document up costs as much as adding dozens of postings, so only
+# terms are omitted that can lift few; where many documents are wanted there are always many.
+
+
+@_inner
+def _begin(searched: Searched, query: _Query, terms: Terms) -> None:
+    for slot in range(len(query.terms)):
+        terms.ends[slot] = searched.starts[query.terms[slot]]
+        terms.places[slot] = slot
+    if len(query.terms) <= _FEW_TERMS:
+        _sort_by_bound(searched, query, terms)
+
+
+@_inner
+def _sort_by_bound(searched: Searched, query: _Query, terms: Terms) -> None:
+    bounds, by_bound = terms.bounds, terms.by_bound
+    for slot in range(len(query.terms)):
+        bounds[slot] = np.float64(query.weights[slot]) * searched.most[query.terms[slot]]
+        place = slot
+        while place and bounds[by_bound[place - 1]] > bounds[slot]:
+            by_bound[place] = by_bound[place - 1]
+            place -= 1
+        by_bound[place] = slot
+    for place in range(len(query.terms)):
+        terms.places[by_bound[place]] = place
+
+
+@_inner
+def _omitted(bound: Any, omitted: int, query: _Query, workspace: Workspace, terms: Terms) -> int:
+    """How many terms, by rising bound, to omit: all together may add so much that few documents must be looked up."""
+    wanted, rest = _SHARE * _score_of(bound, workspace), 0.0
+    for place in range(len(query.terms)):
+        rest += terms.bounds[terms.by_bound[place]]
+        if rest > wanted:
+            return max(omitted, place)
+    return len(query.terms)
+
+
+@_inner
+def _score_of(rank: Any, workspace: Workspace) -> float:
+    """The score of a rank above 0."""
+    workspace.candidate_ranks[-1] = rank
+    return np.float64(workspace.candidate_scores[-1])
+
+
+@_inner
+def _reachable(bound: Any, omitted: int, workspace: Workspace, terms: Terms) -> Any:
+    """The least rank without the omitted terms from which a document can reach the bound with them."""
+    if not omitted:
+        return bound
+    rest = _rest(omitted, terms)
+    workspace.candidate_scores[-1] = _score_of(bound, workspace) * (1 - _ROUNDING) - rest
+    return max(np.int32(1), workspace.candidate_ranks[-1])
+
+
+@_inner
+def _rest(omitted: int, terms: Terms) -> float:
+    rest = 0.0
+    for place in range(omitted):
+        rest += terms.bounds[terms.by_bound[place]]
+    return rest * (1 + _ROUNDING)
+
+
+@_inner
+def _find_omitted(searched: Searched, query: _Query, low: int, high: int, omitted: int, terms: Terms) -> None:
+    """Where the postings of the omitted terms lie in a range."""
+    for place in range(omitted):
+        slot = terms.by_bound[place]
+        end = searched.starts[query.terms[slot] + 1]
+        terms.begins[slot] = _first_at_least(searched.docs, terms.ends[slot], end, low)
+        terms.ends[slot] = _first_at_least(searched.docs, terms.begins[slot], end, high)
+
+
+@_inner
+def _complete(
+    searched: Searched,
+    query: _Query,
+    bound: Any,
+    omitted: int,
+    first: int,
+    last: int,
+    workspace: Workspace,
+    terms: Terms,
+) -> int:
+    """Give the candidates from `first` to `last` their whole scores; those that reach the bound stay: the new last."""
+    wanted, rest = _score_of(bound, workspace) * (1 - _ROUNDING), _rest(omitted, terms)
+    kept = first
+    for place in range(first, last):
+        document = workspace.candidate_docs[place]
+        score = np.float64(workspace.candidate_scores[place])
+        if _may_reach(wanted, score, rest, document, searched, query, omitted, terms):
+            workspace.candidate_docs[kept] = document
+            workspace.candidate_scores[kept] = _whole_score(document, searched, query, terms)
+            kept += workspace.candidate_ranks[kept] >= bound
+    return kept
+
+
+@_inner
+def _may_reach(
+    wanted: float,
+    score: float,
+    rest: float,
+    document: int,
+    searched: Searched,
+    query: _Query,
+    omitted: int,
+    terms: Terms,
+) -> bool:
+    """Look the document up in the omitted terms, from the one that can add most, until it falls behind."""
+    for place in range(omitted - 1, -1, -1):
+        slot = terms.by_bound[place]
+        rest -= terms.bounds[slot]
+        score += query.weights[slot] * _impact(document, slot, searched, terms)
+        if score + rest < wanted:
+            return False
+    return True
+
+
+@_inner
+def _whole_score(document: int, searched: Searched, query: _Query, terms: Terms) -> Any:
+    """Added up in the order of the terms, as for all documents."""
+    score = np.float32(0)
+    for slot in range(len(query.terms)):
+        score += query.weights[slot] * _impact(document, slot, searched, terms)
+    return score
+
+
+@_inner
+def _impact(document: int, slot: int, searched: Searched, terms: Terms) -> Any:
+    begin, end = terms.begins[slot], terms.ends[slot]
+    place = _first_at_least(searched.docs, begin, end, document)
+    return searched.impacts[place] if place < end and searched.docs[place] == document else np.float32(0)

@@ -6,26 +6,33 @@ every lexical ranker that analyses text alike shares one index.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Corpus
 from nirank.errors import BadInput, StaleIndex
-from nirank_lexical.analysis import Analyzer
 from nirank_lexical.vocabulary import Vocabulary
-from nirank_lexical.words import words
 
 #: The layout of the files; part of every index key.
 LAYOUT = "nirank_lexical/1"
 
+#: The documents and the counts of some postings.
+Part: TypeAlias = tuple[NDArray[np.int32], NDArray[np.unsignedinteger[Any]]]
+
 _COLUMNS = ("starts", "docs", "counts", "lengths", "frequencies")
-_DOCUMENTS_AT_ONCE = 4096
+
+
+class Columns(TypedDict):
+    """What there is beside the postings themselves, as `Postings` has it."""
+
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int32]
+    frequencies: NDArray[np.int64]
+    vocabulary: Vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +58,28 @@ class Postings:
 
     def save(self, folder: Path) -> None:
         """Write the columns into `folder`, which exists."""
-        for name in _COLUMNS:
-            np.save(folder / f"{name}.npy", getattr(self, name))
-        self.vocabulary.save(folder)
+        rest = Columns(
+            starts=self.starts, lengths=self.lengths, frequencies=self.frequencies, vocabulary=self.vocabulary
+        )
+        self.write(folder, [(self.docs, self.counts)], len(self.docs), self.counts.dtype, rest)
+
+    @staticmethod
+    def write(folder: Path, parts: Iterable[Part], postings: int, kind: np.dtype[Any], rest: Columns) -> None:
+        """Write an index whose postings come in `parts`: `docs` and `counts` of so many `postings` in all.
+
+        `kind` is the type of the counts, `rest` are the other columns.
+        """
+        with (folder / "docs.npy").open("wb") as docs, (folder / "counts.npy").open("wb") as counts:
+            for file, dtype in ((docs, np.dtype(np.int32)), (counts, kind)):
+                header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (postings,)}
+                np.lib.format.write_array_header_1_0(file, header)
+            for part_docs, part_counts in parts:
+                docs.write(part_docs.data)
+                counts.write(part_counts.data)
+        np.save(folder / "starts.npy", rest["starts"])
+        np.save(folder / "lengths.npy", rest["lengths"])
+        np.save(folder / "frequencies.npy", rest["frequencies"])
+        rest["vocabulary"].save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Postings:
@@ -63,89 +89,6 @@ class Postings:
             return cls(vocabulary=Vocabulary.load(folder), **columns)
         except (OSError, ValueError, EOFError) as error:
             raise StaleIndex(f"The lexical index in {folder} is incomplete ({error}); build it again.") from error
-
-
-def invert(corpus: Corpus, analyzer: Analyzer) -> Postings:
-    """Index every document of `corpus`. Raises `BadInput` where a content is not text."""
-    building = _Building(analyzer)
-    for start in range(0, len(corpus), _DOCUMENTS_AT_ONCE):
-        building.add(corpus[start : start + _DOCUMENTS_AT_ONCE])
-    return building.finish()
-
-
-class _TermNumbers(dict[str, int]):
-    """The number of the term that a word stands for; each distinct word is analysed once."""
-
-    def __init__(self, analyzer: Analyzer) -> None:
-        self.analyzer = analyzer
-        self.terms: dict[str, int] = {}
-
-    def __missing__(self, word: str) -> int:
-        term = self.analyzer.term(word)
-        number = self[word] = self.terms.setdefault(term, len(self.terms)) if term else -1
-        return number
-
-
-@dataclass
-class _Building:
-    """Postings of a few thousand documents at a time, each sorted by term and then document."""
-
-    analyzer: Analyzer
-    lengths: list[NDArray[np.int32]] = field(default_factory=list)
-    batches: list[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]] = field(default_factory=list)
-    documents: int = 0
-
-    def __post_init__(self) -> None:
-        self.numbers = _TermNumbers(self.analyzer)
-
-    def add(self, texts: Sequence[str]) -> None:
-        require_text(texts, "document", self.documents)
-        found = [words(text) for text in texts]
-        terms = np.fromiter(map(self.numbers.__getitem__, chain.from_iterable(found)), np.int64)
-        rows = np.repeat(np.arange(len(texts)), [len(each) for each in found])[terms >= 0]
-        pairs, counts = _counted(terms[terms >= 0] * len(texts) + rows)
-        numbers, within = np.divmod(pairs, len(texts))
-        self.batches.append((numbers, (within + self.documents).astype(np.int32), counts.astype(np.int32)))
-        self.lengths.append(np.bincount(rows, minlength=len(texts)).astype(np.int32))
-        self.documents += len(texts)
-
-    def finish(self) -> Postings:
-        vocabulary, order = Vocabulary.of(self.numbers.terms)
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        self.batches = [(place[terms], docs, counts) for terms, docs, counts in self.batches]
-        starts = np.concatenate([[0], np.cumsum(self._totals(len(order)), dtype=np.int64)])
-        docs, counts = self._merged(starts)
-        frequencies = np.add.reduceat(counts, starts[:-1], dtype=np.int64) if len(order) else np.empty(0, np.int64)
-        lengths = np.concatenate([*self.lengths, np.empty(0, np.int32)])
-        smallest = counts.astype(np.min_scalar_type(counts.max(initial=0)))
-        return Postings(starts, docs, smallest, lengths, frequencies, vocabulary)
-
-    def _totals(self, terms: int) -> NDArray[np.int64]:
-        """In how many documents each term occurs."""
-        totals = np.zeros(terms, np.int64)
-        for numbers, _, _ in self.batches:
-            totals += np.bincount(numbers, minlength=terms)
-        return totals
-
-    def _merged(self, starts: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """All batches, by term and document: each batch goes behind the ones before it, so nothing is sorted again."""
-        docs, counts = np.empty((2, starts[-1]), np.int32)
-        free = starts[:-1].copy()
-        for numbers, batch_docs, batch_counts in self.batches:
-            heads = np.flatnonzero(np.diff(numbers, prepend=-1))
-            sizes = np.diff(heads, append=len(numbers))
-            places = np.repeat(free[numbers[heads]] - heads, sizes) + np.arange(len(numbers))
-            docs[places], counts[places] = batch_docs, batch_counts
-            free[numbers[heads]] += sizes
-        return docs, counts
-
-
-def _counted(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The distinct keys in rising order and how often each occurs."""
-    keys.sort()
-    heads = np.flatnonzero(np.diff(keys, prepend=-1))
-    return keys[heads], np.diff(heads, append=len(keys))
 
 
 def require_text(contents: Sequence[object], what: str, first: int = 0) -> None:

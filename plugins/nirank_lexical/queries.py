@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class QueryTerms:
         return self.terms[here].tolist(), self.weights[here]
 
     def between(self, first: int, last: int) -> QueryTerms:
-        """Those of queries `first` up to `last`."""
+        """Those of queries `first` up to `last`, or to the end."""
         offsets = self.offsets[first : last + 1]
         here = slice(offsets[0], offsets[-1])
         return QueryTerms(offsets - offsets[0], self.terms[here], self.weights[here], self.tokens[first:last])
@@ -52,24 +53,37 @@ class QueryParser:
         self.vocabulary, self.analyzer = vocabulary, analyzer
         self._numbers: dict[str, int] = {}
 
-    def __call__(self, texts: Sequence[str]) -> QueryTerms:
-        """The terms of each text that the index knows. Raises `BadInput` for a query that is not text."""
-        require_text(texts, "query")
-        found = [words(text) for text in texts]
-        terms = self._terms(list(chain.from_iterable(found)))
-        rows = np.repeat(np.arange(len(found)), [len(each) for each in found])[terms >= 0]
-        size = max(1, len(self.vocabulary))
-        pairs, weights = np.unique(rows * size + terms[terms >= 0], return_counts=True)
-        offsets = np.searchsorted(pairs, np.arange(len(found) + 1) * size)
-        tokens = np.bincount(rows, minlength=len(found)).astype(np.float32)
-        return QueryTerms(offsets, pairs % size, weights.astype(np.float32), tokens)
+    def __call__(self, texts: Sequence[str], first: int = 0) -> QueryTerms:
+        """The terms of each text that the index knows. Raises `BadInput` for a query that is not text.
 
-    def _terms(self, found: list[str]) -> NDArray[np.int64]:
+        `first` is the number of the first, for that message.
+        """
+        require_text(texts, "query", first)
+        found = [words(text) for text in texts]
+        numbers = self._numbers_of(found)
+        rows = [_counted(map(numbers.__getitem__, each)) for each in found]
+        pairs = [pair for row in rows for pair in row]
+        offsets = np.array([0, *accumulate(map(len, rows))], np.int64)
+        terms = np.array([term for term, _ in pairs], np.int64)
+        weights = np.array([count for _, count in pairs], np.float32)
+        tokens = np.array([sum(count for _, count in row) for row in rows], np.float32)
+        return QueryTerms(offsets, terms, weights, tokens)
+
+    def _numbers_of(self, found: list[list[str]]) -> dict[str, int]:
         """The number of each word's term, -1 where it has none or the index does not know it."""
         numbers = self._numbers
         if len(numbers) > _WORDS_REMEMBERED:
-            numbers.clear()
-        new = [word for word in dict.fromkeys(found) if word not in numbers]
-        # the empty term of a word that is left out is in no vocabulary
-        numbers.update(zip(new, self.vocabulary.find(list(map(self.analyzer.term, new))).tolist(), strict=True))
-        return np.fromiter(map(numbers.__getitem__, found), np.int64, len(found))
+            self._numbers = numbers = {}  # another thread may be reading the old ones
+        new = dict.fromkeys(word for each in found for word in each if word not in numbers)
+        if new:
+            # the empty term of a word that is left out is in no vocabulary
+            terms = list(map(self.analyzer.term, new))
+            numbers.update(zip(new, self.vocabulary.find(terms).tolist(), strict=True))
+        return numbers
+
+
+def _counted(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Each number and how often it occurs, rising; without -1."""
+    counts = Counter(numbers)
+    del counts[-1]
+    return sorted(counts.items())

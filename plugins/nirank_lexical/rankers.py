@@ -2,7 +2,8 @@
 
 A query is text: nothing in it is an operator. Documents are found if they share a term with it that is worth something.
 All three take the settings of `nirank_lexical.analysis.Analyzer` (`language`, `stemmer`, `stopwords`), rankers that
-analyse text alike share one index, and `threads` search a batch of queries (None: one for each processor).
+analyse text alike share one index, and `threads` search a batch of queries (None: one for each processor). Indexing
+holds about `segment` postings in memory at a time (None: `nirank_lexical.inversion.SEGMENT`) and the rest on disk.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from nirank.data import Candidates, Corpus, Floats, Queries
 from nirank.errors import BadInput, StaleIndex, UnknownName
 from nirank_lexical.analysis import Analyzer
-from nirank_lexical.postings import LAYOUT, Postings, invert
+from nirank_lexical.inversion import SEGMENT, write_index
+from nirank_lexical.postings import LAYOUT, Postings
 from nirank_lexical.queries import QueryParser
 from nirank_lexical.search import WeightedIndex
 from nirank_lexical.weighting import (
@@ -38,11 +43,14 @@ class LexicalRanker:
         stemmer: str | None,
         stopwords: Sequence[str] | None,
         threads: int | None,
+        segment: int | None,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise BadInput(f"threads is {threads}; it must be 1 or more.")
+        for name, value in (("threads", threads), ("segment", segment)):
+            if value is not None and value < 1:
+                raise BadInput(f"{name} is {value}; it must be 1 or more.")
         self.weighting = weighting
-        self.language, self.stemmer, self.stopwords, self.threads = language, stemmer, stopwords, threads
+        self.language, self.stemmer, self.stopwords = language, stemmer, stopwords
+        self.threads, self.segment = threads, segment
         self.analyzer = Analyzer(language, stemmer, stopwords)
         self.corpus: Corpus | None = None
 
@@ -58,7 +66,7 @@ class LexicalRanker:
 
     def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
         """Write the index of `corpus` into `folder`, which exists and is empty. Contents are texts."""
-        invert(corpus, self.analyzer).save(folder)
+        write_index(corpus, self.analyzer, folder, self.segment or SEGMENT)
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the index that `build` wrote. Raises `StaleIndex` where it is incomplete or of another corpus."""
@@ -66,6 +74,7 @@ class LexicalRanker:
         if (indexed := len(index.lengths)) != len(corpus):
             raise StaleIndex(f"The index in {folder} is of {indexed} documents, the corpus of {len(corpus)}.")
         self.corpus = corpus
+        self._threads = self.threads or _processors()
         self._parse = QueryParser(index.vocabulary, self.analyzer)
         self._searched = WeightedIndex(index, self.weighting)
 
@@ -74,8 +83,8 @@ class LexicalRanker:
         corpus = self._opened()
         if k < 0:
             raise BadInput(f"k is {k}; it must be 0 or more.")
-        threads = self.threads or os.cpu_count() or 1
-        return self._searched.search(self._parse(queries.contents), k, threads).over(corpus)
+        lengths, docs, scores = self._searched.search(queries.contents, self._parse, k, self._threads)
+        return Candidates(np.array([0, *accumulate(lengths.tolist())], np.int64), docs, scores, corpus)
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The score of each pair, `[pairs]`: the number that `generate` gives it; 0, or its prior, without a match."""
@@ -86,6 +95,11 @@ class LexicalRanker:
         if self.corpus is None:
             raise StaleIndex(f"{self} has no index: build one from a corpus and open it before searching.")
         return self.corpus
+
+
+def _processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class BM25(LexicalRanker):
@@ -104,8 +118,9 @@ class BM25(LexicalRanker):
         stemmer: str | None = "default",
         stopwords: Sequence[str] | None = None,
         threads: int | None = None,
+        segment: int | None = None,
     ) -> None:
-        super().__init__(BM25Weighting(k1, b, variant, delta), language, stemmer, stopwords, threads)
+        super().__init__(BM25Weighting(k1, b, variant, delta), language, stemmer, stopwords, threads, segment)
         self.k1, self.b, self.variant, self.delta = k1, b, variant, delta
 
 
@@ -125,6 +140,7 @@ class QueryLikelihood(LexicalRanker):
         stemmer: str | None = "default",
         stopwords: Sequence[str] | None = None,
         threads: int | None = None,
+        segment: int | None = None,
     ) -> None:
         models: dict[str, Weighting] = {
             "dirichlet": DirichletWeighting(mu),
@@ -132,7 +148,7 @@ class QueryLikelihood(LexicalRanker):
         }
         if smoothing not in models:
             raise UnknownName("smoothing", smoothing, models)
-        super().__init__(models[smoothing], language, stemmer, stopwords, threads)
+        super().__init__(models[smoothing], language, stemmer, stopwords, threads, segment)
         self.smoothing, self.mu, self.lambda_ = smoothing, mu, lambda_
 
 
@@ -145,5 +161,6 @@ class TFIDF(LexicalRanker):
         stemmer: str | None = "default",
         stopwords: Sequence[str] | None = None,
         threads: int | None = None,
+        segment: int | None = None,
     ) -> None:
-        super().__init__(TFIDFWeighting(), language, stemmer, stopwords, threads)
+        super().__init__(TFIDFWeighting(), language, stemmer, stopwords, threads, segment)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from nirank.data import Candidates, Floats, Ints, from_sort_keys, sort_keys
 from nirank.errors import MissingDependency
 from nirank_lexical.postings import Postings
-from nirank_lexical.queries import QueryTerms
+from nirank_lexical.queries import QueryParser, QueryTerms
 from nirank_lexical.weighting import Weighting
 
 if TYPE_CHECKING:
     from nirank_lexical.batch import BatchSearch
 
-#: Uint64: a score's rank, so that better is less, over the document. Sorted keys are a ranking.
-Keys = NDArray[np.uint64]
+#: How many documents each query has (int64 `[queries]`), and those documents and their scores, ranked (`[pairs]`).
+Found: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], Floats]
 
 # From so many scores on, loading the compiled search (about a second) pays for itself.
 _SCORES_WORTH_LOADING = 100_000_000
@@ -74,19 +74,21 @@ class WeightedIndex:
             ) from error
         return BatchSearch(self)
 
-    def search(self, queries: QueryTerms, k: int, threads: int) -> Candidates:
+    def search(self, texts: Sequence[str], parse: QueryParser, k: int, threads: int) -> Found:
         """The `k` best documents of each query, among those with a term that is worth something."""
         k = min(k, self.documents)
-        if k and self._is_batch(queries):
-            return candidates_of(*self._batch.search(queries, k, threads))
+        if k and self._is_batch(len(texts)):
+            return self._batch.search(texts, parse, k, threads)
+        queries = parse(texts)
         rows = [self._best(queries, query, k) for query in range(len(queries))]
-        return candidates_of([len(keys) for keys in rows], np.concatenate([*rows, np.empty(0, np.uint64)]))
+        docs, scores = from_sort_keys(np.concatenate([*rows, np.empty(0, np.uint64)]))
+        return np.array([len(keys) for keys in rows], np.int64), docs.view(np.int32), scores
 
-    def _is_batch(self, queries: QueryTerms) -> bool:
-        self._scores_asked += len(queries) * self.documents
+    def _is_batch(self, queries: int) -> bool:
+        self._scores_asked += queries * self.documents
         return self._scores_asked >= _SCORES_WORTH_LOADING
 
-    def _best(self, queries: QueryTerms, query: int, k: int) -> Keys:
+    def _best(self, queries: QueryTerms, query: int, k: int) -> NDArray[np.uint64]:
         scores = np.zeros(self.documents, np.float32)
         for term, weight in zip(*queries.of(query), strict=True):
             here = slice(self.index.starts[term], self.index.starts[term + 1])
@@ -138,9 +140,3 @@ class WeightedIndex:
             low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
         found = np.flatnonzero((low < ends) & (self.index.docs[np.minimum(low, len(self.index.docs) - 1)] == docs))
         return found, low[found]
-
-
-def candidates_of(lengths: Sequence[int] | NDArray[Any], keys: Keys) -> Candidates:
-    """Rankings from their sorted keys; `lengths` says how many of them each query has."""
-    docs, scores = from_sort_keys(keys)
-    return Candidates(np.concatenate([[0], np.cumsum(lengths)]), docs.view(np.int32), scores)

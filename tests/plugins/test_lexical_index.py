@@ -14,9 +14,10 @@ pytest.importorskip("regex")
 
 from nirank.corpus import Documents
 from nirank.errors import BadInput, StaleIndex
-from nirank_lexical import postings
+from nirank_lexical import inversion
 from nirank_lexical.analysis import Analyzer
-from nirank_lexical.postings import Postings, invert
+from nirank_lexical.inversion import invert, write_index
+from nirank_lexical.postings import Postings
 from nirank_lexical.queries import QueryParser
 from nirank_lexical.vocabulary import Vocabulary
 
@@ -49,7 +50,7 @@ def _by_hand(index, texts, analyzer):
 
 @pytest.mark.parametrize("at_once", [1, 2, 1000])
 def test_postings_are_what_counting_by_hand_gives(monkeypatch, at_once):
-    monkeypatch.setattr(postings, "_DOCUMENTS_AT_ONCE", at_once)
+    monkeypatch.setattr(inversion, "_DOCUMENTS_AT_ONCE", at_once)
     analyzer = Analyzer()
     index = invert(_documents(TEXTS), analyzer)
     found, expected = _by_hand(index, TEXTS, analyzer)
@@ -64,10 +65,38 @@ def test_the_index_does_not_depend_on_how_many_documents_are_read_at_once(monkey
     texts = [" ".join(generator.choices("abcdefgh", k=generator.randint(0, 9))) for _ in range(200)]
     indexes = []
     for at_once in (7, 64, 10_000):
-        monkeypatch.setattr(postings, "_DOCUMENTS_AT_ONCE", at_once)
+        monkeypatch.setattr(inversion, "_DOCUMENTS_AT_ONCE", at_once)
         indexes.append(invert(_documents(texts), Analyzer(stopwords=())))
     for name in ("starts", "docs", "counts", "lengths", "frequencies"):
         assert all(np.array_equal(getattr(indexes[0], name), getattr(other, name)) for other in indexes[1:])
+
+
+@pytest.mark.parametrize(("documents", "postings"), [(7, 4), (64, 100), (1000, 1)])
+def test_an_index_merged_from_segments_is_the_same_to_the_last_byte(tmp_path, monkeypatch, documents, postings):
+    generator = random.Random(4)
+    texts = [" ".join(generator.choices("abcdefgh", k=generator.randint(0, 9))) for _ in range(200)]
+    corpus, analyzer = _documents([*texts, "z " * 300, "late", ""]), Analyzer(stopwords=())
+    whole, merged = tmp_path / "whole", tmp_path / "merged"
+    whole.mkdir()
+    invert(corpus, analyzer).save(whole)
+    monkeypatch.setattr(inversion, "_DOCUMENTS_AT_ONCE", documents)
+    monkeypatch.setattr(inversion, "_POSTINGS_AT_ONCE", 50)
+    merged.mkdir()
+    write_index(corpus, analyzer, merged, postings)
+    files = {path.name: path.read_bytes() for path in whole.iterdir()}
+    assert {path.name: path.read_bytes() for path in merged.iterdir()} == files
+    for name in ("starts", "docs", "counts", "lengths", "frequencies"):
+        np.save(tmp_path / "plain.npy", getattr(Postings.load(whole), name))
+        assert (tmp_path / "plain.npy").read_bytes() == files[f"{name}.npy"]
+
+
+def test_postings_that_are_not_yet_merged_lie_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(inversion, "_DOCUMENTS_AT_ONCE", 10)
+    building = inversion._Building(Analyzer(), 25, tmp_path)
+    building.read(_documents([f"cat dog w{number}" for number in range(100)]))
+    assert [len(segment.docs) for segment in building._segments] == [*[30] * 10, 0]
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) >= 300 * 8
+    assert building._batches == []
 
 
 @pytest.mark.parametrize("texts", [TEXTS, ["", "the"], []])

@@ -18,7 +18,13 @@ from nirank.corpus import Documents
 from nirank.data import Candidates, Queries
 from nirank.errors import BadInput, StaleIndex
 from nirank_lexical import search
+from nirank_lexical.analysis import Analyzer
+from nirank_lexical.postings import Postings
+from nirank_lexical.queries import QueryParser
 from nirank_lexical.rankers import BM25, TFIDF, QueryLikelihood
+from nirank_lexical.search import WeightedIndex
+from nirank_lexical.vocabulary import Vocabulary
+from nirank_lexical.weighting import BM25Weighting, TFIDFWeighting
 
 MAKERS = [BM25, lambda **more: BM25(variant="bm25+", **more), QueryLikelihood, TFIDF]
 
@@ -76,6 +82,67 @@ def test_batches_and_single_queries_find_the_same_to_the_last_bit(make, texts, f
     for k, found in one_by_one.items():
         assert _same(many.generate(queries, k), found), k
     assert _same(few.generate(queries, 10), many.generate(queries, 10))
+
+
+def _drawn_index(documents, shares):
+    """An index in which each term is in about such a share of the documents."""
+    generator = np.random.default_rng(7)
+    rows = [np.flatnonzero(generator.random(documents) < share).astype(np.int32) for share in shares]
+    docs = np.concatenate(rows)
+    counts = generator.zipf(2.2, len(docs)).clip(max=9).astype(np.uint8)
+    lengths = np.bincount(docs, counts, documents).astype(np.int32) + generator.integers(0, 3, documents, np.int32)
+    starts = np.cumsum([0, *map(len, rows)])
+    frequencies = np.add.reduceat(counts, starts[:-1], dtype=np.int64)
+    vocabulary = Vocabulary.of([f"w{term}" for term in range(len(shares))])[0]
+    return Postings(starts, docs, counts, lengths, frequencies, vocabulary)
+
+
+SHARES = [0.7, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 3e-6]
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 32, 33, 100, 101, 1000, 400_000])
+@pytest.mark.parametrize("weighting", [BM25Weighting(0.9, 0.4), BM25Weighting(1.2, 0.0, "bm25+"), TFIDFWeighting()])
+def test_terms_omitted_and_sparse_ranges_change_no_bit(weighting, k, monkeypatch):
+    pytest.importorskip("numba")
+    searched = WeightedIndex(_drawn_index(300_000, SHARES), weighting)
+    parse = QueryParser(searched.index.vocabulary, Analyzer())
+    named = {searched.index.vocabulary[number]: number for number in range(len(SHARES))}
+    assert sorted(named) == sorted(f"w{term}" for term in range(len(SHARES)))
+    texts = ["w0 w8", "w0 w1 w7 w9", "w2 w3 w6 w6 w6 w10", "w10", "w0 w0 w1", "w4 w5 w6 w7 w8", " ".join(named), ""]
+    monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 10**12)
+    expected = searched.search(texts, parse, k, 1)
+    monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 0)
+    found = searched.search(texts, parse, k, 1)
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_queries_of_more_terms_than_can_be_omitted_are_found_alike(monkeypatch):
+    pytest.importorskip("numba")
+    searched = WeightedIndex(_drawn_index(200_000, [0.2] * 3 + [1e-4] * 70), BM25Weighting(0.9, 0.4))
+    parse = QueryParser(searched.index.vocabulary, Analyzer())
+    texts = [" ".join(f"w{term}" for term in range(terms)) for terms in (63, 64, 65, 73)]
+    monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 10**12)
+    expected = searched.search(texts, parse, 10, 1)
+    monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 0)
+    found = searched.search(texts, parse, 10, 1)
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_find_the_same_whatever_they_share(threads, texts, folder, queries, monkeypatch):
+    batch = pytest.importorskip("nirank_lexical.batch", exc_type=ImportError)
+    monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 0)
+    expected = _opened(BM25(threads=1), texts, folder).generate(queries, 30)
+    for size in (1, 7, 1000):
+        monkeypatch.setattr(batch, "_QUERIES_AT_ONCE", size)
+        assert _same(_opened(BM25(threads=threads), texts, folder).generate(queries, 30), expected)
+
+
+def test_a_query_that_is_not_text_is_told_by_its_number_among_all(texts, folder, monkeypatch):
+    pytest.importorskip("numba")
+    monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 0)
+    with pytest.raises(BadInput, match="query 150 is of type int"):
+        _opened(BM25(threads=2), texts, folder).generate(Queries.of(["w1"] * 150 + [3] + ["w2"] * 9), 5)
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -154,6 +221,8 @@ def test_a_component_without_an_index_and_a_negative_k_are_refused(tmp_path):
         _opened(BM25(), ["cat"], tmp_path / "index").generate(Queries.of(["cat"]), -1)
     with pytest.raises(BadInput, match="threads"):
         BM25(threads=0)
+    with pytest.raises(BadInput, match="segment"):
+        BM25(segment=0)
 
 
 def test_an_index_of_fewer_documents_is_refused(tmp_path):
@@ -223,9 +292,11 @@ import numba.core.caching
 import numpy as np
 numba.core.caching.CacheImpl._locator_classes = []  # as where no folder can be written
 from nirank_lexical import kernel
-print(kernel._first_at_least(np.array([1, 3, 5], np.int32), 0, 3, 4))
+docs = np.empty(1, np.int32)
+kernel.read_keys(np.array([[5]], np.uint64), np.array([1]), docs, np.empty(1, np.int32))
+print(docs[0])
 """
-    assert _run(program) == ["2"]
+    assert _run(program) == ["5"]
 
 
 def test_every_ranker_is_registered_to_find_and_to_score():
