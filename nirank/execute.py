@@ -201,8 +201,8 @@ def _check_ranking(generator: Component, found: Any, queries: int, k: int) -> No
         raise ComponentError(f"{generator.spec} returned {len(found)} lists for {queries} queries.")
     if found.pairs and found.lengths.max() > k:
         raise ComponentError(f"{generator.spec} returned {found.lengths.max()} documents where {k} were asked for.")
-    _refuse_nan(generator, found.scores)
     if not found.is_ranked():
+        _refuse_nan(generator, found.scores)
         raise ComponentError(f"{generator.spec} returned documents that do not stand by falling score, then ordinal.")
     if found.pairs and found.docs.min() < 0:
         raise ComponentError(f"{generator.spec} returned {found.docs.min()} as a document; ordinals begin at 0.")

@@ -44,7 +44,8 @@ def save(component: Component, folder: Path) -> None:
         from safetensors.torch import save_model
 
         save_model(component.target, str(folder / WEIGHTS))
-        use, given = component.entry.spec if component.entry else None, component.settings
+        use = component.entry.spec if component.entry else None
+        given = {key: str(value) if isinstance(value, Path) else value for key, value in component.settings.items()}
     described = {"use": use, "settings": given, "fingerprint": component.fingerprint, "origin": component.origin}
     text = json.dumps(described, indent=1, ensure_ascii=False, default=_inside)
     (folder / COMPONENT).write_text(text + "\n", encoding="utf-8")
@@ -79,7 +80,9 @@ def load_weights(target: Any, folder: Path) -> None:
     """
     folder = _checkpoint(folder)
     if not (folder / WEIGHTS).exists():
-        return
+        if callable(getattr(target, "save", None)):
+            return
+        raise BadInput(f"is damaged: it has no {WEIGHTS}.", folder)
     from safetensors import SafetensorError
     from safetensors.torch import load_model
 

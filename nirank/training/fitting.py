@@ -21,7 +21,7 @@ from nirank.pipeline import Ranking, Scoring, Stage, load
 from nirank.plugins import Component, active, build
 from nirank.progress import Advance, progress
 from nirank.sampling import Judged
-from nirank.training import plan, processes, state
+from nirank.training import forward, plan, processes, selection, state
 from nirank.training.examples import Examples, Timetable, within_corpus
 from nirank.training.journal import Journal
 from nirank.training.learning import Learner, Tally
@@ -30,6 +30,8 @@ from nirank.training.options import Options
 from nirank.training.selection import BEST, Selection
 from nirank.training.updates import Updates
 
+#: After so many steps, or an epoch, a list should have counted in the loss.
+_PATIENT = 100
 #: Seconds between two states, where it is not said in steps.
 _SAVE_AFTER = 300
 
@@ -114,27 +116,35 @@ class Training:
         component, options = self.component, self.options
         if self.dev is None and (options.patience or options.evaluate_every):
             raise BadInput("patience and evaluate_every are about evaluations on dev: give dev=COLLECTION.")
+        forward.check(component)
+        if self.teacher and component in self.teacher.components():
+            raise BadInput(f"{component.name} would learn from itself: it stands in teacher = {self.teacher!r}.")
+        if self.dev and not self.ranking:
+            selection.check_judged(self.dev)
         accelerator = _accelerator(component.target, options)
         objective = Objective(self.loss, self.teacher)
-        self.updates = Updates(component, objective.parameters, options, accelerator)
+        self.updates = Updates(component, objective, options, accelerator)
         self.learner = Learner(component, objective, self.sampler, self.collection, options, accelerator)
         self.examples = Examples.of(self.collection, self.sampler.target.each)
         self.timetable = Timetable.of(len(self.examples), processes.count(), options)
         self.selection = Selection(component, self.ranking, options, self.folder)
         self.reached = state.Progress()
         data = {"collection": self.collection, "dev": self.dev}
-        self._described = plan.describe(component, self.loss, self.sampler, options, data) if self.folder else {}
+        parts = {"component": component, "loss": self.loss, "sampler": self.sampler}
+        pipelines = {"pipeline": self.ranking, "teacher": self.teacher}
+        self._described = plan.describe(parts, pipelines, options, data) if self.folder else {}
         self._saved = time.monotonic()
         self._holders = state.holders(component, self.loss, self.sampler, self.updates)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
         """Inside, the component is in training mode, others' chance is left alone, and the log is open."""
-        self._resume()
-        self.journal = Journal(self.folder if processes.is_first() else None, self.reached.step)
         target, before = self.component.target, self.component.target.training
         with ExitStack() as stack:
-            stack.enter_context(torch.random.fork_rng())
+            stack.callback(self.component.changed)  # also where training is interrupted
+            self._resume()
+            self.journal = Journal(self.folder if processes.is_first() else None, self.reached.step)
+            stack.enter_context(torch.random.fork_rng(range(torch.cuda.device_count())))
             stack.enter_context(observers.switched_on([self.journal]))
             stack.callback(target.train, before)
             target.train()
@@ -149,7 +159,9 @@ class Training:
 
     def finish(self, stage: Stage) -> Fitted:
         """Take the best weights, and write the checkpoint."""
+        processes.wait()  # the first one may be writing them
         self.selection.restore_best()
+        processes.wait()  # the first one removes them
         if self.folder and processes.is_first():
             with beside(self.folder / weights.CHECKPOINT) as unfinished:
                 weights.save(self.component, unfinished)
@@ -163,7 +175,9 @@ class Training:
     def _resume(self) -> None:
         if self.folder is None:
             return
-        if plan.is_under_way(self.folder, self._described):
+        under_way = plan.is_under_way(self.folder, self._described)
+        processes.wait()  # all have looked before the first one writes
+        if under_way:
             self.reached = state.load(self.folder / state.STATE, self._holders)
         elif processes.is_first():
             plan.write(self.folder, self._described)
@@ -204,9 +218,9 @@ class Training:
         if reached.step % self.options.log_every and reached.step != self.timetable.steps:
             return
         since, reached.tally = reached.tally, Tally()
-        if since.lists and not since.counted:
+        if not reached.counted and reached.step >= min(_PATIENT, self.timetable.per_epoch):
             raise BadInput(
-                f"none of the last {since.lists:,.0f} lists counts in {self.loss.spec}: a list needs documents of "
+                f"no list counts in {self.loss.spec}: a list needs documents of "
                 f"different labels. The sampler is {self.sampler.spec}; one that adds negatives may be what you want."
             )
         self._tell(
@@ -233,7 +247,8 @@ def _accelerator(target: Any, options: Options) -> accelerate.Accelerator:
     """Accelerate's view of the machine; a component on the CPU stays there."""
     parameters = list(target.parameters()) if isinstance(target, torch.nn.Module) else []
     on_cpu = all(parameter.device.type == "cpu" for parameter in parameters)
-    accelerate.state.AcceleratorState._reset_state()  # it refuses another precision than that of an earlier training
+    # It refuses another precision or device than that of an earlier training.
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=processes.count() == 1)
     precision = "no" if options.precision == "float32" else options.precision
     accelerator = accelerate.Accelerator(mixed_precision=precision, cpu=on_cpu)
     if parameters and processes.count() > 1:

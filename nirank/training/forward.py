@@ -119,6 +119,17 @@ def of(
     return VectorForward(queries, sample, padding, chunk, everywhere), padding
 
 
+def check(component: Component) -> None:
+    """Raise `BadInput` for a component that makes no scores to train."""
+    if component.can("score"):
+        return
+    if not (component.can("encode") and component.can("encode_documents")):
+        raise BadInput(f"{component.spec} cannot be trained: it neither scores nor encodes both queries and documents.")
+    kind = getattr(component.target, "vectors", "dense")
+    if kind != "dense":
+        raise BadInput(f"{component.spec} makes {kind} vectors; only encoders of dense vectors can be trained.")
+
+
 def run(component: Component, piece: Piece) -> Tensor:
     """The output of one piece, float32 with gradients where they are wanted; one row an entry."""
     method, batch = piece

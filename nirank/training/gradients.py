@@ -27,7 +27,7 @@ class Pass:
 
     def whole(self, cost: Cost) -> None:
         """Add the gradient of `cost` to the weights; all activations are in memory at once."""
-        self.accelerator.backward(cost([self._run(number) for number in range(len(self.forward.pieces))]))
+        self._back(cost([self._run(number) for number in range(len(self.forward.pieces))]))
 
     def chunked(self, cost: Cost) -> None:
         """The same gradient with the activations of one piece in memory at a time.
@@ -38,12 +38,16 @@ class Pass:
         with torch.no_grad():
             outputs = [self._run(number) for number in range(len(self.forward.pieces))]
         outputs = [output.requires_grad_() for output in outputs]
-        self.accelerator.backward(cost(outputs))
+        self._back(cost(outputs))
         for number, output in enumerate(outputs):
             if output.grad is not None:
                 again = self._run(number)
                 if again.requires_grad:  # a tower may be frozen
                     again.backward(output.grad)
+
+    def _back(self, cost: Tensor) -> None:
+        if cost.requires_grad:  # lists without a single pair have nothing to learn from
+            self.accelerator.backward(cost)
 
     def _run(self, number: int) -> Tensor:
         piece: Piece = self.forward.pieces[number]

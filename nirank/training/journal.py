@@ -24,10 +24,10 @@ class Journal:
     def __init__(self, folder: Path | None, after: int = 0) -> None:
         self.path = folder / LOG if folder else None
         self.lines: list[dict[str, Any]] = []
-        self._start = time.perf_counter()
         if self.path:
             self.lines = [line for line in _lines(self.path) if line["step"] <= after]
             _rewrite(self.path, self.lines)
+        self._start = time.perf_counter() - (self.lines[-1]["seconds"] if self.lines else 0)
 
     @hookimpl
     def nirank_trained(self, component: Component, step: int, values: Mapping[str, float]) -> None:

@@ -20,6 +20,8 @@ from nirank.training.gradients import Pass
 from nirank.training.objective import Objective
 from nirank.training.options import Options
 
+ADVICE = 'Training has diverged; a lower learning_rate, a longer warmup or precision = "float32" may help.'
+
 
 @dataclass
 class Tally:
@@ -80,8 +82,5 @@ class Learner:
 
 def _finite(cost: float, component: Component) -> float:
     if not math.isfinite(cost):
-        raise BadInput(
-            f"the loss of {component.name} is {cost}: training has diverged. A lower learning_rate, a longer warmup or "
-            'precision = "float32" may help.'
-        )
+        raise BadInput(f"the loss of {component.name} is {cost}. {ADVICE}")
     return cost

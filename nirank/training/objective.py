@@ -63,13 +63,15 @@ class Objective:
         """The loss of the lists, times the number of lists that count; and that number.
 
         So it can be added up over passes and processes: the sum, divided by how many lists count in all, is the
-        loss of one large batch.
+        loss of one large batch. A loss that adds up by itself is taken as it is.
         """
         scores = self._classes(forward.scores(outputs))
         extras = {name: value for name, value in forward.extras(outputs).items() if name in self.named}
         value = execute.loss(self.loss, scores, **columns, **extras)
         if not isinstance(value, Tensor) or value.ndim:
             raise ComponentError(f"{self.loss.spec} returned {value!r}; a scalar tensor is expected.")
+        if scores.requires_grad and not value.requires_grad:
+            raise ComponentError(f"{self.loss.spec} returned a constant: no gradient goes from it to the scores.")
         skipped = int(getattr(self.loss.target, "skipped", 0))
         counted = max(len(scores) - skipped, 0)
         return (value, counted) if self.adds_up else (value * counted, counted)

@@ -69,7 +69,7 @@ def _check(name: str, value: Any, hint: Any) -> None:
     if not fits(value, hint):
         accepted = " | ".join(map(repr, get_args(hint))) or getattr(hint, "__name__", hint)
         raise BadInput(f"{name} = {value!r}; expected is {accepted}.")
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value < _LEAST.get(name, 1):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not value >= _LEAST.get(name, 1):  # or NaN
         raise BadInput(f"{name} = {value!r}; at least {_LEAST.get(name, 1)} is expected.")
     if name == "warmup" and value > 1:
         raise BadInput(f"warmup = {value!r} is a share of all steps, from 0 to 1.")

@@ -14,6 +14,7 @@ from nirank import weights
 from nirank.data import Collection
 from nirank.errors import BadInput
 from nirank.files import beside
+from nirank.pipeline import Pipeline
 from nirank.plugins import Component, digest
 from nirank.training import processes
 from nirank.training.options import Options
@@ -25,13 +26,16 @@ _FREE = {"save_every", "log_every"}
 
 
 def describe(
-    component: Component, loss: Component, sampler: Component, options: Options, data: Mapping[str, Collection | None]
+    parts: Mapping[str, Component],
+    pipelines: Mapping[str, Pipeline | None],
+    options: Options,
+    data: Mapping[str, Collection | None],
 ) -> dict[str, Any]:
     """All that the outcome depends on, as JSON would hold it."""
     told = {name: value for name, value in dataclasses.asdict(options).items() if name not in _FREE}
-    parts = {"component": component, "loss": loss, "sampler": sampler}
     return {
         **{name: _part(part) for name, part in parts.items()},
+        **{name: None if pipeline is None else _composed(pipeline) for name, pipeline in pipelines.items()},
         **{name: None if collection is None else _fingerprint(collection) for name, collection in data.items()},
         "options": told,
         "processes": processes.count(),
@@ -53,8 +57,9 @@ def is_under_way(folder: Path, described: Mapping[str, Any]) -> bool:
     asked = json.loads(json.dumps(described))
     differs = [name for name in asked if told.get(name) != asked[name]]
     if differs:
+        anew = " An object that an interrupted training has changed has to be built anew." * ("component" in differs)
         raise BadInput(
-            f"holds another training: {', '.join(differs)} differ. Name another folder or remove it.", folder
+            f"holds another training: {', '.join(differs)} differ. Name another folder or remove it.{anew}", folder
         )
     return (folder / STATE).exists()
 
@@ -73,6 +78,10 @@ def _part(component: Component) -> dict[str, Any]:
     plain = {name: value for name, value in vars(target).items() if isinstance(value, (str, int, float, bool))}
     state = target.state_dict() if isinstance(target, torch.nn.Module) else {}
     return {"use": component.spec, "attributes": plain, "weights": weights.digest(state)}
+
+
+def _composed(pipeline: Pipeline) -> dict[str, Any]:
+    return {"expression": repr(pipeline), "components": [_part(component) for component in pipeline.components()]}
 
 
 def _fingerprint(collection: Collection) -> dict[str, str]:

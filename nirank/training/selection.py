@@ -10,7 +10,8 @@ from safetensors.torch import load_model, save_model
 
 from nirank import execute, indexes
 from nirank.data import Candidates, Collection
-from nirank.evaluation import evaluate
+from nirank.errors import BadInput
+from nirank.evaluation import check_measures, evaluate
 from nirank.files import beside
 from nirank.pipeline import Ranking
 from nirank.plugins import Component
@@ -22,14 +23,24 @@ from nirank.training.state import Progress
 BEST = "best.safetensors"
 
 
+def check_judged(dev: Collection) -> None:
+    """Raise `BadInput` where ranking the judged documents measures nothing, because all of them are relevant."""
+    if within_corpus(dev).judgments.scores.min(initial=1) > 0:
+        raise BadInput(f"all judged documents of {dev!r} are relevant, any order is right: give pipeline=RANKING.")
+
+
 class Selection:
     """Measures a component on dev and keeps its best weights, in `folder` or in memory.
 
     What is measured is `ranking`, in which the component stands; without one, the judged documents of each query
-    are ranked by it. Where nothing was measured, the last weights are the best.
+    are ranked by it. Where nothing was measured, the last weights are the best. Raises `BadInput` for a ranking in
+    which the component does not stand, and `UnknownName` for a measure that does not exist.
     """
 
     def __init__(self, component: Component, ranking: Ranking | None, options: Options, folder: Path | None) -> None:
+        check_measures([options.measure])
+        if ranking is not None and component not in ranking.components():
+            raise BadInput(f"{component.name} does not stand in {ranking!r}: its measure on dev would never change.")
         self.component, self.ranking, self.options = component, ranking, options
         self.path = folder / BEST if folder else None
         self._best: dict[str, Any] | None = None
@@ -39,7 +50,7 @@ class Selection:
         self.component.changed()
         with indexes.apart(self.component):
             found = self._search(dev)
-        return evaluate(found, dev.judgments, [self.options.measure]).mean[self.options.measure]
+        return next(iter(evaluate(found, dev.judgments, [self.options.measure]).mean.values()))
 
     def judge(self, value: float, progress: Progress) -> None:
         """Keep the weights if they are the best so far; `progress` takes note."""

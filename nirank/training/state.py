@@ -25,18 +25,20 @@ STATE = "state.pt"
 class Progress:
     """How far training has come: steps done, the best evaluation, how many followed without a better one.
 
-    `tally` is that of the steps since the last line of the log.
+    `counted` is how many lists have counted in the loss, `tally` that of the steps since the last line of the log.
     """
 
     step: int = 0
     best: float = -np.inf
     best_step: int = -1
     since_best: int = 0
+    counted: float = 0.0
     tally: Tally = dataclasses.field(default_factory=Tally)
 
     def take(self, tally: Tally) -> None:
         """Take note of a step."""
         self.step += 1
+        self.counted += tally.counted
         self.tally += tally
 
 

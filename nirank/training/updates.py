@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -13,7 +12,8 @@ from torch import Tensor, nn
 from nirank.errors import BadInput
 from nirank.plugins import Component
 from nirank.training import processes
-from nirank.training.learning import Tally
+from nirank.training.learning import ADVICE, Tally
+from nirank.training.objective import Objective
 from nirank.training.options import Options
 
 _OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
@@ -22,9 +22,10 @@ _OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torc
 class Updates:
     """The optimiser over the weights of a component and over what its loss learns."""
 
-    def __init__(self, component: Component, learned: Iterable[Tensor], options: Options, accelerator: Any) -> None:
-        self.options, self.accelerator = options, accelerator
-        groups = _groups(trainable(component), [tensor for tensor in learned if tensor.requires_grad], options)
+    def __init__(self, component: Component, objective: Objective, options: Options, accelerator: Any) -> None:
+        self.options, self.accelerator, self.adds_up = options, accelerator, objective.adds_up
+        learned = [tensor for tensor in objective.parameters if tensor.requires_grad]
+        groups = _groups(trainable(component), learned, options)
         self.parameters: list[Tensor] = [parameter for group in groups for parameter in group["params"]]
         optimiser = _OPTIMISERS[options.optimizer](groups, lr=options.learning_rate)
         self.optimiser = accelerator.prepare(optimiser)
@@ -48,8 +49,9 @@ class Updates:
     def apply(self, tally: Tally, share: float) -> tuple[Tally, float]:
         """One update by the gradients that all processes have added up; `share` is how far training has come.
 
-        Gradients are sums over the lists that `tally` counts in this process. Returns the tally of all processes
-        (where it counts none, weights stay as they are) and the length of the gradient.
+        Gradients are sums over the lists that `tally` counts in this process; what is applied is their mean, or for
+        a loss that adds up their sum. Returns the tally of all processes (where it counts none, weights stay as they
+        are) and the length of the gradient. Raises `BadInput` where that is infinite or no number, before it does harm.
         """
         present = [float(parameter.grad is not None) for parameter in self.parameters]
         totals = torch.tensor([*dataclasses.astuple(tally), *present], dtype=torch.float64).to(self.accelerator.device)
@@ -57,16 +59,18 @@ class Updates:
         cost, counted, lists, *given = totals.tolist()
         for parameter, somewhere in zip(self.parameters, given, strict=True):
             used = parameter.grad is not None and somewhere and counted
-            parameter.grad = parameter.grad / counted if used else None
+            parameter.grad = parameter.grad / (1 if self.adds_up else counted) if used else None
         tally = Tally(cost, counted, lists)
         if not counted:
             return tally, 0.0
-        length = self.accelerator.clip_grad_norm_(self.parameters, self.options.clip or math.inf)
+        length = float(self.accelerator.clip_grad_norm_(self.parameters, self.options.clip or math.inf))
+        if not math.isfinite(length) and not self.accelerator.scaler:  # of fp16 the scaler passes over such a step
+            raise BadInput(f"the gradient has the length {length}. {ADVICE}")
         for group in self.optimiser.param_groups:
             group["lr"] = self.options.learning_rate * factor(share, self.options)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        return tally, float(length)
+        return tally, length
 
     def _gradients(self) -> list[Tensor]:
         """The gradient of each parameter; zeros where this process has none and another may."""

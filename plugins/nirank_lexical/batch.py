@@ -57,7 +57,7 @@ class BatchSearch:
             workspace = kernel.workspace(self.documents, k)
         asked = kernel.Asked(queries.offsets, queries.terms, queries.weights, queries.tokens)
         best, found = np.full((len(queries), k), _NOTHING), np.empty(len(queries), np.int64)
-        terms = kernel.terms(np.diff(queries.offsets).max(initial=0))
+        terms = kernel.terms(int((queries.offsets[1:] - queries.offsets[:-1]).max(initial=0)))
         kernel.search(self._searched, asked, k, workspace, terms, best, found)
         self._spare.append(workspace)
         best.sort(axis=1)

@@ -11,7 +11,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from nirank import experiment
+from nirank import experiment, observers
 from nirank.corpus import Documents
 from nirank.data import Candidates, Collection, Queries
 from nirank.errors import MissingDependency
@@ -149,3 +149,37 @@ def test_tensorboard_has_a_scalar_for_each_measure_of_each_system(tmp_path):
         for measure in ("RR@10", "R@2"):
             (event,) = events.Tensors(measure)
             assert event.tensor_proto.float_val[0] == expected
+
+
+class _Trained:
+    """All that the observer asks a component in training for."""
+
+    def __init__(self, name):
+        self.name = name
+
+
+def test_a_training_is_shown_step_by_step_in_tensorboard_and_leaves_no_line(tmp_path):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log, told = Log(str(tmp_path / "log.jsonl"), tensorboard=True), []
+    with observers.switched_on([log]):
+        for step, loss in ((10, 0.5), (20, 0.25)):
+            for name in ("first", "second"):
+                reported = {"loss": loss, "learning_rate": 1e-3}
+                active().hook.nirank_trained(component=_Trained(name), step=step, values=reported)
+        active().hook.nirank_trained(component=_Trained("first"), step=20, values={"dev nDCG@10": 0.75})
+        (folder,) = (tmp_path / "tensorboard").glob("train-*")
+        told = EventAccumulator(str(folder / "first")).Reload().Tensors("loss")  # while it still runs
+    assert [(event.step, event.tensor_proto.float_val[0]) for event in told] == [(10, 0.5), (20, 0.25)]
+    assert sorted(path.name for path in folder.iterdir()) == ["first", "second"]
+    (event,) = EventAccumulator(str(folder / "first")).Reload().Tensors("dev nDCG@10")
+    assert (event.step, event.tensor_proto.float_val[0]) == (20, 0.75)
+    assert EventAccumulator(str(folder / "second")).Reload().Tags()["tensors"] == ["loss", "learning_rate"]
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+def test_without_tensorboard_a_training_is_not_shown(tmp_path):
+    with observers.switched_on([Log(str(tmp_path / "log.jsonl"), tensorboard=False)]):
+        active().hook.nirank_trained(component=_Trained("first"), step=1, values={"loss": 1.0})
+    assert not list(tmp_path.iterdir())

@@ -231,27 +231,89 @@ def test_the_loss_along_a_path_is_the_probability_of_its_leaf():
     torch.testing.assert_close(found, -tree.log_prob(scores, documents))
 
 
+def one_each(documents, **more):
+    """What a loss is called with for lists of one relevant document."""
+    documents = torch.as_tensor(documents)[:, None]
+    return {"labels": torch.ones(documents.shape), "mask": documents >= 0, "documents": documents, **more}
+
+
 def test_a_tree_softmax_is_learned_and_kept_with_its_tree():
     torch.manual_seed(0)
     tree, queries = trees(12)["clusters"], torch.randn(12, 16)
     loss = TreeSoftmax(tree, 16, gamma=2.0)
-    assert loss(queries, torch.arange(12)).item() == pytest.approx(tree.mask.sum(1).float().mean() * math.log(2))
+    called_with = {"scores": torch.zeros(12, 1), **one_each(range(12), query_vectors=queries)}
+    assert loss(**called_with).item() == pytest.approx(tree.mask.sum(1).float().mean() * math.log(2))
     steps = torch.optim.Adam(loss.parameters(), lr=0.1)
     for _ in range(150):
         steps.zero_grad()
-        loss(queries, torch.arange(12)).backward()
+        loss(**called_with).backward()
         steps.step()
     assert loss.log_prob(queries).argmax(1).tolist() == list(range(12))
-    torch.testing.assert_close(loss.log_prob(queries).diagonal().mean(), -loss(queries, torch.arange(12)))
+    torch.testing.assert_close(loss.log_prob(queries).diagonal().mean(), -loss(**called_with))
     other = TreeSoftmax(Tree.clusters(np.random.default_rng(5).normal(size=(12, 3))), 16, gamma=2.0)
     other.load_state_dict(loss.state_dict())
     torch.testing.assert_close(other.log_prob(queries), loss.log_prob(queries))
 
 
+def test_a_tree_softmax_costs_the_mean_over_the_relevant_documents_of_each_list():
+    torch.manual_seed(1)
+    loss, queries = TreeSoftmax(trees(9)["huffman"], 4, reduction="none"), torch.randn(5, 4)
+    torch.nn.init.normal_(loss.node_vectors)
+    documents = torch.tensor([[0, 3, 8], [7, 7, 1], [2, 4, 5], [6, 1, 0], [8, 2, 1]])
+    labels = torch.tensor([[1, 0, 2], [1, 2, 0], [0, 0, 0], [1, 1, 1], [1, 0, 0.5]])
+    mask = torch.tensor([[1, 1, 1], [1, 1, 1], [1, 1, 1], [0, 1, 0], [0, 1, 0]])
+    logs = loss.log_prob(queries).detach()
+    wanted = [-(logs[0, 0] + logs[0, 8]) / 2, -logs[1, 7], 0, -logs[3, 1], 0]
+    found = loss(torch.full((5, 3), torch.nan), labels, mask, documents, queries)
+    torch.testing.assert_close(found, torch.tensor(wanted))
+    assert loss.skipped == 2
+    one_row = loss(torch.zeros(2, 3), labels[:2], mask[:2], documents[0], queries[:2])
+    torch.testing.assert_close(one_row[1], -(logs[1, 0] + logs[1, 3]) / 2)
+    loss.reduction = "mean"
+    torch.testing.assert_close(loss(torch.zeros(5, 3), labels, mask, documents, queries), found[[0, 1, 3]].mean())
+
+
 def test_a_tree_of_one_document_costs_nothing():
     loss = TreeSoftmax(Tree.huffman([3.0]), 4)
     queries = torch.randn(2, 4, requires_grad=True)
-    value = loss(queries, torch.tensor([0, 0]))
+    value = loss(torch.zeros(2, 1), **one_each([0, 0], query_vectors=queries))
     assert value.item() == 0
     value.backward()
     torch.testing.assert_close(loss.log_prob(queries), torch.zeros(2, 1))
+
+
+@pytest.mark.parametrize("missing", ["documents", "query_vectors"])
+def test_a_tree_softmax_says_what_it_needs(missing):
+    given = one_each([0], query_vectors=torch.zeros(1, 4))
+    with pytest.raises(BadInput, match=f"needs.*{missing}"):
+        TreeSoftmax(Tree.huffman([1, 1]), 4)(torch.zeros(1, 1), **{**given, missing: None})
+
+
+def test_a_tree_softmax_trains_an_encoder():
+    pytest.importorskip("accelerate")
+    import nirank
+    from nirank.corpus import Documents
+    from nirank.data import Candidates, Collection, Queries
+
+    class Numbered(torch.nn.Module):
+        """The vector of a text is a row of a table: that of the number it is."""
+
+        vectors = "dense"
+
+        def __init__(self):
+            super().__init__()
+            self.table = torch.nn.Embedding.from_pretrained(torch.eye(6), freeze=False)
+
+        def encode(self, queries):
+            return self.table(torch.tensor(list(map(int, queries.contents))))
+
+        def encode_documents(self, contents):
+            return torch.zeros(len(contents), 6)
+
+    numbers = list("012345")
+    relevant = Candidates.of([[row, (row + 1) % 6] for row in range(6)]).with_scores(np.ones(12))
+    collection = Collection("numbers", Documents(numbers, numbers), Queries.of(numbers), relevant)
+    encoder, loss = Numbered(), TreeSoftmax(Tree.huffman(np.ones(6)), 6)
+    nirank.fit(encoder, loss, collection, epochs=100, learning_rate=0.1, batch_size=6)
+    best = loss.log_prob(encoder.encode(collection.queries)).topk(2).indices.sort(dim=1).values
+    assert best.tolist() == [sorted([row, (row + 1) % 6]) for row in range(6)]
