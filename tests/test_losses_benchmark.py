@@ -278,3 +278,9 @@ def test_the_grid_is_written_as_a_table_figures_and_a_picture(tmp_path):
     assert figures["columns"]["one"]["lines"]["b"]["ahead"]["nDCG@10"]["mean"] == 0.25
     assert "\n| a | .3750 [.2500, .5000] | - |\n" in path.read_text()
     assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_colours_are_by_rank_in_a_column():
+    values = np.array([[1.0, np.nan], [9.0, 4.0], [2.0, 4.0], [2.0, 5.0]])
+    found = _module("losses_table")._shades(values)
+    np.testing.assert_allclose(found, np.array([[0, np.nan], [1, 0], [1 / 3, 0], [1 / 3, 1]]))

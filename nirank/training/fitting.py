@@ -127,7 +127,7 @@ class Training:
         self.learner = Learner(component, objective, self.sampler, self.collection, options, accelerator)
         self.examples = Examples.of(self.collection, self.sampler.target.each)
         self.timetable = Timetable.of(len(self.examples), processes.count(), options)
-        self.selection = Selection(component, self.ranking, options, self.folder)
+        self.selection = Selection(component, self.loss, self.ranking, options, self.folder)
         self.reached = state.Progress()
         data = {"collection": self.collection, "dev": self.dev}
         parts = {"component": component, "loss": self.loss, "sampler": self.sampler}

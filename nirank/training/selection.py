@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_model, save_model
+from torch import nn
 
 from nirank import execute, indexes
 from nirank.data import Candidates, Collection
@@ -34,15 +35,25 @@ class Selection:
 
     What is measured is `ranking`, in which the component stands; without one, the judged documents of each query
     are ranked by it. Where nothing was measured, the last weights are the best. Raises `BadInput` for a ranking in
-    which the component does not stand, and `UnknownName` for a measure that does not exist.
+    which the component does not stand, and `UnknownName` for a measure that does not exist. What the loss has learned
+    is kept with them: it may be half of a model.
     """
 
-    def __init__(self, component: Component, ranking: Ranking | None, options: Options, folder: Path | None) -> None:
+    def __init__(
+        self,
+        component: Component,
+        loss: Component,
+        ranking: Ranking | None,
+        options: Options,
+        folder: Path | None,
+    ) -> None:
         check_measures([options.measure])
         if ranking is not None and component not in ranking.components():
             raise BadInput(f"{component.name} does not stand in {ranking!r}: its measure on dev would never change.")
         self.component, self.ranking, self.options = component, ranking, options
         self.path = folder / BEST if folder else None
+        parts = {"component": component.target, "loss": loss.target}
+        self._kept = nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)})
         self._best: dict[str, Any] | None = None
 
     def measure(self, dev: Collection) -> float:
@@ -59,11 +70,11 @@ class Selection:
             return
         progress.best, progress.best_step, progress.since_best = value, progress.step, 0
         if self.path is None:
-            self._best = copy.deepcopy(self.component.target.state_dict())
+            self._best = copy.deepcopy(self._kept.state_dict())
             return
         if processes.is_first():
             with beside(self.path) as unfinished:
-                save_model(self.component.target, str(unfinished))
+                save_model(self._kept, str(unfinished))
 
     def is_over(self, progress: Progress) -> bool:
         """Whether it is time to stop: there have been `patience` evaluations without a better one."""
@@ -72,9 +83,9 @@ class Selection:
     def restore_best(self) -> None:
         """Give the component its best weights, those it has where none were kept."""
         if self._best is not None:
-            self.component.target.load_state_dict(self._best)
+            self._kept.load_state_dict(self._best)
         elif self.path and self.path.exists():
-            load_model(self.component.target, str(self.path))
+            load_model(self._kept, str(self.path))
         self.component.changed()
 
     def _search(self, dev: Collection) -> Candidates:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nirank.errors import BadInput
-from nirank_losses.lists import ListLoss, Lists, Reduced, Reduction, softplus
+from nirank_losses.lists import ListLoss, Lists, Reduced, Reduction, repeated, softplus
 from nirank_losses.tree import Tree
 
 
@@ -37,7 +37,9 @@ class HierarchicalSoftmax(ListLoss):
 class TreeSoftmax(Reduced, nn.Module):
     """Hierarchical softmax with a learned vector for each inner node: `s(q,n) = q . v_n`.
 
-    The tree is kept with the weights, so a checkpoint holds both. Node vectors begin at 0, every decision even.
+    It trains an encoder of queries: document number i of the corpus is leaf i of the tree, and `log_prob` ranks all of
+    them. A list costs the mean of `-log p(d|q)` over its relevant documents; one without any does not count. The tree
+    is kept with the weights, so a checkpoint of the loss holds both. Node vectors begin at 0, every decision even.
     """
 
     def __init__(self, tree: Tree, dim: int, *, gamma: float = 1.0, reduction: Reduction = "mean") -> None:
@@ -54,15 +56,36 @@ class TreeSoftmax(Reduced, nn.Module):
         """The tree, on the device of the weights."""
         return Tree(self.get_buffer("nodes"), self.get_buffer("branches"), self.get_buffer("mask"))
 
-    def forward(self, queries: Tensor, documents: Tensor) -> Tensor:
-        """The mean of `-log p(d|q)` over queries (vectors `[lists, dim]`) with a document each (numbers `[lists]`)."""
-        nodes, branches, mask = self.tree.paths(documents)
-        if not mask.shape[1]:
-            return self.reduce(queries.sum(1) * 0, mask.any(1))
-        scores = torch.einsum("ld,lnd->ln", queries, self.node_vectors[nodes])
-        along = HierarchicalSoftmax(gamma=self.gamma, reduction="none")
-        return self.reduce(along(scores, branches, mask), mask.any(1))
+    def forward(
+        self,
+        scores: Tensor,  # noqa: ARG002 (what losses are called with)
+        labels: Tensor,
+        mask: Tensor,
+        documents: Tensor | None = None,
+        query_vectors: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of lists with the given `labels` and `mask`, `[lists, length]`; scores are not looked at.
 
-    def log_prob(self, queries: Tensor) -> Tensor:
+        `documents` are the numbers of the documents, `[lists, length]` or `[length]`, one that is several times in a
+        list counting once; `query_vectors` `[lists, dim]`. Raises `BadInput` where either is missing.
+        """
+        if documents is None or query_vectors is None:
+            raise BadInput("a tree of documents needs documents=[lists, length] and query_vectors=[lists, dim].")
+        mask = mask.bool()
+        relevant = mask & (labels > 0) & ~repeated(documents, labels, mask)
+        costs = query_vectors.new_zeros(relevant.shape).masked_scatter(
+            relevant, self._along(query_vectors, documents.expand_as(relevant), relevant)
+        )
+        count = relevant.sum(1)
+        return self.reduce(costs.sum(1) / count.clamp(min=1), count > 0)
+
+    def log_prob(self, query_vectors: Tensor) -> Tensor:
         """The exact log p(d|q) of all documents, `[lists, documents]`, for vectors of queries `[lists, dim]`."""
-        return self.tree.log_prob(self.gamma * queries @ self.node_vectors.T)
+        return self.tree.log_prob(self.gamma * query_vectors @ self.node_vectors.T)
+
+    def _along(self, query_vectors: Tensor, documents: Tensor, chosen: Tensor) -> Tensor:
+        """`-log p(d|q)` of the chosen pairs, row by row."""
+        nodes, branches, mask = self.tree.paths(documents[chosen])
+        queries = query_vectors[chosen.nonzero()[:, 0]]
+        scores = torch.einsum("pd,pnd->pn", queries, self.node_vectors[nodes])
+        return HierarchicalSoftmax(gamma=self.gamma, reduction="none")(scores, branches, mask)
