@@ -12,6 +12,8 @@
 
     [train.minilm]                            # `nirank train` trains this stage first (`nirank.training.recipe`)
     loss = "softmax_cross_entropy"
+    sampler = "in_batch"
+    collection = { use = "emoji", split = "train" }
 
     [plugin.cache]                            # switches an observer on (`nirank.observers`), with its settings
     gigabytes = 2
@@ -171,6 +173,12 @@ class Experiment:
         with told(f"{self.where}: [stage.{name}]"):
             return load(settings.get("use", name), name, **given)
 
+    def open(self) -> Collection:
+        """The collection that is searched."""
+        settings = dict(self.collection)
+        with told(f"{self.where}: collection"):
+            return collection(settings.pop("use"), **settings)
+
     def observers(self) -> list[Any]:
         """The observers that the experiment switches on, built; see `nirank.observers`."""
         built = []
@@ -181,7 +189,7 @@ class Experiment:
 
     def _ranking(self, name: str, text: str, stages: dict[str, Stage]) -> Ranking:
         with told(f"{self.where}: pipelines.{name} = {text!r}"):
-            for part in _names_in([text]) - stages.keys():
+            for part in sorted(_names_in([text]) - stages.keys()):  # in an order that a seed can be relied on in
                 stages[part] = load(part)
             pipeline = parse(text, stages)
             if not isinstance(pipeline, Ranking):
@@ -248,18 +256,12 @@ def load_beside(experiment: Experiment) -> None:
 
 def _results(experiment: Experiment, written: bool) -> Results:
     rankings = experiment.build()
-    opened = _open(experiment)
+    opened = experiment.open()
     if written:
         with told(f"{experiment.where}: collection"):
             refuse_unwritable(opened)
     systems = {name: _run_system(name, ranking, opened, experiment) for name, ranking in rankings.items()}
     return Results(experiment, opened, systems, _compare(experiment, systems))
-
-
-def _open(experiment: Experiment) -> Collection:
-    settings = dict(experiment.collection)
-    with told(f"{experiment.where}: collection"):
-        return collection(settings.pop("use"), **settings)
 
 
 def _run_system(name: str, ranking: Ranking, opened: Collection, experiment: Experiment) -> System:

@@ -21,7 +21,15 @@ def beside(path: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
             unfinished = Path(folder) / path.name
             yield unfinished
+            _keep(unfinished)
             os.replace(unfinished, path)
     except OSError as error:
         error.add_note(f"while writing {path}")
         raise
+
+
+def _keep(path: Path) -> None:
+    """Have a file on the disk before it replaces another: a name may outlive a power cut that its content does not."""
+    if path.is_file():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

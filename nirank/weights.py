@@ -46,7 +46,13 @@ def save(component: Component, folder: Path) -> None:
         save_model(component.target, str(folder / WEIGHTS))
         use = component.entry.spec if component.entry else None
         given = {key: str(value) if isinstance(value, Path) else value for key, value in component.settings.items()}
-    described = {"use": use, "settings": given, "fingerprint": component.fingerprint, "origin": component.origin}
+    described = {
+        "name": component.name,
+        "use": use,
+        "settings": given,
+        "fingerprint": component.fingerprint,
+        "origin": component.origin,
+    }
     text = json.dumps(described, indent=1, ensure_ascii=False, default=_inside)
     (folder / COMPONENT).write_text(text + "\n", encoding="utf-8")
 
@@ -70,7 +76,13 @@ def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None 
     bound = settings.bind(factory, {**stored, **(given or {})}, entry.spec)
     target = factory(**bound)
     load_weights(target, folder)
-    return Component(name or entry.name, target, bound, entry)
+    return Component(name or described["name"], target, bound, entry)
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """The settings that a checkpoint has of its own. Raises `BadInput` where there is none."""
+    settings: dict[str, Any] = _described(_checkpoint(folder))["settings"]
+    return settings
 
 
 def load_weights(target: Any, folder: Path) -> None:
@@ -93,7 +105,7 @@ def load_weights(target: Any, folder: Path) -> None:
 
 
 def _checkpoint(folder: Path) -> Path:
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     for place in (folder, folder / CHECKPOINT):
         if (place / COMPONENT).exists():
             return place
@@ -104,7 +116,7 @@ def _described(folder: Path) -> dict[str, Any]:
     path = folder / COMPONENT
     try:
         described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        described["use"], described["settings"].items(), described["origin"]
+        described["name"], described["use"], described["settings"].items(), described["origin"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"is damaged: {error!r}.", path) from error
     return described

@@ -1,6 +1,7 @@
 """A small training as a program of its own, for tests that interrupt it or run it in several processes."""
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="where to leave the weights, as .npz")
+    parser.add_argument("--own-start", action="store_true", help="each process starts from weights of its own")
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--loss", default="softmax_cross_entropy")
     parser.add_argument("--sampler", default="in_batch")
@@ -64,7 +66,8 @@ def main() -> None:
     given = parse()
     torch.set_num_threads(1)
     options = {name: float(value) if "." in value else int(value) for name, value in map(_halves, given.option)}
-    encoder = Letters(dropout=given.dropout)
+    seed = int(os.environ.get("RANK", 0)) if given.own_start else 0
+    encoder = Letters(dropout=given.dropout, seed=seed)
     letters = collection()
     nirank.fit(encoder, given.loss, letters, sampler=given.sampler, out=given.out, **options)
     if given.weights and int(torch.distributed.is_initialized() and torch.distributed.get_rank()) == 0:

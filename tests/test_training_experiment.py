@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import nirank
 from nirank import observers
 from nirank.cli import app
-from nirank.errors import BadInput, NirankError
+from nirank.errors import BadInput, NirankError, UnknownName
 from nirank.experiment import Experiment
 from nirank.training.run import train
 from tests.training_toys import Interrupt, registered
@@ -246,12 +246,26 @@ def test_another_experiment_or_another_folder_is_refused(experiment, tmp_path):
     with observers.switched_on([Interrupt(8)]), pytest.raises(KeyboardInterrupt):
         train(experiment, out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    for old, new in (("learning_rate = 0.2", "learning_rate = 0.1"), ('"nDCG@20"', '"AP"')):
-        with pytest.raises(BadInput, match="another experiment, or this one before it was changed"):
-            train(_changed(experiment, old, new), out)
+    with pytest.raises(BadInput, match="another experiment: train differ"):
+        train(_changed(experiment, "learning_rate = 0.2", "learning_rate = 0.1"), out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    with pytest.raises(BadInput, match="holds another training: options differ"):
+        train(_changed(experiment, '"RR@10"', '"AP"'), out)  # by which the best weights are chosen
     with pytest.raises(BadInput, match="exists already"):
         train(experiment, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('loss = "ranknet"', 'loss = "no_such_loss"', "no_such_loss"),
+        ('collection = { use = "numbers", seed = 1 }', 'collection = "no_such_numbers"', "no_such_numbers"),
+    ],
+)
+def test_what_does_not_exist_is_told_before_anything_is_trained(experiment, tmp_path, old, new, named):
+    with pytest.raises(UnknownName, match=named):
+        train(_changed(experiment, old, new), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_trains_with_a_plugin_beside_the_experiment(tmp_path):

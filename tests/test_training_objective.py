@@ -240,3 +240,16 @@ def test_a_component_is_not_its_own_teacher():
     stage = nirank.load(Weighed())
     with pytest.raises(BadInput, match="would learn from itself"):
         nirank.fit(stage, "margin_mse", numbers(3), teacher=0.5 * stage)
+
+
+def test_a_scorer_never_sees_the_labels_nor_does_its_teacher():
+    seen = []
+
+    class Peeking(Weighed):
+        def score(self, queries, candidates):
+            seen.append(candidates.scores)
+            return super().score(queries, candidates)
+
+    nirank.fit(Peeking(), "kl", numbers(6), dev=numbers(6, seed=2), teacher=nirank.load(Peeking()), epochs=1)
+    assert len(seen) == 3  # in training, by the teacher, on dev
+    assert not any(scores.any() for scores in seen)

@@ -13,6 +13,7 @@ from nirank.errors import BadInput
 from nirank.plugins import build
 from nirank.training import fitting
 from nirank_samplers.hard import Mined
+from nirank_samplers.in_batch import InBatch
 from tests.small_training import Letters
 from tests.small_training import collection as letters
 from tests.training_toys import Interrupt, Weighed, numbers, registered, weights
@@ -264,3 +265,21 @@ def test_an_interrupted_component_is_not_taken_for_what_it_was(tmp_path):
         again = nirank.load("weighed")
         _interrupted(5, lambda: nirank.fit(again, "ranknet", numbers(), **STEPS))
         assert again.component.fingerprint == stage.component.fingerprint
+
+
+def test_a_sampler_that_counts_is_still_the_same_one(tmp_path):
+    sampler = InBatch(negatives=30)
+
+    def fit(**more):
+        return nirank.fit(Letters(), "softmax_cross_entropy", letters(), sampler=sampler, **STEPS, **more)
+
+    _same_end(fit, tmp_path)
+    assert sampler.collisions
+
+
+def test_what_a_kill_left_half_written_is_no_training_and_goes(tmp_path):
+    for name in ("plan.json", "state.pt"):
+        (tmp_path / "out" / f".{name}.xyz").mkdir(parents=True)
+        (tmp_path / "out" / f".{name}.xyz" / name).write_text("half")
+    nirank.fit(Weighed(), "ranknet", numbers(), out=tmp_path / "out", **STEPS)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["checkpoint", "log.jsonl", "plan.json"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import nirank
@@ -19,6 +19,8 @@ from nirank.errors import BadInput, UnknownName
 from nirank.experiment import Experiment, run
 from nirank.plugins import Component, Entry, Plugin, active
 from nirank_dense import tiny
+from tests.small_training import Letters
+from tests.small_training import collection as letters
 from tests.training_toys import Weighed, numbers, registered
 
 TEXTS = ["a red fox", "", "zebra zebra"]
@@ -48,7 +50,7 @@ def test_what_was_trained_is_built_again_by_its_folder(trained, part):
     assert again.component.fingerprint == trained.stage.component.fingerprint
     assert again.component.fingerprint != nirank.load("weighed", note="ü ∑", dropout=0.5).component.fingerprint
     assert again.component.settings == trained.stage.component.settings
-    assert (again.component.name, again.component.spec) == ("weighed", "scorer/weighed")
+    assert (again.component.name, again.component.spec) == ("tuned", "scorer/weighed")
     assert nirank.load(f"trained:{trained.folder}", "mine").component.name == "mine"
     held_out = numbers(seed=4)
     np.testing.assert_array_equal(_scores(again, held_out), _scores(trained.stage, held_out))
@@ -240,3 +242,11 @@ def test_equal_weights_and_settings_have_equal_fingerprints():
     assert len(set(prints)) == 3
     plain = Component("mine", Weighed()), Component("mine", Weighed())
     assert plain[0].fingerprint != plain[1].fingerprint  # nothing is known of objects without a name
+
+
+def test_a_checkpoint_has_what_the_loss_has_learned(tmp_path):
+    fitted = nirank.fit(Letters(), "clip", letters(), sampler="in_batch", steps=3, out=tmp_path / "out")
+    stored = load_file(fitted.folder / "checkpoint" / "loss.safetensors")
+    assert set(stored) == {"log_scale"}
+    nirank.fit(Letters(), "ranknet", letters(), sampler="uniform", steps=3, out=tmp_path / "plain")
+    assert not (tmp_path / "plain" / "checkpoint" / "loss.safetensors").exists()

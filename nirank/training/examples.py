@@ -13,6 +13,9 @@ from nirank.errors import BadInput
 from nirank.sampling import Each
 from nirank.training.options import Options
 
+#: A stream of chance of its own: numpy takes [0, 3] and [0, 3, 0] for one seed.
+_ORDER = 1
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
@@ -77,7 +80,7 @@ class Timetable:
     def batches(self, step: int) -> Iterator[NDArray[np.int64]]:
         """The examples of each forward pass of step 0, 1, ..., those of all processes."""
         epoch, place = divmod(step, self.per_epoch)
-        order = np.random.default_rng([self.options.seed, epoch]).permutation(self.examples)
+        order = np.random.default_rng([_ORDER, self.options.seed, epoch]).permutation(self.examples)
         chosen = order[place * self.step_size : (place + 1) * self.step_size]
         size = self.step_size // self.options.accumulate
         yield from (chosen[start : start + size] for start in range(0, len(chosen), size))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,14 @@ from typing import Any
 
 import accelerate
 import torch
+from safetensors.torch import save_model
 
 from nirank import indexes, observers, weights
 from nirank.data import Collection
 from nirank.errors import BadInput, UnknownName
+from nirank.expression import parse
 from nirank.files import beside
-from nirank.pipeline import Ranking, Scoring, Stage, load
+from nirank.pipeline import Ranking, Scoring, Stage, as_ranking, as_scoring, load
 from nirank.plugins import Component, active, build
 from nirank.progress import Advance, progress
 from nirank.sampling import Judged
@@ -28,8 +30,10 @@ from nirank.training.learning import Learner, Tally
 from nirank.training.objective import Objective
 from nirank.training.options import Options
 from nirank.training.selection import BEST, Selection
-from nirank.training.updates import Updates
+from nirank.training.updates import Updates, trainable
 
+#: In a checkpoint, what the loss has learned, if it learns.
+LOSS = "loss.safetensors"
 #: After so many steps, or an epoch, a list should have counted in the loss.
 _PATIENT = 100
 #: Seconds between two states, where it is not said in steps.
@@ -60,8 +64,8 @@ def fit(
     *,
     sampler: Any = None,
     dev: Collection | None = None,
-    pipeline: Ranking | None = None,
-    teacher: Scoring | None = None,
+    pipeline: Ranking | str | None = None,
+    teacher: Scoring | str | None = None,
     stages: Mapping[str, Stage] | None = None,
     out: str | Path | None = None,
     **options: Any,
@@ -72,8 +76,8 @@ def fit(
     `score`, or with `encode` and `encode_documents`. `loss` and `sampler` are such too (`nirank.load("nce",
     learned=True)`); without a sampler the lists are those that are judged. `dev` chooses the best weights, by
     searching with `pipeline`, in which the component stands, or else by ranking the judged documents. `teacher` scores
-    the lists for a loss that learns from one. `options` are those of `nirank.training.options.Options`; `stages` may
-    be named by a sampler's pipeline.
+    the lists for a loss that learns from one. Both may be expressions, in which the component and `stages` stand by
+    name, as in that of a sampler. `options` are those of `nirank.training.options.Options`.
 
     With `out`, that folder gets a checkpoint and a log; while training runs it also holds the state from which the
     same call goes on after an interruption, to the same weights (on one device). In several processes (torchrun,
@@ -81,6 +85,7 @@ def fit(
     else.
     """
     stage = component if isinstance(component, Stage) else load(component)
+    named = {stage.component.name: stage, **(stages or {})}
     training = Training(
         component=stage.component,
         loss=_built(loss, "loss"),
@@ -88,11 +93,11 @@ def fit(
         collection=within_corpus(collection),
         options=_options(options),
         dev=dev,
-        ranking=pipeline,
-        teacher=teacher,
+        ranking=None if pipeline is None else as_ranking(_parsed(pipeline, named)),
+        teacher=None if teacher is None else as_scoring(_parsed(teacher, named)),
         folder=None if out is None else Path(out).resolve(),
     )
-    training.sampler.target.begin(training.collection, {stage.component.name: stage, **(stages or {})})
+    training.sampler.target.begin(training.collection, named)
     with training.prepared():
         training.run()
         return training.finish(stage)
@@ -121,8 +126,16 @@ class Training:
             raise BadInput(f"{component.name} would learn from itself: it stands in teacher = {self.teacher!r}.")
         if self.dev and not self.ranking:
             selection.check_judged(self.dev)
-        accelerator = _accelerator(component.target, options)
+        parts = {"component": component, "loss": self.loss, "sampler": self.sampler}
+        modules = [part.target for part in parts.values() if isinstance(part.target, torch.nn.Module)]
+        trainable(component)
+        accelerator = _accelerator(modules, options)
         objective = Objective(self.loss, self.teacher)
+        if "queries" in objective.named and options.gather and processes.count() > 1:
+            raise BadInput(
+                f"{self.loss.spec} also compares queries, and those of other processes are not gathered: train in one "
+                "process (chunk = ... makes room for large batches), or with gather = false."
+            )
         self.updates = Updates(component, objective, options, accelerator)
         self.learner = Learner(component, objective, self.sampler, self.collection, options, accelerator)
         self.examples = Examples.of(self.collection, self.sampler.target.each)
@@ -130,7 +143,6 @@ class Training:
         self.selection = Selection(component, self.loss, self.ranking, options, self.folder)
         self.reached = state.Progress()
         data = {"collection": self.collection, "dev": self.dev}
-        parts = {"component": component, "loss": self.loss, "sampler": self.sampler}
         pipelines = {"pipeline": self.ranking, "teacher": self.teacher}
         self._described = plan.describe(parts, pipelines, options, data) if self.folder else {}
         self._saved = time.monotonic()
@@ -165,6 +177,8 @@ class Training:
         if self.folder and processes.is_first():
             with beside(self.folder / weights.CHECKPOINT) as unfinished:
                 weights.save(self.component, unfinished)
+                if self.learner.objective.parameters:
+                    save_model(self.loss.target, str(unfinished / LOSS))
             for name in (state.STATE, BEST):
                 (self.folder / name).unlink(missing_ok=True)
         processes.wait()
@@ -179,6 +193,9 @@ class Training:
         processes.wait()  # all have looked before the first one writes
         if under_way:
             self.reached = state.load(self.folder / state.STATE, self._holders)
+            processes.wait()
+            if processes.is_first():
+                plan.clean(self.folder)
         elif processes.is_first():
             plan.write(self.folder, self._described)
         processes.wait()
@@ -243,16 +260,21 @@ class Training:
             hook(component=self.component, step=self.reached.step, values=values)
 
 
-def _accelerator(target: Any, options: Options) -> accelerate.Accelerator:
-    """Accelerate's view of the machine; a component on the CPU stays there."""
-    parameters = list(target.parameters()) if isinstance(target, torch.nn.Module) else []
-    on_cpu = all(parameter.device.type == "cpu" for parameter in parameters)
+def _accelerator(modules: Sequence[torch.nn.Module], options: Options) -> accelerate.Accelerator:
+    """Accelerate's view of the machine, for a component and its loss, which go where the component is.
+
+    In several processes each has a device, and all start with the weights of the first.
+    """
+    on_cpu = all(parameter.device.type == "cpu" for parameter in modules[0].parameters())
     # It refuses another precision or device than that of an earlier training.
     accelerate.state.AcceleratorState._reset_state(reset_partial_state=processes.count() == 1)
     precision = "no" if options.precision == "float32" else options.precision
     accelerator = accelerate.Accelerator(mixed_precision=precision, cpu=on_cpu)
-    if parameters and processes.count() > 1:
-        target.to(accelerator.device)
+    accelerator.gradient_accumulation_steps = 1  # else what a launcher sets would divide our gradients once more
+    device = accelerator.device if processes.count() > 1 else next(modules[0].parameters()).device
+    for module in modules:
+        module.to(device)
+    processes.share(modules)
     return accelerator
 
 
@@ -262,6 +284,10 @@ def _built(given: Any, kind: str) -> Component:
     if isinstance(given, Stage):
         return given.component
     return given if isinstance(given, Component) else Component(type(given).__name__, given)
+
+
+def _parsed(given: Any, stages: Mapping[str, Stage]) -> Any:
+    return parse(given, stages) if isinstance(given, str) else given
 
 
 def _options(given: Mapping[str, Any]) -> Options:

@@ -6,6 +6,7 @@ more; a scorer scores pairs. Either way the outputs of the pieces are put togeth
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -111,12 +112,21 @@ def of(
     chunk: int | None = None,
     everywhere: Candidates | None = None,
 ) -> tuple[Forward, Padding]:
-    """How `component` scores the lists of a sample, and how these are padded."""
+    """How `component` scores the lists of a sample, and how these are padded.
+
+    The component does not see the labels: where there would be scores of a first stage, there are zeros.
+    """
+    sample = dataclasses.replace(sample, candidates=unlabelled(sample.candidates))
     device = next(component.target.parameters()).device
     padding = Padding(sample.candidates, device)
     if component.can("score"):
         return PairForward(component, queries, sample, padding, chunk), padding
     return VectorForward(queries, sample, padding, chunk, everywhere), padding
+
+
+def unlabelled(candidates: Candidates) -> Candidates:
+    """The same pairs with zeros for scores."""
+    return candidates.with_scores(np.zeros(candidates.pairs, np.float32))
 
 
 def check(component: Component) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -58,4 +59,5 @@ def _rewrite(path: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def _text(line: Mapping[str, Any]) -> str:
-    return json.dumps(line, ensure_ascii=False) + "\n"
+    known = {name: value for name, value in line.items() if not isinstance(value, float) or math.isfinite(value)}
+    return json.dumps(dict.fromkeys(line) | known, ensure_ascii=False) + "\n"  # JSON has no word for infinity

@@ -22,6 +22,9 @@ from nirank.training.options import Options
 
 ADVICE = 'Training has diverged; a lower learning_rate, a longer warmup or precision = "float32" may help.'
 
+#: A stream of chance of its own, beside that of the order of examples.
+_DRAWING = 2
+
 
 @dataclass
 class Tally:
@@ -73,9 +76,9 @@ class Learner:
         draw = self.sampler.target.sample
         if not self.options.gather:
             examples = Examples(examples.rows[own], examples.positives.take(own))
-            random = np.random.default_rng([*seed, processes.number()])
+            random = np.random.default_rng([_DRAWING, *seed, processes.number()])
             return draw(examples.rows, examples.positives, random), None
-        sample = draw(examples.rows, examples.positives, np.random.default_rng(seed))
+        sample = draw(examples.rows, examples.positives, np.random.default_rng([_DRAWING, *seed]))
         everywhere = sample.candidates if sample.shared and processes.count() > 1 else None
         return sample.take(own), everywhere
 

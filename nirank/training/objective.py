@@ -15,7 +15,7 @@ from nirank.errors import BadInput, ComponentError
 from nirank.pipeline import Scoring
 from nirank.plugins import Component
 from nirank.sampling import Sample
-from nirank.training.forward import Forward
+from nirank.training.forward import Forward, unlabelled
 from nirank.training.padding import Padding
 
 
@@ -56,7 +56,7 @@ class Objective:
         if "log_expected_count" in self.named and sample.log_expected_count is not None:
             columns["log_expected_count"] = padding.matrix(sample.log_expected_count)
         if self.teacher:
-            columns["teacher"] = padding.matrix(self.teacher.score(queries, candidates))
+            columns["teacher"] = padding.matrix(self.teacher.score(queries, unlabelled(candidates)))
         return columns
 
     def __call__(self, forward: Forward, outputs: Sequence[Tensor], columns: dict[str, Any]) -> tuple[Tensor, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from nirank.files import beside
 from nirank.pipeline import Pipeline
 from nirank.plugins import Component, digest
 from nirank.training import processes
+from nirank.training.journal import LOG
 from nirank.training.options import Options
+from nirank.training.selection import BEST
 from nirank.training.state import STATE
 
 PLAN = "plan.json"
@@ -47,7 +50,7 @@ def is_under_way(folder: Path, described: Mapping[str, Any]) -> bool:
 
     Raises `BadInput` where it holds another one, one that is finished, or anything else.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists() or (folder.is_dir() and all(is_leftover(path) for path in folder.iterdir())):
         return False
     if (folder / weights.CHECKPOINT).exists():
         raise BadInput("holds a training that is finished; name another folder or remove it.", folder)
@@ -64,10 +67,23 @@ def is_under_way(folder: Path, described: Mapping[str, Any]) -> bool:
     return (folder / STATE).exists()
 
 
+def is_leftover(path: Path) -> bool:
+    """Whether it was being written when a training was killed."""
+    return any(path.name.startswith(f".{name}.") for name in (PLAN, STATE, BEST, LOG, weights.CHECKPOINT))
+
+
 def write(folder: Path, described: Mapping[str, Any]) -> None:
-    """Note the plan in the folder, which is made."""
+    """Note the plan in the folder, which is made, and remove what was left half-written there."""
+    clean(folder)
     with beside(folder / PLAN) as unfinished:
         unfinished.write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def clean(folder: Path) -> None:
+    """Remove what was being written when a training was killed."""
+    for path in folder.glob(".*"):
+        if is_leftover(path):
+            shutil.rmtree(path)
 
 
 def _part(component: Component) -> dict[str, Any]:
@@ -76,6 +92,9 @@ def _part(component: Component) -> dict[str, Any]:
         return {"use": component.spec, "fingerprint": component.fingerprint}
     target = component.target
     plain = {name: value for name, value in vars(target).items() if isinstance(value, (str, int, float, bool))}
+    if dataclasses.is_dataclass(target):  # what it counts while it works is no setting
+        settings = {field.name for field in dataclasses.fields(target) if field.init}
+        plain = {name: value for name, value in plain.items() if name in settings}
     state = target.state_dict() if isinstance(target, torch.nn.Module) else {}
     return {"use": component.spec, "attributes": plain, "weights": weights.digest(state)}
 

@@ -1,7 +1,8 @@
 """Several processes that train one component: who does what, and what they tell each other.
 
 Each step is planned alike in every process, from the seed; what differs is the part that a process computes. Weights
-are the same everywhere because gradients are added up over processes before each update.
+are the same everywhere because they start as those of the first process, and gradients are added up over processes
+before each update.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import accelerate
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def join() -> None:
@@ -56,6 +57,14 @@ def gather_rows(rows: Tensor, shares: Sequence[slice]) -> Tensor:
         rows = rows.detach().requires_grad_()
     gathered: Tensor = _GatherRows.apply(rows, [share.stop - share.start for share in shares])
     return gathered
+
+
+def share(modules: Iterable[nn.Module]) -> None:
+    """Give the modules the parameters and buffers that they have in the first process."""
+    if count() > 1:
+        for module in modules:
+            for tensor in [*module.parameters(), *module.buffers()]:
+                dist.broadcast(tensor.data, 0)
 
 
 def add_up(tensors: Iterable[Tensor]) -> None:

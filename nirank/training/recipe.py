@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from nirank.errors import BadInput, UnknownName
 from nirank.expression import parse
-from nirank.pipeline import Ranking, Stage, as_ranking, as_scoring
+from nirank.pipeline import Ranking, Stage, as_ranking
 from nirank.plugins import build, collection
 from nirank.training.options import Options
 
@@ -66,6 +66,13 @@ class Recipe:
             Options(**{"seed": seed, "measure": measure, **options}),
         )
 
+    def check(self) -> None:
+        """Raise what is wrong with the names and settings of the parts."""
+        _built(self.loss, "loss")
+        _built(self.sampler, "sampler")
+        for table in (self.collection, self.dev or self.collection):
+            _opened(table)
+
     def fit(self, stages: Mapping[str, Stage], rankings: Mapping[str, Ranking], out: Path) -> Fitted:
         """Train the stage in `out`."""
         from nirank.training.fitting import fit
@@ -77,7 +84,7 @@ class Recipe:
             sampler=_built(self.sampler, "sampler"),
             dev=_opened(self.dev) if self.dev else None,
             pipeline=self._ranking(stages, rankings),
-            teacher=as_scoring(parse(self.teacher, stages)) if self.teacher else None,
+            teacher=self.teacher,
             stages=stages,
             out=out,
             **dataclasses.asdict(self.options),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from nirank.experiment import Experiment
 from nirank.files import beside
 from nirank.pipeline import Stage
 from nirank.plugins import TRAINED
-from nirank.results import Results, refuse_existing, to_toml
+from nirank.results import Results, refuse_existing, refuse_unwritable, to_toml
 from nirank.training import processes
 from nirank.training.fitting import Fitted
 from nirank.training.recipe import Recipe
-from nirank.weights import CHECKPOINT
+from nirank.weights import CHECKPOINT, settings_of
 
 EXPERIMENT, RESULTS = "experiment.toml", "results"
 
@@ -40,36 +40,59 @@ def train(
     if not isinstance(experiment, Experiment):
         experiment = Experiment.read(experiment)
     processes.join()
-    folder = Path(out).resolve()
+    folder = processes.from_first(Path(out).resolve())  # the clocks of the others may name another one
     recipes = experiment.recipes()
     if not recipes:
         raise BadInput("there is no table [train.NAME]: nothing is to be trained.", experiment.path)
-    _begin(experiment, folder)
     experiments.load_beside(experiment)
+    _check(experiment, recipes)
+    _begin(experiment, folder)
     for recipe in recipes:
-        if not (folder / recipe.name / CHECKPOINT).exists():
+        place = folder / recipe.name
+        if not (place / CHECKPOINT).exists():
             fitted = _train_stage(experiment, recipe, folder)
             if tell and processes.is_first():
                 tell(fitted)
-        stage = {**experiment.stage, recipe.name: {"use": f"{TRAINED}{folder / recipe.name}"}}
-        experiment = replace(experiment, stage=stage)
+        experiment = replace(experiment, stage={**experiment.stage, recipe.name: _trained(experiment, recipe, place)})
     if not processes.is_first():
         return None
     return experiments.run(replace(experiment, train={}), folder / RESULTS, show)
 
 
+def _check(experiment: Experiment, recipes: Sequence[Recipe]) -> None:
+    """Raise now what would else be told after hours: names and settings that do not exist, ids that cannot be written.
+
+    Queries and documents of the collections are opened, and closed again.
+    """
+    for recipe in recipes:
+        with experiments.told(f"{experiment.where}: [train.{recipe.name}]"):
+            recipe.check()
+    with experiments.told(f"{experiment.where}: collection"):
+        refuse_unwritable(experiment.open())
+
+
 def _begin(experiment: Experiment, folder: Path) -> None:
-    """Note the experiment in its folder, unless this very one is there and was interrupted."""
-    path, text = folder / EXPERIMENT, to_toml(experiment.as_table())
-    if not path.exists():
+    """Note the experiment in its folder, unless there is one that trains alike and was interrupted."""
+    path, table = folder / EXPERIMENT, experiment.as_table()
+    if path.exists():
+        before = Experiment.read(path).as_table()
+        differs = [key for key in ("train", "stage", "pipelines", "seed") if before[key] != table[key]]
+        if differs:
+            raise BadInput(f"holds another experiment: {', '.join(differs)} differ; name another folder.", folder)
+    else:
         refuse_existing(folder)
-        processes.wait()
-        if processes.is_first():
-            with beside(path) as unfinished:
-                unfinished.write_text(text, encoding="utf-8")
-    elif path.read_text(encoding="utf-8") != text:
-        raise BadInput("holds another experiment, or this one before it was changed; name another folder.", folder)
     refuse_existing(folder / RESULTS)
+    processes.wait()
+    if processes.is_first():
+        with beside(path) as unfinished:
+            unfinished.write_text(to_toml(table), encoding="utf-8")
+
+
+def _trained(experiment: Experiment, recipe: Recipe, place: Path) -> dict[str, Any]:
+    """The table of the trained stage: its checkpoint, and settings that are not kept there, such as the device."""
+    own = settings_of(place)
+    given = {key: value for key, value in experiment.stage.get(recipe.name, {}).items() if key not in own}
+    return {**given, "use": f"{TRAINED}{place}"}
 
 
 def _train_stage(experiment: Experiment, recipe: Recipe, folder: Path) -> Fitted:

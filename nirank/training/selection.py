@@ -18,6 +18,7 @@ from nirank.pipeline import Ranking
 from nirank.plugins import Component
 from nirank.training import processes
 from nirank.training.examples import within_corpus
+from nirank.training.forward import unlabelled
 from nirank.training.options import Options
 from nirank.training.state import Progress
 
@@ -91,5 +92,5 @@ class Selection:
     def _search(self, dev: Collection) -> Candidates:
         if self.ranking is not None:
             return self.ranking.search(dev.queries, dev.corpus)
-        judged = within_corpus(dev).judgments
+        judged = unlabelled(within_corpus(dev).judgments)
         return judged.with_scores(execute.score(self.component, dev.queries, judged)).ranked()

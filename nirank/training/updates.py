@@ -54,7 +54,8 @@ class Updates:
         are) and the length of the gradient. Raises `BadInput` where that is infinite or no number, before it does harm.
         """
         present = [float(parameter.grad is not None) for parameter in self.parameters]
-        totals = torch.tensor([*dataclasses.astuple(tally), *present], dtype=torch.float64).to(self.accelerator.device)
+        totals = torch.tensor([*dataclasses.astuple(tally), *present], dtype=torch.float64)
+        totals = totals.to(self.accelerator.device) if processes.count() > 1 else totals  # Apple's GPU has no float64
         processes.add_up([totals, *self._gradients()])
         cost, counted, lists, *given = totals.tolist()
         for parameter, somewhere in zip(self.parameters, given, strict=True):
