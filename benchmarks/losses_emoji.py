@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -66,13 +66,12 @@ class EmojiColumn:
             loss,
             relabelled(train, recipe, getattr(loss, "target", loss)),
             sampler=_sampler(recipe.sampler),
-            dev=None if by_tree else dev,  # the best weights that are kept are the encoder's, without those of the tree
+            dev=dev,
             pipeline=ranking,
             teacher=nirank.load(self._taught) if recipe.teacher else None,
             **options(self, recipe),
         )
-        found = outcome(self._searched(ranking), start, fitted)
-        return replace(found, dev=_search(ranking, dev, self.measures).mean["nDCG@10"]) if by_tree else found
+        return outcome(self._searched(ranking), start, fitted)
 
     def references(self) -> dict[str, Callable[[], Outcome]]:
         """The encoder as it was, and BM25."""

@@ -63,7 +63,7 @@ _ALL_OF_BATCH = {"use": "in_batch", "each": "query"}
 _ONE_EACH = {"use": "in_batch"}
 #: Epochs of lists that are made for queries, and of such that are made for each relevant document: five times as many.
 _LONG, _SHORT = {"epochs": 15}, {"epochs": 4}
-#: What is kept of a tree are its last weights, which learn by heart sooner or later.
+#: Trees learn by heart sooner or later.
 _TREE = {"epochs": 10}
 _DRAWN = {"use": "drawn_from_list", "negatives": 8}
 _FREQUENT = {"use": "frequency", "negatives": 64, "hits": "keep"}
