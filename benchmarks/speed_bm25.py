@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
@@ -15,6 +16,10 @@ from speed_worker import Engine, Worker, contest, each, working
 #: Where bm25s (numba) is asked for the same, by how many times nirank is to surpass its throughput.
 WANTED = {("one_by_one", 10): 3.0, ("one_by_one", 1000): 1.0, ("at_once", 10): 2.0, ("at_once", 1000): 2.0}
 INDEXED = 3
+#: By how many times nirank on two threads and cores is to surpass itself on one, all queries asked at once.
+WANTED_OF_TWO = 1.7
+#: The cores of this process, before the benchmark leaves it and its engines a few of them.
+_CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 _NUMPY, _NUMBA = "bm25s (numpy)", "bm25s (numba)"
 #: Which engines have what: numbers of documents or ids, queries one by one or all in one call. One by one comes first,
 #: so that nothing is ready that only a large batch would have made ready.
@@ -63,6 +68,8 @@ def compare(run: Run, report: Report) -> None:
                 _search(run, report, {name: workers[name] for name in names if name in workers}, method, k, ids)
         _note_agreement(workers, report)
         report.sizes("BM25 search, peak memory", each(workers, report.note, lambda worker: [worker.peak()]))
+        _require_exact(workers, report)
+    _share(run, report)
 
 
 def ensure_index(engine: Engine, tell: Callable[[str], None]) -> bool:
@@ -102,6 +109,35 @@ def _search(run: Run, report: Report, workers: dict[str, Worker], method: str, k
     for name, queries in asked.items():
         if queries < max(asked.values()):
             report.note(f"{name} was asked {queries:,} of the queries; times are for one query.")
+
+
+def _share(run: Run, report: Report) -> None:
+    """Nirank on two threads beside nirank on one."""
+    if run.threads != 1 or len(_CORES) < 2:
+        report.note("BM25 on two threads is left out: it takes two cores, and --threads 1.")
+        return
+    ours, one = indexing(run)[0], f"{OURS}, one thread"
+    engines = [_with(ours, threads=2, cores=_CORES[-2:]), _with(ours, one)]
+    with working(engines, report.note) as workers:
+        each(workers, report.note, lambda worker: worker.call("open"))
+        for k in (10, 1000):
+            laps = contest(workers, report.note, run.rounds, "at_once", k, False)
+            queries = dict.fromkeys(laps, len(run.texts().queries()))
+            work = f"BM25 k={k}, all at once, numbers, two threads"
+            report.times(work, laps, {one: WANTED_OF_TWO}, dict.fromkeys(laps, 1), "queries", queries)
+
+
+def _require_exact(workers: dict[str, Worker], report: Report) -> None:
+    """Raise where nirank's compiled search does not find what adding up all postings finds, to the last bit."""
+    if OURS not in workers:
+        return
+    for k in (10, 1000):
+        if differing := workers[OURS].call("differing", k):
+            raise AssertionError(f"BM25 k={k}: the compiled search ranks {differing:,} queries otherwise than numpy.")
+    asked = workers[OURS].call("asked")
+    report.note(
+        f"nirank's compiled search ranks all {asked:,} queries as its exhaustive one in numpy does, bit for bit."
+    )
 
 
 def _note_agreement(workers: dict[str, Worker], report: Report) -> None:

@@ -15,8 +15,11 @@ import itertools
 import os
 import pickle
 import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from speed_texts import Texts
 
@@ -71,12 +74,14 @@ class Lexical:
 
 
 class Nirank(Lexical):
-    """The component `bm25`, searched through a pipeline."""
+    """The component `bm25`, searched through a pipeline; on `cores`, where these are given, and not its starter's."""
 
-    def __init__(self, *settings: Any, **named: Any) -> None:
+    def __init__(self, *settings: Any, cores: Sequence[int] = (), **named: Any) -> None:
         import nirank
 
         super().__init__(*settings, **named)
+        if cores:
+            os.sched_setaffinity(0, cores)
         self.stage = nirank.load("bm25", k1=K1, b=B, threads=self.threads)
 
     def read(self) -> None:
@@ -99,6 +104,20 @@ class Nirank(Lexical):
 
     def at_once(self, k: int, ids: bool) -> None:
         self.best(self.queries, k, ids)
+
+    def differing(self, k: int) -> int:
+        """For how many queries the compiled search finds another best `k` than numpy, which adds up all postings."""
+        compiled, exhaustive = (self._loading(k, scores) for scores in (0, sys.maxsize))
+        return sum(_bits(compiled[query]) != _bits(exhaustive[query]) for query in range(self.asked()))
+
+    def _loading(self, k: int, scores: int) -> Any:
+        """What is found if the compiled search is loaded from so many scores on."""
+        with patch("nirank_lexical.search._SCORES_WORTH_LOADING", scores):
+            return self.best(self.queries, k, False)
+
+
+def _bits(columns: tuple[Any, ...]) -> list[bytes]:
+    return [column.tobytes() for column in columns]
 
 
 class BM25S(Lexical):

@@ -88,7 +88,13 @@ class Vectors:
 
 
 class Nirank(Vectors):
-    """The pipeline `given >> exact`: queries are numbers as texts, which the encoder looks up."""
+    """The pipeline `given >> exact`: queries are numbers as texts, which the encoder looks up.
+
+    It searches in two passes from the start, which by default it does once so much was asked that loading them pays;
+    but for its first answer, which is that of the default.
+    """
+
+    precision: str | None = "int8"
 
     def __init__(self, folder: str, **settings: Any) -> None:
         super().__init__(**settings)
@@ -102,9 +108,13 @@ class Nirank(Vectors):
         torch.set_num_threads(self.threads)
         names = list(map(str, range(len(self.documents))))
         self.corpus = nirank.Documents(names, names)
-        self.exact = nirank.load("exact", device="cpu")
+        self.exact = nirank.load("exact", device="cpu", precision=self.precision)
         self.pipeline = nirank.load(_Lookup(self.queries, self.documents)) >> self.exact
         self.pipeline.index(self.corpus, self.folder)
+
+    def first(self) -> None:
+        self.precision = None
+        super().first()
 
     def search(self, batch: int, k: int) -> Any:
         return (self.pipeline % k).search(list(map(str, range(batch))), self.corpus)

@@ -127,6 +127,7 @@ def build(component: Component, corpus: Corpus, encoder: Component | None, folde
         encode = functools.partial(execute.encode_documents, encoder) if encoder else None
         _write(lambda: component.target.build(corpus, partial, encode), partial)
         _write_json(partial / MANIFEST, manifest | {"files": _sizes(partial)})
+        _keep(partial)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
         _marker(folder).unlink()
@@ -211,7 +212,15 @@ def _marker(folder: Path) -> Path:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    return {path.name: _size(path) for path in sorted(folder.iterdir())}
+    """The size of each file but the manifest: an interrupted build may have left one, and it is written anew."""
+    return {path.name: _size(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+
+
+def _keep(folder: Path) -> None:
+    """Have all files on the disk before the folder is moved: a name may outlive a power cut that contents do not."""
+    for path in filter(Path.is_file, folder.rglob("*")):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _size(path: Path) -> int:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import random
+import signal
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from nirank import indexes
 from nirank.corpus import Documents
 from nirank.errors import BadInput, StaleIndex
 from nirank.plugins import Component
+from nirank_dense.exact import ExactSearch
 
 
 class Lengths:
@@ -118,6 +123,102 @@ def test_an_interrupted_build_leaves_no_index_and_resumes(texts, tmp_path):
     assert again.target.built == [4]
     assert again.target.lengths.tolist() == [3, 1, 4, 1, 5]
     assert [path.name for path in tmp_path.iterdir()].count("index.building.json") == 0
+
+
+def _fail(*args):
+    raise OSError(5, "Input/output error")
+
+
+def test_a_build_that_stopped_before_it_was_moved_into_place_resumes(texts, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(indexes.os, "replace", _fail)
+        with pytest.raises(OSError, match="Input/output"):
+            indexes.prepare(_component(resumes=True), texts, folder=tmp_path / "index")
+    assert (tmp_path / "index.partial" / indexes.MANIFEST).exists()
+    again = _component(resumes=True)
+    indexes.prepare(again, texts, folder=tmp_path / "index")
+    assert again.target.built == []
+    assert again.target.lengths.tolist() == [3, 1, 4, 1, 5]
+
+
+def test_all_files_are_on_the_disk_before_the_index_is_moved_into_place(texts, tmp_path, monkeypatch):
+    done, replace, fsync = [], os.replace, os.fsync
+    monkeypatch.setattr(indexes.os, "fsync", lambda file: (done.append(os.fstat(file).st_ino), fsync(file)))
+    monkeypatch.setattr(indexes.os, "replace", lambda *names: (done.append("replaced"), replace(*names)))
+    folder = indexes.prepare(_component(), texts, folder=tmp_path / "index")
+    kept = done[: done.index("replaced")]
+    assert sorted(kept) == sorted(path.stat().st_ino for path in folder.iterdir())
+
+
+class Numbers:
+    """An encoder of numbers written as text."""
+
+    vectors, fingerprint = "dense", "numbers"
+
+    def encode_documents(self, contents):
+        return np.array([[float(content), 1.0] for content in contents], np.float32)
+
+
+def _build_vectors(folder):
+    names = [str(number) for number in range(23)]
+    exact = Component("exact", ExactSearch(device="cpu", chunk=4))
+    indexes.prepare(exact, Documents(names, names), Component("numbers", Numbers()), folder)
+
+
+def _build_and_count(folder):
+    """How many calls of compiled functions begin or end in a build: each is a moment to be killed at."""
+    events = []
+    sys.setprofile(lambda frame, event, argument: events.append(event) if event.startswith("c_") else None)
+    _build_vectors(folder)
+    sys.setprofile(None)
+    return len(events)
+
+
+def _build_until(moment, folder):
+    left = iter(range(moment))
+
+    def count(frame, event, argument):
+        if event.startswith("c_") and next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(count)
+    _build_vectors(folder)
+    os._exit(0)
+
+
+def _die_often(root, queue):
+    """In a process of its own, without threads, that may fork: builds that are killed, each in its own folder."""
+    _build_vectors(root / "first")  # imports what is needed
+    calls = _build_and_count(root / "undisturbed")
+    moments = sorted(random.Random(1).sample(range(calls), 60))
+    killed = 0
+    for moment in moments:
+        child = os.fork()
+        if not child:
+            _build_until(moment, root / str(moment) / "index")
+        killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    queue.put((moments, killed))
+
+
+def _contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+def test_a_build_that_is_killed_leaves_no_index_or_a_whole_one_and_can_be_done_again(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    worker = context.Process(target=_die_often, args=(tmp_path, queue))
+    worker.start()
+    moments, killed = queue.get(timeout=100)
+    worker.join()
+    assert killed > 50
+    undisturbed = _contents(tmp_path / "undisturbed")
+    for moment in moments:
+        folder = tmp_path / str(moment) / "index"
+        assert not folder.exists() or _contents(folder) == undisturbed
+        _build_vectors(folder)
+        assert _contents(folder) == undisturbed
 
 
 def test_what_an_interrupted_build_of_something_else_left_is_not_used(texts, tmp_path):

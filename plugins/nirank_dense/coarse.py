@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from nirank_dense import kernels
+
+log = logging.getLogger("nirank")
 
 #: Products that are worth keeping at once: 8 MB, so that they stay in the processor's cache.
 TILE = 2**21
@@ -79,7 +82,13 @@ def _is_exact(dim: int) -> bool:
 def _is_fast() -> bool:
     codes, floats = torch.ones((1024, 512), dtype=torch.int8), np.ones((1024, 512), np.float32)
     ours = _seconds(lambda: torch._int_mm(codes[:64], codes.T))
-    return ours < _SLOW * _seconds(lambda: np.matmul(floats[:64], floats.T))
+    theirs = _seconds(lambda: np.matmul(floats[:64], floats.T))
+    fast = ours < _SLOW * theirs
+    log.debug(
+        "a product of bytes took %.2g s, of float32 %.2g s: many queries at once are %s",
+        ours, theirs, "compared by bytes first" if fast else "scanned",
+    )  # fmt: skip
+    return fast
 
 
 def _seconds(work: Callable[[], Any], laps: int = 5) -> float:

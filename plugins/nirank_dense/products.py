@@ -8,6 +8,8 @@ AMD EPYC, one query 8.6 ms (einsum) and 17 ms.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,10 @@ from numpy.typing import NDArray
 from nirank.batches import pair_products, to_numpy
 from nirank.data import Floats, Ints
 
-#: How many pairs are gathered on a device at once.
-_PAIRS = 2**18
+#: How many pairs are gathered at once.
+_PAIRS = 2**17
+#: How exactly a device multiplies is a setting of the process; one thread at a time sets it and sets it back.
+_SETTING = threading.Lock()
 
 
 class OnHost:
@@ -86,7 +90,9 @@ class OnDevice:
 
     def scores(self, queries: Any, start: int, stop: int) -> Any:
         """Dot products with documents `start` up to `stop`, `[queries, stop - start]`."""
-        return queries @ self.vectors[start:stop].to(self.device).T
+        block = self.vectors[start:stop].to(self.device)
+        with _in_full():
+            return queries @ block.T
 
     def kth_best(self, scores: Any, k: int) -> Floats:
         """The k-th best score of each query in a block that has at least `k`, `[queries]`."""
@@ -100,16 +106,37 @@ class OnDevice:
         return to_numpy(rows), to_numpy(columns), to_numpy(scores[rows, columns])
 
     def each(self, queries: Any, rows: Ints, docs: Ints) -> Floats:
-        """The dot product of each pair, added up in the same way wherever the pair stands, `[pairs]`."""
+        """The dot product of each pair, added up in float64 and rounded once, `[pairs]`.
+
+        In which order a device adds up may depend on the number of pairs: in float64 that is lost in rounding. It is
+        done where the vectors are, since not every device has float64.
+        """
         import torch
 
-        parts = [np.empty(0, np.float32)]
+        place = self.vectors.device
+        asked, parts = queries.to(place), [np.empty(0, np.float32)]
         for start in range(0, len(rows), _PAIRS):
             here = slice(start, start + _PAIRS)
-            left = queries[torch.from_numpy(rows[here]).to(self.device)]
-            right = self.vectors[torch.from_numpy(docs[here]).to(self.vectors.device)].to(self.device)
-            parts.append(to_numpy((left * right).sum(dim=1)))
+            left = asked[torch.from_numpy(rows[here]).to(place)].double()
+            right = self.vectors[torch.from_numpy(docs[here]).to(place)]
+            parts.append(to_numpy((left * right).sum(dim=1).float()))
         return np.concatenate(parts)
+
+
+@contextmanager
+def _in_full() -> Iterator[None]:
+    """Inside, products on a device are of float32 in full, also where the user allows TF32 (10 bits) for other work."""
+    from torch.backends.cuda import matmul
+
+    # Since torch 2.9 there are two settings, and reading the old one fails where the new one was set.
+    name, full = ("fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", False)
+    with _SETTING:
+        before = getattr(matmul, name)
+        setattr(matmul, name, full)
+        try:
+            yield
+        finally:
+            setattr(matmul, name, before)
 
 
 def _free(device: str) -> int:

@@ -36,7 +36,7 @@ CODES, BOUNDS, CENTRE = "codes.npy", "bounds.npy", "centre.npy"
 _ROWS = 4096
 _UNIT = 2.0**-24
 #: More than what a bound, and what a dot product, loses where numbers are too small for float32.
-_TINY_BOUND, _TINY = 2.0**-120, 2.0**-100
+_TINY_BOUND, TINY = 2.0**-120, 2.0**-100
 #: Vectors of such lengths have products that float32 holds, with room on both sides.
 _SHORTEST, _LONGEST, _DIMENSIONS = 1e-15, 1e15, 2**16
 
@@ -70,7 +70,7 @@ class Quantised:
         """Map what `write` wrote."""
         # Mapped copy-on-write, because torch wants memory it may write to; nothing is ever written.
         codes = np.asarray(np.load(folder / CODES, mmap_mode="c"))
-        scales, lengths, errors = np.load(folder / BOUNDS)
+        scales, lengths, errors = np.asarray(np.load(folder / BOUNDS, mmap_mode="r"))
         return cls(codes, scales, lengths, errors, np.load(folder / CENTRE))
 
     def __len__(self) -> int:
@@ -130,11 +130,11 @@ class Asked:
         exact, mean = vectors.astype(np.float64), centre.astype(np.float64)
         steps = np.abs(exact).max(axis=1) / 127
         codes = np.rint(exact / steps[:, None])
-        norms = _norms(exact)
-        left = _norms(exact - steps[:, None] * codes) / steps
-        by_length = _up(left * (1 + 16 * _UNIT) + 16 * _UNIT * _norms(codes))
+        norms = lengths_of(exact)
+        left = lengths_of(exact - steps[:, None] * codes) / steps
+        by_length = _up(left * (1 + 16 * _UNIT) + 16 * _UNIT * lengths_of(codes))
         by_error = _up(norms / steps * (1 + 16 * _UNIT))
-        margins = len(centre) * 2.0**-50 * norms * np.linalg.norm(mean) + _TINY
+        margins = len(centre) * 2.0**-50 * norms * np.linalg.norm(mean) + TINY
         return cls(vectors, codes.astype(np.int8), steps, exact @ mean, by_length, by_error, norms, margins)
 
     def __len__(self) -> int:
@@ -152,7 +152,7 @@ class Asked:
 
 def askable(vectors: Floats) -> NDArray[np.bool_]:
     """Which queries have bounds: all but zero ones, and those of absurd length, `[queries]`."""
-    norms = _norms(vectors.astype(np.float64))
+    norms = lengths_of(vectors)
     found: NDArray[np.bool_] = (norms > _SHORTEST) & (norms < _LONGEST)
     return found
 
@@ -170,14 +170,15 @@ def _quantise(vectors: Floats, centre: Floats) -> tuple[NDArray[np.int8], Floats
     codes = np.clip(np.rint(rest / steps), -127, 127)  # a scale that was rounded down could make it 128
     codes[scales == 0] = 0
     coarse = steps * codes
-    lengths, errors = _norms(coarse), _norms(rest - coarse)
+    lengths, errors = lengths_of(coarse), lengths_of(rest - coarse)
     errors += rounding(len(centre)) / 2 * (float(np.linalg.norm(centre.astype(np.float64))) + lengths + errors)
     return codes.astype(np.int8), np.stack([scales, _up(lengths), _up(errors)])
 
 
-def _norms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Lengths, a little too long rather than too short."""
-    return np.sqrt(np.einsum("ij,ij->i", vectors, vectors)) * (1 + 2.0**-30)
+def lengths_of(vectors: NDArray[Any]) -> NDArray[np.float64]:
+    """Lengths of vectors `[vectors, dim]`, a little too long rather than too short, `[vectors]`."""
+    exact = vectors.astype(np.float64, copy=False)  # the square of what float32 holds may be too small for it
+    return np.sqrt(np.einsum("ij,ij->i", exact, exact)) * (1 + 2.0**-30)
 
 
 def _up(values: NDArray[np.float64]) -> Floats:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from nirank.data import Candidates, Floats
+from nirank_dense import quantised
 from nirank_dense.best import RunningBest
 from nirank_dense.products import OnDevice, OnHost
 
@@ -43,8 +44,7 @@ class Scan:
 def _slack(queries: Floats, longest: float) -> Floats:
     """How far two ways of adding up a dot product can lie apart, `[queries]`, twice over.
 
-    Each is within `dim * 2**-24 * |q| |d|` of the true one, whatever the order of the sum (Higham 2002, eq. 3.5).
+    Twice, because both the k-th best and what is compared with it are rounded.
     """
-    dim = queries.shape[1]
-    lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries))
-    return (4 * dim * 2.0**-24 * longest * lengths).astype(np.float32)
+    apart = quantised.rounding(queries.shape[1]) * longest * quantised.lengths_of(queries)
+    return (2 * (apart + quantised.TINY)).astype(np.float32)

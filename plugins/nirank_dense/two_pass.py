@@ -42,7 +42,8 @@ _PAIRS = 2**14
 class Passes:
     """How often what happened: `queries` asked, floors lowered (`widened`), queries left to a whole scan (`scanned`).
 
-    `scored` are the pairs of a query and a document that came through the first pass.
+    `scored` are the pairs of a query and a document that came through the first pass. Where several threads search one
+    index at once, some may go uncounted.
     """
 
     queries: int = 0

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from nirank_lexical.search import Found, WeightedIndex
 
 _QUERIES_AT_ONCE = 64
+_PARTS_PER_THREAD = 2  # so that one that has the dearer queries ends not much later than the rest
+_SCORES_WORTH_A_PART = 1 << 22  # fewer take less than a millisecond, which handing them to a thread can cost
 _KEYS_AT_ONCE = 1 << 18
 _SCORES_AT_ONCE = 1 << 24
 
@@ -36,12 +38,18 @@ class BatchSearch:
 
         Each thread takes the next few queries when it is done with its last, while this one goes on parsing.
         """
-        size = max(1, min(_QUERIES_AT_ONCE, _KEYS_AT_ONCE // k, _SCORES_AT_ONCE // self.documents))
+        size = self._size(len(texts), k, threads)
         if len(texts) <= size:
             return self._part(parse(texts), k)
         parts = (parse(texts[first : first + size], first) for first in range(0, len(texts), size))
         lengths, docs, scores = zip(*self._parts(parts, k, threads), strict=True)
         return np.concatenate(lengths), np.concatenate(docs), np.concatenate(scores)
+
+    def _size(self, queries: int, k: int, threads: int) -> int:
+        """How many queries a thread takes at a time: about as many in each part, and in no more parts than pay."""
+        most = min(_QUERIES_AT_ONCE, _KEYS_AT_ONCE // k, _SCORES_AT_ONCE // self.documents)
+        parts = min(_PARTS_PER_THREAD * threads, queries * self.documents // _SCORES_WORTH_A_PART)
+        return max(1, min(most, -(-queries // max(1, parts)) if threads > 1 else most))
 
     def _parts(self, parts: Iterator[QueryTerms], k: int, threads: int) -> Iterator[Found]:
         if threads == 1:
@@ -52,9 +60,7 @@ class BatchSearch:
 
     def _part(self, queries: QueryTerms, k: int) -> Found:
         """What one thread does at a time, in memory that an earlier search may have left."""
-        workspace = self._spare.pop() if self._spare else kernel.workspace(self.documents, k)
-        if kernel.room(workspace) < k:
-            workspace = kernel.workspace(self.documents, k)
+        workspace = self._workspace(k)
         asked = kernel.Asked(queries.offsets, queries.terms, queries.weights, queries.tokens)
         best, found = np.full((len(queries), k), _NOTHING), np.empty(len(queries), np.int64)
         terms = kernel.terms(int((queries.offsets[1:] - queries.offsets[:-1]).max(initial=0)))
@@ -65,6 +71,14 @@ class BatchSearch:
         docs, scores = np.empty(pairs, np.int32), np.empty(pairs, np.float32)
         kernel.read_keys(best, found, docs, scores.view(np.int32))
         return found, docs, scores
+
+    def _workspace(self, k: int) -> kernel.Workspace:
+        """A spare one with room for `k`, or a new one."""
+        try:
+            spare = self._spare.pop()  # another thread may take the last one, so it is of no use to look first
+        except IndexError:
+            return kernel.workspace(self.documents, k)
+        return spare if kernel.room(spare) >= k else kernel.workspace(self.documents, k)
 
 
 _NOTHING = np.uint64(2**64 - 1)  # behind every key, and the key of no document

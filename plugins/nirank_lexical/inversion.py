@@ -27,6 +27,7 @@ from nirank_lexical.words import words
 SEGMENT = 1 << 25
 
 _DOCUMENTS_AT_ONCE = 4096
+_CHARACTERS_AT_ONCE = 1 << 22  # and a document; until they are counted, their words take over ten times as many bytes
 _POSTINGS_AT_ONCE = 1 << 22
 
 
@@ -109,15 +110,14 @@ class _Building:
 
     def read(self, corpus: Corpus) -> None:
         """Take in all documents."""
-        for start in range(0, len(corpus), _DOCUMENTS_AT_ONCE):
-            self._add(corpus[start : start + _DOCUMENTS_AT_ONCE], start)
+        for texts, first in _read(corpus):
+            self._add(texts, first)
             if self.folder and sum(len(batch.docs) for batch in self._batches) >= self.segment:
                 self._segments.append(self._sorted().mapped(self.folder, len(self._segments)))
         self._segments.append(self._sorted())
         self.vocabulary, self._order = Vocabulary.of(self._numbers.terms)
 
     def _add(self, texts: Sequence[str], first: int) -> None:
-        require_text(texts, "document", first)
         found = [words(text) for text in texts]
         terms = np.fromiter(map(self._numbers.__getitem__, chain.from_iterable(found)), np.int64)
         rows = np.repeat(np.arange(len(texts)), [len(each) for each in found])[terms >= 0]
@@ -182,6 +182,17 @@ class _Building:
             docs[to], counts[to] = segment.docs[origin], segment.counts[origin]
             free = free + sizes
         return docs, counts
+
+
+def _read(corpus: Corpus) -> Iterator[tuple[Sequence[str], int]]:
+    """The documents, so many at a time that their words fit in memory, with the number of the first of them."""
+    for start in range(0, len(corpus), _DOCUMENTS_AT_ONCE):
+        texts = corpus[start : start + _DOCUMENTS_AT_ONCE]
+        require_text(texts, "document", start)
+        ends = np.cumsum([len(text) for text in texts])
+        cuts = np.flatnonzero(np.diff(ends // _CHARACTERS_AT_ONCE)) + 1
+        for first, last in pairwise([0, *cuts.tolist(), len(texts)]):
+            yield texts[first:last], start + first
 
 
 def _counted(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -39,12 +39,6 @@ class QueryTerms:
         here = slice(self.offsets[query], self.offsets[query + 1])
         return self.terms[here].tolist(), self.weights[here]
 
-    def between(self, first: int, last: int) -> QueryTerms:
-        """Those of queries `first` up to `last`, or to the end."""
-        offsets = self.offsets[first : last + 1]
-        here = slice(offsets[0], offsets[-1])
-        return QueryTerms(offsets - offsets[0], self.terms[here], self.weights[here], self.tokens[first:last])
-
 
 class QueryParser:
     """Texts to `QueryTerms`. Each distinct word is analysed and looked up once."""

@@ -6,15 +6,16 @@ for a few queries, or from looking up given candidates. Equal scores go by risin
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Candidates, Floats, Ints, from_sort_keys, sort_keys
-from nirank.errors import MissingDependency
 from nirank_lexical.postings import Postings
 from nirank_lexical.queries import QueryParser, QueryTerms
 from nirank_lexical.weighting import Weighting
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: How many documents each query has (int64 `[queries]`), and those documents and their scores, ranked (`[pairs]`).
 Found: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], Floats]
+
+log = logging.getLogger("nirank")
 
 # From so many scores on, loading the compiled search (about a second) pays for itself.
 _SCORES_WORTH_LOADING = 100_000_000
@@ -66,12 +69,8 @@ class WeightedIndex:
 
     @cached_property
     def _batch(self) -> BatchSearch:
-        try:
-            from nirank_lexical.batch import BatchSearch
-        except ModuleNotFoundError as error:
-            raise MissingDependency(
-                "Large batches need numba: pip install 'nirank[lexical]'", name=error.name
-            ) from error
+        from nirank_lexical.batch import BatchSearch
+
         return BatchSearch(self)
 
     def search(self, texts: Sequence[str], parse: QueryParser, k: int, threads: int) -> Found:
@@ -86,7 +85,7 @@ class WeightedIndex:
 
     def _is_batch(self, queries: int) -> bool:
         self._scores_asked += queries * self.documents
-        return self._scores_asked >= _SCORES_WORTH_LOADING
+        return self._scores_asked >= _SCORES_WORTH_LOADING and _can_compile()
 
     def _best(self, queries: QueryTerms, query: int, k: int) -> NDArray[np.uint64]:
         scores = np.zeros(self.documents, np.float32)
@@ -140,3 +139,12 @@ class WeightedIndex:
             low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
         found = np.flatnonzero((low < ends) & (self.index.docs[np.minimum(low, len(self.index.docs) - 1)] == docs))
         return found, low[found]
+
+
+@cache
+def _can_compile() -> bool:
+    """Whether numba is installed; asked once, so that its absence is told once."""
+    installed = importlib.util.find_spec("numba") is not None
+    if not installed:
+        log.warning("Searching many queries is slower without numba: pip install 'nirank[lexical]'")
+    return installed

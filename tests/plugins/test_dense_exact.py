@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
+import shutil
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -21,12 +25,15 @@ from nirank.corpus import Documents
 from nirank.data import Queries
 from nirank.errors import BadInput, MissingDependency, StaleIndex
 from nirank.plugins import Component
-from nirank_dense import coarse, exact, kernels, two_pass
+from nirank_dense import coarse, exact, kernels, scan, two_pass
 from nirank_dense.exact import ExactSearch
-from nirank_dense.products import OnHost
+from nirank_dense.products import OnDevice, OnHost
 from nirank_dense.quantised import CODES, Asked, Quantised, askable
 from nirank_dense.sample import Sample
 from nirank_dense.scan import Scan
+
+#: Before it is replaced.
+coarse_is_fast = coarse._is_fast
 
 
 @pytest.fixture(autouse=True)
@@ -282,10 +289,85 @@ def test_a_product_that_saturates_is_noticed(monkeypatch):
     assert not coarse._is_exact.__wrapped__(64)
 
 
+def _asked_much(search):
+    """The same search after one query, as if that had been enough to load what reads bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact, "_WORTH_LOADING", 1)
+        search.search_in(search._products.vectors)
+        _generate(search, search._products.vectors[:1], 1)
+    return search
+
+
+def test_two_passes_are_loaded_when_so_much_was_asked_for_that_it_pays(monkeypatch):
+    vectors, asked = _like_sentences(9000, 8, 34), _like_sentences(30, 8, 35)
+    monkeypatch.setattr(exact, "_WORTH_LOADING", 9000 * 8 * (10 + exact._READING + 3 + exact._READING))
+    search = _searching(vectors, precision=None)
+    found = [_generate(search, asked[:10], 7)]
+    assert search.passes is None
+    found += [_generate(search, asked[10:13], 7), _generate(search, asked[13:], 7)]
+    assert search.passes.queries == (20 if coarse.pays(17, 8) else 3)
+    assert _generate(search, asked, 7).docs.tolist() == np.concatenate([part.docs for part in found]).tolist()
+    expected = _generate(_searching(vectors, precision="float32"), asked, 7)
+    np.testing.assert_array_equal(np.concatenate([part.scores for part in found]), expected.scores)
+
+
+def test_a_first_query_needs_neither_numba_nor_torch(tmp_path):
+    program = """
+import sys
+import numpy as np
+from nirank.data import Queries
+from nirank_dense.exact import ExactSearch
+search = ExactSearch(device="cpu")
+search.search_in(np.ones((9000, 4), np.float32))
+print(search.generate(Queries.of("q").with_vectors(np.ones((1, 4), np.float32)), 3).docs.tolist())
+print({"numba", "torch"} & sys.modules.keys())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[0, 1, 2]\nset()\n"
+
+
+def test_threads_that_ask_at_once_load_two_passes_once(monkeypatch):
+    loaded, started = [], threading.Barrier(4)
+
+    def load():
+        loaded.append(1)
+        return "two passes"
+
+    two_pass, found = exact._InTime(load, 3), []
+
+    def ask():
+        started.wait()
+        found.append(two_pass.after(1))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert loaded == [1]
+    assert sorted(found, key=str) == [None, None, "two passes", "two passes"]
+
+
+def test_an_index_whose_folder_is_gone_is_still_searched(tmp_path, monkeypatch):
+    monkeypatch.setattr(exact, "_WORTH_LOADING", 1)
+    vectors = _normal(9000, 4, 36)
+    index = Component("exact", ExactSearch(device="cpu"))
+    indexes.prepare(index, _numbered(9000), Component("given", Given(vectors)), tmp_path / "index")
+    shutil.rmtree(tmp_path / "index")
+    _assert_exact(index.target, vectors, vectors[:2], 3)
+    assert index.target.passes.queries == 2
+
+
+@pytest.mark.parametrize("precision", ["int8", "float32"])
+def test_fewer_than_no_documents_are_refused(precision):
+    with pytest.raises(BadInput, match=r"k is -1; it must be 0 or more\."):
+        _generate(_searching(_normal(100, 4, 37), precision=precision), np.ones((1, 4)), -1)
+
+
 def test_few_documents_are_scanned_and_many_are_not_unless_said():
     vectors = _normal(9000, 4, 24)
-    assert _searching(vectors, precision=None).passes is not None
-    assert _searching(vectors[:1000], precision=None).passes is None
+    assert _asked_much(_searching(vectors, precision=None)).passes is not None
+    assert _asked_much(_searching(vectors[:1000], precision=None)).passes is None
     assert _searching(vectors, precision="float32").passes is None
     assert _searching(vectors[:1000]).passes is not None
 
@@ -294,7 +376,7 @@ def test_bytes_without_numba_are_refused_and_not_chosen(monkeypatch):
     monkeypatch.setattr(exact, "_compiles", lambda: False)
     with pytest.raises(MissingDependency, match=r"nirank\[dense\]"):
         ExactSearch(device="cpu", precision="int8")
-    assert _searching(_normal(9000, 4, 25), precision=None).passes is None
+    assert _asked_much(_searching(_normal(9000, 4, 25), precision=None)).passes is None
 
 
 def test_no_documents_no_queries_and_views_of_other_arrays_are_fine():
@@ -324,16 +406,17 @@ def _numbered(documents):
     return Documents(names, names)
 
 
-def test_an_index_on_disk_holds_the_bytes_and_is_searched_alike(tmp_path):
+def test_an_index_on_disk_holds_the_bytes_and_is_searched_alike(tmp_path, monkeypatch):
+    monkeypatch.setattr(exact, "_WORTH_LOADING", 1)
     vectors, asked = _like_sentences(9001, 20, 28), _like_sentences(40, 20, 29)
     index = Component("exact", ExactSearch(device="cpu", chunk=1000))
     indexes.prepare(index, _numbered(9001), Component("given", Given(vectors)), tmp_path / "index")
     codes = np.load(tmp_path / "index" / CODES)
     np.testing.assert_array_equal(codes, Quantised.of(vectors).codes)
-    assert index.target.passes is not None
     in_memory, on_disk = (_generate(search, asked, 25) for search in (_searching(vectors), index.target))
     np.testing.assert_array_equal(in_memory.docs, on_disk.docs)
     np.testing.assert_array_equal(in_memory.scores, on_disk.scores)
+    assert index.target.passes is not None
 
 
 def test_an_index_of_the_version_before_is_refused(tmp_path, monkeypatch):
@@ -376,3 +459,77 @@ def test_a_scan_alone_needs_no_bytes():
     found = Scan(OnHost(vectors), float(np.linalg.norm(vectors, axis=1).max()), block=64).search(asked, 9)
     for row in range(4):
         assert found[row][0].tolist() == _expected(vectors, asked[row])[0][:9]
+
+
+@pytest.mark.parametrize("dim", [1, 2, 64, 5000])
+def test_what_a_scan_keeps_allows_for_the_rounding_of_both_scores(dim):
+    asked = _normal(8, dim, 38).astype(np.float32) * np.float32([[1e-30], [1e-23], [1e-3], [1], [1], [1], [1e3], [1e9]])
+    unit = dim * 2.0**-24
+    apart = 2 * unit / (1 - unit) * 2.5 * np.linalg.norm(asked.astype(np.float64), axis=1)  # Higham 2002, eq. 3.5
+    assert (scan._slack(asked, 2.5) > 2 * apart).all()
+
+
+def test_queries_so_short_that_float32_has_no_square_of_them_are_scanned_exactly():
+    vectors = np.repeat(_normal(1, 24, 39), 600, axis=0) + np.float32(1e-7) * _normal(600, 24, 40)
+    search = _searching(vectors, precision="float32", block=64)
+    _assert_exact(search, vectors, _normal(6, 24, 41) * 1e-26, 1, 5, 23)
+
+
+@pytest.mark.parametrize("precision", ["highest", "high"])
+def test_a_device_multiplies_in_full_also_where_less_is_allowed(precision):
+    class Watched:
+        def __matmul__(self, right):
+            seen.append(torch.backends.cuda.matmul.allow_tf32 if legacy else matmul.fp32_precision)
+
+    matmul, seen = torch.backends.cuda.matmul, []
+    legacy = not hasattr(matmul, "fp32_precision")
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision(precision)
+        OnDevice(np.ones((3, 2), np.float32), "cpu").scores(Watched(), 0, 3)
+        assert seen == [False if legacy else "ieee"]
+        assert matmul.allow_tf32 == (precision == "high")
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _assert_pairs_are_rounded_once(device):
+    vectors, asked = _normal(500, 384, 42).astype(np.float32), _normal(20, 384, 43).astype(np.float32)
+    generator = np.random.default_rng(44)
+    rows, docs = generator.integers(0, 20, 1000), generator.integers(0, 500, 1000)
+    products = OnDevice(vectors, device)
+    queries = products.queries(asked)
+    together = products.each(queries, rows, docs)
+    alone = [products.each(queries, rows[pair : pair + 1], docs[pair : pair + 1])[0] for pair in range(1000)]
+    np.testing.assert_array_equal(together, alone)
+    exact = [math.fsum(asked[row].astype(float) * vectors[doc]) for row, doc in zip(rows, docs, strict=True)]
+    np.testing.assert_array_equal(together, np.float32(exact))
+
+
+def test_a_device_rounds_the_score_of_a_pair_once():
+    _assert_pairs_are_rounded_once("cpu")
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_score_does_not_depend_on_the_number_of_pairs_nor_the_ranking_on_tf32():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    _assert_pairs_are_rounded_once("cuda")
+    vectors, asked = _like_sentences(20_000, 384, 45), _like_sentences(50, 384, 46)
+    search = _searching(vectors, device="cuda", precision=None)
+    found = _generate(search, asked, 100)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        again = _generate(search, asked, 100)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    np.testing.assert_array_equal(found.docs, again.docs)
+    np.testing.assert_array_equal(found.scores, again.scores)
+
+
+def test_what_a_product_of_bytes_is_found_to_be_is_logged(caplog):
+    coarse_is_fast.cache_clear()
+    with caplog.at_level(logging.DEBUG, "nirank"):
+        fast = coarse_is_fast()
+    assert ("compared by bytes first" if fast else "scanned") in caplog.text

@@ -90,6 +90,22 @@ def test_an_index_merged_from_segments_is_the_same_to_the_last_byte(tmp_path, mo
         assert (tmp_path / "plain.npy").read_bytes() == files[f"{name}.npy"]
 
 
+@pytest.mark.parametrize("characters", [1, 50, 400])
+def test_documents_are_read_so_many_characters_at_a_time(monkeypatch, characters):
+    monkeypatch.setattr(inversion, "_CHARACTERS_AT_ONCE", characters)
+    monkeypatch.setattr(inversion, "_DOCUMENTS_AT_ONCE", 30)
+    texts = ["cat " * (number % 40) for number in range(100)] + ["dog " * 1000, "", ""]
+    added, add = [], inversion._Building._add
+    monkeypatch.setattr(inversion._Building, "_add", lambda self, *of: added.append(of) or add(self, *of))
+    index = invert(_documents(texts), Analyzer())
+    assert [text for part, _ in added for text in part] == texts
+    assert all(part == texts[first : first + len(part)] for part, first in added)
+    # the first document of a part may begin in the part before
+    assert all(sum(map(len, part[1:])) < characters for part, _ in added)
+    found, expected = _by_hand(index, texts, Analyzer())
+    assert found == expected
+
+
 def test_postings_that_are_not_yet_merged_lie_on_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(inversion, "_DOCUMENTS_AT_ONCE", 10)
     building = inversion._Building(Analyzer(), 25, tmp_path)
@@ -133,6 +149,8 @@ def test_an_index_with_a_file_missing_or_cut_short_is_refused(tmp_path, name):
 def test_contents_that_are_not_text_are_refused_with_their_number():
     with pytest.raises(BadInput, match="document 2 is of type bytes"):
         invert(_documents(["a", "b", b"c"]), Analyzer())
+    with pytest.raises(BadInput, match="document 5000 is of type int"):
+        invert(_documents(["a"] * 5000 + [3, "b"]), Analyzer())
 
 
 def test_terms_are_found_also_where_their_hashes_collide():

@@ -138,6 +138,43 @@ def test_threads_find_the_same_whatever_they_share(threads, texts, folder, queri
         assert _same(_opened(BM25(threads=threads), texts, folder).generate(queries, 30), expected)
 
 
+@pytest.mark.parametrize(
+    ("asked", "threads", "k", "sizes"),
+    [
+        (64, 1, 10, [64]),
+        (100, 1, 10, [64, 36]),
+        (64, 2, 10, [32, 32]),
+        (65, 2, 10, [33, 32]),
+        (120, 2, 10, [30] * 4),
+        (300, 2, 10, [64, 64, 64, 64, 44]),
+        (27, 2, 10, [27]),  # too little to share
+        (120, 2, 20_000, [13] * 9 + [3]),  # as many keys as are held at once
+    ],
+)
+def test_threads_get_even_parts_of_what_is_worth_sharing(asked, threads, k, sizes, texts, folder, monkeypatch):
+    batch = pytest.importorskip("nirank_lexical.batch", exc_type=ImportError)
+    monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 0)
+    taken, part = [], batch.BatchSearch._part
+    monkeypatch.setattr(batch.BatchSearch, "_part", lambda self, *of: taken.append(len(of[0])) or part(self, *of))
+    ranker = _opened(BM25(threads=threads), texts, folder)
+    assert len(ranker.generate(Queries.of(["w1 w2"] * asked), k)) == asked
+    assert sorted(taken, reverse=True) == sizes
+
+
+def test_a_workspace_that_another_thread_takes_first_is_made_anew(tmp_path):
+    pytest.importorskip("numba")
+
+    class Contested(list):
+        """Looks full when it is looked at, and is empty by the time of taking."""
+
+        def __bool__(self):
+            return True
+
+    ranker = _opened(BM25(), ["cat", "dog"], tmp_path / "index")
+    ranker._searched._batch._spare = Contested()
+    assert ranker._searched._batch.search(["dog"], ranker._parse, 1, 1)[1].tolist() == [1]
+
+
 def test_a_query_that_is_not_text_is_told_by_its_number_among_all(texts, folder, monkeypatch):
     pytest.importorskip("numba")
     monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 0)
@@ -283,6 +320,22 @@ print(ranker.generate(Queries.of("a cat"), 5).docs.tolist())
 print(sorted({"numba", "scipy", "torch", "pandas", "bm25s", "transformers"} & set(sys.modules)))
 """
     assert _run(SEARCH + program, tmp_path) == ["[0]", "[]"]
+
+
+def test_without_numba_batches_are_found_all_the_same_and_that_is_told_once(tmp_path):
+    program = """
+import logging
+from nirank_lexical import search
+logging.basicConfig(stream=sys.stdout, format="%(levelname)s")
+few = ranker.generate(Queries.of(["a cat", "dogs"]), 5)
+sys.modules["numba"] = None  # as where it is not installed
+search._SCORES_WORTH_LOADING = 0
+for opened in range(2):
+    ranker.open(corpus, Path(sys.argv[1]))
+    many = ranker.generate(Queries.of(["a cat", "dogs"]), 5)
+    print(many.docs.tolist() == few.docs.tolist() == [0, 1], many.scores.tobytes() == few.scores.tobytes())
+"""
+    assert _run(SEARCH + program, tmp_path) == ["WARNING", "True", "True", "True", "True"]
 
 
 def test_functions_are_compiled_also_where_the_result_cannot_be_kept():
