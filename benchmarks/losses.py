@@ -21,6 +21,7 @@ import shlex
 import sys
 from datetime import date
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -113,7 +114,7 @@ def _measured(column: Column, cells: Cells, asked: argparse.Namespace) -> Measur
 
 def _heading(arguments: list[str] | None) -> list[str]:
     command = shlex.join(["python", "benchmarks/losses.py", *(sys.argv[1:] if arguments is None else arguments)])
-    versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
+    versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES if find_spec(package))
     return [
         f"`{command}`, {date.today()}",
         f"{machine()}, {torch.get_num_threads()} threads; Python {platform.python_version()}; {versions}.",
