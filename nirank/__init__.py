@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nirank.evaluation import evaluate as evaluate
     from nirank.experiment import run as run
     from nirank.expression import parse as parse
+    from nirank.featuring import features as features
     from nirank.hooks import hookimpl as hookimpl
     from nirank.pipeline import Ranking as Ranking
     from nirank.pipeline import Scoring as Scoring
@@ -54,6 +55,7 @@ _HOMES = {
     "collection": "plugins",
     "compare": "significance",
     "evaluate": "evaluation",
+    "features": "featuring",
     "fit": "training.fitting",
     "fuse": "pipeline",
     "hookimpl": "hooks",

@@ -73,13 +73,8 @@ class Pairs:
 
     def cut(self, start: int, stop: int) -> Pairs:
         """The pairs from `start` up to `stop`, with only the queries that they belong to."""
-        offsets = self.candidates.offsets
-        first = int(np.searchsorted(offsets, start, side="right")) - 1
-        last = int(np.searchsorted(offsets, stop, side="left"))
-        inside = np.clip(offsets[first : last + 1], start, stop) - start
-        columns = self.candidates.docs[start:stop], self.candidates.scores[start:stop]
-        rows = slice(first, last)
-        return Pairs(self.queries.take(rows), Candidates(inside, *columns, self.candidates.corpus))
+        rows, part = self.candidates.cut(start, stop)
+        return Pairs(self.queries.take(rows), part)
 
     def run(self, target: Any, method: str) -> Any:
         """Score them."""

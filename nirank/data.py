@@ -90,18 +90,44 @@ class Corpus(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Features:
+    """Numbers that describe pairs, each with a name: `values` are float32 `[pairs, names]`."""
+
+    names: tuple[str, ...]
+    values: Floats
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "values", np.ascontiguousarray(self.values, dtype=np.float32))
+        if self.values.ndim != 2 or self.values.shape[1] != len(self.names):
+            raise BadInput(f"{len(self.names)} names for features of the shape {self.values.shape}.")
+        if len(set(self.names)) != len(self.names):
+            twice = next(name for place, name in enumerate(self.names) if name in self.names[:place])
+            raise BadInput(f"there are two features called {twice!r}.")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, pairs: Ints | slice | NDArray[np.bool_]) -> Features:
+        """Those of some pairs."""
+        return Features(self.names, self.values[pairs])
+
+
+@dataclass(frozen=True, eq=False)
 class Candidates:
     """For each query the documents found for it, as one compressed sparse row.
 
     The documents of query `i` are `docs[offsets[i]:offsets[i + 1]]`, with `scores` beside them. `offsets` is
     int64 `[queries + 1]`; `docs` int32 or int64 and `scores` float32, both `[pairs]`. In judgments the scores
-    are relevance grades. `corpus` is the one that `docs` are ordinals of.
+    are relevance grades. `corpus` is the one that `docs` are ordinals of. `features` are what a ranker over features
+    reads, one row a pair; they stay with the pairs until these are ranked anew or joined with others.
     """
 
     offsets: NDArray[np.int64]
     docs: Ints
     scores: Floats
     corpus: Corpus | None = field(default=None, repr=False)
+    features: Features | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         set_column = object.__setattr__  # the dataclass is frozen for users, not for its own construction
@@ -114,6 +140,8 @@ class Candidates:
             raise BadInput(f"offsets must start at 0 and end at the number of pairs, {len(self.docs)}.")
         if (self.lengths < 0).any():
             raise BadInput("offsets must not fall.")
+        if self.features is not None and len(self.features) != len(self.docs):
+            raise BadInput(f"features of {len(self.features)} pairs for {len(self.docs)} pairs.")
 
     @classmethod
     def of(
@@ -173,6 +201,10 @@ class Candidates:
         """The same pairs with other scores, in the same order."""
         return replace(self, scores=np.asarray(scores, dtype=np.float32))
 
+    def with_features(self, features: Features | None) -> Candidates:
+        """The same pairs with what a ranker over features is to know of them."""
+        return replace(self, features=features)
+
     def over(self, corpus: Corpus) -> Candidates:
         """The same pairs, known to be documents of `corpus`."""
         if self.corpus is corpus:
@@ -187,12 +219,12 @@ class Candidates:
         offsets = _offsets(lengths)
         starts = np.repeat(self.offsets[:-1][queries] - offsets[:-1], lengths)
         pairs = starts + np.arange(offsets[-1])
-        return Candidates(offsets, self.docs[pairs], self.scores[pairs], self.corpus)
+        return Candidates(offsets, self.docs[pairs], self.scores[pairs], self.corpus, self._described(pairs))
 
     def where(self, keep: NDArray[np.bool_]) -> Candidates:
         """Only the pairs marked in `keep` (`[pairs]`); every query stays, if need be with none."""
         kept = np.concatenate([[0], np.cumsum(keep)])
-        return Candidates(kept[self.offsets], self.docs[keep], self.scores[keep], self.corpus)
+        return Candidates(kept[self.offsets], self.docs[keep], self.scores[keep], self.corpus, self._described(keep))
 
     def ranked(self) -> Candidates:
         """Each query's documents by falling score, equal scores by rising ordinal."""
@@ -232,24 +264,28 @@ class Candidates:
         lengths = np.bincount(rows[first], minlength=len(self))
         return Candidates(_offsets(lengths), docs[first], scores[first], self.corpus or other.corpus)
 
-    def lookup(self, other: Candidates, default: float = np.nan) -> Floats:
-        """For each pair here its score in `other`, or `default` where `other` lacks it: the one join.
-
-        `run.lookup(judgments, default=-1)` are the labels of a run, `[pairs]`.
-        """
+    def places(self, other: Candidates) -> NDArray[np.int64]:
+        """Where each pair stands among those of `other`, `[pairs]`; -1 where it does not: the one join."""
         if len(self) != len(other):
             raise BadInput(f"Candidates of {len(self)} and of {len(other)} queries cannot be joined.")
         if not other.pairs:
-            return np.full(self.pairs, default, np.float32)
+            return np.full(self.pairs, -1)
         width = 1 + max(int(self.docs.max(initial=0)), int(other.docs.max(initial=0)))
-        known = other.rows * width + other.docs
-        scores = other.scores
+        known, order = other.rows * width + other.docs, None
         if np.any(known[1:] < known[:-1]):
             order = np.argsort(known, kind="stable")
-            known, scores = known[order], scores[order]
+            known = known[order]
         wanted = self.rows * width + self.docs
         at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-        return np.where(known[at] == wanted, scores[at], np.float32(default)).astype(np.float32)
+        return np.where(known[at] == wanted, at if order is None else order[at], -1)
+
+    def lookup(self, other: Candidates, default: float = np.nan) -> Floats:
+        """For each pair here its score in `other`, or `default` where `other` lacks it.
+
+        `run.lookup(judgments, default=-1)` are the labels of a run, `[pairs]`.
+        """
+        places = self.places(other)
+        return np.append(other.scores, np.float32(default))[places]
 
     def padded(self, fill: float = -np.inf) -> tuple[Ints, Floats, NDArray[np.bool_]]:
         """`docs`, `scores` and `mask` as `[queries, longest]` matrices: -1 and `fill` where there is no document."""
@@ -264,6 +300,18 @@ class Candidates:
         inner = self.offsets[1:-1]
         ordered[inner[(inner > 0) & (inner < self.pairs)] - 1] = True  # where the next row begins
         return bool(ordered.all()) and not np.isnan(self.scores).any()
+
+    def cut(self, start: int, stop: int) -> tuple[slice, Candidates]:
+        """The pairs from `start` up to `stop`: the queries that they belong to, and these queries' parts."""
+        first = int(np.searchsorted(self.offsets, start, side="right")) - 1
+        last = int(np.searchsorted(self.offsets, stop, side="left"))
+        inside = np.clip(self.offsets[first : last + 1], start, stop) - start
+        here = slice(start, stop)
+        part = Candidates(inside, self.docs[here], self.scores[here], self.corpus, self._described(here))
+        return slice(first, last), part
+
+    def _described(self, pairs: Any) -> Features | None:
+        return None if self.features is None else self.features.take(pairs)
 
     def _first(self, k: int) -> Candidates:
         """The first `k` of each row."""

@@ -1,6 +1,6 @@
 """What happens when no plugin steps in: stages are dispatched through their hooks and run in batches.
 
-The functions without a prefix dispatch a stage (`encode`, `generate`, `score`, `loss`); the hook
+The functions without a prefix dispatch a stage (`encode`, `generate`, `score`, `extract`, `loss`); the hook
 implementations below them are the core's own plugin, asked last.
 """
 
@@ -50,6 +50,16 @@ def score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats
         return scores.astype(np.float32, copy=False)
 
 
+def extract(extractor: Component, queries: Queries, candidates: Candidates) -> Floats:
+    """The features of each pair, float32 `[pairs, names]`. Raises `ComponentError` for another shape."""
+    with _noted(extractor, "extract", queries=len(queries), pairs=candidates.pairs):
+        values = to_numpy(active().hook.nirank_score(scorer=extractor, queries=queries, candidates=candidates))
+        expected = (candidates.pairs, len(extractor.target.names))
+        if values.shape != expected:
+            raise ComponentError(f"{extractor.spec} returned features of shape {values.shape}, not {expected}.")
+        return values.astype(np.float32, copy=False)
+
+
 def loss(component: Component, scores: Any, labels: Any, mask: Any, **more: Any) -> Any:
     """The loss of a batch of lists; `scores`, `labels` and `mask` are `[lists, length]`."""
     with _noted(component, "loss", lists=len(scores)):
@@ -97,16 +107,17 @@ def nirank_generate(generator: Component, queries: Queries, k: int) -> Candidate
 
 @hookimpl(trylast=True)
 def nirank_score(scorer: Component, queries: Queries, candidates: Candidates) -> Any:
-    """Score the pairs in batches; what encodes both sides is scored by the dot product of their vectors."""
+    """Score or describe the pairs in batches; what encodes both sides scores by the dot product of their vectors."""
+    method = "extract" if scorer.can("extract") else "score"
     if not candidates.pairs:
-        return np.empty(0, np.float32)
-    if not scorer.can("score"):
+        return np.empty((0, len(scorer.target.names)) if method == "extract" else 0, np.float32)
+    if not scorer.can(method):
         return _similarity(scorer, queries, candidates)
 
     def call(queries: Queries, candidates: Candidates) -> Any:
-        return _batched(scorer, "score", Pairs(queries, candidates), f"Scoring with {scorer.name}")
+        return _batched(scorer, method, Pairs(queries, candidates), f"Scoring with {scorer.name}")
 
-    return scorer.around("score", call)(queries, candidates)
+    return scorer.around(method, call)(queries, candidates)
 
 
 @hookimpl(trylast=True)

@@ -1,7 +1,7 @@
 """Pipelines written as text: parsed, never executed.
 
-Only names, numbers, the operators `>> % + * |` and calls of `fuse` are understood; anything else is refused
-with its place in the text.
+Only names, numbers, the operators `>> % + * |` and calls of `fuse` and `features` are understood; anything else is
+refused with its place in the text.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nirank.errors import BadInput, CompositionError, NirankError
+from nirank.featuring import features
 from nirank.pipeline import Ranking, Scoring, Stage, fuse, load
 
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -21,7 +22,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mult: operator.mul,
     ast.BitOr: operator.or_,
 }
-_FUNCTIONS = {"fuse": fuse}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"fuse": fuse, "features": features}
 
 
 def parse(text: str, parts: Mapping[str, Stage] | None = None) -> Ranking | Scoring:
@@ -57,7 +58,7 @@ class _Reader:
                 return self._combine(node, _OPERATORS[type(op)], self.read(left), self.read(right))
             case ast.Call(func=ast.Name(id=name)) if name in _FUNCTIONS:
                 return self._call(node, _FUNCTIONS[name])
-        raise self._refused(node, "only names, numbers, >> % + * | and fuse(...) are understood")
+        raise self._refused(node, "only names, numbers, >> % + * |, fuse(...) and features(...) are understood")
 
     def _part(self, name: str) -> Stage:
         if name not in self.parts:

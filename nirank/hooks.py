@@ -48,7 +48,7 @@ def nirank_wrap(component: Component) -> Middleware | None:
     """Return a function that stands between the core and one component, or None.
 
     Called once when `component` is built. The function is called as `middleware(call, method, *inputs)`,
-    where `method` is "encode", "encode_documents", "generate" or "score"; it returns what `call(*inputs)`
+    where `method` is "encode", "encode_documents", "generate", "score" or "extract"; it returns what `call(*inputs)`
     would. It may change the inputs, call several times, or not at all: a cache, a shard, a retry.
     """
 
@@ -65,7 +65,10 @@ def nirank_generate(generator: Component, queries: Queries, k: int) -> Candidate
 
 @hookspec(firstresult=True)
 def nirank_score(scorer: Component, queries: Queries, candidates: Candidates) -> Any:
-    """Score the given pairs: an array `[pairs]` in the order of `candidates`."""
+    """Score the given pairs: an array `[pairs]` in the order of `candidates`.
+
+    An extractor is asked here too, for its features of the pairs: `[pairs, names]`.
+    """
 
 
 @hookspec(firstresult=True)

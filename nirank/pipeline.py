@@ -6,6 +6,7 @@
     scoring + scoring        a Scoring; 0.3 * scoring too
     ranking | ranking        the union of what both found, to be scored
     fuse(ranking, ranking)   a Ranking made of several, by their ranks or scores
+    features(scoring, ...)   what a ranker over features reads: see `nirank.featuring`
 
 Python's own precedence holds: `*` and `%` bind closest, then `+`, then `>>`, then `|`. `repr` prints the
 parentheses that one might forget, and `nirank.parse` reads it back.
@@ -26,6 +27,7 @@ from nirank.data import Candidates, Content, Corpus, Floats, Queries, Vectors
 from nirank.errors import BadInput, ComponentError, CompositionError
 from nirank.plugins import Component, build
 
+_METHODS = ("encode", "generate", "score", "extract")
 #: How many documents a generator is asked for where a pipeline does not say.
 DEPTH = 1000
 
@@ -116,7 +118,9 @@ class Ranking(Pipeline):
         for component, encoder in self._indexed():
             indexes.prepare(component, corpus, encoder, folder and folder / indexes.place(component, corpus, encoder))
 
-    def __rshift__(self, other: Any) -> Ranking:
+    def __rshift__(self, other: Any) -> Any:
+        if isinstance(other, Following):
+            return other.after(as_ranking(self))
         return Rescored(as_ranking(self), as_scoring(other))
 
     def __mod__(self, k: int) -> Ranking:
@@ -145,6 +149,14 @@ class Scoring(Pipeline):
     __rmul__ = __mul__
 
 
+class Following(Pipeline):
+    """What follows a ranking and does not rank yet: together with the stage after it, it will."""
+
+    def after(self, ranking: Ranking) -> Pipeline:
+        """Itself, for the documents of `ranking`."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Stage(Ranking, Scoring):
     """One component, ready to be composed: what it can do decides where it may stand."""
@@ -154,7 +166,7 @@ class Stage(Ranking, Scoring):
     def __repr__(self) -> str:
         return self.component.name
 
-    def __rshift__(self, other: Any) -> Ranking:
+    def __rshift__(self, other: Any) -> Any:
         if self.component.can("encode") and not self.component.can("generate"):
             return _generated(other)._encoded_by(self.component)
         ranking = as_ranking(self)
@@ -374,7 +386,7 @@ def as_ranking(value: Any, bare: bool = False) -> Ranking:
 
     `bare` lets pass a generator of vectors that still waits for its encoder.
     """
-    stage = _as_stage(value)
+    stage = as_stage(value)
     if not isinstance(stage, Stage):
         if isinstance(stage, Ranking):
             return _with_encoder(stage) if not bare else stage
@@ -389,22 +401,30 @@ def as_ranking(value: Any, bare: bool = False) -> Ranking:
 
 def as_scoring(value: Any) -> Scoring:
     """`value` as a scoring; raises `CompositionError` where it is none."""
-    stage = _as_stage(value)
+    stage = as_stage(value)
     if not isinstance(stage, Scoring):
         raise CompositionError(f"{value!r} finds documents and scores none: it cannot come after a ranking.")
     if isinstance(stage, Stage):
         component = stage.component
+        if reads_features(component) or component.can("extract"):
+            raise CompositionError(f"{stage!r} is about features: write `features(...) >> ranker`.")
         if not component.can("score") and not (component.can("encode") and component.can("encode_documents")):
             raise CompositionError(f"{stage!r} cannot score given documents: it has no method `score`.")
     return stage
 
 
-def _as_stage(value: Any) -> Ranking | Scoring:
+def as_stage(value: Any) -> Ranking | Scoring:
+    """`value` as part of a pipeline: an object of the user's own is loaded. Raises `CompositionError` for no stage."""
     if isinstance(value, (Ranking, Scoring)):
         return value
-    if any(callable(getattr(value, method, None)) for method in ("encode", "generate", "score")):
+    if any(callable(getattr(value, method, None)) for method in _METHODS):
         return load(value)
-    raise CompositionError(f"{value!r} is no stage: it has none of the methods encode, generate and score.")
+    raise CompositionError(f"{value!r} is no stage: it has none of the methods {', '.join(_METHODS)}.")
+
+
+def reads_features(component: Component) -> bool:
+    """Whether it ranks by features of pairs (`nirank.featuring`)."""
+    return getattr(component.target, "reads", None) == "features"
 
 
 def _generated(value: Any) -> Generated:

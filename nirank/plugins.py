@@ -40,7 +40,7 @@ log = logging.getLogger("nirank")
 
 GROUP = "nirank"
 #: What stands in pipelines, and what training adds to them.
-STAGES = ("encoder", "generator", "scorer")
+STAGES = ("encoder", "generator", "scorer", "extractor")
 TRAINING = ("loss", "sampler")
 KINDS = (*STAGES, *TRAINING, "collection", "observer")
 #: What stands before the folder of a checkpoint, where a name is expected (`nirank.weights`).

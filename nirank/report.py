@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nirank.evaluation import Evaluation
     from nirank.results import Results
     from nirank.significance import Comparison
-    from nirank.training.fitting import Fitted
+    from nirank.training.task import Fitted
 
 #: Marks of a difference from the baseline, by the largest corrected p-value they stand for.
 MARKS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))

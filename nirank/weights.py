@@ -19,6 +19,8 @@ from nirank.errors import BadInput
 from nirank.plugins import STAGES, Component, active
 
 COMPONENT, WEIGHTS = "component.json", "weights.safetensors"
+#: In a checkpoint, what the loss has learned.
+LOSS = "loss.safetensors"
 #: The folder of a training that holds its checkpoint.
 CHECKPOINT = "checkpoint"
 
@@ -55,6 +57,14 @@ def save(component: Component, folder: Path) -> None:
     }
     text = json.dumps(described, indent=1, ensure_ascii=False, default=_inside)
     (folder / COMPONENT).write_text(text + "\n", encoding="utf-8")
+
+
+def save_loss(loss: Component, folder: Path) -> None:
+    """Write into a checkpoint what a loss has learned, if it learns."""
+    if callable(parameters := getattr(loss.target, "parameters", None)) and any(True for _ in parameters()):
+        from safetensors.torch import save_model
+
+        save_model(loss.target, str(folder / LOSS))
 
 
 def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None = None) -> Component:

@@ -197,6 +197,68 @@ def test_gradients_that_do_not_arrive_are_seen(neural, forgets, message):
     assert message in found[f"scorer/{broken}"]
 
 
+# Extractors
+
+
+class SoundExtractor:
+    """The score of the sound scorer, and the number of letters of the document."""
+
+    names = ("shared", "letters")
+
+    def extract(self, queries, candidates):
+        letters = [len(content) for content in candidates.corpus[candidates.docs]]
+        scores = SoundScorer().score(queries, candidates)
+        return np.column_stack([scores, np.array(letters, np.float32)]).astype(np.float32).reshape(-1, 2)
+
+
+def _extracting(score):
+    """An extractor with the fault of a scorer."""
+    faulty = _faulty(SoundScorer, score=score)
+
+    def extract(self, queries, candidates):
+        scores = np.asarray(faulty.score(queries, candidates))
+        return np.column_stack([scores, scores]).astype(np.float32).reshape(-1, 2)
+
+    return _faulty(SoundExtractor, extract=extract)
+
+
+@pytest.mark.parametrize(
+    ("score", "broken"),
+    [
+        (_more, "one_row_per_pair"),
+        (_not_finite, "one_row_per_pair"),
+        (_scaled_to_the_batch, "query_alone"),
+        (_scaled_to_the_batch, "document_alone"),
+        (_by_rank, "order_of_documents"),
+        (_needs_pairs, "no_candidates"),
+        (_reads_so_much, "long_document"),
+        (_writes_to_its_input, "inputs_unchanged"),
+        (_samples, "deterministic"),
+    ],
+)
+def test_an_extractors_fault_is_seen(score, broken):
+    assert f"extractor/{broken}" in violations("extractor", _extracting(score))
+
+
+@pytest.mark.parametrize("names", [("twice", "twice"), ("one",), ()])
+def test_an_extractor_names_each_of_its_features(names):
+    assert "extractor/one_row_per_pair" in violations("extractor", _faulty(SoundExtractor, names=names))
+
+
+def test_a_ranker_over_features_is_given_some(torch):
+    class Ranker(torch.nn.Module):
+        reads = "features"
+
+        def __init__(self):
+            super().__init__()
+            self.weigh = torch.nn.Linear(3, 1)
+
+        def score(self, queries, candidates):
+            return self.weigh(torch.from_numpy(candidates.features.values))[:, 0]
+
+    assert violations("scorer", Ranker()) == {}
+
+
 # Generators
 
 
@@ -859,6 +921,7 @@ def test_a_sound_plugin_passes(planted):
 
 SOUND = {
     "scorer": SoundScorer,
+    "extractor": SoundExtractor,
     "generator": SoundGenerator,
     "encoder": SoundEncoder,
     "sampler": SoundSampler,

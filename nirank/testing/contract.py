@@ -1,8 +1,8 @@
 """What a contract check is: a named function that raises `Broken` where a promise is not kept.
 
-Every public function of the modules `scorer`, `generator`, `encoder`, `loss`, `sampler`, `collection`, `observer`
-and `plugin` beside this one is a check: its name is the check's, its docstring the promise, its one argument the
-`Subject`.
+Every public function of the modules `scorer`, `extractor`, `generator`, `encoder`, `loss`, `sampler`, `collection`,
+`observer` and `plugin` beside this one is a check: its name is the check's, its docstring the promise, its one
+argument the `Subject`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nirank.errors import UnknownName
 if TYPE_CHECKING:
     from nirank.testing.subject import Subject
 
-KINDS = ("encoder", "generator", "scorer", "loss", "sampler", "collection", "observer", "plugin")
+KINDS = ("encoder", "generator", "scorer", "extractor", "loss", "sampler", "collection", "observer", "plugin")
 
 
 class Broken(AssertionError):

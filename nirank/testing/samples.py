@@ -10,7 +10,7 @@ import numpy as np
 
 from nirank.batches import Pairs
 from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Content, Floats, Queries
+from nirank.data import Candidates, Collection, Content, Features, Floats, Queries
 
 #: The ordinal of a document far longer than any model reads.
 LONG = 9
@@ -30,6 +30,9 @@ DOCUMENTS = (
     "mat bridge zebra",
 )
 QUERIES = ("small cat", "fast car", "the dog on the bridge", "zebra", "東京 🙂")
+
+#: The features of pairs, for a ranker that has not chosen its own.
+FEATURES = ("first", "second", "third")
 
 #: Texts that a user may type; none of them is a command.
 ODD_TEXTS = (
@@ -58,6 +61,14 @@ def pairs() -> Pairs:
     lists = [[0, 10, 4, 9, 1], [2, 6, 3], [], [8], [7, 5, 11, 0]]
     scores = [np.arange(len(docs), 0.0, -1) for docs in lists]
     return Pairs(Queries.of(QUERIES), Candidates.of(lists, scores, corpus()))
+
+
+def features(pairs: Pairs, names: Sequence[str]) -> Features:
+    """Made-up features from 0 to 1, which are a pair's own wherever it stands."""
+    contents = [pairs.queries.contents[row] for row in pairs.candidates.rows]
+    told = zip(contents, pairs.candidates.docs.tolist(), strict=True)
+    values = [[zlib.crc32(f"{query} {doc} {name}".encode()) / 2**32 for name in names] for query, doc in told]
+    return Features(tuple(names), np.array(values, np.float32).reshape(-1, len(names)))
 
 
 def collection() -> Collection:

@@ -99,7 +99,7 @@ def deterministic(subject: Subject) -> None:
 def gradients_reach_every_parameter(subject: Subject) -> None:
     """In training the scores carry gradients, finite ones, to every parameter that is not frozen."""
     parameters = trainable(subject.component.target)
-    pairs = samples.pairs()
+    pairs = subject.given(samples.pairs())
     with training(subject.target):
         expect_gradients("scores", [subject.target.score(pairs.queries, pairs.candidates)], parameters)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nirank import execute, indexes
 from nirank.batches import Batch, ContentBatch, Pairs, QueryBatch, to_numpy
 from nirank.data import Candidates, Content, Queries, Vectors
+from nirank.pipeline import reads_features
 from nirank.plugins import Component, Entry, active
 from nirank.testing import samples
 from nirank.testing.contract import Broken, expect
@@ -62,10 +63,19 @@ class Subject:
         return Component("encoder", _encoder_of(self.entry, searched))
 
     def score(self, pairs: Pairs) -> NDArray[Any]:
-        """The scores of pairs, one each."""
-        scores = to_numpy(self._forward("score", pairs))
-        expect(scores.shape == (len(pairs),), f"{len(pairs)} pairs have scores of the shape {scores.shape}.")
+        """The scores of pairs, one each; of an extractor its features, a row each."""
+        extracts = self.kind == "extractor"
+        scores = to_numpy(self._forward("extract" if extracts else "score", self.given(pairs)))
+        expected = (len(pairs), len(self.target.names)) if extracts else (len(pairs),)
+        expect(scores.shape == expected, f"{len(pairs)} pairs have {self.kind} results of the shape {scores.shape}.")
         return scores
+
+    def given(self, pairs: Pairs) -> Pairs:
+        """The pairs as the object is given them: with features, where it reads features."""
+        if not reads_features(self.component):
+            return pairs
+        described = samples.features(pairs, getattr(self.target, "names", None) or samples.FEATURES)
+        return Pairs(pairs.queries, pairs.candidates.with_features(described))
 
     def generate(self, texts: Sequence[str], k: int) -> Candidates:
         """What is found for the given queries: one list each, of documents that exist."""

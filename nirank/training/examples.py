@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, chosen: NDArray[np.int64]) -> Examples:
+    def take(self, chosen: NDArray[np.int64] | slice) -> Examples:
         """The chosen ones, in that order."""
         return Examples(self.rows[chosen], self.positives.take(chosen))
 
@@ -80,14 +81,18 @@ class Timetable:
     def batches(self, step: int) -> Iterator[NDArray[np.int64]]:
         """The examples of each forward pass of step 0, 1, ..., those of all processes."""
         epoch, place = divmod(step, self.per_epoch)
-        order = np.random.default_rng([_ORDER, self.options.seed, epoch]).permutation(self.examples)
-        chosen = order[place * self.step_size : (place + 1) * self.step_size]
+        chosen = _order(self.examples, self.options.seed, epoch)[place * self.step_size : (place + 1) * self.step_size]
         size = self.step_size // self.options.accumulate
         yield from (chosen[start : start + size] for start in range(0, len(chosen), size))
 
     def evaluates(self, step: int) -> bool:
         """Whether dev is looked at after `step` steps."""
         return step == self.steps or step % (self.options.evaluate_every or self.per_epoch) == 0
+
+
+@lru_cache(maxsize=1)  # asked for in every step of an epoch
+def _order(examples: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng([_ORDER, seed, epoch]).permutation(examples)
 
 
 def within_corpus(collection: Collection) -> Collection:

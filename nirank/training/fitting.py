@@ -6,55 +6,37 @@ import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import accelerate
 import torch
-from safetensors.torch import save_model
 
-from nirank import indexes, observers, weights
+from nirank import indexes, observers
 from nirank.data import Collection
 from nirank.errors import BadInput, UnknownName
 from nirank.expression import parse
-from nirank.files import beside
-from nirank.pipeline import Ranking, Scoring, Stage, as_ranking, as_scoring, load
+from nirank.featuring import Featured, FeatureSet, before
+from nirank.pipeline import Ranking, Scoring, Stage, as_ranking, as_scoring, load, reads_features
 from nirank.plugins import Component, active, build
 from nirank.progress import Advance, progress
 from nirank.sampling import Judged
-from nirank.training import forward, plan, processes, selection, state
+from nirank.training import forward, growing, plan, processes, selection, state
+from nirank.training.describing import Describer
+from nirank.training.development import Dev
 from nirank.training.examples import Examples, Timetable, within_corpus
 from nirank.training.journal import Journal
 from nirank.training.learning import Learner, Tally
 from nirank.training.objective import Objective
 from nirank.training.options import Options
 from nirank.training.selection import BEST, Selection
+from nirank.training.task import Fitted, Task
 from nirank.training.updates import Updates, trainable
 
-#: In a checkpoint, what the loss has learned, if it learns.
-LOSS = "loss.safetensors"
 #: After so many steps, or an epoch, a list should have counted in the loss.
 _PATIENT = 100
 #: Seconds between two states, where it is not said in steps.
 _SAVE_AFTER = 300
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What came of a training.
-
-    `stage` is the component with its best weights, `steps` how many there were, `best` the measure on dev of the
-    weights that were kept and `best_step` when that was (None without dev), `log` the lines of the log, `folder`
-    where all lies (`trained:FOLDER` is its name).
-    """
-
-    stage: Stage
-    steps: int
-    best: float | None
-    best_step: int | None
-    log: list[dict[str, Any]]
-    folder: Path | None
 
 
 def fit(
@@ -73,80 +55,76 @@ def fit(
     """Train a scorer or an encoder on the judgments of a collection.
 
     `component` is a registered name, what `nirank.load` returned, or an object of your own: an `nn.Module` with
-    `score`, or with `encode` and `encode_documents`. `loss` and `sampler` are such too (`nirank.load("nce",
-    learned=True)`); without a sampler the lists are those that are judged. `dev` chooses the best weights, by
-    searching with `pipeline`, in which the component stands, or else by ranking the judged documents. `teacher` scores
-    the lists for a loss that learns from one. Both may be expressions, in which the component and `stages` stand by
-    name, as in that of a sampler. `options` are those of `nirank.training.options.Options`.
+    `score`, or with `encode` and `encode_documents`. A ranker over features is given with what it reads
+    (`features(bm25, ql) >> linear`), or finds that in `pipeline`; what is no `nn.Module` learns in a way of its own
+    (`nirank.training.growing`), where `loss` may be None. A component with `begin(collection)` first makes itself ready
+    for the collection. `loss` and `sampler` are names or components too (`nirank.load("nce", learned=True)`); without a
+    sampler the lists are those that are judged. `dev` chooses the best weights, by searching with `pipeline`, in which
+    the component stands, or else by ranking the judged documents. `teacher` scores the lists for a loss that learns
+    from one. Both may be expressions, in which the component and `stages` stand by name, as in that of a sampler.
+    `options` are those of `nirank.training.options.Options`.
 
     With `out`, that folder gets a checkpoint and a log; while training runs it also holds the state from which the
     same call goes on after an interruption, to the same weights (on one device). In several processes (torchrun,
     accelerate launch) each calls it. Raises `BadInput` for what cannot be trained, and where `out` holds something
     else.
     """
-    stage = component if isinstance(component, Stage) else load(component)
+    given = component if isinstance(component, (Stage, Featured)) else load(component)
+    stage = Stage(given.ranker) if isinstance(given, Featured) else given
     named = {stage.component.name: stage, **(stages or {})}
-    training = Training(
-        component=stage.component,
-        loss=_built(loss, "loss"),
+    ranking = None if pipeline is None else as_ranking(_parsed(pipeline, named))
+    features = given.features if isinstance(given, Featured) else _features(stage.component, ranking)
+    if loss is None and not growing.grows(stage.component):
+        raise BadInput(f"{stage.component.name} is trained with a loss: give one, such as `ranknet`.")
+    asked = _options(options)
+    selection.check(stage.component, ranking, dev, asked.measure)
+    collection = within_corpus(collection)
+    describer = Describer(features, collection) if features else None
+    task = Task(
+        stage=stage,
+        loss=None if loss is None else _built(loss, "loss"),
         sampler=_built(sampler or Judged(), "sampler"),
-        collection=within_corpus(collection),
-        options=_options(options),
-        dev=dev,
-        ranking=None if pipeline is None else as_ranking(_parsed(pipeline, named)),
+        collection=describer.collection if describer else collection,
+        describer=describer,
+        options=asked,
+        dev=Dev(dev, stage.component, ranking, features) if dev else None,
         teacher=None if teacher is None else as_scoring(_parsed(teacher, named)),
         folder=None if out is None else Path(out).resolve(),
     )
-    training.sampler.target.begin(training.collection, named)
+    task.begin(named)
+    if growing.grows(stage.component):
+        return growing.grow(task)
+    training = Training(task)
     with training.prepared():
         training.run()
-        return training.finish(stage)
+        return training.finish()
 
 
-@dataclass(kw_only=True, eq=False)
 class Training:
-    """One training: what `fit` was asked for, and how far it has come."""
+    """One training by gradients: its task, and how far it has come."""
 
-    component: Component
-    loss: Component
-    sampler: Component
-    collection: Collection
-    options: Options
-    dev: Collection | None
-    ranking: Ranking | None
-    teacher: Scoring | None
-    folder: Path | None
-
-    def __post_init__(self) -> None:
-        component, options = self.component, self.options
-        if self.dev is None and (options.patience or options.evaluate_every):
-            raise BadInput("patience and evaluate_every are about evaluations on dev: give dev=COLLECTION.")
-        forward.check(component)
-        if self.teacher and component in self.teacher.components():
-            raise BadInput(f"{component.name} would learn from itself: it stands in teacher = {self.teacher!r}.")
-        if self.dev and not self.ranking:
-            selection.check_judged(self.dev)
-        parts = {"component": component, "loss": self.loss, "sampler": self.sampler}
-        modules = [part.target for part in parts.values() if isinstance(part.target, torch.nn.Module)]
-        trainable(component)
+    def __init__(self, task: Task) -> None:
+        self.task, self.component, self.folder = task, task.component, task.folder
+        options = self.options = task.options
+        forward.check(self.component)
+        trainable(self.component)
+        if task.loss is None:
+            raise BadInput(f'{self.component.name} is trained with a loss: give one, such as loss="ranknet".')
+        modules = [part.target for part in task.parts.values() if isinstance(part.target, torch.nn.Module)]
         accelerator = _accelerator(modules, options)
-        objective = Objective(self.loss, self.teacher)
-        if "queries" in objective.named and options.gather and processes.count() > 1:
-            raise BadInput(
-                f"{self.loss.spec} also compares queries, and those of other processes are not gathered: train in one "
-                "process (chunk = ... makes room for large batches), or with gather = false."
-            )
-        self.updates = Updates(component, objective, options, accelerator)
-        self.learner = Learner(component, objective, self.sampler, self.collection, options, accelerator)
-        self.examples = Examples.of(self.collection, self.sampler.target.each)
+        objective = Objective(task.loss, task.teacher)
+        _refuse_ungathered(objective, options)
+        self.updates = Updates(self.component, objective, options, accelerator)
+        self.learner = Learner(
+            self.component, objective, task.sampler, task.collection, options, accelerator, task.describer
+        )
+        self.examples = Examples.of(task.collection, task.sampler.target.each)
         self.timetable = Timetable.of(len(self.examples), processes.count(), options)
-        self.selection = Selection(component, self.loss, self.ranking, options, self.folder)
+        self.selection = Selection(self.component, task.loss, options, self.folder)
         self.reached = state.Progress()
-        data = {"collection": self.collection, "dev": self.dev}
-        pipelines = {"pipeline": self.ranking, "teacher": self.teacher}
-        self._described = plan.describe(parts, pipelines, options, data) if self.folder else {}
+        self._described = task.described() if self.folder else {}
         self._saved = time.monotonic()
-        self._holders = state.holders(component, self.loss, self.sampler, self.updates)
+        self._holders = state.holders(self.component, task.loss, task.sampler, self.updates)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -169,22 +147,19 @@ class Training:
             while self.reached.step < self.timetable.steps and not self.selection.is_over(self.reached):
                 self._step(advance)
 
-    def finish(self, stage: Stage) -> Fitted:
+    def finish(self) -> Fitted:
         """Take the best weights, and write the checkpoint."""
         processes.wait()  # the first one may be writing them
         self.selection.restore_best()
         processes.wait()  # the first one removes them
+        self.task.write_checkpoint()
         if self.folder and processes.is_first():
-            with beside(self.folder / weights.CHECKPOINT) as unfinished:
-                weights.save(self.component, unfinished)
-                if self.learner.objective.parameters:
-                    save_model(self.loss.target, str(unfinished / LOSS))
             for name in (state.STATE, BEST):
                 (self.folder / name).unlink(missing_ok=True)
         processes.wait()
         reached = self.reached
-        best, best_step = (reached.best, reached.best_step) if self.dev else (None, None)
-        return Fitted(stage, reached.step, best, best_step, self.journal.lines, self.folder)
+        best, best_step = (reached.best, reached.best_step) if self.task.dev else (None, None)
+        return Fitted(self.task.stage, reached.step, best, best_step, self.journal.lines, self.folder)
 
     def _resume(self) -> None:
         if self.folder is None:
@@ -202,7 +177,7 @@ class Training:
 
     def _step(self, advance: Advance) -> None:
         step = self.reached.step
-        if callable(refresh := getattr(self.sampler.target, "refresh", None)):
+        if callable(refresh := getattr(self.task.sampler.target, "refresh", None)):
             self._refresh(refresh, step)
         tally = Tally()
         for number, chosen in enumerate(self.timetable.batches(step)):
@@ -212,8 +187,8 @@ class Training:
         self.reached.take(done)
         advance(1)
         self._report(length)
-        if self.dev and self.timetable.evaluates(self.reached.step):
-            self._evaluate(self.dev)
+        if self.task.dev and self.timetable.evaluates(self.reached.step):
+            self._evaluate(self.task.dev)
         self._save()
 
     def _save(self) -> None:
@@ -237,8 +212,8 @@ class Training:
         since, reached.tally = reached.tally, Tally()
         if not reached.counted and reached.step >= min(_PATIENT, self.timetable.per_epoch):
             raise BadInput(
-                f"no list counts in {self.loss.spec}: a list needs documents of "
-                f"different labels. The sampler is {self.sampler.spec}; one that adds negatives may be what you want."
+                f"no list counts in {self.learner.objective.loss.spec}: a list needs documents of different labels. "
+                f"The sampler is {self.task.sampler.spec}; one that adds negatives may be what you want."
             )
         self._tell(
             epoch=round(self.timetable.epoch(reached.step), 4),
@@ -249,7 +224,7 @@ class Training:
             skipped=since.lists - since.counted,
         )
 
-    def _evaluate(self, dev: Collection) -> None:
+    def _evaluate(self, dev: Dev) -> None:
         value = processes.from_first(self.selection.measure(dev) if processes.is_first() else None)
         self.selection.judge(value, self.reached)
         self._tell(**{f"dev {self.options.measure}": value})
@@ -258,6 +233,25 @@ class Training:
         if processes.is_first():
             hook = active().hook.nirank_trained
             hook(component=self.component, step=self.reached.step, values=values)
+
+
+def _refuse_ungathered(objective: Objective, options: Options) -> None:
+    if "queries" in objective.named and options.gather and processes.count() > 1:
+        raise BadInput(
+            f"{objective.loss.spec} also compares queries, and those of other processes are not gathered: train in one "
+            "process (chunk = ... makes room for large batches), or with gather = false."
+        )
+
+
+def _features(component: Component, ranking: Ranking | None) -> FeatureSet | None:
+    """What a ranker over features reads, where it stands in a pipeline."""
+    if not reads_features(component):
+        return None
+    if found := ranking and before(component, ranking):
+        return found
+    raise BadInput(
+        f"{component.name} ranks by features: train `features(...) >> {component.name}`, or give a pipeline with that."
+    )
 
 
 def _accelerator(modules: Sequence[torch.nn.Module], options: Options) -> accelerate.Accelerator:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from nirank import hookimpl
+from nirank.files import beside
 from nirank.plugins import Component
 
 LOG = "log.jsonl"
@@ -50,12 +50,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _rewrite(path: Path, lines: list[dict[str, Any]]) -> None:
-    from nirank.files import beside
-
-    with beside(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
-        file.writelines(map(_text, lines))
-        file.flush()
-        os.fsync(file.fileno())
+    with beside(path) as unfinished:
+        unfinished.write_text("".join(map(_text, lines)), encoding="utf-8")
 
 
 def _text(line: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from nirank.errors import BadInput
 from nirank.plugins import Component
 from nirank.sampling import Sample
 from nirank.training import forward, processes
+from nirank.training.describing import Describer
 from nirank.training.examples import Examples
 from nirank.training.gradients import Pass
 from nirank.training.objective import Objective
@@ -48,6 +49,7 @@ class Learner:
     collection: Collection
     options: Options
     accelerator: Any
+    describer: Describer | None = None
 
     def learn(self, examples: Examples, seed: Sequence[int]) -> Tally:
         """Add the gradient of this process's part of a batch to the weights'; `seed` decides all chance."""
@@ -55,6 +57,8 @@ class Learner:
         sample, everywhere = self._sample(examples, own, seed)
         rows = examples.rows[own]
         queries = self.collection.queries.take(rows)
+        if self.describer:
+            sample = replace(sample, candidates=self.describer(rows, queries, sample.candidates))
         ahead, padding = forward.of(self.component, queries, sample, self.options.chunk, everywhere)
         columns = self.objective.columns(sample, padding, queries, rows)
         tally = Tally(lists=len(rows))
@@ -75,7 +79,7 @@ class Learner:
         """
         draw = self.sampler.target.sample
         if not self.options.gather:
-            examples = Examples(examples.rows[own], examples.positives.take(own))
+            examples = examples.take(own)
             random = np.random.default_rng([_DRAWING, *seed, processes.number()])
             return draw(examples.rows, examples.positives, random), None
         sample = draw(examples.rows, examples.positives, np.random.default_rng([_DRAWING, *seed]))

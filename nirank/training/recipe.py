@@ -8,7 +8,8 @@
     epochs = 1                                                 # and every option of nirank.training.options
 
 The pipeline that is measured on dev is the first one of the experiment in which the stage stands, unless `pipeline`
-says otherwise; `teacher` is a scoring for losses that learn from one.
+says otherwise; there a ranker over features also finds what it reads. `teacher` is a scoring for losses that learn from
+one. Without `loss`, trees and the like learn in a way of their own.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ from nirank.plugins import build, collection
 from nirank.training.options import Options
 
 if TYPE_CHECKING:
-    from nirank.training.fitting import Fitted
+    from nirank.training.task import Fitted
 
 _OWN = ("loss", "sampler", "collection", "dev", "pipeline", "teacher")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One table [train.NAME], checked. Parts are tables with `use`; `dev`, `pipeline` and `teacher` may be missing."""
+    """One table [train.NAME], checked. Parts are tables with `use`; only sampler and collection are always there."""
 
     name: str
-    loss: dict[str, Any]
+    loss: dict[str, Any] | None
     sampler: dict[str, Any]
     collection: dict[str, Any]
     dev: dict[str, Any] | None
@@ -57,7 +58,7 @@ class Recipe:
         options = {key: value for key, value in table.items() if key not in _OWN}
         return cls(
             name,
-            _part(table, "loss"),
+            _part(table, "loss") if "loss" in table else None,
             _part(table, "sampler", "judged"),
             _part(table, "collection"),
             _part(table, "dev") if "dev" in table else None,
@@ -68,9 +69,10 @@ class Recipe:
 
     def check(self) -> None:
         """Raise what is wrong with the names and settings of the parts."""
-        _built(self.loss, "loss")
+        if self.loss:
+            _built(self.loss, "loss")
         _built(self.sampler, "sampler")
-        for table in (self.collection, self.dev or self.collection):
+        for table in filter(None, (self.collection, self.dev)):
             _opened(table)
 
     def fit(self, stages: Mapping[str, Stage], rankings: Mapping[str, Ranking], out: Path) -> Fitted:
@@ -79,7 +81,7 @@ class Recipe:
 
         return fit(
             stages[self.name],
-            _built(self.loss, "loss"),
+            _built(self.loss, "loss") if self.loss else None,
             _opened(self.collection),
             sampler=_built(self.sampler, "sampler"),
             dev=_opened(self.dev) if self.dev else None,

@@ -13,11 +13,11 @@ from nirank.errors import BadInput
 from nirank.experiment import Experiment
 from nirank.files import beside
 from nirank.pipeline import Stage
-from nirank.plugins import TRAINED
+from nirank.plugins import STAGES, TRAINED, active
 from nirank.results import Results, refuse_existing, refuse_unwritable, to_toml
 from nirank.training import processes
-from nirank.training.fitting import Fitted
 from nirank.training.recipe import Recipe
+from nirank.training.task import Fitted
 from nirank.weights import CHECKPOINT, settings_of
 
 EXPERIMENT, RESULTS = "experiment.toml", "results"
@@ -67,8 +67,17 @@ def _check(experiment: Experiment, recipes: Sequence[Recipe]) -> None:
     for recipe in recipes:
         with experiments.told(f"{experiment.where}: [train.{recipe.name}]"):
             recipe.check()
+            _check_loss(experiment, recipe)
     with experiments.told(f"{experiment.where}: collection"):
         refuse_unwritable(experiment.open())
+
+
+def _check_loss(experiment: Experiment, recipe: Recipe) -> None:
+    """Raise `BadInput` where a loss is missing, without building the stage that needs one."""
+    use = experiment.stage.get(recipe.name, {}).get("use", recipe.name)
+    by_gradients = use.startswith(TRAINED) or not hasattr(active().registry.find(use, STAGES).resolve(), "learn")
+    if recipe.loss is None and by_gradients:
+        raise BadInput('loss = "NAME", or a table with `use = "NAME"` and its settings, is expected.')
 
 
 def _begin(experiment: Experiment, folder: Path) -> None:

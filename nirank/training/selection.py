@@ -9,24 +9,37 @@ from typing import Any
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from nirank import execute, indexes
-from nirank.data import Candidates, Collection
+from nirank import indexes
+from nirank.data import Collection
 from nirank.errors import BadInput
 from nirank.evaluation import check_measures, evaluate
 from nirank.files import beside
 from nirank.pipeline import Ranking
 from nirank.plugins import Component
 from nirank.training import processes
+from nirank.training.development import Dev
 from nirank.training.examples import within_corpus
-from nirank.training.forward import unlabelled
 from nirank.training.options import Options
 from nirank.training.state import Progress
 
 BEST = "best.safetensors"
 
 
-def check_judged(dev: Collection) -> None:
-    """Raise `BadInput` where ranking the judged documents measures nothing, because all of them are relevant."""
+def check(component: Component, ranking: Ranking | None, dev: Collection | None, measure: str) -> None:
+    """Raise `BadInput` where a measure on dev would tell nothing, and `UnknownName` for one that does not exist."""
+    check_measures([measure])
+    if ranking is not None and component not in ranking.components():
+        raise BadInput(f"{component.name} does not stand in {ranking!r}: its measure on dev would never change.")
+    if dev and ranking is None:
+        _check_judged(dev)
+
+
+def measured(dev: Dev, measure: str) -> float:
+    """The measure of a ranking of dev."""
+    return next(iter(evaluate(dev.ranked(), dev.collection.judgments, [measure]).mean.values()))
+
+
+def _check_judged(dev: Collection) -> None:
     if within_corpus(dev).judgments.scores.min(initial=1) > 0:
         raise BadInput(f"all judged documents of {dev!r} are relevant, any order is right: give pipeline=RANKING.")
 
@@ -34,35 +47,28 @@ def check_judged(dev: Collection) -> None:
 class Selection:
     """Measures a component on dev and keeps its best weights, in `folder` or in memory.
 
-    What is measured is `ranking`, in which the component stands; without one, the judged documents of each query
-    are ranked by it. Where nothing was measured, the last weights are the best. Raises `BadInput` for a ranking in
-    which the component does not stand, and `UnknownName` for a measure that does not exist. What the loss has learned
-    is kept with them: it may be half of a model.
+    Where nothing was measured, the last weights are the best. What the loss has learned is kept with them: it may be
+    half of a model.
     """
 
     def __init__(
         self,
         component: Component,
         loss: Component,
-        ranking: Ranking | None,
         options: Options,
         folder: Path | None,
     ) -> None:
-        check_measures([options.measure])
-        if ranking is not None and component not in ranking.components():
-            raise BadInput(f"{component.name} does not stand in {ranking!r}: its measure on dev would never change.")
-        self.component, self.ranking, self.options = component, ranking, options
+        self.component, self.options = component, options
         self.path = folder / BEST if folder else None
         parts = {"component": component.target, "loss": loss.target}
         self._kept = nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)})
         self._best: dict[str, Any] | None = None
 
-    def measure(self, dev: Collection) -> float:
+    def measure(self, dev: Dev) -> float:
         """The measure on dev."""
         self.component.changed()
         with indexes.apart(self.component):
-            found = self._search(dev)
-        return next(iter(evaluate(found, dev.judgments, [self.options.measure]).mean.values()))
+            return measured(dev, self.options.measure)
 
     def judge(self, value: float, progress: Progress) -> None:
         """Keep the weights if they are the best so far; `progress` takes note."""
@@ -88,9 +94,3 @@ class Selection:
         elif self.path and self.path.exists():
             load_model(self._kept, str(self.path))
         self.component.changed()
-
-    def _search(self, dev: Collection) -> Candidates:
-        if self.ranking is not None:
-            return self.ranking.search(dev.queries, dev.corpus)
-        judged = unlabelled(within_corpus(dev).judgments)
-        return judged.with_scores(execute.score(self.component, dev.queries, judged)).ranked()

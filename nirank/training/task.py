@@ -1,0 +1,95 @@
+"""What a training is asked for, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nirank import weights
+from nirank.data import Collection
+from nirank.errors import BadInput
+from nirank.files import beside
+from nirank.pipeline import Scoring, Stage
+from nirank.plugins import Component
+from nirank.training import plan, processes
+from nirank.training.describing import Describer
+from nirank.training.development import Dev
+from nirank.training.options import Options
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of a training.
+
+    `stage` is the component with its best weights, `steps` how many there were, `best` the measure on dev of the
+    weights that were kept and `best_step` when that was (None without dev), `log` the lines of the log, `folder`
+    where all lies (`trained:FOLDER` is its name).
+    """
+
+    stage: Stage
+    steps: int
+    best: float | None
+    best_step: int | None
+    log: list[dict[str, Any]]
+    folder: Path | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """What `nirank.fit` was asked for; `describer` knows the features that the component reads, if it reads any."""
+
+    stage: Stage
+    loss: Component | None
+    sampler: Component
+    collection: Collection
+    describer: Describer | None
+    options: Options
+    dev: Dev | None
+    teacher: Scoring | None
+    folder: Path | None
+
+    def __post_init__(self) -> None:
+        if self.dev is None and (self.options.patience or self.options.evaluate_every):
+            raise BadInput("patience and evaluate_every are about evaluations on dev: give dev=COLLECTION.")
+        if self.teacher and self.component in self.teacher.components():
+            name = self.component.name
+            raise BadInput(f"{name} would learn from itself: it stands in teacher = {self.teacher!r}.")
+
+    @property
+    def component(self) -> Component:
+        """What is trained."""
+        return self.stage.component
+
+    @property
+    def parts(self) -> dict[str, Component]:
+        """The components that take part, by what they do."""
+        parts = {"component": self.component, "loss": self.loss, "sampler": self.sampler}
+        return {name: part for name, part in parts.items() if part}
+
+    def begin(self, stages: Mapping[str, Stage]) -> None:
+        """Have component and sampler learn what there is; `stages` are those that expressions may name."""
+        if self.component.can("begin"):
+            self.component.target.begin(self.collection)
+            self.component.changed()
+        self.sampler.target.begin(self.collection, stages)
+
+    def described(self) -> dict[str, Any]:
+        """All that the outcome depends on, as it is noted in the folder."""
+        dev, describer = self.dev, self.describer
+        data = {"collection": self.collection, "dev": dev.collection if dev else None}
+        pipelines = {
+            "pipeline": dev.ranking if dev else None,
+            "features": describer.features if describer else None,
+            "teacher": self.teacher,
+        }
+        return plan.describe(self.parts, pipelines, self.options, data)
+
+    def write_checkpoint(self) -> None:
+        """Write what the component has become into the folder, and what the loss has learned."""
+        if self.folder and processes.is_first():
+            with beside(self.folder / weights.CHECKPOINT) as unfinished:
+                weights.save(self.component, unfinished)
+                if self.loss:
+                    weights.save_loss(self.loss, unfinished)
