@@ -20,8 +20,6 @@ import platform
 import shlex
 import sys
 from datetime import date
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -31,7 +29,7 @@ from losses_emoji import EmojiColumn, FewWords
 from losses_mq2008 import LetorColumn
 from losses_recipes import EMOJI_MINILM, loss_of
 from losses_table import Grid, Measured, markdown, save
-from speed_table import machine
+from speed_table import machine, versions
 
 import nirank
 from nirank.corpus import cache_folder
@@ -114,10 +112,9 @@ def _measured(column: Column, cells: Cells, asked: argparse.Namespace) -> Measur
 
 def _heading(arguments: list[str] | None) -> list[str]:
     command = shlex.join(["python", "benchmarks/losses.py", *(sys.argv[1:] if arguments is None else arguments)])
-    versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES if find_spec(package))
     return [
         f"`{command}`, {date.today()}",
-        f"{machine()}, {torch.get_num_threads()} threads; Python {platform.python_version()}; {versions}.",
+        f"{machine()}, {torch.get_num_threads()} threads; Python {platform.python_version()}; {versions(_PACKAGES)}.",
         "Means over test queries with 95 % bootstrap confidence intervals (10,000 resamples of the queries); "
         "differences are paired. Settings and epochs were chosen on dev. Seconds are those of all folds, on a machine "
         "that did other work beside.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from losses_cells import Outcome
+from quality_table import number, tabulated
 
 from nirank.files import beside
 from nirank.significance import confidence_intervals
@@ -136,7 +137,7 @@ def _line(column: Measured, name: str) -> dict[str, Any]:
 def _overview(grid: Grid) -> str:
     names = [*dict.fromkeys(name for column in grid.columns for name in column.references), *grid.lines]
     rows = [[name, *(_interval(column.figures[SHOWN].get(name)) for column in grid.columns)] for name in names]
-    return _table(["loss", *(column.name for column in grid.columns)], rows)
+    return tabulated(["loss", *(column.name for column in grid.columns)], rows)
 
 
 def _details(column: Measured) -> str:
@@ -144,7 +145,7 @@ def _details(column: Measured) -> str:
     for measure in column.figures:
         titles += [_title(measure), f"against {column.reference}"]
     rows = [_detail(column, name) for name in column.outcomes]
-    return _table([*titles, "dev", "best after steps", "seconds", "trained with"], rows)
+    return tabulated([*titles, "dev", "best after steps", "seconds", "trained with"], rows)
 
 
 def _detail(column: Measured, name: str) -> list[str]:
@@ -152,7 +153,7 @@ def _detail(column: Measured, name: str) -> list[str]:
     for measure in column.figures:
         ahead = NOTHING if name == column.reference else _interval(column.differences[measure][name], "+")
         cells += [_interval(column.figures[measure][name]), ahead]
-    dev = NOTHING if outcome.dev is None else _number(outcome.dev)
+    dev = NOTHING if outcome.dev is None else number(outcome.dev)
     steps = ", ".join(map(str, outcome.steps)) or NOTHING
     return [*cells, dev, steps, f"{outcome.seconds:.0f}", column.settings.get(name, NOTHING)]
 
@@ -171,7 +172,7 @@ def _verdicts(column: Measured) -> list[str]:
 def _verdict(column: Measured, line: str) -> str:
     against = f"against {column.reference}"
     return ", ".join(
-        f"{_title(measure)} {_number(found[line].mean)} ({_interval(column.differences[measure][line], '+')} {against})"
+        f"{_title(measure)} {number(found[line].mean)} ({_interval(column.differences[measure][line], '+')} {against})"
         for measure, found in column.figures.items()
     )
 
@@ -186,7 +187,7 @@ def _heat_map(grid: Grid, path: Path) -> None:
     axes.set_xticks(range(len(grid.columns)), [column.name for column in grid.columns])
     axes.set_yticks(range(len(grid.lines)), grid.lines)
     for (row, place), value in np.ndenumerate(values):
-        axes.text(place, row, NOTHING if np.isnan(value) else _number(value), ha="center", va="center")
+        axes.text(place, row, NOTHING if np.isnan(value) else number(value), ha="center", va="center")
     axes.set_title(f"{SHOWN} on test; colours by rank in a column", fontsize="medium")
     drawing.savefig(path, dpi=120, format="png", metadata={"Software": None})
 
@@ -209,13 +210,4 @@ def _title(measure: str) -> str:
 def _interval(figure: Figure | None, sign: str = "") -> str:
     if figure is None:
         return NOTHING
-    return f"{_number(figure.mean, sign)} [{_number(figure.low, sign)}, {_number(figure.high, sign)}]"
-
-
-def _number(value: float, sign: str = "") -> str:
-    """Four digits behind the point, and none before it where that is 0."""
-    return f"{value:{sign}.4f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:{sign}.4f}"
-
-
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (titles, ["---"] * len(titles), *rows))
+    return f"{number(figure.mean, sign)} [{number(figure.low, sign)}, {number(figure.high, sign)}]"

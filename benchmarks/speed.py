@@ -20,7 +20,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import speed_bm25
@@ -30,7 +29,7 @@ import speed_losses
 import speed_pipeline
 import speed_start
 from speed_run import Run
-from speed_table import Report, machine, save, show
+from speed_table import Report, machine, save, show, versions
 
 WORKS: dict[str, Callable[[Run, Report], None]] = {
     "bm25": speed_bm25.compare,
@@ -94,22 +93,12 @@ def _heading(run: Run, works: list[str]) -> list[str]:
     cores = f"{os.cpu_count()} cores, {run.threads} of them used with {run.threads} threads"
     lines = [
         f"`{command}`, {date.today()}",
-        f"{machine()}, {cores}; {platform.system()}, Python {platform.python_version()}; {_versions()}.",
+        f"{machine()}, {cores}; {platform.system()}, Python {platform.python_version()}; {versions(_PACKAGES)}.",
         "Less is better; `nirank is` says how many times faster, or smaller, than the engine of the row nirank is.",
     ]
     if {"bm25", "start"} & set(works):
         lines.insert(2, f"BM25: {run.described_texts()}; k1 = 1.2, b = 0.75; times of searching are for one query.")
     return lines
-
-
-def _versions() -> str:
-    found = []
-    for package in _PACKAGES:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            found.append(f"no {package}")
-    return ", ".join(found)
 
 
 if __name__ == "__main__":

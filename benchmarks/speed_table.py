@@ -8,10 +8,13 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
 from speed_worker import Lap
+
+from nirank.files import beside
 
 OURS = "nirank"
 
@@ -135,14 +138,13 @@ def show(report: Report, heading: Sequence[str]) -> None:
 
 def save(report: Report, heading: Sequence[str], folder: Path) -> Path:
     """Write the table as Markdown and its figures as JSON, named after the kind of machine; the path of the first."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{machine_kind()}.md"
     rows = ["| " + " | ".join(cells) + " |" for cells in (COLUMNS, ["---"] * len(COLUMNS), *report.lines())]
     missed = [f"Missed: {line}" for line in report.missed()]
     text = "\n\n".join(["# Speed", *heading, "\n".join(rows), *report.notes, *missed])
-    _replace(path, text + "\n")
+    _write(path, text + "\n")
     figures = {"heading": list(heading), "rows": [asdict(row) for row in report.rows], "notes": report.notes}
-    _replace(path.with_suffix(".json"), json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    _write(path.with_suffix(".json"), json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     return path
 
 
@@ -161,10 +163,21 @@ def machine_kind() -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{machine()} {platform.system()}".lower()).strip("-")
 
 
-def _replace(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.partial")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+def versions(packages: Iterable[str]) -> str:
+    """The versions of packages, as far as they are installed."""
+    return ", ".join(map(_version, packages))
+
+
+def _version(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"no {package}"
+
+
+def _write(path: Path, text: str) -> None:
+    with beside(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def _shown(value: float, unit: str) -> str:

@@ -21,15 +21,15 @@ def beside(path: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
             unfinished = Path(folder) / path.name
             yield unfinished
-            _keep(unfinished)
+            keep(unfinished)
             os.replace(unfinished, path)
     except OSError as error:
         error.add_note(f"while writing {path}")
         raise
 
 
-def _keep(path: Path) -> None:
-    """Have a file on the disk before it replaces another: a name may outlive a power cut that its content does not."""
-    if path.is_file():
-        with path.open("rb") as file:
+def keep(path: Path) -> None:
+    """Have a file, or all in a folder, on the disk before it is moved: a name may outlive a power cut without them."""
+    for each in filter(Path.is_file, [path, *path.rglob("*")]):
+        with each.open("rb") as file:
             os.fsync(file.fileno())

@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from nirank import execute
 from nirank.corpus import cache_folder
 from nirank.data import Corpus
 from nirank.errors import BadInput, StaleIndex
+from nirank.files import keep
 from nirank.plugins import Component, Opened, digest
 
 #: The version of the folder's layout and manifest; a component has its own, in its `index_key`.
@@ -64,15 +65,11 @@ def prepare(
 @contextmanager
 def apart(changing: Component) -> Iterator[None]:
     """Inside, indexes made with `changing` do not go to the cache: they are gone afterwards, as its weights will be."""
-    with tempfile.TemporaryDirectory(prefix="nirank-indexes-") as folder:
-        meanwhile = _Apart(changing, Path(folder))
-        token = _APART.set(meanwhile)
-        try:
-            yield
-        finally:
-            _APART.reset(token)
-            for component in meanwhile.opened:
-                component.opened = None
+    with ExitStack() as stack:
+        meanwhile = _Apart(changing, stack)
+        stack.callback(meanwhile.close)
+        stack.callback(_APART.reset, _APART.set(meanwhile))
+        yield
 
 
 @dataclass
@@ -80,8 +77,18 @@ class _Apart:
     """A component whose weights change, where indexes made with it go meanwhile, and who has one open."""
 
     changing: Component
-    folder: Path
+    stack: ExitStack
     opened: list[Component] = field(default_factory=list)
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """Made when there is something to put into it."""
+        return Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="nirank-indexes-")))
+
+    def close(self) -> None:
+        """Nobody has an index open that is gone."""
+        for component in self.opened:
+            component.opened = None
 
 
 def _home(component: Component, encoder: Component | None) -> Path:
@@ -127,7 +134,7 @@ def build(component: Component, corpus: Corpus, encoder: Component | None, folde
         encode = functools.partial(execute.encode_documents, encoder) if encoder else None
         _write(lambda: component.target.build(corpus, partial, encode), partial)
         _write_json(partial / MANIFEST, manifest | {"files": _sizes(partial)})
-        _keep(partial)
+        keep(partial)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
         _marker(folder).unlink()
@@ -214,13 +221,6 @@ def _marker(folder: Path) -> Path:
 def _sizes(folder: Path) -> dict[str, int]:
     """The size of each file but the manifest: an interrupted build may have left one, and it is written anew."""
     return {path.name: _size(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
-
-
-def _keep(folder: Path) -> None:
-    """Have all files on the disk before the folder is moved: a name may outlive a power cut that contents do not."""
-    for path in filter(Path.is_file, folder.rglob("*")):
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
 
 
 def _size(path: Path) -> int:

@@ -15,7 +15,7 @@ import functools
 import importlib.util
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -28,6 +28,7 @@ from nirank.progress import progress
 from nirank_dense import quantised
 from nirank_dense.products import OnDevice, OnHost
 from nirank_dense.quantised import Quantised
+from nirank_dense.rows import blocks, write_header
 from nirank_dense.scan import Scan
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class ExactSearch:
         _check_finite(wanted, "query")
         work = (len(wanted) + _READING) * len(self._products.vectors) * dim
         two_pass = self._two_pass.after(work) if self._two_pass else None
-        return Candidates.stack([_search(self._scan, two_pass, part, k) for part in _in_blocks(wanted, QUERIES)])
+        return Candidates.stack([_search(self._scan, two_pass, part, k) for part in blocks(wanted, QUERIES)])
 
     def _search_in(self, vectors: Floats, longest: float, documents: Callable[[], Quantised]) -> None:
         self._products = OnHost(vectors) if self.device == "cpu" else OnDevice(vectors, self.device)
@@ -185,13 +186,9 @@ def _search(scan: Scan, two_pass: TwoPass | None, queries: Floats, k: int) -> Ca
 
 
 def _append(file: BinaryIO, vectors: Floats, shape: tuple[int, int]) -> None:
-    """Write one chunk, after the header where it is the first.
-
-    Plain writes, not a mapping: on a full disk a write raises, a mapping kills the process.
-    """
+    """Write one chunk, after the header where it is the first."""
     if not file.tell():
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
+        write_header(file, shape, np.float32)
     file.write(vectors.tobytes())
     file.flush()
     os.fsync(file.fileno())
@@ -220,11 +217,7 @@ def _check_finite(vectors: Floats, what: str, first: int = 0) -> None:
 
 def _longest(vectors: Floats) -> float:
     """The length of the longest vector, read in blocks."""
-    return max((float(quantised.lengths_of(block).max()) for block in _in_blocks(vectors, 4096)), default=0.0)
-
-
-def _in_blocks(vectors: Floats, size: int = 65536) -> Iterator[Floats]:
-    return (vectors[start : start + size] for start in range(0, len(vectors), size))
+    return max((float(quantised.lengths_of(block).max()) for block in blocks(vectors, 4096)), default=0.0)
 
 
 def _compiles() -> bool:

@@ -22,15 +22,15 @@ and vectors whose products may be too large or too small are not searched this w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Floats
+from nirank_dense.rows import blocks, write_header
 
 CODES, BOUNDS, CENTRE = "codes.npy", "bounds.npy", "centre.npy"
 _ROWS = 4096
@@ -59,7 +59,7 @@ class Quantised:
     def of(cls, vectors: Floats) -> Quantised:
         """Quantise vectors, float32 `[documents, dim]`, in memory."""
         centre = _mean(vectors)
-        parts = [_quantise(block, centre) for block in _in_blocks(vectors)]
+        parts = [_quantise(block, centre) for block in blocks(vectors, _ROWS)]
         codes = np.concatenate([np.empty((0, vectors.shape[1]), np.int8), *(codes for codes, _ in parts)])
         bounds = np.concatenate([np.empty((3, 0), np.float32), *(bounds for _, bounds in parts)], axis=1)
         scales, lengths, errors = bounds
@@ -96,10 +96,10 @@ def fits(longest: float, dim: int) -> bool:
 def write(vectors: Floats, folder: Path) -> None:
     """Write the quantised form of `vectors` into `folder`, holding a few thousand of them in memory at a time."""
     centre = _mean(vectors)
-    with (folder / CODES).open("wb") as file:  # plain writes: on a full disk they raise, where a mapping would kill
-        _header(file, vectors.shape)
+    with (folder / CODES).open("wb") as file:
+        write_header(file, vectors.shape, np.int8)
         bounds = [np.empty((3, 0), np.float32)]
-        for block in _in_blocks(vectors):
+        for block in blocks(vectors, _ROWS):
             codes, columns = _quantise(block, centre)
             file.write(codes.tobytes())
             bounds.append(columns)
@@ -187,13 +187,5 @@ def _up(values: NDArray[np.float64]) -> Floats:
 
 
 def _mean(vectors: Floats) -> Floats:
-    total = sum((block.sum(axis=0, dtype=np.float64) for block in _in_blocks(vectors)), np.zeros(vectors.shape[1]))
+    total = sum((block.sum(axis=0, dtype=np.float64) for block in blocks(vectors, _ROWS)), np.zeros(vectors.shape[1]))
     return (total / max(1, len(vectors))).astype(np.float32)
-
-
-def _in_blocks(vectors: Floats) -> Iterator[Floats]:
-    return (vectors[start : start + _ROWS] for start in range(0, len(vectors), _ROWS))
-
-
-def _header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    np.lib.format.write_array_header_1_0(file, {"descr": "|i1", "fortran_order": False, "shape": shape})

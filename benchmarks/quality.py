@@ -1,0 +1,66 @@
+"""How well rankers rank: trained here, judged on held-out queries, beside published and peer figures.
+
+    python benchmarks/quality.py wikiqa           one work, or several
+    python benchmarks/quality.py mq2008 --save    also write benchmarks/results/quality_mq2008.md and .json
+    python benchmarks/quality.py expansion --quick  little of everything, to see that it runs; figures mean nothing
+    python benchmarks/quality.py wikiqa --only knrm duet   some rows
+
+The data lie in `--data`; all else comes with `pip install -e '.[bench]'`. What a training has come to is kept in
+`--cells` under all its settings, so that an interrupted run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import platform
+import shlex
+import sys
+from datetime import date
+from pathlib import Path
+
+from quality_table import markdown, save
+from speed_table import machine, versions
+
+from nirank.corpus import cache_folder
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).with_name("results")
+#: Each is a module `quality_NAME` with `tables(asked)`.
+WORKS = ("wikiqa", "mq2008", "expansion")
+_PACKAGES = ("nirank", "torch", "numpy", "gensim", "lightgbm", "pyserini")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    asked = _arguments(arguments)
+    for work in asked.works:
+        tables = importlib.import_module(f"quality_{work}").tables(asked)
+        heading = _heading(arguments)
+        print(markdown(work, heading, tables))
+        if asked.save:
+            print(f"Written to {save(work, heading, tables, RESULTS)}", file=sys.stderr)
+
+
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("works", nargs="+", choices=WORKS, help="what is measured")
+    parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help="some rows")
+    parser.add_argument("--seeds", type=int, default=5, help="trainings of each model, with seeds of their own")
+    parser.add_argument("--quick", action="store_true", help="a few steps each")
+    parser.add_argument("--save", action="store_true", help=f"also write into {RESULTS.name}/")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="the folder of data")
+    parser.add_argument("--cells", type=Path, default=cache_folder() / "quality", help="where trainings are kept")
+    return parser.parse_args(arguments)
+
+
+def _heading(arguments: list[str] | None) -> list[str]:
+    given = sys.argv[1:] if arguments is None else arguments
+    command = shlex.join(["python", "benchmarks/quality.py", *given])
+    return [
+        f"`{command}`, {date.today()}",
+        f"{machine()}, {platform.system()}, Python {platform.python_version()}; {versions(_PACKAGES)}.",
+    ]
+
+
+if __name__ == "__main__":
+    main()
