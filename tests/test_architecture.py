@@ -117,9 +117,11 @@ def test_each_core_module_can_be_imported_alone_and_without_warnings():
 def test_core_modules_import_little_at_once():
     doors = {"nirank.cli": {"typer"}, "nirank.report": {"rich"}}
     doors |= {"nirank.testing": {"pytest"}, "nirank.testing.nodes": {"pytest"}}
+    doors |= {"nirank.text.stemming": {"Stemmer"}, "nirank.text.words": {"regex"}}
+    rooms = {"training": {"accelerate", "safetensors", "torch"}}
     for path in CORE:
-        trains = {"accelerate", "safetensors", "torch"} if path.parent.name == "training" else set()
-        allowed = {"nirank", "numpy", "pluggy"} | doors.get(_module(path), trains) | sys.stdlib_module_names
+        room = rooms.get(path.parent.name, set())
+        allowed = {"nirank", "numpy", "pluggy"} | doors.get(_module(path), room) | sys.stdlib_module_names
         assert set(_imported_at_once(path)) <= allowed, _module(path)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank.text.queries import QueryParser, QueryTerms
 from nirank_lexical import kernel
-from nirank_lexical.queries import QueryParser, QueryTerms
 
 if TYPE_CHECKING:
     from nirank_lexical.search import Found, WeightedIndex

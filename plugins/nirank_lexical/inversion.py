@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Corpus
-from nirank_lexical.analysis import Analyzer
-from nirank_lexical.postings import Columns, Postings, require_text
-from nirank_lexical.vocabulary import Vocabulary
-from nirank_lexical.words import words
+from nirank.text.analysis import Analyzer, require_text
+from nirank.text.vocabulary import Vocabulary
+from nirank.text.words import words
+from nirank_lexical.postings import Columns, Postings
 
 #: How many postings a segment holds unless told otherwise: it grows to some 700 MB.
 SEGMENT = 1 << 25

@@ -79,7 +79,7 @@ class Searched(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """The columns of `nirank_lexical.queries.QueryTerms`."""
+    """The columns of `nirank.text.queries.QueryTerms`."""
 
     offsets: Column
     terms: Column

@@ -6,7 +6,7 @@ every lexical ranker that analyses text alike shares one index.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict
@@ -14,8 +14,8 @@ from typing import Any, TypeAlias, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.errors import BadInput, StaleIndex
-from nirank_lexical.vocabulary import Vocabulary
+from nirank.errors import StaleIndex
+from nirank.text.vocabulary import Vocabulary
 
 #: The layout of the files; part of every index key.
 LAYOUT = "nirank_lexical/1"
@@ -89,10 +89,3 @@ class Postings:
             return cls(vocabulary=Vocabulary.load(folder), **columns)
         except (OSError, ValueError, EOFError) as error:
             raise StaleIndex(f"The lexical index in {folder} is incomplete ({error}); build it again.") from error
-
-
-def require_text(contents: Sequence[object], what: str, first: int = 0) -> None:
-    """Raise `BadInput` for the first of `contents` that is not a string."""
-    for number, content in enumerate(contents, first):
-        if not isinstance(content, str):
-            raise BadInput(f"Lexical search reads text, but {what} {number} is of type {type(content).__name__}.")

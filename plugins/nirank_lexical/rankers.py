@@ -1,7 +1,7 @@
 """The components: BM25, query likelihood and TF-IDF, each to find candidates and to score given ones.
 
 A query is text: nothing in it is an operator. Documents are found if they share a term with it that is worth something.
-All three take the settings of `nirank_lexical.analysis.Analyzer` (`language`, `stemmer`, `stopwords`), rankers that
+All three take the settings of `nirank.text.analysis.Analyzer` (`language`, `stemmer`, `stopwords`), rankers that
 analyse text alike share one index, and `threads` search a batch of queries (None: one for each processor). Indexing
 holds about `segment` postings in memory at a time (None: `nirank_lexical.inversion.SEGMENT`) and the rest on disk.
 """
@@ -19,18 +19,18 @@ import numpy as np
 
 from nirank.data import Candidates, Corpus, Floats, Queries
 from nirank.errors import BadInput, StaleIndex, UnknownName
-from nirank_lexical.analysis import Analyzer
-from nirank_lexical.inversion import SEGMENT, write_index
-from nirank_lexical.postings import LAYOUT, Postings
-from nirank_lexical.queries import QueryParser
-from nirank_lexical.search import WeightedIndex
-from nirank_lexical.weighting import (
+from nirank.text.analysis import Analyzer
+from nirank.text.queries import QueryParser
+from nirank.text.weighting import (
     BM25Weighting,
     DirichletWeighting,
     JelinekMercerWeighting,
     TFIDFWeighting,
     Weighting,
 )
+from nirank_lexical.inversion import SEGMENT, write_index
+from nirank_lexical.postings import LAYOUT, Postings
+from nirank_lexical.search import WeightedIndex
 
 
 class LexicalRanker:

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Candidates, Floats, Ints, from_sort_keys, sort_keys
+from nirank.text.queries import QueryParser, QueryTerms
+from nirank.text.weighting import Weighting
 from nirank_lexical.postings import Postings
-from nirank_lexical.queries import QueryParser, QueryTerms
-from nirank_lexical.weighting import Weighting
 
 if TYPE_CHECKING:
     from nirank_lexical.batch import BatchSearch

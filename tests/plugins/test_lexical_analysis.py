@@ -12,9 +12,9 @@ pytest.importorskip("Stemmer")
 pytest.importorskip("regex")
 
 from nirank.errors import BadInput, UnknownName
-from nirank_lexical.analysis import ENGLISH_STOPWORDS, Analyzer
-from nirank_lexical.stemming import stemmer
-from nirank_lexical.words import _ascii_words, _unicode_words, lower, words
+from nirank.text.analysis import ENGLISH_STOPWORDS, Analyzer
+from nirank.text.stemming import stemmer
+from nirank.text.words import _ascii_words, _unicode_words, lower, words
 
 GOLDEN = [
     ("The possibly analogies of O\u2019Neil's U.S.A.", ["possibl", "analog", "o\u2019neil", "u.s.a"]),

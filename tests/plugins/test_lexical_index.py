@@ -14,12 +14,12 @@ pytest.importorskip("regex")
 
 from nirank.corpus import Documents
 from nirank.errors import BadInput, StaleIndex
+from nirank.text.analysis import Analyzer
+from nirank.text.queries import QueryParser
+from nirank.text.vocabulary import Vocabulary
 from nirank_lexical import inversion
-from nirank_lexical.analysis import Analyzer
 from nirank_lexical.inversion import invert, write_index
 from nirank_lexical.postings import Postings
-from nirank_lexical.queries import QueryParser
-from nirank_lexical.vocabulary import Vocabulary
 
 TEXTS = [
     "The cat sat on the mat; the cat purred.",

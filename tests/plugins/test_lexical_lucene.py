@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("Stemmer")
 pytest.importorskip("regex")
 
-from nirank_lexical.analysis import Analyzer
+from nirank.text.analysis import Analyzer
 
 pytestmark = pytest.mark.lucene
 

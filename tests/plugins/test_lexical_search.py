@@ -17,14 +17,14 @@ import nirank_lexical
 from nirank.corpus import Documents
 from nirank.data import Candidates, Queries
 from nirank.errors import BadInput, StaleIndex
+from nirank.text.analysis import Analyzer
+from nirank.text.queries import QueryParser
+from nirank.text.vocabulary import Vocabulary
+from nirank.text.weighting import BM25Weighting, TFIDFWeighting
 from nirank_lexical import search
-from nirank_lexical.analysis import Analyzer
 from nirank_lexical.postings import Postings
-from nirank_lexical.queries import QueryParser
 from nirank_lexical.rankers import BM25, TFIDF, QueryLikelihood
 from nirank_lexical.search import WeightedIndex
-from nirank_lexical.vocabulary import Vocabulary
-from nirank_lexical.weighting import BM25Weighting, TFIDFWeighting
 
 MAKERS = [BM25, lambda **more: BM25(variant="bm25+", **more), QueryLikelihood, TFIDF]
 

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Floats
-from nirank_lexical.analysis import Analyzer
-from nirank_lexical.postings import require_text
-from nirank_lexical.vocabulary import Vocabulary
-from nirank_lexical.words import words
+from nirank.text.analysis import Analyzer, require_text
+from nirank.text.vocabulary import Vocabulary
+from nirank.text.words import words
 
 _WORDS_REMEMBERED = 1 << 20
 

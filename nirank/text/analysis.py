@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from nirank.errors import BadInput
-from nirank_lexical.stemming import stemmer as stemmer_called
-from nirank_lexical.words import words
+from nirank.text.stemming import stemmer as stemmer_called
+from nirank.text.words import words
 
 #: The stop words of Lucene's EnglishAnalyzer.
 ENGLISH_STOPWORDS = frozenset(
@@ -20,7 +20,7 @@ _POSSESSIVES = ("'s", "\u2019s", "\uff07s")
 class Analyzer:
     """Turns text into terms; the same one must see documents and queries.
 
-    `language="english"` gives what Lucene's EnglishAnalyzer gives: words (`nirank_lexical.words`), possessives cut off,
+    `language="english"` gives what Lucene's EnglishAnalyzer gives: words (`nirank.text.words`), possessives cut off,
     33 stop words left out, Porter's stemmer. Another language gets its Snowball stemmer and no stop words.
     `stemmer` is `"default"`, `"porter"`, the name of a Snowball algorithm or None; `stopwords` are given in lower
     case, None stands for the language's own, `()` for none.
@@ -66,6 +66,13 @@ class Analyzer:
         if word in self._dropped or not word.strip("_"):
             return ""
         return self._stem(word)
+
+
+def require_text(contents: Sequence[object], what: str, first: int = 0) -> None:
+    """Raise `BadInput` for the first of `contents` that is not a string."""
+    for number, content in enumerate(contents, first):
+        if not isinstance(content, str):
+            raise BadInput(f"Lexical search reads text, but {what} {number} is of type {type(content).__name__}.")
 
 
 def _check_words(stopwords: Sequence[str] | Set[str]) -> None:

@@ -18,24 +18,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.errors import BadInput, UnknownName
-from nirank_lexical.postings import Postings
 
 Doubles = NDArray[np.float64]
+
+
+class Statistics(Protocol):
+    """What is known of an index: `lengths` of documents in terms, `frequencies` of terms and of documents with them."""
+
+    @property
+    def lengths(self) -> NDArray[Any]:
+        """|d|, `[documents]`."""
+
+    @property
+    def frequencies(self) -> NDArray[Any]:
+        """cf, `[terms]`."""
+
+    @property
+    def document_frequencies(self) -> NDArray[Any]:
+        """df, `[terms]`."""
 
 
 class Weighting(Protocol):
     """A sum over matching query tokens of `impacts(tf, per_term[t], per_document[d])`, plus a prior."""
 
-    def per_term(self, index: Postings) -> Doubles:
+    def per_term(self, index: Statistics) -> Doubles:
         """One factor for each term, `[terms]`."""
 
-    def per_document(self, index: Postings) -> Doubles:
+    def per_document(self, index: Statistics) -> Doubles:
         """One factor for each document, `[documents]`."""
 
     def impacts(self, tf: Doubles, term: Any, document: Doubles) -> Doubles:
         """What the tokens with these counts and factors are worth, `[matches]`: positive, or 0."""
 
-    def prior(self, index: Postings) -> Doubles | None:
+    def prior(self, index: Statistics) -> Doubles | None:
         """What each query token adds to every document, `[documents]`; None where that is nothing."""
 
 
@@ -94,12 +109,12 @@ class BM25Weighting:
     def _delta(self) -> float:
         return _VARIANTS[self.variant][1] if self.delta is None else self.delta
 
-    def per_term(self, index: Postings) -> Doubles:
+    def per_term(self, index: Statistics) -> Doubles:
         """The inverse document frequency, with the k1 + 1 of those that have it."""
         idf = _VARIANTS[self.variant][0](index.document_frequencies.astype(np.float64), len(index.lengths))
         return idf if self.variant in ("lucene", "robertson") else idf * (self.k1 + 1)
 
-    def per_document(self, index: Postings) -> Doubles:
+    def per_document(self, index: Statistics) -> Doubles:
         """1 - b + b |d| / avgdl."""
         return 1 - self.b + self.b * (index.lengths / (index.lengths.mean() if index.lengths.any() else 1.0))
 
@@ -113,7 +128,7 @@ class BM25Weighting:
             saturated += self._delta / (self.k1 + 1)
         return term * saturated
 
-    def prior(self, index: Postings) -> None:
+    def prior(self, index: Statistics) -> None:
         """None."""
 
 
@@ -142,11 +157,11 @@ class DirichletWeighting:
     def __post_init__(self) -> None:
         _require(0 < self.mu < np.inf, "mu", self.mu, "above 0")
 
-    def per_term(self, index: Postings) -> Doubles:
+    def per_term(self, index: Statistics) -> Doubles:
         """1 / (mu p(t|C))."""
         return index.frequencies.sum() / (self.mu * index.frequencies)
 
-    def per_document(self, index: Postings) -> Doubles:
+    def per_document(self, index: Statistics) -> Doubles:
         """1: a document's length is in the prior."""
         return np.ones(len(index.lengths))
 
@@ -154,7 +169,7 @@ class DirichletWeighting:
         """log(1 + tf / (mu p(t|C)))."""
         return np.log1p(tf * term)
 
-    def prior(self, index: Postings) -> Doubles:
+    def prior(self, index: Statistics) -> Doubles:
         """log(mu / (|d| + mu))."""
         return np.log(self.mu / (index.lengths + self.mu))
 
@@ -175,11 +190,11 @@ class JelinekMercerWeighting:
     def __post_init__(self) -> None:
         _require(0 < self.lambda_ < 1, "lambda_", self.lambda_, "between 0 and 1")
 
-    def per_term(self, index: Postings) -> Doubles:
+    def per_term(self, index: Statistics) -> Doubles:
         """(1 - lambda) / (lambda p(t|C))."""
         return (1 - self.lambda_) / self.lambda_ * (index.frequencies.sum() / index.frequencies)
 
-    def per_document(self, index: Postings) -> Doubles:
+    def per_document(self, index: Statistics) -> Doubles:
         """|d|, of documents that have any terms."""
         return np.maximum(index.lengths, 1).astype(np.float64)
 
@@ -187,7 +202,7 @@ class JelinekMercerWeighting:
         """log(1 + (1 - lambda) tf / (lambda |d| p(t|C)))."""
         return np.log1p(tf * term / document)
 
-    def prior(self, index: Postings) -> None:
+    def prior(self, index: Statistics) -> None:
         """None."""
 
 
@@ -199,11 +214,11 @@ class TFIDFWeighting:
     document's.
     """
 
-    def per_term(self, index: Postings) -> Doubles:
+    def per_term(self, index: Statistics) -> Doubles:
         """idf^2."""
         return (1 + np.log((len(index.lengths) + 1) / (index.document_frequencies + 1))) ** 2
 
-    def per_document(self, index: Postings) -> Doubles:
+    def per_document(self, index: Statistics) -> Doubles:
         """|d|, of documents that have any terms."""
         return np.maximum(index.lengths, 1).astype(np.float64)
 
@@ -211,7 +226,7 @@ class TFIDFWeighting:
         """sqrt(tf) idf^2 / sqrt(|d|)."""
         return term * np.sqrt(tf / document)
 
-    def prior(self, index: Postings) -> None:
+    def prior(self, index: Statistics) -> None:
         """None."""
 
 
