@@ -38,16 +38,20 @@ class Queries:
     """Queries in the order they were asked.
 
     `ids` and `contents` have equal length. `vectors` is what a query encoder made of them; a generator that
-    searches vectors reads it there.
+    searches vectors reads it there. `found` is what is known to have been found for them: the lists that come with a
+    collection, or what the ranking before a feedback encoder found.
     """
 
     ids: Sequence[str]
     contents: Sequence[Content]
     vectors: Vectors | None = None
+    found: Candidates | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.contents):
             raise BadInput(f"{len(self.ids)} query ids for {len(self.contents)} queries; one id per query is expected.")
+        if self.found is not None and len(self.found) != len(self.ids):
+            raise BadInput(f"what was found for {len(self.found)} queries beside {len(self.ids)} queries.")
 
     @classmethod
     def of(cls, contents: Content | Iterable[Content]) -> Queries:
@@ -64,11 +68,16 @@ class Queries:
         """The queries at `rows`, in that order, with their vectors."""
         chosen = range(len(self))[rows] if isinstance(rows, slice) else rows
         vectors = None if self.vectors is None else self.vectors[rows]
-        return Queries([self.ids[row] for row in chosen], [self.contents[row] for row in chosen], vectors)
+        found = None if self.found is None else self.found.take(rows)
+        return Queries([self.ids[row] for row in chosen], [self.contents[row] for row in chosen], vectors, found)
 
     def with_vectors(self, vectors: Vectors) -> Queries:
         """The same queries with what an encoder made of them."""
         return replace(self, vectors=vectors)
+
+    def with_found(self, found: Candidates | None) -> Queries:
+        """The same queries with what was found for them."""
+        return replace(self, found=found)
 
 
 @runtime_checkable

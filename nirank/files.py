@@ -7,6 +7,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import DTypeLike
 
 
 @contextmanager
@@ -26,6 +30,12 @@ def beside(path: Path) -> Iterator[Path]:
     except OSError as error:
         error.add_note(f"while writing {path}")
         raise
+
+
+def write_header(file: BinaryIO, shape: tuple[int, ...], kind: DTypeLike) -> None:
+    """Begin a `.npy` file; its rows follow in plain writes: on a full disk these raise, where a mapping would kill."""
+    descr = np.lib.format.dtype_to_descr(np.dtype(kind))
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
 
 
 def keep(path: Path) -> None:

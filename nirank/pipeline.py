@@ -1,6 +1,7 @@
 """Composition: the stage protocols, `Ranking` and `Scoring`, and the operators between them.
 
     encoder >> index         a Ranking
+    ranking >> feedback >> index   a Ranking; the encoder is told what the first ranking found
     ranking >> scoring       a Ranking, rescored
     ranking % k              its best k, pushed into the generator
     scoring + scoring        a Scoring; 0.3 * scoring too
@@ -34,7 +35,10 @@ DEPTH = 1000
 
 @runtime_checkable
 class QueryEncoder(Protocol):
-    """Turns queries into vectors of one kind: its attribute `vectors` is "dense", "tokens" or "terms"."""
+    """Turns queries into vectors of one kind: its attribute `vectors` is "dense", "tokens" or "terms".
+
+    Where its attribute `feedback` is True it finds in `queries.found` what a ranking found for them.
+    """
 
     def encode(self, queries: Queries) -> Vectors:
         """One entry for each query."""
@@ -50,7 +54,11 @@ class DocumentEncoder(Protocol):
 
 @runtime_checkable
 class CandidateGenerator(Protocol):
-    """Finds documents for queries. One that searches vectors says which kind in its attribute `searches`."""
+    """Finds documents for queries.
+
+    One that searches vectors says which kind in its attribute `searches`; one that takes queries as they are, and also
+    vectors of some kind, says so in `accepts`.
+    """
 
     def generate(self, queries: Queries, k: int) -> Candidates:
         """At most `k` documents for each query, ranked; fewer where fewer match."""
@@ -121,7 +129,10 @@ class Ranking(Pipeline):
     def __rshift__(self, other: Any) -> Any:
         if isinstance(other, Following):
             return other.after(as_ranking(self))
-        return Rescored(as_ranking(self), as_scoring(other))
+        stage = as_stage(other)
+        if isinstance(stage, Stage) and _is_feedback(stage.component):
+            return Feedback(as_ranking(self), stage.component)
+        return Rescored(as_ranking(self), as_scoring(stage))
 
     def __mod__(self, k: int) -> Ranking:
         return Cut(self, _depth(k))
@@ -167,6 +178,8 @@ class Stage(Ranking, Scoring):
         return self.component.name
 
     def __rshift__(self, other: Any) -> Any:
+        if _is_feedback(self.component):
+            raise CompositionError(f"{self!r} learns from what was found: write `ranking >> {self!r} >> index`.")
         if self.component.can("encode") and not self.component.can("generate"):
             return _generated(other)._encoded_by(self.component)
         ranking = as_ranking(self)
@@ -191,16 +204,21 @@ class Stage(Ranking, Scoring):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Generated(Ranking):
-    """What a candidate generator finds, perhaps for vectors that an encoder made of the queries."""
+    """What a candidate generator finds, perhaps for vectors that an encoder made of the queries.
+
+    `feedback` is the ranking that such an encoder is told of, in `Queries.found`.
+    """
 
     generator: Component
     encoder: Component | None = None
     k: int | None = None
+    feedback: Ranking | None = None
 
     def __repr__(self) -> str:
         searching = self.generator.name if self.k is None else f"({self.generator.name} % {self.k})"
         if self.encoder:
-            return f"{self.encoder.name} >> {searching}"
+            before = f"{_operand(self.feedback)} >> " if self.feedback else ""
+            return f"{before}{self.encoder.name} >> {searching}"
         return searching.removeprefix("(").removesuffix(")")
 
     def __mod__(self, k: int) -> Ranking:
@@ -209,7 +227,8 @@ class Generated(Ranking):
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         if self.encoder:
-            queries = execute.encode(self.encoder, queries)
+            told = self.feedback._find(queries, corpus) if self.feedback else queries.found
+            queries = execute.encode(self.encoder, queries.with_found(told)).with_found(queries.found)
         found = execute.generate(self.generator, queries, min(DEPTH if self.k is None else self.k, len(corpus)))
         if found.pairs and found.docs.max() >= len(corpus):
             name, last = self.generator.spec, found.docs.max()
@@ -217,17 +236,51 @@ class Generated(Ranking):
         return found.over(corpus)
 
     def _components(self) -> Iterator[Component]:
+        yield from super()._components()
         yield from filter(None, (self.encoder, self.generator))
 
     def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
-        yield self.generator, self.encoder
+        yield from super()._indexed()
+        if self.encoder:
+            yield self.encoder, None
+        yield self.generator, self.encoder if _vector_kind(self.generator, "searches") else None
 
-    def _encoded_by(self, encoder: Component) -> Generated:
+    def _parts(self) -> Sequence[Pipeline]:
+        return (self.feedback,) if self.feedback else ()
+
+    def _encoded_by(self, encoder: Component, feedback: Ranking | None = None) -> Generated:
         made, searched = _vector_kind(encoder, "vectors"), _vector_kind(self.generator, "searches")
-        if self.encoder or made != searched:
+        accepted = _vector_kind(self.generator, "accepts")
+        if self.encoder or made not in (searched, accepted):
             takes = f"searches {searched} vectors" if searched else "takes queries as they are"
             raise CompositionError(f"{encoder.name} makes {made} vectors, and {self.generator.name} {takes}.")
-        return dataclasses.replace(self, generator=self.generator.searching(encoder), encoder=encoder)
+        generator = self.generator.searching(encoder) if searched else self.generator
+        return dataclasses.replace(self, generator=generator, encoder=encoder, feedback=feedback)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Feedback(Pipeline):
+    """An encoder of queries that is told what a ranking found for them; an index comes after it."""
+
+    ranking: Ranking
+    encoder: Component
+
+    def __post_init__(self) -> None:
+        if not self.ranking.scored:
+            raise CompositionError(f"{self.ranking!r} has no best documents: it is not ordered before it is scored.")
+
+    def __repr__(self) -> str:
+        return f"{_operand(self.ranking)} >> {self.encoder.name}"
+
+    def __rshift__(self, index: Any) -> Generated:
+        return _generated(index)._encoded_by(self.encoder, self.ranking)
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return (self.ranking,)
+
+    def _components(self) -> Iterator[Component]:
+        yield from super()._components()
+        yield self.encoder
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -442,6 +495,11 @@ def _with_encoder(ranking: Ranking) -> Ranking:
             name = ranking.generator.name
             raise CompositionError(f"{name} searches {searched} vectors: write `encoder >> {name}`.")
     return ranking
+
+
+def _is_feedback(component: Component) -> bool:
+    """Whether it is an encoder that has to be told what was found."""
+    return bool(getattr(component.target, "feedback", False))
 
 
 def _vector_kind(component: Component, attribute: str) -> str | None:

@@ -237,3 +237,77 @@ def test_no_queries_and_no_candidates_are_fine(parts, corpus):
 def test_a_setting_for_an_object_that_is_built_is_refused(overlap):
     with pytest.raises(BadInput, match="built already"):
         nirank.load(overlap, weight=2)
+
+
+# Feedback
+
+
+class Told(Letters):
+    """An encoder that is told what was found: the letters of the best documents. It notes what it was told."""
+
+    feedback = True
+    cacheable = False
+
+    def encode(self, queries):
+        self.seen = queries.found
+        best = [queries.found[row][0][:1] for row in range(len(queries))]
+        return self.encode_documents(["".join(queries.found.corpus[docs]) for docs in best])
+
+
+@pytest.fixture
+def feedback(parts):
+    return parts | {"told": nirank.load(Told(), "told"), "again": nirank.load(Told(), "again")}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "overlap >> told >> index",
+        "overlap % 2 >> told >> (index % 3)",
+        "overlap % 2 >> told >> index >> again >> index",
+        "(overlap >> told >> index) % 2 >> first",
+        "letters >> index >> told >> index % 2",
+    ],
+)
+def test_feedback_composes_and_reads_back(feedback, corpus, text):
+    pipeline = parse(text, feedback)
+    again = parse(repr(pipeline), feedback)
+    assert repr(again) == repr(pipeline)
+    one, two = (each.search(["a", "b c"], corpus) for each in (pipeline, again))
+    assert (one.docs.tolist(), one.scores.tolist()) == (two.docs.tolist(), two.scores.tolist())
+
+
+def test_feedback_is_told_what_the_ranking_before_it_found(feedback, corpus):
+    queries = Queries.of(["a", "b c"])
+    first = (feedback["overlap"] % 2).search(queries, corpus)
+    pipeline = feedback["overlap"] % 2 >> feedback["told"] >> feedback["index"]
+    found = pipeline.search(queries, corpus)
+    assert feedback["told"].component.target.seen.docs.tolist() == first.docs.tolist()
+    best = [corpus[first[row][0][:1]][0] if len(first[row][0]) else "" for row in range(2)]
+    assert found.scores.tolist() == (feedback["letters"] >> feedback["index"]).search(best, corpus).scores.tolist()
+    assert [component.name for component in pipeline.components()] == ["overlap", "told", "index"]
+
+
+@pytest.mark.parametrize(
+    ("compose", "message"),
+    [
+        (lambda p: p["told"] >> p["index"], "write `ranking >> told >> index`"),
+        (lambda p: (p["overlap"] | p["overlap"]) >> p["told"], "is not ordered before it is scored"),
+        (lambda p: p["overlap"] >> p["told"] >> p["overlap"], "takes queries as they are"),
+        (lambda p: p["overlap"] >> p["told"] >> p["first"], "finds none"),
+    ],
+)
+def test_feedback_in_the_wrong_place_is_refused(feedback, compose, message):
+    with pytest.raises(CompositionError, match=message):
+        compose(feedback)
+    with pytest.raises(BadInput, match="is not a pipeline"):
+        parse("overlap >> told", feedback)
+
+
+def test_what_was_found_goes_with_its_queries():
+    queries = Queries.of(["a", "b", "c"]).with_found(Candidates.of([[1], [2, 3], []]))
+    taken = queries.take(np.array([1, 0]))
+    assert (taken.contents, taken.found.docs.tolist()) == (["b", "a"], [2, 3, 1])
+    assert queries.take(slice(0, 2)).with_vectors(np.zeros((2, 1))).found.docs.tolist() == [1, 2, 3]
+    with pytest.raises(BadInput, match="found for 1 queries beside 3"):
+        queries.with_found(Candidates.of([[1]]))

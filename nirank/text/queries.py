@@ -1,4 +1,4 @@
-"""Query texts to the numbers of their terms."""
+"""Queries, as texts or as weighted terms, to the numbers of terms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Floats
+from nirank.errors import BadInput
 from nirank.text.analysis import Analyzer, require_text
+from nirank.text.terms import TermWeights
 from nirank.text.vocabulary import Vocabulary
 from nirank.text.words import words
 
@@ -22,7 +24,8 @@ _WORDS_REMEMBERED = 1 << 20
 class QueryTerms:
     """The distinct terms of each query: those of query `i` are `terms[offsets[i]:offsets[i + 1]]`, rising.
 
-    `weights` (float32) say how often each occurs in its query, `tokens` (float32, `[queries]`) is their sum.
+    `weights` (float32) say how often each occurs in its query, or how much it counts; `tokens` is their sum (float32,
+    `[queries]`).
     """
 
     offsets: NDArray[np.int64]
@@ -46,11 +49,38 @@ class QueryParser:
         self.vocabulary, self.analyzer = vocabulary, analyzer
         self._numbers: dict[str, int] = {}
 
-    def __call__(self, texts: Sequence[str], first: int = 0) -> QueryTerms:
-        """The terms of each text that the index knows. Raises `BadInput` for a query that is not text.
+    def __call__(self, asked: Sequence[str] | TermWeights, first: int = 0) -> QueryTerms:
+        """The terms of each query that the index knows.
 
-        `first` is the number of the first, for that message.
+        Raises `BadInput` for a query that is not text, where `first` is the number of the first, and for weighted terms
+        that are below 0 or of another analysis.
         """
+        if isinstance(asked, TermWeights):
+            return self._weighted(asked)
+        return self._counted(asked, first)
+
+    def _weighted(self, asked: TermWeights) -> QueryTerms:
+        """Weights stand where counts would: what a term is worth is multiplied by either."""
+        self._check(asked)
+        numbers = self.vocabulary.find(asked.terms)
+        kept = np.flatnonzero((numbers >= 0) & (asked.weights > 0))
+        kept = kept[np.lexsort((numbers[kept], asked.rows[kept]))]
+        rows, weights = asked.rows[kept], asked.weights[kept]
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(asked)))])
+        tokens = np.bincount(rows, weights, len(asked)).astype(np.float32)
+        return QueryTerms(offsets, numbers[kept], weights, tokens)
+
+    def _check(self, asked: TermWeights) -> None:
+        own = self.analyzer.settings
+        differs = [name for name in own if asked.analysis.get(name) != own[name]]
+        if differs:
+            told = ", ".join(f"{name} = {asked.analysis.get(name)!r}, and {own[name]!r} here" for name in differs)
+            raise BadInput(f"the terms of a query were analysed otherwise than those of the index: {told}.")
+        if asked.weights.min(initial=0) < 0:
+            worst = asked.terms[int(asked.weights.argmin())]
+            raise BadInput(f"the term {worst!r} has the weight {asked.weights.min()}: lexical search adds, from 0 on.")
+
+    def _counted(self, texts: Sequence[str], first: int) -> QueryTerms:
         require_text(texts, "query", first)
         found = [words(text) for text in texts]
         numbers = self._numbers_of(found)

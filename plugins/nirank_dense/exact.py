@@ -24,11 +24,12 @@ import numpy as np
 from nirank.batches import to_numpy
 from nirank.data import Candidates, Content, Corpus, Floats, Queries, Vectors
 from nirank.errors import BadInput, MissingDependency
+from nirank.files import write_header
 from nirank.progress import progress
 from nirank_dense import quantised
 from nirank_dense.products import OnDevice, OnHost
 from nirank_dense.quantised import Quantised
-from nirank_dense.rows import blocks, write_header
+from nirank_dense.rows import blocks
 from nirank_dense.scan import Scan
 
 if TYPE_CHECKING:

@@ -30,7 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Floats
-from nirank_dense.rows import blocks, write_header
+from nirank.files import write_header
+from nirank_dense.rows import blocks
 
 CODES, BOUNDS, CENTRE = "codes.npy", "bounds.npy", "centre.npy"
 _ROWS = 4096

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.text.queries import QueryParser, QueryTerms
+from nirank.text.terms import TermWeights
 from nirank_lexical import kernel
 
 if TYPE_CHECKING:
@@ -33,15 +34,15 @@ class BatchSearch:
         self._searched = kernel.Searched(self.documents, *(_read_only(column) for column in columns))
         self._spare: list[kernel.Workspace] = []
 
-    def search(self, texts: Sequence[str], parse: QueryParser, k: int, threads: int) -> Found:
+    def search(self, asked: Sequence[str] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
         """The `k` best documents of each query; `k` is 1 or more.
 
         Each thread takes the next few queries when it is done with its last, while this one goes on parsing.
         """
-        size = self._size(len(texts), k, threads)
-        if len(texts) <= size:
-            return self._part(parse(texts), k)
-        parts = (parse(texts[first : first + size], first) for first in range(0, len(texts), size))
+        size = self._size(len(asked), k, threads)
+        if len(asked) <= size:
+            return self._part(parse(asked), k)
+        parts = (parse(asked[first : first + size], first) for first in range(0, len(asked), size))
         lengths, docs, scores = zip(*self._parts(parts, k, threads), strict=True)
         return np.concatenate(lengths), np.concatenate(docs), np.concatenate(scores)
 

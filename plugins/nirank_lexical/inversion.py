@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Corpus
-from nirank.text.analysis import Analyzer, require_text
+from nirank.text.analysis import Analyzer
+from nirank.text.reading import TermNumbers, batches
 from nirank.text.vocabulary import Vocabulary
 from nirank.text.words import words
 from nirank_lexical.postings import Columns, Postings
@@ -26,8 +27,6 @@ from nirank_lexical.postings import Columns, Postings
 #: How many postings a segment holds unless told otherwise: it grows to some 700 MB.
 SEGMENT = 1 << 25
 
-_DOCUMENTS_AT_ONCE = 4096
-_CHARACTERS_AT_ONCE = 1 << 22  # and a document; until they are counted, their words take over ten times as many bytes
 _POSTINGS_AT_ONCE = 1 << 22
 
 
@@ -49,19 +48,6 @@ def write_index(corpus: Corpus, analyzer: Analyzer, folder: Path, segment: int =
         building = _Building(analyzer, segment, Path(spilled))
         building.read(corpus)
         Postings.write(folder, building.merged(), building.postings, building.kind, building.columns())
-
-
-class _TermNumbers(dict[str, int]):
-    """The number of the term that a word stands for; each distinct word is analysed once."""
-
-    def __init__(self, analyzer: Analyzer) -> None:
-        self.analyzer = analyzer
-        self.terms: dict[str, int] = {}
-
-    def __missing__(self, word: str) -> int:
-        term = self.analyzer.term(word)
-        number = self[word] = self.terms.setdefault(term, len(self.terms)) if term else -1
-        return number
 
 
 class _Batch(NamedTuple):
@@ -103,14 +89,14 @@ class _Building:
     postings: int = 0
 
     def __post_init__(self) -> None:
-        self._numbers = _TermNumbers(self.analyzer)
+        self._numbers = TermNumbers(self.analyzer)
         self._lengths = [np.empty(0, np.int32)]
         self._batches: list[_Batch] = []
         self._segments: list[_Segment] = []
 
     def read(self, corpus: Corpus) -> None:
         """Take in all documents."""
-        for texts, first in _read(corpus):
+        for texts, first in batches(corpus):
             self._add(texts, first)
             if self.folder and sum(len(batch.docs) for batch in self._batches) >= self.segment:
                 self._segments.append(self._sorted().mapped(self.folder, len(self._segments)))
@@ -182,17 +168,6 @@ class _Building:
             docs[to], counts[to] = segment.docs[origin], segment.counts[origin]
             free = free + sizes
         return docs, counts
-
-
-def _read(corpus: Corpus) -> Iterator[tuple[Sequence[str], int]]:
-    """The documents, so many at a time that their words fit in memory, with the number of the first of them."""
-    for start in range(0, len(corpus), _DOCUMENTS_AT_ONCE):
-        texts = corpus[start : start + _DOCUMENTS_AT_ONCE]
-        require_text(texts, "document", start)
-        ends = np.cumsum([len(text) for text in texts])
-        cuts = np.flatnonzero(np.diff(ends // _CHARACTERS_AT_ONCE)) + 1
-        for first, last in pairwise([0, *cuts.tolist(), len(texts)]):
-            yield texts[first:last], start + first
 
 
 def _counted(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

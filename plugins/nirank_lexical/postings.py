@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.errors import StaleIndex
+from nirank.files import write_header
 from nirank.text.vocabulary import Vocabulary
 
 #: The layout of the files; part of every index key.
@@ -71,8 +72,7 @@ class Postings:
         """
         with (folder / "docs.npy").open("wb") as docs, (folder / "counts.npy").open("wb") as counts:
             for file, dtype in ((docs, np.dtype(np.int32)), (counts, kind)):
-                header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (postings,)}
-                np.lib.format.write_array_header_1_0(file, header)
+                write_header(file, (postings,), dtype)
             for part_docs, part_counts in parts:
                 docs.write(part_docs.data)
                 counts.write(part_counts.data)

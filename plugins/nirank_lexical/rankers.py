@@ -1,9 +1,10 @@
 """The components: BM25, query likelihood and TF-IDF, each to find candidates and to score given ones.
 
-A query is text: nothing in it is an operator. Documents are found if they share a term with it that is worth something.
-All three take the settings of `nirank.text.analysis.Analyzer` (`language`, `stemmer`, `stopwords`), rankers that
-analyse text alike share one index, and `threads` search a batch of queries (None: one for each processor). Indexing
-holds about `segment` postings in memory at a time (None: `nirank_lexical.inversion.SEGMENT`) and the rest on disk.
+A query is text: nothing in it is an operator. Or it is the weighted terms that an encoder made of it. Documents are
+found if they share a term with it that is worth something. All three take the settings of
+`nirank.text.analysis.Analyzer` (`language`, `stemmer`, `stopwords`), rankers that analyse text alike share one index,
+and `threads` search a batch of queries (None: one for each processor). Indexing holds about `segment` postings in
+memory at a time (None: `nirank_lexical.inversion.SEGMENT`) and the rest on disk.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from nirank.data import Candidates, Corpus, Floats, Queries
 from nirank.errors import BadInput, StaleIndex, UnknownName
 from nirank.text.analysis import Analyzer
 from nirank.text.queries import QueryParser
+from nirank.text.terms import TermWeights
 from nirank.text.weighting import (
     BM25Weighting,
     DirichletWeighting,
@@ -35,6 +37,8 @@ from nirank_lexical.search import WeightedIndex
 
 class LexicalRanker:
     """What the models share: an inverted index, searched under a weighting."""
+
+    accepts = "terms"
 
     def __init__(
         self,
@@ -83,18 +87,23 @@ class LexicalRanker:
         corpus = self._opened()
         if k < 0:
             raise BadInput(f"k is {k}; it must be 0 or more.")
-        lengths, docs, scores = self._searched.search(queries.contents, self._parse, k, self._threads)
+        lengths, docs, scores = self._searched.search(_asked(queries), self._parse, k, self._threads)
         return Candidates(np.array([0, *accumulate(lengths.tolist())], np.int64), docs, scores, corpus)
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The score of each pair, `[pairs]`: the number that `generate` gives it; 0, or its prior, without a match."""
         self._opened()
-        return self._searched.score(self._parse(queries.contents), candidates)
+        return self._searched.score(self._parse(_asked(queries)), candidates)
 
     def _opened(self) -> Corpus:
         if self.corpus is None:
             raise StaleIndex(f"{self} has no index: build one from a corpus and open it before searching.")
         return self.corpus
+
+
+def _asked(queries: Queries) -> Sequence[str] | TermWeights:
+    """What is searched for: the terms that an encoder weighted, or else the texts."""
+    return queries.vectors if isinstance(queries.vectors, TermWeights) else queries.contents
 
 
 def _processors() -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nirank.data import Candidates, Floats, Ints, from_sort_keys, sort_keys
 from nirank.text.queries import QueryParser, QueryTerms
+from nirank.text.terms import TermWeights
 from nirank.text.weighting import Weighting
 from nirank_lexical.postings import Postings
 
@@ -73,12 +74,12 @@ class WeightedIndex:
 
         return BatchSearch(self)
 
-    def search(self, texts: Sequence[str], parse: QueryParser, k: int, threads: int) -> Found:
+    def search(self, asked: Sequence[str] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
         """The `k` best documents of each query, among those with a term that is worth something."""
         k = min(k, self.documents)
-        if k and self._is_batch(len(texts)):
-            return self._batch.search(texts, parse, k, threads)
-        queries = parse(texts)
+        if k and self._is_batch(len(asked)):
+            return self._batch.search(asked, parse, k, threads)
+        queries = parse(asked)
         rows = [self._best(queries, query, k) for query in range(len(queries))]
         docs, scores = from_sort_keys(np.concatenate([*rows, np.empty(0, np.uint64)]))
         return np.array([len(keys) for keys in rows], np.int64), docs.view(np.int32), scores

@@ -14,6 +14,7 @@ pytest.importorskip("regex")
 
 from nirank.corpus import Documents
 from nirank.errors import BadInput, StaleIndex
+from nirank.text import reading
 from nirank.text.analysis import Analyzer
 from nirank.text.queries import QueryParser
 from nirank.text.vocabulary import Vocabulary
@@ -50,7 +51,7 @@ def _by_hand(index, texts, analyzer):
 
 @pytest.mark.parametrize("at_once", [1, 2, 1000])
 def test_postings_are_what_counting_by_hand_gives(monkeypatch, at_once):
-    monkeypatch.setattr(inversion, "_DOCUMENTS_AT_ONCE", at_once)
+    monkeypatch.setattr(reading, "_DOCUMENTS_AT_ONCE", at_once)
     analyzer = Analyzer()
     index = invert(_documents(TEXTS), analyzer)
     found, expected = _by_hand(index, TEXTS, analyzer)
@@ -65,7 +66,7 @@ def test_the_index_does_not_depend_on_how_many_documents_are_read_at_once(monkey
     texts = [" ".join(generator.choices("abcdefgh", k=generator.randint(0, 9))) for _ in range(200)]
     indexes = []
     for at_once in (7, 64, 10_000):
-        monkeypatch.setattr(inversion, "_DOCUMENTS_AT_ONCE", at_once)
+        monkeypatch.setattr(reading, "_DOCUMENTS_AT_ONCE", at_once)
         indexes.append(invert(_documents(texts), Analyzer(stopwords=())))
     for name in ("starts", "docs", "counts", "lengths", "frequencies"):
         assert all(np.array_equal(getattr(indexes[0], name), getattr(other, name)) for other in indexes[1:])
@@ -79,7 +80,7 @@ def test_an_index_merged_from_segments_is_the_same_to_the_last_byte(tmp_path, mo
     whole, merged = tmp_path / "whole", tmp_path / "merged"
     whole.mkdir()
     invert(corpus, analyzer).save(whole)
-    monkeypatch.setattr(inversion, "_DOCUMENTS_AT_ONCE", documents)
+    monkeypatch.setattr(reading, "_DOCUMENTS_AT_ONCE", documents)
     monkeypatch.setattr(inversion, "_POSTINGS_AT_ONCE", 50)
     merged.mkdir()
     write_index(corpus, analyzer, merged, postings)
@@ -92,8 +93,8 @@ def test_an_index_merged_from_segments_is_the_same_to_the_last_byte(tmp_path, mo
 
 @pytest.mark.parametrize("characters", [1, 50, 400])
 def test_documents_are_read_so_many_characters_at_a_time(monkeypatch, characters):
-    monkeypatch.setattr(inversion, "_CHARACTERS_AT_ONCE", characters)
-    monkeypatch.setattr(inversion, "_DOCUMENTS_AT_ONCE", 30)
+    monkeypatch.setattr(reading, "_CHARACTERS_AT_ONCE", characters)
+    monkeypatch.setattr(reading, "_DOCUMENTS_AT_ONCE", 30)
     texts = ["cat " * (number % 40) for number in range(100)] + ["dog " * 1000, "", ""]
     added, add = [], inversion._Building._add
     monkeypatch.setattr(inversion._Building, "_add", lambda self, *of: added.append(of) or add(self, *of))
@@ -107,7 +108,7 @@ def test_documents_are_read_so_many_characters_at_a_time(monkeypatch, characters
 
 
 def test_postings_that_are_not_yet_merged_lie_on_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(inversion, "_DOCUMENTS_AT_ONCE", 10)
+    monkeypatch.setattr(reading, "_DOCUMENTS_AT_ONCE", 10)
     building = inversion._Building(Analyzer(), 25, tmp_path)
     building.read(_documents([f"cat dog w{number}" for number in range(100)]))
     assert [len(segment.docs) for segment in building._segments] == [*[30] * 10, 0]

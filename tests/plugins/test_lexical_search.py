@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,12 +14,15 @@ import pytest
 pytest.importorskip("Stemmer")
 pytest.importorskip("regex")
 
+import nirank
 import nirank_lexical
 from nirank.corpus import Documents
 from nirank.data import Candidates, Queries
 from nirank.errors import BadInput, StaleIndex
+from nirank.testing import samples
 from nirank.text.analysis import Analyzer
 from nirank.text.queries import QueryParser
+from nirank.text.terms import TermWeights
 from nirank.text.vocabulary import Vocabulary
 from nirank.text.weighting import BM25Weighting, TFIDFWeighting
 from nirank_lexical import search
@@ -363,3 +367,61 @@ def test_every_ranker_is_registered_to_find_and_to_score():
 
     nirank_lexical.nirank_register(Registry())
     assert sorted(added) == [(kind, name) for kind in ("generator", "scorer") for name in ("bm25", "ql", "tfidf")]
+
+
+# Weighted terms
+
+
+SETTINGS = {"language": "english", "stemmer": "porter", "stopwords": list(Analyzer().stopwords)}
+RANKERS = [("bm25", {}), ("ql", {"mu": 10.0}), ("ql", {"smoothing": "jelinek-mercer"}), ("tfidf", {})]
+
+
+def _weighted(*queries, analysis=SETTINGS):
+    return Queries.of(["?"] * len(queries)).with_vectors(TermWeights.of(queries, analysis))
+
+
+@pytest.mark.parametrize(("name", "settings"), RANKERS)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_counts_as_weights_are_the_query_itself(monkeypatch, name, settings, compiled):
+    monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 0 if compiled else 10**12)
+    texts = ["small small cat", "fast car on the bridge", "", "unknownword", "zebra the"]
+    corpus, ranker = samples.corpus(), nirank.load(name, **settings)
+    counts = _weighted(*(Counter(Analyzer()(text)) for text in texts))
+    plain = ranker.search(texts, corpus)
+    found = ranker.component.target.generate(counts, 1000)
+    for column in ("offsets", "docs", "scores"):
+        assert getattr(found, column).tolist() == getattr(plain, column).tolist()
+    pairs = Candidates.of([range(len(corpus))] * len(texts), corpus=corpus)
+    scored = ranker.component.target.score(counts, pairs)
+    assert scored.tolist() == ranker.score(Queries.of(texts), pairs).tolist()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_weight_multiplies_what_a_term_is_worth(monkeypatch, compiled):
+    monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 0 if compiled else 10**12)
+    corpus, bm25 = samples.corpus(), nirank.load("bm25")
+    everything = Candidates.of([range(len(corpus))], corpus=corpus)
+    small, car = (bm25.score(Queries.of(text), everything).astype(np.float64) for text in ("small", "car"))
+    docs, scores = bm25.component.target.generate(_weighted({"small": 0.25, "car": 1.5, "zebra": 0.0}), 50)[0]
+    assert np.allclose(scores, (0.25 * small + 1.5 * car)[docs], rtol=1e-6)
+    assert set(docs.tolist()) == set(np.flatnonzero(small + car).tolist())
+
+
+def test_weighted_terms_that_an_index_cannot_search_are_refused():
+    corpus, bm25 = samples.corpus(), nirank.load("bm25")
+    bm25.search("cat", corpus)
+    with pytest.raises(BadInput, match="the term 'cat' has the weight -1"):
+        bm25.component.target.generate(_weighted({"dog": 1.0, "cat": -1.0}), 5)
+    with pytest.raises(BadInput, match="stemmer = None, and 'porter' here"):
+        bm25.component.target.generate(_weighted({"cat": 1.0}, analysis={**SETTINGS, "stemmer": None}), 5)
+    with pytest.raises(BadInput, match="no finite number"):
+        _weighted({"cat": float("nan")})
+
+
+def test_weighted_terms_are_taken_apart_and_put_together():
+    weights = TermWeights.of([{"a": 1.0, "b": 2.0}, {}, {"c": 3.0}], {})
+    assert [weights.query(row) for row in range(3)] == [{"a": 1, "b": 2}, {}, {"c": 3}]
+    assert weights[np.array([2, 0])].query(1) == {"a": 1, "b": 2}
+    assert len(weights[1]) == 1
+    again = TermWeights.concatenate([weights[:1], weights[1:]])
+    assert (again.offsets.tolist(), list(again.terms)) == ([0, 2, 2, 3], ["a", "b", "c"])
