@@ -63,6 +63,12 @@ def pairs() -> Pairs:
     return Pairs(Queries.of(QUERIES), Candidates.of(lists, scores, corpus()))
 
 
+def found(queries: int) -> Candidates:
+    """What a ranking may have found for so many queries: the same for each, so that only queries tell them apart."""
+    docs = np.arange(0, len(DOCUMENTS), 2)
+    return Candidates.of([docs] * queries, [docs % 3] * queries, corpus()).ranked()
+
+
 def features(pairs: Pairs, names: Sequence[str]) -> Features:
     """Made-up features from 0 to 1, which are a pair's own wherever it stands."""
     contents = [pairs.queries.contents[row] for row in pairs.candidates.rows]

