@@ -1,0 +1,32 @@
+"""What a query asks for, mixed with what it is expanded by."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nirank.data import Floats, Ints
+from nirank.errors import BadInput
+from nirank.text.vocabulary import Vocabulary
+
+
+def mixture(vocabulary: Vocabulary, asked: Ints, terms: Ints, weights: Floats, share: float) -> dict[str, float]:
+    """A distribution over terms: P(w) = share P(w|query) + (1 - share) P(w|expansion).
+
+    P(w|query) is how often the term w is among `asked`, the terms of the query in order, of all of them; P(w|expansion)
+    its weight of that of all `terms`, which are distinct and weigh more than 0. Without either the other has all.
+    """
+    if not len(terms) or not len(asked):
+        share = float(len(asked) > 0)
+    numbers = np.concatenate([asked, terms])
+    parts = [np.full(len(asked), share / max(len(asked), 1)), (1 - share) * weights / max(weights.sum(), 1e-30)]
+    distinct, place = np.unique(numbers, return_inverse=True)
+    total = np.bincount(place, np.concatenate(parts), len(distinct))
+    known = total > 0
+    named = (vocabulary[number] for number in distinct[known].tolist())
+    return dict(zip(named, total[known].tolist(), strict=True))
+
+
+def check_share(name: str, share: float) -> None:
+    """Raise `BadInput` for what is no share of 1."""
+    if not 0 <= share <= 1:
+        raise BadInput(f"{name} is {share}; a share of 1, from 0 to 1, is expected.")
