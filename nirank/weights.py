@@ -1,9 +1,10 @@
 """Weights of components: their hash, and the checkpoint that a trained component is loaded from.
 
-A checkpoint is a folder: `component.json` says what to build, with which settings, and `weights.safetensors` holds
-the weights. A component that can write all it is made of itself, because it starts from a model elsewhere, has a
-method `save(folder)`; it returns the table of the stage that builds it again, in which a `Path` is one inside the
-folder. `trained:FOLDER` is the name of the component in that folder, wherever a name can stand.
+A checkpoint is a folder: `component.json` says what to build, with which settings, and how it scores a few pairs
+(`nirank.fixture`), and `weights.safetensors` holds the weights. A component that can write all it is made of itself,
+because it starts from a model elsewhere, has a method `save(folder)`; it returns the table of the stage that builds it
+again, in which a `Path` is one inside the folder. `trained:FOLDER` is the name of the component in that folder,
+wherever a name can stand.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nirank import settings
+from nirank import fixture, settings
 from nirank.errors import BadInput
 from nirank.plugins import STAGES, Component, active
 
@@ -54,6 +55,7 @@ def save(component: Component, folder: Path) -> None:
         "settings": given,
         "fingerprint": component.fingerprint,
         "origin": component.origin,
+        "fixture": fixture.record(component),
     }
     text = json.dumps(described, indent=1, ensure_ascii=False, default=_inside)
     (folder / COMPONENT).write_text(text + "\n", encoding="utf-8")
@@ -71,7 +73,8 @@ def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None 
     """Build the component of a checkpoint, or of the folder of a training.
 
     `given` settings go before those it was trained with. Raises `BadInput` where there is no checkpoint, where it is
-    damaged, and for one of an object that is not registered: `load_weights` gives its weights to such an object.
+    damaged, where it does not score as it did, and for one of an object that is not registered: `load_weights` gives
+    its weights to such an object.
     """
     folder = _checkpoint(folder)
     described = _described(folder)
@@ -86,7 +89,10 @@ def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None 
     bound = settings.bind(factory, {**stored, **(given or {})}, entry.spec)
     target = factory(**bound)
     load_weights(target, folder)
-    return Component(name or described["name"], target, bound, entry)
+    component = Component(name or described["name"], target, bound, entry)
+    if (kept := described.get("fixture")) and not given:  # other settings may mean other scores
+        fixture.check(component, kept, folder)
+    return component
 
 
 def settings_of(folder: Path) -> dict[str, Any]:

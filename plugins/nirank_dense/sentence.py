@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Transformer
 from sentence_transformers.util import batch_to_device, truncate_embeddings
@@ -20,9 +18,9 @@ from torch import Tensor, nn
 
 from nirank.data import Content, Queries
 from nirank.errors import BadInput
+from nirank.pretrained import Precision, best_device, passes, quiet
 from nirank.weights import digest
 
-Precision = Literal["float32", "bfloat16", "float16"]
 Side = Literal["query", "document"]
 
 #: What a CPU reads at once, in letters: about 1,000 tokens, so that what a layer computes stays in its cache.
@@ -50,6 +48,7 @@ class SentenceEncoder(nn.Module):
     """
 
     vectors = "dense"
+    reads = "text"
 
     def __init__(
         self,
@@ -62,11 +61,11 @@ class SentenceEncoder(nn.Module):
         document_prompt: str | None = None,
     ) -> None:
         super().__init__()
-        device = device or _best_device()
+        device = device or best_device()
         self.batch_size = batch_size or (32 if device == "cpu" else 256)
         self.precision, self.max_length = precision, max_length
         self.query_prompt, self.document_prompt = query_prompt, document_prompt
-        with _quiet():
+        with quiet():
             self.model = SentenceTransformer(
                 model,
                 device=device,
@@ -98,7 +97,7 @@ class SentenceEncoder(nn.Module):
 
         Returns the table of a stage that builds this encoder again; its path is relative to `folder`.
         """
-        with _quiet():
+        with quiet():
             self.model.save(str(folder / "model"), create_model_card=False)
         settings = {
             "precision": self.precision,
@@ -126,9 +125,10 @@ class SentenceEncoder(nn.Module):
         if not len(texts):
             return torch.empty(0, self.model.get_embedding_dimension(), device=self.model.device)
         prompt = self._prompt(side) if prompt is None else prompt
-        passes = _passes(texts, self.batch_size, _LETTERS if self.model.device.type == "cpu" else None)
-        read = torch.cat([self._forward([texts[i] for i in some], side, prompt).float() for some in passes])
-        vectors = read[torch.from_numpy(np.argsort(np.concatenate(passes))).to(read.device)]
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+        places = passes(lengths, self.batch_size, _LETTERS if self.model.device.type == "cpu" else None)
+        read = torch.cat([self._forward([texts[i] for i in some], side, prompt).float() for some in places])
+        vectors = read[torch.from_numpy(np.argsort(np.concatenate(places))).to(read.device)]
         if self.model.similarity_fn_name == "cosine":  # in float32, whatever the precision of the model
             vectors = nn.functional.normalize(vectors, dim=-1)
         return vectors
@@ -158,21 +158,6 @@ def minilm(
     return SentenceEncoder(model, device=device, precision=precision, batch_size=batch_size)
 
 
-def _passes(texts: Sequence[str], size: int, letters: int | None) -> list[NDArray[np.int64]]:
-    """The places of the texts of each forward pass: of similar length, longest first.
-
-    A pass has at most `size` texts and, the padding counted, at most `letters` letters, or one text that is longer.
-    """
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    order, passes, start = np.argsort(-lengths, kind="stable"), [], 0
-    while start < len(order):
-        longest = max(1, int(lengths[order[start]]))
-        stop = start + (size if letters is None else max(1, min(size, letters // longest)))
-        passes.append(order[start:stop])
-        start = stop
-    return passes
-
-
 def _freeze_unused(model: SentenceTransformer) -> None:
     """No gradient reaches the pooling layer of a transformer of which only the vectors of tokens are used."""
     for module in model.modules():
@@ -182,28 +167,6 @@ def _freeze_unused(model: SentenceTransformer) -> None:
                 pooler.requires_grad_(False)
 
 
-def _best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
 def _has_safetensors(model: str) -> bool | None:
     """True for a folder that has them, so that nothing is ever unpickled there; the hub decides for a name."""
     return True if any(Path(model).rglob("*.safetensors")) else None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the progress bars and notes that transformers writes while it loads or saves weights."""
-    from transformers.utils import logging as messages
-
-    bars, level = messages.is_progress_bar_enabled(), messages.get_verbosity()
-    messages.disable_progress_bar()
-    messages.set_verbosity_error()
-    try:
-        yield
-    finally:
-        messages.set_verbosity(level)
-        if bars:
-            messages.enable_progress_bar()

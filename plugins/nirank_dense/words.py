@@ -41,6 +41,7 @@ class WordVectors(nn.Module):
     """
 
     vectors = "dense"
+    reads = "text"
     batch_size = 1024
 
     def __init__(self, model: str, device: str | None = None, train_vectors: bool = False) -> None:

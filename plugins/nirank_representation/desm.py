@@ -50,6 +50,7 @@ class DESM:
     """
 
     vectors = "dense"
+    reads = "text"
     batch_size = 256
     cacheable = False  # a vector depends on the corpus that word2vec saw
 

@@ -70,6 +70,7 @@ class DSSM(nn.Module):
     """
 
     vectors = "dense"
+    reads = "text"
     batch_size = 1024
 
     def __init__(

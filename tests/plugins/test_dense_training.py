@@ -80,21 +80,6 @@ def test_a_pooling_layer_that_is_not_used_is_frozen_and_all_else_is_reached(enco
         assert (parameter.grad is None) == (name in frozen), name
 
 
-@pytest.mark.parametrize(
-    ("texts", "size", "letters", "expected"),
-    [
-        (["aaa", "a", "aa", "a"], 2, None, [[0, 2], [1, 3]]),
-        (["aaa", "a", "aa", "a"], 9, 4, [[0], [2, 1], [3]]),
-        (["a" * 9, "", ""], 9, 4, [[0], [1, 2]]),
-        (["", ""], 1, 4, [[0], [1]]),
-    ],
-)
-def test_texts_of_similar_length_are_read_together(texts, size, letters, expected):
-    from nirank_dense.sentence import _passes
-
-    assert [part.tolist() for part in _passes(texts, size, letters)] == expected
-
-
 PROMPTS = {"query": "ask ", "passage": "read ", "corpus": "not this one "}
 
 

@@ -1,0 +1,76 @@
+"""Models trained elsewhere, from the model hub or a folder: loaded safely and quietly, and run in even passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.errors import BadInput
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def load(kind: str, model: str, **settings: Any) -> Any:
+    """A model or tokenizer of transformers: `kind` is one of its Auto classes, `model` a name on the hub or a folder.
+
+    Weights of a folder are read as safetensors, and of the hub never by unpickling objects; no code that comes with a
+    model is run. Raises `BadInput` where there is no such model, or where it is damaged.
+    """
+    import transformers
+    from safetensors import SafetensorError
+
+    folder = Path(model).expanduser()
+    if kind.startswith("AutoModel"):
+        settings = {"use_safetensors": True if folder.is_dir() else None, **settings}
+    with quiet():
+        try:
+            return getattr(transformers, kind).from_pretrained(
+                str(folder) if folder.is_dir() else model, local_files_only=folder.is_dir(), **settings
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise BadInput(f"{model!r} is no folder or hub name that {kind} can load: {error}") from error
+
+
+def best_device() -> str:
+    """CUDA, Apple's GPU, or else the CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def passes(lengths: NDArray[np.int64], size: int, budget: int | None = None) -> list[NDArray[np.int64]]:
+    """The places of the texts of each forward pass: of similar length, longest first.
+
+    A pass has at most `size` texts and, the padding counted, at most `budget` of what `lengths` counts (tokens,
+    letters), or one text that is longer. Without a budget only `size` counts.
+    """
+    order, found, start = np.argsort(-lengths, kind="stable"), [], 0
+    while start < len(order):
+        longest = max(1, int(lengths[order[start]]))
+        stop = start + (size if budget is None else max(1, min(size, budget // longest)))
+        found.append(order[start:stop])
+        start = stop
+    return found
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the progress bars and notes that transformers writes while it loads or saves weights."""
+    from transformers.utils import logging as messages
+
+    bars, level = messages.is_progress_bar_enabled(), messages.get_verbosity()
+    messages.disable_progress_bar()
+    messages.set_verbosity_error()
+    try:
+        yield
+    finally:
+        messages.set_verbosity(level)
+        if bars:
+            messages.enable_progress_bar()
