@@ -1,0 +1,14 @@
+"""Cross-encoders: a query and a document read together by one transformer."""
+
+from __future__ import annotations
+
+from nirank import hookimpl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nirank.plugins import PluginRegistry
+
+
+@hookimpl
+def nirank_register(registry: PluginRegistry) -> None:
+    """Name the components."""
