@@ -17,6 +17,8 @@ def nirank_register(registry: PluginRegistry) -> None:
         ("roy_post", "roy", "RoyPost", "tiny_post"),
         ("roy_incremental", "roy", "RoyIncremental", "tiny_incremental"),
         ("diaz", "diaz", "Diaz", "tiny"),
+        ("rm3", "rm3", "RM3", "tiny"),
+        ("rocchio", "rocchio", "Rocchio", "tiny"),
     ):
         made, small = (f"nirank_expansion.{module}:{attribute}" for attribute in (target, tiny))
         registry.add("encoder", name, made, tiny=small, extra="expansion")

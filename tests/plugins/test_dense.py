@@ -19,9 +19,10 @@ from nirank.errors import BadInput
 from nirank.plugins import Component
 from nirank_dense import tiny
 from nirank_dense.best import RunningBest
-from nirank_dense.exact import VECTORS, ExactSearch
+from nirank_dense.exact import ExactSearch
 from nirank_dense.products import OnDevice
 from nirank_dense.scan import Scan
+from nirank_dense.stored import VECTORS
 
 TEXTS = ["a cat", "", "the dog ran over a long bridge " * 20, "ünïcödé ∑ 🙂", "cat", "b", "a cat", "\x00\n", "dog"]
 

@@ -20,6 +20,7 @@ from nirank.text.word2vec import SkipGram, Word2Vec
 from nirank_expansion.diaz import Diaz
 from nirank_expansion.mixture import mixture
 from nirank_expansion.roy import Roy, RoyIncremental, RoyPost
+from nirank_expansion.skipgram import train
 
 ANIMALS, VEHICLES = ["cat", "dog", "rat", "pig"], ["car", "van", "tram", "boat"]  # words that are their own stems
 PLACES = ["garden", "street", "park", "road", "東京"]
@@ -224,15 +225,16 @@ def _diaz_slowly(encoder, query, docs, scores):
     asked = [word for word in encoder.analyzer(query) if index.vocabulary.find([word])[0] >= 0]
     if not docs or not asked:
         return {word: asked.count(word) / len(asked) for word in asked}
-    chances = [math.exp((score - max(scores)) / encoder.temperature) for score in scores]
+    temperature = encoder.temperature or len(asked)
+    chances = [math.exp((score - max(scores)) / temperature) for score in scores]
     chances = [chance / sum(chances) for chance in chances]
     times = np.random.default_rng(encoder.skipgram.seed).multinomial(encoder.samples, chances)
     texts = [encoder.analyzer(TEXTS[doc]) for doc, often in zip(docs, times, strict=True) for _ in range(often)]
     numbers = sorted({word for text in texts for word in text}, key=lambda word: index.vocabulary.find([word])[0])
     column = np.array([numbers.index(word) for text in texts for word in text], np.int64)
     offsets = np.cumsum([0, *map(len, texts)])
-    made = encoder.skipgram.train([(offsets, column)], np.bincount(column, minlength=len(numbers)))
-    vectors = {numbers[number]: made.inputs[row].astype(np.float64) for row, number in enumerate(made.numbers)}
+    kept, inputs = train(encoder.skipgram, offsets, column, len(numbers))
+    vectors = {numbers[number]: inputs[row].astype(np.float64) for row, number in enumerate(kept)}
     weights = {w: sum(float(vectors[w] @ vectors[q]) for q in asked if q in vectors) for w in vectors}
     best = sorted(weights, key=lambda word: -weights[word])[: encoder.terms]
     return _mixed_slowly(asked, {word: weights[word] for word in best if weights[word] > 0}, encoder.share)
@@ -241,8 +243,9 @@ def _diaz_slowly(encoder, query, docs, scores):
 DIAZ = {"terms": 4, "samples": 60, "dim": 6, "min_count": 2, "epochs": 20}
 
 
-def test_diaz_expands_by_vectors_of_what_was_drawn(opened):
-    diaz, _ = opened(Diaz(**DIAZ, temperature=2.0))
+@pytest.mark.parametrize("temperature", [None, 0.7])
+def test_diaz_expands_by_vectors_of_what_was_drawn(opened, temperature):
+    diaz, _ = opened(Diaz(**DIAZ, temperature=temperature))
     docs = [[*range(40)], [9, 10, 11, 12], [3], [2], [401, 0, 4], [], [402, 7], [1, 2, 3], [0]]
     scores = [[3 - doc / 20 for doc in range(40)], [5, 5, 5, 1], [0], [1], [9, 2, 1], [], [1, 1], [400, 300, -500], [1]]
     found = _weights(diaz, _found(QUERIES, docs, scores))
@@ -255,12 +258,19 @@ def test_diaz_expands_by_vectors_of_what_was_drawn(opened):
 
 def test_diaz_draws_by_score():
     diaz = Diaz(samples=20_000)
-    drawn = diaz._drawn(np.array([7, 3, 9]), np.array([2, 1, -1e6], np.float32))
+    drawn = diaz._drawn(np.array([7, 3, 9]), np.array([2, 1, -1e6], np.float32), 1)
     assert len(drawn) == 20_000
     assert (drawn == 7).mean() == pytest.approx(math.e / (1 + math.e), abs=0.02)
     assert not (drawn == 9).any()
-    alike = Diaz(samples=20_000)._drawn(np.array([7, 3]), np.zeros(2, np.float32))
+    alike = diaz._drawn(np.array([7, 3]), np.zeros(2, np.float32), 1)
     assert (alike == 7).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_scores_are_means_over_the_terms_of_the_query_unless_there_is_a_temperature():
+    docs, scores = np.array([7, 3]), np.array([8, 4], np.float32)
+    for temperature, asked in ((None, 4), (4.0, 1), (4.0, 9)):
+        drawn = Diaz(samples=20_000, temperature=temperature)._drawn(docs, scores, asked)
+        assert (drawn == 7).mean() == pytest.approx(math.e / (1 + math.e), abs=0.02)
 
 
 def test_diaz_expands_a_query_alone_as_among_others(opened):
@@ -270,11 +280,95 @@ def test_diaz_expands_a_query_alone_as_among_others(opened):
     assert together[1] == _weights(diaz, _found(QUERIES[1:2], docs[1:], scores[1:]))[0]
 
 
+def test_diaz_stays_with_the_query_where_there_is_nothing_to_learn_from(opened):
+    diaz, _ = opened(Diaz(**DIAZ))
+    beyond = _found(["cat dog", "cat"], [[9999, 10_000], [400]], [[2, 1], [1]])  # document 400 has no words
+    assert _weights(diaz, beyond) == [{"cat": 0.5, "dog": 0.5}, {"cat": 1}]
+    only, _ = opened(Diaz(**{**DIAZ, "share": 1.0}))
+    assert _weights(only, _found(["cat dog"], [[0, 5, 8]], [[3, 2, 1]])) == [{"cat": 0.5, "dog": 0.5}]
+
+
 def test_diaz_shares_its_index_with_all_that_read_terms_in_order():
     from nirank.text.analysis import Analyzer
     from nirank.text.forward import index_key
 
     assert dict(Diaz(dim=3).index_key) == dict(index_key(Analyzer()))
+
+
+# Its word2vec
+
+
+def _train_slowly(settings, texts, vocabulary):
+    """word2vec's loops, in float64."""
+    counts = np.bincount([word for text in texts for word in text], minlength=vocabulary)
+    kept = [word for word in range(vocabulary) if counts[word] >= settings.min_count]
+    texts = [[kept.index(word) for word in text if word in kept] for text in texts]
+    chance = np.random.default_rng(settings.seed)
+    inputs = (chance.random((len(kept), settings.dim), np.float32) - 0.5).astype(np.float64) / settings.dim
+    outputs = np.zeros_like(inputs)
+    ends = np.cumsum([int(counts[word]) ** 0.75 for word in kept])
+    places = [int(np.searchsorted(ends, (place + 0.5) / 65536 * ends[-1])) for place in range(65536)]
+    state, done, total = settings.seed, 0, settings.epochs * sum(map(len, texts))
+
+    def drawn(n):
+        nonlocal state
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        return (state >> 33) % n
+
+    for _ in range(settings.epochs):
+        for text in texts:
+            for place, word in enumerate(text):
+                rate = settings.learning_rate * (1 - done / total)
+                done += 1
+                reach = 1 + drawn(settings.window)
+                for near in range(max(0, place - reach), min(len(text), place + reach + 1)):
+                    if near == place:
+                        continue
+                    others = [places[drawn(65536)] for _ in range(settings.negatives)]
+                    examples = [(word, 1), *((other, 0) for other in others if other != word)]
+                    gradient = np.zeros(settings.dim)
+                    for target, label in examples:
+                        slope = rate * (label - 1 / (1 + math.exp(-float(inputs[text[near]] @ outputs[target]))))
+                        gradient += slope * outputs[target]
+                        outputs[target] += slope * inputs[text[near]]
+                    inputs[text[near]] += gradient
+    return kept, inputs
+
+
+@pytest.mark.parametrize(("window", "negatives", "min_count", "dim"), [(5, 5, 2, 7), (1, 1, 1, 4), (3, 2, 4, 16)])
+def test_compiled_skip_gram_is_word2vecs_loops(window, negatives, min_count, dim):
+    settings = SkipGram(
+        dim=dim, window=window, negatives=negatives, min_count=min_count, epochs=4, learning_rate=0.3, seed=3
+    )
+    random = np.random.default_rng(1)
+    texts = [random.zipf(1.5, length) % 30 for length in (40, 0, 1, 25, 60)]
+    offsets = np.cumsum([0, *map(len, texts)])
+    kept, inputs = train(settings, offsets, np.concatenate(texts), 30)
+    expected, slowly = _train_slowly(settings, [text.tolist() for text in texts], 30)
+    assert kept.tolist() == expected
+    np.testing.assert_allclose(inputs, slowly, atol=1e-4)
+    assert np.abs(inputs).max() > 0.3  # it has moved
+
+
+def test_skip_gram_puts_words_of_the_same_places_together():
+    texts = [
+        [PLACES.index(word) if word in PLACES else 5 + (ANIMALS + VEHICLES).index(word) for word in text.split()]
+        for text in _texts(200)
+    ]
+    offsets = np.cumsum([0, *map(len, texts)])
+    _, inputs = train(SkipGram(dim=8, epochs=20, min_count=1), offsets, np.concatenate(texts), 13)
+    unit = inputs / np.linalg.norm(inputs, axis=1, keepdims=True)
+    alike = (unit @ unit.T)[5:, 5:]
+    inside = np.kron(np.eye(2), np.ones((4, 4))).astype(bool) & ~np.eye(8, dtype=bool)
+    assert alike[inside].min() > alike[~inside & ~np.eye(8, dtype=bool)].max()
+
+
+def test_skip_gram_of_no_words_and_of_rare_ones_has_no_vectors():
+    settings = SkipGram(dim=3, min_count=2)
+    for words in ([], [0, 1, 2]):
+        kept, inputs = train(settings, np.array([0, len(words)]), np.array(words, np.int64), 3)
+        assert len(kept) == 0
+        assert inputs.shape == (0, 3)
 
 
 # In a pipeline
