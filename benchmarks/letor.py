@@ -1,12 +1,11 @@
 """LETOR 4.0 MQ2008: queries with judged documents, each of which is 46 features; its folds, and a sampler of its lists.
 
-A line of the data is `LABEL qid:QUERY 1:VALUE ... 46:VALUE #docid = DOCUMENT ...` (SVMLight). The collection made of
-it has one document a line, whose content is that row of features, so that whatever nirank trains can be trained on it.
+The collection made of its files has one document a line, whose content is that row of features, so that whatever nirank
+trains can be trained on it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -20,11 +19,9 @@ from nirank.corpus import Ids
 from nirank.data import Candidates, Collection, Floats, Ints, Queries
 from nirank.errors import BadInput
 from nirank.sampling import Each, Sample
+from nirank_ltr.letor_files import Rows, read_letor
 
-FEATURES, GRADES, FOLDS = 46, 3, 5
-
-_LINE = re.compile(r"(\d+) qid:(\S+) (.*?) *#docid = (\S+)")
-_EXPECTED = f"a line `LABEL qid:QUERY 1:VALUE ... {FEATURES}:VALUE #docid = DOCUMENT` is expected."
+FEATURES, FOLDS = 46, 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,36 +62,27 @@ def folds(folder: Path) -> Iterator[Fold]:
 def read(paths: list[Path], name: str) -> Collection:
     """The queries of some files, in the order in which they come, with all their documents and labels.
 
-    A document has the id `QUERY:DOCUMENT`, since its features depend on the query. Raises `BadInput` for a line of
-    another format, and where the lines of a query do not stand together.
+    A document has the id `QUERY:DOCUMENT`, since its features depend on the query. Raises `BadInput` as `read_letor`
+    does, and for files of another number of features.
     """
-    labels, queries, values, documents = zip(*(fields for path in paths for fields in _lines(path)), strict=True)
-    ids = Ids([f"{query}:{document}" for query, document in zip(queries, documents, strict=True)])
-    corpus = FeatureRows(ids, np.array(values, np.float32))
-    asked = list(dict.fromkeys(queries))
-    starts = [place for place, query in enumerate(queries) if not place or query != queries[place - 1]]
-    if len(starts) != len(asked):
-        raise BadInput("the lines of a query do not stand together.", name)
-    judged = Candidates([*starts, len(queries)], np.arange(len(queries)), np.array(labels, np.float32), corpus)
+    parts = [_rows(path) for path in paths]
+    sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+    asked = [query for part in parts for query in part.queries]
+    rows = np.repeat(np.arange(len(asked)), sizes).tolist()
+    documents = [document for part in parts for document in part.documents]
+    ids = Ids([f"{asked[row]}:{document}" for row, document in zip(rows, documents, strict=True)])
+    corpus = FeatureRows(ids, np.concatenate([part.values for part in parts]))
+    labels = np.concatenate([part.labels for part in parts])
+    judged = Candidates(np.cumsum([0, *sizes]), np.arange(len(labels)), labels, corpus)
     return Collection(name, corpus, Queries(asked, asked), judged)
 
 
 @cache  # a file is part of every fold
-def _lines(path: Path) -> list[tuple[str, str, list[float], str]]:
-    """Label, query, features and document of each line."""
-    with path.open(encoding="ascii") as file:
-        return [_fields(line, path, number) for number, line in enumerate(file, 1)]
-
-
-def _fields(line: str, path: Path, number: int) -> tuple[str, str, list[float], str]:
-    match = _LINE.match(line)
-    pairs = [pair.partition(":") for pair in match[3].split()] if match else []
-    if not match or [place for place, _, _ in pairs] != _PLACES:
-        raise BadInput(_EXPECTED, path, number)
-    return match[1], match[2], [float(value) for _, _, value in pairs], match[4]
-
-
-_PLACES = [str(place) for place in range(1, FEATURES + 1)]
+def _rows(path: Path) -> Rows:
+    rows = read_letor(path)
+    if len(rows.names) != FEATURES:
+        raise BadInput(f"has {len(rows.names)} features; MQ2008 has {FEATURES}.", path)
+    return rows
 
 
 @dataclass(kw_only=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.table import Table
@@ -86,6 +87,17 @@ def trec_lines(evaluation: Evaluation, queries: bool = False) -> Iterator[str]:
         for place, name in enumerate(names):
             yield from (f"{measure:<22}\t{name}\t{values[place]:.4f}" for measure, values in evaluation.values.items())
     yield from (f"{measure:<22}\tall\t{value:.4f}" for measure, value in evaluation.mean.items())
+
+
+def rows_table(rows: Sequence[Any], title: str = "") -> Table:
+    """Any rows of one dataclass, a column a field: numbers with four digits behind the point, to the right."""
+    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    for number, field in enumerate(dataclasses.fields(rows[0]) if rows else ()):
+        table.add_column(Text(field.name), justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        values = dataclasses.astuple(row)
+        table.add_row(*(Text(f"{value:.4f}" if isinstance(value, float) else str(value)) for value in values))
+    return table
 
 
 def _cell(results: Results, system: str, measure: str, best: float) -> Text:

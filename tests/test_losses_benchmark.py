@@ -16,6 +16,7 @@ from nirank.plugins import active
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
+pytest.importorskip("numba")
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -69,11 +70,14 @@ def test_lines_become_queries_with_their_documents_and_features(tmp_path):
     assert [scores.tolist() for _, scores in found.judgments] == [[2, 0], [1]]
 
 
-@pytest.mark.parametrize("wrong", ["2 7 1:0.5 #docid = a", "1 qid:7 1:0.5 #docid = a", ""])
-def test_a_line_of_another_format_is_told_with_its_number(tmp_path, wrong):
+def test_files_of_another_format_are_told(tmp_path):
     path = tmp_path / "S1.txt"
-    path.write_text(_line(2, "7", "GX1", np.zeros(46)) + wrong + "\n")
-    with pytest.raises(BadInput, match=r"S1.txt:2: a line"):
+    path.write_text(_line(2, "7", "GX1", np.zeros(46)) + "2 7 1:0.5 #docid = a\n")
+    with pytest.raises(BadInput, match=r"S1.txt:2: a feature is expected to be INDEX:VALUE"):
+        _module("letor").read([path], "small")
+    path = tmp_path / "S2.txt"
+    path.write_text(_line(2, "7", "GX1", np.zeros(45)))
+    with pytest.raises(BadInput, match=r"S2.txt: has 45 features; MQ2008 has 46"):
         _module("letor").read([path], "small")
 
 

@@ -1,0 +1,167 @@
+"""The features that people have made by hand for a query and a text: an extractor that computes them by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nirank.data import Candidates, Corpus, Floats, Queries
+from nirank.errors import BadInput, StaleIndex, UnknownName
+from nirank.text.analysis import Analyzer
+from nirank.text.forward import ForwardIndex, index_key
+from nirank.text.weighting import (
+    BM25Weighting,
+    DirichletWeighting,
+    JelinekMercerWeighting,
+    TFIDFWeighting,
+    Weighting,
+)
+from nirank_ltr.asked import Asked, Numbers, analysed, numbered
+from nirank_ltr.matches import FEATURES, MODELS, PROXIMITY, Field
+
+_WHOLE = ""  # the field that is the document as a whole
+_OF_QUERY = ("query_length",)  # that no field changes
+_AT_ONCE = 1 << 17  # terms of queries, a pair each time: their matches stay in the processor's cache
+
+
+class Manual:
+    """Features of a query and a text: `features(manual) >> linear`. Which ones there are says `nirank_ltr.matches`.
+
+    `fields` names fields of the corpus that get features of their own, such as `title.bm25`, beside those of the whole
+    document. `names` chooses features, in that order; all of them unless given. `k1` and `b` are those of BM25, `mu`
+    and `lambda_` those of query likelihood, and `window` is how many terms the window of `unordered` has. `language` to
+    `stopwords` are settings of `nirank.text.analysis.Analyzer`, and `threads` share the pairs (None: one for each
+    processor). What it reads is an index of the terms of documents in their order.
+
+    Raises `UnknownName` for a feature that there is not, `BadInput` for other settings that make no sense.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str] | None = None,
+        fields: Sequence[str] = (),
+        k1: float = 0.9,
+        b: float = 0.4,
+        mu: float = 1000.0,
+        lambda_: float = 0.1,
+        window: int = 8,
+        language: str = "english",
+        stemmer: str | None = "default",
+        stopwords: Sequence[str] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if window < 2 or (threads is not None and threads < 1) or isinstance(fields, str):
+            raise BadInput(f"window = {window}, threads = {threads}, fields = {fields!r}: from 2, from 1, and a list.")
+        self.fields, self.window, self.threads = tuple(fields), window, threads
+        self.names = _chosen(names, self.fields)
+        self.analyzer = Analyzer(language, stemmer, stopwords)
+        models: list[Weighting] = [BM25Weighting(k1, b), DirichletWeighting(mu)]
+        models += [JelinekMercerWeighting(lambda_), TFIDFWeighting()]
+        self.weightings = dict(zip(MODELS, models, strict=True))
+        self._opened: dict[str, Field] | None = None
+
+    def __repr__(self) -> str:
+        models = ", ".join(map(repr, self.weightings.values()))
+        return f"Manual({list(self.names)}, {models}, window={self.window}, {self.analyzer})"
+
+    @property
+    def index_key(self) -> Mapping[str, object]:
+        """What the indexes depend on: how text is analysed, and which fields there are."""
+        key = index_key(self.analyzer)
+        return {**key, "index": "terms of fields", "fields": list(self.fields)} if self.fields else key
+
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
+        """Write the terms of `corpus` into `folder`, which exists, and those of each field into one inside."""
+        ForwardIndex.write(corpus, self.analyzer, folder)
+        for number, field in enumerate(self.fields):
+            inside = folder / f"field{number}"
+            inside.mkdir()
+            ForwardIndex.write(corpus, self.analyzer, inside, field)
+
+    def open(self, corpus: Corpus, folder: Path) -> None:  # noqa: ARG002
+        """Map the terms that `build` wrote. Raises `StaleIndex` where they are incomplete."""
+        folders = {_WHOLE: folder} | {field: folder / f"field{number}" for number, field in enumerate(self.fields)}
+        asked = {field for field, _ in map(_parted, self.names)}
+        self._opened = {
+            field: Field(ForwardIndex.load(inside), self.weightings)
+            for field, inside in folders.items()
+            if field in asked
+        }
+
+    def extract(self, queries: Queries, candidates: Candidates) -> Floats:
+        """The features of each pair, float32 `[pairs, names]`. A document beyond the corpus is an empty one."""
+        if self._opened is None:
+            raise StaleIndex(f"{self} has no index: build one from a corpus and open it first.")
+        terms = analysed(queries.contents, self.analyzer)
+        values = np.empty((candidates.pairs, len(self.names)), np.float32)
+        lengths, rows = np.fromiter(map(len, terms), np.int64, len(terms)), candidates.rows
+        docs = candidates.docs.astype(np.int64)
+        for name, field in self._opened.items():
+            asked = numbered(terms, field.index.vocabulary)
+
+            def fill(here: slice, name: str = name, field: Field = field, asked: Asked = asked) -> None:
+                self._fill(values[here], name, field, asked, rows[here], docs[here], lengths)
+
+            _spread(fill, list(_cuts(np.diff(asked.offsets)[rows])), self.threads or _processors())
+        return values
+
+    def _fill(
+        self, values: Floats, name: str, field: Field, asked: Asked, rows: Numbers, docs: Numbers, lengths: Numbers
+    ) -> None:
+        """Write the features of some pairs that belong to one field."""
+        own = [(column, feature) for column, (of, feature) in enumerate(map(_parted, self.names)) if of == name]
+        proximity = any(feature in PROXIMITY for _, feature in own)
+        matches = field.matches(asked, rows, docs, self.window, proximity, lengths)
+        for column, feature in own:
+            values[:, column] = matches.feature(feature)
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """The field and the feature of a name; a field may have a dot in its own name."""
+    field, _, feature = name.rpartition(".")
+    return field, feature
+
+
+def _chosen(names: Sequence[str] | None, fields: Sequence[str]) -> tuple[str, ...]:
+    own = [name for name in FEATURES if name not in _OF_QUERY]
+    known = [*FEATURES, *(f"{field}.{name}" for field in fields for name in own)]
+    if names is None:
+        return tuple(known)
+    if isinstance(names, str) or not names or len(set(names)) < len(names):
+        raise BadInput(f"names = {names!r}: a list of features is expected, each once.")
+    for name in names:
+        if name not in known:
+            raise UnknownName("feature", name, known, "Fields are named in `fields`." if "." in name else "")
+    return tuple(names)
+
+
+def _cuts(sizes: Numbers) -> Iterator[slice]:
+    """Pairs in pieces of about as many terms of queries; `sizes` is how many each pair has."""
+    work = np.cumsum(sizes + 8)  # a pair without any costs something too
+    edges = np.searchsorted(work, np.arange(_AT_ONCE, work[-1] if len(work) else 0, _AT_ONCE))
+    yield from (slice(*ends) for ends in pairwise(np.unique([0, *edges, len(sizes)]).tolist()))
+
+
+def _spread(work: Callable[[slice], None], pieces: Sequence[slice], threads: int) -> None:
+    if threads == 1 or len(pieces) < 2:
+        for piece in pieces:
+            work(piece)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, pieces))
+
+
+def _processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def tiny() -> Manual:
+    """All features, of whole documents."""
+    return Manual(threads=1)

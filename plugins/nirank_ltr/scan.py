@@ -1,0 +1,260 @@
+"""The compiled scan of documents for the terms of queries: how often each occurs, and how near to one another.
+
+A document's terms are read once, in order. Each is looked up in a small table of the query's terms, and most are not
+there; what was found, with its places, is all that the counts of phrases, windows and distances need.
+
+Importing this module imports numba. Functions are compiled when first used, and kept on disk for later processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Column = NDArray[Any]
+
+#: The columns of `Found.near`.
+PHRASE, ORDERED, UNORDERED, DISTANCE, COVER = range(5)
+_NEAR = 5
+_LEAST = 64  # places of the smallest table
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+
+
+def _compiled(function: Function) -> Function:
+    """Called from Python."""
+    try:
+        compiled = njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # no folder that can be written: every process compiles anew
+        compiled = njit(**_OPTIONS)(function)
+    return cast("Function", compiled)
+
+
+def _inner(function: Function) -> Function:
+    """Called from compiled functions only."""
+    return cast("Function", njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function))
+
+
+class Texts(NamedTuple):
+    """Documents: the terms of document `d` are `terms[offsets[d]:offsets[d + 1]]`, in its order."""
+
+    offsets: Column
+    terms: Column
+
+
+class Query(NamedTuple):
+    """One query, with a table of its terms in which a term is found by its number.
+
+    `keys` and `slots` are the table, -1 where it is empty; `counts` says how often each slot has been met.
+    """
+
+    keys: Column
+    slots: Column
+    counts: Column
+    tokens: Column
+    codes: Column
+    times: Column
+
+
+class Found(NamedTuple):
+    """What was found: the matches of pair `i` are those from `ends[i]` up to `ends[i + 1]`, by rising slot.
+
+    `terms` are places in the column of all queries' distinct terms, `counts` how often each occurs in the document.
+    `near` are, for each pair, the five columns named at the head of this module.
+    """
+
+    ends: Column
+    terms: Column
+    counts: Column
+    near: Column
+
+
+def room(pairs: int, matches: int) -> Found:
+    """Where the matches of so many pairs are written, of which there are at most so many."""
+    return Found(
+        np.zeros(pairs + 1, np.int64),
+        np.empty(matches, np.int64),
+        np.empty(matches, np.float64),
+        np.zeros((pairs, _NEAR), np.int64),
+    )
+
+
+def read_only(column: Column) -> Column:
+    """Mapped columns may be read-only, and code is compiled for one type: so let all be."""
+    view = np.ascontiguousarray(column).view()
+    view.flags.writeable = False
+    return view
+
+
+@_compiled
+def scan(texts: Texts, asked: Any, rows: Column, docs: Column, window: int, proximity: bool, found: Found) -> None:
+    """Look for the terms of the query `rows[i]` in the document `docs[i]`, for all pairs; fill `found`.
+
+    `asked` are the columns of `nirank_ltr.asked.Asked`. A document beyond the last one is empty. `window` is how many
+    terms an unordered window has; without `proximity` nothing is written into `found.near`.
+    """
+    places, slots = np.empty(_LEAST, np.int64), np.empty(_LEAST, np.int64)
+    row, end = -1, 0
+    query = _query(asked, 0)
+    for pair in range(len(rows)):
+        if rows[pair] != row:
+            row = rows[pair]
+            query = _query(asked, row)
+        if docs[pair] < len(texts.offsets) - 1:
+            text = texts.terms[texts.offsets[docs[pair]] : texts.offsets[docs[pair] + 1]]
+            if len(text) > len(places):
+                places, slots = np.empty(2 * len(text), np.int64), np.empty(2 * len(text), np.int64)
+            met = _look(text, query, places, slots)
+            if proximity:
+                _measure(text, query, places[:met], slots[:met], window, found.near[pair])
+            end = _list(query.counts, asked.offsets[row], found, end)
+        found.ends[pair + 1] = end
+
+
+@_compiled
+def add_up(values: Column, weights: Column, ends: Column, sums: Column) -> None:
+    """Fill `sums` with those of the values of each pair times their weights, in float32 and in their order."""
+    for pair in range(len(sums)):
+        total = np.float32(0)
+        for place in range(ends[pair], ends[pair + 1]):
+            total += weights[place] * values[place]
+        sums[pair] = total
+
+
+@_compiled
+def summarise(values: Column, ends: Column, found: Column) -> None:
+    """Fill `found` `[pairs, 3]` with the sum, the least and the largest of the values of each pair; 0 for none."""
+    for pair in range(len(found)):
+        total, least, largest = 0.0, np.inf, 0.0
+        for place in range(ends[pair], ends[pair + 1]):
+            total += values[place]
+            least = min(least, values[place])
+            largest = max(largest, values[place])
+        found[pair] = total, least if ends[pair] < ends[pair + 1] else 0.0, largest
+
+
+@_inner
+def _query(asked: Any, row: int) -> Query:
+    terms = asked.terms[asked.offsets[row] : asked.offsets[row + 1]]
+    size = _LEAST
+    while size < 4 * len(terms):
+        size *= 2
+    keys, slots = np.full(size, -1, np.int64), np.full(size, -1, np.int64)
+    for slot in range(len(terms)):
+        at = terms[slot] & (size - 1)
+        while keys[at] >= 0:
+            at = (at + 1) & (size - 1)
+        keys[at], slots[at] = terms[slot], slot
+    here, joints = slice(asked.starts[row], asked.starts[row + 1]), slice(asked.joints[row], asked.joints[row + 1])
+    counts = np.zeros(len(terms), np.int64)
+    return Query(keys, slots, counts, asked.tokens[here], asked.codes[joints], asked.times[joints])
+
+
+@_inner
+def _look(text: Column, query: Query, places: Column, slots: Column) -> int:
+    """Write down where terms of the query stand, and count them; returns how many there were."""
+    mask, met = len(query.keys) - 1, 0
+    for place in range(len(text)):
+        at = text[place] & mask
+        while query.keys[at] >= 0:
+            if query.keys[at] == text[place]:
+                places[met], slots[met] = place, query.slots[at]
+                query.counts[query.slots[at]] += 1
+                met += 1
+                break
+            at = (at + 1) & mask
+    return met
+
+
+@_inner
+def _list(counts: Column, first: int, found: Found, end: int) -> int:
+    """Write down the slots that were met, and forget them; returns the new end."""
+    for slot in range(len(counts)):
+        if counts[slot]:
+            found.terms[end], found.counts[end] = first + slot, counts[slot]
+            counts[slot] = 0
+            end += 1
+    return end
+
+
+@_inner
+def _measure(text: Column, query: Query, places: Column, slots: Column, window: int, near: Column) -> None:
+    near[PHRASE] = _phrases(text, query.tokens, places)
+    near[ORDERED], near[UNORDERED] = _windows(query, places, slots, window)
+    near[DISTANCE] = _distance(places, slots, len(text))
+    near[COVER] = _cover(query.counts, places, slots)
+
+
+@_inner
+def _phrases(text: Column, tokens: Column, places: Column) -> int:
+    """At how many places the whole query stands."""
+    count = 0
+    for place in places:
+        if place + len(tokens) <= len(text):
+            same = 0
+            while same < len(tokens) and text[place + same] == tokens[same]:
+                same += 1
+            count += same == len(tokens)
+    return count
+
+
+@_inner
+def _windows(query: Query, places: Column, slots: Column, window: int) -> tuple[int, int]:
+    """Pairs of places where neighbours of the query stand: side by side in its order, and within a window in any."""
+    ordered, unordered, terms = 0, 0, len(query.counts)
+    for later in range(len(places)):
+        before = later - 1
+        while before >= 0 and places[later] - places[before] < window:
+            one, other = slots[before], slots[later]
+            times = _times(query, one * terms + other)
+            if places[later] - places[before] == 1:
+                ordered += times
+            unordered += times + (_times(query, other * terms + one) if one != other else 0)
+            before -= 1
+    return ordered, unordered
+
+
+@_inner
+def _times(query: Query, code: int) -> int:
+    """How often the query has these neighbours."""
+    low, high = 0, len(query.codes)
+    while low < high:
+        middle = (low + high) >> 1
+        if query.codes[middle] < code:
+            low = middle + 1
+        else:
+            high = middle
+    return query.times[low] if low < len(query.codes) and query.codes[low] == code else 0
+
+
+@_inner
+def _distance(places: Column, slots: Column, length: int) -> int:
+    """How far the two nearest places of different terms lie apart; the length of the text where there are none."""
+    least = length
+    for place in range(1, len(places)):
+        if slots[place] != slots[place - 1]:
+            least = min(least, places[place] - places[place - 1])
+    return least
+
+
+@_inner
+def _cover(counts: Column, places: Column, slots: Column) -> int:
+    """How long the shortest piece is that has every term that was met; 0 where none was."""
+    missing, first, least = 0, 0, 0
+    for slot in range(len(counts)):
+        missing += counts[slot] > 0
+    inside = np.zeros(len(counts), np.int64)
+    for last in range(len(places)):
+        missing -= inside[slots[last]] == 0
+        inside[slots[last]] += 1
+        while inside[slots[first]] > 1:
+            inside[slots[first]] -= 1
+            first += 1
+        length = places[last] - places[first] + 1
+        if missing == 0 and (least == 0 or length < least):
+            least = length
+    return least
