@@ -208,10 +208,10 @@ class JelinekMercerWeighting:
 
 @dataclass(frozen=True)
 class TFIDFWeighting:
-    """TF-IDF as Lucene's ClassicSimilarity defines it.
+    """TF-IDF as the documentation of Lucene's ClassicSimilarity defines it.
 
     sqrt(tf) idf^2 / sqrt(|d|), where idf = 1 + log((N + 1) / (df + 1)): once for the query's vector, once for the
-    document's.
+    document's. (The program itself, in Lucene 9.9, multiplies by idf once.)
     """
 
     def per_term(self, index: Statistics) -> Doubles:

@@ -8,7 +8,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nirank.plugins import PluginRegistry
 
+_RANKERS = {"lucene": "ranker:Lucene", "lucene_rm3": "rm3:LuceneRM3"}
+
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Name the components."""
+    """Each ranker finds candidates and scores given ones; the extractor describes them."""
+    for kind in ("generator", "scorer"):
+        for name, ranker in _RANKERS.items():
+            module = f"nirank_lucene.{ranker.partition(':')[0]}"
+            registry.add(kind, name, f"nirank_lucene.{ranker}", tiny=f"{module}:tiny", extra="lucene")
+    features = "nirank_lucene.features"
+    registry.add("extractor", "lucene_features", f"{features}:LuceneFeatures", tiny=f"{features}:tiny", extra="lucene")
