@@ -1,0 +1,157 @@
+"""WikiQA: rankers from before transformers, trained on its questions, beside the figures published for them.
+
+Each is trained with several seeds, which decide the first weights and the order of the examples. The epoch is chosen by
+MAP on dev, and so were the settings in `quality_wikiqa_recipes`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from losses_cells import Cells, Outcome
+from losses_columns import outcome
+from quality_table import Cell, Figure, Table, number
+from quality_wikiqa_recipes import BASELINE, RECIPES, Recipe
+
+import nirank
+from nirank.data import Collection
+from nirank.evaluation import Evaluation
+from nirank.pipeline import Ranking, Stage
+from nirank.significance import confidence_intervals, randomisation_test
+
+MEASURES = ("AP", "nDCG@3", "nDCG@5")
+
+
+@dataclass(frozen=True)
+class WikiQA:
+    """Questions with the sentences that are to be ranked for them, in three parts."""
+
+    train: Collection
+    dev: Collection
+    test: Collection
+
+    @classmethod
+    def read(cls, folder: Path) -> WikiQA:
+        """From a folder in BEIR's layout; the judged sentences of a question are its list."""
+        name, splits = f"beir:{folder}", ("train", "dev", "test")
+        return cls(*(nirank.collection(name, split=split, candidates="judged") for split in splits))
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What one system came to, with each seed."""
+
+    name: str
+    recipe: Recipe
+    outcomes: Sequence[Outcome]
+
+    def values(self, measure: str) -> np.ndarray:
+        """The measure of each test question, the mean over seeds, `[questions]`."""
+        return np.mean([each.values[measure] for each in self.outcomes], axis=0)
+
+    def figure(self, measure: str, baseline: Row | None = None) -> Figure:
+        """The mean over questions and seeds; the interval is over questions, the spread over seeds."""
+        values, means = self.values(measure), [each.mean(measure) for each in self.outcomes]
+        low, high = confidence_intervals(values)[0].tolist()
+        spread = float(np.std(means, ddof=1)) if len(means) > 1 else None
+        p = randomisation_test(values - baseline.values(measure)) if baseline else None
+        return Figure(float(values.mean()), spread, low, high, p)
+
+    @property
+    def dev(self) -> float:
+        """MAP on dev, the mean over seeds."""
+        return float(np.mean([each.dev for each in self.outcomes]))
+
+
+def tables(asked: argparse.Namespace) -> list[Table]:
+    """The rows that are asked for, and BM25's."""
+    wikiqa = WikiQA.read(asked.data / "wikiqa")
+    names = [name for name in RECIPES if not asked.only or name in {*asked.only, BASELINE}]
+    return [_table({name: _row(name, RECIPES[name], wikiqa, asked) for name in names}, wikiqa)]
+
+
+def _row(name: str, recipe: Recipe, wikiqa: WikiQA, asked: argparse.Namespace) -> Row:
+    limits = {"steps": 4} if asked.quick else {}
+    seeds = range(asked.seeds if recipe.train and not asked.quick else 1)
+    told = {"recipe": asdict(recipe), "limits": limits, "measures": MEASURES}
+    make = partial(_measured, recipe, wikiqa, asked.data, limits)
+    cells = Cells(asked.cells)
+    return Row(name, recipe, [cells.get("wikiqa", name, told | {"seed": seed}, partial(make, seed)) for seed in seeds])
+
+
+def _measured(recipe: Recipe, wikiqa: WikiQA, data: Path, limits: Mapping[str, Any], seed: int) -> Outcome:
+    """One system on the test questions, its stages trained one after the other."""
+    start = time.perf_counter()
+    stages = {name: nirank.load(use, name, **settings) for name, use, settings in recipe.built(seed, data)}
+    for name, table in recipe.train.items():
+        pipeline = nirank.parse(table.get("pipeline", recipe.pipeline), stages)
+        _fit(stages[name], pipeline, table, wikiqa, {**table.get("options", {}), **limits, "seed": seed})
+    pipeline = nirank.parse(recipe.pipeline, stages)
+    tested = outcome(_ranked(pipeline, wikiqa.test), start)
+    return replace(tested, dev=_ranked(pipeline, wikiqa.dev)["AP"])
+
+
+def _ranked(pipeline: Ranking, collection: Collection) -> Evaluation:
+    found = pipeline.search(collection.queries, collection.corpus)
+    return nirank.evaluate(found, collection.judgments, MEASURES)
+
+
+def _fit(stage: Stage, pipeline: Ranking, table: Mapping[str, Any], wikiqa: WikiQA, options: Mapping[str, Any]) -> Any:
+    loss = {"use": None, **table.get("loss", {})}
+    return nirank.fit(
+        stage,
+        nirank.load(f"loss/{loss.pop('use')}", **loss) if loss["use"] else None,
+        wikiqa.train,
+        dev=wikiqa.dev,
+        pipeline=pipeline,
+        measure="AP",
+        **options,
+    )
+
+
+def _table(rows: Mapping[str, Row], wikiqa: WikiQA) -> Table:
+    return Table(
+        title="WikiQA",
+        about=(
+            f"{len(wikiqa.train.queries)} questions to train on, {len(wikiqa.dev.queries)} choose the epoch, "
+            f"{len(wikiqa.test.queries)} test: all sentences that are judged for a question are ranked. Means over "
+            "seeds ± their standard deviation, 95 % bootstrap intervals over questions, and the significance of the "
+            "difference from BM25 (randomisation test, two-sided, not corrected). Published: MatchZoo 1.0, with a "
+            "preprocessing of its own."
+        ),
+        columns=[
+            "system",
+            "MAP",
+            "published MAP",
+            "above it by",
+            "nDCG@3",
+            "nDCG@5",
+            "MAP on dev",
+            "seconds",
+            "made by",
+        ],
+        rows=[_cells(row, rows.get(BASELINE)) for row in rows.values()],
+    )
+
+
+def _cells(row: Row, baseline: Row | None) -> list[Cell]:
+    measured, published = row.figure("AP", None if row is baseline else baseline), row.recipe.published
+    seconds = np.mean([each.seconds for each in row.outcomes])
+    return [
+        row.name,
+        measured,
+        published,
+        None if published is None else number(measured.mean - published, "+"),
+        row.figure("nDCG@3"),
+        row.figure("nDCG@5"),
+        row.dev,
+        f"{seconds:.0f}",
+        row.recipe.told(),
+    ]

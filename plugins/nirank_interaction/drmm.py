@@ -1,0 +1,97 @@
+"""DRMM: a histogram of how similar the words of a document are to each word of the query, through a small network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from nirank.errors import BadInput
+from nirank_interaction.lists import CELLS, Lists
+from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
+
+Histogram = Literal["CH", "NH", "LCH"]
+Gate = Literal["idf", "vector"]
+
+
+class DRMM(Ranker):
+    """Scores by histograms h of the cosines of a query word with all words of the document, gated by query word:
+
+        s(q, d) = sum over i of g_i z_i,   z_i = tanh layers of h(q_i, d),   g = softmax over i of w_g . x_i
+
+    Guo et al., A Deep Relevance Matching Model for Ad-hoc Retrieval, CIKM 2016, equations (1) to (3). `bins` divide
+    [-1, 1) evenly, but for the last, which counts exact matches. `histogram` is "CH" (counts), "NH" (counts by the
+    length of the document) or "LCH" (ln(1 + count)). `gate` says what x_i is: the word's idf, or its vector. `hidden`
+    are the units of the layers before the last, which has one.
+
+    Cosines are computed in float64, so that none near the border of two bins falls into the one or the other by what
+    else is in the batch. Histograms have no gradients: vectors are not trained.
+    """
+
+    name = "drmm"
+
+    def __init__(
+        self,
+        histogram: Histogram = "LCH",
+        bins: int = 30,
+        hidden: Sequence[int] = (5,),
+        gate: Gate = "idf",
+        vectors: str = CORPUS,
+        language: str = "english",
+        stemmer: str | None = "default",
+        stopwords: Sequence[str] | None = (),
+        max_query: int | None = 64,
+        model: str | None = None,
+        seed: int = 0,
+        device: str | None = None,
+    ) -> None:
+        if bins < 2 or min(hidden, default=1) < 1:
+            raise BadInput(f"bins = {bins}, hidden = {list(hidden)}: two bins and one unit at least are expected.")
+        self.histogram, self.bins, self.hidden, self.gate = histogram, bins, tuple(hidden), gate
+        read = Reading(vectors, False, language, stemmer, stopwords, max_query, None, model, seed, device)
+        super().__init__(read, histogram=histogram, bins=bins, hidden=list(hidden), gate=gate)
+
+    def layers(self, dim: int) -> None:
+        """The network of histograms, and the gate."""
+        sizes = pairwise([self.bins, *self.hidden, 1])
+        self.network = nn.Sequential(*(layer for size in sizes for layer in (nn.Linear(*size), nn.Tanh())))
+        self.weight = nn.Linear(1 if self.gate == "idf" else dim, 1, bias=False)
+        if self.gate == "idf":  # rare words count more before anything was learned
+            nn.init.ones_(self.weight.weight)
+
+    def forward(self, lists: Lists) -> Tensor:
+        """The scores, `[P]`."""
+        values = self.network(self._histograms(lists)).squeeze(2)  # [P, Q]
+        told = lists.idf[:, :, None] if self.gate == "idf" else self.vectors_of(lists.known)[lists.query]
+        gates = self.weight(told).squeeze(2).masked_fill(~lists.asked, -torch.inf)  # [B, Q]
+        gates = gates.softmax(1).where(lists.asked, 0)  # also where a query has no words
+        return (values * gates[lists.owners]).sum(1)
+
+    def _histograms(self, lists: Lists) -> Tensor:
+        """`[P, Q, bins]`."""
+        with torch.no_grad():
+            counts: Any = sum(self._counts(part) for part in lists.parts(1))
+            if self.histogram == "NH":
+                return counts / lists.lengths.clamp_min(1)[:, None, None]
+            return counts.log1p() if self.histogram == "LCH" else counts
+
+    def _counts(self, lists: Lists) -> Tensor:
+        """How many words of each document fall into each bin, `[P, Q, bins]`."""
+        cosines = lists.cosines(self.vectors_of(lists.known).double())  # [B, U, Q]
+        inner = self.bins - 1
+        bins = ((cosines + 1) * (inner / 2)).long().clamp(0, inner - 1).masked_fill(lists.exact, inner).flatten(0, 1)
+        documents, queries = len(lists.pairs), bins.shape[1]
+        firsts = torch.arange(documents, device=bins.device).repeat_interleave(lists.lengths) * (queries * self.bins)
+        columns = torch.arange(queries, device=bins.device) * self.bins
+        counts = torch.zeros(documents * queries * self.bins, device=bins.device, dtype=torch.int64)
+        for tokens, first in zip(lists.tokens.split(CELLS), firsts.split(CELLS), strict=True):
+            counts += (bins[tokens] + first[:, None] + columns).flatten().bincount(minlength=len(counts))
+        return counts.view(documents, queries, self.bins).float()
+
+
+def tiny() -> Ranker:
+    """Ten bins over vectors of a few words."""
+    return ready(DRMM(bins=10, gate="vector", device="cpu"))

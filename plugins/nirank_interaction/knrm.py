@@ -1,0 +1,97 @@
+"""KNRM: kernels count, softly, how many words of a document are how similar to each word of the query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nirank.errors import BadInput
+from nirank_interaction.lists import Lists
+from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
+
+
+class Kernels(nn.Module):
+    """Gaussian kernels over [-1, 1]: one at 1 for exact matches, of the width `exact`, and others evenly spaced.
+
+        K_k(s) = exp(-(s - mu_k)^2 / (2 sigma_k^2))
+
+    Of eleven kernels the centres are 1, .9, .7, ..., -.9.
+    """
+
+    centres: Tensor
+    factors: Tensor
+
+    def __init__(self, count: int, width: float = 0.1, exact: float = 1e-3) -> None:
+        super().__init__()
+        if count < 2 or width <= 0:
+            raise BadInput(f"kernels = {count}, width = {width}: two at least, and a width above 0 are expected.")
+        step = 2 / (count - 1)
+        centres = torch.cat([torch.ones(1), 1 - step / 2 - step * torch.arange(count - 1)])
+        widths = torch.cat([torch.tensor([exact]), torch.full((count - 1,), width)])
+        self.register_buffer("centres", centres, persistent=False)
+        self.register_buffer("factors", -0.5 / widths**2, persistent=False)
+
+    def forward(self, similarities: Tensor) -> Tensor:
+        """Their values, with one more axis."""
+        return (similarities.unsqueeze(-1) - self.centres).square().mul(self.factors).exp()
+
+
+class KNRM(Ranker):
+    """Scores by the logarithms of soft counts, of which a linear layer is learned:
+
+        f(q, d) = tanh(w . phi + b),   phi_k = sum over i of log sum over j of K_k(M_ij),   M_ij = cos(q_i, d_j)
+
+    Xiong et al., End-to-End Neural Ad-hoc Ranking with Kernel Pooling, SIGIR 2017, equations (2) to (8). As in the
+    authors' program, sums are at least 1e-10 and logarithms are multiplied by 0.01. With `idf` the logarithms of each
+    query word are weighted by its idf (1 on average over a query), which the paper does not do.
+
+    There is no padding: each document's words are added up as they are, in memory that grows with its distinct words.
+    """
+
+    name = "knrm"
+
+    def __init__(
+        self,
+        kernels: int = 11,
+        width: float = 0.1,
+        idf: bool = False,
+        vectors: str = CORPUS,
+        train_vectors: bool = False,
+        language: str = "english",
+        stemmer: str | None = "default",
+        stopwords: Sequence[str] | None = (),
+        max_query: int | None = 64,
+        model: str | None = None,
+        seed: int = 0,
+        device: str | None = None,
+    ) -> None:
+        Kernels(kernels, width)  # refuses now what makes no sense
+        self.count, self.width, self.idf = kernels, width, idf
+        read = Reading(vectors, train_vectors, language, stemmer, stopwords, max_query, None, model, seed, device)
+        super().__init__(read, kernels=kernels, width=width, idf=idf)
+
+    def layers(self, dim: int) -> None:  # noqa: ARG002 (kernels see similarities only)
+        """Kernels and the linear layer."""
+        self.kernels = Kernels(self.count, self.width)
+        self.linear = nn.Linear(self.count, 1)
+
+    def forward(self, lists: Lists) -> Tensor:
+        """The scores, `[P]`."""
+        counts = sum(part.sums(self.kernels(self.cosines(part))) for part in lists.parts(self.count))
+        logs = counts.clamp_min(1e-10).log() * 0.01  # [P, Q, K]
+        weights = weights_of(lists) if self.idf else lists.asked.float()
+        features = (logs * weights[lists.owners, :, None]).sum(1)  # [P, K]
+        return torch.tanh(self.linear(features).squeeze(1))
+
+
+def weights_of(lists: Lists) -> Tensor:
+    """The idf of each query word, divided by the mean of its query; 0 in the padding. `[B, Q]`."""
+    means = lists.idf.sum(1, keepdim=True) / lists.asked.sum(1, keepdim=True).clamp_min(1)
+    return lists.idf / means.clamp_min(1e-6)
+
+
+def tiny() -> Ranker:
+    """Eleven kernels over vectors of a few words."""
+    return ready(KNRM(train_vectors=True, device="cpu"))

@@ -1,0 +1,123 @@
+"""MatchPyramid: the matrix of similarities as a picture, in which a convolution finds patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nirank.errors import BadInput
+from nirank_interaction.knrm import weights_of
+from nirank_interaction.lists import Grid, Lists
+from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
+
+Similarity = Literal["cosine", "dot", "gaussian", "indicator"]
+
+
+class MatchPyramid(Ranker):
+    """Scores by a convolution over the matrix of similarities, pooled to a fixed size, and two layers:
+
+        M_ij = q_i x d_j,   Z = pool(relu(conv(M) + b)),   f(q, d) = W_2 relu(W_1 Z + b_1) + b_2
+
+    Pang et al., Text Matching as Image Recognition, AAAI 2016, equations (1) to (8); for search, Pang et al., A Study
+    of MatchPyramid Models on Ad-hoc Retrieval, 2016, which finds one convolution enough. `similarity` is "cosine" (1
+    where words have the same term), "dot", "gaussian" (exp(-|q - d|^2), 1 for the same term) or "indicator" (1 for the
+    same term, else 0). With `idf` the rows of M are weighted by the idf of their words (1 on average over a query),
+    which the papers do not do.
+
+    `kernel` are the query and document words that one of `filters` sees; beyond the texts it sees 0, whatever the other
+    texts of a batch are. `pool` `[rows, columns]` divides the matrix of each pair, by its own lengths, into cells that
+    overlap where they do not divide evenly: dynamic pooling takes the largest value of each. Of longer documents the
+    first `max_document` words are read.
+    """
+
+    name = "matchpyramid"
+
+    def __init__(
+        self,
+        similarity: Similarity = "cosine",
+        filters: int = 8,
+        kernel: Sequence[int] = (3, 3),
+        pool: Sequence[int] = (3, 10),
+        hidden: int = 32,
+        idf: bool = False,
+        vectors: str = CORPUS,
+        train_vectors: bool = False,
+        language: str = "english",
+        stemmer: str | None = "default",
+        stopwords: Sequence[str] | None = (),
+        max_query: int = 32,
+        max_document: int = 500,
+        model: str | None = None,
+        seed: int = 0,
+        device: str | None = None,
+    ) -> None:
+        if min(filters, hidden, *kernel, *pool) < 1 or len(kernel) != 2 or len(pool) != 2:
+            told = f"filters = {filters}, hidden = {hidden}, kernel = {list(kernel)}, pool = {list(pool)}"
+            raise BadInput(f"{told}: numbers from 1 are expected, two of them in kernel and pool.")
+        self.similarity, self.filters, self.hidden, self.idf = similarity, filters, hidden, idf
+        self.kernel, self.pool = tuple(kernel), tuple(pool)
+        given = None if similarity == "indicator" else vectors
+        trains = train_vectors and given is not None
+        read = Reading(given, trains, language, stemmer, stopwords, max_query, max_document, model, seed, device)
+        shape = {"filters": filters, "kernel": list(kernel), "pool": list(pool), "hidden": hidden}
+        super().__init__(read, similarity=similarity, **shape, idf=idf)
+
+    def layers(self, dim: int) -> None:  # noqa: ARG002 (it sees similarities only)
+        """The convolution and the two layers."""
+        self.convolution = nn.Conv2d(1, self.filters, self.kernel)
+        rows, columns = self.pool
+        self.network = nn.Sequential(
+            nn.Linear(self.filters * rows * columns, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1)
+        )
+
+    def forward(self, lists: Lists) -> Tensor:
+        """The scores, `[P]`."""
+        rows = self._similarities(lists)
+        if self.idf:
+            rows = rows * weights_of(lists)[:, None]
+        return lists.over_grids(rows, self._score)
+
+    def _similarities(self, lists: Lists) -> Tensor:
+        """`[B, U, Q]`."""
+        if self.similarity == "indicator":
+            return lists.exact.float()
+        if self.similarity == "cosine":
+            return self.cosines(lists)
+        vectors = self.vectors_of(lists.known)
+        products = lists.products(vectors)
+        if self.similarity == "dot":
+            return products
+        lengths = vectors.square().sum(1)
+        squares = lengths[lists.words][:, :, None] + lengths[lists.query][:, None]
+        return (2 * products - squares).clamp_max(0).exp().masked_fill(lists.exact, 1)
+
+    def _score(self, grid: Grid) -> Tensor:
+        high, wide = self.kernel
+        around = ((wide - 1) // 2, wide // 2, (high - 1) // 2, high // 2)  # as many cells come out as go in
+        found = self.convolution(F.pad(grid.values[:, None], around)).relu()  # [p, filters, Q, D]
+        rows, columns = self.pool
+        pooled = pool(pool(found, grid.told, columns).transpose(2, 3), grid.asked, rows).transpose(2, 3)
+        return self.network(pooled.flatten(1)).squeeze(1)
+
+
+def pool(values: Tensor, lengths: Tensor, cells: int) -> Tensor:
+    """The largest value in each of so many cells of the last axis, of which `lengths` `[p]` count: `[p, a, b, cells]`.
+
+    Cell c of n values reaches from floor(c n / cells) to ceil((c + 1) n / cells); of no values it is 0.
+    """
+    cell, n = torch.arange(cells, device=lengths.device), lengths[:, None]
+    first, last = cell * n // cells, -(-(cell + 1) * n // cells) - 1  # [p, cells]
+    width = max(1, int((last - first).max()) + 1) if len(lengths) else 1
+    at = torch.minimum(first[:, :, None] + torch.arange(width, device=n.device), last[:, :, None]).clamp_min(0)
+    places = at.flatten(1)[:, None, None].expand(-1, *values.shape[1:3], -1)
+    largest = values.gather(3, places).unflatten(3, (cells, width)).amax(4)
+    return largest * (lengths > 0)[:, None, None, None]
+
+
+def tiny() -> Ranker:
+    """Four filters over vectors of a few words."""
+    return ready(MatchPyramid(filters=4, pool=(2, 3), hidden=5, train_vectors=True, device="cpu"))

@@ -1,0 +1,113 @@
+"""PACRR: the strongest matches of a query word, of a pair of words, of three in a row, wherever they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nirank.errors import BadInput
+from nirank_interaction.lists import Grid, Lists
+from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
+
+Combine = Literal["lstm", "dense"]
+
+
+class PACRR(Ranker):
+    """Scores by the `k` largest values of each row of the matrix of cosines, and of its convolutions with n x n
+    windows:
+
+        C^1 = cosines,   C^n = relu(max over filters of conv_n(C^1)),   P_i = (k largest of C^1_i, C^2_i, ...; idf_i)
+
+    Hui et al., PACRR: A Position-Aware Neural IR Model for Relevance Matching, EMNLP 2017, sections 3.2 and 3.3, with
+    the first `max_document` words of a document (its variant "firstk"); `ngrams` is the largest window, and idf_i the
+    softmax of the idf of the query words. `combine` reads the rows: "lstm" one after the other (the paper's has
+    one unit for `hidden`, and no linear layer behind), or "dense", two layers that see all, as in Hui et al., Co-PACRR,
+    WSDM 2018.
+
+    Windows begin at their cell, and see 0 beyond the texts. Of a document with fewer than k words the missing values
+    are 0.
+    """
+
+    name = "pacrr"
+
+    def __init__(
+        self,
+        k: int = 2,
+        ngrams: int = 3,
+        filters: int = 32,
+        combine: Combine = "dense",
+        hidden: int = 32,
+        vectors: str = CORPUS,
+        train_vectors: bool = False,
+        language: str = "english",
+        stemmer: str | None = "default",
+        stopwords: Sequence[str] | None = (),
+        max_query: int = 16,
+        max_document: int = 800,
+        model: str | None = None,
+        seed: int = 0,
+        device: str | None = None,
+    ) -> None:
+        if min(k, ngrams, filters, hidden) < 1:
+            raise BadInput(
+                f"k = {k}, ngrams = {ngrams}, filters = {filters}, hidden = {hidden}: numbers from 1 are expected."
+            )
+        self.k, self.ngrams, self.filters, self.combine, self.hidden = k, ngrams, filters, combine, hidden
+        self.max_query = max_query
+        read = Reading(
+            vectors, train_vectors, language, stemmer, stopwords, max_query, max_document, model, seed, device
+        )
+        super().__init__(read, k=k, ngrams=ngrams, filters=filters, combine=combine, hidden=hidden)
+
+    def layers(self, dim: int) -> None:  # noqa: ARG002 (it sees similarities only)
+        """The convolutions, and what combines the rows."""
+        self.convolutions = nn.ModuleList(nn.Conv2d(1, self.filters, n) for n in range(2, self.ngrams + 1))
+        width, hidden = self.ngrams * self.k + 1, self.hidden
+        if self.combine == "lstm":
+            self.lstm = nn.LSTM(width, hidden, batch_first=True)
+            self.last = nn.Linear(hidden, 1)
+        else:
+            first = nn.Linear(self.max_query * width, hidden)
+            self.dense = nn.Sequential(first, nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+
+    def forward(self, lists: Lists) -> Tensor:
+        """The scores, `[P]`."""
+        return lists.over_grids(self.cosines(lists), self._score)
+
+    def _score(self, grid: Grid) -> Tensor:
+        asked = torch.arange(grid.values.shape[1], device=grid.asked.device) < grid.asked[:, None]  # [p, Q]
+        images = [grid.values, *(self._matches(grid.values, one) for one in self.convolutions)]
+        strongest = [self._strongest(image, grid.told) for image in images]
+        idf = grid.idf.masked_fill(~asked, -torch.inf).softmax(1)
+        rows = torch.cat([*strongest, idf[:, :, None]], 2).masked_fill(~asked[:, :, None], 0)  # [p, Q, ngrams k + 1]
+        return self._in_turn(rows, grid.asked) if self.combine == "lstm" else self._all_at_once(rows)
+
+    def _matches(self, values: Tensor, convolution: nn.Module) -> Tensor:
+        """The best of all filters, `[p, Q, D]`."""
+        beyond = convolution.kernel_size[0] - 1
+        return convolution(F.pad(values[:, None], (0, beyond, 0, beyond))).max(1).values.relu()
+
+    def _strongest(self, image: Tensor, told: Tensor) -> Tensor:
+        """The k largest values of each row, falling, `[p, Q, k]`; 0 where the document has no more words."""
+        image = F.pad(image, (0, max(0, self.k - image.shape[2])))
+        outside = torch.arange(image.shape[2], device=told.device) >= told[:, None]
+        largest = image.masked_fill(outside[:, None], -torch.inf).topk(self.k, 2).values
+        return largest.masked_fill(largest == -torch.inf, 0)
+
+    def _in_turn(self, rows: Tensor, asked: Tensor) -> Tensor:
+        """The LSTM's output behind the last word of each query."""
+        states, _ = self.lstm(rows)
+        end = states[torch.arange(len(rows), device=rows.device), (asked - 1).clamp_min(0)]
+        return self.last(end).squeeze(1)
+
+    def _all_at_once(self, rows: Tensor) -> Tensor:
+        return self.dense(F.pad(rows, (0, 0, 0, self.max_query - rows.shape[1])).flatten(1)).squeeze(1)
+
+
+def tiny() -> Ranker:
+    """Four filters and an LSTM over vectors of a few words."""
+    return ready(PACRR(filters=4, combine="lstm", hidden=5, max_query=6, train_vectors=True, device="cpu"))

@@ -1,0 +1,213 @@
+"""What the rankers of this plugin share: they read texts as words, know these words' vectors, and score lists."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from nirank.corpus import Documents
+from nirank.data import Candidates, Collection, Queries
+from nirank.errors import BadInput
+from nirank.text.analysis import Analyzer
+from nirank.text.word2vec import SkipGram
+from nirank.weights import digest
+from nirank_interaction import vectors as word_vectors
+from nirank_interaction.lexicon import Lexicon, Rarity, learn
+from nirank_interaction.lists import Lists, lists_of
+from nirank_interaction.vectors import WordVectors
+
+#: The value of `vectors` that stands for vectors trained on the collection.
+CORPUS = "corpus"
+_WORDS, _TERMS, _NETWORK = "words", "terms", "network.safetensors"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How texts are read: the settings that all rankers of this plugin have.
+
+    vectors                        where the vectors of words come from: the path of a file or folder
+                                   (`nirank_interaction.vectors.read`), or "corpus": skip-gram vectors of 100 numbers of
+                                   the terms that occur twice, trained on the collection the ranker is first trained on
+    train_vectors                  whether training changes them, too
+    language, stemmer, stopwords   of the analyser that makes terms of words: words of one term match exactly, words
+                                   that it leaves out are not read
+    max_query, max_document        how many words of a text are read; all of them where it is None
+    model                          a folder that `save` wrote, with all of the above but `train_vectors`
+    seed                           of the first weights
+    device                         CUDA where it is there, unless given
+    """
+
+    vectors: str | None
+    train_vectors: bool
+    language: str
+    stemmer: str | None
+    stopwords: Sequence[str] | None
+    max_query: int | None
+    max_document: int | None
+    model: str | None
+    seed: int
+    device: str | None
+
+    def __post_init__(self) -> None:
+        for name in ("max_query", "max_document"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise BadInput(f"{name} = {value}; a number from 1, or None for all words, is expected.")
+
+
+class Ranker(nn.Module):
+    """Scores a pair by its words: a model has `layers`, which makes them, and `forward`, which scores lists."""
+
+    name: ClassVar[str]
+    batch_size = 4096
+
+    vectors: Tensor
+    _lexicon: Lexicon | None = None
+
+    def __init__(self, reading: Reading, **settings: Any) -> None:
+        super().__init__()
+        self.reading, self.settings = reading, settings
+        self._device = torch.device(reading.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._analyzer = Analyzer(reading.language, reading.stemmer, reading.stopwords)
+        self._given: WordVectors | None = None
+        if reading.model is not None:
+            self._load(Path(reading.model))
+        elif reading.vectors not in (None, CORPUS):
+            self._given = word_vectors.read(str(reading.vectors))
+        self.eval()
+
+    def layers(self, dim: int) -> None:
+        """Make the layers, for word vectors of `dim` numbers."""
+        raise NotImplementedError
+
+    def forward(self, lists: Lists) -> Tensor:
+        """The score of each document of the lists, `[P]`."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        shown = {**self.settings, "vectors": self.reading.vectors}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    def begin(self, collection: Collection) -> None:
+        """Learn how rare terms are, train vectors where none are given, make the layers; what was made is kept."""
+        if self._lexicon is not None:
+            return
+        trains = self.reading.vectors == CORPUS
+        skipgram = SkipGram(dim=100, min_count=2, seed=self.reading.seed) if trains else None
+        rarity, trained = learn(collection.corpus, self._analyzer, skipgram)
+        self._make(rarity, trained or self._given)
+
+    def score(self, queries: Queries, candidates: Candidates) -> Tensor:
+        """One score for each pair, float32 `[pairs]`. Raises `BadInput` for what is no text, and before training."""
+        lexicon = self.lexicon
+        if not candidates.pairs:
+            return torch.zeros(0, device=self.device)
+        if candidates.corpus is None:
+            raise BadInput(f"{self.name} has to read documents, and these candidates do not know their corpus.")
+        lexicon.make_room()
+        docs, contents = np.unique(candidates.docs, return_inverse=True)
+        asked = lexicon.read(queries.contents, self.reading.max_query)
+        told = lexicon.read(candidates.corpus[docs], self.reading.max_document)
+        lists = lists_of(lexicon, asked, told, candidates.offsets, contents, self.device)
+        scored = [(each.pairs, self(each)) for each in lists]
+        order = np.argsort(np.concatenate([pairs for pairs, _ in scored]))
+        return torch.cat([scores for _, scores in scored])[torch.from_numpy(order).to(self.device)]
+
+    @property
+    def lexicon(self) -> Lexicon:
+        """The words it knows. Raises `BadInput` where there are none yet."""
+        if self._lexicon is None:
+            told = "train it with nirank.fit, or give the folder of a model"
+            raise BadInput(f"this {self.name} knows no words yet: {told}.")
+        return self._lexicon
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def vectors_of(self, known: Any) -> Tensor:
+        """The vectors of words, numbers of the lexicon `[W]`; `[W + 1, dim]`, of which the last is 0, for padding."""
+        rows = self.lexicon.rows(known)
+        at, starts = (torch.from_numpy(part).to(self.vectors.device) for part in (rows.values, rows.offsets))
+        return F.embedding_bag(at, self.vectors, starts, mode="mean")  # the mean of nothing is 0
+
+    def cosines(self, lists: Lists) -> Tensor:
+        """Of the words of documents and queries, `[B, U, Q]`: exactly 1 where both have the same term."""
+        return lists.cosines(self.vectors_of(lists.known)).masked_fill(lists.exact, 1)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write vectors, terms and weights into a folder in `folder`.
+
+        Returns the table of a stage that builds this scorer again; its path is relative to `folder`.
+        """
+        for inside in (_WORDS, _TERMS):
+            (folder / self.name / inside).mkdir(parents=True, exist_ok=True)
+        if self.lexicon.vectors:
+            self.lexicon.vectors.save(folder / self.name / _WORDS, self.vectors.detach().cpu().numpy())
+        self.lexicon.rarity.save(folder / self.name / _TERMS)
+        save_file(self._weights(), folder / self.name / _NETWORK)
+        return {"use": f"scorer/{self.name}", **self.settings, **self._read_so, "model": Path(self.name)}
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that scores depend on."""
+        made = f"{self.settings} {self._read_so}".encode()
+        if self._lexicon is not None:
+            made += self.lexicon.rarity.fingerprint + digest(self._weights()).encode()
+            if known := self.lexicon.vectors:
+                made += digest({"vectors": self.vectors}).encode() + known.known_by
+        return hashlib.blake2b(made, digest_size=16).hexdigest()
+
+    @property
+    def _read_so(self) -> dict[str, Any]:
+        """The settings of reading that a saved model keeps, of those that this model has."""
+        own = inspect.signature(type(self)).parameters.keys() - {"vectors", "model", "seed", "device"}
+        read = {**asdict(self.reading), **self._analyzer.settings}
+        return {name: value for name, value in read.items() if name in own}
+
+    def _weights(self) -> dict[str, Tensor]:
+        """All weights but the vectors."""
+        return {name: value.contiguous() for name, value in self.state_dict().items() if name != "vectors"}
+
+    def _make(self, rarity: Rarity, vectors: WordVectors | None) -> None:
+        self._lexicon = Lexicon(self._analyzer, rarity, vectors)
+        if vectors:
+            matrix = torch.from_numpy(vectors.matrix)
+            if self.reading.train_vectors:
+                self.vectors = nn.Parameter(matrix.clone())
+            else:  # what does not change is in no checkpoint of a training
+                self.register_buffer("vectors", matrix, persistent=False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.reading.seed)
+            self.layers(vectors.dim if vectors else 0)
+        self.to(self._device).train(self.training)
+
+    def _load(self, folder: Path) -> None:
+        vectors = None if self.reading.vectors is None else WordVectors.load(folder / _WORDS)
+        self._make(Rarity.load(folder / _TERMS), vectors)
+        try:
+            self.load_state_dict(load_file(folder / _NETWORK) | self._own_vectors())
+        except (SafetensorError, OSError, RuntimeError) as error:
+            raise BadInput(f"are no weights of {self!r}: {error}", folder / _NETWORK) from error
+
+    def _own_vectors(self) -> dict[str, Tensor]:
+        return {"vectors": self.vectors} if self.reading.train_vectors else {}
+
+
+def ready(ranker: Ranker) -> Ranker:
+    """A ranker made ready on a few sentences, with its first weights: for `tiny`."""
+    texts = ["a small cat sat on the warm mat", "the dog ran over a long bridge", "a fast red car", "zebra 東京 a car"]
+    ranker.begin(Collection("tiny", Documents(list("abcd"), texts), Queries.of([]), Candidates.empty(0)))
+    return ranker
