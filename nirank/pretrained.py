@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,15 @@ def load(kind: str, model: str, **settings: Any) -> Any:
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise BadInput(f"{model!r} is no folder or hub name that {kind} can load: {error}") from error
+
+
+def tokenizer_text(tokenizer: Any) -> str:
+    """All that a tokenizer does, as text to be hashed, but for the truncation and padding of its last call."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return repr(sorted(tokenizer.get_vocab().items()))
+    told = json.loads(backend.to_str())
+    return json.dumps({name: value for name, value in told.items() if name not in ("truncation", "padding")})
 
 
 def best_device() -> str:

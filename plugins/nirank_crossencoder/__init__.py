@@ -11,4 +11,11 @@ if TYPE_CHECKING:
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Name the components."""
+    """Name the scorer."""
+    registry.add(
+        "scorer",
+        "crossencoder",
+        "nirank_crossencoder.crossencoder:CrossEncoder",
+        tiny="nirank_crossencoder.tiny:crossencoder",
+        extra="crossencoder",
+    )

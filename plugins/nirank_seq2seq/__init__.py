@@ -8,7 +8,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nirank.plugins import PluginRegistry
 
+_SCORERS = {"monot5": "monot5:MonoT5", "duot5": "duot5:DuoT5", "llm_judge": "judge:LLMJudge"}
+
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Name the components."""
+    """Name the scorers."""
+    for name, scorer in _SCORERS.items():
+        tiny = f"nirank_seq2seq.tiny:{name}"
+        registry.add("scorer", name, f"nirank_seq2seq.{scorer}", tiny=tiny, extra="seq2seq")

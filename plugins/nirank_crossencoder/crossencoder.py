@@ -1,0 +1,234 @@
+"""A cross-encoder: a transformer reads `[CLS] query [SEP] document [SEP]` and says how relevant the document is."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nirank import pretrained
+from nirank.data import Candidates, Queries
+from nirank.errors import BadInput
+from nirank.pretrained import Precision, best_device, passes, quiet
+from nirank.text.prompts import Prompt, Read, Tokens, tokens
+from nirank.weights import digest
+from nirank_crossencoder import network, passages
+from nirank_crossencoder.network import Pooling
+from nirank_crossencoder.passages import Aggregation, Passages
+
+Activation = Literal["none", "sigmoid"]
+
+#: Padded tokens of a forward pass: as many as a CPU keeps in its cache, and enough to keep a GPU busy.
+_CPU_TOKENS, _GPU_TOKENS = 1024, 32_768
+
+
+class CrossEncoder(nn.Module):
+    """Scores a pair by one transformer that reads the query and the document together (monoBERT).
+
+    Nogueira and Cho, Passage Re-ranking with BERT, 2019. `model` is a name on the model hub or a folder, also of
+    sentence-transformers: one with a head for the classification of sequences is taken as it is, any other encoder
+    gets a new head with weights drawn from `seed`: the one that transformers has for it, or with `pooling` one linear
+    layer on the vector of the first token ("cls") or on the mean of all ("mean").
+
+    `outputs` is how many logits the head has, and the score of a pair
+
+        1:      s = z                   the logit
+        2:      s = z1 - z0             the log-odds of class 1, so that sigmoid(s) = softmax(z)[1]
+        more:   s = sum c softmax(z)[c] the expected grade; in training log softmax(z), `[pairs, outputs]`, for a loss
+                                        over classes
+
+    `activation` "sigmoid" makes a probability of the first two. Unless given it is what the model says of itself, and
+    else "none", while `predict` of sentence-transformers then takes the sigmoid: the order is the same.
+
+    A pair has at most `max_length` tokens, as many as the model takes unless given. Where it has more the document is
+    cut, and a query only where it alone has more than half of the room. With `passages` "max" or "mean" a long document
+    is read in several passages instead of its beginning alone, each of at most `passage` tokens, as many as there is
+    room for unless given, one every `stride` tokens, half a passage unless given.
+
+    `batch_size` is how many pairs are given at once, `tokens` how many a forward pass has, padding counted; pairs of
+    similar length go together. In bfloat16 the last layer is still float32. Any loss trains it, in training mode with
+    dropout. Raises `BadInput` for a model that cannot be loaded, and settings that leave no room.
+    """
+
+    reads = "text"
+
+    def __init__(
+        self,
+        model: str,
+        outputs: int | None = None,
+        pooling: Pooling | None = None,
+        activation: Activation | None = None,
+        max_length: int | None = None,
+        passages: Aggregation = "first",
+        passage: int | None = None,
+        stride: int | None = None,
+        device: str | None = None,
+        precision: Precision = "float32",
+        batch_size: int | None = None,
+        tokens: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        device = device or best_device()
+        _check(outputs=outputs, passage=passage, stride=stride, batch_size=batch_size, tokens=tokens)
+        self.batch_size = batch_size or (512 if device == "cpu" else 4096)
+        self.tokens = tokens or (_CPU_TOKENS if device == "cpu" else _GPU_TOKENS)
+        self.pooling, self.precision = pooling, precision
+        self.passages, self.passage, self.stride = passages, passage, stride
+        self.network = network.read(model, outputs, pooling, precision, seed).to(device)
+        self.tokenizer = pretrained.load("AutoTokenizer", model)
+        self.max_length = _longest(self.network.encoder, self.tokenizer, max_length)
+        self._padding = self.tokenizer.pad_token_id or 0
+        if getattr(config := self.network.encoder.config, "pad_token_id", None) is None:
+            config.pad_token_id = self._padding  # heads on the last token look for it
+        self.activation = activation or _activation(model, config)
+        self._prompt, self._kinds = _prompt(self.tokenizer, self.max_length)
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def score(self, queries: Queries, candidates: Candidates) -> Tensor:
+        """Scores, float32 `[pairs]`; `[pairs, outputs]` in training with more than two outputs."""
+        if not candidates.pairs:
+            return torch.zeros(0, device=self.device)
+        read = Read.of(queries, candidates, lambda side, texts: tokens(self.tokenizer, texts))
+        cut = self._cut(read)
+        logits = self._logits(read, *cut)
+        return self._scores(logits, cut[1])
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the model into `folder / "model"`, as transformers does, with safetensors.
+
+        Returns the table of a stage that builds this scorer again; its path is relative to `folder`.
+        """
+        with quiet():
+            self.network.save(folder / "model")
+            self.tokenizer.save_pretrained(folder / "model")
+        return {"use": "scorer/crossencoder", "model": Path("model"), **self._contract()}
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that the scores depend on: weights, tokenizer, and how pairs are read and scored."""
+        pieces = [piece.tolist() for prompt in (self._prompt, self._kinds) if prompt for piece in prompt.pieces]
+        told = (self.tokenizer.backend_tokenizer.to_str(), pieces, sorted(self._contract().items()))
+        state = digest(self.network.state_dict()) + repr(told)
+        return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
+
+    def _contract(self) -> dict[str, Any]:
+        names = ("pooling", "activation", "max_length", "passages", "passage", "stride", "precision")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    def _cut(self, read: Read) -> tuple[NDArray[np.int64], Passages]:
+        """How many tokens of each pair's query are read, `[pairs]`, and the passages of its document."""
+        lengths = read.lengths()
+        asked = self._prompt.shares(lengths)[:, 0]
+        sizes = np.minimum(self._prompt.room - asked, self.passage or self.max_length)
+        return asked, passages.cut(lengths[:, 1], sizes, self.stride, self.passages == "first")
+
+    def _logits(self, read: Read, asked: NDArray[np.int64], cut: Passages) -> Tensor:
+        """What the head says of each passage, `[passages, outputs]`."""
+        lengths = asked[cut.pairs] + cut.stops - cut.starts + self.max_length - self._prompt.room
+        places = passes(lengths, len(lengths), self.tokens)
+        found = torch.cat([self.network(self._inputs(read, asked, cut, some)) for some in places])
+        return found[torch.from_numpy(np.argsort(np.concatenate(places))).to(found.device)]
+
+    def _inputs(
+        self, read: Read, asked: NDArray[np.int64], cut: Passages, some: NDArray[np.int64]
+    ) -> dict[str, Tensor]:
+        """Token numbers of some passages with their queries, `[passages, tokens]`."""
+        rows = [
+            (
+                read.queries[read.rows[pair]][: asked[pair]],
+                read.documents[read.docs[pair]][cut.starts[number] : cut.stops[number]],
+            )
+            for number, pair in zip(some.tolist(), cut.pairs[some].tolist(), strict=True)
+        ]
+        ids, mask = self._prompt.filled(rows, self._padding)
+        columns = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+        if self._kinds:
+            kinds = [(np.zeros(len(query), np.int32), np.ones(len(told), np.int32)) for query, told in rows]
+            columns["token_type_ids"] = self._kinds.filled(kinds)[0]
+        return {name: torch.from_numpy(column).to(self.device) for name, column in columns.items()}
+
+    def _scores(self, logits: Tensor, cut: Passages) -> Tensor:
+        """The score of each pair from the logits of its passages, `[passages, outputs]`."""
+        if logits.shape[1] > 2:
+            return self._graded(torch.log_softmax(logits, 1), cut)
+        scores = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
+        scores = torch.sigmoid(scores) if self.activation == "sigmoid" else scores
+        if self.passages == "mean":
+            return passages.mean(scores, cut)
+        return scores[passages.best(scores, cut)] if self.passages == "max" else scores
+
+    def _graded(self, logs: Tensor, cut: Passages) -> Tensor:
+        """The same of several grades, from the logarithms of their probabilities."""
+        if self.passages == "mean":
+            logs = passages.mean(logs.exp(), cut).log()
+        elif self.passages == "max":
+            logs = logs[passages.best(_expected(logs), cut)]
+        return logs if self.training else _expected(logs)
+
+
+def _expected(logs: Tensor) -> Tensor:
+    """The expected grade, `[rows]`."""
+    return logs.exp() @ torch.arange(logs.shape[1], dtype=logs.dtype, device=logs.device)
+
+
+def _prompt(tokenizer: Any, max_length: int) -> tuple[Prompt, Prompt | None]:
+    """What a tokenizer puts around the texts of a pair, and the types of these tokens, for models that want types."""
+    if not getattr(tokenizer, "is_fast", False):
+        raise BadInput(f"{type(tokenizer).__name__} cannot tell what it puts around texts; a fast tokenizer is needed.")
+    pair = tokenizer("a", "a", return_token_type_ids=True)
+    sides = pair.sequence_ids(0)
+    if 0 not in sides or 1 not in sides:
+        raise BadInput(f"{type(tokenizer).__name__} reads nothing in the text 'a'.")
+    typed = "token_type_ids" in tokenizer.model_input_names
+    kinds = Prompt(_around(pair["token_type_ids"], sides), max_length) if typed else None
+    return Prompt(_around(pair["input_ids"], sides), max_length), kinds
+
+
+def _around(column: list[int], sides: list[int | None]) -> list[Tokens]:
+    """The entries before the first text, between the texts and behind them."""
+    edges = [sides.index(0), len(sides) - sides[::-1].index(0), sides.index(1), len(sides) - sides[::-1].index(1)]
+    parts = column[: edges[0]], column[edges[1] : edges[2]], column[edges[3] :]
+    return [np.array(part, np.int32) for part in parts]
+
+
+def _longest(encoder: Any, tokenizer: Any, max_length: int | None) -> int:
+    """How many tokens are read: what is asked for, or what tokenizer and positions allow, and never more than these."""
+    positions = getattr(encoder.config, "max_position_embeddings", None) or tokenizer.model_max_length
+    for name, module in encoder.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            positions -= module.padding_idx + 1  # RoBERTa counts from there
+    if max_length is not None and max_length > positions:
+        raise BadInput(f"max_length = {max_length}; the model has {positions} positions.")
+    return max_length or min(positions, tokenizer.model_max_length)
+
+
+def _activation(model: str, config: Any) -> Activation:
+    """What sentence-transformers has written down of a model that it saved."""
+    from transformers.utils import cached_file
+
+    name = "config_sentence_transformers.json"
+    path = cached_file(
+        model, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False
+    )
+    told = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    named = {**(getattr(config, "sentence_transformers", None) or {}), **told}.get("activation_fn")
+    return "sigmoid" if str(named).endswith("Sigmoid") else "none"
+
+
+def _check(**settings: int | None) -> None:
+    for name, value in settings.items():
+        if value is not None and value < 1:
+            raise BadInput(f"{name} = {value}; at least 1 is expected.")

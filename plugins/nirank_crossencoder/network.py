@@ -1,0 +1,129 @@
+"""The networks under a cross-encoder: an encoder with the head it comes with, or with a new one on its vectors."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from nirank import pretrained
+from nirank.errors import BadInput
+from nirank.pretrained import Precision
+
+Pooling = Literal["cls", "mean"]
+
+#: Beside the encoder's files, the head that is not part of the model as transformers knows it.
+HEAD = "head.safetensors"
+
+#: What models of transformers call the last layer of their classification head.
+_LAST = ("classifier", "score")
+
+
+class OwnHead(nn.Module):
+    """A model for the classification of sequences, as transformers has it."""
+
+    def __init__(self, model: Any, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model = model
+        found = (getattr(model, name, None) for name in _LAST)
+        last = [(layer, copy.deepcopy(layer.state_dict())) for layer in found if isinstance(layer, nn.Module)]
+        model.to(dtype)
+        for layer, weights in last:  # in bfloat16 a logit has 8 bits, and many documents would tie
+            layer.float().load_state_dict(weights)
+            layer.register_forward_pre_hook(lambda layer, inputs: tuple(given.float() for given in inputs))
+
+    @property
+    def encoder(self) -> Any:
+        """All but the head."""
+        return self.model.base_model
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """What the head says of each row, float32 `[rows, outputs]`."""
+        logits: Tensor = self.model(**inputs).logits
+        return logits.float()
+
+    def save(self, folder: Path) -> None:
+        """Write what `read` reads."""
+        self.model.save_pretrained(folder)
+
+
+class PooledHead(nn.Module):
+    """One linear layer on the vector of the first token ("cls", as in monoBERT) or on the mean over all tokens."""
+
+    def __init__(self, encoder: Any, pooling: Pooling, outputs: int, generator: torch.Generator) -> None:
+        super().__init__()
+        if isinstance(getattr(encoder, "pooler", None), nn.Module):
+            encoder.pooler = None  # it is not read, and would get no gradient
+        self.encoder, self.pooling = encoder, pooling
+        self.dropout = nn.Dropout(getattr(encoder.config, "hidden_dropout_prob", 0.0))
+        self.head = nn.Linear(encoder.config.hidden_size, outputs)
+        nn.init.normal_(self.head.weight, std=0.02, generator=generator)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """What the head says of each row, float32 `[rows, outputs]`."""
+        states = self.encoder(**inputs).last_hidden_state.float()  # [rows, tokens, dim]
+        if self.pooling == "cls":
+            return self.head(self.dropout(states[:, 0])).float()
+        mask = inputs["attention_mask"][..., None].to(states.dtype)
+        return self.head(self.dropout((states * mask).sum(1) / mask.sum(1))).float()
+
+    def save(self, folder: Path) -> None:
+        """Write what `read` reads."""
+        self.encoder.save_pretrained(folder)
+        save_file({name: value.contiguous() for name, value in self.head.state_dict().items()}, folder / HEAD)
+
+
+def read(
+    model: str, outputs: int | None, pooling: Pooling | None, precision: Precision, seed: int
+) -> OwnHead | PooledHead:
+    """The network of a folder or hub name; a head that it lacks is new, with weights drawn from `seed`.
+
+    Without `outputs` a head has as many as it comes with, and a new one has 1. Raises `BadInput` where there is no
+    such model.
+    """
+    dtype = getattr(torch, precision)
+    if pooling is not None:
+        return _pooled(model, pooling, outputs, dtype, seed)
+    if outputs is None and not _is_classifier(model):
+        outputs = 1
+    labels = {} if outputs is None else {"num_labels": outputs, "ignore_mismatched_sizes": True}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return OwnHead(
+            pretrained.load("AutoModelForSequenceClassification", model, dtype=torch.float32, **labels), dtype
+        )
+
+
+def _pooled(model: str, pooling: Pooling, outputs: int | None, dtype: Any, seed: int) -> PooledHead:
+    path = Path(model).expanduser() / HEAD
+    kept = _head(path) if path.exists() else None
+    if outputs is None:
+        outputs = 1 if kept is None else len(kept["weight"])
+    encoder = pretrained.load("AutoModel", model, dtype=dtype)
+    made = PooledHead(encoder, pooling, outputs, torch.Generator().manual_seed(seed))
+    if kept is not None and len(kept["weight"]) == outputs:
+        try:
+            made.head.load_state_dict(kept)
+        except RuntimeError as error:
+            raise BadInput(f"is no head of this encoder: {error}", path) from error
+    return made
+
+
+def _head(path: Path) -> dict[str, Tensor]:
+    try:
+        kept = load_file(path)
+        kept["weight"], kept["bias"]
+    except (SafetensorError, KeyError) as error:
+        raise BadInput(f"is no head of a cross-encoder: {error}", path) from error
+    return kept
+
+
+def _is_classifier(model: str) -> bool:
+    names = pretrained.load("AutoConfig", model).architectures or []
+    return any(name.endswith("ForSequenceClassification") for name in names)

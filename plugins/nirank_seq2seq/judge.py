@@ -1,0 +1,66 @@
+"""A decoder-only language model as a judge: it is asked whether a document is relevant, and says yes or no."""
+
+from __future__ import annotations
+
+from nirank import pretrained
+from nirank.errors import BadInput
+from nirank.pretrained import Precision
+from nirank_seq2seq.pointwise import PLACES, Pointwise
+from nirank_seq2seq.reader import Contract, Reader, Score
+
+TEMPLATE = "Query: {query}\nDocument: {document}\nDoes the document answer the query? Yes or no?\nAnswer:"
+
+
+class LLMJudge(Pointwise):
+    """Scores a document by the token with which a language model goes on after being asked about it, yes or no
+
+        s(q, d) = log P(yes) - log(P(yes) + P(no))          score = "log_probability"
+        s(q, d) = log P(yes) - log P(no)                    score = "log_odds": the same order, for losses of logits
+
+    the contract of monoT5 with a decoder. `model` is a name on the model hub or a folder. With `chat` the template is
+    what a user says, in the chat template of the tokenizer; unless given, where the tokenizer has one. `yes` and `no`
+    have to be single tokens of the tokenizer: unless given " yes" and " no", and in a chat "yes" and "no". A prompt has
+    at most `max_length` tokens (512 unless the tokenizer has fewer); where it would have more the document is cut, and
+    a query only where it alone has more than half of the room: the question stays whole.
+
+    `batch_size` is how many pairs are given at once, `tokens` how many a forward pass has, padding counted; prompts of
+    similar length go together. Any loss trains it. Raises `BadInput` for a model that cannot be loaded, a template
+    without `{query}` and `{document}`, and words that are not single tokens.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        template: str = TEMPLATE,
+        yes: str | None = None,
+        no: str | None = None,
+        chat: bool | None = None,
+        score: Score = "log_probability",
+        max_length: int | None = None,
+        device: str | None = None,
+        precision: Precision = "float32",
+        batch_size: int | None = None,
+        tokens: int | None = None,
+    ) -> None:
+        chat = _chats(model, chat)
+        space = "" if chat else " "
+        words = (space + "yes" if yes is None else yes, space + "no" if no is None else no)
+        contract = Contract(template, PLACES, words, max_length, chat)
+        stage = {
+            "use": "scorer/llm_judge",
+            "template": template,
+            "yes": words[0],
+            "no": words[1],
+            "chat": chat,
+            "score": score,
+            "precision": precision,
+        }
+        reader = Reader("AutoModelForCausalLM", model, contract, device, precision, tokens)
+        super().__init__(reader, score, batch_size, stage)
+
+
+def _chats(model: str, chat: bool | None) -> bool:
+    has = bool(pretrained.load("AutoTokenizer", model).chat_template)
+    if chat and not has:
+        raise BadInput(f"{model!r} has no chat template: leave `chat` out, or give the whole prompt as `template`.")
+    return has if chat is None else chat

@@ -1,0 +1,168 @@
+"""A language model that reads a prompt and is asked for one of two words."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nirank import pretrained
+from nirank.errors import BadInput
+from nirank.pretrained import Precision, best_device, passes, quiet
+from nirank.text.prompts import Tokens
+from nirank.weights import digest
+from nirank_seq2seq.template import Template, TokenisedTemplate, ends, word
+
+Score = Literal["log_probability", "log_odds"]
+
+#: Padded tokens of a forward pass: as many as a CPU keeps in its cache, and enough to keep a GPU busy.
+_CPU_TOKENS, _GPU_TOKENS = 1024, 16_384
+#: How many are read where a model says of no number that it is too many.
+_MANY = 512
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a model is asked, and what its answer may be: kept with its weights."""
+
+    template: str
+    places: tuple[str, ...]
+    words: tuple[str, str]
+    max_length: int | None
+    chat: bool = False
+
+
+class Reader(nn.Module):
+    """Says of prompts how much sooner the model would go on with the first of two words than with the second.
+
+    `kind` is the class of transformers: "AutoModelForSeq2SeqLM", whose first decoded token counts, or
+    "AutoModelForCausalLM", whose next token does. Raises `BadInput` where there is no such model, for a template that
+    lacks a place, and for words that are not single tokens.
+    """
+
+    def __init__(
+        self, kind: str, model: str, contract: Contract, device: str | None, precision: Precision, tokens: int | None
+    ) -> None:
+        super().__init__()
+        device = device or best_device()
+        self.tokens = tokens or (_CPU_TOKENS if device == "cpu" else _GPU_TOKENS)
+        self.decodes = kind == "AutoModelForSeq2SeqLM"
+        self.tokenizer = pretrained.load("AutoTokenizer", model)
+        self.model = pretrained.load(kind, model, dtype=getattr(torch, precision)).to(device)
+        self.contract = contract
+        self.max_length = _longest(self.tokenizer, self.model.config, contract.max_length)
+        self.words = [word(self.tokenizer, text) for text in contract.words]
+        self.template = self._template()
+        self._narrow = _only_words(self.model.get_output_embeddings(), self.words)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def forward(self, shares: NDArray[np.int64], texts: Callable[[int], dict[str, Tokens]]) -> Tensor:
+        """The difference log P(first word) - log P(second word) of each prompt, float32 `[prompts]`.
+
+        `shares` are how many tokens each of its texts has, in the order of the places, `[prompts, places]`; `texts`
+        gives the tokens of a prompt's texts by place.
+        """
+        prompt = self.template.prompt
+        places = passes(shares.sum(axis=1) + prompt.max_length - prompt.room, len(shares), self.tokens)
+        found = torch.cat(
+            [self._pass([self._cut(texts(row), shares[row]) for row in some.tolist()]) for some in places]
+        )
+        return found[torch.from_numpy(np.argsort(np.concatenate(places))).to(found.device)]
+
+    def save(self, folder: Path) -> None:
+        """Write the model as transformers does, with safetensors."""
+        with quiet():
+            self.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+
+    def fingerprint(self, *more: object) -> str:
+        """A hash of weights, tokenizer, contract and `more`."""
+        pieces = [piece.tolist() for piece in self.template.prompt.pieces]
+        told = (self.tokenizer.backend_tokenizer.to_str(), pieces, self.words, self.contract, self.max_length, more)
+        return hashlib.blake2b((digest(self.state_dict()) + repr(told)).encode(), digest_size=16).hexdigest()
+
+    def _template(self) -> TokenisedTemplate:
+        contract, around = self.contract, ends(self.tokenizer)
+        text, nothing = contract.template, np.zeros(0, np.int32)
+        Template.of(text, contract.places)  # so that a message shows what was given
+        if contract.chat:  # it says itself where a text begins
+            asked = [{"role": "user", "content": text}]
+            text = self.tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+            around = nothing, nothing
+        elif not self.decodes:
+            around = around[0], nothing  # what ends a text would end the prompt
+        return TokenisedTemplate(self.tokenizer, Template.of(text, contract.places), self.max_length, around)
+
+    def _cut(self, texts: dict[str, Tokens], share: NDArray[np.int64]) -> tuple[Tokens, ...]:
+        ordered = self.template.template.order(texts)
+        return tuple(text[:most] for text, most in zip(ordered, share.tolist(), strict=True))
+
+    def _pass(self, rows: Sequence[Sequence[Tokens]]) -> Tensor:
+        """One forward pass. Prompts are padded behind, where neither attention nor positions before it notice."""
+        ids, mask = self.template.prompt.filled(rows, self.tokenizer.pad_token_id or 0)
+        inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+        given = {name: torch.from_numpy(column).to(self.device) for name, column in inputs.items()}
+        at = torch.zeros(len(ids), dtype=torch.int64, device=self.device)
+        if self.decodes:
+            given["decoder_input_ids"] = torch.full((len(ids), 1), _start(self.model), device=self.device)
+        else:
+            at = given["attention_mask"].sum(1) - 1
+        logits = self.model(**given, use_cache=False).logits[torch.arange(len(ids), device=self.device), at].float()
+        first, second = logits.unbind(1) if self._narrow else (logits[:, token] for token in self.words)
+        return first - second
+
+
+class _OnlyWords(nn.Linear):
+    """The last layer of a language model, for a few words of the vocabulary, in float32.
+
+    In bfloat16 a logit has 8 bits, and many documents would tie.
+    """
+
+    chosen: list[int]
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Logits of the chosen words, `[..., words]`."""
+        bias = None if self.bias is None else self.bias[self.chosen].float()
+        return F.linear(input.float(), self.weight[self.chosen].float(), bias)
+
+
+def _only_words(head: Any, words: list[int]) -> bool:
+    """Let a last layer compute the words alone; False for one of another kind, which computes all."""
+    if type(head) is not nn.Linear:
+        return False
+    head.__class__, head.chosen = _OnlyWords, words
+    return True
+
+
+def _start(model: Any) -> int:
+    """The token that decoding begins with."""
+    start = getattr(model.config, "decoder_start_token_id", None)
+    start = model.generation_config.decoder_start_token_id if start is None else start
+    if start is None:
+        raise BadInput(f"{type(model).__name__} does not say with which token decoding starts.")
+    return int(start)
+
+
+def _longest(tokenizer: Any, config: Any, max_length: int | None) -> int:
+    """How many tokens are read: what is asked for, and never more than there are positions; T5 counts none."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if max_length and positions and max_length > positions:
+        raise BadInput(f"max_length = {max_length}; the model has {positions} positions.")
+    return max_length or min(_MANY, tokenizer.model_max_length, positions or _MANY)
+
+
+def scored(log_odds: Tensor, score: Score) -> Tensor:
+    """The logarithm of P(first) among the two words, or its difference from log P(second)."""
+    return log_odds if score == "log_odds" else F.logsigmoid(log_odds)
