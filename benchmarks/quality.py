@@ -27,7 +27,7 @@ from nirank.corpus import cache_folder
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
 #: Each is a module `quality_NAME` with `tables(asked)`.
-WORKS = ("wikiqa", "mq2008", "expansion")
+WORKS = ("wikiqa", "mq2008", "expansion", "lucene", "dense", "late", "crossencoder", "seq2seq")
 _PACKAGES = ("nirank", "torch", "numpy", "gensim", "lightgbm", "pyserini")
 
 

@@ -105,7 +105,7 @@ RECIPES: Mapping[str, Mapping[str, Recipe]] = {
         "cross-encoder": Recipe(
             {"max_length": 160},
             "softmax_cross_entropy",
-            options={"epochs": 2, "batch_size": 8, "learning_rate": 5e-5},
+            options={"epochs": 2, "batch_size": 8, "learning_rate": 5e-5, "precision": "bf16"},
         ),
     },
     "nfcorpus": {

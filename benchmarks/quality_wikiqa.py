@@ -65,9 +65,10 @@ class Row:
         return Figure(float(values.mean()), spread, low, high, p)
 
     @property
-    def dev(self) -> float:
-        """MAP on dev, the mean over seeds."""
-        return float(np.mean([each.dev for each in self.outcomes]))
+    def dev(self) -> float | None:
+        """The first measure on dev, the mean over seeds, where it was measured."""
+        found = [each.dev for each in self.outcomes if each.dev is not None]
+        return float(np.mean(found)) if found else None
 
 
 def tables(asked: argparse.Namespace) -> list[Table]:

@@ -24,9 +24,14 @@ from pathlib import Path
 
 import speed_bm25
 import speed_dense
+import speed_encode
 import speed_evaluation
+import speed_features
+import speed_interaction
 import speed_losses
+import speed_maxsim
 import speed_pipeline
+import speed_rerank
 import speed_start
 from speed_run import Run
 from speed_table import Report, machine, save, show, versions
@@ -34,9 +39,14 @@ from speed_table import Report, machine, save, show, versions
 WORKS: dict[str, Callable[[Run, Report], None]] = {
     "bm25": speed_bm25.compare,
     "pipeline": speed_pipeline.compare,
+    "rerank": speed_rerank.compare,
     "dense": speed_dense.compare,
+    "encode": speed_encode.compare,
+    "features": speed_features.compare,
+    "interaction": speed_interaction.compare,
     "evaluation": speed_evaluation.compare,
     "losses": speed_losses.compare,
+    "maxsim": speed_maxsim.compare,
     "start": speed_start.compare,
 }
 RESULTS = Path(__file__).with_name("results")

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from nirank.pipeline import fuse as fuse
     from nirank.pipeline import load as load
     from nirank.plugins import collection as collection
+    from nirank.reranking import others as others
+    from nirank.reranking import top as top
     from nirank.significance import compare as compare
     from nirank.training.fitting import fit as fit
     from nirank.training.run import train as train
@@ -60,10 +62,12 @@ _HOMES = {
     "fuse": "pipeline",
     "hookimpl": "hooks",
     "load": "pipeline",
+    "others": "reranking",
     "parse": "expression",
     "read_qrels": "trec",
     "read_run": "trec",
     "run": "experiment",
+    "top": "reranking",
     "train": "training.run",
     "write_run": "trec",
 }

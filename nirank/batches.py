@@ -130,6 +130,18 @@ def to_numpy(values: Any) -> NDArray[Any]:
     return np.asarray(values)
 
 
+def similarities(left: Any, right: Any, rows: Ints, columns: Ints) -> Floats:
+    """The dot product of `left[rows]` and `right[columns]` for each pair, whatever kind of vectors these are.
+
+    Vectors that are no matrix have a method `pair_products(other, rows, columns)`.
+    """
+    if hasattr(left, "pair_products"):
+        products: Floats = left.pair_products(right, rows, columns)
+        return products
+    left, right = (to_numpy(vectors).astype(np.float32, copy=False) for vectors in (left, right))
+    return pair_products(left, right, rows, columns)
+
+
 def pair_products(left: Floats, right: Floats, rows: Ints, columns: Ints, block: int = 1024) -> Floats:
     """The dot product of `left[rows]` and `right[columns]` for each pair, float32 `[pairs]`.
 

@@ -23,7 +23,7 @@ from nirank.strings import Strings, gather, join, to_array, to_column, to_numpy
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from nirank.data import Content
+    from nirank.data import Content, Corpus
 
 Ordinals: TypeAlias = NDArray[np.int64]
 
@@ -107,14 +107,22 @@ class Ids(Sequence[str]):
 class Documents:
     """A corpus in memory: texts, paths of images (`pathlib.Path`) or PIL images, with an id for each.
 
-    Raises `BadInput` where there are not as many ids as contents, or where an id comes twice.
+    `fields` are texts that documents have beside their content, such as the names of pictures: a stage with the setting
+    `field` reads one of them instead. Raises `BadInput` where there are not as many ids as contents or as texts of a
+    field, or where an id comes twice.
     """
 
-    def __init__(self, ids: Strings | Ids, contents: Sequence[Content]) -> None:
+    def __init__(
+        self, ids: Strings | Ids, contents: Sequence[Content], fields: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self.ids = ids if isinstance(ids, Ids) else Ids(ids)
-        self._contents = contents
-        if len(self.ids) != len(contents):
-            raise BadInput(f"{len(self.ids)} ids for {len(contents)} documents; one id per document is expected.")
+        self._contents, self._columns = contents, dict(fields or {})
+        #: The names of the fields.
+        self.fields: tuple[str, ...] = tuple(self._columns)
+        self._views: dict[str, Field] = {}
+        for what, column in {"documents": contents, **self._columns}.items():
+            if len(self.ids) != len(column):
+                raise BadInput(f"{len(self.ids)} ids for {len(column)} {what}; one id per document is expected.")
 
     def __len__(self) -> int:
         return len(self._contents)
@@ -136,6 +144,16 @@ class Documents:
 
     def __repr__(self) -> str:
         return f"<Documents: {len(self):,}>"
+
+    def column(self, name: str, which: slice | ArrayLike) -> list[str]:
+        """One field of the documents at `which`. Raises `BadInput` for a name that is not among `fields`."""
+        if name not in self.fields:
+            raise BadInput(f"there is no field {name!r}; the fields of these documents: {', '.join(self.fields)}.")
+        return [self._columns[name][ordinal] for ordinal in _ordinals(which, len(self)).tolist()]
+
+    def field(self, name: str) -> Field:
+        """One field as a corpus of its own; the same object each time."""
+        return self._views.setdefault(name, Field(self, name))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -160,6 +178,7 @@ class ArrowCorpus:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._table, self._stamp = _map_table(self.path)
+        self._views: dict[str, Field] = {}
         #: The names of the text columns.
         self.fields: tuple[str, ...] = tuple(name for name in self._table.column_names if name != "id")
 
@@ -205,11 +224,76 @@ class ArrowCorpus:
         texts: list[str] = join([gather(self._table[name], _ordinals(which, len(self)))]).to_pylist()
         return texts
 
+    def field(self, name: str) -> Field:
+        """One field as a corpus of its own; the same object each time."""
+        return self._views.setdefault(name, Field(self, name))
+
     def _computed_fingerprint(self) -> str:
         digest = _Fingerprint()
         for batch in self._table.to_batches():
             digest.add(batch["id"], join([batch[name] for name in self.fields]))
         return digest.hex()
+
+
+class Field:
+    """One field of the documents of a corpus: a corpus of texts, with the same ids at the same ordinals.
+
+    Raises `BadInput` for a field that the corpus lacks.
+    """
+
+    def __init__(self, corpus: Documents | ArrowCorpus, name: str) -> None:
+        corpus.column(name, slice(0, 0))
+        self.corpus, self.name = corpus, name
+
+    def __len__(self) -> int:
+        return len(self.corpus)
+
+    @overload
+    def __getitem__(self, which: int) -> str: ...
+    @overload
+    def __getitem__(self, which: slice | ArrayLike) -> list[str]: ...
+    def __getitem__(self, which: Any) -> str | list[str]:
+        """The texts at an array of ordinals or a slice, as a list; for one integer the text itself."""
+        if isinstance(which, (int, np.integer)):
+            return self[[range(len(self))[which]]][0]
+        return self.corpus.column(self.name, which)
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), _ITERATED):
+            yield from self[start : start + _ITERATED]
+
+    def __repr__(self) -> str:
+        return f"<{self.name} of {self.corpus!r}>"
+
+    def field(self, name: str) -> Field:
+        """Itself, or another field of the same documents."""
+        return self if name == self.name else self.corpus.field(name)
+
+    @property
+    def ids(self) -> Ids:
+        """The string id of each ordinal."""
+        return self.corpus.ids
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of ids and texts: equal to that of any corpus of these texts."""
+        digest = _Fingerprint()
+        digest.ids.add(self.ids.gather(np.arange(len(self))))
+        digest.contents.add_each(map(content_bytes, self))
+        return digest.hex()
+
+
+def field_of(corpus: Corpus, name: str | None) -> Corpus:
+    """A corpus as a stage with the setting `field` reads it: itself for None.
+
+    Raises `BadInput` where the corpus has no such field.
+    """
+    if name is None:
+        return corpus
+    if not callable(getattr(corpus, "field", None)):
+        raise BadInput(f"{corpus!r} has no fields, and so no field {name!r}.")
+    view: Corpus = corpus.field(name)  # type: ignore[attr-defined]
+    return view
 
 
 def cache_folder() -> Path:
@@ -259,6 +343,19 @@ def cached_corpus(
     key = hashlib.blake2b(source.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
     path = Path(cache or cache_folder()) / "corpora" / f"{name}-{key}.arrow"
     return ArrowCorpus(path) if path.exists() else write_corpus(path, batches(), fields)
+
+
+def same_documents(corpus: Corpus, other: Corpus) -> Ordinals:
+    """For each document of `corpus` the ordinal in `other` of the one with its id and content; -1 where none has both.
+
+    Contents are compared some thousands at a time.
+    """
+    found = other.ids.find(corpus.ids.gather(np.arange(len(corpus))))
+    for start in range(0, len(corpus), _ITERATED):
+        here = start + np.flatnonzero(found[start : start + _ITERATED] >= 0)
+        pairs = zip(corpus[here], other[found[here]], strict=True)
+        found[here[[content_bytes(one) != content_bytes(two) for one, two in pairs]]] = -1
+    return found
 
 
 def _in_one_piece(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -340,9 +437,13 @@ def content_bytes(content: Content) -> bytes:
         return content.encode("utf-8", "surrogatepass")
     if isinstance(content, Path):
         return content.read_bytes()
+    if isinstance(content, bytes):
+        return content
     if hasattr(content, "tobytes") and hasattr(content, "mode"):
         return f"{content.mode} {content.size} ".encode() + bytes(content.tobytes())
-    raise BadInput(f"a document is a text, a pathlib.Path or an image, not {type(content).__name__}.")
+    raise BadInput(
+        f"a document is a text, or an image: a pathlib.Path, bytes or one of PIL, not {type(content).__name__}."
+    )
 
 
 # Files

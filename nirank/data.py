@@ -24,7 +24,7 @@ from nirank.errors import BadInput
 if TYPE_CHECKING:
     from nirank.corpus import Ids
 
-#: What is searched and searched with: a text, the path of an image, or an image.
+#: What is searched and searched with: a text, or an image: its path, the bytes of its file, or one of PIL.
 Content: TypeAlias = Any
 #: What an encoder returns: dense `[n, dim]`, token vectors (ragged) or term weights (sparse).
 Vectors: TypeAlias = Any
@@ -368,7 +368,9 @@ class Collection:
 def _is_many(contents: Any) -> bool:
     """Whether these are several contents: a text, a path or an image is one."""
     return (
-        isinstance(contents, Iterable) and not isinstance(contents, (str, PurePath)) and not hasattr(contents, "mode")
+        isinstance(contents, Iterable)
+        and not isinstance(contents, (str, bytes, PurePath))
+        and not hasattr(contents, "mode")
     )
 
 

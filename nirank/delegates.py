@@ -204,7 +204,7 @@ def unknown(name: str) -> UnknownName:
     import pytrec_eval
 
     cut = {f"{family}_10" for family, pattern in _PARAMETERS.items() if pattern.startswith("[")}
-    common = {f"{family}@10" for family in ("nDCG", "P", "R", "RR", "AP", "Judged", "Success")}
+    common = {f"{family}@10" for family in ("nDCG", "P", "R", "RR", "AP", "Judged", "Success", "CMC")} | {"mAP@R"}
     nicknames = {"official", "all_trec", "set"}
     trec = set(pytrec_eval.supported_measures) - _NOT_NUMBERS
     return UnknownName("measure", name, {*ir_measures.measures.registry, *trec, *nicknames, *cut, *common})

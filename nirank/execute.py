@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from nirank.batches import Batch, ContentBatch, Pairs, QueryBatch, by_length, cuts, join, pair_products, to_numpy
+from nirank.batches import Batch, ContentBatch, Pairs, QueryBatch, by_length, cuts, join, similarities, to_numpy
+from nirank.corpus import field_of
 from nirank.data import Candidates, Content, Floats, Queries, Vectors
 from nirank.errors import ComponentError
 from nirank.hooks import hookimpl
@@ -27,7 +28,8 @@ _TRAINING = ContextVar("training", default=False)
 def encode(encoder: Component, queries: Queries) -> Queries:
     """The queries with the vectors that `encoder` makes of them."""
     with _noted(encoder, "encode", queries=len(queries)):
-        vectors = active().hook.nirank_encode(encoder=encoder, queries=queries)
+        read = queries if queries.found is None else queries.with_found(as_read(encoder, queries.found))
+        vectors = active().hook.nirank_encode(encoder=encoder, queries=read)
     return queries.with_vectors(vectors)
 
 
@@ -43,7 +45,8 @@ def generate(generator: Component, queries: Queries, k: int) -> Candidates:
 def score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats:
     """One float32 for each pair. Raises `ComponentError` for another shape, or for scores that are no numbers."""
     with _noted(scorer, "score", queries=len(queries), pairs=candidates.pairs):
-        scores = to_numpy(active().hook.nirank_score(scorer=scorer, queries=queries, candidates=candidates))
+        read = as_read(scorer, candidates)
+        scores = to_numpy(active().hook.nirank_score(scorer=scorer, queries=queries, candidates=read))
         if scores.shape != (candidates.pairs,):
             raise ComponentError(f"{scorer.spec} returned scores of shape {scores.shape} for {candidates.pairs} pairs.")
         _refuse_nan(scorer, scores)
@@ -53,7 +56,8 @@ def score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats
 def extract(extractor: Component, queries: Queries, candidates: Candidates) -> Floats:
     """The features of each pair, float32 `[pairs, names]`. Raises `ComponentError` for another shape."""
     with _noted(extractor, "extract", queries=len(queries), pairs=candidates.pairs):
-        values = to_numpy(active().hook.nirank_score(scorer=extractor, queries=queries, candidates=candidates))
+        read = as_read(extractor, candidates)
+        values = to_numpy(active().hook.nirank_score(scorer=extractor, queries=queries, candidates=read))
         expected = (candidates.pairs, len(extractor.target.names))
         if values.shape != expected:
             raise ComponentError(f"{extractor.spec} returned features of shape {values.shape}, not {expected}.")
@@ -71,6 +75,13 @@ def encode_documents(encoder: Component, contents: Sequence[Content], what: str 
     with _noted(encoder, "encode_documents", documents=len(contents)):
         call = encoder.around("encode_documents", lambda contents: _sorted_batches(encoder, contents, what))
         return call(contents)
+
+
+def as_read(component: Component, candidates: Candidates) -> Candidates:
+    """The candidates as documents that a component reads: of a field of the corpus, where it is set to read one."""
+    if component.field is None or candidates.corpus is None:
+        return candidates
+    return candidates.over(field_of(candidates.corpus, component.field))
 
 
 def forward(component: Component, method: str, batch: Batch) -> Any:
@@ -138,10 +149,9 @@ def _similarity(encoder: Component, queries: Queries, candidates: Candidates) ->
     if candidates.corpus is None:
         raise ComponentError(f"{encoder.spec} has to read documents, and these candidates do not know their corpus.")
     docs, inverse = np.unique(candidates.docs, return_inverse=True)
-    left = to_numpy(encode(encoder, queries).vectors)
-    right = to_numpy(encode_documents(encoder, candidates.corpus[docs], f"Encoding documents with {encoder.name}"))
-    left, right = (vectors.astype(np.float32, copy=False) for vectors in (left, right))
-    return pair_products(left, right, candidates.rows, inverse)
+    left = encode(encoder, queries).vectors
+    right = encode_documents(encoder, candidates.corpus[docs], f"Encoding documents with {encoder.name}")
+    return similarities(left, right, candidates.rows, inverse)
 
 
 def _sorted_batches(encoder: Component, contents: Sequence[Content], what: str) -> Vectors:

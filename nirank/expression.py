@@ -1,7 +1,7 @@
 """Pipelines written as text: parsed, never executed.
 
-Only names, numbers, the operators `>> % + * |` and calls of `fuse` and `features` are understood; anything else is
-refused with its place in the text.
+Only names, numbers, the operators `>> % + * |` and calls of `fuse`, `features`, `top` and `others` are understood;
+anything else is refused with its place in the text.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from nirank.errors import BadInput, CompositionError, NirankError
 from nirank.featuring import features
 from nirank.pipeline import Ranking, Scoring, Stage, fuse, load
+from nirank.reranking import others, top
 
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.RShift: operator.rshift,
@@ -22,7 +23,13 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mult: operator.mul,
     ast.BitOr: operator.or_,
 }
-_FUNCTIONS: dict[str, Callable[..., Any]] = {"fuse": fuse, "features": features}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "fuse": fuse,
+    "features": features,
+    "others": others,
+    "top": top,
+}
+_CALLS = " and ".join(f"{name}(...)" for name in _FUNCTIONS)
 
 
 def parse(text: str, parts: Mapping[str, Stage] | None = None) -> Ranking | Scoring:
@@ -58,7 +65,7 @@ class _Reader:
                 return self._combine(node, _OPERATORS[type(op)], self.read(left), self.read(right))
             case ast.Call(func=ast.Name(id=name)) if name in _FUNCTIONS:
                 return self._call(node, _FUNCTIONS[name])
-        raise self._refused(node, "only names, numbers, >> % + * |, fuse(...) and features(...) are understood")
+        raise self._refused(node, f"only names, numbers, >> % + * |, {_CALLS} are understood")
 
     def _part(self, name: str) -> Stage:
         if name not in self.parts:

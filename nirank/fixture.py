@@ -2,21 +2,21 @@
 
 Weights alone do not say what is computed: a template, a tokenizer, a length or a way of pooling that a later version of
 a library understands otherwise changes every score, and no error tells of it. So a component that says
-`reads = "text"` is asked for the same scores when it is saved and when it is loaded.
+`reads = "text"`, "images" or "either" is asked for the same scores when it is saved and when it is loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nirank import execute
-from nirank.batches import ContentBatch, Pairs, QueryBatch, pair_products, to_numpy
+from nirank import execute, images
+from nirank.batches import ContentBatch, Pairs, QueryBatch, similarities, to_numpy
 from nirank.corpus import Documents
-from nirank.data import Candidates, Floats, Queries
+from nirank.data import Candidates, Content, Floats, Queries
 from nirank.errors import BadInput
 from nirank.manifest import versions
 from nirank.plugins import Component
@@ -60,16 +60,27 @@ def check(component: Component, kept: Mapping[str, Any], folder: Path) -> None:
 
 
 def _scores(component: Component) -> Floats | None:
-    """The score of each of `_QUERIES` with each of `_DOCUMENTS`, `[pairs]`, computed without middleware."""
-    if getattr(component.target, "reads", None) != "text":
+    """The score of each query with each document of `_given`, `[pairs]`, computed without middleware."""
+    asked, documents = _given(getattr(component.target, "reads", None))
+    if not documents:
         return None
-    queries, corpus = Queries.of(_QUERIES), Documents([*"abcd"], _DOCUMENTS)
-    pairs = Candidates.of([np.arange(len(_DOCUMENTS))] * len(_QUERIES), corpus=corpus)
+    queries, corpus = Queries.of(asked), Documents([str(number) for number in range(len(documents))], documents)
+    pairs = Candidates.of([np.arange(len(documents))] * len(queries), corpus=corpus)
     forward = execute.nirank_forward
     if component.can("score"):
         return to_numpy(forward(component, "score", Pairs(queries, pairs))).astype(np.float32)
     if not (component.can("encode") and component.can("encode_documents")):
         return None
-    left = to_numpy(forward(component, "encode", QueryBatch(queries))).astype(np.float32)
-    right = to_numpy(forward(component, "encode_documents", ContentBatch(_DOCUMENTS))).astype(np.float32)
-    return pair_products(left, right, pairs.rows, pairs.docs)
+    left = forward(component, "encode", QueryBatch(queries))
+    right = forward(component, "encode_documents", ContentBatch(documents))
+    return similarities(left, right, pairs.rows, pairs.docs)
+
+
+def _given(reads: str | None) -> tuple[Sequence[Content], Sequence[Content]]:
+    """Queries and documents for a component that `reads` so; none where it says nothing that is known here."""
+    if reads == "text":
+        return _QUERIES, _DOCUMENTS
+    if reads not in ("images", "either"):
+        return (), ()
+    asked, documents = [images.drawn(1), images.drawn(2, 40, 20)], [images.drawn(3), images.drawn(4, 17, 90)]
+    return (asked, documents) if reads == "images" else ([*_QUERIES, *asked], [*_DOCUMENTS, *documents])

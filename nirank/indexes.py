@@ -5,6 +5,10 @@ A component that needs an index has three members: `index_key` (a mapping: what 
 `open(corpus, folder)`. It writes its files; this module decides where, and keeps beside them a manifest with
 the versions, the key and the fingerprint of the corpus. A component with `resumes = True` finds in the folder
 what an interrupted build left there; for any other, building starts from an empty folder.
+
+A corpus that has changed is another corpus, with an index of its own; that of the earlier one stays as it is. A
+component with `update(corpus, folder, former, encode)` makes the new one from it (`Former`), so that only what is new
+costs anything.
 """
 
 from __future__ import annotations
@@ -21,8 +25,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nirank import execute
-from nirank.corpus import cache_folder
+from nirank.corpus import cache_folder, field_of, same_documents
 from nirank.data import Corpus
 from nirank.errors import BadInput, StaleIndex
 from nirank.files import keep
@@ -35,15 +42,34 @@ MANIFEST = "manifest.json"
 _APART: ContextVar[_Apart | None] = ContextVar("apart", default=None)
 
 
+@dataclass(frozen=True)
+class Former:
+    """The index of an earlier state of a corpus.
+
+    `ordinals`, int64 `[documents now]`, say where each document stood then; -1 for one that is new or has another
+    content.
+    """
+
+    folder: Path
+    ordinals: NDArray[np.int64]
+
+
 def prepare(
-    component: Component, corpus: Corpus, encoder: Component | None = None, folder: Path | None = None
+    component: Component,
+    corpus: Corpus,
+    encoder: Component | None = None,
+    folder: Path | None = None,
+    since: Corpus | None = None,
 ) -> Path | None:
     """Make `component` ready to work on `corpus`: open its index, building it first where there is none.
 
     `encoder` encodes the documents for an index of vectors. `folder` holds the index; by default it is `place`
-    in the cache. Returns the folder, or None where no index is needed.
+    in the cache. Where there is an index of `since`, an earlier state of the corpus, beside the new one's place, a
+    component that can makes the new one from it. Returns the folder, or None where no index is needed.
     Raises `StaleIndex` where `folder` holds an index of something else.
     """
+    field = (encoder or component).field
+    corpus, since = field_of(corpus, field), since and field_of(since, field)
     opened, encoded = component.opened, encoder.fingerprint if encoder else None
     same = opened and opened.corpus is corpus and (opened.encoder, opened.encoded) == (encoder, encoded)
     if opened and same and folder in (None, opened.folder):
@@ -55,7 +81,8 @@ def prepare(
     key = index_key(component, encoder)
     folder = folder or _home(component, encoder) / place(component, corpus, encoder)
     if not (folder / MANIFEST).exists():
-        build(component, corpus, encoder, folder)
+        former = None if since is None else _former(component, corpus, encoder, since, folder.parent)
+        build(component, corpus, encoder, folder, former)
     check(folder, key, corpus)
     component.target.open(corpus, folder)
     component.opened = Opened(corpus, encoder, folder, encoded)
@@ -101,7 +128,7 @@ def _home(component: Component, encoder: Component | None) -> Path:
 
 def place(component: Component, corpus: Corpus, encoder: Component | None = None) -> str:
     """The name of an index's folder: the same for whatever would write the same files."""
-    key = index_key(component, encoder)
+    key, corpus = index_key(component, encoder), field_of(corpus, (encoder or component).field)
     kind = str(key.get("index", component.name)).replace(" ", "-")
     return f"{kind}-{digest([key, corpus.fingerprint])[:16]}"
 
@@ -116,8 +143,10 @@ def index_key(component: Component, encoder: Component | None = None) -> dict[st
     return as_read
 
 
-def build(component: Component, corpus: Corpus, encoder: Component | None, folder: Path) -> None:
-    """Build an index into `folder`: written beside it and moved into place when it is whole.
+def build(
+    component: Component, corpus: Corpus, encoder: Component | None, folder: Path, former: Former | None = None
+) -> None:
+    """Build an index into `folder`, perhaps from a former one: written beside it and moved into place when whole.
 
     Raises `FileExistsError` where `folder` holds anything that is not an index.
     """
@@ -132,12 +161,25 @@ def build(component: Component, corpus: Corpus, encoder: Component | None, folde
         manifest = _manifest(component, corpus, encoder)
         partial = _partial_folder(component, folder, manifest)
         encode = functools.partial(execute.encode_documents, encoder) if encoder else None
-        _write(lambda: component.target.build(corpus, partial, encode), partial)
+        target, given = component.target, (former,) if former else ()
+        make = target.update if former else target.build
+        _write(lambda: make(corpus, partial, *given, encode), partial)
         _write_json(partial / MANIFEST, manifest | {"files": _sizes(partial)})
         keep(partial)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
         _marker(folder).unlink()
+
+
+def _former(
+    component: Component, corpus: Corpus, encoder: Component | None, since: Corpus, home: Path
+) -> Former | None:
+    """The index of an earlier state of a corpus in the folder `home`; None where the component has no use for it."""
+    folder = home / place(component, since, encoder)
+    if not component.can("update") or not (folder / MANIFEST).exists():
+        return None
+    check(folder, index_key(component, encoder), since)
+    return Former(folder, same_documents(corpus, since))
 
 
 def check(folder: Path, key: Mapping[str, Any], corpus: Corpus) -> None:

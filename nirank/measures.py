@@ -3,6 +3,10 @@
 All look only at the documents that were both retrieved and judged, each with its rank and grade, and at how many
 documents were retrieved and judged: what is unjudged counts as not relevant. `Judged` holds these columns.
 Values agree with trec_eval's; names are those of ir_measures.
+
+Papers on image retrieval have names of their own: `CMC@k` is 1 where something relevant stands in the first k ranks
+(Success@k), and `mAP@R` cuts average precision off at the number R of relevant documents (Musgrave et al. 2020). What
+they call R@1 or Recall@1 is `CMC@1`; here `R@1` is recall, the part of what is relevant that stands first.
 """
 
 from __future__ import annotations
@@ -20,6 +24,9 @@ from nirank.data import Candidates
 from nirank.errors import BadInput
 
 Values: TypeAlias = NDArray[np.float64]
+
+#: The cutoff that is the number of documents relevant to the query.
+RELEVANT = "R"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +107,7 @@ class Measure:
             node: ast.expr = ast.parse(text.strip(), mode="eval").body
             cutoff = None
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
-                cutoff = ast.literal_eval(node.right)
+                cutoff = _cutoff(node.right)
                 node = node.left
             settings: dict[str, Any] = {}
             if isinstance(node, ast.Call) and not node.args:
@@ -118,10 +125,20 @@ class Measure:
         compute = _NATIVE.get(self.name)
         level = self.settings.get("rel", level)
         plain = set(self.settings) <= ({"rel"} if self.name in _BINARY else set())
-        valid = isinstance(level, int) and level >= 0 and (self.cutoff is None or is_rank(self.cutoff))
-        if compute is None or not plain or not valid or (self.cutoff is None and self.name in _CUT):
+        valid = isinstance(level, int) and level >= 0 and self._is_cut()
+        if compute is None or not plain or not valid:
             return None
         return lambda judged: compute(judged, self.cutoff, level)
+
+    def _is_cut(self) -> bool:
+        """Whether the cutoff is one that this measure can have."""
+        if self.cutoff == RELEVANT:
+            return self.name in _AVERAGED
+        return is_rank(self.cutoff) or (self.cutoff is None and self.name not in _CUT)
+
+
+def _cutoff(node: ast.expr) -> Any:
+    return RELEVANT if isinstance(node, ast.Name) and node.id == RELEVANT else ast.literal_eval(node)
 
 
 def is_rank(cutoff: Any) -> bool:
@@ -142,13 +159,18 @@ def ndcg(judged: Judged, cutoff: int | None) -> Values:
     return _ratio(judged.sums(gains, _within(judged.ranks, cutoff)), ideal)
 
 
-def average_precision(judged: Judged, cutoff: int | None, level: int = 1) -> Values:
-    """The precision at the rank of each relevant document, 0 for those not retrieved, averaged. `[queries]`"""
+def average_precision(judged: Judged, cutoff: int | str | None, level: int = 1) -> Values:
+    """The precision at the rank of each relevant document, 0 for those not retrieved, averaged. `[queries]`
+
+    The cutoff "R" is the number of documents that are relevant to the query: mAP@R (Musgrave, Belongie and Lim, A Metric
+    Learning Reality Check, ECCV 2020).
+    """
     relevant = judged.grades >= level
+    last = judged.relevant(level)[judged.rows] if isinstance(cutoff, str) else cutoff
     total = np.cumsum(relevant)
     before = np.concatenate([[0], total])[np.searchsorted(judged.rows, judged.rows)]
     precisions = (total - before) / judged.ranks
-    return _ratio(judged.sums(precisions, relevant & _within(judged.ranks, cutoff)), judged.relevant(level))
+    return _ratio(judged.sums(precisions, relevant & _within(judged.ranks, last)), judged.relevant(level))
 
 
 def reciprocal_rank(judged: Judged, cutoff: int | None, level: int = 1) -> Values:
@@ -185,7 +207,7 @@ def _found(judged: Judged, cutoff: int, level: int) -> Values:
     return judged.sums((judged.grades >= level) & _within(judged.ranks, cutoff))
 
 
-def _within(ranks: NDArray[np.int64], cutoff: int | None) -> NDArray[np.bool_]:
+def _within(ranks: NDArray[np.int64], cutoff: Any) -> NDArray[np.bool_]:
     return np.ones(len(ranks), bool) if cutoff is None else ranks <= cutoff
 
 
@@ -196,12 +218,13 @@ def _ratio(numerator: Values, denominator: NDArray[Any]) -> Values:
 
 _NATIVE: dict[str, Callable[[Judged, Any, int], Values]] = {
     **dict.fromkeys(["nDCG", "NDCG"], lambda judged, cutoff, _: ndcg(judged, cutoff)),
-    **dict.fromkeys(["AP", "MAP"], average_precision),
+    **dict.fromkeys(["AP", "MAP", "mAP"], average_precision),
     **dict.fromkeys(["RR", "MRR"], reciprocal_rank),
     **dict.fromkeys(["P", "Precision"], precision),
     **dict.fromkeys(["R", "Recall"], recall),
-    "Success": success,
+    **dict.fromkeys(["Success", "CMC"], success),
     "Judged": lambda judged, cutoff, _: judged_rate(judged, cutoff),
 }
-_CUT = {"P", "Precision", "R", "Recall", "Success"}  # without a cutoff these are no measures
+_CUT = {"P", "Precision", "R", "Recall", "Success", "CMC"}  # without a cutoff these are no measures
+_AVERAGED = {"AP", "MAP", "mAP"}  # may be cut off at the number of relevant documents
 _BINARY = set(_NATIVE) - {"nDCG", "NDCG", "Judged"}

@@ -35,7 +35,7 @@ DEPTH = 1000
 
 @runtime_checkable
 class QueryEncoder(Protocol):
-    """Turns queries into vectors of one kind: its attribute `vectors` is "dense", "tokens" or "terms".
+    """Turns queries into vectors of one kind: its attribute `vectors` is "dense", "tokens", "sparse" or "terms".
 
     Where its attribute `feedback` is True it finds in `queries.found` what a ranking found for them.
     """
@@ -118,13 +118,15 @@ class Ranking(Pipeline):
         ranking.index(corpus)
         return ranking._find(Queries.of(queries), corpus)
 
-    def index(self, corpus: Corpus, folder: Path | None = None) -> None:
+    def index(self, corpus: Corpus, folder: Path | None = None, since: Corpus | None = None) -> None:
         """Build or open every index that the pipeline needs over `corpus`.
 
-        They are kept in `folder`, or in the cache, each in a folder of its own.
+        They are kept in `folder`, or in the cache, each in a folder of its own. `since` is the corpus as it was when
+        it was indexed before: indexes that can be are made from those of that time, at the cost of what has changed.
         """
         for component, encoder in self._indexed():
-            indexes.prepare(component, corpus, encoder, folder and folder / indexes.place(component, corpus, encoder))
+            place = folder and folder / indexes.place(component, corpus, encoder)
+            indexes.prepare(component, corpus, encoder, place, since)
 
     def __rshift__(self, other: Any) -> Any:
         if isinstance(other, Following):

@@ -43,6 +43,8 @@ GROUP = "nirank"
 STAGES = ("encoder", "generator", "scorer", "extractor")
 TRAINING = ("loss", "sampler")
 KINDS = (*STAGES, *TRAINING, "collection", "observer")
+#: The setting of every stage that says which field of documents it reads.
+FIELD = "field"
 #: What stands before the folder of a checkpoint, where a name is expected (`nirank.weights`).
 TRAINED = "trained:"
 
@@ -190,6 +192,8 @@ class Component:
         self.target = target
         self.settings = dict(given or {})
         self.entry = entry
+        #: The field of documents that is read in the place of their content (`nirank.corpus.Field`).
+        self.field: str | None = None
         #: What `target` has open, where it needs an index.
         self.opened: Opened | None = None
         self._searching: dict[Component, Component] = {}
@@ -245,6 +249,7 @@ class Component:
         if encoder not in self._searching:
             first = not self._searching
             copied = self if first else Component(self.name, copy.copy(self.target), self.settings, self.entry)
+            copied.field = self.field
             self._searching[encoder] = copied
         return self._searching[encoder]
 
@@ -343,8 +348,25 @@ def build(
         return weights.load(Path(spec.removeprefix(TRAINED)), given, name)
     entry = active().registry.find(spec, kinds)
     factory = entry.resolve()
-    bound = settings.bind(factory, given or {}, entry.spec)
-    return Component(name or entry.name, factory(**bound), bound, entry)
+    field, own = field_apart(entry, factory, given or {})
+    bound = settings.bind(factory, own, entry.spec)
+    component = Component(name or entry.name, factory(**bound), bound | field, entry)
+    component.field = field.get(FIELD)
+    return component
+
+
+def field_apart(
+    entry: Entry, factory: Callable[..., Any], given: Mapping[str, Any]
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """The setting `field` that every stage has, and those of its factory, which may have one of that name itself.
+
+    Raises `BadInput` for a field that is no name.
+    """
+    if entry.kind not in STAGES or FIELD not in given or FIELD in inspect.signature(factory).parameters:
+        return {}, dict(given)
+    if not isinstance(given[FIELD], str):
+        raise BadInput(f"{entry.spec}: {FIELD} = {given[FIELD]!r} is not the name of a field.")
+    return {FIELD: given[FIELD]}, {name: value for name, value in given.items() if name != FIELD}
 
 
 def collection(spec: str, **given: Any) -> Collection:

@@ -17,7 +17,7 @@ from typing import Any
 
 from nirank import fixture, settings
 from nirank.errors import BadInput
-from nirank.plugins import STAGES, Component, active
+from nirank.plugins import FIELD, STAGES, Component, active, field_apart
 
 COMPONENT, WEIGHTS = "component.json", "weights.safetensors"
 #: In a checkpoint, what the loss has learned.
@@ -42,7 +42,7 @@ def save(component: Component, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if component.can("save"):
         table = dict(component.target.save(folder))
-        use, given = table.pop("use"), table
+        use, given = table.pop("use"), table | ({FIELD: component.field} if component.field else {})
     else:
         from safetensors.torch import save_model
 
@@ -86,10 +86,12 @@ def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None 
     entry = active().registry.find(described["use"], STAGES)
     factory = entry.resolve()
     stored = {key: _outside(value, folder) for key, value in described["settings"].items()}
-    bound = settings.bind(factory, {**stored, **(given or {})}, entry.spec)
+    field, own = field_apart(entry, factory, {**stored, **(given or {})})
+    bound = settings.bind(factory, own, entry.spec)
     target = factory(**bound)
     load_weights(target, folder)
-    component = Component(name or described["name"], target, bound, entry)
+    component = Component(name or described["name"], target, bound | field, entry)
+    component.field = field.get(FIELD)
     if (kept := described.get("fixture")) and not given:  # other settings may mean other scores
         fixture.check(component, kept, folder)
     return component

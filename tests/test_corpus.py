@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nirank.corpus import ArrowCorpus, Documents, Ids, RepeatedId, cache_folder, cached_corpus, write_corpus
+from nirank.corpus import (
+    ArrowCorpus,
+    Documents,
+    Ids,
+    RepeatedId,
+    cache_folder,
+    cached_corpus,
+    same_documents,
+    write_corpus,
+)
 from nirank.data import Corpus
 from nirank.errors import BadInput
 from nirank.strings import gather, join, to_array, to_column, to_numpy
@@ -338,3 +347,11 @@ assert Documents(["a", "b"], ["A", "B"]).fingerprint
 sys.exit(len({{"pandas", "scipy", "torch"}} & set(sys.modules)))
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_documents_are_the_same_by_id_and_content_wherever_they_stand():
+    before = Documents(["a", "b", "c", "d"], ["one", "two", "three", ""])
+    after = Documents(["d", "x", "b", "a"], ["", "one", "2", "one"])
+    assert same_documents(after, before).tolist() == [3, -1, -1, 0]
+    assert same_documents(before, after).tolist() == [3, -1, -1, 0]
+    assert same_documents(before, before).tolist() == [0, 1, 2, 3]

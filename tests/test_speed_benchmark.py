@@ -121,6 +121,18 @@ def test_numpy_by_hand_and_nirank_measure_the_same_pipeline():
     assert min(by_hand) > 0
 
 
+def test_features_by_hand_are_those_of_nirank(tmp_path):
+    pytest.importorskip("numba")
+    features, run = _module("speed_features"), _module("speed_run").Run(tmp_path, small=True)
+    engines = [engine(str(run.texts().folder), every=10) for engine in (features.Nirank, features.ByHand)]
+    for engine in engines:
+        engine.open()
+    ours, by_hand = (engine.few() for engine in engines)
+    assert ours.shape == (engines[0].pairs(), len(features.BY_HAND))
+    np.testing.assert_allclose(ours, by_hand, rtol=1e-5)
+    assert engines[0].tokens() == pytest.approx(by_hand[:, -1].mean())
+
+
 def test_the_round_of_boosting_is_taken_off_those_it_is_part_of():
     less, lap = _module("speed_losses").less, _module("speed_worker").Lap
     laps = {"nirank": [lap(1, 1)], "booster": [lap(5, 4), lap(6, 5)], "round": [lap(2, 1), lap(1, 3)]}

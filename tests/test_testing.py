@@ -406,7 +406,7 @@ def _strict_text(vectors, contents):
 @pytest.mark.parametrize(
     ("encoder", "broken"),
     [
-        (_faulty(SoundEncoder, vectors="sparse"), "kind_of_vectors"),
+        (_faulty(SoundEncoder, vectors="bags"), "kind_of_vectors"),
         (_encoding(lambda vectors, contents: vectors[:-1]), "one_vector_each"),
         (_encoding(lambda vectors, contents: vectors / vectors.sum(axis=1, keepdims=True)), "one_vector_each"),
         (_encoding(_centred), "text_alone"),

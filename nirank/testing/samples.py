@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nirank import images
 from nirank.batches import Pairs
 from nirank.corpus import Documents
 from nirank.data import Candidates, Collection, Content, Features, Floats, Queries
@@ -50,23 +51,63 @@ ODD_TEXTS = (
 )
 
 
+#: What components read: texts (all that say nothing), images, or either, on both sides.
+IMAGES, EITHER = "images", "either"
+
+
 @functools.cache
-def corpus() -> Documents:
+def documents(reads: str = "") -> tuple[Content, ...]:
+    """The documents for a component that `reads` so; of pictures too, two are alike and one is much larger."""
+    if reads not in (IMAGES, EITHER):
+        return DOCUMENTS
+    sizes = {LONG: (700, 500), DOCUMENTS.index(""): (1, 1)}
+    places = [DOCUMENTS.index(text) for text in DOCUMENTS]
+    pictures = [images.drawn(place, *sizes.get(place, (24, 24))) for place in places]
+    return _mixed(pictures, DOCUMENTS) if reads == EITHER else tuple(pictures)
+
+
+@functools.cache
+def queries(reads: str = "") -> tuple[Content, ...]:
+    """The queries for a component that `reads` so."""
+    if reads not in (IMAGES, EITHER):
+        return QUERIES
+    pictures = [images.drawn(100 + number) for number in range(len(QUERIES))]
+    return _mixed(pictures, QUERIES) if reads == EITHER else tuple(pictures)
+
+
+@functools.cache
+def odd(reads: str = "") -> tuple[Content, ...]:
+    """What a component that `reads` so may be given: any text, any picture."""
+    if reads not in (IMAGES, EITHER):
+        return ("", *ODD_TEXTS)
+    plain = images.drawn(7)
+    modes = [plain.convert(mode) for mode in ("1", "L", "P", "CMYK", "RGBA", "I", "F")]
+    pictures = [*modes, images.drawn(8, 1, 1), images.drawn(9, 300, 2), images.drawn(10, 2, 300)]
+    return (*pictures, "", *ODD_TEXTS) if reads == EITHER else tuple(pictures)
+
+
+def _mixed(pictures: Sequence[Content], texts: Sequence[Content]) -> tuple[Content, ...]:
+    """Pictures and texts in turn."""
+    return tuple((texts if place % 2 else pictures)[place] for place in range(len(texts)))
+
+
+@functools.cache
+def corpus(reads: str = "") -> Documents:
     """The documents, with ids `d0`, `d1`, ..."""
-    return Documents([f"d{number}" for number in range(len(DOCUMENTS))], list(DOCUMENTS))
+    return Documents([f"d{number}" for number in range(len(DOCUMENTS))], list(documents(reads)))
 
 
-def pairs() -> Pairs:
+def pairs(reads: str = "") -> Pairs:
     """Lists of several documents, of one and of none, with scores as a first stage gives them."""
     lists = [[0, 10, 4, 9, 1], [2, 6, 3], [], [8], [7, 5, 11, 0]]
     scores = [np.arange(len(docs), 0.0, -1) for docs in lists]
-    return Pairs(Queries.of(QUERIES), Candidates.of(lists, scores, corpus()))
+    return Pairs(Queries.of(queries(reads)), Candidates.of(lists, scores, corpus(reads)))
 
 
-def found(queries: int) -> Candidates:
+def found(queries: int, reads: str = "") -> Candidates:
     """What a ranking may have found for so many queries: the same for each, so that only queries tell them apart."""
     docs = np.arange(0, len(DOCUMENTS), 2)
-    return Candidates.of([docs] * queries, [docs % 3] * queries, corpus()).ranked()
+    return Candidates.of([docs] * queries, [docs % 3] * queries, corpus(reads)).ranked()
 
 
 def features(pairs: Pairs, names: Sequence[str]) -> Features:

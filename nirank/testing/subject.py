@@ -39,6 +39,11 @@ class Subject:
         factory = self.entry.resolve_tiny() if self.entry else None
         return factory() if factory else self.target
 
+    @property
+    def reads(self) -> str:
+        """What it says that it reads: nothing, "text" or "features" where these are texts, "images" or "either"."""
+        return getattr(self.target, "reads", None) or ""
+
     @functools.cached_property
     def component(self) -> Component:
         """The object as a component, its index built and open where it needs one."""
@@ -48,7 +53,7 @@ class Subject:
         if component.can("build"):
             folder = Path(tempfile.mkdtemp(prefix="nirank-check-"))
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-            indexes.prepare(component, samples.corpus(), self.encoder, folder / "index")
+            indexes.prepare(component, samples.corpus(self.reads), self.encoder, folder / "index")
         return component
 
     @functools.cached_property
@@ -79,9 +84,9 @@ class Subject:
         described = samples.features(pairs, getattr(self.target, "names", None) or samples.FEATURES)
         return Pairs(pairs.queries, pairs.candidates.with_features(described))
 
-    def generate(self, texts: Sequence[str], k: int) -> Candidates:
+    def generate(self, texts: Sequence[Content], k: int) -> Candidates:
         """What is found for the given queries: one list each, of documents that exist."""
-        component, queries = self.component, _asked(texts)
+        component, queries = self.component, self._asked(texts)
         if self.encoder:
             queries = queries.with_vectors(self.encoder.target.encode(queries))
         found: Candidates = component.target.generate(queries, k)
@@ -91,9 +96,9 @@ class Subject:
         expect(inside.all(), f"documents {found.docs[~inside][:5]} are not among 0..{len(samples.corpus()) - 1}.")
         return found
 
-    def encode(self, texts: Sequence[str]) -> list[NDArray[Any]]:
+    def encode(self, contents: Sequence[Content]) -> list[NDArray[Any]]:
         """The vectors of the given queries, one array each."""
-        return _entries(self._forward("encode", QueryBatch(_asked(texts))))
+        return _entries(self._forward("encode", QueryBatch(self._asked(contents))))
 
     def encode_documents(self, contents: Sequence[Content]) -> list[NDArray[Any]]:
         """The vectors of the given documents, one array each."""
@@ -102,10 +107,9 @@ class Subject:
     def _forward(self, method: str, batch: Batch) -> Any:
         return execute.nirank_forward(self.component, method, batch)
 
-
-def _asked(texts: Sequence[str]) -> Queries:
-    """Queries with what was found for them, for those that are to be told."""
-    return Queries.of(texts).with_found(samples.found(len(texts)))
+    def _asked(self, contents: Sequence[Content]) -> Queries:
+        """Queries with what was found for them, for those that are to be told."""
+        return Queries.of(contents).with_found(samples.found(len(contents), self.reads))
 
 
 def _encoder_of(entry: Entry | None, kind: str) -> Any:

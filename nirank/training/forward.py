@@ -23,6 +23,8 @@ from nirank.sampling import Sample
 from nirank.training import processes
 from nirank.training.padding import Padding
 
+#: The kinds of vectors that are `[n, dim]` in training.
+_TRAINED = ("dense", "sparse")
 #: A method of a component and what it is called with.
 Piece = tuple[str, Batch]
 
@@ -60,7 +62,7 @@ class PairForward:
 
 
 class VectorForward:
-    """An encoder of dense vectors; its pieces are `chunk` queries or documents each, or all of them.
+    """An encoder of vectors `[n, dim]`; its pieces are `chunk` queries or documents each, or all of them.
 
     With `everywhere`, the lists of all processes, each process encodes a part of their documents, and its queries
     meet all.
@@ -80,7 +82,8 @@ class VectorForward:
 
     def scores(self, outputs: Sequence[Tensor]) -> Tensor:
         """Dot products."""
-        queries, documents = self._vectors(outputs)
+        queries, documents = self.vectors(outputs)
+        documents = processes.gather_rows(documents, self.parts) if self.parts else documents
         lists, length = self.padding.shape
         if self.shared:
             return queries @ documents[self.columns[:length]].T
@@ -93,16 +96,16 @@ class VectorForward:
         """The vectors of the queries, `[lists, dim]`."""
         return {"query_vectors": torch.cat(list(outputs[: len(self._queries)]))}
 
+    def vectors(self, outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The vectors of the queries, `[lists, dim]`, and of the documents that this process encodes, each once."""
+        first = len(self._queries)
+        return torch.cat(list(outputs[:first])), torch.cat(list(outputs[first:]))
+
     @property
     def _corpus(self) -> Corpus:
         if self.candidates.corpus is None:
             raise BadInput("an encoder has to read documents, and this sample does not know its corpus.")
         return self.candidates.corpus
-
-    def _vectors(self, outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        first = len(self._queries)
-        queries, documents = torch.cat(list(outputs[:first])), torch.cat(list(outputs[first:]))
-        return queries, processes.gather_rows(documents, self.parts) if self.parts else documents
 
 
 def of(
@@ -116,7 +119,7 @@ def of(
 
     The component does not see the labels: where there would be scores of a first stage, there are zeros.
     """
-    sample = dataclasses.replace(sample, candidates=unlabelled(sample.candidates))
+    sample = dataclasses.replace(sample, candidates=execute.as_read(component, unlabelled(sample.candidates)))
     device = next(component.target.parameters()).device
     padding = Padding(sample.candidates, device)
     if component.can("score"):
@@ -136,8 +139,9 @@ def check(component: Component) -> None:
     if not (component.can("encode") and component.can("encode_documents")):
         raise BadInput(f"{component.spec} cannot be trained: it neither scores nor encodes both queries and documents.")
     kind = getattr(component.target, "vectors", "dense")
-    if kind != "dense":
-        raise BadInput(f"{component.spec} makes {kind} vectors; only encoders of dense vectors can be trained.")
+    if kind not in _TRAINED:
+        kinds = " or ".join(_TRAINED)
+        raise BadInput(f"{component.spec} makes {kind} vectors; encoders of {kinds} vectors can be trained.")
 
 
 def run(component: Component, piece: Piece) -> Tensor:

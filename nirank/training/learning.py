@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from nirank.data import Candidates, Collection
@@ -64,7 +65,8 @@ class Learner:
         tally = Tally(lists=len(rows))
 
         def cost(outputs: Sequence[Tensor]) -> Tensor:
-            value, tally.counted = self.objective(ahead, outputs, columns)
+            costs = [self.objective(ahead, form, columns) for form in _forms(self.component, outputs)]
+            value, tally.counted = torch.stack([one for one, _ in costs]).mean(), costs[0][1]
             tally.cost = _finite(float(value.detach()), self.component)
             return value
 
@@ -85,6 +87,16 @@ class Learner:
         sample = draw(examples.rows, examples.positives, np.random.default_rng([_DRAWING, *seed]))
         everywhere = sample.candidates if sample.shared and processes.count() > 1 else None
         return sample.take(own), everywhere
+
+
+def _forms(component: Component, outputs: Sequence[Tensor]) -> list[list[Tensor]]:
+    """The outputs in each form that is to be good: one, or those that an encoder's `shortened` makes of its vectors.
+
+    The loss of a batch is the mean of the losses of all forms.
+    """
+    if not component.can("shortened"):
+        return [list(outputs)]
+    return [list(form) for form in zip(*(component.target.shortened(output) for output in outputs), strict=True)]
 
 
 def _finite(cost: float, component: Component) -> float:

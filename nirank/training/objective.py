@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,8 +15,10 @@ from nirank.errors import BadInput, ComponentError
 from nirank.pipeline import Scoring
 from nirank.plugins import Component
 from nirank.sampling import Sample
-from nirank.training.forward import Forward, unlabelled
+from nirank.training.forward import Forward, VectorForward, unlabelled
 from nirank.training.padding import Padding
+
+Penalty = Callable[[Tensor, Tensor], Tensor]
 
 
 class Objective:
@@ -26,10 +28,13 @@ class Objective:
     `log_expected_count`, `[lists, length]`, `queries` (their rows in the collection, `[lists]`), `query_vectors`
     `[lists, dim]` of an encoder, `teacher`, the scores of another scoring. A loss over classes (it has an attribute
     `classes`) also takes a component with one score a pair: the score of a class is that many times the score.
+
+    `penalty` is what an encoder wants to be small besides: its method of that name, which is given the vectors of the
+    queries and of the distinct documents of a batch, `[n, dim]` each, and returns a scalar.
     """
 
-    def __init__(self, loss: Component, teacher: Scoring | None = None) -> None:
-        self.loss, self.teacher = loss, teacher
+    def __init__(self, loss: Component, teacher: Scoring | None = None, penalty: Penalty | None = None) -> None:
+        self.loss, self.teacher, self.penalty = loss, teacher, penalty
         target = loss.target
         call = target.forward if isinstance(target, torch.nn.Module) else target
         self.named = set(inspect.signature(call).parameters)
@@ -72,6 +77,8 @@ class Objective:
             raise ComponentError(f"{self.loss.spec} returned {value!r}; a scalar tensor is expected.")
         if scores.requires_grad and not value.requires_grad:
             raise ComponentError(f"{self.loss.spec} returned a constant: no gradient goes from it to the scores.")
+        if self.penalty and isinstance(forward, VectorForward):
+            value = value + self.penalty(*forward.vectors(outputs))
         skipped = int(getattr(self.loss.target, "skipped", 0))
         counted = max(len(scores) - skipped, 0)
         return (value, counted) if self.adds_up else (value * counted, counted)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nirank import weights
+from nirank.corpus import field_of
 from nirank.data import Collection
 from nirank.errors import BadInput
 from nirank.files import beside
@@ -71,7 +72,8 @@ class Task:
     def begin(self, stages: Mapping[str, Stage]) -> None:
         """Have component and sampler learn what there is; `stages` are those that expressions may name."""
         if self.component.can("begin"):
-            self.component.target.begin(self.collection)
+            corpus = field_of(self.collection.corpus, self.component.field)
+            self.component.target.begin(replace(self.collection, corpus=corpus))
             self.component.changed()
         self.sampler.target.begin(self.collection, stages)
 

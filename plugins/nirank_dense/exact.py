@@ -13,29 +13,27 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from nirank.batches import to_numpy
-from nirank.data import Candidates, Content, Corpus, Floats, Queries, Vectors
+from nirank.data import Candidates, Corpus, Floats, Queries
 from nirank.errors import BadInput, MissingDependency
-from nirank.files import write_header
-from nirank.progress import progress
-from nirank_dense import quantised
+from nirank.indexes import Former
+from nirank_dense import quantised, stored
 from nirank_dense.products import OnDevice, OnHost
 from nirank_dense.quantised import Quantised
 from nirank_dense.rows import blocks
 from nirank_dense.scan import Scan
+from nirank_dense.stored import VECTORS, Encode
 
 if TYPE_CHECKING:
     from nirank_dense.two_pass import Passes, TwoPass
 
-VECTORS, LONGEST = "vectors.npy", "longest.npy"
+LONGEST = "longest.npy"
 #: How many queries are compared at once.
 QUERIES = 1024
 #: Fewer documents are always scanned: the sample that the first of two passes begins with would be all of them.
@@ -83,36 +81,24 @@ class ExactSearch:
         """The layout of the files; how they are searched does not matter to them."""
         return {"index": "vectors", "version": 3, "precision": "float32", "codes": "int8"}
 
-    def build(self, corpus: Corpus, folder: Path, encode: Callable[[Sequence[Content]], Vectors] | None = None) -> None:
+    def build(self, corpus: Corpus, folder: Path, encode: Encode | None = None) -> None:
         """Encode the corpus into `folder`, going on where an interrupted build of the same index stopped."""
-        if encode is None:
-            raise BadInput("an index of vectors is built with an encoder: write `encoder >> exact`.")
-        path = folder / VECTORS
-        done = _whole_chunks(path, self.chunk)
-        with path.open("r+b" if done else "wb") as file, progress("Encoding the corpus", len(corpus)) as advance:
-            file.seek(0, os.SEEK_END)
-            advance(done)
-            for start in range(done, len(corpus), self.chunk):
-                vectors = to_numpy(encode(corpus[start : start + self.chunk])).astype(np.float32, copy=False)
-                _check_finite(vectors, "document", start)
-                _append(file, vectors, (len(corpus), vectors.shape[1]))
-                advance(len(vectors))
-        whole = np.load(path, mmap_mode="r")
-        np.save(folder / LONGEST, _longest(whole))
-        quantised.write(whole, folder)
+        self._write(stored.write(corpus, folder, encode, self.chunk), folder)
+
+    def update(self, corpus: Corpus, folder: Path, former: Former, encode: Encode | None = None) -> None:
+        """The same from the index of an earlier state of the corpus: only what is new is encoded."""
+        known = stored.Known(np.load(former.folder / VECTORS, mmap_mode="r"), former.ordinals)
+        self._write(stored.write(corpus, folder, encode, self.chunk, known), folder)
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the vectors; raises `BadInput` where there is not one for each document."""
-        # Mapped copy-on-write, because torch wants memory it may write to; nothing is ever written.
-        vectors = np.load(folder / VECTORS, mmap_mode="c")
-        if len(vectors) != len(corpus):
-            raise BadInput(f"{len(vectors)} vectors for {len(corpus)} documents.", folder / VECTORS)
+        vectors = stored.mapped(folder, len(corpus))
         documents = Quantised.open(folder)  # now: later the folder may be gone
         self._search_in(vectors, float(np.load(folder / LONGEST)), lambda: documents)
 
     def search_in(self, vectors: Floats) -> None:
         """Search the given vectors, float32 `[documents, dim]`."""
-        self._search_in(vectors, _longest(vectors), lambda: Quantised.of(vectors))
+        self._search_in(vectors, quantised.longest(vectors), lambda: Quantised.of(vectors))
 
     @property
     def passes(self) -> Passes | None:
@@ -128,16 +114,14 @@ class ExactSearch:
             raise BadInput("the index is not open: search through a pipeline, or call open first.")
         if k < 0:
             raise BadInput(f"k is {k}; it must be 0 or more.")
-        if queries.vectors is None:
-            raise BadInput("these queries have no vectors: write `encoder >> exact`.")
-        wanted = to_numpy(queries.vectors).astype(np.float32, copy=False)
-        dim = self._products.vectors.shape[1]
-        if wanted.ndim != 2 or wanted.shape[1] != dim:
-            raise BadInput(f"query vectors {wanted.shape} for an index of {dim} dimensions.")
-        _check_finite(wanted, "query")
-        work = (len(wanted) + _READING) * len(self._products.vectors) * dim
+        wanted = stored.asked(queries, self._products.vectors.shape[1])
+        work = (len(wanted) + _READING) * self._products.vectors.size
         two_pass = self._two_pass.after(work) if self._two_pass else None
         return Candidates.stack([_search(self._scan, two_pass, part, k) for part in blocks(wanted, QUERIES)])
+
+    def _write(self, vectors: Floats, folder: Path) -> None:
+        np.save(folder / LONGEST, quantised.longest(vectors))
+        quantised.write(vectors, folder)
 
     def _search_in(self, vectors: Floats, longest: float, documents: Callable[[], Quantised]) -> None:
         self._products = OnHost(vectors) if self.device == "cpu" else OnDevice(vectors, self.device)
@@ -184,41 +168,6 @@ def _search(scan: Scan, two_pass: TwoPass | None, queries: Floats, k: int) -> Ca
     if two_pass and two_pass.suits(len(queries), k):
         return two_pass.search(queries, k)
     return scan.search(queries, k)
-
-
-def _append(file: BinaryIO, vectors: Floats, shape: tuple[int, int]) -> None:
-    """Write one chunk, after the header where it is the first."""
-    if not file.tell():
-        write_header(file, shape, np.float32)
-    file.write(vectors.tobytes())
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _whole_chunks(path: Path, chunk: int) -> int:
-    """How many vectors an interrupted build left; what comes after the last whole chunk is cut off."""
-    try:
-        with path.open("r+b") as file:
-            np.lib.format.read_magic(file)
-            (_, dim), _, _ = np.lib.format.read_array_header_1_0(file)
-            start, row = file.tell(), 4 * dim
-            done = (path.stat().st_size - start) // row // chunk * chunk
-            file.truncate(start + done * row)
-            return int(done)
-    except (OSError, ValueError):  # no file yet, or not even a whole header: from the beginning
-        return 0
-
-
-def _check_finite(vectors: Floats, what: str, first: int = 0) -> None:
-    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(wrong):
-        place = f"the first is {what} {first + wrong[0] + 1}"
-        raise BadInput(f"{len(wrong)} of {len(vectors)} {what} vectors hold what is no finite number; {place}.")
-
-
-def _longest(vectors: Floats) -> float:
-    """The length of the longest vector, read in blocks."""
-    return max((float(quantised.lengths_of(block).max()) for block in blocks(vectors, 4096)), default=0.0)
 
 
 def _compiles() -> bool:

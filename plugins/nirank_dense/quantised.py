@@ -182,6 +182,11 @@ def lengths_of(vectors: NDArray[Any]) -> NDArray[np.float64]:
     return np.sqrt(np.einsum("ij,ij->i", exact, exact)) * (1 + 2.0**-30)
 
 
+def longest(vectors: Floats) -> float:
+    """The length of the longest vector, read in blocks."""
+    return max((float(lengths_of(block).max()) for block in blocks(vectors, _ROWS)), default=0.0)
+
+
 def _up(values: NDArray[np.float64]) -> Floats:
     """The values in float32, no one less than it was."""
     return np.nextafter(values.astype(np.float32), np.float32(np.inf))

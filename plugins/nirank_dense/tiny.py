@@ -12,7 +12,9 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
+from nirank_dense import kinds
 from nirank_dense.sentence import SentenceEncoder
+from nirank_dense.towers import TwoTowers
 from nirank_dense.words import WordVectors
 
 _WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.ascii_lowercase, *string.digits]
@@ -23,7 +25,16 @@ def encoder(seed: int = 0) -> SentenceEncoder:
     """A two-layer BERT over letters, 16 dimensions, mean pooling; the same weights for the same seed."""
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder), seed)
-        return SentenceEncoder(folder, device="cpu", batch_size=8)
+        return SentenceEncoder(folder, device="cpu", batch_size=8, tokens=64)
+
+
+def two_towers() -> TwoTowers:
+    """Two of them with different weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        query, document = Path(folder) / "query", Path(folder) / "document"
+        save(query, seed=0)
+        save(document, seed=1)
+        return TwoTowers(str(query), str(document), device="cpu", batch_size=8)
 
 
 def save(folder: Path, seed: int = 0) -> None:
@@ -67,3 +78,28 @@ def _tokenizer(folder: Path) -> BertTokenizerFast:
     words = folder / "vocab.txt"
     words.write_text("\n".join(_VOCABULARY), encoding="utf-8")
     return BertTokenizerFast(str(words), model_max_length=64)
+
+
+def flat() -> kinds.Flat:
+    """An exact index of faiss."""
+    return kinds.Flat(chunk=4)
+
+
+def sq8() -> kinds.SQ8:
+    """One that scores as many documents as the checks have."""
+    return kinds.SQ8(depth=16, chunk=4)
+
+
+def hnsw() -> kinds.HNSW:
+    """A small graph."""
+    return kinds.HNSW(m=4, construction=16, ef=16, chunk=4)
+
+
+def ivf_flat() -> kinds.IVFFlat:
+    """Three lists, all of which are read: the checks expect that a document which could be found is found."""
+    return kinds.IVFFlat(lists=3, probes=3, chunk=4)
+
+
+def ivf_pq() -> kinds.IVFPQ:
+    """The same, with codes."""
+    return kinds.IVFPQ(lists=3, probes=3, depth=16, chunk=4)

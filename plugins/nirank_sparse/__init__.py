@@ -11,4 +11,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Name the components."""
+    """Name the encoder and the index."""
+    splade = "nirank_sparse.splade:SPLADE"
+    registry.add("encoder", "splade", splade, tiny="nirank_sparse.tiny:encoder", extra="sparse")
+    impact = "nirank_sparse.impact:ImpactIndex"
+    registry.add("generator", "impact", impact, tiny="nirank_sparse.impact:tiny", extra="sparse")

@@ -1,0 +1,120 @@
+"""The vectors of a corpus in one file, float32 `[documents, dim]`: written while they are encoded, mapped afterwards.
+
+An interrupted writing goes on after the last whole chunk. Vectors that are known from an earlier state of the corpus
+are copied instead of encoded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.batches import to_numpy
+from nirank.data import Content, Corpus, Floats, Queries, Vectors
+from nirank.errors import BadInput
+from nirank.files import write_header
+from nirank.progress import progress
+
+VECTORS = "vectors.npy"
+
+Encode = Callable[[Sequence[Content]], Vectors]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Vectors from before, and for each document now the row that it has among them, or -1."""
+
+    vectors: Floats
+    rows: NDArray[np.int64]
+
+
+def write(corpus: Corpus, folder: Path, encode: Encode | None, chunk: int, known: Known | None = None) -> Floats:
+    """Write the vectors of a corpus into a folder, `chunk` of them at a time, and map them.
+
+    Raises `BadInput` without `encode`, and for vectors that hold what is no finite number.
+    """
+    if encode is None:
+        raise BadInput("an index of vectors is built with an encoder: write `encoder >> index`.")
+    path = folder / VECTORS
+    done = _whole_chunks(path, chunk)
+    with path.open("r+b" if done else "wb") as file, progress("Encoding the corpus", len(corpus)) as advance:
+        file.seek(0, os.SEEK_END)
+        advance(done)
+        for start in range(done, len(corpus), chunk):
+            vectors = _chunk(corpus, start, min(start + chunk, len(corpus)), encode, known)
+            check_finite(vectors, "document", start)
+            _append(file, vectors, (len(corpus), vectors.shape[1]))
+            advance(len(vectors))
+    return mapped(folder, len(corpus))
+
+
+def mapped(folder: Path, documents: int) -> Floats:
+    """The vectors in a folder; raises `BadInput` where there is not one for each document."""
+    # Mapped copy-on-write, because torch wants memory it may write to; nothing is ever written.
+    vectors: Floats = np.load(folder / VECTORS, mmap_mode="c")
+    if len(vectors) != documents:
+        raise BadInput(f"{len(vectors)} vectors for {documents} documents.", folder / VECTORS)
+    return vectors
+
+
+def asked(queries: Queries, dim: int) -> Floats:
+    """The vectors of queries, float32 `[queries, dim]`.
+
+    Raises `BadInput` where they are missing, not finite or of another dimension.
+    """
+    if queries.vectors is None:
+        raise BadInput("these queries have no vectors: write `encoder >> index`.")
+    wanted: Floats = to_numpy(queries.vectors).astype(np.float32, copy=False)
+    if wanted.ndim != 2 or wanted.shape[1] != dim:
+        raise BadInput(f"query vectors {wanted.shape} for an index of {dim} dimensions.")
+    check_finite(wanted, "query")
+    return wanted
+
+
+def check_finite(vectors: Floats, what: str, first: int = 0) -> None:
+    """Raise `BadInput` for vectors that hold what is no finite number; `first` is the number of the first of them."""
+    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(wrong):
+        place = f"the first is {what} {first + wrong[0] + 1}"
+        raise BadInput(f"{len(wrong)} of {len(vectors)} {what} vectors hold what is no finite number; {place}.")
+
+
+def _chunk(corpus: Corpus, start: int, stop: int, encode: Encode, known: Known | None) -> Floats:
+    """The vectors of documents `start` up to `stop`, of which only those that are not known are encoded."""
+    rows = known.rows[start:stop] if known else np.full(stop - start, -1)
+    new = np.flatnonzero(rows < 0)
+    if not known or len(new) == len(rows):
+        return to_numpy(encode(corpus[start:stop])).astype(np.float32, copy=False)
+    vectors = known.vectors[np.maximum(rows, 0)]
+    if len(new):
+        vectors[new] = to_numpy(encode(corpus[start + new]))
+    return vectors
+
+
+def _append(file: BinaryIO, vectors: Floats, shape: tuple[int, int]) -> None:
+    """Write one chunk, after the header where it is the first."""
+    if not file.tell():
+        write_header(file, shape, np.float32)
+    file.write(vectors.tobytes())
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _whole_chunks(path: Path, chunk: int) -> int:
+    """How many vectors an interrupted build left; what comes after the last whole chunk is cut off."""
+    try:
+        with path.open("r+b") as file:
+            np.lib.format.read_magic(file)
+            (_, dim), _, _ = np.lib.format.read_array_header_1_0(file)
+            start, row = file.tell(), 4 * dim
+            done = (path.stat().st_size - start) // row // chunk * chunk
+            file.truncate(start + done * row)
+            return int(done)
+    except (OSError, ValueError):  # no file yet, or not even a whole header: from the beginning
+        return 0

@@ -1,0 +1,271 @@
+"""ColBERT: a vector for each token of a text, scored by MaxSim (Khattab and Zaharia, SIGIR 2020)."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from nirank.data import Candidates, Content, Ints, Queries
+from nirank.errors import BadInput
+from nirank.pretrained import Precision, best_device, load, passes, quiet, tokenizer_text
+from nirank.progress import progress
+from nirank.ragged import TokenVectors
+from nirank.weights import digest
+from nirank_late.maxsim import maxsim
+from nirank_late.template import Template, file_of, punctuation
+
+Side = Literal["query", "document"]
+
+#: Tokens, the padding counted, that a CPU reads at once, so that what a layer computes stays in its cache.
+_TOKENS = 1024
+#: Documents whose vectors are in memory at once while given pairs are scored.
+_DOCUMENTS = 1024
+#: Where the weights of the projection may be: ours, ColBERT's, PyLate's.
+_PROJECTIONS = ("projection.safetensors", "model.safetensors", "1_Dense/model.safetensors")
+_WEIGHT = "linear.weight"
+_DIM = 128
+
+
+class ColBERT(nn.Module):
+    """Encodes texts into a unit vector for each token, and scores given pairs by MaxSim; it can be trained.
+
+    `model` is a transformer, or a late-interaction model made with ColBERT, PyLate or nirank: a name on the hub or a
+    folder. `dim` is that of its projection, or 128 where it has none yet: a new one is drawn from `seed`; 0 leaves the
+    transformer's own vectors. The settings from `query_length` to `skip_punctuation` are those of
+    `nirank_late.template.Template`; unless given they are as the model says. `device` is chosen (CUDA, Apple's GPU,
+    CPU) unless given, and with it `batch_size`, the most texts of a forward pass; texts of similar length go together.
+
+    As a scorer it encodes each distinct text of what it is given once. Outside training it has the vectors of some
+    documents in memory at a time. As any `nn.Module` it gives vectors and scores with gradients wherever these are
+    enabled. It is made in evaluation mode. Raises `BadInput` for a model that cannot be loaded, or that has no mask
+    token to augment queries with.
+    """
+
+    vectors = "tokens"
+    reads = "text"
+
+    def __init__(
+        self,
+        model: str,
+        dim: int | None = None,
+        device: str | None = None,
+        precision: Precision = "float32",
+        batch_size: int | None = None,
+        query_length: int | None = None,
+        document_length: int | None = None,
+        query_marker: str | None = None,
+        document_marker: str | None = None,
+        augment: bool | None = None,
+        attend: bool | None = None,
+        skip_punctuation: bool | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        device = device or best_device()
+        self.size = batch_size or (32 if device == "cpu" else 256)
+        self.precision = precision
+        self.tokenizer = load("AutoTokenizer", model)
+        self.model = load("AutoModel", model, dtype=getattr(torch, precision))
+        given = {
+            "query_length": query_length,
+            "document_length": document_length,
+            "query_marker": query_marker,
+            "document_marker": document_marker,
+            "augment": augment,
+            "attend": attend,
+            "skip_punctuation": skip_punctuation,
+        }
+        self.template = Template.of(model, self.tokenizer.get_vocab(), given)
+        self.markers = _markers(self.tokenizer, self.model, self.template)
+        if self.template.augment and self.tokenizer.mask_token_id is None:
+            raise BadInput(f"{model!r} has no mask token to fill up queries with: give augment = false.")
+        self.linear = _projection(model, self.model.config.hidden_size, dim, seed)
+        self.skipped = _skipped(self.tokenizer, self.template)
+        _freeze_unused(self.model)
+        self.to(device)
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dim(self) -> int:
+        """The dimension of the vectors."""
+        return int(self.linear.weight.shape[0] if self.linear is not None else self.model.config.hidden_size)
+
+    def encode(self, queries: Queries) -> TokenVectors:
+        """Unit vectors of the tokens of queries, float32 tensors; all have `query_length` of them if augmented."""
+        return self._vectors(queries.contents, "query")
+
+    def encode_documents(self, contents: Sequence[Content]) -> TokenVectors:
+        """Unit vectors of the tokens of documents, float32 tensors, without those of punctuation."""
+        return self._vectors(contents, "document")
+
+    def score(self, queries: Queries, candidates: Candidates) -> Tensor:
+        """MaxSim of each pair, float32 `[pairs]`."""
+        if not candidates.pairs:
+            return torch.empty(0, device=self.device)
+        if candidates.corpus is None:
+            raise BadInput("this scorer has to read documents, and these candidates do not know their corpus.")
+        asked = self.encode(queries)
+        docs, columns = np.unique(candidates.docs, return_inverse=True)
+        order = np.argsort(columns, kind="stable")  # document by document
+        rows, columns = candidates.rows[order], columns[order]
+        parts = []
+        for start, some in self._some_at_a_time(docs):
+            here = slice(*np.searchsorted(columns, [start, start + len(some)]).tolist())
+            told = self.encode_documents(candidates.corpus[some])
+            parts.append(maxsim(asked, told, rows[here], columns[here] - start))
+        return torch.cat(parts)[torch.from_numpy(np.argsort(order)).to(self.device)]
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write transformer, tokenizer, template and projection into `folder / "model"`, with safetensors.
+
+        Returns the table of a stage that builds this encoder again; its path is relative to `folder`.
+        """
+        place = folder / "model"
+        with quiet():
+            self.model.save_pretrained(str(place))
+            self.tokenizer.save_pretrained(str(place))
+        self.template.save(place)
+        if self.linear is not None:
+            save_file({_WEIGHT: self.linear.weight.detach().cpu().contiguous()}, place / _PROJECTIONS[0])
+        return {
+            "use": "encoder/colbert",
+            "model": Path("model"),
+            "dim": 0 if self.linear is None else self.dim,
+            "precision": self.precision,
+        }
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that vectors depend on: weights, template, tokenizer, precision."""
+        told = digest(self.state_dict()) + repr((self.template, self.precision)) + tokenizer_text(self.tokenizer)
+        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+
+    def _some_at_a_time(self, docs: Ints) -> Iterator[tuple[int, Ints]]:
+        """Documents whose vectors are in memory at once, with the place of the first; all if there are gradients."""
+        if torch.is_grad_enabled() or len(docs) <= _DOCUMENTS:
+            yield 0, docs
+            return
+        with progress("Scoring documents", len(docs)) as advance:
+            for start in range(0, len(docs), _DOCUMENTS):
+                some = docs[start : start + _DOCUMENTS]
+                yield start, some
+                advance(len(some))
+
+    def _vectors(self, texts: Sequence[Content], side: Side) -> TokenVectors:
+        odd = next((text for text in texts if not isinstance(text, str)), None)
+        if odd is not None:
+            raise BadInput(f"this encoder reads texts, and one content is a {type(odd).__name__}.")
+        if not len(texts):
+            return TokenVectors(np.zeros(1, np.int64), torch.empty(0, self.dim, device=self.device))
+        tokens, seen = self._tokens(texts, side)
+        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+        places = passes(lengths, self.size, _TOKENS if self.device.type == "cpu" else None)
+        read = TokenVectors.concatenate(
+            [self._forward([tokens[place] for place in some], seen[some], side) for some in places]
+        )
+        ordered: TokenVectors = read[np.argsort(np.concatenate(places))]
+        return ordered
+
+    def _tokens(self, texts: Sequence[str], side: Side) -> tuple[list[list[int]], NDArray[np.int64]]:
+        """The tokens of each text, and how many of them the others see."""
+        template, marker = self.template, self.markers[side]
+        limit = template.query_length if side == "query" else template.document_length
+        readable = [text.encode("utf-8", "replace").decode() for text in texts]  # without halves of surrogate pairs
+        read = self.tokenizer(
+            readable, truncation=True, max_length=limit - 1, split_special_tokens=True, return_attention_mask=False
+        )
+        marked = [[*tokens[:1], marker, *tokens[1:]] for tokens in read["input_ids"]]
+        seen = np.fromiter(map(len, marked), np.int64, len(marked))
+        if side == "document" or not template.augment:
+            return marked, seen
+        filled = [tokens + [self.tokenizer.mask_token_id] * (limit - len(tokens)) for tokens in marked]
+        return filled, np.full(len(filled), limit) if template.attend else seen
+
+    def _forward(self, tokens: list[list[int]], seen: NDArray[np.int64], side: Side) -> TokenVectors:
+        lengths = np.array([len(each) for each in tokens])
+        real = np.arange(lengths.max()) < lengths[:, None]  # [texts, longest]
+        ids = np.full(real.shape, self.tokenizer.pad_token_id or 0)
+        ids[real] = np.concatenate(tokens)
+        attended = np.arange(lengths.max()) < seen[:, None]
+        kept = real & ~self.skipped[ids] if side == "document" else real
+        given = {"input_ids": ids, "attention_mask": attended.astype(np.int64)}
+        on_device = {name: torch.from_numpy(values).to(self.device) for name, values in given.items()}
+        hidden = self.model(**on_device).last_hidden_state[torch.from_numpy(kept).to(self.device)]  # [tokens, hidden]
+        projected = hidden if self.linear is None else self.linear(hidden.to(self.linear.weight.dtype))
+        offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
+        return TokenVectors(offsets, nn.functional.normalize(projected.float(), dim=-1))
+
+
+def _markers(tokenizer: Any, model: nn.Module, template: Template) -> dict[Side, int]:
+    """The numbers of the markers; one that the vocabulary lacks is added, its embedding the mean of all."""
+    markers = [template.query_marker, template.document_marker]
+    new = [marker for marker in dict.fromkeys(markers) if marker not in tokenizer.get_vocab()]
+    if new:
+        tokenizer.add_tokens(new, special_tokens=True)
+        embeddings = model.get_input_embeddings().weight
+        mean, first = embeddings.detach().mean(0), len(embeddings)
+        if len(tokenizer) > first:
+            with quiet():
+                model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        added = tokenizer.convert_tokens_to_ids(new)
+        with torch.no_grad():
+            model.get_input_embeddings().weight[added] = mean
+    query, document = tokenizer.convert_tokens_to_ids(markers)
+    return {"query": query, "document": document}
+
+
+def _skipped(tokenizer: Any, template: Template) -> NDArray[np.bool_]:
+    """For each token whether documents have no vector for it, `[vocabulary]`."""
+    skipped = np.zeros(len(tokenizer), bool)
+    if template.skip_punctuation:
+        skipped[punctuation(tokenizer.get_vocab())] = True
+    return skipped
+
+
+def _projection(model: str, hidden: int, dim: int | None, seed: int) -> nn.Linear | None:
+    """The projection that comes with a model, or a new one: orthogonal, so that it keeps angles as well as it can."""
+    if dim == 0:
+        return None
+    stored = _stored_projection(model)
+    if stored is not None and stored.shape != (dim or len(stored), hidden):
+        raise BadInput(f"{model!r} has a projection {tuple(stored.shape)}, and [{dim}, {hidden}] was asked for.")
+    if stored is None:
+        stored = torch.empty(dim or _DIM, hidden)
+        nn.init.orthogonal_(stored, generator=torch.Generator().manual_seed(seed))
+    linear = nn.Linear(hidden, len(stored), bias=False)
+    linear.weight = nn.Parameter(stored.float())
+    return linear
+
+
+def _stored_projection(model: str) -> Tensor | None:
+    for name in _PROJECTIONS:
+        if not (path := file_of(model, name)):
+            continue
+        try:
+            with safe_open(path, "pt") as file:
+                if _WEIGHT in file.keys():  # noqa: SIM118 (it is no mapping)
+                    return file.get_tensor(_WEIGHT)
+        except SafetensorError as error:
+            raise BadInput(f"is damaged: {error}.", path) from error
+    return None
+
+
+def _freeze_unused(model: nn.Module) -> None:
+    """No gradient reaches a pooling layer: only the vectors of tokens are used."""
+    if isinstance(pooler := getattr(model, "pooler", None), nn.Module):
+        pooler.requires_grad_(False)

@@ -1,0 +1,104 @@
+"""Exact late interaction: MaxSim of every query with every document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nirank.batches import to_numpy
+from nirank.data import Candidates, Content, Corpus, Floats, Queries, Vectors
+from nirank.errors import BadInput
+from nirank.indexes import Former
+from nirank.ragged import TokenVectors
+from nirank_late.best import Best
+from nirank_late.maxsim import Meetings, Tiles, compare, tiled
+from nirank_late.store import TokenStore
+
+#: Queries that are compared with a block of documents while it is in memory.
+_QUERIES = 64
+
+
+class MaxSimIndex:
+    """The `k` documents of highest MaxSim, exactly, over vectors that are kept as float16 and mapped.
+
+    `chunk` documents are encoded between two writes while the index is built: an interrupted build goes on from the
+    last whole chunk. `block` tokens of documents are compared at once; memory is bounded by these, whatever the corpus.
+    Equal documents have equal scores, to the bit, and rank by their ordinals. Threads are as many as torch may use.
+    """
+
+    searches = "tokens"
+    resumes = True
+
+    def __init__(self, chunk: int = 1024, block: int = 1 << 15) -> None:
+        self.chunk, self.block = chunk, block
+        self._store: TokenStore | None = None
+
+    @property
+    def index_key(self) -> dict[str, Any]:
+        """The layout of the files; how they are searched does not matter to them."""
+        return {"index": "tokens", "version": 1, "precision": "float16"}
+
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[[Sequence[Content]], Vectors] | None = None) -> None:
+        """Encode the corpus into `folder`, going on where an interrupted build of the same index stopped."""
+        TokenStore.write(corpus, folder, encode, self.chunk, "maxsim")
+
+    def update(
+        self,
+        corpus: Corpus,
+        folder: Path,
+        former: Former,
+        encode: Callable[[Sequence[Content]], Vectors] | None = None,
+    ) -> None:
+        """The same from the index of an earlier state of the corpus: only what is new is encoded."""
+        TokenStore.write(corpus, folder, encode, self.chunk, "maxsim", TokenStore.known(former))
+
+    def open(self, corpus: Corpus, folder: Path) -> None:
+        """Map the vectors; raises `BadInput` where they are of another number of documents."""
+        self._store = TokenStore.open(corpus, folder)
+
+    def generate(self, queries: Queries, k: int) -> Candidates:
+        """The `k` documents of highest MaxSim for each query; needs token vectors in `queries.vectors`.
+
+        Raises `BadInput` for k below 0, and for vectors that are missing or of another dimension.
+        """
+        if self._store is None:
+            raise BadInput("the index is not open: search through a pipeline, or call open first.")
+        asked = token_vectors(queries, k, self._store.dim, "maxsim")
+        parts = [asked[start : start + _QUERIES] for start in range(0, len(asked), _QUERIES)]
+        return Candidates.stack([self._search(self._store, part, k) for part in parts])
+
+    def _search(self, store: TokenStore, asked: TokenVectors, k: int) -> Candidates:
+        best, tiles = Best(len(asked), k), tiled(asked.values, asked.offsets)
+        for documents in store.blocks(self.block):
+            offsets, told = store.of(documents)
+            scores = _every(tiles, asked, told, offsets)
+            best.add(np.arange(documents.start, documents.stop), scores)
+        return best.candidates()
+
+
+def token_vectors(queries: Queries, k: int, dim: int, name: str) -> TokenVectors:
+    """The token vectors of queries as numpy has them. Raises `BadInput` for anything else, and for k below 0."""
+    if k < 0:
+        raise BadInput(f"k is {k}; it must be 0 or more.")
+    asked = queries.vectors
+    if not isinstance(asked, TokenVectors):
+        raise BadInput(f"these queries have no token vectors: write `encoder >> {name}`.")
+    values = to_numpy(asked.values).astype(np.float32, copy=False)
+    if values.shape[1] != dim:
+        raise BadInput(f"query vectors of {values.shape[1]} dimensions for an index of {dim}.")
+    if not np.isfinite(values).all():
+        raise BadInput("some query vectors hold what is no finite number.")
+    return TokenVectors(asked.offsets, values)
+
+
+def _every(tiles: Tiles, asked: TokenVectors, told: Floats, offsets: Any) -> Floats:
+    """MaxSim of all queries with all documents, `[queries, documents]`: document by document, while it is at hand."""
+    documents = len(offsets) - 1
+    rows, columns = np.tile(np.arange(len(asked)), documents), np.repeat(np.arange(documents), len(asked))
+    pairs, scores = Meetings(asked.offsets, offsets, rows, columns), np.empty(len(rows), np.float32)
+    nothing = np.zeros(len(rows), np.int64), np.empty(0, np.int32)
+    compare(tiles, told, pairs, scores, *nothing)
+    return scores.reshape(documents, len(asked)).T

@@ -1,0 +1,227 @@
+"""The compiled loops of late interaction on the CPU: MaxSim of pairs, and what a compressed index is searched with.
+
+The products of a tile of document tokens with 32 query tokens stay in registers, and of these only the greatest is
+written: the matrix of similarities never is. Each product is added up by rising dimension, in the same way wherever its
+document stands, so that a score is the same in every batch, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Column = NDArray[Any]
+
+#: Numbers in a register of the widest kind, query tokens in a tile, and document tokens in one.
+_LANES = 16
+QUERY_TILE = 2 * _LANES
+TOKEN_TILE = 6
+_TILES_AHEAD = 4
+
+_FLOAT, _INT, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+_FLOATS, _INTS = ir.VectorType(_FLOAT, _LANES), ir.VectorType(_INT, _LANES)
+
+
+def _compiled(function: Function) -> Function:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    try:
+        compiled = njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder that can be written: every process compiles anew
+        compiled = njit(**options)(function)
+    return cast("Function", compiled)
+
+
+def _at(builder: Any, base: Any, index: Any, kind: Any, of: Any) -> Any:
+    """A pointer to `of`, `index` numbers of `kind` behind the address `base`."""
+    pointer = builder.gep(builder.inttoptr(base, kind.as_pointer()), [index])
+    return builder.bitcast(pointer, of.as_pointer())
+
+
+def _everywhere(builder: Any, value: Any, kind: Any) -> Any:
+    """A vector that has `value` in all lanes."""
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, _INT(0))
+    return builder.shuffle_vector(first, first, ir.Constant(_INTS, [0] * _LANES))
+
+
+def _fetch(builder: Any, tokens: Any, dim: Any, count: int) -> None:
+    """Have the tokens that follow some tiles later brought into the cache: they lie too far apart to be foreseen."""
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
+    prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch")
+    numbers = builder.mul(dim, _LONG(count))
+    ahead = builder.mul(numbers, _LONG(_TILES_AHEAD))
+    with cgutils.for_range(builder, builder.udiv(numbers, _LONG(_LANES))) as loop:
+        place = builder.add(ahead, builder.mul(loop.index, _LONG(_LANES)))
+        address = builder.bitcast(_at(builder, tokens, place, _FLOAT, _FLOAT), byte)
+        builder.call(prefetch, [address, _INT(0), _INT(3), _INT(1)])  # to be read, as near as can be, data
+
+
+def _add_products(builder: Any, asked: Any, tokens: Any, dim: Any, sums: list[list[Any]]) -> None:
+    """Add to `sums[token][half]` the products of every token with both halves of the query tile."""
+    for row in sums:
+        for total in row:
+            builder.store(ir.Constant(_FLOATS, [0.0] * _LANES), total)
+    with cgutils.for_range(builder, dim) as loop:
+        begin = builder.mul(loop.index, _LONG(QUERY_TILE))
+        places = [builder.add(begin, _LONG(half * _LANES)) for half in range(2)]
+        halves = [builder.load(_at(builder, asked, place, _FLOAT, _FLOATS), align=4) for place in places]
+        for token, row in enumerate(sums):
+            place = builder.add(builder.mul(dim, _LONG(token)), loop.index)
+            value = _everywhere(builder, builder.load(_at(builder, tokens, place, _FLOAT, _FLOAT), align=4), _FLOATS)
+            for half, total in zip(halves, row, strict=True):
+                product = builder.fmul(value, half, flags=("contract",))
+                builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
+
+
+def _keep_greatest(builder: Any, first: Any, best: Any, where: Any, sums: list[list[Any]]) -> None:
+    """Where a sum is greater than what is in `best`, take it, and note in `where` which token it is of."""
+    for half in range(2):
+        place = _LONG(half * _LANES)
+        values, indexes = _at(builder, best, place, _FLOAT, _FLOATS), _at(builder, where, place, _INT, _INTS)
+        greatest, index = builder.load(values, align=4), builder.load(indexes, align=4)
+        for token, row in enumerate(sums):
+            total = builder.load(row[half])
+            more = builder.fcmp_ordered(">", total, greatest)
+            greatest = builder.select(more, total, greatest)
+            index = builder.select(more, _everywhere(builder, builder.add(first, _INT(token)), _INTS), index)
+        builder.store(greatest, values, align=4)
+        builder.store(index, indexes, align=4)
+
+
+def _compare(count: int) -> Any:
+    """Compiled comparison of `count` tokens in a row with a tile of the query.
+
+    It is called with addresses: of the query tile, float32 `[dim, 32]`, and of the first token, float32 `[count, dim]`;
+    then the dimension, the number of the first token, and the addresses of `best` and `where`, `[32]`.
+    """
+
+    @intrinsic
+    def compare(typing, asked, tokens, dim, first, best, where):  # type: ignore[no-untyped-def]  # noqa: ARG001 (typed below)
+        address = types.intp
+
+        def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
+            asked, tokens, dim, first, best, where = given
+            sums = [[cgutils.alloca_once(builder, _FLOATS) for _ in range(2)] for _ in range(count)]
+            _fetch(builder, tokens, dim, count)
+            _add_products(builder, asked, tokens, dim, sums)
+            _keep_greatest(builder, first, best, where, sums)
+            return context.get_dummy_value()
+
+        return types.void(address, address, address, types.int32, address, address), generate
+
+    return compare
+
+
+_compare_many, _compare_one = _compare(TOKEN_TILE), _compare(1)
+
+
+@_compiled
+def _compare_document(asked: Column, tokens: Column, best: Column, where: Column) -> None:
+    """Fill `best` and `where` with the greatest product of each query token in a tile `[dim, 32]`."""
+    best[:] = -np.inf
+    where[:] = 0
+    dim, count = tokens.shape[1], len(tokens)
+    query, first, to, place = asked.ctypes.data, tokens.ctypes.data, best.ctypes.data, where.ctypes.data
+    if count < TOKEN_TILE:
+        for token in range(count):
+            _compare_one(query, first + 4 * token * dim, dim, np.int32(token), to, place)
+        return
+    token = 0
+    while token < count:
+        token = min(token, count - TOKEN_TILE)  # the last tile overlaps the one before: a maximum does not mind
+        _compare_many(query, first + 4 * token * dim, dim, np.int32(token), to, place)
+        token += TOKEN_TILE
+
+
+@_compiled
+def maxsim(
+    asked: Column,
+    tiles: Column,
+    lengths: Column,
+    tokens: Column,
+    offsets: Column,
+    rows: Column,
+    columns: Column,
+    scores: Column,
+    entries: Column,
+    where: Column,
+) -> None:
+    """Fill `scores` with MaxSim of the queries `rows` and the documents `columns`, all `[pairs]`.
+
+    `asked` float32 `[tiles, dim, 32]` are query tokens; those of query `i` are in the tiles from `tiles[i]` up to
+    `tiles[i + 1]`, and it has `lengths[i]`. `tokens` float32 `[tokens, dim]` are those of documents, `offsets` say of
+    which. If it has any room, `where` gets the token that each query token chose, from `entries[pair]` on.
+    """
+    best, chosen = np.empty(QUERY_TILE, np.float32), np.empty(QUERY_TILE, np.int32)
+    for pair in range(len(rows)):
+        row, document = rows[pair], columns[pair]
+        total = np.float32(0)
+        for tile in range(tiles[row], tiles[row + 1]):
+            _compare_document(asked[tile], tokens[offsets[document] : offsets[document + 1]], best, chosen)
+            done = (tile - tiles[row]) * QUERY_TILE
+            wanted = min(QUERY_TILE, lengths[row] - done)
+            for place in range(wanted):
+                total += best[place]
+            if len(where):
+                begin = entries[pair] + done
+                where[begin : begin + wanted] = chosen[:wanted]
+        scores[pair] = total
+
+
+@_compiled
+def interact(
+    similarities: Column, kept: Column, codes: Column, offsets: Column, docs: Column, least: float, scores: Column
+) -> None:
+    """Fill `scores` `[docs]` with MaxSim of one query and documents of which only the centroids are known.
+
+    `similarities` float32 `[centroids, query tokens]`; the tokens of document `d` are of the centroids
+    `codes[offsets[d]:offsets[d + 1]]`, of which those not `kept` are passed over. No similarity counts below `least`.
+    """
+    best = np.empty(similarities.shape[1], np.float32)
+    for place in range(len(docs)):
+        best[:] = least
+        for token in range(offsets[docs[place]], offsets[docs[place] + 1]):
+            if kept[codes[token]]:
+                _raise(best, similarities[codes[token]])
+        total = np.float32(0)
+        for value in best:
+            total += value
+        scores[place] = total
+
+
+@_compiled
+def _raise(best: Column, row: Column) -> None:
+    for place in range(len(best)):
+        best[place] = row[place] if row[place] > best[place] else best[place]
+
+
+@_compiled
+def decompress(codes: Column, packed: Column, centroids: Column, steps: Column, values: Column) -> None:
+    """Fill `values` float32 `[tokens, dim]` with the unit vectors of compressed tokens.
+
+    `packed` uint8 `[tokens, bytes]` are residuals; `steps` float32 `[256, numbers in a byte]` says what a byte means.
+    """
+    each, dim = steps.shape[1], values.shape[1]
+    for token in range(len(codes)):
+        row, centroid = values[token], centroids[codes[token]]
+        for byte in range(packed.shape[1]):
+            step = steps[packed[token, byte]]
+            for place in range(min(each, dim - byte * each)):
+                row[byte * each + place] = centroid[byte * each + place] + step[place]
+        _shorten(row)
+
+
+@_compiled
+def _shorten(row: Column) -> None:
+    square = np.float32(0)
+    for value in row:
+        square += value * value
+    row /= np.float32(np.sqrt(max(square, np.float32(1e-24))))

@@ -1,0 +1,220 @@
+"""Late interaction over compressed vectors, in stages that read more of ever fewer documents (PLAID).
+
+Santhanam et al., CIKM 2022: documents that have a token near one of the query's; of these the best by their centroids
+alone, first by the centroids that are near to the query at all, then by all of them; and the best of these by vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank import chunks
+from nirank.data import Candidates, Content, Corpus, Floats, Ints, Queries, Vectors, sort_keys
+from nirank.errors import BadInput, StaleIndex
+from nirank.files import write_header
+from nirank.progress import progress
+from nirank_late.exact import token_vectors
+from nirank_late.maxsim import Meetings, compare, tiled
+from nirank_late.residual import Codec
+from nirank_late.store import TokenStore, widened
+
+#: Tokens that are compressed at once, and tokens a centroid in the sample that centroids are found in.
+_BLOCK, _SAMPLE = 1 << 16, 16
+_COLUMNS = ("codes", "residuals", "offsets", "starts", "docs")
+
+
+class PlaidIndex:
+    """The `k` documents of highest MaxSim, as good as always, over vectors of about `bits` bits a dimension.
+
+    For each token of the query the documents of the `probes` nearest centroids are looked at. The `candidates` best of
+    them by centroids nearer than `threshold` go on, a quarter of these by all their centroids, and what is found are
+    the best by the vectors; so at most a quarter of `candidates` is found. Settings do not depend on `k`: ten results
+    are the first ten of a hundred.
+
+    There are `centroids`, drawn and moved by `seed`: as many as PLAID takes unless given, the power of two below 16
+    times the root of the number of tokens. Documents are encoded `chunk` at a time, and an interrupted build goes on
+    from the last whole chunk; until it is done the vectors lie on disk as float16. In memory are the centroids and a
+    sample for each, one number for each document and centroid that belong together, and some tokens at a time. Raises
+    `BadInput` for settings that cannot be.
+    """
+
+    searches = "tokens"
+    resumes = True
+
+    def __init__(
+        self,
+        bits: int = 2,
+        centroids: int | None = None,
+        probes: int = 4,
+        threshold: float = 0.4,
+        candidates: int = 4096,
+        chunk: int = 1024,
+        seed: int = 0,
+    ) -> None:
+        if bits not in (1, 2, 4):
+            raise BadInput(f"bits = {bits}; 1, 2 or 4 are expected.")
+        least = {"centroids": (centroids, 1), "probes": (probes, 1), "candidates": (candidates, 4), "chunk": (chunk, 1)}
+        for name, (value, bound) in least.items():
+            if value is not None and value < bound:
+                raise BadInput(f"{name} = {value}; at least {bound} is expected.")
+        self.bits, self.centroids, self.seed, self.chunk = bits, centroids, seed, chunk
+        self.probes, self.threshold, self.candidates = probes, threshold, candidates
+        self._searched: Searched | None = None
+
+    @property
+    def index_key(self) -> dict[str, Any]:
+        """What the files depend on; how they are searched is not among it."""
+        return {"index": "plaid", "version": 1, "bits": self.bits, "centroids": self.centroids, "seed": self.seed}
+
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[[Sequence[Content]], Vectors] | None = None) -> None:
+        """Encode the corpus, going on where an interrupted build of the same index stopped, and compress it."""
+        TokenStore.write(corpus, folder, encode, self.chunk, "plaid")
+        store = TokenStore.open(corpus, folder)
+        count = min(self.centroids or _usual(len(store.tokens)), len(store.tokens))
+        codec = Codec.fit(_sample(store, count, self.seed), count, self.bits, self.seed)
+        codec.save(folder)
+        _compress(store, codec, folder)
+        np.save(folder / "offsets.npy", store.offsets)
+        chunks.remove(folder)
+
+    def open(self, corpus: Corpus, folder: Path) -> None:
+        """Map the index; raises `BadInput` where it is of another number of documents."""
+        searched = Searched.load(folder)
+        if len(searched.offsets) - 1 != len(corpus):
+            raise BadInput(f"vectors of {len(searched.offsets) - 1} documents for {len(corpus)}.", folder)
+        self._searched = searched
+
+    def generate(self, queries: Queries, k: int) -> Candidates:
+        """The `k` best documents for each query; needs token vectors in `queries.vectors`.
+
+        Raises `BadInput` for k below 0, and for vectors that are missing or of another dimension.
+        """
+        if self._searched is None:
+            raise BadInput("the index is not open: search through a pipeline, or call open first.")
+        asked = token_vectors(queries, k, self._searched.codec.centroids.shape[1], "plaid")
+        found = [self._search(self._searched, query) for query in asked]
+        return Candidates.of([docs for docs, _ in found], [scores for _, scores in found]).top(k)
+
+    def _search(self, searched: Searched, asked: Floats) -> tuple[Ints, Floats]:
+        """The documents that came to the last stage for one query, and their scores; `asked` `[tokens, dim]`."""
+        if not len(asked):
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        similarities = searched.codec.centroids @ asked.T  # [centroids, query tokens]
+        docs = searched.near(similarities, self.probes)
+        near = similarities.max(axis=1) >= self.threshold
+        docs = _best(docs, searched.by_centroids(similarities, near, docs, 0.0), self.candidates)
+        every = np.ones(len(near), bool)
+        docs = _best(docs, searched.by_centroids(similarities, every, docs, -np.inf), self.candidates // 4)
+        return docs, searched.by_vectors(asked, docs)
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """A compressed index, mapped.
+
+    The tokens of document `d` are those from `offsets[d]` up to `offsets[d + 1]`; `codes` int32 `[tokens]` are their
+    centroids, `residuals` uint8 `[tokens, bytes]` what is left. The documents of centroid `c` are
+    `docs[starts[c]:starts[c + 1]]`.
+    """
+
+    codec: Codec
+    codes: NDArray[np.int32]
+    residuals: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    docs: NDArray[np.int32]
+
+    @classmethod
+    def load(cls, folder: Path) -> Searched:
+        """Map what was written. Raises `StaleIndex` where files are missing or cut short."""
+        try:
+            columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in _COLUMNS}
+            return cls(Codec.load(folder), **columns)
+        except (OSError, ValueError, EOFError) as error:
+            raise StaleIndex(f"The index in {folder} is incomplete ({error}); build it again.") from error
+
+    def near(self, similarities: Floats, probes: int) -> NDArray[np.int64]:
+        """The documents of the `probes` nearest centroids of each query token, rising."""
+        probes = min(probes, len(similarities))
+        centroids = np.unique(np.argpartition(-similarities, probes - 1, axis=0)[:probes])
+        marked = np.zeros(len(self.offsets) - 1, bool)
+        for centroid in centroids.tolist():
+            marked[self.docs[self.starts[centroid] : self.starts[centroid + 1]]] = True
+        return np.flatnonzero(marked)
+
+    def by_centroids(
+        self, similarities: Floats, kept: NDArray[np.bool_], docs: NDArray[np.int64], least: float
+    ) -> Floats:
+        """MaxSim of some documents by the `kept` centroids of their tokens; none counts below `least`."""
+        from nirank_late.kernels import interact
+
+        scores = np.empty(len(docs), np.float32)
+        interact(np.ascontiguousarray(similarities), kept, self.codes, self.offsets, docs, least, scores)
+        return scores
+
+    def by_vectors(self, asked: Floats, docs: NDArray[np.int64]) -> Floats:
+        """MaxSim of some documents by their vectors, as far as these were kept."""
+        from nirank_late.kernels import decompress
+
+        sizes = np.diff(self.offsets)[docs]
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        places = np.repeat(self.offsets[docs] - offsets[:-1], sizes) + np.arange(offsets[-1])
+        values = np.empty((len(places), asked.shape[1]), np.float32)
+        decompress(self.codes[places], self.residuals[places], self.codec.centroids, self.codec.steps, values)
+        ends, rows = np.array([0, len(asked)]), np.zeros(len(docs), np.int64)
+        scores, nothing = np.empty(len(docs), np.float32), np.empty(0, np.int32)
+        compare(tiled(asked, ends), values, Meetings(ends, offsets, rows, np.arange(len(docs))), scores, rows, nothing)
+        return scores
+
+
+def tiny() -> PlaidIndex:
+    """A small index that looks at everything, so that what it finds is only compressed."""
+    return PlaidIndex(centroids=24, probes=24, chunk=4)
+
+
+def _usual(tokens: int) -> int:
+    """How many centroids PLAID takes."""
+    return int(2 ** np.floor(np.log2(16 * np.sqrt(tokens))))
+
+
+def _sample(store: TokenStore, centroids: int, seed: int) -> Floats:
+    """Some of all vectors, as they follow one another on disk."""
+    size = min(len(store.tokens), _SAMPLE * centroids)
+    chosen = np.random.default_rng([seed, 1]).choice(len(store.tokens), size, replace=False, shuffle=False)
+    return widened(store.tokens[np.sort(chosen)])
+
+
+def _compress(store: TokenStore, codec: Codec, folder: Path) -> None:
+    """Write codes, residuals, and the documents of each centroid."""
+    tokens, pairs = len(store.tokens), [np.empty(0, np.int64)]
+    with (
+        (folder / "codes.npy").open("wb") as codes_file,
+        (folder / "residuals.npy").open("wb") as residuals_file,
+        progress("Compressing vectors", len(store)) as advance,
+    ):
+        write_header(codes_file, (tokens,), np.int32)
+        write_header(residuals_file, (tokens, codec.width), np.uint8)
+        for documents in store.blocks(_BLOCK):
+            offsets, values = store.of(documents)
+            codes, residuals = codec.compress(values)
+            codes_file.write(codes.tobytes())
+            residuals_file.write(residuals.tobytes())
+            owners = np.repeat(np.arange(documents.start, documents.stop), np.diff(offsets))
+            pairs.append(np.unique(codes.astype(np.int64) * len(store) + owners))
+            advance(documents.stop - documents.start)
+    centroids, docs = np.divmod(np.sort(np.concatenate(pairs)), len(store))
+    np.save(folder / "starts.npy", np.searchsorted(centroids, np.arange(len(codec.centroids) + 1)))
+    np.save(folder / "docs.npy", docs.astype(np.int32))
+
+
+def _best(docs: NDArray[np.int64], scores: Floats, count: int) -> NDArray[np.int64]:
+    """The `count` documents of highest score, of equal ones those of lower ordinal; rising."""
+    if len(docs) <= count:
+        return docs
+    return np.sort(docs[np.argpartition(sort_keys(docs, scores), count - 1)[:count]])

@@ -1,0 +1,109 @@
+"""An inverted index of learned weights, searched exactly: the dot product of the query with every document it meets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank import chunks
+from nirank.data import Candidates, Content, Corpus, Queries, Vectors
+from nirank.errors import BadInput
+from nirank.indexes import Former
+from nirank.ragged import SparseVectors
+from nirank_sparse.postings import Postings
+
+#: Scores that are in memory at once.
+_SCORES = 1 << 24
+
+
+class ImpactIndex:
+    """The `k` documents of highest dot product with a query's weights, exactly; only those that share a term with it.
+
+    Weights are kept as float32 and mapped: by term, and once more by document, for an index of what the corpus becomes.
+    A score is added up by rising term, in the same way in every batch, so that equal documents score alike, and rank by
+    their ordinals. `chunk` documents are encoded between two writes while the index is built: an interrupted build goes
+    on from the last whole chunk.
+    """
+
+    searches = "sparse"
+    resumes = True
+
+    def __init__(self, chunk: int = 1024) -> None:
+        self.chunk = chunk
+        self._postings: Postings | None = None
+
+    @property
+    def index_key(self) -> dict[str, Any]:
+        """The layout of the files."""
+        return {"index": "impacts", "version": 1, "precision": "float32"}
+
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[[Sequence[Content]], Vectors] | None = None) -> None:
+        """Encode the corpus, going on where an interrupted build of the same index stopped, and invert the weights."""
+        self._write(corpus, folder, encode)
+
+    def update(
+        self,
+        corpus: Corpus,
+        folder: Path,
+        former: Former,
+        encode: Callable[[Sequence[Content]], Vectors] | None = None,
+    ) -> None:
+        """The same from the index of an earlier state of the corpus: only what is new is encoded."""
+        self._write(corpus, folder, encode, former)
+
+    def open(self, corpus: Corpus, folder: Path) -> None:
+        """Map the postings; raises `BadInput` where they are of another number of documents."""
+        postings = Postings.load(folder)
+        if postings.documents != len(corpus):
+            raise BadInput(f"postings of {postings.documents} documents for {len(corpus)}.", folder)
+        self._postings = postings
+
+    def generate(self, queries: Queries, k: int) -> Candidates:
+        """The `k` documents of highest score for each query; needs `SparseVectors` in `queries.vectors`.
+
+        Raises `BadInput` for k below 0, and for vectors that are missing or of more terms than the index has.
+        """
+        if self._postings is None:
+            raise BadInput("the index is not open: search through a pipeline, or call open first.")
+        if k < 0:
+            raise BadInput(f"k is {k}; it must be 0 or more.")
+        if not isinstance(queries.vectors, SparseVectors):
+            raise BadInput("these queries have no sparse vectors: write `encoder >> impact`.")
+        asked, at_once = queries.vectors, max(1, _SCORES // self._postings.documents)
+        parts = [asked[start : start + at_once] for start in range(0, len(asked), at_once)]
+        return Candidates.stack([self._postings.search(part).top(k) for part in parts])
+
+    def _write(
+        self,
+        corpus: Corpus,
+        folder: Path,
+        encode: Callable[[Sequence[Content]], Vectors] | None,
+        former: Former | None = None,
+    ) -> None:
+        if encode is None:
+            raise BadInput("an index of sparse vectors is built with an encoder: write `encoder >> impact`.")
+        chunks.write(corpus, folder, encode, _split, self.chunk, _known(former) if former else None)
+        offsets, columns = chunks.read(folder)
+        Postings.write(folder, offsets, columns["terms"], columns["weights"])
+
+
+def tiny() -> ImpactIndex:
+    """An index with small chunks, so that checks cross their borders."""
+    return ImpactIndex(chunk=4)
+
+
+def _known(former: Former) -> chunks.Known:
+    """The weights of an index of an earlier state of the corpus; how many terms a model has is not written there."""
+    offsets, columns = chunks.read(former.folder)
+    terms, weights = columns["terms"], columns["weights"]
+    return chunks.Known(SparseVectors(offsets, terms, weights, 0), former.ordinals)
+
+
+def _split(vectors: SparseVectors) -> tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]:
+    if not np.isfinite(vectors.weights).all():
+        raise BadInput("some weights of documents are no finite numbers.")
+    return vectors.lengths, {"terms": vectors.terms, "weights": vectors.weights}

@@ -1,0 +1,105 @@
+"""Postings of learned weights on disk: for each term the documents that have it, and how much."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.data import Candidates
+from nirank.errors import BadInput, StaleIndex
+from nirank.files import write_header
+from nirank.ragged import SparseVectors
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+#: Weights that are sorted at once.
+_AT_ONCE = 1 << 22
+_COLUMNS = {"docs": np.dtype(np.int32), "weights": np.dtype(np.float32)}
+
+
+@dataclass(frozen=True, eq=False)
+class Postings:
+    """Those of term `t` are `docs[starts[t]:starts[t + 1]]`, rising, with `weights` beside them.
+
+    `starts` int64 `[terms + 1]`, `docs` int32 and `weights` float32 `[postings]`.
+    """
+
+    starts: NDArray[np.int64]
+    docs: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    documents: int
+
+    @staticmethod
+    def write(folder: Path, offsets: NDArray[np.int64], terms: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
+        """Invert the weights of documents, those of document `d` being `weights[offsets[d]:offsets[d + 1]]`.
+
+        In memory there are some million at a time, and for each of these a number for each term.
+        """
+        parts = _parts(offsets)
+        size = 1 + max(
+            (int(terms[offsets[first] : offsets[last]].max(initial=-1)) for first, last in parts), default=-1
+        )
+        counts = [np.bincount(terms[offsets[first] : offsets[last]], minlength=size) for first, last in parts]
+        starts = np.concatenate([[0], np.cumsum(np.sum(counts, axis=0))])
+        docs, inverted = (_created(folder / f"{name}.npy", kind, int(starts[-1])) for name, kind in _COLUMNS.items())
+        free = starts[:-1].copy()
+        for (first, last), own in zip(parts, counts, strict=True):
+            here = slice(offsets[first], offsets[last])
+            owners = np.repeat(np.arange(first, last), np.diff(offsets[first : last + 1]))
+            order = np.argsort(terms[here], kind="stable")
+            places = np.repeat(free - (np.cumsum(own) - own), own) + np.arange(len(order))
+            docs[places], inverted[places] = owners[order], weights[here][order]
+            free += own
+        np.save(folder / "starts.npy", starts)
+        np.save(folder / "documents.npy", len(offsets) - 1)
+
+    @classmethod
+    def load(cls, folder: Path) -> Postings:
+        """Map what `write` wrote. Raises `StaleIndex` where files are missing or cut short."""
+        try:
+            starts, docs, weights = (
+                np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in ("starts", *_COLUMNS)
+            )
+            return cls(starts, docs, weights, int(np.load(folder / "documents.npy")))
+        except (OSError, ValueError, EOFError) as error:
+            raise StaleIndex(f"The postings in {folder} are incomplete ({error}); build the index again.") from error
+
+    def search(self, asked: SparseVectors) -> Candidates:
+        """All documents that share a term with each query, and their dot products, in no order."""
+        terms = len(self.starts) - 1
+        if asked.size < terms:
+            raise BadInput(f"queries with weights of {asked.size} terms, and documents have {terms}.")
+        found = asked.matrix()[:, :terms] @ self._matrix
+        return Candidates(found.indptr, found.indices, found.data)
+
+    @functools.cached_property
+    def _matrix(self) -> csr_array:
+        """The same as scipy has it, `[terms, documents]`, over the mapped columns."""
+        from scipy.sparse import csr_array
+
+        return csr_array((self.weights, self.docs, self.starts), shape=(len(self.starts) - 1, self.documents))
+
+
+def _parts(offsets: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Ranges of documents with about as many weights as are sorted at once."""
+    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], _AT_ONCE), "right") - 1
+    return [*pairwise(np.unique([0, *cuts, len(offsets) - 1]).tolist())]
+
+
+def _created(path: Path, kind: np.dtype[Any], length: int) -> NDArray[Any]:
+    """A column of zeros to be filled in any order; a full disk is told now, where a mapping would kill later."""
+    zeros = np.zeros(min(length, _AT_ONCE), kind)
+    with path.open("wb") as file:
+        write_header(file, (length,), kind)
+        for start in range(0, length, _AT_ONCE):
+            file.write(zeros[: length - start].tobytes())
+    if not length:
+        return np.empty(0, kind)  # nothing can be mapped of an empty column
+    return np.lib.format.open_memmap(path, "r+")

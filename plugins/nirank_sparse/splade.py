@@ -1,0 +1,203 @@
+"""SPLADE: a text as weights of terms, which a masked language model gives it (Formal et al., SIGIR 2021 and SPLADE v2).
+
+The weight of term `j` is `max_i log(1 + relu(w_ij))`, where `w_ij` is the logit of `j` at token `i`. Terms are those of
+the model's own tokenizer, and no words of an analysis: their weights are no query for a lexical index, but a kind of
+vectors of their own.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nirank.batches import to_numpy
+from nirank.data import Content, Queries
+from nirank.errors import BadInput
+from nirank.pretrained import Precision, best_device, load, passes, quiet, tokenizer_text
+from nirank.ragged import SparseVectors
+from nirank.weights import digest
+
+#: Tokens, the padding counted, that a CPU reads at once, and terms whose logits it has at once: they stay in its cache.
+_TOKENS, _TERMS = 1024, 2048
+
+
+class SPLADE(nn.Module):
+    """Encodes texts into weights of terms with a masked language model, which can be trained.
+
+    `model` is a name on the hub or a folder. `max_length` is the most tokens that are read of a text. Of a query only
+    the `query_terms` of largest weight are kept, of a document `document_terms`; all, unless given. `device` is chosen
+    (CUDA, Apple's GPU, CPU) unless given, and with it `batch_size`, the most texts of a forward pass; texts of similar
+    length go together.
+
+    In evaluation mode, in which it is made, vectors are `SparseVectors`. In training mode they are a tensor
+    `[n, terms]` with gradients, all terms kept, and training also makes `penalty` small: the FLOPS regulariser (Paria
+    et al., ICLR 2020), weighted by `flops_queries` and `flops_documents`, which drives weights to 0.
+    """
+
+    vectors = "sparse"
+    reads = "text"
+
+    def __init__(
+        self,
+        model: str,
+        device: str | None = None,
+        precision: Precision = "float32",
+        batch_size: int | None = None,
+        max_length: int = 256,
+        query_terms: int | None = None,
+        document_terms: int | None = None,
+        flops_queries: float = 0.0,
+        flops_documents: float = 0.0,
+    ) -> None:
+        super().__init__()
+        for name, value in {"query_terms": query_terms, "document_terms": document_terms}.items():
+            if value is not None and value < 1:
+                raise BadInput(f"{name} is {value}; it must be 1 or more.")
+        device = device or best_device()
+        self.batch_size = batch_size or (32 if device == "cpu" else 256)
+        self.precision, self.max_length = precision, max_length
+        self.query_terms, self.document_terms = query_terms, document_terms
+        self.flops_queries, self.flops_documents = flops_queries, flops_documents
+        self.tokenizer = load("AutoTokenizer", model)
+        self.model = load("AutoModelForMaskedLM", model, dtype=getattr(torch, precision))
+        self._head.forward = _itself  # what would be logits is what they are made of, for `_largest`
+        self.to(device)
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def size(self) -> int:
+        """How many terms there are."""
+        return len(self._head.weight)
+
+    @property
+    def _head(self) -> Any:
+        """The linear layer that makes logits."""
+        return self.model.get_output_embeddings()
+
+    def encode(self, queries: Queries) -> SparseVectors | Tensor:
+        """Weights of terms for each query; in training a tensor `[queries, terms]`."""
+        return self._vectors(queries.contents, self.query_terms)
+
+    def encode_documents(self, contents: Sequence[Content]) -> SparseVectors | Tensor:
+        """Weights of terms for each document; in training a tensor `[documents, terms]`."""
+        return self._vectors(contents, self.document_terms)
+
+    def penalty(self, queries: Tensor, documents: Tensor) -> Tensor:
+        """What is to be small besides the loss, for the vectors of a batch, `[n, terms]` each."""
+        return self.flops_queries * flops(queries) + self.flops_documents * flops(documents)
+
+    def terms(self, vectors: SparseVectors) -> list[dict[str, float]]:
+        """The terms of each text with their weights, the largest first: for reading."""
+        told = []
+        for row in range(len(vectors)):
+            one = vectors[row]
+            order = np.argsort(-one.weights, kind="stable")
+            names = self.tokenizer.convert_ids_to_tokens(one.terms[order].tolist())
+            told.append(dict(zip(names, one.weights[order].tolist(), strict=True)))
+        return told
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write model and tokenizer into `folder / "model"`, with safetensors.
+
+        Returns the table of a stage that builds this encoder again; its path is relative to `folder`.
+        """
+        with quiet():
+            self.model.save_pretrained(str(folder / "model"))
+            self.tokenizer.save_pretrained(str(folder / "model"))
+        settings = {
+            "precision": self.precision,
+            "max_length": self.max_length,
+            "query_terms": self.query_terms,
+            "document_terms": self.document_terms,
+            "flops_queries": self.flops_queries,
+            "flops_documents": self.flops_documents,
+        }
+        given = {name: value for name, value in settings.items() if value is not None}
+        return {"use": "encoder/splade", "model": Path("model"), **given}
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that vectors depend on: weights, tokenizer, lengths, precision."""
+        shape = (self.max_length, self.query_terms, self.document_terms, self.precision)
+        told = digest(self.state_dict()) + repr(shape) + tokenizer_text(self.tokenizer)
+        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+
+    def _vectors(self, texts: Sequence[Content], most: int | None) -> SparseVectors | Tensor:
+        odd = next((text for text in texts if not isinstance(text, str)), None)
+        if odd is not None:
+            raise BadInput(f"this encoder reads texts, and one content is a {type(odd).__name__}.")
+        tokens = self._tokens(texts)
+        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+        places = passes(lengths, self.batch_size, _TOKENS if self.device.type == "cpu" else None)
+        order = np.argsort(np.concatenate([*places, np.empty(0, np.int64)]))
+        read = (self._forward([tokens[place] for place in some]) for some in places)
+        if self.training:
+            nothing = torch.empty(0, self.size, device=self.device)
+            return torch.cat([nothing, *read])[torch.from_numpy(order).to(self.device)]
+        none = SparseVectors.of(np.empty((0, self.size), np.float32))
+        return SparseVectors.concatenate([none, *(SparseVectors.of(to_numpy(part), most) for part in read)])[order]
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        if not len(texts):
+            return []
+        readable = [text.encode("utf-8", "replace").decode() for text in texts]  # without halves of surrogate pairs
+        read = self.tokenizer(
+            readable,
+            truncation=True,
+            max_length=self.max_length,
+            split_special_tokens=True,
+            return_attention_mask=False,
+        )
+        found: list[list[int]] = read["input_ids"]
+        return found
+
+    def _forward(self, tokens: list[list[int]]) -> Tensor:
+        """The weights of all terms for some texts, float32 `[texts, terms]`."""
+        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+        real: NDArray[np.bool_] = np.arange(lengths.max()) < lengths[:, None]  # [texts, longest]
+        ids = np.full(real.shape, self.tokenizer.pad_token_id or 0)
+        ids[real] = np.concatenate(tokens)
+        given = {"input_ids": ids, "attention_mask": real.astype(np.int64)}
+        hidden = self.model(**{name: torch.from_numpy(each).to(self.device) for name, each in given.items()}).logits
+        # Padding repeats the first token, which a maximum does not mind: [texts, longest, hidden].
+        hidden = torch.where(torch.from_numpy(real).to(self.device)[..., None], hidden, hidden[:, :1])
+        # The logarithm rises, so that of the largest logit is the largest.
+        return torch.log1p(torch.relu(self._largest(hidden).float()))
+
+    def _largest(self, hidden: Tensor) -> Tensor:
+        """The largest logit of each term among the tokens of each text, `[texts, terms]`; some terms at a time."""
+        head, at_once = self._head, _TERMS if hidden.device.type == "cpu" else self.size
+        parts = []
+        for start in range(0, self.size, at_once):
+            weight, bias = (
+                None if each is None else each[start : start + at_once] for each in (head.weight, head.bias)
+            )
+            logits = nn.functional.linear(hidden, weight, bias)  # [texts, longest, some terms]
+            parts.append(logits.max(1).values if self.training else logits.amax(1))
+        return torch.cat(parts, dim=1)
+
+
+def _itself(hidden: Tensor) -> Tensor:
+    return hidden
+
+
+def flops(vectors: Tensor) -> Tensor:
+    """The FLOPS regulariser, `sum_j (1/n sum_i w_ij)^2` (Paria et al., ICLR 2020, equation 4), of vectors `[n, terms]`.
+
+    It is how many products a search takes for each document, relaxed: where terms are spread evenly over documents it
+    is least.
+    """
+    return vectors.mean(0).square().sum() if len(vectors) else vectors.sum()

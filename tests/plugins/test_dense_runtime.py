@@ -1,0 +1,219 @@
+"""What computes vectors: parts of a token budget, and a graph compiled by OpenVINO beside torch."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sentence_transformers")
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+from nirank import execute
+from nirank.errors import BadInput, MissingDependency
+from nirank.plugins import Component
+from nirank_dense import sentence, tiny
+from nirank_dense.openvino import imported, installed
+from nirank_dense.sentence import SentenceEncoder
+from nirank_dense.tokenised import parts
+
+TEXTS = [
+    "a cat",
+    "",
+    "the dog ran over a long bridge " * 20,
+    "ünïcödé ∑ 🙂",
+    "cat",
+    "b" * 5000,
+    "a cat",
+    "dog",
+    "x y z",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    tiny.save(folder)
+    return str(folder)
+
+
+def _vectors(encoder, texts):
+    return execute.encode_documents(Component("encoder", encoder), texts).numpy()
+
+
+def _features(lengths, before=False):
+    """Tokens that count up, 1, 2, ..., and padding on one side."""
+    longest = max(lengths)
+    rows = [[0] * (longest - n) * before + list(range(1, n + 1)) + [0] * (longest - n) * (not before) for n in lengths]
+    ids = torch.tensor(rows)
+    return {"input_ids": ids, "attention_mask": (ids > 0).long(), "prompt_length": 2, "weights": torch.arange(4.0)}
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["padded after", "padded before"])
+def test_parts_keep_to_the_budget_and_have_no_more_padding_than_they_need(before):
+    found = list(parts(_features([2, 9, 3, 4], before), 4, 10))
+    assert [places.tolist() for places, _ in found] == [[1], [3, 2], [0]]
+    for places, features in found:
+        assert (
+            features["input_ids"].tolist()
+            == _features([[2, 9, 3, 4][place] for place in places], before)["input_ids"].tolist()
+        )
+        assert features["prompt_length"] == 2
+        assert features["weights"].tolist() == places.tolist()
+
+
+def test_a_text_without_tokens_and_features_that_are_no_matrix_are_fine():
+    mask = torch.tensor([[0, 0, 0], [1, 1, 0]])
+    found = list(parts({"attention_mask": mask}, 2, 100))
+    assert [part["attention_mask"].tolist() for _, part in found] == [[[1, 1], [0, 0]]]
+    bags = {"input_ids": torch.arange(5), "offsets": torch.tensor([0, 2])}
+    ((places, features),) = parts(bags, 2, 1)
+    assert places.tolist() == [0, 1]
+    assert features is bags
+
+
+@pytest.mark.parametrize("tokens", [1, 16, 100_000])
+def test_the_budget_changes_nothing_but_the_order_of_additions(folder, tokens):
+    expected = SentenceTransformer(folder, device="cpu").encode(TEXTS, normalize_embeddings=True)
+    encoder = SentenceEncoder(folder, device="cpu", tokens=tokens, runtime="torch")
+    np.testing.assert_allclose(_vectors(encoder, TEXTS), expected, atol=1e-6)
+
+
+def test_a_model_of_bags_of_words_is_one_part(tmp_path):
+    static = StaticEmbedding(tiny._tokenizer(tmp_path).backend_tokenizer, embedding_dim=8)
+    SentenceTransformer(modules=[static], device="cpu", similarity_fn_name="cosine").save(str(tmp_path / "static"))
+    encoder = SentenceEncoder(str(tmp_path / "static"), device="cpu", tokens=1)
+    texts = ["a cat", "dog", "the long bridge"]
+    expected = encoder.model.encode(texts, normalize_embeddings=True)
+    np.testing.assert_allclose(_vectors(encoder, texts), expected, atol=1e-6)
+    assert encoder.runtime == "torch"
+    with pytest.raises(BadInput, match="cannot be compiled"):
+        SentenceEncoder(str(tmp_path / "static"), device="cpu", runtime="openvino")
+
+
+@pytest.fixture(scope="module")
+def fast(folder):
+    pytest.importorskip("openvino")
+    return SentenceEncoder(folder, device="cpu", tokens=64, runtime="openvino")
+
+
+def test_a_compiled_graph_gives_the_vectors_of_torch(folder, fast):
+    slow = SentenceEncoder(folder, device="cpu", runtime="torch")
+    np.testing.assert_allclose(_vectors(fast, TEXTS), _vectors(slow, TEXTS), atol=1e-6)
+    assert fast._compiled is not None
+    assert slow._compiled is None
+    assert fast.fingerprint == slow.fingerprint  # vectors of either go into one index
+
+
+def test_a_compiled_graph_gives_a_text_the_vector_it_has_alone_and_in_any_order(fast):
+    together, backwards = _vectors(fast, TEXTS), _vectors(fast, TEXTS[::-1])[::-1]
+    np.testing.assert_allclose(backwards, together, atol=1e-6)
+    for text, vector in zip(TEXTS, together, strict=True):
+        np.testing.assert_allclose(_vectors(fast, [text])[0], vector, atol=1e-6)
+
+
+def test_with_gradients_torch_computes_and_changed_weights_are_compiled_anew(folder):
+    pytest.importorskip("openvino")
+    encoder = SentenceEncoder(folder, device="cpu", runtime="openvino")
+    before = _vectors(encoder, ["a cat"])
+    vectors = encoder.train().encode_documents(["a cat", "dog"])
+    vectors.pow(3).sum().backward()
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            if parameter.grad is not None:
+                parameter -= parameter.grad
+    encoder.eval()
+    after, graph = _vectors(encoder, ["a cat"]), encoder._compiled
+    assert np.abs(after - before).max() > 1e-3
+    encoder.runtime = "torch"
+    np.testing.assert_allclose(after, _vectors(encoder, ["a cat"]), atol=1e-6)
+    assert copy.deepcopy(encoder)._compiled is None
+    assert graph is not None
+
+
+def test_bfloat16_of_a_graph_is_close_pooled_in_float32_and_told_in_the_fingerprint(folder, fast):
+    pytest.importorskip("openvino")
+    half = SentenceEncoder(folder, device="cpu", precision="bfloat16")
+    assert half.runtime == "openvino"
+    vectors = _vectors(half, TEXTS)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert (vectors * _vectors(fast, TEXTS)).sum(1).min() > 0.999
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        np.testing.assert_allclose(_vectors(half, [text])[0], vector, atol=0.02)
+    assert len({half.fingerprint, fast.fingerprint, _half_in_torch(folder).fingerprint}) == 3
+
+
+def _half_in_torch(folder):
+    return SentenceEncoder(folder, device="cpu", precision="bfloat16", runtime="torch")
+
+
+def test_half_precision_in_torch_is_batch_invariant_too(folder):
+    encoder = _half_in_torch(folder)
+    together = _vectors(encoder, TEXTS)
+    for text, vector in zip(TEXTS, together, strict=True):
+        np.testing.assert_allclose(_vectors(encoder, [text])[0], vector, atol=0.02)
+
+
+def test_unless_it_is_said_much_text_is_compiled_and_little_is_not(folder, monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(sentence, "_WORTH_COMPILING", 1000)
+    encoder = SentenceEncoder(folder, device="cpu")
+    few = _vectors(encoder, ["a cat"])
+    assert encoder._compiled is None
+    many = _vectors(encoder, [*TEXTS, "a cat"])
+    assert encoder._compiled is not None
+    np.testing.assert_allclose(many[-1], few[0], atol=1e-6)
+
+
+def test_without_openvino_torch_computes_and_who_asks_for_it_is_told_how_to_get_it(folder, monkeypatch):
+    monkeypatch.setattr(sentence, "installed", lambda: False)
+    assert SentenceEncoder(folder, device="cpu").runtime == "torch"
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    encoder = SentenceEncoder(folder, device="cpu", runtime="openvino")
+    with pytest.raises(MissingDependency, match=r"nirank\[openvino\]"):
+        _vectors(encoder, ["a cat"])
+
+
+def test_an_exported_graph_is_the_transformer_under_the_names_of_the_tokenizer(folder, tmp_path):
+    openvino = imported("openvino") if installed() else pytest.skip("no OpenVINO")
+    encoder = SentenceEncoder(folder, device="cpu")
+    encoder.export(tmp_path)
+    graph = openvino.Core().compile_model(str(tmp_path / "model" / "openvino" / "openvino_model.xml"), "CPU",
+                                          {"INFERENCE_PRECISION_HINT": "f32"})  # fmt: skip
+    features = encoder.model.preprocess(TEXTS)
+    inputs = {name: features[name].numpy() for name in ("input_ids", "attention_mask", "token_type_ids")}
+    with torch.inference_mode():
+        expected = encoder.model[0](dict(features))["token_embeddings"]
+    kept = features["attention_mask"].bool()
+    found = torch.from_numpy(graph(inputs)["last_hidden_state"])
+    np.testing.assert_allclose(found[kept], expected[kept], atol=1e-5)
+    theirs = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(TEXTS, normalize_embeddings=True)
+    np.testing.assert_allclose(theirs, _vectors(encoder, TEXTS), atol=1e-6)
+
+
+def test_openvino_is_imported_without_what_it_would_send_and_opens_no_connection():
+    pytest.importorskip("openvino")
+    script = (
+        "import sys\n"
+        "sent = []\n"
+        "sys.addaudithook(lambda event, arguments: sent.append(event) if event.startswith('socket.') else None)\n"
+        "from nirank_dense.openvino import imported\n"
+        "imported('openvino'), imported('openvino.frontend.pytorch')\n"
+        "print(sent, [name for name in sys.modules if name.startswith('openvino_telemetry')])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("[] []", "")
+
+
+def test_telemetry_that_somebody_else_has_loaded_is_left_alone(monkeypatch):
+    pytest.importorskip("openvino")
+    theirs = type(sys)("openvino_telemetry")
+    monkeypatch.setitem(sys.modules, "openvino_telemetry", theirs)
+    imported("openvino")
+    assert sys.modules["openvino_telemetry"] is theirs

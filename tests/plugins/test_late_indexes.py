@@ -1,0 +1,273 @@
+"""Indexes of token vectors: exact against brute force, compressed against exact, builds that die, what changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("numba")
+
+import nirank
+from nirank import indexes
+from nirank.corpus import Documents
+from nirank.data import Queries
+from nirank.errors import BadInput, StaleIndex
+from nirank.plugins import Component
+from nirank.ragged import TokenVectors
+from nirank_late.best import Best
+from nirank_late.exact import MaxSimIndex
+from nirank_late.plaid import PlaidIndex
+from nirank_late.residual import Codec, nearest, spherical_kmeans
+
+DIM = 8
+
+
+class Numbered:
+    """An encoder of texts that are numbers: each has vectors of its own; the same number, the same vectors."""
+
+    vectors = "tokens"
+    fingerprint = "numbered"
+
+    def __init__(self, dies_at=None):
+        self.dies_at, self.calls = dies_at, 0
+
+    def encode(self, queries):
+        return self.encode_documents([str(1000 + int(text)) for text in queries.contents])
+
+    def encode_documents(self, contents):
+        if self.calls == self.dies_at:
+            raise KeyboardInterrupt
+        self.calls += 1
+        return TokenVectors.of([np.empty((0, DIM), np.float32), *(self.matrix(int(text)) for text in contents)])[1:]
+
+    def matrix(self, number):
+        random = np.random.default_rng(number)
+        centre = np.random.default_rng(number % 7).standard_normal(DIM)
+        vectors = centre + 0.7 * random.standard_normal((1 + number % 13, DIM))
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _corpus(numbers):
+    return Documents([f"d{place}" for place in range(len(numbers))], [str(number) for number in numbers])
+
+
+NUMBERS = [*range(40), 3, 17, 3, 25]  # some documents twice and three times
+QUERIES = [str(number) for number in range(5)]
+
+
+def _opened(index, tmp_path, numbers=NUMBERS, encoder=None):
+    component = Component("index", index)
+    indexes.prepare(component, _corpus(numbers), Component("encoder", encoder or Numbered()), tmp_path / "index")
+    return index
+
+
+def _search(index, k, queries=QUERIES):
+    asked = Queries.of(queries)
+    return index.generate(asked.with_vectors(Numbered().encode(asked)), k)
+
+
+def _brute(query, numbers=NUMBERS):
+    """The scores of all documents for one query, one pair at a time, by vectors as they are kept."""
+    encoder = Numbered()
+    asked = encoder.matrix(1000 + int(query)).astype(np.float64)
+    kept = [encoder.matrix(number).astype(np.float16).astype(np.float64) for number in numbers]
+    return np.array([sum(max(float(q @ d) for d in document) for q in asked) for document in kept])
+
+
+@pytest.mark.parametrize("block", [1, 20, 1 << 15])
+@pytest.mark.parametrize("k", [0, 1, 7, 44, 1000])
+def test_exact_search_is_brute_force_with_ties_by_ordinal(tmp_path, block, k):
+    found = _search(_opened(MaxSimIndex(chunk=7, block=block), tmp_path), k)
+    for row, query in enumerate(QUERIES):
+        docs, scores = found[row]
+        expected = _brute(query)
+        first = {number: NUMBERS.index(number) for number in NUMBERS}
+        expected = expected[[first[number] for number in NUMBERS]]  # of equal documents equal scores
+        order = np.lexsort((np.arange(len(NUMBERS)), -expected))[:k]
+        assert docs.tolist() == order.tolist()
+        np.testing.assert_allclose(scores, expected[order], atol=1e-5)
+
+
+def test_equal_documents_score_alike_to_the_bit(tmp_path):
+    found = _search(_opened(MaxSimIndex(chunk=7, block=20), tmp_path), 44)
+    for row in range(len(QUERIES)):
+        scores = dict(zip(*(column.tolist() for column in found[row]), strict=True))
+        assert scores[3] == scores[40] == scores[42]
+        assert scores[17] == scores[41]
+
+
+@pytest.mark.parametrize("index", [MaxSimIndex, PlaidIndex])
+def test_batches_of_queries_do_not_change_what_is_found(tmp_path, monkeypatch, index):
+    searched = _opened(index(), tmp_path)
+    together = _search(searched, 10)
+    monkeypatch.setattr("nirank_late.exact._QUERIES", 2)
+    assert np.array_equal(_search(searched, 10).scores, together.scores)
+    for row, query in enumerate(QUERIES):
+        alone = _search(searched, 10, [query])
+        assert alone.docs.tolist() == together[row][0].tolist()
+        assert alone.scores.tolist() == together[row][1].tolist()
+    assert len(_search(searched, 10, [])) == 0
+
+
+@pytest.mark.parametrize("dies_at", [0, 1, 4, 6])
+@pytest.mark.parametrize("index", [MaxSimIndex, PlaidIndex])
+def test_a_build_that_dies_leaves_nothing_half_and_goes_on(tmp_path, index, dies_at):
+    with pytest.raises(KeyboardInterrupt):
+        _opened(index(chunk=7), tmp_path, encoder=Numbered(dies_at))
+    assert not (tmp_path / "index").exists()
+    again = Numbered()
+    resumed = _search(_opened(index(chunk=7), tmp_path, encoder=again), 44)
+    assert again.calls == 7 - dies_at
+    whole = _search(_opened(index(chunk=7), tmp_path / "other"), 44)
+    assert resumed.docs.tolist() == whole.docs.tolist()
+    assert resumed.scores.tolist() == whole.scores.tolist()
+
+
+@pytest.mark.parametrize("index", [MaxSimIndex, PlaidIndex])
+def test_documents_that_come_and_go_leave_the_others_their_ids(tmp_path, index):
+    before = Documents([f"d{number}" for number in range(30)], [str(number) for number in range(30)])
+    numbers = [33, *(number for number in range(29, -1, -1) if number % 4), 31, 32]
+    after = Documents([f"d{number}" for number in numbers], [str(number) for number in numbers])
+    encoder, found = Component("encoder", Numbered()), {}
+    for home, corpus, since in (("one", before, None), ("one", after, before), ("two", after, None)):
+        component = Component("index", index(chunk=7))
+        encoder.target.calls = 0
+        folder = tmp_path / home / indexes.place(component, corpus, encoder)
+        indexes.prepare(component, corpus, encoder, folder, since)
+        found[home, since is None] = _search(component.target, 12)
+        if since and index is MaxSimIndex:
+            assert encoder.target.calls == 2  # the chunks in which there is a new document
+    updated, anew = found["one", False], found["two", True]
+    assert updated.docs.tolist() == anew.docs.tolist()
+    assert updated.scores.tolist() == anew.scores.tolist()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_compressed_index_that_looks_at_everything_scores_what_it_kept(tmp_path, bits):
+    index = _opened(PlaidIndex(bits=bits, centroids=16, probes=16, candidates=400), tmp_path)
+    searched, encoder = index._searched, Numbered()
+    kept = searched.codec.centroids[searched.codes].astype(np.float64)
+    for token, packed in enumerate(searched.residuals):
+        classes = [int(packed[place * bits // 8]) >> place * bits % 8 & 2**bits - 1 for place in range(DIM)]
+        kept[token] += searched.codec.levels[classes]
+    kept /= np.linalg.norm(kept, axis=1, keepdims=True)
+    found = _search(index, 44)
+    for row, query in enumerate(QUERIES):
+        asked = encoder.matrix(1000 + int(query))
+        similarities = np.split(kept @ asked.T, searched.offsets[1:-1])
+        expected = np.array([document.max(axis=0).sum() for document in similarities])
+        docs, scores = found[row]
+        assert sorted(docs.tolist()) == list(range(44))
+        np.testing.assert_allclose(scores, expected[docs], atol=1e-5)
+
+
+def test_more_bits_are_nearer_to_the_vectors():
+    vectors = np.concatenate([Numbered().matrix(number) for number in range(200)])
+    errors = []
+    for bits in (1, 2, 4):
+        codec = Codec.fit(vectors, 32, bits, seed=0)
+        codes, packed = codec.compress(vectors)
+        assert packed.shape == (len(vectors), DIM * bits // 8)
+        numbers = codec.steps[packed].reshape(len(vectors), -1)[:, :DIM]
+        errors.append(float(np.square(codec.centroids[codes] + numbers - vectors).sum(1).mean()))
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]
+
+
+def test_dimensions_that_fill_no_byte_are_kept():
+    vectors = np.random.default_rng(0).standard_normal((50, 5)).astype(np.float32)
+    codec = Codec.fit(vectors, 4, 2, seed=0)
+    codes, packed = codec.compress(vectors)
+    assert packed.shape == (50, 2)
+    numbers = codec.steps[packed].reshape(50, -1)[:, :5]
+    classes = np.searchsorted(codec.cuts, vectors - codec.centroids[codes])
+    assert np.array_equal(numbers, codec.levels[classes])
+
+
+def test_centroids_are_means_of_their_vectors_and_the_seed_decides_them():
+    sample = np.concatenate([Numbered().matrix(number) for number in range(100)])
+    first, again, other = (spherical_kmeans(sample, 10, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, atol=1e-5)
+    codes = nearest(sample, first)
+    assert codes.tolist() == [max(range(10), key=lambda place: float(first[place] @ vector)) for vector in sample]
+    spread = np.mean([sample[place] @ first[code] for place, code in enumerate(codes)])
+    begun = sample[np.sort(np.random.default_rng(1).choice(len(sample), 10, replace=False))]
+    assert spread > np.mean((sample @ begun.T).max(1))
+
+
+def test_a_threshold_passes_over_far_centroids_and_candidates_bound_what_is_found(tmp_path):
+    index = _opened(PlaidIndex(centroids=16, probes=16, candidates=40, threshold=0.99), tmp_path)
+    assert _search(index, 44).lengths.tolist() == [10] * 5
+    narrow = _opened(PlaidIndex(centroids=16, probes=1), tmp_path)
+    wide = _opened(PlaidIndex(centroids=16, probes=16), tmp_path)
+    assert (_search(narrow, 44).lengths < _search(wide, 44).lengths).any()
+
+
+def test_compressed_search_of_real_texts_finds_what_exact_search_finds(shared):
+    """With vectors of a small transformer that was never trained to be searched so: more bits, more of the first 10."""
+    from nirank_late.colbert import ColBERT
+
+    nfcorpus = nirank.collection(f"beir:{shared('nfcorpus')}")
+    texts = nfcorpus.corpus[np.arange(200)]
+    corpus = Documents([*map(str, range(200))], [text[:600] for text in texts])
+    encoder = ColBERT(str(shared("weights") / "splade-tiny"), dim=0, device="cpu", document_length=120)
+    late, queries = nirank.load(encoder, "late"), nfcorpus.queries.take(slice(0, 40))
+    exact = ((late >> nirank.load("maxsim")) % 10).search(queries, corpus)
+    recalls = {}
+    for bits in (1, 2, 4):
+        found = ((late >> nirank.load("plaid", f"plaid{bits}", bits=bits)) % 10).search(queries, corpus)
+        same = [len(set(found[row][0]) & set(exact[row][0])) for row in range(40)]
+        recalls[bits] = sum(same) / exact.pairs
+    assert recalls[4] > 0.9
+    assert recalls[2] > 0.8
+    assert recalls[4] > recalls[2] > recalls[1] > 0.7
+
+
+@pytest.mark.parametrize("kind", ["maxsim", "plaid"])
+def test_what_cannot_be_searched_is_refused(tmp_path, kind):
+    index = {"maxsim": MaxSimIndex, "plaid": PlaidIndex}[kind]()
+    with pytest.raises(BadInput, match="not open"):
+        _search(index, 3)
+    with pytest.raises(BadInput, match=f"encoder >> {kind}"):
+        index.build(_corpus(NUMBERS), tmp_path)
+    _opened(index, tmp_path)
+    with pytest.raises(BadInput, match="k is -1"):
+        _search(index, -1)
+    with pytest.raises(BadInput, match="no token vectors"):
+        index.generate(Queries.of(["1"]), 3)
+    wrong = Queries.of(["1"]).with_vectors(TokenVectors.of([np.zeros((2, DIM + 1))]))
+    with pytest.raises(BadInput, match="9 dimensions for an index of 8"):
+        index.generate(wrong, 3)
+    with pytest.raises(BadInput, match="no finite number"):
+        index.generate(Queries.of(["1"]).with_vectors(TokenVectors.of([np.full((2, DIM), np.nan)])), 3)
+    with pytest.raises(BadInput, match="44 documents for 2"):
+        index.open(_corpus([1, 2]), tmp_path / "index")
+    for path in (tmp_path / "index").iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(StaleIndex, match="incomplete"):
+        index.open(_corpus(NUMBERS), tmp_path / "index")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"), [({"bits": 3}, "bits = 3"), ({"probes": 0}, "probes = 0"), ({"candidates": 3}, "at least 4")]
+)
+def test_settings_that_cannot_be_are_refused(settings, told):
+    with pytest.raises(BadInput, match=told):
+        PlaidIndex(**settings)
+
+
+def test_the_best_are_kept_over_any_cuts():
+    random = np.random.default_rng(0)
+    scores = random.integers(0, 6, (3, 50)).astype(np.float32)
+    for k in (0, 1, 5, 50, 80):
+        best = Best(3, k)
+        for start in range(0, 50, 7):
+            best.add(np.arange(start, min(50, start + 7)), scores[:, start : start + 7])
+        found = best.candidates()
+        for row in range(3):
+            order = np.lexsort((np.arange(50), -scores[row]))[:k]
+            assert found[row][0].tolist() == order.tolist()
+            assert found[row][1].tolist() == scores[row][order].tolist()
