@@ -93,7 +93,7 @@ def _measured(recipe: Recipe, wikiqa: WikiQA, data: Path, limits: Mapping[str, A
     stages = {name: nirank.load(use, name, **settings) for name, use, settings in recipe.built(seed, data)}
     for name, table in recipe.train.items():
         pipeline = nirank.parse(table.get("pipeline", recipe.pipeline), stages)
-        _fit(stages[name], pipeline, table, wikiqa, {**table.get("options", {}), **limits, "seed": seed})
+        _fit(stages[name], pipeline, table, wikiqa, {**table["options"], **limits, "seed": seed})
     pipeline = nirank.parse(recipe.pipeline, stages)
     tested = outcome(_ranked(pipeline, wikiqa.test), start)
     return replace(tested, dev=_ranked(pipeline, wikiqa.dev)["AP"])
@@ -104,15 +104,15 @@ def _ranked(pipeline: Ranking, collection: Collection) -> Evaluation:
     return nirank.evaluate(found, collection.judgments, MEASURES)
 
 
-def _fit(stage: Stage, pipeline: Ranking, table: Mapping[str, Any], wikiqa: WikiQA, options: Mapping[str, Any]) -> Any:
-    loss = {"use": None, **table.get("loss", {})}
-    return nirank.fit(
+def _fit(stage: Stage, pipeline: Ranking, table: Mapping[str, Any], wikiqa: WikiQA, options: Mapping[str, Any]) -> None:
+    loss = dict(table["loss"])
+    nirank.fit(
         stage,
-        nirank.load(f"loss/{loss.pop('use')}", **loss) if loss["use"] else None,
+        nirank.load(f"loss/{loss.pop('use')}", **loss),
         wikiqa.train,
         dev=wikiqa.dev,
         pipeline=pipeline,
-        measure="AP",
+        measure=MEASURES[0],
         **options,
     )
 

@@ -17,8 +17,8 @@ Table = Mapping[str, Any]
 class Recipe:
     """A pipeline, its stages with their settings, and how some of them are trained, in that order.
 
-    A training is a table of `loss` (with `use`), `options` of `nirank.fit`, and `pipeline`, where the stage is not yet
-    trained in the one that is tested. In settings, `data:` stands for the folder of data. `published` is MAP.
+    A training is a table of `loss` (with `use`), `options` of `nirank.fit`, and `pipeline`, where the stage is trained in
+    another one than is tested. In settings, `data:` stands for the folder of data. `published` is MAP.
     """
 
     pipeline: str
@@ -36,8 +36,7 @@ class Recipe:
     def told(self) -> str:
         """The pipeline with losses and learning rates, in a line."""
         trained = (
-            f"{name} by {table.get('loss', {}).get('use', 'a loss of its own')}"
-            f" at {table.get('options', {}).get('learning_rate', 'its own rate')}"
+            f"{name} ({self.stages[name]['use']}) by {table['loss']['use']} at {table['options']['learning_rate']}"
             for name, table in self.train.items()
         )
         return "; ".join([f"`{self.pipeline}`", *trained])
