@@ -17,8 +17,8 @@ Table = Mapping[str, Any]
 class Recipe:
     """A pipeline, its stages with their settings, and how some of them are trained, in that order.
 
-    A training is a table of `loss` (with `use`), `options` of `nirank.fit`, and `pipeline`, where the stage is trained in
-    another one than is tested. In settings, `data:` stands for the folder of data. `published` is MAP.
+    A training is a table of `loss` (with `use`), `options` of `nirank.fit`, and `pipeline`, where the stage is trained
+    in another one than is tested. In settings, `data:` stands for the folder of data. `published` is MAP.
     """
 
     pipeline: str

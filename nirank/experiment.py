@@ -223,9 +223,10 @@ def run(
 
     `experiment` may be the path of a TOML file; a `nirank_plugin.py` beside it is loaded first. With `out`, a
     folder is written: a TREC run and the values of each query for each system, `measures.json`, the resolved
-    `experiment.toml` and a `manifest.json`. It is written beside and moved into place; raises `BadInput`
-    where it exists already, and for ids that cannot stand in a run. `show` is called with the results before they
-    are written, so that they are seen even if that fails.
+    `experiment.toml`, a `manifest.json`, and, where images are searched or searched with, a page to look at,
+    `contact.html`. It is written beside and moved into place; raises `BadInput` where it exists already, and for ids
+    that cannot stand in a run. `show` is called with the results before they are written, so that they are seen even if
+    that fails.
     """
     if not isinstance(experiment, Experiment):
         experiment = Experiment.read(experiment)

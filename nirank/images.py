@@ -8,7 +8,6 @@ from __future__ import annotations
 import collections
 import io
 import logging
-import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 from nirank.data import Content
 from nirank.errors import BadInput, MissingDependency, UnknownName
 from nirank.progress import progress
+from nirank.threads import processors
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -109,11 +109,6 @@ def drawn(number: int, width: int = 24, height: int = 24) -> Image:
     y, x = np.indices((height, width))
     channels = [(x * (3 + number * 5 % 11) + y * (2 + number * 7 % 13) + number * 61 * shade) for shade in (1, 2, 3)]
     return Image.fromarray((np.stack(channels, -1) % 256).astype(np.uint8), "RGB")
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _open(content: Content) -> Image:

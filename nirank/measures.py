@@ -162,8 +162,8 @@ def ndcg(judged: Judged, cutoff: int | None) -> Values:
 def average_precision(judged: Judged, cutoff: int | str | None, level: int = 1) -> Values:
     """The precision at the rank of each relevant document, 0 for those not retrieved, averaged. `[queries]`
 
-    The cutoff "R" is the number of documents that are relevant to the query: mAP@R (Musgrave, Belongie and Lim, A Metric
-    Learning Reality Check, ECCV 2020).
+    The cutoff "R" is the number of documents that are relevant to the query: mAP@R (Musgrave, Belongie and Lim, A
+    Metric Learning Reality Check, ECCV 2020).
     """
     relevant = judged.grades >= level
     last = judged.relevant(level)[judged.rows] if isinstance(cutoff, str) else cutoff

@@ -154,7 +154,8 @@ class Registry:
         """The component called `spec`: `name`, or `kind/name` where several kinds share a name.
 
         A name shared by several kinds is no question where all of them mean one class (BM25 generates and
-        scores). Raises `UnknownName` with the nearest names, `BadInput` where the kind must be said.
+        scores), and what stands in pipelines goes before a loss or sampler of its name. Raises `UnknownName` with the
+        nearest names, `BadInput` where the kind must be said.
         """
         kind, slash, name = spec.rpartition("/")
         wanted = (kind,) if slash else kinds
@@ -163,6 +164,7 @@ class Registry:
             known = {entry.spec if slash else entry.name for entry in self if slash or entry.kind in wanted}
             hint = "`nirank plugins` lists what is installed, and what failed to load."
             raise UnknownName(wanted[0] if len(wanted) == 1 else "component", spec, known, hint)
+        found = [entry for entry in found if entry.kind in STAGES] or found
         if len({entry.target for entry in found}) > 1:
             raise BadInput(f"{spec!r} is ambiguous: say {' or '.join(entry.spec for entry in found)}.")
         return found[0]

@@ -37,6 +37,24 @@ def load(kind: str, model: str, **settings: Any) -> Any:
             raise BadInput(f"{model!r} is no folder or hub name that {kind} can load: {error}") from error
 
 
+def word_tokenizer(path: Path, rows: int) -> Any:
+    """The tokenizer in a file of the library `tokenizers`, for a matrix of so many vectors.
+
+    It neither cuts texts off nor pads them. Raises `BadInput` for a file that holds something else, or more words.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more special
+        raise BadInput(f"is not a tokenizer: {error}", path) from error
+    if tokenizer.get_vocab_size() > rows:
+        raise BadInput(f"knows {tokenizer.get_vocab_size()} words, and there are vectors of {rows}.", path)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
 def tokenizer_text(tokenizer: Any) -> str:
     """All that a tokenizer does, as text to be hashed, but for the truncation and padding of its last call."""
     backend = getattr(tokenizer, "backend_tokenizer", None)

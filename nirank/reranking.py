@@ -1,7 +1,7 @@
-"""What becomes of a ranking: its best documents ranked anew, or all of them but the query itself.
+"""What becomes of a ranking: its best documents are ranked anew, or the query itself is left out.
 
-    others(siamese >> exact)                       without the document that has the query's id
-    others(siamese >> exact) >> top(10, stir)      the best 10 by other scores, and the rest behind them, in order
+`others(siamese >> exact)` leaves out the document that has the query's id; `others(siamese >> exact) >> top(10, stir)`
+ranks the best 10 of these by other scores, and leaves the rest behind them, in order.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Top(Following):
 class Reranked(Ranking):
     """A ranking whose best documents are ordered by other scores, and the rest behind them as before.
 
-    The scores are those of the scoring for the best. Below the lowest of these the rest falls by 1 from rank to rank, for
-    scores of two kinds cannot be compared.
+    The best have the scores of the scoring. Below the lowest of these the rest falls by 1 from rank to rank, for scores
+    of two kinds cannot be compared.
     """
 
     ranking: Ranking
@@ -74,7 +74,9 @@ class Others(Ranking):
 
     def __post_init__(self) -> None:
         if not self.ranking.scored:
-            raise CompositionError(f"{self.ranking!r} is not ordered before it is scored: leave the query out after that.")
+            raise CompositionError(
+                f"{self.ranking!r} is not ordered before it is scored: write `others(... >> scorer)`."
+            )
 
     def __repr__(self) -> str:
         return f"others({self.ranking!r})"
@@ -88,7 +90,10 @@ class Others(Ranking):
 
 
 def top(k: int, scoring: Any) -> Top:
-    """The best `k` of a ranking by other scores, the rest behind them in order: `bm25 % 1000 >> top(20, monot5)`."""
+    """What ranks the best `k` of a ranking by other scores and leaves the rest behind them, in order.
+
+    `bm25 % 1000 >> top(20, monot5)`; the scoring may be a sum. Raises `CompositionError` for what is none.
+    """
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise CompositionError(f"top takes how many documents to rank anew, a whole number from 1; got {k!r}.")
     return Top(int(k), as_scoring(scoring))
@@ -97,8 +102,8 @@ def top(k: int, scoring: Any) -> Top:
 def others(ranking: Any) -> Others:
     """What a ranking finds but for the query itself: `others(siamese >> exact)`, where queries are in the corpus.
 
-    A document is the query where it has the query's id. It takes a place in the ranking: of `others(ranking % 10)` there
-    are 9 documents left where the query was found, of `others(ranking) % 10` there are 10.
+    A document is the query where it has the query's id. It takes a place in the ranking: `others(ranking % 10)` finds 9
+    documents where the query was one of them, `others(ranking) % 10` finds 10.
     """
     return Others(as_ranking(ranking))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nirank import manifest
+from nirank import contact, manifest
 from nirank.data import Candidates, Collection
 from nirank.errors import BadInput
 from nirank.evaluation import Evaluation
@@ -85,6 +85,8 @@ def _write_into(folder: Path, results: Results) -> None:
         _write_json(folder / "comparison.json", results.comparison.to_dict())
     (folder / "experiment.toml").write_text(to_toml(results.experiment.as_table()), encoding="utf-8")
     _write_json(folder / "manifest.json", manifest.describe(results))
+    if contact.pictured(results.collection):
+        (folder / contact.PAGE).write_text(contact.page(results), encoding="utf-8")
     if plugin := results.experiment.plugin_file:
         shutil.copyfile(plugin, folder / plugin.name)  # so that experiment.toml runs from here too
 

@@ -153,15 +153,21 @@ def test_one_name_in_several_kinds_must_be_said_unless_it_is_one_class(fresh):
     fresh.load(
         Plugin("p"),
         lambda: _registering(
-            ("generator", "same", "m:T"), ("scorer", "same", "m:T"), ("scorer", "two", "m:A"), ("loss", "two", "m:B")
+            ("generator", "same", "m:T"), ("scorer", "same", "m:T"), ("scorer", "two", "m:A"), ("encoder", "two", "m:B")
         ),
     )
     assert fresh.registry.find("same").target == "m:T"
-    assert fresh.registry.find("loss/two").target == "m:B"
-    with pytest.raises(BadInput, match="say scorer/two or loss/two"):
+    assert fresh.registry.find("encoder/two").target == "m:B"
+    with pytest.raises(BadInput, match="say scorer/two or encoder/two"):
         fresh.registry.find("two")
     with pytest.raises(UnknownName, match="Did you mean 'same'"):
         fresh.registry.find("sane")
+
+
+def test_what_stands_in_pipelines_goes_before_a_loss_of_its_name(fresh):
+    fresh.load(Plugin("p"), lambda: _registering(("loss", "two", "m:A"), ("encoder", "two", "m:B")))
+    assert fresh.registry.find("two").target == "m:B"
+    assert fresh.registry.find("two", ("loss",)).target == fresh.registry.find("loss/two").target == "m:A"
 
 
 def test_middleware_stands_round_a_component_first_plugin_outermost():

@@ -11,4 +11,6 @@ if TYPE_CHECKING:
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Name the components."""
+    """Name the encoders."""
+    registry.add("encoder", "clip", "nirank_clip.clip:CLIP", tiny="nirank_clip.tiny:clip", extra="clip")
+    registry.add("encoder", "dual", "nirank_clip.dual:DualEncoder", tiny="nirank_clip.tiny:dual", extra="clip")

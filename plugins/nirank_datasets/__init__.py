@@ -1,4 +1,4 @@
-"""Test collections: emoji, folders in BEIR's layout, TREC's files, ir_datasets; and the lists that come with them."""
+"""Test collections: emoji, images, BEIR's folders, TREC's files, ir_datasets; and given lists."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def nirank_register(registry: PluginRegistry) -> None:
     registry.add("collection", "trec", "nirank_datasets.folders:trec", tiny="nirank_datasets.tiny:tiny")
     registry.add("collection", "jsonl", "nirank_datasets.folders:jsonl", tiny="nirank_datasets.tiny:tiny")
     registry.add("collection", "irds", "nirank_datasets.irds:irds", tiny="nirank_datasets.tiny:tiny", extra="irds")
+    files = "nirank_datasets.image_files"
+    registry.add("collection", "images", f"{files}:images", tiny=f"{files}:tiny", extra="clip")
+    pictures = "nirank_datasets.categories:tiny"
+    registry.add("collection", "omniglot", "nirank_datasets.omniglot:omniglot", tiny=pictures, extra="stir")
+    registry.add("collection", "idx", "nirank_datasets.idx:idx", tiny=pictures, extra="stir")

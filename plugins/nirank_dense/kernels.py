@@ -6,31 +6,23 @@ cache when they are used next. Nothing here decides what is right: the bounds co
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from nirank.compiling import compiled
+
 Column = NDArray[Any]
 
+#: Sums may be added up in another order, and many numbers at a time.
+_FAST = {"reassoc", "contract", "nsz"}
 #: Documents whose bounds are compared at once.
 GROUP = 128
 #: Documents whose codes stay in the cache nearest to the processor while query after query is multiplied with them.
 _NEAR = 512
 #: More than what a dot product loses where numbers are too small for float32.
 _TINY = np.float32(2.0**-100)
-
-
-def _compiled(function: Function) -> Function:
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
-    try:
-        compiled = njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder that can be written: every process compiles anew
-        compiled = njit(**options)(function)
-    return cast("Function", compiled)
 
 
 class Bounds(NamedTuple):
@@ -105,7 +97,7 @@ def space(queries: int, documents: int) -> Found:
     return Found(rows, docs, lower, upper)
 
 
-@_compiled
+@compiled(fastmath=_FAST)
 def multiply(asked: Column, codes: Column, products: Column) -> None:
     """Write the dot products of all `asked` with all `codes` (both int8) into `products`, int32 `[asked, codes]`."""
     for low in range(0, len(codes), _NEAR):
@@ -114,7 +106,7 @@ def multiply(asked: Column, codes: Column, products: Column) -> None:
             _multiply_one(asked[query], near, products[query, low : low + _NEAR])
 
 
-@_compiled
+@compiled(fastmath=_FAST)
 def _multiply_one(asked: Column, codes: Column, products: Column) -> None:
     for document in range(len(codes)):
         row = codes[document]
@@ -124,7 +116,7 @@ def _multiply_one(asked: Column, codes: Column, products: Column) -> None:
         products[document] = total
 
 
-@_compiled
+@compiled(fastmath=_FAST)
 def best_of_groups(products: Column, scales: Column, best: Column) -> None:
     """Fill `best` `[queries, groups]` with the highest coarse score of each group, in steps.
 
@@ -137,14 +129,14 @@ def best_of_groups(products: Column, scales: Column, best: Column) -> None:
             _take_higher(products[query, low : low + groups], scales[low : low + groups], best[query])
 
 
-@_compiled
+@compiled(fastmath=_FAST)
 def _take_higher(products: Column, scales: Column, best: Column) -> None:
     for place in range(len(products)):
         score = np.float32(products[place]) * scales[place]
         best[place] = score if score > best[place] else best[place]
 
 
-@_compiled
+@compiled(fastmath=_FAST)
 def count(products: Column, bounds: Bounds, weights: Weights, counts: Column) -> None:
     """Fill `counts` with how many documents may reach each query's floor, judged by their codes."""
     scales, lengths, errors = bounds
@@ -153,7 +145,7 @@ def count(products: Column, bounds: Bounds, weights: Weights, counts: Column) ->
         counts[query] = _count(products[query], scales, lengths, errors, by_length, by_error, steps)
 
 
-@_compiled
+@compiled(fastmath=_FAST)
 def reaching(products: Column, bounds: Bounds, weights: Weights, exact: Exact, found: Found) -> int:
     """Write down the pairs that may reach their query's floor, judged by their codes and then by their vectors.
 
@@ -174,7 +166,7 @@ def reaching(products: Column, bounds: Bounds, weights: Weights, exact: Exact, f
     return end
 
 
-@_compiled
+@compiled(fastmath=_FAST)
 def _count(
     products: Column, scales: Column, lengths: Column, errors: Column, by_length: float, by_error: float, steps: float
 ) -> Any:
@@ -185,7 +177,7 @@ def _count(
     return reached
 
 
-@_compiled
+@compiled(fastmath=_FAST)
 def _mark(
     products: Column,
     scales: Column,
@@ -201,7 +193,7 @@ def _mark(
         marks[place] = bound >= steps
 
 
-@_compiled
+@compiled(fastmath=_FAST)
 def _list(marks: Column, length: int, low: int, docs: Column, end: int) -> int:
     """Write down the marked documents from `end` on; returns the new end. Marks are read eight at a time."""
     marks[length:] = False
@@ -214,7 +206,7 @@ def _list(marks: Column, length: int, low: int, docs: Column, end: int) -> int:
     return end
 
 
-@_compiled
+@compiled(fastmath=_FAST)
 def _judge(exact: Exact, query: int, found: Found, begin: int, end: int) -> int:
     """Of the pairs from `begin` up to `end` keep those whose score may reach the floor; returns their new end."""
     kept = begin
@@ -228,7 +220,7 @@ def _judge(exact: Exact, query: int, found: Found, begin: int, end: int) -> int:
     return kept
 
 
-@_compiled
+@compiled(fastmath=_FAST)
 def _dot(left: Column, right: Column) -> Any:
     total = np.float32(0)
     for place in range(len(left)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 import tempfile
 from pathlib import Path
 
@@ -10,15 +9,12 @@ import torch
 from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-from transformers import BertConfig, BertModel, BertTokenizerFast
 
+from nirank.testing.models import letter_tokenizer, save_bert
 from nirank_dense import kinds
 from nirank_dense.sentence import SentenceEncoder
 from nirank_dense.towers import TwoTowers
 from nirank_dense.words import WordVectors
-
-_WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.ascii_lowercase, *string.digits]
-_VOCABULARY = [*_WORDS, *(f"##{word}" for word in _WORDS[5:])]
 
 
 def encoder(seed: int = 0) -> SentenceEncoder:
@@ -39,19 +35,7 @@ def two_towers() -> TwoTowers:
 
 def save(folder: Path, seed: int = 0) -> None:
     """Write the model as sentence-transformers does, so that it is loaded by the door of real ones."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = BertConfig(
-        vocab_size=len(_VOCABULARY),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        BertModel(config).save_pretrained(folder / "bert")
-    _tokenizer(folder).save_pretrained(folder / "bert")
+    save_bert(folder / "bert", seed=seed)
     transformer = Transformer(str(folder / "bert"))
     pooling = Pooling(transformer.get_embedding_dimension())
     SentenceTransformer(modules=[transformer, pooling], device="cpu", similarity_fn_name="cosine").save(str(folder))
@@ -66,18 +50,12 @@ def words(seed: int = 0) -> WordVectors:
 
 def save_words(folder: Path, seed: int = 0) -> None:
     """Write word vectors as `WordVectors` reads them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _tokenizer(folder).backend_tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer = letter_tokenizer(folder)
+    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
     generator = torch.Generator().manual_seed(seed)
-    vectors = torch.randn(len(_VOCABULARY), 16, generator=generator)
-    weights = torch.rand(len(_VOCABULARY), generator=generator) + 0.5
+    vectors = torch.randn(len(tokenizer), 16, generator=generator)
+    weights = torch.rand(len(tokenizer), generator=generator) + 0.5
     save_file({"vectors": vectors, "weights": weights}, folder / "words.safetensors")
-
-
-def _tokenizer(folder: Path) -> BertTokenizerFast:
-    words = folder / "vocab.txt"
-    words.write_text("\n".join(_VOCABULARY), encoding="utf-8")
-    return BertTokenizerFast(str(words), model_max_length=64)
 
 
 def flat() -> kinds.Flat:

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from nirank.data import Content, Queries
 from nirank.errors import BadInput
+from nirank.pretrained import word_tokenizer
 from nirank.weights import digest
 
 VECTORS, WEIGHTS, TOKENIZER = "vectors", "weights", "tokenizer.json"
@@ -47,7 +47,7 @@ class WordVectors(nn.Module):
     def __init__(self, model: str, device: str | None = None, train_vectors: bool = False) -> None:
         super().__init__()
         matrix, weights = _tensors(_only(Path(model), "*.safetensors"))
-        self._tokenizer = _tokenizer(_only(Path(model), "*.json"), len(matrix))
+        self._tokenizer = word_tokenizer(_only(Path(model), "*.json"), len(matrix))
         self.bags = nn.EmbeddingBag.from_pretrained(matrix, mode="sum", freeze=not train_vectors)
         self.weights = nn.Parameter(weights)
         self.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
@@ -114,16 +114,3 @@ def _tensors(path: Path) -> tuple[Tensor, Tensor]:
         shapes = [tuple(tensor.shape) for tensor in tensors]
         raise BadInput(f"holds {shapes}; one matrix of vectors is expected, and at most one weight a row.", path)
     return matrices[0], weights[0] if weights else torch.ones(len(matrices[0]))
-
-
-def _tokenizer(path: Path, words: int) -> Tokenizer:
-    """The tokenizer in a file, which keeps to the known words and neither cuts texts off nor pads them."""
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing more special
-        raise BadInput(f"is not a tokenizer: {error}", path) from error
-    if tokenizer.get_vocab_size() > words:
-        raise BadInput(f"knows {tokenizer.get_vocab_size()} words, and there are vectors of {words}.", path)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer

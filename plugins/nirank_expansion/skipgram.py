@@ -9,20 +9,15 @@ Importing this module imports numba. The function is compiled when first used, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from nirank.compiling import compiled, inner
 from nirank.data import Floats, Ints
 from nirank.text.word2vec import SkipGram
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
+_FAST = {"reassoc", "contract", "nsz"}  # sums may be added up in another order
 _PLACES = 1 << 16  # a negative is drawn as one of so many places, of which a word has its share
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
 
 
 def train(settings: SkipGram, offsets: Ints, words: Ints, vocabulary: int) -> tuple[NDArray[np.int64], Floats]:
@@ -57,27 +52,13 @@ def _places(counts: Ints) -> NDArray[np.int32]:
     return np.searchsorted(ends, (np.arange(_PLACES) + 0.5) / _PLACES * ends[-1]).astype(np.int32)
 
 
-def _compiled(function: Function) -> Function:
-    """Called from Python."""
-    try:
-        compiled = njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # no folder that can be written: every process compiles anew
-        compiled = njit(**_OPTIONS)(function)
-    return cast("Function", compiled)
-
-
-def _inner(function: Function) -> Function:
-    """Called from compiled functions only."""
-    return cast("Function", njit(inline="always", **_OPTIONS)(function))
-
-
-@_inner
+@inner(fastmath=_FAST, inline="always")
 def _next(random: np.uint64) -> np.uint64:
     """Chance: the linear congruential generator of Knuth's MMIX, of which the upper 31 bits are used."""
     return random * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
 
 
-@_inner
+@inner(fastmath=_FAST, inline="always")
 def _learn(source: Floats, target: Floats, gradient: Floats, rate: np.float32, label: np.float32) -> None:
     """One example: the gradient of log sigma(+-source . target) goes into `target`, and is kept for `source`."""
     product = np.float32(0)
@@ -89,7 +70,7 @@ def _learn(source: Floats, target: Floats, gradient: Floats, rate: np.float32, l
         target[at] += slope * source[at]
 
 
-@_compiled
+@compiled(fastmath=_FAST)
 def _descend(
     cuts: Ints,
     texts: Ints,

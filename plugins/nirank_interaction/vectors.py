@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 
 from nirank.data import Floats
 from nirank.errors import BadInput
+from nirank.pretrained import word_tokenizer
 from nirank.text.vocabulary import Vocabulary
 from nirank.text.word2vec import Word2Vec
 from nirank.text.words import lower
@@ -144,7 +145,7 @@ class WordVectors:
             with safe_open(folder / _MATRIX, "numpy") as file:
                 matrix, kind = file.get_tensor("vectors"), (file.metadata() or {})[_KIND]
             if kind == "pieces":
-                return cls(matrix, Pieces(_tokenizer(folder / _TOKENIZER, len(matrix) - _UNKNOWN)))
+                return cls(matrix, Pieces(word_tokenizer(folder / _TOKENIZER, len(matrix) - _UNKNOWN)))
             vocabulary = Vocabulary.load(folder)
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise BadInput(f"holds no word vectors that were saved with a model: {error}", folder) from error
@@ -164,7 +165,7 @@ def read(vectors: str) -> WordVectors:
     path = Path(vectors).expanduser()
     if path.is_dir():
         matrix = _embeddings(path)
-        return WordVectors.of(matrix, Pieces(_tokenizer(_tokenizer_file(path), len(matrix))))
+        return WordVectors.of(matrix, Pieces(word_tokenizer(_tokenizer_file(path), len(matrix))))
     if not path.exists():
         raise BadInput('does not exist; the path of word vectors is expected, or "corpus" to train them.', path)
     if path.suffix == ".safetensors":
@@ -205,18 +206,3 @@ def _tokenizer_file(folder: Path) -> Path:
     if len(found) != 1:
         raise BadInput(f"has {len(found)} files *.json and no {_TOKENIZER}; a tokenizer is expected.", folder)
     return found[0]
-
-
-def _tokenizer(path: Path, rows: int) -> Any:
-    """The tokenizer in a file, which neither cuts texts off nor pads them."""
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing more special
-        raise BadInput(f"is not a tokenizer: {error}", path) from error
-    if tokenizer.get_vocab_size() > rows:
-        raise BadInput(f"knows {tokenizer.get_vocab_size()} words, and there are vectors of {rows}.", path)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer

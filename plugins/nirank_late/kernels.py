@@ -7,17 +7,17 @@ document stands, so that a score is the same in every batch, to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from nirank.compiling import compiled
+
 Column = NDArray[Any]
 
 #: Numbers in a register of the widest kind, query tokens in a tile, and document tokens in one.
@@ -28,15 +28,6 @@ _TILES_AHEAD = 4
 
 _FLOAT, _INT, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _FLOATS, _INTS = ir.VectorType(_FLOAT, _LANES), ir.VectorType(_INT, _LANES)
-
-
-def _compiled(function: Function) -> Function:
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    try:
-        compiled = njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder that can be written: every process compiles anew
-        compiled = njit(**options)(function)
-    return cast("Function", compiled)
 
 
 def _at(builder: Any, base: Any, index: Any, kind: Any, of: Any) -> Any:
@@ -123,7 +114,7 @@ def _compare(count: int) -> Any:
 _compare_many, _compare_one = _compare(TOKEN_TILE), _compare(1)
 
 
-@_compiled
+@compiled
 def _compare_document(asked: Column, tokens: Column, best: Column, where: Column) -> None:
     """Fill `best` and `where` with the greatest product of each query token in a tile `[dim, 32]`."""
     best[:] = -np.inf
@@ -141,7 +132,7 @@ def _compare_document(asked: Column, tokens: Column, best: Column, where: Column
         token += TOKEN_TILE
 
 
-@_compiled
+@compiled
 def maxsim(
     asked: Column,
     tiles: Column,
@@ -176,7 +167,7 @@ def maxsim(
         scores[pair] = total
 
 
-@_compiled
+@compiled
 def interact(
     similarities: Column, kept: Column, codes: Column, offsets: Column, docs: Column, least: float, scores: Column
 ) -> None:
@@ -197,13 +188,13 @@ def interact(
         scores[place] = total
 
 
-@_compiled
+@compiled
 def _raise(best: Column, row: Column) -> None:
     for place in range(len(best)):
         best[place] = row[place] if row[place] > best[place] else best[place]
 
 
-@_compiled
+@compiled
 def decompress(codes: Column, packed: Column, centroids: Column, steps: Column, values: Column) -> None:
     """Fill `values` float32 `[tokens, dim]` with the unit vectors of compressed tokens.
 
@@ -219,7 +210,7 @@ def decompress(codes: Column, packed: Column, centroids: Column, steps: Column, 
         _shorten(row)
 
 
-@_compiled
+@compiled
 def _shorten(row: Column) -> None:
     square = np.float32(0)
     for value in row:

@@ -12,14 +12,13 @@ Importing this module imports numba. Functions are compiled when first used, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from nirank.compiling import compiled, inner
+
 Column: TypeAlias = NDArray[Any]
 
 _GROUPS = 16  # documents of one group lie this far apart, so that many maxima are taken side by side
@@ -47,21 +46,6 @@ _FEW_TERMS = 64  # nor of a query of more
 _ROUNDING = 1e-4  # sums of so many float32 are this exact, and much more
 _BINS = 1024  # the search for a threshold counts in so many bins, and two beside them
 _NO_RANK = np.int32(-(2**31))
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-
-
-def _compiled(function: Function) -> Function:
-    """Called from Python."""
-    try:
-        compiled = njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # no folder that can be written: every process compiles anew
-        compiled = njit(**_OPTIONS)(function)
-    return cast("Function", compiled)
-
-
-def _inner(function: Function) -> Function:
-    """Called from compiled functions only, which saves half of the time of compiling."""
-    return cast("Function", njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function))
 
 
 class Searched(NamedTuple):
@@ -138,7 +122,7 @@ def room(workspace: Workspace) -> int:
     return (len(workspace.candidate_docs) - len(workspace.scores) - 1) // 2
 
 
-@_compiled
+@compiled
 def search(
     searched: Searched, asked: Asked, k: int, workspace: Workspace, terms: Terms, best: Column, found: Column
 ) -> None:
@@ -153,13 +137,13 @@ def search(
             best[query, place] = _key(workspace.candidate_ranks[place], workspace.candidate_docs[place])
 
 
-@_inner
+@inner
 def _query(asked: Asked, query: int) -> Any:
     first, last = asked.offsets[query], asked.offsets[query + 1]
     return _Query(asked.terms[first:last], asked.weights[first:last], asked.tokens[query])
 
 
-@_compiled
+@compiled
 def read_keys(best: Column, found: Column, docs: Column, scores: Column) -> None:
     """Fill `docs` and `scores` (seen as int32) with the first `found` of each row of sorted keys."""
     pair = 0
@@ -171,7 +155,7 @@ def read_keys(best: Column, found: Column, docs: Column, scores: Column) -> None
             pair += 1
 
 
-@_inner
+@inner
 def _candidates(searched: Searched, query: _Query, k: int, workspace: Workspace, terms: Terms) -> int:
     """Collect the `k` best documents of a query, range by range, and say how many there are."""
     prior = len(searched.prior) > 0
@@ -202,7 +186,7 @@ def _candidates(searched: Searched, query: _Query, k: int, workspace: Workspace,
     return candidates
 
 
-@_inner
+@inner
 def _add_range(
     searched: Searched, query: _Query, low: int, high: int, omitted: int, scores: Column, terms: Terms
 ) -> int:
@@ -219,7 +203,7 @@ def _add_range(
     return postings
 
 
-@_inner
+@inner
 def _ranked(searched: Searched, query: _Query, low: int, high: int, workspace: Workspace) -> Column:
     """The maxima of the groups of a range, its priors added."""
     length = (high - low + _TILE - 1) // _TILE * _TILE
@@ -230,7 +214,7 @@ def _ranked(searched: Searched, query: _Query, low: int, high: int, workspace: W
     return maxima
 
 
-@_inner
+@inner
 def _gather_touched(
     searched: Searched,
     slots: int,
@@ -254,13 +238,13 @@ def _gather_touched(
     return candidates
 
 
-@_inner
+@inner
 def _add(docs: Column, impacts: Column, low: int, weight: float, scores: Column) -> None:
     for place in range(len(docs)):
         scores[np.uint32(docs[place] - low)] += weight * impacts[place]
 
 
-@_inner
+@inner
 def _first_at_least(docs: Column, begin: int, end: int, document: int) -> int:
     """Bisection without a branch that could be guessed wrong."""
     length = end - begin
@@ -271,7 +255,7 @@ def _first_at_least(docs: Column, begin: int, end: int, document: int) -> int:
     return begin + length * (docs[begin] < document) if length else begin
 
 
-@_inner
+@inner
 def _add_prior(prior: Column, tokens: float, scores: Column, ranks: Column) -> None:
     for document in range(len(ranks)):
         if document < len(prior) and scores[document] > 0:
@@ -282,7 +266,7 @@ def _add_prior(prior: Column, tokens: float, scores: Column, ranks: Column) -> N
             ranks[document] = _NO_RANK
 
 
-@_inner
+@inner
 def _take_maxima(ranks: Column, maxima: Column) -> None:
     for tile in range(len(ranks) // _TILE):
         for lane in range(_GROUPS):
@@ -292,7 +276,7 @@ def _take_maxima(ranks: Column, maxima: Column) -> None:
             maxima[tile * _GROUPS + lane] = best
 
 
-@_inner
+@inner
 def _bound(maxima: Column, floor: Any, k: int, workspace: Workspace) -> Any:
     """A rank that k documents reach, if so many are found: about the k-th of the maxima."""
     most = np.int32(2**31 - 1)
@@ -305,7 +289,7 @@ def _bound(maxima: Column, floor: Any, k: int, workspace: Workspace) -> Any:
     return _kth_largest(maxima, len(maxima), k, low, high, 1, workspace.counters) if above > k else np.int32(floor + 1)
 
 
-@_inner
+@inner
 def _fold(maxima: Column, folded: Column, enough: int) -> Column:
     """Maxima of pairs of maxima, until they are few enough to count; hardly any of the best are lost."""
     while len(maxima) > enough:
@@ -319,7 +303,7 @@ def _fold(maxima: Column, folded: Column, enough: int) -> Column:
     return maxima
 
 
-@_inner
+@inner
 def _kth_largest(values: Column, length: int, k: int, low: Any, high: Any, rounds: int, counters: Column) -> Any:
     """The k-th largest of the first `length` values, all at most `high`, of which k reach `low`.
 
@@ -344,7 +328,7 @@ def _kth_largest(values: Column, length: int, k: int, low: Any, high: Any, round
     return np.int32(low)
 
 
-@_inner
+@inner
 def _gather(maxima: Column, bound: Any, low: int, workspace: Workspace, candidates: int) -> int:
     """Add the documents that reach the bound to the candidates, and say how many there are then."""
     for start in range(0, len(maxima), _BLOCK):
@@ -357,7 +341,7 @@ def _gather(maxima: Column, bound: Any, low: int, workspace: Workspace, candidat
     return candidates
 
 
-@_inner
+@inner
 def _gather_block(start: int, block: Column, bound: Any, low: int, workspace: Workspace, candidates: int) -> int:
     ranks, candidate_ranks, candidate_docs = workspace.ranks, workspace.candidate_ranks, workspace.candidate_docs
     for place in range(len(block)):
@@ -371,7 +355,7 @@ def _gather_block(start: int, block: Column, bound: Any, low: int, workspace: Wo
     return candidates
 
 
-@_inner
+@inner
 def _cut(candidates: int, k: int, workspace: Workspace) -> Any:
     """Leave the k best of more candidates; the last rank. Of those that share it the first documents stay."""
     ranks, docs = workspace.candidate_ranks, workspace.candidate_docs
@@ -386,7 +370,7 @@ def _cut(candidates: int, k: int, workspace: Workspace) -> Any:
     return last_rank
 
 
-@_inner
+@inner
 def _cut_few(candidates: int, k: int, ranks: Column, docs: Column) -> Any:
     """The same by insertion: the first k stay sorted, and the others displace them."""
     for candidate in range(1, candidates):
@@ -399,12 +383,12 @@ def _cut_few(candidates: int, k: int, ranks: Column, docs: Column) -> Any:
     return ranks[k - 1]
 
 
-@_inner
+@inner
 def _key(rank: Any, document: Any) -> Any:
     return np.uint64(np.int64(2**31 - 1) - rank) << np.uint64(32) | np.uint64(document)
 
 
-@_inner
+@inner
 def _last_of_the_best(candidates: int, k: int, workspace: Workspace) -> tuple[Any, Any]:
     ranks = workspace.candidate_ranks
     low, high = ranks[:candidates].min(), ranks[:candidates].max()
@@ -415,7 +399,7 @@ def _last_of_the_best(candidates: int, k: int, workspace: Workspace) -> tuple[An
     return rank, _last_tied(candidates, k - better, rank, ranks, workspace.candidate_docs)
 
 
-@_inner
+@inner
 def _last_tied(candidates: int, wanted: int, rank: Any, ranks: Column, docs: Column) -> Any:
     """The document that so many of the given rank reach, found by bisection."""
     low, high = np.int32(0), docs[:candidates].max()
@@ -437,7 +421,7 @@ def _last_tied(candidates: int, wanted: int, rank: Any, ranks: Column, docs: Col
 # terms are omitted that can lift few; where many documents are wanted there are always many.
 
 
-@_inner
+@inner
 def _begin(searched: Searched, query: _Query, terms: Terms) -> None:
     for slot in range(len(query.terms)):
         terms.ends[slot] = searched.starts[query.terms[slot]]
@@ -446,7 +430,7 @@ def _begin(searched: Searched, query: _Query, terms: Terms) -> None:
         _sort_by_bound(searched, query, terms)
 
 
-@_inner
+@inner
 def _sort_by_bound(searched: Searched, query: _Query, terms: Terms) -> None:
     bounds, by_bound = terms.bounds, terms.by_bound
     for slot in range(len(query.terms)):
@@ -460,7 +444,7 @@ def _sort_by_bound(searched: Searched, query: _Query, terms: Terms) -> None:
         terms.places[by_bound[place]] = place
 
 
-@_inner
+@inner
 def _omitted(bound: Any, omitted: int, query: _Query, workspace: Workspace, terms: Terms) -> int:
     """How many terms, by rising bound, to omit: all together may add so much that few documents must be looked up."""
     wanted, rest = _SHARE * _score_of(bound, workspace), 0.0
@@ -471,14 +455,14 @@ def _omitted(bound: Any, omitted: int, query: _Query, workspace: Workspace, term
     return len(query.terms)
 
 
-@_inner
+@inner
 def _score_of(rank: Any, workspace: Workspace) -> float:
     """The score of a rank above 0."""
     workspace.candidate_ranks[-1] = rank
     return np.float64(workspace.candidate_scores[-1])
 
 
-@_inner
+@inner
 def _reachable(bound: Any, omitted: int, workspace: Workspace, terms: Terms) -> Any:
     """The least rank without the omitted terms from which a document can reach the bound with them."""
     if not omitted:
@@ -488,7 +472,7 @@ def _reachable(bound: Any, omitted: int, workspace: Workspace, terms: Terms) -> 
     return max(np.int32(1), workspace.candidate_ranks[-1])
 
 
-@_inner
+@inner
 def _rest(omitted: int, terms: Terms) -> float:
     rest = 0.0
     for place in range(omitted):
@@ -496,7 +480,7 @@ def _rest(omitted: int, terms: Terms) -> float:
     return rest * (1 + _ROUNDING)
 
 
-@_inner
+@inner
 def _find_omitted(searched: Searched, query: _Query, low: int, high: int, omitted: int, terms: Terms) -> None:
     """Where the postings of the omitted terms lie in a range."""
     for place in range(omitted):
@@ -506,7 +490,7 @@ def _find_omitted(searched: Searched, query: _Query, low: int, high: int, omitte
         terms.ends[slot] = _first_at_least(searched.docs, terms.begins[slot], end, high)
 
 
-@_inner
+@inner
 def _complete(
     searched: Searched,
     query: _Query,
@@ -530,7 +514,7 @@ def _complete(
     return kept
 
 
-@_inner
+@inner
 def _may_reach(
     wanted: float,
     score: float,
@@ -551,7 +535,7 @@ def _may_reach(
     return True
 
 
-@_inner
+@inner
 def _whole_score(document: int, searched: Searched, query: _Query, terms: Terms) -> Any:
     """Added up in the order of the terms, as for all documents."""
     score = np.float32(0)
@@ -560,7 +544,7 @@ def _whole_score(document: int, searched: Searched, query: _Query, terms: Terms)
     return score
 
 
-@_inner
+@inner
 def _impact(document: int, slot: int, searched: Searched, terms: Terms) -> Any:
     begin, end = terms.begins[slot], terms.ends[slot]
     place = _first_at_least(searched.docs, begin, end, document)

@@ -10,7 +10,6 @@ memory at a time (None: `nirank_lexical.inversion.SEGMENT`) and the rest on disk
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -30,6 +29,7 @@ from nirank.text.weighting import (
     TFIDFWeighting,
     Weighting,
 )
+from nirank.threads import processors
 from nirank_lexical.inversion import SEGMENT, write_index
 from nirank_lexical.postings import LAYOUT, Postings
 from nirank_lexical.search import WeightedIndex
@@ -78,7 +78,7 @@ class LexicalRanker:
         if (indexed := len(index.lengths)) != len(corpus):
             raise StaleIndex(f"The index in {folder} is of {indexed} documents, the corpus of {len(corpus)}.")
         self.corpus = corpus
-        self._threads = self.threads or _processors()
+        self._threads = self.threads or processors()
         self._parse = QueryParser(index.vocabulary, self.analyzer)
         self._searched = WeightedIndex(index, self.weighting)
 
@@ -104,11 +104,6 @@ class LexicalRanker:
 def _asked(queries: Queries) -> Sequence[str] | TermWeights:
     """What is searched for: the terms that an encoder weighted, or else the texts."""
     return queries.vectors if isinstance(queries.vectors, TermWeights) else queries.contents
-
-
-def _processors() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class BM25(LexicalRanker):

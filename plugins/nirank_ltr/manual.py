@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -22,6 +21,7 @@ from nirank.text.weighting import (
     TFIDFWeighting,
     Weighting,
 )
+from nirank.threads import processors
 from nirank_ltr.asked import Asked, Numbers, analysed, numbered
 from nirank_ltr.matches import FEATURES, MODELS, PROXIMITY, Field
 
@@ -108,7 +108,7 @@ class Manual:
             def fill(here: slice, name: str = name, field: Field = field, asked: Asked = asked) -> None:
                 self._fill(values[here], name, field, asked, rows[here], docs[here], lengths)
 
-            _spread(fill, list(_cuts(np.diff(asked.offsets)[rows])), self.threads or _processors())
+            _spread(fill, list(_cuts(np.diff(asked.offsets)[rows])), self.threads or processors())
         return values
 
     def _fill(
@@ -155,11 +155,6 @@ def _spread(work: Callable[[slice], None], pieces: Sequence[slice], threads: int
         return
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, pieces))
-
-
-def _processors() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def tiny() -> Manual:

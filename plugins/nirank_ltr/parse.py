@@ -6,14 +6,13 @@ columns of that size. Importing this module imports numba; functions are compile
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from nirank.compiling import compiled, inner
+
 Column = NDArray[Any]
 
 #: Larger numbers of features are taken for mistakes.
@@ -33,20 +32,6 @@ _ZERO, _NINE, _POINT, _PLUS, _MINUS, _E = (ord(letter) for letter in "09.+-e")
 _MISSING = tuple(np.frombuffer(word, np.uint8) for word in (b"nan", b"null"))
 _QID, _DOCID = (np.frombuffer(word, np.uint8) for word in (b"qid:", b"docid"))
 _DIGITS = 10**17  # a mantissa that is larger takes no further digits
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-
-
-def _compiled(function: Function) -> Function:
-    try:
-        compiled = njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # no folder that can be written: every process compiles anew
-        compiled = njit(**_OPTIONS)(function)
-    return cast("Function", compiled)
-
-
-def _inner(function: Function) -> Function:
-    """Called from compiled functions only."""
-    return cast("Function", njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function))
 
 
 class Size(NamedTuple):
@@ -85,7 +70,7 @@ def room(rows: int, features: int, absent: float) -> Columns:
     )
 
 
-@_compiled
+@compiled
 def measure(raw: Column) -> tuple[int, int, int, int, int]:
     """The `Size` of a file."""
     at, line, rows, least, largest = 0, 0, 0, -1, -1
@@ -104,7 +89,7 @@ def measure(raw: Column) -> tuple[int, int, int, int, int]:
     return rows, least, largest, 0, 0
 
 
-@_compiled
+@compiled
 def fill(raw: Column, least: int, columns: Columns) -> None:
     """Read a file that was measured; the feature `least` is the first column of the values."""
     at, line, row = 0, 0, 0
@@ -120,7 +105,7 @@ def fill(raw: Column, least: int, columns: Columns) -> None:
         at = end + 1
 
 
-@_inner
+@inner
 def _check(raw: Column, at: int, end: int) -> tuple[int, int, int]:
     """What is wrong with a line, and its first and last index."""
     first, last = -1, -1
@@ -147,7 +132,7 @@ def _check(raw: Column, at: int, end: int) -> tuple[int, int, int]:
     return 0, first, last
 
 
-@_inner
+@inner
 def _read(raw: Column, at: int, end: int, least: int, row: int, columns: Columns) -> None:
     at = _skip(raw, at, end)
     while at < end and raw[at] != _HASH:
@@ -162,7 +147,7 @@ def _read(raw: Column, at: int, end: int, least: int, row: int, columns: Columns
     columns.documents[row, 0], columns.documents[row, 1] = _document(raw, at + 1, end)
 
 
-@_inner
+@inner
 def _document(raw: Column, at: int, end: int) -> tuple[int, int]:
     """Where a comment names a document: behind `docid =`, or where it is one word."""
     at = _skip(raw, at, end)
@@ -177,33 +162,33 @@ def _document(raw: Column, at: int, end: int) -> tuple[int, int]:
     return (at, stop) if named or _skip(raw, stop, end) >= end else (0, 0)
 
 
-@_inner
+@inner
 def _line_end(raw: Column, at: int) -> int:
     while at < len(raw) and raw[at] != _END:
         at += 1
     return at
 
 
-@_inner
+@inner
 def _is_blank(letter: int) -> bool:
     return letter in (_BLANK, _TAB, _RETURN)
 
 
-@_inner
+@inner
 def _skip(raw: Column, at: int, end: int) -> int:
     while at < end and _is_blank(raw[at]):
         at += 1
     return at
 
 
-@_inner
+@inner
 def _word_end(raw: Column, at: int, end: int) -> int:
     while at < end and not _is_blank(raw[at]) and raw[at] != _HASH:
         at += 1
     return at
 
 
-@_inner
+@inner
 def _begins(raw: Column, at: int, end: int, word: Column) -> bool:
     """Whether `word` stands here, in letters of either case."""
     if at + len(word) > end:
@@ -214,7 +199,7 @@ def _begins(raw: Column, at: int, end: int, word: Column) -> bool:
     return True
 
 
-@_inner
+@inner
 def _index(raw: Column, at: int, end: int) -> tuple[int, int]:
     """The number before a colon, and where what follows it begins; -1 where there is no such thing."""
     start, index = at, 0
@@ -226,7 +211,7 @@ def _index(raw: Column, at: int, end: int) -> tuple[int, int]:
     return at + 1, index
 
 
-@_inner
+@inner
 def _number(raw: Column, at: int, end: int) -> tuple[int, float, bool]:
     """A number up to the next blank: where it ends, its value, and whether it is one; a missing one is NaN."""
     stop = _word_end(raw, at, end)
@@ -245,7 +230,7 @@ def _number(raw: Column, at: int, end: int) -> tuple[int, float, bool]:
     return stop, -value if negative else value, good and at == stop and np.isfinite(value)
 
 
-@_inner
+@inner
 def _mantissa(raw: Column, at: int, stop: int) -> tuple[int, int, int, int]:
     """Digits with a point: where they end, their number, the power of ten to take it times, and how many there are."""
     mantissa, exponent, digits, pointed = 0, 0, 0, False
@@ -263,7 +248,7 @@ def _mantissa(raw: Column, at: int, stop: int) -> tuple[int, int, int, int]:
     return at, mantissa, exponent, digits
 
 
-@_inner
+@inner
 def _exponent(raw: Column, at: int, stop: int) -> tuple[int, int, bool]:
     negative = at < stop and raw[at] == _MINUS
     if at < stop and (raw[at] == _MINUS or raw[at] == _PLUS):

@@ -8,35 +8,19 @@ Importing this module imports numba. Functions are compiled when first used, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from nirank.compiling import compiled, inner
+
 Column = NDArray[Any]
 
 #: The columns of `Found.near`.
 PHRASE, ORDERED, UNORDERED, DISTANCE, COVER = range(5)
 _NEAR = 5
 _LEAST = 64  # places of the smallest table
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-
-
-def _compiled(function: Function) -> Function:
-    """Called from Python."""
-    try:
-        compiled = njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # no folder that can be written: every process compiles anew
-        compiled = njit(**_OPTIONS)(function)
-    return cast("Function", compiled)
-
-
-def _inner(function: Function) -> Function:
-    """Called from compiled functions only."""
-    return cast("Function", njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function))
 
 
 class Texts(NamedTuple):
@@ -90,7 +74,7 @@ def read_only(column: Column) -> Column:
     return view
 
 
-@_compiled
+@compiled
 def scan(texts: Texts, asked: Any, rows: Column, docs: Column, window: int, proximity: bool, found: Found) -> None:
     """Look for the terms of the query `rows[i]` in the document `docs[i]`, for all pairs; fill `found`.
 
@@ -115,7 +99,7 @@ def scan(texts: Texts, asked: Any, rows: Column, docs: Column, window: int, prox
         found.ends[pair + 1] = end
 
 
-@_compiled
+@compiled
 def add_up(values: Column, weights: Column, ends: Column, sums: Column) -> None:
     """Fill `sums` with those of the values of each pair times their weights, in float32 and in their order."""
     for pair in range(len(sums)):
@@ -125,7 +109,7 @@ def add_up(values: Column, weights: Column, ends: Column, sums: Column) -> None:
         sums[pair] = total
 
 
-@_compiled
+@compiled
 def summarise(values: Column, ends: Column, found: Column) -> None:
     """Fill `found` `[pairs, 3]` with the sum, the least and the largest of the values of each pair; 0 for none."""
     for pair in range(len(found)):
@@ -137,7 +121,7 @@ def summarise(values: Column, ends: Column, found: Column) -> None:
         found[pair] = total, least if ends[pair] < ends[pair + 1] else 0.0, largest
 
 
-@_inner
+@inner
 def _query(asked: Any, row: int) -> Query:
     terms = asked.terms[asked.offsets[row] : asked.offsets[row + 1]]
     size = _LEAST
@@ -154,7 +138,7 @@ def _query(asked: Any, row: int) -> Query:
     return Query(keys, slots, counts, asked.tokens[here], asked.codes[joints], asked.times[joints])
 
 
-@_inner
+@inner
 def _look(text: Column, query: Query, places: Column, slots: Column) -> int:
     """Write down where terms of the query stand, and count them; returns how many there were."""
     mask, met = len(query.keys) - 1, 0
@@ -170,7 +154,7 @@ def _look(text: Column, query: Query, places: Column, slots: Column) -> int:
     return met
 
 
-@_inner
+@inner
 def _list(counts: Column, first: int, found: Found, end: int) -> int:
     """Write down the slots that were met, and forget them; returns the new end."""
     for slot in range(len(counts)):
@@ -181,7 +165,7 @@ def _list(counts: Column, first: int, found: Found, end: int) -> int:
     return end
 
 
-@_inner
+@inner
 def _measure(text: Column, query: Query, places: Column, slots: Column, window: int, near: Column) -> None:
     near[PHRASE] = _phrases(text, query.tokens, places)
     near[ORDERED], near[UNORDERED] = _windows(query, places, slots, window)
@@ -189,7 +173,7 @@ def _measure(text: Column, query: Query, places: Column, slots: Column, window: 
     near[COVER] = _cover(query.counts, places, slots)
 
 
-@_inner
+@inner
 def _phrases(text: Column, tokens: Column, places: Column) -> int:
     """At how many places the whole query stands."""
     count = 0
@@ -202,7 +186,7 @@ def _phrases(text: Column, tokens: Column, places: Column) -> int:
     return count
 
 
-@_inner
+@inner
 def _windows(query: Query, places: Column, slots: Column, window: int) -> tuple[int, int]:
     """Pairs of places where neighbours of the query stand: side by side in its order, and within a window in any."""
     ordered, unordered, terms = 0, 0, len(query.counts)
@@ -218,7 +202,7 @@ def _windows(query: Query, places: Column, slots: Column, window: int) -> tuple[
     return ordered, unordered
 
 
-@_inner
+@inner
 def _times(query: Query, code: int) -> int:
     """How often the query has these neighbours."""
     low, high = 0, len(query.codes)
@@ -231,7 +215,7 @@ def _times(query: Query, code: int) -> int:
     return query.times[low] if low < len(query.codes) and query.codes[low] == code else 0
 
 
-@_inner
+@inner
 def _distance(places: Column, slots: Column, length: int) -> int:
     """How far the two nearest places of different terms lie apart; the length of the text where there are none."""
     least = length
@@ -241,7 +225,7 @@ def _distance(places: Column, slots: Column, length: int) -> int:
     return least
 
 
-@_inner
+@inner
 def _cover(counts: Column, places: Column, slots: Column) -> int:
     """How long the shortest piece is that has every term that was met; 0 where none was."""
     missing, first, least = 0, 0, 0

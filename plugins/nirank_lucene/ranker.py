@@ -8,7 +8,6 @@ in one byte. `nirank_lexical` has the same models without Java, and is faster.
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from nirank.data import Candidates, Corpus, Floats, Queries
 from nirank.errors import BadInput, StaleIndex, UnknownName
 from nirank.text.terms import TermWeights
+from nirank.threads import processors
 from nirank_lucene.analysis import Analysis
 from nirank_lucene.index import CONTENTS, LAYOUT, Index, made, match, matched, write
 from nirank_lucene.java import exclusive, java
@@ -94,7 +94,7 @@ class Searched:
         return self.corpus
 
     def _searcher(self, similarity: Any) -> Searcher:
-        return Searcher(self.opened, similarity, self.threads or _processors())
+        return Searcher(self.opened, similarity, self.threads or processors())
 
 
 class LuceneRanker(Searched):
@@ -220,11 +220,6 @@ def text_of(queries: Queries, row: int) -> str:
     if not isinstance(text, str):
         raise BadInput(f"query {queries.ids[row]!r} is a {type(text).__name__}; Lucene searches for texts.")
     return text
-
-
-def _processors() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def tiny() -> Lucene:

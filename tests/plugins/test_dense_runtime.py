@@ -18,6 +18,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from nirank import execute
 from nirank.errors import BadInput, MissingDependency
 from nirank.plugins import Component
+from nirank.testing.models import letter_tokenizer
 from nirank_dense import sentence, tiny
 from nirank_dense.openvino import imported, installed
 from nirank_dense.sentence import SentenceEncoder
@@ -86,7 +87,7 @@ def test_the_budget_changes_nothing_but_the_order_of_additions(folder, tokens):
 
 
 def test_a_model_of_bags_of_words_is_one_part(tmp_path):
-    static = StaticEmbedding(tiny._tokenizer(tmp_path).backend_tokenizer, embedding_dim=8)
+    static = StaticEmbedding(letter_tokenizer(tmp_path).backend_tokenizer, embedding_dim=8)
     SentenceTransformer(modules=[static], device="cpu", similarity_fn_name="cosine").save(str(tmp_path / "static"))
     encoder = SentenceEncoder(str(tmp_path / "static"), device="cpu", tokens=1)
     texts = ["a cat", "dog", "the long bridge"]

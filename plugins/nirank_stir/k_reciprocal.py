@@ -1,0 +1,155 @@
+"""Re-ranking by k-reciprocal neighbours: who has the same neighbours is near."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from nirank.batches import pair_products
+from nirank.data import Candidates, Corpus, Floats, Queries
+from nirank.errors import BadInput
+from nirank_stir.neighbours import asked, mapped, nearest, products, write
+
+_LAST = "last.npy"
+_PARTS = ("data", "indices", "indptr")
+_QUERIES, _CELLS = 64, 1 << 22  # queries, and pairs of these with documents, held at a time
+
+
+class KReciprocal:
+    """Ranks all documents by a distance of two parts: that of vectors, and how few neighbours two images share.
+
+    Zhong, Zheng, Cao and Li, Re-ranking Person Re-identification with k-reciprocal Encoding, CVPR 2017. With d the
+    cosine distance of unit vectors and N(x, k) the k nearest of x, itself before them:
+
+        R(x)  = those y of N(x, k1) that have x in N(y, k1)
+        R*(x) = R(x), and for each y in R(x) its R of half k1, if more than two thirds of that are in R(x)
+        V(x)  = exp(-d(x, y)) for y in R*(x), divided by their sum; then the mean of V over x and its k2 - 1 nearest
+        score = -((1 - weight) J + weight d),   J = 1 - sum min(V(q), V(d)) / sum max(V(q), V(d))
+
+    In the paper all queries are neighbours of one another; here a query is alone with the documents, and these are
+    encoded once, without it, so that a score does not depend on what else is asked. A query that is a document too
+    meets itself there. V(q) has a place for q, where no document has anything.
+
+    Raises `BadInput` for settings out of range, for queries without vectors and for those of another dimension.
+    """
+
+    searches = "dense"
+
+    def __init__(self, k1: int = 20, k2: int = 6, weight: float = 0.3) -> None:
+        if not 1 <= k2 <= k1 + 1 or not 0 <= weight <= 1:
+            raise BadInput(f"k1 = {k1}, k2 = {k2}, weight = {weight}: 1 <= k2 <= k1 + 1 and a share are expected.")
+        self.k1, self.k2, self.weight = k1, k2, weight
+        self._vectors: Floats | None = None
+
+    def __repr__(self) -> str:
+        return f"KReciprocal(k1={self.k1}, k2={self.k2}, weight={self.weight})"
+
+    @property
+    def index_key(self) -> Mapping[str, object]:
+        """The layout of the files, and what the encoding depends on."""
+        return {"index": "k-reciprocal", "version": 1, "k1": self.k1, "k2": self.k2}
+
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:
+        """Encode the corpus into `folder`: its vectors, and what of its neighbours is reciprocal."""
+        vectors = write(corpus, folder, encode)
+        found = nearest(vectors, vectors, self.k1 + 1)
+        near, half = _marks(found, len(vectors)), _reciprocal(found.top(round(self.k1 / 2) + 1), len(vectors))
+        encoded = _encoded(_expanded(near.multiply(near.T).tocsr(), half), vectors, vectors)
+        mean = _marks(found.top(self.k2), len(vectors)) @ encoded / min(self.k2, len(vectors))
+        for name, matrix in (("half", half), ("encoded", encoded), ("mean", mean)):
+            _save(matrix, folder / name)
+        np.save(folder / _LAST, found.scores[found.offsets[1:] - 1])
+
+    def open(self, corpus: Corpus, folder: Path) -> None:  # noqa: ARG002 (as the protocol has it)
+        """Map the vectors, and read the encoding."""
+        self._vectors = mapped(folder)
+        size = len(self._vectors)
+        self._last = np.load(folder / _LAST)
+        self._half, self._encoding, mean = (_load(folder / name, size) for name in ("half", "encoded", "mean"))
+        self._inverted = mean.tocsc()
+
+    def generate(self, queries: Queries, k: int) -> Candidates:
+        """The `k` documents of highest score for each query."""
+        if self._vectors is None:
+            raise BadInput("the index is not open: search through a pipeline, or call open first.")
+        wanted = asked(queries, self._vectors.shape[1])
+        size = max(1, min(_QUERIES, _CELLS // len(self._vectors)))
+        found = [self._ranked(wanted[start : start + size], k) for start in range(0, len(wanted), size)]
+        return Candidates.stack(found)
+
+    def _ranked(self, wanted: Floats, k: int) -> Candidates:
+        assert self._vectors is not None  # noqa: S101 (opened: `generate` has seen to it)
+        shared = self._shared(self._encode(wanted, self._vectors))
+        jaccard = 1 - shared / (2 - shared)
+        distances = (1 - self.weight) * jaccard + self.weight * (1 - products(wanted, self._vectors))
+        docs = np.broadcast_to(np.arange(len(self._vectors)), distances.shape)
+        return Candidates.from_matrix(docs, -distances, np.ones(distances.shape, bool)).top(k)
+
+    def _encode(self, wanted: Floats, vectors: Floats) -> csr_matrix:
+        """V of queries without the place of the query itself, `[queries, documents]`."""
+        found = nearest(wanted, vectors, self.k1)
+        reciprocal = found.where(found.scores >= self._last[found.docs])
+        sets = _expanded(_marks(reciprocal, len(vectors)), self._half)
+        encoded = _encoded(sets, wanted, vectors, itself=1)
+        near = found.top(self.k2 - 1)
+        together = encoded + _marks(near, len(vectors)) @ self._encoding
+        return csr_matrix(together.multiply(1 / (1 + near.lengths[:, None])))
+
+    def _shared(self, encoded: csr_matrix) -> NDArray[np.float64]:
+        """The sum of the smaller of both values over all columns, `[queries, documents]`; by inverted lists."""
+        starts, inverted = self._inverted.indptr, self._inverted
+        rows = np.repeat(np.arange(encoded.shape[0]), np.diff(encoded.indptr))
+        lengths = np.diff(starts)[encoded.indices]
+        ends = np.cumsum(lengths)
+        at = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts[encoded.indices] - (ends - lengths), lengths)
+        places = np.repeat(rows, lengths) * encoded.shape[1] + inverted.indices[at]
+        smaller = np.minimum(np.repeat(encoded.data, lengths), inverted.data[at])
+        return np.bincount(places, smaller, encoded.shape[0] * encoded.shape[1]).reshape(encoded.shape)
+
+
+def _marks(found: Candidates, documents: int) -> csr_matrix:
+    """1 where a document was found, `[queries, documents]`."""
+    return csr_matrix((np.ones(found.pairs), found.docs, found.offsets), (len(found), documents))
+
+
+def _reciprocal(found: Candidates, documents: int) -> csr_matrix:
+    """1 where two documents were found for each other."""
+    marks = _marks(found, documents)
+    return marks.multiply(marks.T).tocsr()
+
+
+def _expanded(sets: csr_matrix, half: csr_matrix) -> csr_matrix:
+    """R* from R: with the half sets of those members whose half set is more than two thirds inside."""
+    inside = sets.multiply(sets @ half.T).tocsr()
+    sizes = np.asarray(half.sum(1)).ravel()
+    inside.data = (inside.data > 2 / 3 * sizes[inside.indices]).astype(np.float64)
+    return (sets + inside @ half).tocsr()
+
+
+def _encoded(sets: csr_matrix, wanted: Floats, vectors: Floats, itself: float = 0) -> csr_matrix:
+    """exp(-d) of the members of each set, divided by their sum and that of what is no document, `itself`."""
+    sets.eliminate_zeros()
+    sets.sort_indices()
+    rows = np.repeat(np.arange(sets.shape[0]), np.diff(sets.indptr))
+    values = np.exp(pair_products(wanted, vectors, rows, sets.indices).astype(np.float64) - 1)
+    sums = itself + np.bincount(rows, values, sets.shape[0])
+    return csr_matrix((values / sums[rows], sets.indices, sets.indptr), sets.shape)
+
+
+def _save(matrix: csr_matrix, stem: Path) -> None:
+    for part in _PARTS:
+        np.save(stem.with_name(f"{stem.name}-{part}.npy"), getattr(matrix, part))
+
+
+def _load(stem: Path, size: int) -> csr_matrix:
+    return csr_matrix(tuple(np.load(stem.with_name(f"{stem.name}-{part}.npy")) for part in _PARTS), (size, size))
+
+
+def tiny() -> KReciprocal:
+    """Of four neighbours."""
+    return KReciprocal(k1=4, k2=2)

@@ -1,0 +1,375 @@
+"""The siamese encoder and STIR: against the equations one image at a time, and what is saved of them."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import ViTConfig, ViTModel
+
+import nirank
+from nirank import images, weights
+from nirank.corpus import Documents
+from nirank.data import Candidates, Collection, Queries
+from nirank.errors import BadInput, MissingDependency, UnknownName
+from nirank.pipeline import load
+from nirank_stir.pixels import jittered, pixels
+from nirank_stir.siamese import Siamese
+from nirank_stir.stir import Stir
+
+SMALL = {"dim": 8, "depth": 2, "heads": 2, "patch": 4}
+PICTURES = [images.drawn(number) for number in range(6)]
+
+
+@pytest.fixture
+def siamese():
+    return Siamese(side=8, channels=3, config=SMALL, dim=5, device="cpu")
+
+
+@pytest.fixture
+def stir():
+    return Stir(side=8, channels=3, config=SMALL, hidden=4, device="cpu")
+
+
+# The equations, in numpy, one image or pair at a time
+
+
+def _parameters(module):
+    return {name: tensor.double().numpy() for name, tensor in module.state_dict().items()}
+
+
+def _gelu(values):
+    return np.vectorize(lambda value: value * (1 + math.erf(value / math.sqrt(2))) / 2)(values)
+
+
+def _normalised(values, scale, shift):
+    """Mean 0 and variance 1 of all that is given, then a scale and a shift."""
+    return (values - values.mean()) / np.sqrt(values.var() + 1e-5) * scale + shift
+
+
+def _convolved(image, kernels, biases):
+    """3 x 3, stride 2, zeros around: `[channels, height, width]`."""
+    padded = np.pad(image, ((0, 0), (1, 1), (1, 1)))
+    size = (image.shape[1] + 1) // 2
+    result = np.zeros((len(kernels), size, size))
+    for out, kernel in enumerate(kernels):
+        for y in range(size):
+            for x in range(size):
+                result[out, y, x] = (padded[:, 2 * y : 2 * y + 3, 2 * x : 2 * x + 3] * kernel).sum() + biases[out]
+    return result
+
+
+def _stem(image, weight):
+    """Two convolutions and a linear map: tokens `[places, dim]`."""
+    for at in (0, 3):
+        image = _convolved(image, weight[f"stem.{at}.weight"], weight[f"stem.{at}.bias"])
+        scale, shift = (weight[f"stem.{at + 1}.{name}"][:, None, None] for name in ("weight", "bias"))
+        image = _gelu(_normalised(image, scale, shift))
+    flat = image.reshape(len(image), -1).T
+    return flat @ weight["stem.6.weight"][:, :, 0, 0].T + weight["stem.6.bias"]
+
+
+def _linear(rows, weight, name):
+    return rows @ weight[f"{name}.weight"].T + weight[f"{name}.bias"]
+
+
+def _norm(rows, weight, name):
+    return np.array([_normalised(row, weight[f"{name}.weight"], weight[f"{name}.bias"]) for row in rows])
+
+
+def _attention(rows, weight, block, heads):
+    asks, keys, values = np.split(_linear(rows, weight, f"{block}.asks"), 3, axis=1)
+    width, result = rows.shape[1] // heads, np.zeros(rows.shape)
+    for head in range(heads):
+        part = slice(head * width, (head + 1) * width)
+        for token in range(len(rows)):
+            attention = np.exp(keys[:, part] @ asks[token, part] / math.sqrt(width))
+            result[token, part] = attention / attention.sum() @ values[:, part]
+    return _linear(result, weight, f"{block}.answers")
+
+
+def _block(rows, weight, name, heads=2):
+    rows = rows + _attention(_norm(rows, weight, f"{name}.before"), weight, name, heads)
+    wide = _gelu(_linear(_norm(rows, weight, f"{name}.between"), weight, f"{name}.wide"))
+    return rows + _linear(wide, weight, f"{name}.narrow")
+
+
+def _transformed(given, weight):
+    """One vector an image, of images `[channels, side, side]` from 0 to 1 that, if several, have seen each other."""
+    tokens = [_stem(image * 2 - 1, weight) + weight["positions"] for image in given]
+    for number in range(2):
+        tokens = [_block(rows, weight, f"blocks.{number}") for rows in tokens]
+    if len(given) > 1:
+        joined = np.concatenate([rows + which for rows, which in zip(tokens, weight["which"], strict=True)])
+        for number in range(2):
+            joined = _block(joined, weight, f"joint.{number}")
+        tokens = np.split(joined, len(given))
+    return [_norm(rows, weight, "norm").mean(0) for rows in tokens]
+
+
+def _pixels(picture, side=8):
+    """An image from 0 to 1, `[channels, side, side]`."""
+    return np.asarray(picture.resize((side, side)), float).transpose(2, 0, 1) / 255
+
+
+def _tensor(pictures, side=8):
+    return pixels(pictures, side, 3, torch.device("cpu"))
+
+
+def _part(module, prefix):
+    return {name.removeprefix(prefix): value for name, value in _parameters(module).items() if name.startswith(prefix)}
+
+
+def _scattered(module):
+    """Parameters that are no longer 0 and 1, so that each matters."""
+    random = torch.Generator().manual_seed(2)
+    for parameter in module.parameters():
+        parameter.data += 0.3 * torch.randn(parameter.shape, generator=random)
+    return module
+
+
+def test_vectors_are_those_of_the_equations(siamese):
+    weight = _part(_scattered(siamese), "backbone.model.")
+    with torch.no_grad():
+        found = siamese.encode_documents(PICTURES[:3]).numpy()
+    for picture, vector in zip(PICTURES[:3], found, strict=True):
+        (expected,) = _transformed([_pixels(picture)], weight)
+        expected = _parameters(siamese)["map.weight"] @ expected
+        np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=2e-5)
+
+
+def test_distances_are_those_of_the_equations(stir):
+    weight, head = _part(_scattered(stir), "backbone.model."), _part(stir, "head.")
+    corpus = Documents(list("abc"), PICTURES[:3])
+    lists = Candidates.of([[2, 0], [], [1]], corpus=corpus)
+    with torch.no_grad():
+        found = stir.score(Queries.of(PICTURES[3:]), lists).numpy()
+    for row, doc, score in zip(lists.rows, lists.docs, found, strict=True):
+        seen = _transformed([_pixels(PICTURES[3 + row]), _pixels(PICTURES[doc])], weight)
+        left, right = (vector / np.linalg.norm(vector) for vector in seen)
+        features = np.concatenate([math.sqrt(8) * abs(left - right), 8 * left * right])
+        told = _linear(_gelu(_linear(features, head, "0")), head, "2")[0]
+        distance = stir.scale.item() * (1 - left @ right) + told
+        np.testing.assert_allclose(score, -distance, atol=5e-5)
+
+
+def test_an_image_sees_the_other_one(stir):
+    _scattered(stir)
+    with torch.no_grad():
+        left, right, other = (stir.backbone.look(_tensor(PICTURES[at : at + 1])) for at in range(3))
+        one, two = stir.backbone(left, right), stir.backbone(left, other)
+    assert one.shape == (1, 2, 8)
+    assert not torch.allclose(one[0, 0], two[0, 0], atol=1e-4)
+
+
+# Pixels
+
+
+def test_images_of_any_mode_and_size_become_squares_from_0_to_1():
+    given = [Image.new("L", (3, 9), 255), Image.new("1", (1, 1)), images.drawn(4, 30, 10)]
+    grey, colour = (pixels(given, 5, channels, torch.device("cpu")) for channels in (1, 3))
+    assert grey.shape == (3, 1, 5, 5)
+    assert colour.shape == (3, 3, 5, 5)
+    assert grey[0].min() == 1
+    assert colour[1].max() == 0
+    np.testing.assert_allclose(colour[2].numpy(), _pixels(given[2], 5), atol=1e-6)
+    assert pixels([], 5, 3, torch.device("cpu")).shape == (0, 3, 5, 5)
+
+
+def test_jitter_moves_each_image_by_itself_and_no_more_than_it_may():
+    given = pixels([PICTURES[0]] * 3, 16, 3, torch.device("cpu"))
+    torch.testing.assert_close(jittered(given, 0.0), given, atol=1e-5, rtol=0)
+    moved = jittered(given, 0.2)
+    assert not torch.allclose(moved[0], moved[1], atol=1e-2)
+    assert given.min() - 1e-6 <= moved.min() <= moved.max() <= given.max() + 1e-6
+
+
+def test_images_are_moved_in_training_only(siamese):
+    siamese.jitter = 0.3
+    assert torch.equal(siamese.encode_documents(PICTURES), siamese.encode_documents(PICTURES))
+    siamese.train()
+    assert not torch.equal(siamese.encode_documents(PICTURES), siamese.encode_documents(PICTURES))
+
+
+# Backbones from elsewhere
+
+
+@pytest.fixture
+def timm():
+    """The package, where it and a torchvision that fits are installed."""
+    try:
+        return importlib.import_module("timm")
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"timm cannot be loaded: {error}")
+
+
+def test_any_model_of_timm_is_a_backbone(timm):
+    settings = {"embed_dim": 16, "depth": 1, "num_heads": 2, "patch_size": 4}
+    siamese = Siamese("timm:vit_tiny_patch16_224", side=8, channels=3, config=settings, seed=3, device="cpu")
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=8, **settings).eval()
+    with torch.no_grad():
+        expected = model(_tensor(PICTURES) * 2 - 1)
+        found = siamese.encode_documents(PICTURES)
+    torch.testing.assert_close(found, torch.nn.functional.normalize(expected, dim=1))
+
+
+@pytest.mark.parametrize("name", ["timm:vit_tiny_patch16_224", "timm:test_efficientnet"])
+def test_stir_sees_images_one_above_the_other_with_backbones_from_elsewhere(timm, name):
+    settings = {"embed_dim": 16, "depth": 1, "num_heads": 2} if "vit" in name else {}
+    stir = Stir(name, side=32, channels=3, config=settings, hidden=4, device="cpu")
+    left, right = (_tensor(PICTURES[at : at + 2], 32) for at in (0, 2))
+    with torch.no_grad():
+        together = torch.cat([left, right], 2)
+        expected = stir.backbone.model((together - stir.backbone.mean) / stir.backbone.std)
+        found = stir.distances(stir.backbone.look(left), stir.backbone.look(right))
+        torch.testing.assert_close(found, stir.head(expected)[:, 0])
+
+
+def test_a_model_that_timm_has_not_is_refused(timm):
+    with pytest.raises(UnknownName, match="model of timm"):
+        Siamese("timm:vit_tiny_patch17")
+
+
+@pytest.mark.parametrize("fault", [ModuleNotFoundError("timm", name="timm"), RuntimeError("no torchvision::nms")])
+def test_without_timm_one_is_told_what_it_needs(fault, monkeypatch):
+    class Missing:
+        def find_spec(self, name, path=None, target=None):
+            if name == "timm":
+                raise fault
+
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
+    with pytest.raises(MissingDependency, match="timm"):
+        Siamese("timm:resnet18")
+
+
+@pytest.fixture
+def vit(tmp_path):
+    """A small ViT of transformers, in a folder."""
+    config = ViTConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=8, patch_size=4
+    )
+    torch.manual_seed(4)
+    model = ViTModel(config, add_pooling_layer=False).eval()
+    model.save_pretrained(tmp_path / "vit")
+    return tmp_path / "vit", model
+
+
+def test_a_model_of_transformers_is_a_backbone_with_its_weights(vit, tmp_path):
+    folder, model = vit
+    siamese = Siamese(str(folder), side=8, channels=3, weights=True, device="cpu")
+    with torch.no_grad():
+        hidden = model(pixel_values=_tensor(PICTURES) * 2 - 1).last_hidden_state
+        found = siamese.encode_documents(PICTURES)
+    torch.testing.assert_close(found, torch.nn.functional.normalize(hidden[:, 0], dim=1))
+    saved = tmp_path / "saved"
+    weights.save(load(siamese, "siamese").component, saved)
+    for path in folder.iterdir():
+        path.unlink()  # what was saved needs nothing of it
+    again = weights.load(saved).target
+    with torch.no_grad():
+        torch.testing.assert_close(again.encode_documents(PICTURES), found)
+    assert torch.isfinite(Stir(str(saved / "backbone"), side=8, channels=3, device="cpu").score(*_pairs())).all()
+
+
+def _pairs():
+    return Queries.of(PICTURES[3:]), Candidates.of([[0], [1], [2]], corpus=Documents(list("abc"), PICTURES[:3]))
+
+
+# Training, saving, loading
+
+
+@pytest.fixture
+def stripes():
+    """Categories of stripes in one direction each, moved a little."""
+    random, contents = np.random.default_rng(0), []
+    for number in range(48):
+        field = np.zeros((8, 8), np.uint8)
+        place = random.integers(0, 6)
+        field[(slice(place, place + 2), slice(None)) if number % 2 else (slice(None), slice(place, place + 2))] = 255
+        contents.append(Image.fromarray(field + random.integers(0, 20, (8, 8)).astype(np.uint8) // 2 * (field == 0)))
+    ids = [f"s{number}" for number in range(48)]
+    judged = [[other for other in range(row % 2, 48, 2) if other != row] for row in range(48)]
+    corpus = Documents(ids, contents)
+    judgments = Candidates.of(judged, [[1] * len(docs) for docs in judged], corpus)
+    return Collection("stripes", corpus, Queries(ids, contents), judgments)
+
+
+def _fit(stage, loss, stripes, sampler, out, steps):
+    nirank.fit(stage, loss, stripes, sampler=sampler, steps=steps, batch_size=8, learning_rate=1e-2, out=out)
+
+
+def test_both_are_trained_one_after_the_other_and_are_what_they_were_when_loaded_again(stripes, tmp_path):
+    siamese = nirank.load("siamese", side=8, config=SMALL, device="cpu", jitter=0.05)
+    before = _map(siamese, stripes)
+    _fit(siamese, nirank.load("triplet"), stripes, nirank.load("categories", images=4), tmp_path / "siamese", 30)
+    after = _map(siamese, stripes)
+    assert after > max(0.9, before)
+    again = nirank.load(f"trained:{tmp_path / 'siamese'}", "siamese")
+    assert _map(again, stripes) == after
+    first = nirank.others(again >> nirank.load("exact"))
+    stir = nirank.load("stir", start=str(tmp_path / "siamese"), device="cpu")
+    mined = nirank.load("mined", pipeline=first, negatives=3, top=40)
+    _fit(stir, nirank.load("softmax_cross_entropy"), stripes, mined, tmp_path / "stir", 4)
+    found = (first >> nirank.top(5, stir)).search(stripes.queries, stripes.corpus)
+    loaded = nirank.load(f"trained:{tmp_path / 'stir'}", "stir")
+    same = (first >> nirank.top(5, loaded)).search(stripes.queries, stripes.corpus)
+    assert np.array_equal(found.docs, same.docs)
+    np.testing.assert_allclose(found.scores, same.scores, atol=1e-5)
+
+
+def _map(siamese, collection):
+    found = nirank.others(siamese >> nirank.load("exact")).search(collection.queries, collection.corpus)
+    return nirank.evaluate(found, collection.judgments, ["mAP@R"])["mAP@R"]
+
+
+def test_stir_begins_with_the_weights_of_a_siamese_encoder(siamese, tmp_path):
+    weights.save(nirank.load(siamese, "siamese").component, tmp_path)
+    stir = Stir(start=str(tmp_path), device="cpu")
+    own = stir.backbone.state_dict()
+    for name, tensor in siamese.backbone.state_dict().items():
+        assert torch.equal(own[name], tensor), name
+    queries, pairs = _pairs()
+    with torch.no_grad():
+        left, right = (
+            siamese.backbone(siamese.backbone.look(_tensor(some)))[:, 0] for some in (PICTURES[3:], PICTURES[:3])
+        )
+        expected = torch.cosine_similarity(left, right)
+        torch.testing.assert_close(stir.score(queries, pairs), stir.scale * (expected - 1), atol=1e-5, rtol=1e-5)
+
+
+def test_a_start_that_is_no_siamese_encoder_is_refused(stir, tmp_path):
+    weights.save(nirank.load(stir, "stir").component, tmp_path)
+    with pytest.raises(BadInput, match="holds a Stir"):
+        Stir(start=str(tmp_path))
+    with pytest.raises(BadInput, match="no checkpoint"):
+        Stir(start=str(tmp_path / "nothing"))
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_chance_as_it_was():
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    one, two, other = (Stir(side=8, config=SMALL, seed=seed, device="cpu") for seed in (0, 0, 1))
+    assert torch.equal(torch.rand(1), expected)
+    assert one.fingerprint == two.fingerprint != other.fingerprint
+
+
+def test_settings_that_make_no_sense_are_refused(tmp_path):
+    for settings in ({"channels": 2}, {"side": 30, "config": SMALL}, {"config": {"heads": 5}}, {"jitter": -1.0}):
+        with pytest.raises(BadInput, match="expected"):
+            Siamese(**settings)
+    with pytest.raises(UnknownName, match="setting of vit"):
+        Siamese(config={"layers": 3})
+    with pytest.raises(BadInput, match="no folder or hub name"):
+        Siamese(str(tmp_path / "nothing"), weights=True)
+    (tmp_path / "weights").write_text("none")
+    with pytest.raises(BadInput, match="does not hold the weights"):
+        Siamese(model=str(tmp_path / "weights"))
