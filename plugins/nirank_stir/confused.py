@@ -18,8 +18,9 @@ from nirank.sampling import Each, Sample
 class Confused:
     """The list of a query are the best `top` documents that a pipeline finds for it, labelled as they are judged.
 
-    `pipeline` is an expression, in which the stages that training names may stand, or a `Ranking`; it searches once, when
-    lists are first needed. Where queries are documents, `others(siamese >> exact)` leaves them out of their own lists.
+    `pipeline` is an expression, in which the stages that training names may stand, or a `Ranking`; it searches once,
+    when lists are first needed. Where queries are documents, `others(siamese >> exact)` leaves them out of their own
+    lists.
     Lists in which all are relevant, or none, are passed over by losses that compare documents. Nothing is drawn.
 
     Raises `BadInput` for a `top` below 2.

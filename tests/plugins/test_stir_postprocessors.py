@@ -180,7 +180,8 @@ def test_a_vector_without_a_direction_stays_zero():
     [
         (AlphaQE, {"neighbours": -1}),
         (AlphaQE, {"alpha": float("nan")}),
-        (KReciprocal, {"k1": 0}), (KReciprocal, {"k2": 22}),
+        (KReciprocal, {"k1": 0}),
+        (KReciprocal, {"k2": 22}),
         (KReciprocal, {"weight": 1.5}),
     ],
 )
