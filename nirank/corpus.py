@@ -148,7 +148,8 @@ class Documents:
     def column(self, name: str, which: slice | ArrayLike) -> list[str]:
         """One field of the documents at `which`. Raises `BadInput` for a name that is not among `fields`."""
         if name not in self.fields:
-            raise BadInput(f"there is no field {name!r}; the fields of these documents: {', '.join(self.fields)}.")
+            known = f"their fields are {', '.join(self.fields)}" if self.fields else "it has no fields"
+            raise BadInput(f"there is no field {name!r} in {self!r}: {known}.")
         return [self._columns[name][ordinal] for ordinal in _ordinals(which, len(self)).tolist()]
 
     def field(self, name: str) -> Field:
