@@ -49,7 +49,7 @@ def test_columns_of_a_file_are_fields_too(tmp_path):
 
 
 def test_fields_that_are_not_there_are_told(named, tmp_path):
-    with pytest.raises(BadInput, match="no field 'title'; the fields of these documents: name, other"):
+    with pytest.raises(BadInput, match="no field 'title' in <Documents: 4>: their fields are name, other"):
         named.field("title")
     with pytest.raises(BadInput, match="has no fields, and so no field 'name'"):
         field_of(object(), "name")
