@@ -16,11 +16,12 @@ _COMPONENTS = (
     ("generator", "dba", "alpha_qe:dba", "alpha_qe:tiny_dba"),
     ("generator", "k_reciprocal", "k_reciprocal:KReciprocal", "k_reciprocal:tiny"),
     ("sampler", "categories", "categories:Categories", "categories:tiny"),
+    ("sampler", "confused", "confused:Confused", "confused:tiny"),
 )
 
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Name the encoder, the scorer, the sampler and the postprocessors."""
+    """Name the encoder, the scorer, the postprocessors and the samplers."""
     for kind, name, target, tiny in _COMPONENTS:
         registry.add(kind, name, f"nirank_stir.{target}", tiny=f"nirank_stir.{tiny}", extra="stir")

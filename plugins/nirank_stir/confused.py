@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nirank.data import Candidates, Collection, Ints
+from nirank.data import Candidates, Collection, Ints, Queries
 from nirank.errors import BadInput
 from nirank.expression import parse
-from nirank.pipeline import Ranking, Stage, as_ranking
+from nirank.pipeline import Ranking, Stage, as_ranking, load
 from nirank.sampling import Each, Sample
 
 
@@ -19,9 +19,9 @@ class Confused:
     """The list of a query are the best `top` documents that a pipeline finds for it, labelled as they are judged.
 
     `pipeline` is an expression, in which the stages that training names may stand, or a `Ranking`; it searches once,
-    when lists are first needed. Where queries are documents, `others(siamese >> exact)` leaves them out of their own
-    lists.
-    Lists in which all are relevant, or none, are passed over by losses that compare documents. Nothing is drawn.
+    when lists are first needed, with whatever its components are by then. Where queries are documents,
+    `others(siamese >> exact)` leaves them out of their own lists. Nothing is drawn, and what was not found is not
+    missed: a list in which nothing is relevant teaches nothing.
 
     Raises `BadInput` for a `top` below 2.
     """
@@ -52,3 +52,17 @@ class Confused:
         found = self._ranking.search(self._collection.queries, self._collection.corpus)
         labels = found.lookup(self._collection.judgments, default=0)
         return found.with_scores(np.maximum(labels, 0)).over(self._collection.corpus)
+
+
+class _Backwards:
+    """Finds the same for every query: the first documents, the last of them first."""
+
+    def generate(self, queries: Queries, k: int) -> Candidates:
+        """The documents 0 to `k` - 1, scored by their ordinals."""
+        docs = np.arange(k)[::-1]
+        return Candidates.of([docs] * len(queries), [docs] * len(queries))
+
+
+def tiny() -> Confused:
+    """What a stand-in for a search finds."""
+    return Confused(load(_Backwards()), top=8)

@@ -33,18 +33,19 @@ class Stir(nn.Module):
 
     Shabanov et al., STIR: Siamese Transformer for Image Retrieval Postprocessing, 2023. It reranks the best of a first
     stage, `others(siamese >> exact) >> top(10, stir)`, and is trained on the pairs that this one confuses: with the
-    sampler `mined`, given `others(siamese >> exact)`.
+    sampler `confused`, or `mined`, given `others(siamese >> exact)`.
 
     `backbone`, `side`, `channels`, `config`, `weights`, `jitter`, `seed` and `model` are as in `siamese`. `start` is
     the folder of a trained `siamese`: its backbone is taken, with its settings and its weights.
 
-    The small transformer gives each image a unit vector that has seen the other one, and with a head of two layers
+    With the small transformer an image has two unit vectors, u alone and v when it has seen the other one, and with a
+    head of two layers
 
-        distance = scale (1 - v_q . v_d) + head(|v_q - v_d|, v_q * v_d)
+        distance = scale (1 - u_q . u_d) + head(|v_q - v_d|, v_q * v_d)
 
-    which is the same where query and document change places. The head begins at 0, and what lets the images see each
-    other by changing nothing: so the first ranking is that of cosines of `start`'s backbone. Backbones from elsewhere
-    see one image above the other, as in the paper, and the head makes the distance of their one vector.
+    which is the same where query and document change places. The head begins at 0, so the first ranking is that of the
+    cosines of `start`'s backbone. Backbones from elsewhere see one image above the other, as in the paper, and the head
+    makes the distance of their one vector.
 
     Raises `BadInput` for a `start` that is no siamese encoder, and as `siamese` does.
     """
@@ -101,10 +102,8 @@ class Stir(nn.Module):
         vectors = self.backbone(left, right)  # [pairs, 2, dim], or [pairs, 1, dim]
         if self.scale is None:
             return self.head(vectors[:, 0])[:, 0]
-        one, two = F.normalize(vectors, dim=2).unbind(1)
-        # numbers around 1, as layers like them
-        features = torch.cat([(one - two).abs() * one.shape[1] ** 0.5, one * two * one.shape[1]], 1)
-        return self.scale * (1 - (one * two).sum(1)) + self.head(features)[:, 0]
+        apart = 1 - F.cosine_similarity(self.backbone(left)[:, 0], self.backbone(right)[:, 0])
+        return self.scale * apart + self.head(_compared(vectors))[:, 0]
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the weights into `folder`. Returns the table of a stage that builds this scorer again."""
@@ -122,6 +121,13 @@ class Stir(nn.Module):
         if self.training and self.jitter:
             images = jittered(images, self.jitter)
         return self.backbone.look(images)
+
+
+def _compared(vectors: Tensor) -> Tensor:
+    """In what two vectors differ and agree, `[pairs, 2 dim]` from `[pairs, 2, dim]`: numbers around 1, as is good."""
+    dim = vectors.shape[2]
+    one, two = (F.normalize(vectors, dim=2) * dim**0.5).unbind(1)
+    return torch.cat([(one - two).abs(), one * two], 1)
 
 
 def _head(backbone: backbones.Backbone, hidden: int, seed: int) -> nn.Sequential:

@@ -154,7 +154,9 @@ def test_distances_are_those_of_the_equations(stir):
         left, right = (vector / np.linalg.norm(vector) for vector in seen)
         features = np.concatenate([math.sqrt(8) * abs(left - right), 8 * left * right])
         told = _linear(_gelu(_linear(features, head, "0")), head, "2")[0]
-        distance = stir.scale.item() * (1 - left @ right) + told
+        alone = [_transformed([_pixels(one)], weight)[0] for one in (PICTURES[3 + row], PICTURES[doc])]
+        cosine = alone[0] @ alone[1] / np.linalg.norm(alone[0]) / np.linalg.norm(alone[1])
+        distance = stir.scale.item() * (1 - cosine) + told
         np.testing.assert_allclose(score, -distance, atol=5e-5)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import nirank
 from nirank.corpus import Documents
 from nirank.data import Candidates, Collection, Queries
 from nirank.errors import BadInput
 from nirank_stir.categories import Categories
+from nirank_stir.confused import Confused
 
 #: The category of each document; one has a single image, one many.
 CATEGORY = np.array([0] * 3 + [1] * 20 + [2] * 5 + [3])
@@ -72,6 +74,36 @@ def test_documents_of_a_category_are_drawn_alike():
     assert np.abs(counts[:3] / 2000 - 2 / 3).max() < 0.05
     assert np.abs(counts[3:23] / 2000 - 2 / 20).max() < 0.03
     assert counts[23:].sum() == 0
+
+
+class Nearest:
+    """Finds the documents around a query, by the distance of their ordinals."""
+
+    def generate(self, queries, k):
+        rows = [int(name.removeprefix("d")) for name in queries.ids]
+        scores = -np.abs(np.arange(len(CATEGORY)) - np.array(rows)[:, None])
+        docs = np.broadcast_to(np.arange(len(CATEGORY)), scores.shape)
+        return Candidates.from_matrix(docs, scores, np.ones(scores.shape, bool)).top(k)
+
+
+def test_a_list_is_what_the_first_stage_found_with_the_labels_of_the_judgments():
+    collection, sampler = _collection(), Confused(nirank.others(nirank.load(Nearest())), top=4)
+    sampler.begin(collection, {})
+    rows = np.array([3, 28, 0])
+    lists = sampler.sample(rows, collection.judgments.take(rows), np.random.default_rng(0)).candidates
+    assert [lists[row][0].tolist() for row in range(3)] == [[2, 4, 1, 5], [27, 26, 25, 24], [1, 2, 3, 4]]
+    assert [lists[row][1].tolist() for row in range(3)] == [[0, 1, 0, 1], [0, 0, 0, 0], [1, 1, 0, 0]]
+    assert lists.corpus is collection.corpus
+
+
+def test_the_pipeline_may_be_an_expression_over_the_stages_of_training():
+    collection, sampler = _collection(), Confused("others(near) % 3", top=9)
+    sampler.begin(collection, {"near": nirank.load(Nearest(), "near")})
+    rows = np.arange(len(CATEGORY))
+    lists = sampler.sample(rows, collection.judgments, np.random.default_rng(0)).candidates
+    assert set(lists.lengths.tolist()) == {3}
+    with pytest.raises(BadInput, match="at least 2"):
+        Confused("near", top=1)
 
 
 def test_one_image_at_least_is_asked_for():
