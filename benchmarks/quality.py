@@ -4,6 +4,7 @@
     python benchmarks/quality.py mq2008 --save    also write benchmarks/results/quality_mq2008.md and .json
     python benchmarks/quality.py expansion --quick  little of everything, to see that it runs; figures mean nothing
     python benchmarks/quality.py wikiqa --only knrm duet   some rows
+    python benchmarks/quality.py transformers     all works with transformers, and Lucene
 
 The data lie in `--data`; all else comes with `pip install -e '.[bench]'`. What a training has come to is kept in
 `--cells` under all its settings, so that an interrupted run goes on where it was.
@@ -26,15 +27,28 @@ from nirank.corpus import cache_folder
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
-#: Each is a module `quality_NAME` with `tables(asked)`.
-WORKS = ("wikiqa", "mq2008", "expansion", "lucene", "dense", "late", "crossencoder", "seq2seq")
+#: Each is a module `quality_NAME` with `tables(asked)`, a dash being an underscore there.
+WORKS = (
+    "wikiqa",
+    "mq2008",
+    "expansion",
+    "lucene",
+    "dense",
+    "late",
+    "crossencoder",
+    "seq2seq",
+    "emoji-images",
+    "omniglot",
+)
+#: Several works by one name.
+GROUPS = {"transformers": ("dense", "lucene", "late", "crossencoder", "seq2seq")}
 _PACKAGES = ("nirank", "torch", "numpy", "gensim", "lightgbm", "pyserini")
 
 
 def main(arguments: list[str] | None = None) -> None:
     asked = _arguments(arguments)
-    for work in asked.works:
-        tables = importlib.import_module(f"quality_{work}").tables(asked)
+    for work in [one for name in asked.works for one in GROUPS.get(name, (name,))]:
+        tables = importlib.import_module(f"quality_{work.replace('-', '_')}").tables(asked)
         heading = _heading(arguments)
         print(markdown(work, heading, tables))
         if asked.save:
@@ -43,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("works", nargs="+", choices=WORKS, help="what is measured")
+    parser.add_argument("works", nargs="+", choices=[*WORKS, *GROUPS], help="what is measured")
     parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help="some rows")
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each model, with seeds of their own")
     parser.add_argument("--quick", action="store_true", help="a few steps each")

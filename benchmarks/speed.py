@@ -70,7 +70,8 @@ def main() -> None:
         heading = _heading(run, asked.works)
     show(report, heading)
     if asked.save:
-        print(f"Written to {save(report, heading, RESULTS)}")
+        works = asked.works if asked.works != list(WORKS) else []
+        print(f"Written to {save(report, heading, RESULTS, works)}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -79,7 +80,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="threads, and cores, of every engine (default: 1)")
     parser.add_argument("--rounds", type=int, default=5, help="laps of every engine (default: 5)")
     parser.add_argument("--small", action="store_true", help="a few seconds to see that it runs; figures mean nothing")
-    parser.add_argument("--save", action="store_true", help=f"also write {RESULTS.name}/MACHINE.md and .json")
+    parser.add_argument("--save", action="store_true", help=f"also write {RESULTS.name}/MACHINE-WORK.md and .json")
     asked = parser.parse_args()
     for work in asked.works:
         if work not in WORKS:

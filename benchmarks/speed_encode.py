@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ def _compare(source: str, run: Run, count: int, report: Report) -> None:
         laps = contest(workers, report.note, run.rounds, "encode")
         vectors = {name: np.array(rows) for name, rows in each(workers, report.note, lambda w: w.call("some")).items()}
         work = each(workers, report.note, lambda worker: worker.call("work"))
+        first = dict(list(workers.items())[:1])
+        rates = each(first, report.note, lambda worker: worker.call("rates"))
     what = f"encode {count:,} {source}"
     whole = [OURS, _TORCH, _THEIRS]
     _times(report, f"{what}, float32", {name: laps[name] for name in whole if name in laps}, WANTED, count)
@@ -63,6 +66,10 @@ def _compare(source: str, run: Run, count: int, report: Report) -> None:
         for engine, found in laps.items():
             rate = operations / min(lap.cpu for lap in found) / 1e9
             report.note(f"{what}: {engine} computes {rate:.0f} GF a second of processor time, padding not counted.")
+    for precision, rate in next(iter(rates.values()), {}).items():
+        report.note(
+            f"{what}: products of matrices alone run at {rate:.0f} GF a second in {precision}, the limit of all."
+        )
     _agreement(report, what, vectors)
 
 
@@ -139,6 +146,29 @@ class Encoder:
         weights = 4 * model.hidden_size**2 + 2 * model.hidden_size * model.intermediate_size
         each = 2 * lengths * weights + 4 * lengths**2 * model.hidden_size
         return len(lengths), int(lengths.sum()), float(each.sum() * model.num_hidden_layers)
+
+    def rates(self) -> dict[str, float]:
+        """How fast products of the size of this model's are, GF a second: the best that its libraries reach."""
+        import torch
+
+        rows, columns = np.ones((1024, 384), np.float32), np.ones((384, 1536), np.float32)
+        found = {"float32": _rate(lambda: rows @ columns, rows, columns)}
+        for name in ("float32", "bfloat16"):
+            kind = getattr(torch, name)
+            one, two = torch.from_numpy(rows).to(kind), torch.from_numpy(columns).T.contiguous().to(kind)
+            rate = _rate(lambda one=one, two=two: torch.nn.functional.linear(one, two), rows, columns)  # type: ignore[misc]
+            found[name] = max(rate, found.get(name, 0.0))
+        return found
+
+
+def _rate(multiply: Callable[[], Any], rows: NDArray[np.float32], columns: NDArray[np.float32]) -> float:
+    """GF a second of processor time, of the best of 50 products."""
+    times = []
+    for _ in range(50):
+        start = time.process_time()
+        multiply()
+        times.append(time.process_time() - start)
+    return 2 * rows.size * columns.shape[1] / min(times) / 1e9
 
 
 class SentenceTransformers(Encoder):

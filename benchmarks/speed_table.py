@@ -136,9 +136,12 @@ def show(report: Report, heading: Sequence[str]) -> None:
     console.print(*report.notes, *(f"Missed: {line}" for line in report.missed()), sep="\n")
 
 
-def save(report: Report, heading: Sequence[str], folder: Path) -> Path:
-    """Write the table as Markdown and its figures as JSON, named after the kind of machine; the path of the first."""
-    path = folder / f"{machine_kind()}.md"
+def save(report: Report, heading: Sequence[str], folder: Path, works: Sequence[str] = ()) -> Path:
+    """Write the table as Markdown and its figures as JSON; the path of the first.
+
+    The name is that of the kind of machine, with the works where not all were run.
+    """
+    path = folder / f"{'-'.join([machine_kind(), *works])}.md"
     rows = ["| " + " | ".join(cells) + " |" for cells in (COLUMNS, ["---"] * len(COLUMNS), *report.lines())]
     missed = [f"Missed: {line}" for line in report.missed()]
     text = "\n\n".join(["# Speed", *heading, "\n".join(rows), *report.notes, *missed])
@@ -149,18 +152,28 @@ def save(report: Report, heading: Sequence[str], folder: Path) -> Path:
 
 
 def machine() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    """The processor's name, and its generation where the system tells: one name stands for several of them."""
+    told = _processor()
+    if "model name" not in told:
+        return platform.processor() or platform.machine()
+    generation = ", ".join(f"{kind.split()[-1]} {told[kind]}" for kind in ("cpu family", "model") if kind in told)
+    return f"{told['model name']} ({generation})" if generation else told["model name"]
 
 
 def machine_kind() -> str:
     """The processor's name as that of a file."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{machine()} {platform.system()}".lower()).strip("-")
+    name = f"{machine().partition(' (')[0]} {platform.system()}"
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _processor() -> dict[str, str]:
+    """What Linux says of the first processor."""
+    try:
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def versions(packages: Iterable[str]) -> str:
