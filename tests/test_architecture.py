@@ -118,7 +118,7 @@ def test_core_modules_import_little_at_once():
     doors = {"nirank.cli": {"typer"}, "nirank.report": {"rich"}}
     doors |= {"nirank.testing": {"pytest"}, "nirank.testing.nodes": {"pytest"}}
     doors |= {"nirank.text.stemming": {"Stemmer"}, "nirank.text.words": {"regex"}}
-    rooms = {"training": {"accelerate", "safetensors", "torch"}}
+    rooms = {"training": {"accelerate", "safetensors", "torch"}, "vision": {"PIL", "torch"}}
     for path in CORE:
         room = rooms.get(path.parent.name, set())
         allowed = {"nirank", "numpy", "pluggy"} | doors.get(_module(path), room) | sys.stdlib_module_names

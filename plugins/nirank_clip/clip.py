@@ -19,10 +19,10 @@ from torch.nn import functional as F
 from nirank.data import Content, Queries
 from nirank.errors import BadInput
 from nirank.pretrained import Precision, best_device, load, passes, quiet, tokenizer_text
+from nirank.vision.pixels import Pixels
 from nirank.weights import digest
 from nirank_clip import templates as prompts
 from nirank_clip.contents import through
-from nirank_clip.pixels import Pixels
 
 Side = Literal["text", "image"]
 

@@ -32,10 +32,11 @@ class DualEncoder(nn.Module):
     """Encodes texts by a transformer, images by a network, both into unit vectors of one space.
 
     `text` is a model of transformers whose vectors of tokens are averaged (all-MiniLM-L6-v2 unless given). `image` is
-    `vit`, a small transformer over patches that begins with nothing (settings `vit_*`), `efficientnet_lite0`, which
-    takes the file `image_weights`, or a vision model of transformers. Features are projected to `dim` dimensions,
-    through a layer of `hidden` units if given; without `dim` into the space of the text tower, whose vectors stay as
-    they are (Zhai et al., LiT: Zero-Shot Transfer with Locked-image text Tuning, CVPR 2022, with the sides exchanged).
+    `vit`, a small transformer that begins with nothing (`nirank.vision.vit`, settings `vit_*`), `efficientnet_lite0`,
+    which takes the file `image_weights`, or a vision model of transformers; in training images are moved at random by
+    up to `jitter` of their size. Features are projected to `dim` dimensions, through a layer of `hidden` units if
+    given; without `dim` into the space of the text tower, whose vectors stay as they are (Zhai et al., LiT: Zero-Shot
+    Transfer with Locked-image text Tuning, CVPR 2022, with the sides exchanged).
 
     `freeze` names the towers ("text", "image") that training leaves as they are; what such a tower makes of a text or a
     file is computed once. `templates` are those of `CLIP`. `model` is a file that `save` wrote; `seed` is that of
@@ -61,6 +62,7 @@ class DualEncoder(nn.Module):
         vit_width: int = 192,
         vit_layers: int = 4,
         vit_heads: int = 3,
+        jitter: float = 0.0,
         model: str | None = None,
         seed: int = 0,
         device: str | None = None,
@@ -70,13 +72,15 @@ class DualEncoder(nn.Module):
         super().__init__()
         if odd := set(freeze) - set(_SIDES):
             raise BadInput(f"freeze names {', '.join(sorted(odd))}: the towers are {' and '.join(_SIDES)}.")
-        vit = {"patch": vit_patch, "width": vit_width, "layers": vit_layers, "heads": vit_heads, "seed": seed}
-        self._settings = {"image": image, "dim": dim, "hidden": hidden, "image_size": image_size, "seed": seed}
-        self._settings |= {f"vit_{name}": value for name, value in vit.items() if name != "seed"}
+        vit = {"patch": vit_patch, "width": vit_width, "layers": vit_layers, "heads": vit_heads}
+        self._settings: dict[str, Any] = {"image": image, "image_size": image_size, "jitter": jitter}
+        self._settings |= {"dim": dim, "hidden": hidden, "seed": seed}
+        self._settings |= {f"vit_{name}": value for name, value in vit.items()}
         self.freeze, self.templates = tuple(freeze), prompts.chosen(templates)
         self.batch_size = batch_size
         self.text = towers.Texts(text, passed)
-        self.image = towers.images(image, image_size, passed, image_weights, vit)
+        self.image = towers.images(image, image_size, passed, image_weights, vit, seed)
+        self.image.jitter = jitter
         self.dim = self.text.dim if dim is None else dim
         random = torch.Generator().manual_seed(seed)
         self.text_projection = nn.Identity() if dim is None else _projection(self.text.dim, dim, hidden, random)

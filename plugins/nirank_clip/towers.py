@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from nirank.data import Content
 from nirank.errors import BadInput
 from nirank.pretrained import load, passes, quiet, tokenizer_text
+from nirank.vision.pixels import Pixels, jittered
+from nirank.vision.vit import ViT
 from nirank_clip.efficientnet import MEAN, SIZE, STD, EfficientNet
-from nirank_clip.pixels import Pixels
-from nirank_clip.vit import ViT
 
 VIT, EFFICIENTNET = "vit", "efficientnet_lite0"
 
@@ -64,12 +64,14 @@ class Texts(nn.Module):
 class Images(nn.Module):
     """Features of images, `[images, dim]`: of a network over pixels, `passed` images at a time.
 
-    In training the same files come again and again: some of their pixels are kept, so that they are decoded once.
+    In training the same files come again and again: some of their pixels are kept, so that they are decoded once; and
+    they are moved at random by up to `jitter` of their size.
     """
 
     def __init__(self, network: nn.Module, pixels: Pixels, passed: int, processor: Any = None) -> None:
         super().__init__()
         self.network, self.pixels, self.passed, self.processor = network, pixels, passed, processor
+        self.jitter = 0.0
         self.dim = _dim(network)
         self._kept = Memory()
 
@@ -84,7 +86,8 @@ class Images(nn.Module):
             return
         for start in range(0, len(contents), self.passed):
             values = self._kept.get(self.pixels.bytes, contents[start : start + self.passed])
-            yield self.pixels.normalised(values.to(device))
+            normal = self.pixels.normalised(values.to(device))
+            yield jittered(normal, self.jitter) if self.jitter else normal
 
     def save(self, folder: Path) -> None:
         """Write a model of transformers and its image processor into a folder."""
@@ -93,23 +96,27 @@ class Images(nn.Module):
             self.processor.save_pretrained(folder)
 
 
-def images(name: str, size: int | None, passed: int, weights: str | None, vit: dict[str, int]) -> Images:
+def images(name: str, size: int | None, passed: int, weights: str | None, vit: Mapping[str, int], seed: int) -> Images:
     """The image tower called `vit` (from nothing), `efficientnet_lite0`, or a model of transformers.
 
-    `weights` is a file of EfficientNet-lite0's. `size` are the pixels of a side, the model's own unless given.
-    Raises `BadInput` for weights that do not fit.
+    `weights` is a file of EfficientNet-lite0's, `vit` the settings of the small transformer, whose first weights come
+    from `seed`. `size` are the pixels of a side, the model's own unless given. Raises `BadInput` for weights that do
+    not fit.
     """
     if weights is not None and name != EFFICIENTNET:
         raise BadInput(f"image_weights is for {EFFICIENTNET}; {name!r} has other weights, or begins without.")
     if name == VIT:
         size = size or 64
-        return Images(ViT(size, **vit), Pixels((size, size)), passed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = ViT(size, 3, vit["width"], vit["layers"], vit["heads"], vit["patch"])
+        return Images(network, Pixels((size, size)), passed)
     if name == EFFICIENTNET:
-        network = EfficientNet()
+        efficientnet = EfficientNet()
         if weights is not None:
-            network.load(Path(weights).expanduser())
+            efficientnet.load(Path(weights).expanduser())
         size = size or SIZE
-        return Images(network, Pixels((size, size), mean=(MEAN,) * 3, std=(STD,) * 3), passed)
+        return Images(efficientnet, Pixels((size, size), mean=(MEAN,) * 3, std=(STD,) * 3), passed)
     if size is not None:
         raise BadInput(f"{name!r} sees images of its own size: image_size is for {VIT} and {EFFICIENTNET}.")
     processor = load("AutoImageProcessor", name, backend="pil")

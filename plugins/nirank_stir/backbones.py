@@ -1,4 +1,4 @@
-"""What makes vectors of pixels: the small transformer of this plugin, any of timm, any image model of transformers.
+"""What makes vectors of pixels: the small transformer of the core, any of timm, any image model of transformers.
 
 A backbone is given images of one size, `[n, channels, side, side]` with values from 0 to 1. Several that are given
 together see each other: the small transformer returns a vector for each of them, models from elsewhere see them as one
@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from nirank import pretrained
+from nirank.data import Content
 from nirank.errors import BadInput, MissingDependency, UnknownName
-from nirank_stir.vit import ViT
+from nirank.vision.pixels import Pixels
+from nirank.vision.vit import ViT
 
 #: Where the configuration of a model of transformers is saved.
 _FOLDER = "backbone"
-_SHAPE = ("patch", "dim", "heads")
 
 
 class Backbone(nn.Module):
@@ -69,7 +70,7 @@ def build(
 ) -> Backbone:
     """A backbone for `together` images at once.
 
-    `backbone` is "vit" (`nirank_stir.vit.ViT`, whose settings `config` are), `timm:NAME` (`config` goes to
+    `backbone` is "vit" (`nirank.vision.vit.ViT`, whose settings `config` are), `timm:NAME` (`config` goes to
     `timm.create_model`) or else a folder or a name on the hub, for transformers. `weights` asks for those that were
     trained elsewhere; without them the first ones come from `seed`. Raises `BadInput` for what there is not.
     """
@@ -81,6 +82,12 @@ def build(
         if backbone.startswith("timm:"):
             return _timm(backbone.removeprefix("timm:"), side, channels, config, weights, together)
         return _hub(backbone, channels, config, weights)
+
+
+def pixels(contents: Sequence[Content], side: int, channels: int, device: torch.device) -> Tensor:
+    """Images from 0 to 1, float32 `[n, channels, side, side]`: grey for 1 channel, RGB for 3; squeezed to a square."""
+    plain = Pixels((side, side), mean=(0.0,) * channels, std=(1.0,) * channels)
+    return plain.normalised(plain.bytes(contents).to(device))
 
 
 def saved(backbone: Backbone, settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -96,12 +103,6 @@ def _small(side: int, channels: int, config: Mapping[str, Any], together: int) -
     for name in config:
         if name not in known or name in ("side", "channels", "together"):
             raise UnknownName("setting of vit", name, known)
-    patch, dim, heads = (config.get(name, inspect.signature(ViT).parameters[name].default) for name in _SHAPE)
-    if patch < 2 or patch & (patch - 1) or side % patch or dim % heads:
-        raise BadInput(
-            f"side = {side}, patch = {patch}, dim = {dim}, heads = {heads}: a power of 2 that divides the side, and "
-            "heads that divide the dimensions, are expected."
-        )
     return ViT(side, channels, together=together, **config)
 
 

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from nirank.data import Content, Queries
 from nirank.errors import BadInput
 from nirank.pretrained import best_device
+from nirank.vision.pixels import jittered
 from nirank.weights import digest
 from nirank_stir import backbones
-from nirank_stir.pixels import jittered, pixels
 
 WEIGHTS = "siamese.safetensors"
 
@@ -30,7 +30,7 @@ class Siamese(nn.Module):
     With a transformer as `backbone`, the loss `triplet` and the sampler `categories` it is the first stage of Shabanov
     et al., STIR: Siamese Transformer for Image Retrieval Postprocessing, 2023.
 
-    `backbone` is "vit", a small transformer from scratch (`nirank_stir.vit.ViT`), `timm:NAME`, or a folder or name on
+    `backbone` is "vit", a small transformer from scratch (`nirank.vision.vit.ViT`), `timm:NAME`, or a folder or name on
     the hub of a model of transformers; `config` are its settings. `weights` takes those that it was trained with
     elsewhere, without them the first ones come from `seed`. Images are read as `side` x `side` pixels of 1 (grey) or 3
     `channels`. `dim` is that of a linear map behind the backbone; without it the vectors are the backbone's. In
@@ -82,7 +82,7 @@ class Siamese(nn.Module):
 
     def encode_documents(self, contents: Sequence[Content]) -> Tensor:
         """Unit vectors of images, float32 `[images, dim]`."""
-        images = pixels(contents, self.eye["side"], self.eye["channels"], self.backbone.mean.device)
+        images = backbones.pixels(contents, self.eye["side"], self.eye["channels"], self.backbone.mean.device)
         if self.training and self.jitter:
             images = jittered(images, self.jitter)
         return F.normalize(self.map(self.backbone(self.backbone.look(images))[:, 0]), dim=1)

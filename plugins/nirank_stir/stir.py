@@ -18,9 +18,9 @@ from nirank import weights as checkpoints
 from nirank.data import Candidates, Content, Queries
 from nirank.errors import BadInput
 from nirank.pretrained import best_device
+from nirank.vision.pixels import jittered
 from nirank.weights import digest
 from nirank_stir import backbones
-from nirank_stir.pixels import jittered, pixels
 from nirank_stir.siamese import Siamese, contiguous, load
 
 WEIGHTS = "stir.safetensors"
@@ -117,7 +117,7 @@ class Stir(nn.Module):
         return hashlib.blake2b(f"{digest(self.state_dict())}{self.eye}".encode(), digest_size=16).hexdigest()
 
     def _look(self, contents: Sequence[Content]) -> Tensor:
-        images = pixels(contents, self.eye["side"], self.eye["channels"], self.backbone.mean.device)
+        images = backbones.pixels(contents, self.eye["side"], self.eye["channels"], self.backbone.mean.device)
         if self.training and self.jitter:
             images = jittered(images, self.jitter)
         return self.backbone.look(images)

@@ -18,7 +18,6 @@ from nirank.errors import BadInput  # noqa: E402
 from nirank.pretrained import quiet  # noqa: E402
 from nirank_clip import templates, tiny  # noqa: E402
 from nirank_clip.clip import CLIP  # noqa: E402
-from nirank_clip.pixels import Pixels  # noqa: E402
 
 TEXTS = ["a small cat", "", "12.5 dogs, or so", "a very long text about nothing in particular " * 9, "東京 🙂", "b"]
 PICTURES = [images.drawn(number, *size) for number, size in enumerate([(24, 24), (90, 17), (16, 40), (1, 1), (16, 16)])]
@@ -111,26 +110,6 @@ def test_pixels_are_those_of_the_processor(folder, encoder):
         (found,) = encoder.pixels.batches([picture], 4)
         assert found.shape == expected.shape
         assert torch.allclose(found, expected, atol=1e-6), picture.size
-
-
-def test_a_crop_larger_than_the_image_has_black_around_it():
-    processor = transformers.CLIPImageProcessorPil(size={"shortest_edge": 12}, crop_size={"height": 17, "width": 20})
-    pixels = Pixels.of(processor)
-    for size in ((12, 12), (30, 12), (13, 29)):
-        picture = images.drawn(3, *size)
-        (found,) = pixels.batches([picture], 1)
-        assert torch.allclose(found, processor(images=picture, return_tensors="pt")["pixel_values"], atol=1e-6), size
-
-
-def test_an_image_of_any_shape_needs_little_memory():
-    assert Pixels(224, (224, 224)).cut(images.drawn(1, 20_000, 1)).shape == (224, 224, 3)
-    assert Pixels(224, (224, 224)).cut(images.drawn(1, 1, 20_000)).shape == (224, 224, 3)
-
-
-def test_sizes_that_are_not_understood_are_refused():
-    processor = transformers.CLIPImageProcessorPil(size={"longest_edge": 12})
-    with pytest.raises(BadInput, match="longest_edge"):
-        Pixels.of(processor)
 
 
 def test_a_vector_does_not_depend_on_the_batch_or_on_the_passes(folder, encoder):

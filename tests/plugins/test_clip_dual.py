@@ -20,12 +20,11 @@ from nirank.data import Candidates, Collection, Queries  # noqa: E402
 from nirank.errors import BadInput  # noqa: E402
 from nirank.pretrained import quiet  # noqa: E402
 from nirank.testing.models import save_bert  # noqa: E402
+from nirank.vision.pixels import Pixels  # noqa: E402
 from nirank_clip import tiny  # noqa: E402
 from nirank_clip.dual import DualEncoder  # noqa: E402
 from nirank_clip.efficientnet import EfficientNet  # noqa: E402
-from nirank_clip.pixels import Pixels  # noqa: E402
 from nirank_clip.towers import Memory, Texts  # noqa: E402
-from nirank_clip.vit import ViT  # noqa: E402
 
 TEXTS = ["a cat", "", "a long text " * 40, "東京"]
 PICTURES = [images.drawn(number, 20 + number, 30) for number in range(5)]
@@ -59,34 +58,20 @@ def test_texts_are_means_over_tokens_without_padding(bert):
         assert torch.allclose(vector, expected, atol=1e-5)
 
 
-def test_a_vit_is_its_equations():
-    vit = ViT(16, 8, 12, 1, 3, seed=5).eval()
-    pixels = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    layer = vit.layers.layers[0]
-    weight, bias = vit.patches.weight.reshape(12, -1), vit.patches.bias
-    for image, found in zip(pixels, vit(pixels), strict=True):
-        patches = [image[:, y : y + 8, x : x + 8].reshape(-1) for y in (0, 8) for x in (0, 8)]
-        x = torch.stack([weight @ patch + bias for patch in patches]) + vit.places
-        normed = layer.norm1(x)
-        q, k, v = (normed @ layer.self_attn.in_proj_weight.T + layer.self_attn.in_proj_bias).split(12, dim=1)
-        heads = []
-        for head in range(3):
-            here = slice(4 * head, 4 * head + 4)
-            heads.append((q[:, here] @ k[:, here].T / 2).softmax(1) @ v[:, here])
-        x = x + layer.self_attn.out_proj(torch.cat(heads, 1))
-        x = x + layer.linear2(F.gelu(layer.linear1(layer.norm2(x))))
-        assert torch.allclose(found, vit.layers.norm(x).mean(0), atol=1e-5)
+def test_first_weights_come_from_the_seed_and_leave_chance_as_it_was(bert):
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    one, two, other = (DualEncoder(text=bert, seed=seed, **SMALL) for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(1), expected)
+    assert one.fingerprint == two.fingerprint != other.fingerprint
 
 
-def test_layers_of_a_vit_do_not_begin_alike_and_seeds_tell():
-    one, two, other = ViT(16, 8, 12, 2, 3, seed=1), ViT(16, 8, 12, 2, 3, seed=1), ViT(16, 8, 12, 2, 3, seed=2)
-    first, second = one.layers.layers
-    assert not torch.equal(first.linear1.weight, second.linear1.weight)
-    assert not torch.equal(first.self_attn.in_proj_weight, second.self_attn.in_proj_weight)
-    assert all(torch.equal(one.state_dict()[name], value) for name, value in two.state_dict().items())
-    assert not torch.equal(one.patches.weight, other.patches.weight)
-    with pytest.raises(BadInput, match="no ViT"):
-        ViT(16, 7)
+def test_images_are_moved_in_training_only(bert):
+    encoder = DualEncoder(text=bert, jitter=0.3, freeze=["text"], **SMALL)
+    assert torch.equal(encoder.encode_documents(PICTURES), encoder.encode_documents(PICTURES))
+    encoder.train()
+    assert not torch.equal(encoder.encode_documents(PICTURES), encoder.encode_documents(PICTURES))
 
 
 def test_efficientnet_knows_a_palace_and_a_daisy(shared):

@@ -18,9 +18,10 @@ from nirank.corpus import Documents
 from nirank.data import Candidates, Collection, Queries
 from nirank.errors import BadInput, MissingDependency, UnknownName
 from nirank.pipeline import load
-from nirank_stir.pixels import jittered, pixels
+from nirank_stir.backbones import pixels
 from nirank_stir.siamese import Siamese
 from nirank_stir.stir import Stir
+from tests.vit_reference import gelu, linear, parameters, scattered, transformed, weights_of
 
 SMALL = {"dim": 8, "depth": 2, "heads": 2, "patch": 4}
 PICTURES = [images.drawn(number) for number in range(6)]
@@ -36,82 +37,6 @@ def stir():
     return Stir(side=8, channels=3, config=SMALL, hidden=4, device="cpu")
 
 
-# The equations, in numpy, one image or pair at a time
-
-
-def _parameters(module):
-    return {name: tensor.double().numpy() for name, tensor in module.state_dict().items()}
-
-
-def _gelu(values):
-    return np.vectorize(lambda value: value * (1 + math.erf(value / math.sqrt(2))) / 2)(values)
-
-
-def _normalised(values, scale, shift):
-    """Mean 0 and variance 1 of all that is given, then a scale and a shift."""
-    return (values - values.mean()) / np.sqrt(values.var() + 1e-5) * scale + shift
-
-
-def _convolved(image, kernels, biases):
-    """3 x 3, stride 2, zeros around: `[channels, height, width]`."""
-    padded = np.pad(image, ((0, 0), (1, 1), (1, 1)))
-    size = (image.shape[1] + 1) // 2
-    result = np.zeros((len(kernels), size, size))
-    for out, kernel in enumerate(kernels):
-        for y in range(size):
-            for x in range(size):
-                result[out, y, x] = (padded[:, 2 * y : 2 * y + 3, 2 * x : 2 * x + 3] * kernel).sum() + biases[out]
-    return result
-
-
-def _stem(image, weight):
-    """Two convolutions and a linear map: tokens `[places, dim]`."""
-    for at in (0, 3):
-        image = _convolved(image, weight[f"stem.{at}.weight"], weight[f"stem.{at}.bias"])
-        scale, shift = (weight[f"stem.{at + 1}.{name}"][:, None, None] for name in ("weight", "bias"))
-        image = _gelu(_normalised(image, scale, shift))
-    flat = image.reshape(len(image), -1).T
-    return flat @ weight["stem.6.weight"][:, :, 0, 0].T + weight["stem.6.bias"]
-
-
-def _linear(rows, weight, name):
-    return rows @ weight[f"{name}.weight"].T + weight[f"{name}.bias"]
-
-
-def _norm(rows, weight, name):
-    return np.array([_normalised(row, weight[f"{name}.weight"], weight[f"{name}.bias"]) for row in rows])
-
-
-def _attention(rows, weight, block, heads):
-    asks, keys, values = np.split(_linear(rows, weight, f"{block}.asks"), 3, axis=1)
-    width, result = rows.shape[1] // heads, np.zeros(rows.shape)
-    for head in range(heads):
-        part = slice(head * width, (head + 1) * width)
-        for token in range(len(rows)):
-            attention = np.exp(keys[:, part] @ asks[token, part] / math.sqrt(width))
-            result[token, part] = attention / attention.sum() @ values[:, part]
-    return _linear(result, weight, f"{block}.answers")
-
-
-def _block(rows, weight, name, heads=2):
-    rows = rows + _attention(_norm(rows, weight, f"{name}.before"), weight, name, heads)
-    wide = _gelu(_linear(_norm(rows, weight, f"{name}.between"), weight, f"{name}.wide"))
-    return rows + _linear(wide, weight, f"{name}.narrow")
-
-
-def _transformed(given, weight):
-    """One vector an image, of images `[channels, side, side]` from 0 to 1 that, if several, have seen each other."""
-    tokens = [_stem(image * 2 - 1, weight) + weight["positions"] for image in given]
-    for number in range(2):
-        tokens = [_block(rows, weight, f"blocks.{number}") for rows in tokens]
-    if len(given) > 1:
-        joined = np.concatenate([rows + which for rows, which in zip(tokens, weight["which"], strict=True)])
-        for number in range(2):
-            joined = _block(joined, weight, f"joint.{number}")
-        tokens = np.split(joined, len(given))
-    return [_norm(rows, weight, "norm").mean(0) for rows in tokens]
-
-
 def _pixels(picture, side=8):
     """An image from 0 to 1, `[channels, side, side]`."""
     return np.asarray(picture.resize((side, side)), float).transpose(2, 0, 1) / 255
@@ -121,74 +46,40 @@ def _tensor(pictures, side=8):
     return pixels(pictures, side, 3, torch.device("cpu"))
 
 
-def _part(module, prefix):
-    return {name.removeprefix(prefix): value for name, value in _parameters(module).items() if name.startswith(prefix)}
-
-
-def _scattered(module):
-    """Parameters that are no longer 0 and 1, so that each matters."""
-    random = torch.Generator().manual_seed(2)
-    for parameter in module.parameters():
-        parameter.data += 0.3 * torch.randn(parameter.shape, generator=random)
-    return module
-
-
 def test_vectors_are_those_of_the_equations(siamese):
-    weight = _part(_scattered(siamese), "backbone.model.")
+    weight = weights_of(scattered(siamese), "backbone.model.")
     with torch.no_grad():
         found = siamese.encode_documents(PICTURES[:3]).numpy()
     for picture, vector in zip(PICTURES[:3], found, strict=True):
-        (expected,) = _transformed([_pixels(picture)], weight)
-        expected = _parameters(siamese)["map.weight"] @ expected
+        (expected,) = transformed([_pixels(picture)], weight)
+        expected = parameters(siamese)["map.weight"] @ expected
         np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=2e-5)
 
 
 def test_distances_are_those_of_the_equations(stir):
-    weight, head = _part(_scattered(stir), "backbone.model."), _part(stir, "head.")
+    weight, head = weights_of(scattered(stir), "backbone.model."), weights_of(stir, "head.")
     corpus = Documents(list("abc"), PICTURES[:3])
     lists = Candidates.of([[2, 0], [], [1]], corpus=corpus)
     with torch.no_grad():
         found = stir.score(Queries.of(PICTURES[3:]), lists).numpy()
     for row, doc, score in zip(lists.rows, lists.docs, found, strict=True):
-        seen = _transformed([_pixels(PICTURES[3 + row]), _pixels(PICTURES[doc])], weight)
+        seen = transformed([_pixels(PICTURES[3 + row]), _pixels(PICTURES[doc])], weight)
         left, right = (vector / np.linalg.norm(vector) for vector in seen)
         features = np.concatenate([math.sqrt(8) * abs(left - right), 8 * left * right])
-        told = _linear(_gelu(_linear(features, head, "0")), head, "2")[0]
-        alone = [_transformed([_pixels(one)], weight)[0] for one in (PICTURES[3 + row], PICTURES[doc])]
+        told = linear(gelu(linear(features, head, "0")), head, "2")[0]
+        alone = [transformed([_pixels(one)], weight)[0] for one in (PICTURES[3 + row], PICTURES[doc])]
         cosine = alone[0] @ alone[1] / np.linalg.norm(alone[0]) / np.linalg.norm(alone[1])
         distance = stir.scale.item() * (1 - cosine) + told
         np.testing.assert_allclose(score, -distance, atol=5e-5)
 
 
 def test_an_image_sees_the_other_one(stir):
-    _scattered(stir)
+    scattered(stir)
     with torch.no_grad():
         left, right, other = (stir.backbone.look(_tensor(PICTURES[at : at + 1])) for at in range(3))
         one, two = stir.backbone(left, right), stir.backbone(left, other)
     assert one.shape == (1, 2, 8)
     assert not torch.allclose(one[0, 0], two[0, 0], atol=1e-4)
-
-
-# Pixels
-
-
-def test_images_of_any_mode_and_size_become_squares_from_0_to_1():
-    given = [Image.new("L", (3, 9), 255), Image.new("1", (1, 1)), images.drawn(4, 30, 10)]
-    grey, colour = (pixels(given, 5, channels, torch.device("cpu")) for channels in (1, 3))
-    assert grey.shape == (3, 1, 5, 5)
-    assert colour.shape == (3, 3, 5, 5)
-    assert grey[0].min() == 1
-    assert colour[1].max() == 0
-    np.testing.assert_allclose(colour[2].numpy(), _pixels(given[2], 5), atol=1e-6)
-    assert pixels([], 5, 3, torch.device("cpu")).shape == (0, 3, 5, 5)
-
-
-def test_jitter_moves_each_image_by_itself_and_no_more_than_it_may():
-    given = pixels([PICTURES[0]] * 3, 16, 3, torch.device("cpu"))
-    torch.testing.assert_close(jittered(given, 0.0), given, atol=1e-5, rtol=0)
-    moved = jittered(given, 0.2)
-    assert not torch.allclose(moved[0], moved[1], atol=1e-2)
-    assert given.min() - 1e-6 <= moved.min() <= moved.max() <= given.max() + 1e-6
 
 
 def test_images_are_moved_in_training_only(siamese):

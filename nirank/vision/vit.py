@@ -1,4 +1,4 @@
-"""A small vision transformer, from scratch: for images alone, or for several that see each other."""
+"""A small vision transformer, to be trained from nothing: for images alone, or for several that see each other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from nirank.errors import BadInput
 
 
 class ViT(nn.Module):
@@ -21,6 +23,7 @@ class ViT(nn.Module):
     image give each of several the same vector as alone. What says which image a token is of begins at 0.
 
     `side` and `patch` are pixels, `patch` a power of 2 that divides `side`. Chance comes from torch's generator.
+    Raises `BadInput` for sizes that do not divide.
     """
 
     def __init__(
@@ -35,15 +38,24 @@ class ViT(nn.Module):
         dropout: float = 0.0,
         together: int = 1,
     ) -> None:
+        if patch < 2 or patch & (patch - 1) or side % patch or dim % heads:
+            raise BadInput(
+                f"side = {side}, patch = {patch}, dim = {dim}, heads = {heads}: a power of 2 that divides the side, "
+                "and heads that divide the dimensions, are expected."
+            )
         super().__init__()
         self.dim = dim
-        self.stem = stem(channels, dim, patch)
+        self.stem = _stem(channels, dim, patch)
         self.positions = nn.Parameter(torch.randn((side // patch) ** 2, dim) * 0.02)
-        self.blocks = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(_Block(dim, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
         if together > 1:
             self.which = nn.Parameter(torch.zeros(together, 1, dim))
-            self.joint = nn.ModuleList(Block(dim, heads, dropout, silent=True) for _ in range(joint))
+            self.joint = nn.ModuleList(_Block(dim, heads, dropout, silent=True) for _ in range(joint))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images alone: vectors `[n, dim]` from `[n, channels, side, side]`."""
+        return self.vectors(self.tokens(images))[:, 0]
 
     def tokens(self, images: Tensor) -> Tensor:
         """Images alone: `[n, tokens, dim]` from `[n, channels, side, side]`."""
@@ -63,7 +75,7 @@ class ViT(nn.Module):
         return self.norm(tokens).mean(2)
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """Attention and a feed-forward layer, each of what was normalised, each added to what came in.
 
     A `silent` one adds nothing at first.
@@ -93,7 +105,7 @@ class Block(nn.Module):
         return F.dropout(values, self.dropout, self.training)
 
 
-def stem(channels: int, dim: int, patch: int) -> nn.Sequential:
+def _stem(channels: int, dim: int, patch: int) -> nn.Sequential:
     """Convolutions of stride 2, each with twice the width of the one before, and a linear map: one token a patch."""
     layers: list[nn.Module] = []
     steps = patch.bit_length() - 1

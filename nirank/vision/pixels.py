@@ -1,4 +1,4 @@
-"""What an image model is given: images resized, cut to the middle, and normalised, as its checkpoint says."""
+"""What an image model is given: images resized, cut to the middle, normalised, and in training moved a little."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from nirank import images
 from nirank.data import Content
@@ -25,13 +26,14 @@ class Pixels:
     """How images become pixels: `resize` says how, `crop` (height, width) what of the middle is kept, None for all.
 
     `resize` is one number for the shorter edge, or (height, width), or None for images as they are. Values are
-    multiplied by `scale`, then `mean` is taken off and they are divided by `std`, for each of the three colours.
+    multiplied by `scale`, then `mean` is taken off and they are divided by `std`, for each channel: one mean asks for
+    images in grey, three for RGB.
     """
 
     resize: int | tuple[int, int] | None
     crop: tuple[int, int] | None = None
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
     scale: float = 1 / 255
     resample: int = Image.Resampling.BICUBIC
 
@@ -49,7 +51,7 @@ class Pixels:
         )
 
     def batches(self, contents: Sequence[Content], size: int, device: torch.device | str = "cpu") -> Iterator[Tensor]:
-        """The pixels of all images in order, `size` at a time: float32 `[images, 3, height, width]`.
+        """The pixels of all images in order, `size` at a time: float32 `[images, channels, height, width]`.
 
         Threads decode and resize the next ones while a batch is computed with.
         """
@@ -61,22 +63,44 @@ class Pixels:
                 waiting = []
 
     def bytes(self, contents: Sequence[Content]) -> Tensor:
-        """Images resized and cut, uint8 `[images, height, width, 3]`."""
+        """Images resized and cut, uint8 `[images, height, width, channels]`. Without images one size has to be set."""
+        if not len(contents):
+            return torch.zeros(0, *self._size, len(self.mean), dtype=torch.uint8)
         return torch.from_numpy(np.stack(list(images.each(contents, self.cut))))
 
     def cut(self, image: Image.Image) -> NDArray[np.uint8]:
-        """An RGB image resized and cut, uint8 `[height, width, 3]`."""
+        """An RGB image resized and cut, uint8 `[height, width, channels]`."""
         if isinstance(self.resize, int):
             image = _narrowed(image)
             image = image.resize(_shorter_edge(image.size, self.resize), self.resample)
         elif self.resize:
             image = image.resize(self.resize[::-1], self.resample)
-        return np.asarray(image if self.crop is None else _middle(image, *self.crop))
+        image = image if self.crop is None else _middle(image, *self.crop)
+        values = np.asarray(image.convert("L") if len(self.mean) == 1 else image)
+        return values.reshape(*values.shape[:2], -1)
 
     def normalised(self, values: Tensor) -> Tensor:
-        """Bytes `[images, height, width, 3]` as float32 `[images, 3, height, width]`."""
+        """Bytes `[images, height, width, channels]` as float32 `[images, channels, height, width]`."""
         mean, std = (torch.tensor(each, device=values.device)[:, None, None] for each in (self.mean, self.std))
         return (values.permute(0, 3, 1, 2).float() * self.scale - mean) / std
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Height and width of every image; 0 where they differ."""
+        return self.crop or (self.resize if isinstance(self.resize, tuple) else (0, 0))
+
+
+def jittered(pixels: Tensor, amount: float) -> Tensor:
+    """Each image turned, sheared, scaled and shifted at random, `[n, channels, height, width]`.
+
+    `amount` is by how much at most: of its size, and in radians. What comes in from outside repeats the edge. Chance
+    comes from torch's generator.
+    """
+    turn, shear, scale, across, down = ((2 * torch.rand(5, len(pixels)) - 1) * amount).unbind()
+    sine, cosine, size = turn.sin(), turn.cos(), 1 + scale
+    rows = [size * cosine, shear - size * sine, across, size * sine, size * cosine, down]
+    grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(pixels.shape), align_corners=False)
+    return F.grid_sample(pixels, grid.to(pixels.device), padding_mode="border", align_corners=False)
 
 
 def _shorter_edge(size: tuple[int, int], edge: int) -> tuple[int, int]:
