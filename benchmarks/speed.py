@@ -27,6 +27,7 @@ import speed_dense
 import speed_encode
 import speed_evaluation
 import speed_features
+import speed_images
 import speed_interaction
 import speed_losses
 import speed_maxsim
@@ -43,6 +44,7 @@ WORKS: dict[str, Callable[[Run, Report], None]] = {
     "dense": speed_dense.compare,
     "encode": speed_encode.compare,
     "features": speed_features.compare,
+    "images": speed_images.compare,
     "interaction": speed_interaction.compare,
     "evaluation": speed_evaluation.compare,
     "losses": speed_losses.compare,

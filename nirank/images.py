@@ -10,7 +10,7 @@ import io
 import logging
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -85,20 +85,24 @@ def readable(contents: Sequence[Content], damaged: Damaged = "skip", threads: in
     """The places of the images that can be read: each is decoded once, and those that cannot be are told.
 
     With `damaged = "error"` the first of them raises `BadInput`. A warning of the logger `nirank` tells of each that is
-    skipped, and a note (`info`) of each that is read otherwise than it was made: a frame of several, CMYK, 16 bits.
+    skipped, and one for each way in which images are read otherwise than they were made (a frame of several, CMYK, 16
+    bits) or are odd, with the first of these and how many there are; a note (`info`) names each.
     """
     if damaged not in get_args(Damaged):
         raise UnknownName("way with damaged images", damaged, get_args(Damaged))
-    kept = []
+    kept, odd = [], collections.defaultdict[str, list[str]](list)
     with ThreadPoolExecutor(threads or processors()) as pool, progress("Reading images", len(contents)) as advance:
-        for place, fault in enumerate(pool.map(_fault, contents)):
-            if fault and damaged == "error":
-                raise fault
-            if fault:
-                log.warning("an image is skipped: %s", fault)
+        for place, told in enumerate(pool.map(_told, contents)):
+            if isinstance(told, BadInput) and damaged == "error":
+                raise told
+            if isinstance(told, BadInput):
+                log.warning("an image is skipped: %s", told)
             else:
                 kept.append(place)
+                if told:
+                    odd[told].append(str(contents[place]) if isinstance(contents[place], Path) else "an image")
             advance(1)
+    _tell(odd)
     return kept
 
 
@@ -123,27 +127,34 @@ def _open(content: Content) -> Image:
         raise _unreadable(content, error) from error
 
 
-def _fault(content: Content) -> BadInput | None:
-    """Why an image cannot be read, or None; what is odd about one that can is told as a note."""
+def _told(content: Content) -> BadInput | str | None:
+    """Why an image cannot be read, what is odd about one that can, or None."""
     try:
         with _open(content) as opened:
-            if odd := _oddity(opened):
-                log.info("%s: %s", content if isinstance(content, Path) else "an image", odd)
+            odd = _oddity(opened)
         read(content)
     except BadInput as error:
         return error
-    return None
+    return odd
+
+
+def _tell(odd: Mapping[str, Sequence[str]]) -> None:
+    """Say what is odd about which images."""
+    for oddity, names in odd.items():
+        for name in names:
+            log.info("%s: %s", name, oddity)
+        more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+        log.warning("%s%s: %s", names[0], more, oddity)
 
 
 def _oddity(image: Image) -> str | None:
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
-        return f"the first of {frames} frames is read."
+    if getattr(image, "n_frames", 1) > 1:
+        return "the first of several frames is read."
     if image.mode == "CMYK":
         return "CMYK is read as RGB."
     if image.mode.startswith(("I", "F")):
-        return f"what has more than 8 bits (mode {image.mode}) is read as 8."
-    return "is a single pixel." if image.size == (1, 1) else None
+        return "more than 8 bits are read as 8."
+    return "a single pixel." if image.size == (1, 1) else None
 
 
 def _upright(image: Image) -> Image:

@@ -143,8 +143,24 @@ def test_damaged_files_are_skipped_and_each_is_told(picture, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "nirank"):
         assert images.readable([good, bad, tmp_path / "none.png", moving]) == [0, 3]
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert [("bad.png" in text, "none.png" in text) for text in warnings] == [(True, False), (False, True)]
-    assert any("the first of 2 frames" in record.getMessage() for record in caplog.records)
+    told = [("bad.png" in text, "none.png" in text, "a.gif" in text) for text in warnings]
+    assert told == [(True, False, False), (False, True, False), (False, False, True)]
+
+
+def test_what_is_odd_about_images_is_told_once_with_the_first_and_the_number(picture, tmp_path, caplog):
+    several = {"save_all": True, "append_images": [images.drawn(4, 40, 30)]}
+    paths = [_saved(picture, tmp_path, f"{name}.gif", **several) for name in "abc"]
+    paths.append(_saved(picture.convert("CMYK"), tmp_path, "d.jpg"))
+    with caplog.at_level(logging.INFO, "nirank"):
+        assert images.readable([*paths, Image.new("RGB", (1, 1))]) == [0, 1, 2, 3, 4]
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warnings == [
+        f"{paths[0]} and 2 more: the first of several frames is read.",
+        f"{paths[3]}: CMYK is read as RGB.",
+        "an image: a single pixel.",
+    ]
+    notes = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    assert [any(str(path) in note for note in notes) for path in paths] == [True] * 4
 
 
 def test_damaged_files_are_an_error_where_that_is_asked_for(picture, tmp_path):

@@ -1,0 +1,162 @@
+"""Encoding images from files: nirank's CLIP beside a plain loop with transformers over the same model.
+
+The files are JPEGs of the size of a small photograph, drawn at random; the models have the shape of CLIP's ViT-B/32,
+and one of a quarter of its layers and width, beside which decoding takes most of the time. Their weights are random:
+what an image means does not matter to how long it takes. Where there is a GPU both use it.
+"""
+
+# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from speed_run import Run
+from speed_table import OURS, Report, agreement
+from speed_worker import Engine, contest, each, working
+
+#: Models by name: the settings of the image tower of `transformers.CLIPConfig`, and how many images are encoded.
+MODELS: dict[str, tuple[Mapping[str, int], int]] = {
+    "ViT-B/32": (
+        {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
+        64,
+    ),
+    "a quarter of it": (
+        {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 3, "num_attention_heads": 3},
+        256,
+    ),
+}
+#: How many times the speed of the plain loop is wanted.
+WANTED = 1.0
+#: Pixels of the files, and how many images a batch of either has.
+WIDTH, HEIGHT, BATCH = 640, 480, 32
+#: Unit vectors that count as the same differ by less.
+SAME = 1e-5
+_PLAIN = "plain transformers"
+
+
+def compare(run: Run, report: Report) -> None:
+    """Time each model on its files, and compare the vectors."""
+    folder = _drawn(run.folder / "images", run.size(max(count for _, count in MODELS.values()), 8))
+    for name, (tower, count) in MODELS.items():
+        _compare(name, _saved(run, name, tower), sorted(folder.iterdir())[: run.size(count, 8)], run, report)
+
+
+def _compare(name: str, model: Path, paths: Sequence[Path], run: Run, report: Report) -> None:
+    settings = {"model": str(model), "paths": list(map(str, paths)), "threads": run.threads}
+    needs = ["torch", "transformers", "PIL"]
+    engines = [
+        Engine(OURS, "speed_images:Nirank", needs, settings),
+        Engine(_PLAIN, "speed_images:Transformers", needs, settings),
+    ]
+    with working(engines, report.note) as workers:
+        laps = contest(workers, report.note, run.rounds, "encode")
+        vectors = each(workers, report.note, lambda worker: worker.call("some"))
+    what = f"encode {len(paths)} JPEGs of {WIDTH} x {HEIGHT}, {name}"
+    report.times(what, laps, {_PLAIN: WANTED}, dict.fromkeys(laps, len(paths)), "images")
+    for apart in agreement(vectors).values():
+        report.note(f"{what}: {'the same' if apart < SAME else 'NOT the same'} vectors, {apart:.1e} apart at most.")
+
+
+def _drawn(folder: Path, count: int) -> Path:
+    """Files in a folder: coarse fields of colour with grain, which decode like photographs."""
+    from PIL import Image
+
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(count):
+        coarse = Image.fromarray(random.integers(0, 256, (15, 20, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), float)
+        grained = np.clip(smooth + random.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(grained).save(folder / f"{number:04}.jpg", quality=90)
+    return folder
+
+
+def _saved(run: Run, name: str, tower: Mapping[str, int]) -> Path:
+    """A model with random weights, its tokenizer and its image processor, in a folder."""
+    import torch
+    from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
+
+    from nirank.pretrained import quiet
+    from nirank_clip.tiny import tokenizer
+
+    folder = run.folder / f"model-{'-'.join(name.split()).replace('/', '-')}"
+    text = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1}
+    torch.manual_seed(0)
+    config = CLIPConfig(text_config=text, vision_config={**tower, "image_size": 224, "patch_size": 32})
+    with quiet():
+        for part in (CLIPModel(config), CLIPImageProcessorPil(), tokenizer()):
+            part.save_pretrained(folder)
+    return folder
+
+
+class Encoder:
+    """A model and the paths of images; `encode` is timed, from the files to vectors."""
+
+    def __init__(self, model: str, paths: Sequence[str], threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self.paths = list(map(Path, paths))
+        self._ready(model)
+
+    def _ready(self, model: str) -> None:
+        """Load the model."""
+        raise NotImplementedError
+
+    def encode(self) -> None:
+        self.vectors()
+
+    def vectors(self) -> Any:
+        """Unit vectors of all images, float32 `[images, dim]`."""
+        raise NotImplementedError
+
+    def some(self) -> list[float]:
+        """The vectors of a few images, which were encoded among all, one behind the other."""
+        found = np.asarray(self.vectors(), np.float64)
+        return np.round(found[:: max(1, len(found) // 8)].ravel(), 9).tolist()
+
+
+class Transformers(Encoder):
+    """As its documentation has it: batches are opened, given to the processor, and then to the model."""
+
+    def _ready(self, model: str) -> None:
+        import torch
+        from transformers import AutoImageProcessor, CLIPModel
+
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = CLIPModel.from_pretrained(model).to(self.device).eval()
+        self.processor = AutoImageProcessor.from_pretrained(model)
+
+    def vectors(self) -> Any:
+        import torch
+
+        starts = range(0, len(self.paths), BATCH)
+        with torch.inference_mode():
+            features = torch.cat([self._batch(self.paths[start : start + BATCH]) for start in starts])
+            return torch.nn.functional.normalize(features, dim=1).cpu().numpy()
+
+    def _batch(self, paths: Sequence[Path]) -> Any:
+        from PIL import Image
+
+        pictures = [Image.open(path).convert("RGB") for path in paths]
+        given = self.processor(images=pictures, return_tensors="pt").to(self.device)
+        output = self.model.get_image_features(**given)
+        return getattr(output, "pooler_output", output)
+
+
+class Nirank(Encoder):
+    """`nirank.load("clip")`, which encodes documents as an index is built."""
+
+    def _ready(self, model: str) -> None:
+        import nirank
+
+        self.component = nirank.load("clip", model=model, passed=BATCH).component
+
+    def vectors(self) -> Any:
+        from nirank import execute
+
+        return execute.encode_documents(self.component, self.paths).cpu().numpy()
