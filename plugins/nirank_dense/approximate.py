@@ -25,12 +25,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nirank.batches import pair_products
 from nirank.data import Candidates, Corpus, Floats, Queries
 from nirank.errors import BadInput, MissingDependency
 from nirank.indexes import Former
 from nirank.progress import progress
-from nirank_dense import quantised, stored
+from nirank_dense import quantised, rounded, stored
 from nirank_dense.exact import ExactSearch
 from nirank_dense.rows import blocks
 from nirank_dense.stored import VECTORS, Encode
@@ -248,7 +247,7 @@ class FaissSearch:
 
     def _scored(self, queries: Floats, found: Candidates) -> Candidates:
         vectors: Any = self._vectors
-        return found.with_scores(pair_products(queries, vectors, found.rows, found.docs))
+        return found.with_scores(rounded.products(queries, vectors, found.rows, found.docs))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nirank_dense import kernels
+from nirank_dense import kernels, vnni
 
 log = logging.getLogger("nirank")
 
@@ -45,7 +45,7 @@ class Codes:
         """
         shape = len(asked), stop - start
         out = memory[: shape[0] * shape[1]].reshape(shape)
-        if not _is_matrix(*asked.shape):
+        if not _by_matrix(*asked.shape):
             kernels.multiply(asked, self._codes[start:stop], out)
         else:
             torch._int_mm(torch.from_numpy(asked), self._tensor[start:stop].T, out=torch.from_numpy(out))
@@ -53,11 +53,15 @@ class Codes:
 
 
 def pays(queries: int, dim: int) -> bool:
-    """Whether a first pass over codes is exact and worth while for so many queries of `dim` dimensions."""
-    return not _is_matrix(queries, dim) or (_is_exact(dim) and _is_fast())
+    """Whether a first pass over codes is worth while for so many queries of `dim` dimensions."""
+    return vnni.available() or not _is_many(queries, dim) or _by_matrix(queries, dim)
 
 
-def _is_matrix(queries: int, dim: int) -> bool:
+def _by_matrix(queries: int, dim: int) -> bool:
+    return _is_many(queries, dim) and _is_exact(dim) and _is_fast()
+
+
+def _is_many(queries: int, dim: int) -> bool:
     return queries >= _MANY and dim >= _WIDE
 
 
@@ -70,11 +74,10 @@ def _is_exact(dim: int) -> bool:
     asked, codes = (random.choice(np.array([-127, 127, 126, -1], np.int8), (rows, dim)) for rows in (70, 300))
     asked[0], codes[0], codes[1] = 127, 127, -127
     expected = asked.astype(np.float64) @ codes.T.astype(np.float64)  # whole numbers far below 2**53
-    documents, memory = Codes(codes), np.empty(asked.shape[0] * codes.shape[0], np.int32)
-    shapes = itertools.product((_MANY, 33, 70), ((0, 300), (0, 1), (7, 135)))
+    left, right = torch.from_numpy(asked), torch.from_numpy(codes)
     return all(
-        np.array_equal(documents.products(asked[:some], *part, memory), expected[:some, slice(*part)])
-        for some, part in shapes
+        np.array_equal(torch._int_mm(left[:some], right[slice(*part)].T).numpy(), expected[:some, slice(*part)])
+        for some, part in itertools.product((_MANY, 33, 70), ((0, 300), (0, 1), (7, 135)))
     )
 
 

@@ -4,9 +4,9 @@ Vectors lie in one memory-mapped float32 file, and beside it in a byte a dimensi
 of the vectors only those that may be among the best (`nirank_dense.two_pass`); on a device, or where bytes do not
 pay, all vectors are, block by block (`nirank_dense.scan`). Both find the same.
 
-A matrix product rounds a score by its place in the block, so that equal documents need not score alike. What is kept
-is therefore scored again, each pair by itself and always in the same way: rankings and ties are those scores', and do
-not depend on the batch.
+A matrix product in float32 rounds a score by its place in the block, so that equal documents need not score alike.
+What is kept is therefore scored again in float64 and rounded once (`nirank_dense.rounded`): rankings are those of exact
+dot products, equal only where these are the same number in float32, and the same on every machine.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _READING = 4
 
 
 class ExactSearch:
-    """The `k` documents of highest dot product with a query, exactly.
+    """The `k` documents of highest dot product with a query, exactly: each product is rounded once, to float32.
 
     `device` is CUDA where there is one, else the CPU. `block` is the number of documents compared at once (chosen
     for the number of queries unless given), `chunk` the number encoded between two writes while the index is

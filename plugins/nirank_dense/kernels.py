@@ -1,4 +1,4 @@
-"""The compiled loops of the two-pass search: products of codes, a first bound of every pair, a second of few.
+"""The compiled loops of the two-pass search: products of codes, a bound of every pair, the score of few.
 
 They follow the documents block by block, so that a block's codes, products and vectors are still in the processor's
 cache when they are used next. Nothing here decides what is right: the bounds come from `nirank_dense.quantised`.
@@ -21,8 +21,6 @@ _FAST = {"reassoc", "contract", "nsz"}
 GROUP = 128
 #: Documents whose codes stay in the cache nearest to the processor while query after query is multiplied with them.
 _NEAR = 512
-#: More than what a dot product loses where numbers are too small for float32.
-_TINY = np.float32(2.0**-100)
 
 
 class Bounds(NamedTuple):
@@ -50,31 +48,35 @@ class Weights(NamedTuple):
 
 
 class Exact(NamedTuple):
-    """What scores are made of: `vectors` of queries and documents, `[queries, dim]` and `[documents, dim]`.
+    """What scores are made of: `queries` float64 `[queries, dim]` and `documents` float32 `[documents, dim]`.
 
-    No document is longer than its norm. `rounding` `[queries]` times the norm is how far two ways of adding up a dot
-    product can lie apart, and `floor` `[queries]` is the score to reach.
+    No document is longer than its norm. `apart` `[queries]` times the norm is how far a sum of products can lie from
+    the exact one.
     """
 
     queries: Column
-    rounding: Column
-    floor: Column
+    apart: Column
     documents: Column
     norms: Column
 
-    def of(self, queries: slice, documents: slice) -> Exact:
-        """Those of some queries and documents."""
-        asked = self.queries[queries], self.rounding[queries], self.floor[queries]
-        return Exact(*asked, self.documents[documents], self.norms[documents])
+
+class Best(NamedTuple):
+    """The best scores of each query so far, float32 `[queries, k]`, the last of them first (a heap); or none.
+
+    `floor`, float64 `[queries]`, is the score to reach: it rises as the last of the best does.
+    """
+
+    scores: Column
+    floor: Column
 
 
 class Found(NamedTuple):
-    """Where pairs are written: their query and document, and between what their scores lie."""
+    """Where pairs are written: their query and document, their score, and whether its rounding is in doubt."""
 
     rows: Column
     docs: Column
-    lower: Column
-    upper: Column
+    scores: Column
+    doubtful: Column
 
 
 def read_only(column: Column) -> Column:
@@ -89,12 +91,10 @@ def bounds(*columns: Column) -> Bounds:
     return Bounds(*map(read_only, columns))
 
 
-def space(queries: int, documents: int) -> Found:
-    """Room for all pairs of so many queries and documents; pages that are not written to cost no memory."""
-    pairs = queries * documents + 1  # one past the end is written before it is known to count
+def space(pairs: int) -> Found:
+    """Room for so many pairs; pages that are not written to cost no memory."""
     rows, docs = (np.empty(pairs, np.int32) for _ in range(2))
-    lower, upper = (np.empty(pairs, np.float32) for _ in range(2))
-    return Found(rows, docs, lower, upper)
+    return Found(rows, docs, np.empty(pairs, np.float32), np.empty(pairs, np.bool_))
 
 
 @compiled(fastmath=_FAST)
@@ -146,10 +146,10 @@ def count(products: Column, bounds: Bounds, weights: Weights, counts: Column) ->
 
 
 @compiled(fastmath=_FAST)
-def reaching(products: Column, bounds: Bounds, weights: Weights, exact: Exact, found: Found) -> int:
-    """Write down the pairs that may reach their query's floor, judged by their codes and then by their vectors.
+def reaching(products: Column, bounds: Bounds, weights: Weights, low: int, rows: Column, docs: Column) -> int:
+    """Write down the pairs that may reach their query's floor, judged by their codes; returns how many there are.
 
-    Returns how many there are.
+    `products` are those of documents from `low` on. There is room for one pair more.
     """
     scales, lengths, errors = bounds
     marks = np.zeros(GROUP, np.bool_)
@@ -157,12 +157,13 @@ def reaching(products: Column, bounds: Bounds, weights: Weights, exact: Exact, f
     for query in range(len(products)):
         begin, row = end, products[query]
         by_length, by_error, steps = weights.by_length[query], weights.by_error[query], weights.steps[query]
-        for low in range(0, len(row), GROUP):
-            some, high = row[low : low + GROUP], low + GROUP
-            if _count(some, scales[low:high], lengths[low:high], errors[low:high], by_length, by_error, steps):
-                _mark(some, scales[low:high], lengths[low:high], errors[low:high], by_length, by_error, steps, marks)
-                end = _list(marks, len(some), low, found.docs, end)
-        end = _judge(exact, query, found, begin, end)
+        for first in range(0, len(row), GROUP):
+            some, last = row[first : first + GROUP], first + GROUP
+            columns = scales[first:last], lengths[first:last], errors[first:last]
+            if _count(some, *columns, by_length, by_error, steps):
+                _mark(some, *columns, by_length, by_error, steps, marks)
+                end = _list(marks, len(some), low + first, docs, end)
+        rows[begin:end] = query
     return end
 
 
@@ -207,22 +208,40 @@ def _list(marks: Column, length: int, low: int, docs: Column, end: int) -> int:
 
 
 @compiled(fastmath=_FAST)
-def _judge(exact: Exact, query: int, found: Found, begin: int, end: int) -> int:
-    """Of the pairs from `begin` up to `end` keep those whose score may reach the floor; returns their new end."""
-    kept = begin
-    for place in range(begin, end):
-        document = found.docs[place]
+def judge(exact: Exact, best: Best, pairs: int, found: Found) -> int:
+    """Score the first `pairs` that are written down, and keep those that reach their query's floor: how many."""
+    kept = 0
+    for place in range(pairs):
+        query, document = found.rows[place], found.docs[place]
         score = _dot(exact.queries[query], exact.documents[document])
-        apart = exact.rounding[query] * exact.norms[document] + _TINY
-        found.rows[kept], found.docs[kept] = query, document
-        found.lower[kept], found.upper[kept] = score - apart, score + apart
-        kept += score + apart >= exact.floor[query]
+        apart = exact.apart[query] * np.float64(exact.norms[document])
+        lower, upper = np.float32(score - apart), np.float32(score + apart)
+        found.rows[kept], found.docs[kept], found.scores[kept] = query, document, lower
+        found.doubtful[kept] = lower != upper
+        kept += upper >= best.floor[query]
+        if best.scores.shape[1] and lower > best.scores[query, 0]:
+            _take_in(best.scores[query], lower)
+            best.floor[query] = max(best.floor[query], np.float64(best.scores[query, 0]))
     return kept
 
 
 @compiled(fastmath=_FAST)
+def _take_in(heap: Column, score: Any) -> None:
+    """Have a score replace the least of a heap."""
+    place, below = 0, 1
+    while below < len(heap):
+        if below + 1 < len(heap) and heap[below + 1] < heap[below]:
+            below += 1
+        if heap[below] >= score:
+            break
+        heap[place] = heap[below]
+        place, below = below, 2 * below + 1
+    heap[place] = score
+
+
+@compiled(fastmath=_FAST)
 def _dot(left: Column, right: Column) -> Any:
-    total = np.float32(0)
+    total = np.float64(0)
     for place in range(len(left)):
-        total += left[place] * right[place]
+        total += left[place] * np.float64(right[place])
     return total

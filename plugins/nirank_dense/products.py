@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.batches import pair_products, to_numpy
+from nirank.batches import to_numpy
 from nirank.data import Floats, Ints
+from nirank_dense import rounded
 
 #: How many pairs are gathered at once.
 _PAIRS = 2**17
@@ -57,8 +58,8 @@ class OnHost:
         return rows, columns, scores.ravel()[places]
 
     def each(self, queries: Floats, rows: Ints, docs: Ints) -> Floats:
-        """The dot product of each pair, added up in the same way wherever the pair stands, `[pairs]`."""
-        return pair_products(queries, self.vectors, rows, docs)
+        """The dot product of each pair, rounded once, `[pairs]`."""
+        return rounded.products(queries, self.vectors, rows, docs)
 
     def _reused(self, size: int) -> NDArray[np.float32]:
         """The same memory for every block of one thread: the pages of a fresh one would be faulted in each time."""
@@ -106,21 +107,23 @@ class OnDevice:
         return to_numpy(rows), to_numpy(columns), to_numpy(scores[rows, columns])
 
     def each(self, queries: Any, rows: Ints, docs: Ints) -> Floats:
-        """The dot product of each pair, added up in float64 and rounded once, `[pairs]`.
+        """The dot product of each pair, rounded once, `[pairs]`: the same numbers as on the host.
 
-        In which order a device adds up may depend on the number of pairs: in float64 that is lost in rounding. It is
-        done where the vectors are, since not every device has float64.
+        It is added up where the vectors are, since not every device has float64.
         """
         import torch
 
         place = self.vectors.device
-        asked, parts = queries.to(place), [np.empty(0, np.float32)]
+        asked, rounding = queries.to(place), rounded.rounding(self.vectors.shape[1])
+        scores, doubtful = np.empty(len(rows), np.float32), np.empty(len(rows), np.bool_)
         for start in range(0, len(rows), _PAIRS):
             here = slice(start, start + _PAIRS)
             left = asked[torch.from_numpy(rows[here]).to(place)].double()
-            right = self.vectors[torch.from_numpy(docs[here]).to(place)]
-            parts.append(to_numpy((left * right).sum(dim=1).float()))
-        return np.concatenate(parts)
+            products = left * self.vectors[torch.from_numpy(docs[here]).to(place)]
+            sums, apart = products.sum(dim=1), rounding * products.abs().sum(dim=1)
+            scores[here], doubtful[here] = rounded.rounded(to_numpy(sums.double()), to_numpy(apart.double()))
+        rounded.settle(scores, doubtful, asked, self.vectors, rows, docs)
+        return scores
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from nirank_dense.coarse import TILE, Codes
 from nirank_dense.quantised import Asked, Quantised
 
 #: Documents in the sample, or a share of all if that is more; and in each group of it, of which only the best counts.
-_SIZE, _SHARE, _GROUP = 8192, 64, 8
+_SIZE, _SHARE, _GROUP = 4096, 64, 8
 
 
 class Sample:

@@ -1,43 +1,23 @@
-"""The pass over all documents: what cannot reach a query's floor is dropped, the rest is scored in float32."""
+"""The pass over all documents: what cannot reach a query's floor is dropped, the rest is scored."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nirank.data import Floats
-from nirank_dense import kernels
+from nirank_dense import floors, kernels, vnni
 from nirank_dense.coarse import TILE, Codes
-from nirank_dense.quantised import Asked, Quantised, rounding
+from nirank_dense.kernels import Best, Exact
+from nirank_dense.pairs import Pairs
+from nirank_dense.quantised import Asked, Quantised
+from nirank_dense.rounded import rounding
 from nirank_dense.threads import mapping, shared
+from nirank_dense.tiles import ByTiles
 
 #: Queries, at least, for each thread.
 _QUERIES = 8
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Pairs of a query and a document, and between what their float32 scores lie, each `[pairs]`."""
-
-    rows: NDArray[np.int64]
-    docs: NDArray[np.int64]
-    lower: Floats
-    upper: Floats
-
-    @classmethod
-    def joined(cls, parts: list[Pairs]) -> Pairs:
-        """The pairs of all parts."""
-        number, score = np.empty(0, np.int64), np.empty(0, np.float32)
-        columns: Any = zip(*(vars(part).values() for part in [cls(number, number, score, score), *parts]), strict=True)
-        return cls(*map(np.concatenate, columns))
-
-    def where(self, keep: NDArray[np.bool_]) -> Pairs:
-        """Only the pairs marked in `keep`."""
-        return Pairs(self.rows[keep], self.docs[keep], self.lower[keep], self.upper[keep])
 
 
 class Sieve:
@@ -48,35 +28,44 @@ class Sieve:
 
     def __init__(self, vectors: Floats, documents: Quantised, block: int | None = None) -> None:
         self._vectors, self._norms = kernels.read_only(vectors), kernels.read_only(documents.norms)
-        self._codes = Codes(documents.codes)
-        self._bounds = kernels.bounds(documents.scales, documents.lengths, documents.errors)
-        self._block = block
+        self._first_pass = ByTiles(documents, block) if vnni.available() else ByProducts(documents, block)
 
-    def pairs(self, asked: Asked, steps: Floats) -> tuple[Pairs, NDArray[np.float64]]:
-        """All pairs that may reach `steps` (`[queries]`, in steps of each query), and the score that no others reach.
+    def pairs(self, asked: Asked, steps: Floats, k: int) -> Pairs:
+        """Pairs that reach `steps` (`[queries]`, in steps of each query), among them the best `k` of those that do.
 
-        Pairs of one block of documents stand together, in the order of the blocks.
+        Left out are only pairs with a lower score than `k` of these.
         """
-        floor = asked.scores_of(steps)
-        weights = kernels.Weights(asked.by_length, asked.by_error, steps)
-        apart = (rounding(asked.vectors.shape[1]) * asked.norms).astype(np.float32)
-        exact = kernels.Exact(kernels.read_only(asked.vectors), apart, floor, self._vectors, self._norms)
-        return Pairs.joined(list(self._blocks(asked, weights, exact))), floor
+        apart = rounding(asked.vectors.shape[1]) * asked.norms
+        exact = Exact(asked.vectors.astype(np.float64), apart, self._vectors, self._norms)
+        return Pairs.joined(self._first_pass.pairs(asked, steps, exact, k))
 
-    def _blocks(self, asked: Asked, weights: kernels.Weights, exact: kernels.Exact) -> Iterator[Pairs]:
-        documents, shares = len(self._vectors), shared(len(asked), _QUERIES)
+
+class ByProducts:
+    """The first pass where the processor has no instructions for it that we know: block by block all products."""
+
+    def __init__(self, documents: Quantised, block: int | None) -> None:
+        self._codes, self._block = Codes(documents.codes), block
+        self._bounds = kernels.bounds(documents.scales, documents.lengths, documents.errors)
+
+    def pairs(self, asked: Asked, steps: Floats, exact: Exact, k: int) -> list[Pairs]:
+        """Pairs that reach `steps`, among them the best `k` of those that do."""
+        return list(self._blocks(asked, steps, exact, floors.begun(asked, steps, k)))
+
+    def _blocks(self, asked: Asked, steps: Floats, exact: Exact, best: Best) -> Iterator[Pairs]:
+        documents, shares = len(self._bounds.scales), shared(len(asked), _QUERIES)
         size = min(documents, self._block or max(1024, TILE // max(1, len(asked)) // 1024 * 1024))
         memory = np.empty(len(asked) * size, np.int32)
-        spaces = [kernels.space(share.stop - share.start, size) for share in shares]
+        spaces = [kernels.space((share.stop - share.start) * size + 1) for share in shares]
 
         def look(share: slice, found: kernels.Found) -> Pairs:
-            end = kernels.reaching(products[share], bounds, weights.of(share), exact.of(share, here), found)
-            rows, docs, lower, upper = (column[:end] for column in found)
-            return Pairs(rows + np.int64(share.start), docs + np.int64(here.start), lower.copy(), upper.copy())
+            count = kernels.reaching(products[share], bounds, weights.of(share), here.start, found.rows, found.docs)
+            found.rows[:count] += share.start
+            return Pairs.judged(exact, best, count, found)
 
         with mapping(len(shares)) as run:
             for start in range(0, documents, size):
                 here = slice(start, min(start + size, documents))
                 products = self._codes.products(asked.codes, here.start, here.stop, memory)
-                bounds = self._bounds.of(here)
+                bounds, weights = self._bounds.of(here), floors.weights(asked, steps)
                 yield from run(look, shares, spaces)
+                steps = floors.raised(asked, steps, best)

@@ -16,16 +16,15 @@ pytest.importorskip("sentence_transformers")
 pytest.importorskip("numba")
 
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nirank import indexes
-from nirank.batches import pair_products
 from nirank.corpus import Documents
 from nirank.data import Queries
 from nirank.errors import BadInput, MissingDependency, StaleIndex
 from nirank.plugins import Component
-from nirank_dense import coarse, exact, kernels, scan, two_pass
+from nirank_dense import coarse, exact, floors, kernels, rounded, scan, tiles, two_pass, vnni
 from nirank_dense.exact import ExactSearch
 from nirank_dense.products import OnDevice, OnHost
 from nirank_dense.quantised import CODES, Asked, Quantised, askable
@@ -42,6 +41,15 @@ def _no_clock(monkeypatch):
     monkeypatch.setattr(coarse, "_is_fast", lambda: True)
 
 
+@pytest.fixture(params=["instructions", "products"])
+def either(request, monkeypatch):
+    """Both kinds of first pass: by instructions that the processor may have, and without them."""
+    if request.param == "products":
+        monkeypatch.setattr(vnni, "available", lambda: False)
+    elif not vnni.available():
+        pytest.skip("this processor has no AVX512-VNNI")
+
+
 def _searching(vectors, **settings):
     search = ExactSearch(**{"device": "cpu", "precision": "int8", **settings})
     search.search_in(np.asarray(vectors, np.float32))
@@ -54,10 +62,12 @@ def _generate(search, queries, k):
 
 
 def _expected(vectors, query):
-    """Document by document: the score of each pair, then a sort. All documents and their scores, ranked."""
-    vectors, query = np.asarray(vectors, np.float32), np.asarray(query, np.float32)[None]
-    first = np.zeros(1, int)
-    scores = [pair_products(query, vectors, first, np.array([document]))[0] for document in range(len(vectors))]
+    """Document by document: the score of each pair, without any error but one rounding, then a sort.
+
+    All documents and their scores, ranked.
+    """
+    vectors, query = np.asarray(vectors, np.float32).astype(float), np.asarray(query, np.float32).astype(float)
+    scores = [np.float32(math.fsum(vector * query)) for vector in vectors]
     ranked = sorted(range(len(vectors)), key=lambda document: (-scores[document], document))
     return ranked, [scores[document] for document in ranked]
 
@@ -89,6 +99,7 @@ def _like_sentences(documents, dim, seed):
     return _unit(vectors + 1.5 * spread)
 
 
+@pytest.mark.usefixtures("either")
 @pytest.mark.parametrize(("documents", "dim", "queries", "k"), [
     (700, 16, 1, 1), (1500, 31, 6, 10), (2049, 64, 33, 20), (3000, 384, 3, 40), (1024, 130, 9, 16), (1500, 1, 7, 9),
 ])  # fmt: skip
@@ -101,6 +112,7 @@ def test_two_passes_find_what_a_double_loop_finds(make, documents, dim, queries,
         assert search.passes.queries == queries or not coarse.pays(queries, dim)
 
 
+@pytest.mark.usefixtures("either")
 def test_both_ways_agree_on_many_queries_and_every_k():
     vectors, asked = _like_sentences(9000, 48, 3), _like_sentences(1200, 48, 4)
     two, one = _searching(vectors), _searching(vectors, precision="float32")
@@ -142,6 +154,7 @@ def _adversaries():
     }
 
 
+@pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("name", _adversaries())
 def test_odd_vectors_are_searched_exactly(name):
     vectors = _adversaries()[name].astype(np.float32)
@@ -151,6 +164,7 @@ def test_odd_vectors_are_searched_exactly(name):
     _assert_exact(_searching(vectors, block=333), vectors, asked, 1, 5, 23)
 
 
+@pytest.mark.usefixtures("either")
 @settings(deadline=None, max_examples=40)
 @given(
     st.integers(64, 400), st.integers(1, 9), st.integers(1, 8), st.integers(0, 2**32 - 1),
@@ -199,6 +213,7 @@ def test_bounds_are_narrow_also_where_all_vectors_point_to_one_side():
         assert (highest - scores).min() > 0
 
 
+@pytest.mark.usefixtures("either")
 def test_a_floor_that_was_too_high_is_lowered_until_the_bound_holds(monkeypatch):
     vectors, asked = _normal(4000, 16, 11), _normal(30, 16, 12)
     search = _searching(vectors)
@@ -209,6 +224,7 @@ def test_a_floor_that_was_too_high_is_lowered_until_the_bound_holds(monkeypatch)
     assert search.passes.queries == 30
 
 
+@pytest.mark.usefixtures("either")
 def test_documents_that_the_sample_misses_are_found():
     vectors = _normal(20_000, 16, 13)
     search = _searching(vectors)
@@ -232,10 +248,12 @@ def test_queries_that_nearly_everything_answers_are_scanned_instead(caplog):
     assert "scanned=3" in caplog.text
 
 
+@pytest.mark.usefixtures("either")
 def test_threads_do_not_change_what_is_found(monkeypatch):
     vectors, asked = _like_sentences(20_000, 24, 17), _like_sentences(200, 24, 18)
     alone = _generate(_searching(vectors), asked, 100)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(tiles, "_DOCUMENTS", 1)
     together = _generate(_searching(vectors), asked, 100)
     np.testing.assert_array_equal(alone.docs, together.docs)
     np.testing.assert_array_equal(alone.scores, together.scores)
@@ -258,11 +276,115 @@ def test_one_index_may_be_searched_from_many_threads_at_once():
         np.testing.assert_array_equal(found[part].scores, expected.scores)
 
 
+def _vectors_of(kind, documents, dim, generator):
+    random = generator.standard_normal((documents, dim))
+    if kind == "clustered":
+        return _unit(random[generator.integers(0, 5, documents)] + 0.1 * random)
+    if kind == "close":  # to each other, by a few units in the last place of float32
+        return random[:1] + 1e-7 * random
+    if kind == "cancelling":  # what is added up is a million times as large as the sum
+        return np.concatenate([random, -random + 1e-6 * generator.standard_normal((documents, dim))], axis=1)
+    return random * (generator.choice([1e-3, 1, 1e3], (documents, 1)) if kind == "of all lengths" else 1)
+
+
+@pytest.mark.usefixtures("either")
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["random", "clustered", "close", "cancelling", "of all lengths"]),
+    st.integers(64, 900), st.integers(2, 70), st.integers(1, 40), st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_the_ids_are_those_of_a_search_in_float64(kind, documents, dim, queries, seed):
+    generator = np.random.default_rng(seed)
+    vectors = _vectors_of(kind, documents, dim, generator).astype(np.float32)
+    asked = generator.standard_normal((queries, vectors.shape[1])).astype(np.float32)
+    asked[0] = vectors[3]
+    if kind == "cancelling":
+        asked[:, dim:] = asked[:, :dim]
+    exact = np.array([[math.fsum(row) for row in query * vectors.astype(float)] for query in asked.astype(float)])
+    k, search = max(1, documents // 64), _searching(vectors)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(two_pass, "_ONE_IN", 1)
+        found = _generate(search, asked, k)
+    for row, scores in enumerate(exact):
+        docs = found[row][0]
+        in_float32 = scores.astype(np.float32)
+        assert docs.tolist() == np.lexsort((np.arange(documents), -in_float32))[:k].tolist()
+        left = np.setdiff1d(np.arange(documents), docs)
+        # nothing that was left scores more in float64, but where the two are one number in float32
+        worst = scores[docs].min()
+        assert (scores[left] <= worst).all() or (in_float32[left].max() == np.float32(worst))
+
+
+def test_products_are_rounded_once_whatever_they_are():
+    generator = np.random.default_rng(50)
+    left, right = _normal(300, 64, 51).astype(np.float32), _normal(400, 64, 52).astype(np.float32)
+    left[1], left[2], left[3] = 0, np.rint(left[2]), left[3] * 1e-30
+    right[1], right[2], right[3] = 0, np.rint(right[2]), right[3] * 1e-20
+    left[4, 32:], right[4, 32:] = -left[4, :32], right[4, :32] * np.float32(1 + 2.0**-20)
+    left[5, 32:], right[5, 32:] = -left[5, :32], right[5, :32]
+    left[6], right[6] = 3e38, 3e38
+    rows, docs = generator.integers(0, 300, 2000), generator.integers(0, 400, 2000)
+    rows[:8] = docs[:8] = np.arange(8)
+    with np.errstate(over="ignore"):
+        expected = [
+            np.float64(math.fsum((left[row].astype(float) * right[doc]).tolist())).astype(np.float32)
+            for row, doc in zip(rows, docs, strict=True)
+        ]
+    found = rounded.products(left, right, rows, docs)
+    np.testing.assert_array_equal(found, expected)
+    assert found[5] == 0
+    shuffled = generator.permutation(64)
+    np.testing.assert_array_equal(rounded.products(left[:, shuffled], right[:, shuffled], rows, docs), found)
+    alone = [rounded.products(left, right, rows[pair : pair + 1], docs[pair : pair + 1])[0] for pair in range(20)]
+    np.testing.assert_array_equal(found[:20], alone)
+
+
+@pytest.mark.skipif(not vnni.available(), reason="needs AVX512-VNNI")
+@pytest.mark.parametrize(("documents", "dim"), [(1, 1), (12, 4), (13, 63), (16, 64), (17, 65), (500, 31), (241, 384)])
+@pytest.mark.parametrize("queries", [1, 6, 7, 32, 33, 70])
+def test_instructions_find_all_pairs_of_codes_that_reach_what_is_wanted(documents, dim, queries):
+    generator = np.random.default_rng(documents)
+    codes = generator.integers(-127, 128, (documents, dim)).astype(np.int8)
+    asked = generator.integers(-127, 128, (queries, dim)).astype(np.int8)
+    codes[-1], asked[-1], asked[0] = 127, 127, -127
+    products = asked.astype(np.int64) @ codes.T.astype(np.int64)
+    one, nothing = np.ones(documents, np.float32), np.zeros(documents, np.float32)
+    whole = vnni.whole(Quantised(codes, one, nothing, nothing, np.zeros(dim, np.float32)))
+    wanted = np.quantile(products, 0.7, axis=1).astype(np.float32)
+    weights = kernels.Weights(np.zeros(queries, np.float32), np.zeros(queries, np.float32), wanted)
+    expected = sorted(zip(*np.nonzero(products >= wanted[:, None]), strict=True))
+    found = kernels.space(max(16 * queries, 24 * 32 * -(-queries // 32)))
+    for compare in (
+        lambda low: vnni.many(whole, vnni.panels(asked), vnni.panel_weights(weights), 24, low, documents, *found[:2]),
+        lambda low: vnni.few(whole, vnni.chunks(asked), vnni.rows(weights), low, documents, *found[:2]),
+    ):
+        pairs, low = [], 0
+        while low < documents:
+            count, low = compare(low)
+            pairs += zip(found.rows[:count].tolist(), found.docs[:count].tolist(), strict=True)
+        assert sorted(pairs) == expected
+
+
+def test_floors_are_raised_only_to_what_all_better_scores_reach():
+    vectors, asked = _unit(_normal(500, 24, 53)), _normal(40, 24, 54).astype(np.float32)
+    documents = Quantised.of(vectors)
+    queries, scores = Asked.of(asked, documents.centre), asked.astype(float) @ vectors.T.astype(float)
+    steps = np.full(40, np.finfo(np.float32).min)
+    best = kernels.Best(np.zeros((40, 1), np.float32), np.partition(scores, -10, axis=1)[:, -10])
+    higher = floors.raised(queries, steps, best)
+    assert (higher > steps).all()
+    assert (queries.scores_of(higher) <= best.floor).all()
+    assert (queries.scores_of(higher) > best.floor - 1e-5).all()
+    again = floors.raised(queries, higher, best._replace(floor=best.floor - 1))
+    np.testing.assert_array_equal(again, higher)
+
+
 @pytest.mark.parametrize("lacking", ["_is_fast", "_is_exact"])
 def test_without_a_good_product_of_bytes_many_queries_are_scanned(monkeypatch, lacking):
     vectors, asked = _normal(2000, 40, 21), _normal(20, 40, 22)
-    search = _searching(vectors)
+    monkeypatch.setattr(vnni, "available", lambda: False)
     monkeypatch.setattr(coarse, lacking, lambda *_: False)
+    search = _searching(vectors)
     _assert_exact(search, vectors, asked, 7)
     assert search.passes.queries == 0
     _assert_exact(search, vectors, asked[:4], 7)  # few need no matrix product
@@ -282,8 +404,8 @@ def test_products_that_are_used_are_exact(dim):
 
 
 def test_a_product_that_saturates_is_noticed(monkeypatch):
-    def saturating(left, right, out):
-        out.copy_((left.int() @ right.int()).clamp(-32768, 32767))
+    def saturating(left, right):
+        return (left.int() @ right.int()).clamp(-32768, 32767)
 
     monkeypatch.setattr(torch, "_int_mm", saturating)
     assert not coarse._is_exact.__wrapped__(64)
