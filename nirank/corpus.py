@@ -29,6 +29,7 @@ Ordinals: TypeAlias = NDArray[np.int64]
 
 _FINGERPRINT = b"nirank.fingerprint"
 _COPIED = 1 << 28  # bytes of ids: so many are worth a copy in memory
+_READ = 64  # so few ids are read one by one: to call Arrow costs as much
 _FORMAT = 1  # of the files in the cache
 _ITERATED = 4096  # documents fetched at a time by iteration
 
@@ -80,8 +81,21 @@ class Ids(Sequence[str]):
 
     def take(self, ordinals: ArrayLike) -> list[str]:
         """The ids at `ordinals`. Raises `IndexError` for one that is not from 0 to `len(ids) - 1`."""
-        ids: list[str] = self.gather(ordinals).to_pylist()
+        chosen = _ordinals(ordinals, len(self))
+        if self._bytes is not None and len(chosen) <= _READ:
+            ends, text = self._bytes
+            return [str(text[ends[place] : ends[place + 1]], "utf-8") for place in chosen.tolist()]
+        ids: list[str] = gather(self._values, chosen).to_pylist()
         return ids
+
+    @cached_property
+    def _bytes(self) -> tuple[memoryview, memoryview] | None:
+        """Where each id begins and ends, and the text of all; None of ids in several pieces."""
+        if self._values.num_chunks != 1 or not len(self):
+            return None
+        column = self._values.chunk(0)
+        _, ends, text = column.buffers()
+        return memoryview(ends).cast("q")[column.offset :], memoryview(text or b"")
 
     def gather(self, ordinals: ArrayLike) -> pa.Array:
         """What `take` returns, as an Arrow array of large strings: for output that needs no Python strings."""
@@ -383,9 +397,10 @@ def _ordinals(which: Any, size: int) -> Ordinals:
     ordinals = np.asarray(which)
     if ordinals.size == 0:
         return np.empty(0, np.int64)
-    if ordinals.ndim != 1 or not np.issubdtype(ordinals.dtype, np.integer):
+    if ordinals.ndim != 1 or ordinals.dtype.kind not in "iu":
         raise IndexError(f"ordinals must be a column of integers, not {ordinals.dtype} of shape {ordinals.shape}.")
-    for extreme in (int(ordinals.min()), int(ordinals.max())):
+    few = ordinals.tolist() if len(ordinals) <= _READ else (ordinals.min(), ordinals.max())
+    for extreme in (int(min(few)), int(max(few))):
         if not 0 <= extreme < size:
             raise IndexError(f"there is no document {extreme}: ordinals go from 0 to {size - 1}.")
     return ordinals.astype(np.int64, copy=False)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 Content: TypeAlias = Any
 #: What an encoder returns: dense `[n, dim]`, token vectors (ragged) or term weights (sparse).
 Vectors: TypeAlias = Any
+
+#: So few numbers are looked at faster in Python than in numpy.
+_FEW = 32
 
 Ints: TypeAlias = NDArray[np.integer[Any]]
 Floats: TypeAlias = NDArray[np.float32]
@@ -147,7 +151,7 @@ class Candidates:
             raise BadInput(f"docs {self.docs.shape} and scores {self.scores.shape} must be columns of one length.")
         if not len(self.offsets) or self.offsets[0] != 0 or self.offsets[-1] != len(self.docs):
             raise BadInput(f"offsets must start at 0 and end at the number of pairs, {len(self.docs)}.")
-        if (self.lengths < 0).any():
+        if len(self.offsets) > 2 and (self.lengths < 0).any():  # of one query they begin at 0 and end above
             raise BadInput("offsets must not fall.")
         if self.features is not None and len(self.features) != len(self.docs):
             raise BadInput(f"features of {len(self.features)} pairs for {len(self.docs)} pairs.")
@@ -194,6 +198,19 @@ class Candidates:
     def lengths(self) -> NDArray[np.int64]:
         """How many documents each query has, `[queries]`."""
         return self.offsets[1:] - self.offsets[:-1]  # np.diff would take longer than one query's search
+
+    @property
+    def longest(self) -> int:
+        """The most documents that a query has."""
+        return self.pairs if len(self) == 1 else int(self.lengths.max(initial=0))
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """The least of the ordinals and the largest; of no pairs, 0 and -1."""
+        if self.pairs > _FEW:
+            return int(self.docs.min()), int(self.docs.max())
+        docs = self.docs.tolist()
+        return min(docs, default=0), max(docs, default=-1)
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -304,11 +321,19 @@ class Candidates:
 
     def is_ranked(self) -> bool:
         """Whether every row is in order; checking takes a twentieth of the time of sorting."""
+        if len(self) == 1 and self.pairs <= _FEW:
+            return self._is_one_ranked()
         before, after = self.scores[:-1], self.scores[1:]
         ordered = (before > after) | ((before == after) & (self.docs[:-1] < self.docs[1:]))
         inner = self.offsets[1:-1]
         ordered[inner[(inner > 0) & (inner < self.pairs)] - 1] = True  # where the next row begins
         return bool(ordered.all()) and not np.isnan(self.scores).any()
+
+    def _is_one_ranked(self) -> bool:
+        """The same for a single query with few documents, in less time than numpy takes to begin."""
+        pairs = list(zip(self.scores.tolist(), self.docs.tolist(), strict=True))
+        in_order = all(s > t or (s == t and d < e) for (s, d), (t, e) in pairwise(pairs))
+        return in_order and (len(pairs) != 1 or pairs[0][0] == pairs[0][0])  # alone it may still be no number
 
     def cut(self, start: int, stop: int) -> tuple[slice, Candidates]:
         """The pairs from `start` up to `stop`: the queries that they belong to, and these queries' parts."""

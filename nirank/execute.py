@@ -220,13 +220,14 @@ def _check_ranking(generator: Component, found: Any, queries: int, k: int) -> No
         raise ComponentError(f"{generator.spec} returned a {type(found).__name__}; Candidates are expected.")
     if len(found) != queries:
         raise ComponentError(f"{generator.spec} returned {len(found)} lists for {queries} queries.")
-    if found.pairs and found.lengths.max() > k:
-        raise ComponentError(f"{generator.spec} returned {found.lengths.max()} documents where {k} were asked for.")
+    if found.longest > k:
+        raise ComponentError(f"{generator.spec} returned {found.longest} documents where {k} were asked for.")
     if not found.is_ranked():
         _refuse_nan(generator, found.scores)
         raise ComponentError(f"{generator.spec} returned documents that do not stand by falling score, then ordinal.")
-    if found.pairs and found.docs.min() < 0:
-        raise ComponentError(f"{generator.spec} returned {found.docs.min()} as a document; ordinals begin at 0.")
+    least, _ = found.extent
+    if least < 0:
+        raise ComponentError(f"{generator.spec} returned {least} as a document; ordinals begin at 0.")
 
 
 def _refuse_nan(component: Component, scores: Floats) -> None:

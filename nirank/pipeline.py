@@ -225,15 +225,16 @@ class Generated(Ranking):
 
     def __mod__(self, k: int) -> Ranking:
         k = _depth(k)
-        return dataclasses.replace(self, k=k if self.k is None else min(k, self.k))
+        return Generated(self.generator, self.encoder, k if self.k is None else min(k, self.k), self.feedback)
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         if self.encoder:
             told = self.feedback._find(queries, corpus) if self.feedback else queries.found
             queries = execute.encode(self.encoder, queries.with_found(told)).with_found(queries.found)
         found = execute.generate(self.generator, queries, min(DEPTH if self.k is None else self.k, len(corpus)))
-        if found.pairs and found.docs.max() >= len(corpus):
-            name, last = self.generator.spec, found.docs.max()
+        _, last = found.extent
+        if last >= len(corpus):
+            name = self.generator.spec
             raise ComponentError(f"{name} found document {last} in a corpus of {len(corpus)}; ordinals begin at 0.")
         return found.over(corpus)
 

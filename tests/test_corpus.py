@@ -355,3 +355,17 @@ def test_documents_are_the_same_by_id_and_content_wherever_they_stand():
     assert same_documents(after, before).tolist() == [3, -1, -1, 0]
     assert same_documents(before, after).tolist() == [3, -1, -1, 0]
     assert same_documents(before, before).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 300])
+def test_few_ids_are_read_as_many_are(count):
+    names = ["", "é", *(f"d{number}" for number in range(198))]
+    whole = Documents(names, names).ids
+    sliced = Ids(to_array(["before", *names]).slice(1))
+    ordinals = np.random.default_rng(count).integers(0, 200, count)
+    expected = [names[place] for place in ordinals]
+    assert whole.take(ordinals) == whole.gather(ordinals).to_pylist() == expected
+    assert sliced.take(ordinals) == expected
+    for wrong in ([200], [-1]):
+        with pytest.raises(IndexError, match="there is no document"):
+            whole.take(wrong)

@@ -131,3 +131,19 @@ def test_a_collection_needs_a_row_of_judgments_for_each_query():
     collection = Collection("tiny", corpus, Queries.of(["a", "b"]), Candidates.of([[0], []], [[1], []]))
     assert repr(collection) == "<Collection tiny: 1 documents, 2 queries, 1 judgments>"
     assert collection.take(slice(1, 2)).queries.contents == ["b"]
+
+
+@pytest.mark.parametrize("pairs", [0, 1, 2, 3, 32, 33, 100])
+def test_one_query_with_few_documents_is_looked_at_as_many_are(pairs):
+    generator = np.random.default_rng(pairs)
+    for _ in range(50):
+        docs = generator.permutation(200)[:pairs]
+        scores = generator.choice([0.0, 1.0, np.nan], pairs, p=[0.45, 0.54, 0.01]).astype(np.float32)
+        if generator.random() < 0.6:
+            order = np.lexsort((docs, -scores))
+            docs, scores = docs[order], scores[order]
+        one = Candidates(np.array([0, pairs]), docs, scores)
+        two = Candidates(np.array([0, pairs, pairs]), docs, scores)  # the same, by numpy
+        assert one.is_ranked() == two.is_ranked()
+        assert one.longest == two.longest == pairs
+        assert one.extent == ((docs.min(), docs.max()) if pairs else (0, -1))

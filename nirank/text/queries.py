@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -107,6 +106,8 @@ class QueryParser:
 
 def _counted(numbers: Iterable[int]) -> list[tuple[int, int]]:
     """Each number and how often it occurs, rising; without -1."""
-    counts = Counter(numbers)
-    del counts[-1]
+    counts: dict[int, int] = {}
+    for number in numbers:  # a Counter takes three times as long for as few
+        counts[number] = counts.get(number, 0) + 1
+    counts.pop(-1, None)
     return sorted(counts.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ _PARTS_PER_THREAD = 2  # so that one that has the dearer queries ends not much l
 _SCORES_WORTH_A_PART = 1 << 22  # fewer take less than a millisecond, which handing them to a thread can cost
 _KEYS_AT_ONCE = 1 << 18
 _SCORES_AT_ONCE = 1 << 24
+_TERMS = 64  # of one query, at least, that memory is taken for
+
+_Room: TypeAlias = tuple[kernel.Workspace, kernel.Terms]
 
 
 class BatchSearch:
@@ -32,7 +35,7 @@ class BatchSearch:
         most = np.maximum.reduceat(impacts, index.starts[:-1]) if len(impacts) else impacts
         columns = (index.starts, index.docs, impacts, most, searched.prior)
         self._searched = kernel.Searched(self.documents, *(_read_only(column) for column in columns))
-        self._spare: list[kernel.Workspace] = []
+        self._spare: list[_Room] = []
 
     def search(self, asked: Sequence[str] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
         """The `k` best documents of each query; `k` is 1 or more.
@@ -61,25 +64,27 @@ class BatchSearch:
 
     def _part(self, queries: QueryTerms, k: int) -> Found:
         """What one thread does at a time, in memory that an earlier search may have left."""
-        workspace = self._workspace(k)
+        one = len(queries) == 1  # then it is no use to ask numpy for a maximum or a sum
+        room = self._room(k, len(queries.terms) if one else int(np.diff(queries.offsets).max(initial=0)))
         asked = kernel.Asked(queries.offsets, queries.terms, queries.weights, queries.tokens)
         best, found = np.full((len(queries), k), _NOTHING), np.empty(len(queries), np.int64)
-        terms = kernel.terms(int((queries.offsets[1:] - queries.offsets[:-1]).max(initial=0)))
-        kernel.search(self._searched, asked, k, workspace, terms, best, found)
-        self._spare.append(workspace)
+        kernel.search(self._searched, asked, k, *room, best, found)
+        self._spare.append(room)
         best.sort(axis=1)
-        pairs = int(found.sum())
+        pairs = int(found[0]) if one else int(found.sum())
         docs, scores = np.empty(pairs, np.int32), np.empty(pairs, np.float32)
         kernel.read_keys(best, found, docs, scores.view(np.int32))
         return found, docs, scores
 
-    def _workspace(self, k: int) -> kernel.Workspace:
-        """A spare one with room for `k`, or a new one."""
+    def _room(self, k: int, terms: int) -> _Room:
+        """A spare one for `k` documents of queries of so many terms, or a new one."""
         try:
-            spare = self._spare.pop()  # another thread may take the last one, so it is of no use to look first
+            workspace, known = self._spare.pop()  # another thread may take the last one, so it is of no use to look
         except IndexError:
-            return kernel.workspace(self.documents, k)
-        return spare if kernel.room(spare) >= k else kernel.workspace(self.documents, k)
+            return kernel.workspace(self.documents, k), kernel.terms(max(_TERMS, terms))
+        if kernel.room(workspace) < k:
+            workspace = kernel.workspace(self.documents, k)
+        return workspace, known if len(known.places) >= terms else kernel.terms(terms)
 
 
 _NOTHING = np.uint64(2**64 - 1)  # behind every key, and the key of no document
