@@ -27,13 +27,12 @@ _Room: TypeAlias = tuple[kernel.Workspace, kernel.Terms]
 
 
 class BatchSearch:
-    """The compiled search over one weighted index, whose impacts it works out once and keeps."""
+    """The compiled search over one weighted index."""
 
     def __init__(self, searched: WeightedIndex) -> None:
         self.documents = searched.documents
         index, impacts = searched.index, searched.all_impacts
-        most = np.maximum.reduceat(impacts, index.starts[:-1]) if len(impacts) else impacts
-        columns = (index.starts, index.docs, impacts, most, searched.prior)
+        columns = (index.starts, index.docs, *impacts, searched.prior)
         self._searched = kernel.Searched(self.documents, *(_read_only(column) for column in columns))
         self._spare: list[_Room] = []
 

@@ -43,6 +43,7 @@ class Postings:
     The documents of term `t` are `docs[starts[t]:starts[t + 1]]` in rising order, with `counts` beside them.
     `starts` int64 `[terms + 1]`; `docs` int32 and `counts` (the smallest unsigned integers that hold them)
     `[postings]`; `lengths` int32 `[documents]`, in terms; `frequencies` int64 `[terms]`, how often each term occurs.
+    `folder` is where it is mapped from.
     """
 
     starts: NDArray[np.int64]
@@ -51,6 +52,7 @@ class Postings:
     lengths: NDArray[np.int32]
     frequencies: NDArray[np.int64]
     vocabulary: Vocabulary
+    folder: Path | None = None
 
     @property
     def document_frequencies(self) -> NDArray[np.int64]:
@@ -86,6 +88,6 @@ class Postings:
         """Map what `save` wrote. Raises `StaleIndex` where files are missing or cut short."""
         try:
             columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in _COLUMNS}
-            return cls(vocabulary=Vocabulary.load(folder), **columns)
+            return cls(vocabulary=Vocabulary.load(folder), folder=folder, **columns)
         except (OSError, ValueError, EOFError) as error:
             raise StaleIndex(f"The lexical index in {folder} is incomplete ({error}); build it again.") from error

@@ -19,6 +19,7 @@ from nirank.data import Candidates, Floats, Ints, from_sort_keys, sort_keys
 from nirank.text.queries import QueryParser, QueryTerms
 from nirank.text.terms import TermWeights
 from nirank.text.weighting import Weighting
+from nirank_lexical.impacts import Impacts, impacts
 from nirank_lexical.postings import Postings
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ log = logging.getLogger("nirank")
 
 # From so many scores on, loading the compiled search (about a second) pays for itself.
 _SCORES_WORTH_LOADING = 100_000_000
-_POSTINGS_AT_ONCE = 1 << 18
 _PAIRS_AT_ONCE = 1 << 18
 
 
@@ -58,15 +58,9 @@ class WeightedIndex:
         return self.weighting.impacts(tf, self.per_term[terms], document).astype(np.float32)
 
     @cached_property
-    def all_impacts(self) -> Floats:
-        """What every posting is worth, `[postings]`."""
-        impacts = np.empty(len(self.index.docs), np.float32)
-        for start in range(0, len(impacts), _POSTINGS_AT_ONCE):
-            stop = min(start + _POSTINGS_AT_ONCE, len(impacts))
-            first, last = np.searchsorted(self.index.starts, [start, stop - 1], "right") - 1
-            sizes = np.diff(self.index.starts[first : last + 2].clip(start, stop))
-            impacts[start:stop] = self.impacts(slice(start, stop), np.repeat(np.arange(first, last + 1), sizes))
-        return impacts
+    def all_impacts(self) -> Impacts:
+        """What every posting is worth."""
+        return impacts(self)
 
     @cached_property
     def _batch(self) -> BatchSearch:
@@ -102,7 +96,7 @@ class WeightedIndex:
         return np.sort(keys)
 
     def _impacts_of(self, here: slice, term: int) -> Floats:
-        return self.all_impacts[here] if "all_impacts" in vars(self) else self.impacts(here, term)
+        return self.all_impacts.each[here] if "all_impacts" in vars(self) else self.impacts(here, term)
 
     def score(self, queries: QueryTerms, candidates: Candidates) -> Floats:
         """The score of each pair, `[pairs]`: what `search` gives where it finds the document, else its prior or 0.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from nirank.text.queries import QueryParser
 from nirank.text.terms import TermWeights
 from nirank.text.vocabulary import Vocabulary
 from nirank.text.weighting import BM25Weighting, TFIDFWeighting
-from nirank_lexical import search
+from nirank_lexical import impacts, search
 from nirank_lexical.postings import Postings
 from nirank_lexical.rankers import BM25, TFIDF, QueryLikelihood
 from nirank_lexical.search import WeightedIndex
@@ -284,6 +286,60 @@ def test_a_repr_reads_back():
     assert "k1=1.2" in written
 
 
+def _mapped_from(ranker):
+    """The files that the impacts of a ranker are mapped from."""
+    base = ranker._searched.all_impacts.each
+    while base is not None and not isinstance(base, np.memmap):
+        base = base.base
+    return base is not None and base.filename
+
+
+def test_impacts_are_written_once_and_mapped_by_all(texts, tmp_path, monkeypatch):
+    first, second, other = (_opened(BM25(k1=k1), texts, tmp_path / "index") for k1 in (0.9, 0.9, 1.2))
+    expected = impacts._in_memory(first._searched)
+    assert np.array_equal(first._searched.all_impacts.each, expected.each)
+    starts = first._searched.index.starts
+    assert np.array_equal(first._searched.all_impacts.most, np.maximum.reduceat(expected.each, starts[:-1]))
+    with monkeypatch.context() as patch:
+        patch.setattr(impacts, "_write", lambda *_: pytest.fail("they are there already"))
+        assert np.array_equal(second._searched.all_impacts.each, expected.each)
+    assert _mapped_from(first) == _mapped_from(second)
+    assert _mapped_from(other) not in (None, _mapped_from(first))
+    assert not np.array_equal(other._searched.all_impacts.each, expected.each)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1000])
+def test_impacts_do_not_depend_on_how_many_are_worked_out_at_once(texts, tmp_path, monkeypatch, at_once):
+    ranker = _opened(BM25(), texts, tmp_path / "index")
+    expected = ranker._searched.all_impacts
+    monkeypatch.setattr(impacts, "_POSTINGS_AT_ONCE", at_once)
+    found = impacts._in_memory(ranker._searched)
+    assert np.array_equal(found.each, expected.each)
+    assert np.array_equal(found.most, expected.most)
+
+
+def test_impacts_stay_in_memory_where_they_cannot_be_kept(texts, tmp_path, monkeypatch):
+    ranker = _opened(BM25(), texts, tmp_path / "index")
+    expected = impacts._in_memory(ranker._searched)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(impacts, "_write", full)
+        assert np.array_equal(ranker._searched.all_impacts.each, expected.each)
+    again = _opened(BM25(), texts, tmp_path / "index")
+    again._searched.all_impacts  # noqa: B018 (written now)
+    damaged = Path(_mapped_from(again))
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    third = _opened(BM25(), texts, tmp_path / "index")
+    assert np.array_equal(third._searched.all_impacts.each, expected.each)
+    gone = _opened(BM25(k1=2.0), texts, tmp_path / "index")
+    shutil.rmtree(tmp_path / "index")
+    assert len(gone._searched.all_impacts.each) == len(expected.each)
+    assert not (tmp_path / "index").exists()
+
+
 def test_threads_that_search_one_ranker_at_once_find_the_same(texts, folder, queries):
     pytest.importorskip("numba")
     ranker = _opened(BM25(), texts, folder)
@@ -329,7 +385,7 @@ print(sorted({"numba", "scipy", "torch", "pandas", "bm25s", "transformers"} & se
 def test_without_numba_batches_are_found_all_the_same_and_that_is_told_once(tmp_path):
     program = """
 import logging
-from nirank_lexical import search
+from nirank_lexical import impacts, search
 logging.basicConfig(stream=sys.stdout, format="%(levelname)s")
 few = ranker.generate(Queries.of(["a cat", "dogs"]), 5)
 sys.modules["numba"] = None  # as where it is not installed

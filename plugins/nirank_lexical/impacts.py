@@ -1,0 +1,109 @@
+"""What every posting is worth under a weighting, worked out once.
+
+For an index on disk it is written beside the index, and mapped: processes that search one index share the memory, and
+those that come later do not work it out again. Where nothing can be written it is kept in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nirank.data import Floats
+from nirank.files import beside, write_header
+
+if TYPE_CHECKING:
+    from nirank_lexical.search import WeightedIndex
+
+log = logging.getLogger("nirank")
+
+IMPACTS, MOST = "impacts.npy", "most.npy"
+_VERSION = 1  # of the files, and of how impacts are rounded
+_POSTINGS_AT_ONCE = 1 << 18
+
+
+class Impacts(NamedTuple):
+    """Of all postings, float32 `[postings]`, and the `most` of each term's, float32 `[terms]`."""
+
+    each: Floats
+    most: Floats
+
+
+def impacts(searched: WeightedIndex) -> Impacts:
+    """Those of an index under its weighting: mapped where it lies on disk, written first where they are missing."""
+    folder = _folder(searched)
+    if folder is None or not len(searched.index.docs):
+        return _in_memory(searched)
+    try:
+        if not folder.exists():
+            _keep(searched, folder)
+        return _mapped(searched, folder)
+    except (OSError, ValueError, EOFError) as error:
+        log.debug("impacts are kept in memory, for they cannot be kept in %s: %s", folder, error)
+        return _in_memory(searched)
+
+
+def _folder(searched: WeightedIndex) -> Path | None:
+    """Where they belong: beside an index that is still there, and apart from those of other weightings."""
+    index, weighting = searched.index.folder, searched.weighting
+    if index is None or not index.is_dir() or not is_dataclass(weighting):  # which tells all its settings
+        return None
+    kind = type(weighting)
+    settings = f"{_VERSION} {kind.__module__}.{kind.__qualname__} {weighting!r}"
+    return index / f"impacts-{hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()}"
+
+
+def _keep(searched: WeightedIndex, folder: Path) -> None:
+    try:
+        with beside(folder) as unfinished:
+            unfinished.mkdir()
+            _write(searched, unfinished)
+    except OSError:
+        if not folder.exists():  # else another process was faster
+            raise
+
+
+def _write(searched: WeightedIndex, folder: Path) -> None:
+    most = _nothing(searched)
+    with (folder / IMPACTS).open("wb") as file:
+        write_header(file, searched.index.docs.shape, np.float32)
+        for part in _parts(searched, most):
+            file.write(part.data)
+    np.save(folder / MOST, most)
+
+
+def _mapped(searched: WeightedIndex, folder: Path) -> Impacts:
+    """Raises `ValueError` where the files are not those of this index."""
+    columns = Impacts(*(np.load(folder / name, mmap_mode="r").view(np.ndarray) for name in (IMPACTS, MOST)))
+    expected = len(searched.index.docs), len(searched.index.starts) - 1
+    if (len(columns.each), len(columns.most)) != expected:
+        raise ValueError(f"{len(columns.each)} impacts of {len(columns.most)} terms, not {expected}.")
+    return columns
+
+
+def _in_memory(searched: WeightedIndex) -> Impacts:
+    most = _nothing(searched)
+    return Impacts(np.concatenate([np.empty(0, np.float32), *_parts(searched, most)]), most)
+
+
+def _nothing(searched: WeightedIndex) -> Floats:
+    return np.full(len(searched.index.starts) - 1, -np.inf, np.float32)
+
+
+def _parts(searched: WeightedIndex, most: Floats) -> Iterator[Floats]:
+    """The impacts some at a time; `most` is raised to what comes up."""
+    starts, postings = searched.index.starts, len(searched.index.docs)
+    for start in range(0, postings, _POSTINGS_AT_ONCE):
+        stop = min(start + _POSTINGS_AT_ONCE, postings)
+        first, last = np.searchsorted(starts, [start, stop - 1], "right") - 1
+        edges = starts[first : last + 2].clip(start, stop)
+        part = searched.impacts(slice(start, stop), np.repeat(np.arange(first, last + 1), np.diff(edges)))
+        here = most[first : last + 1]
+        np.maximum(here, np.maximum.reduceat(part, edges[:-1] - start), out=here)
+        yield part
