@@ -3,8 +3,9 @@
 A query is text: nothing in it is an operator. Or it is the weighted terms that an encoder made of it. Documents are
 found if they share a term with it that is worth something. All three take the settings of
 `nirank.text.analysis.Analyzer` (`language`, `stemmer`, `stopwords`), rankers that analyse text alike share one index,
-and `threads` search a batch of queries (None: one for each processor). Indexing holds about `segment` postings in
-memory at a time (None: `nirank_lexical.inversion.SEGMENT`) and the rest on disk.
+and `threads` search a batch of queries, and as many processes index a large corpus (None: one for each processor).
+Indexing holds about `segment` postings in memory at a time (None: `nirank_lexical.inversion.SEGMENT`) and the rest on
+disk.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from nirank.text.weighting import (
     Weighting,
 )
 from nirank.threads import processors
-from nirank_lexical.inversion import SEGMENT, write_index
 from nirank_lexical.postings import LAYOUT, Postings
 from nirank_lexical.search import WeightedIndex
 
@@ -70,7 +70,9 @@ class LexicalRanker:
 
     def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
         """Write the index of `corpus` into `folder`, which exists and is empty. Contents are texts."""
-        write_index(corpus, self.analyzer, folder, self.segment or SEGMENT)
+        from nirank_lexical.inversion import SEGMENT, write_index
+
+        write_index(corpus, self.analyzer, folder, self.segment or SEGMENT, self.threads or processors())
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the index that `build` wrote. Raises `StaleIndex` where it is incomplete or of another corpus."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
+import time
 from collections import Counter
+from pathlib import Path
 from zlib import crc32
 
 import numpy as np
@@ -18,7 +23,7 @@ from nirank.text import reading
 from nirank.text.analysis import Analyzer
 from nirank.text.queries import QueryParser
 from nirank.text.vocabulary import Vocabulary
-from nirank_lexical import inversion
+from nirank_lexical import inversion, segments, workers
 from nirank_lexical.inversion import invert, write_index
 from nirank_lexical.postings import Postings
 
@@ -91,13 +96,109 @@ def test_an_index_merged_from_segments_is_the_same_to_the_last_byte(tmp_path, mo
         assert (tmp_path / "plain.npy").read_bytes() == files[f"{name}.npy"]
 
 
+def _written(corpus, folder, *how):
+    folder.mkdir()
+    write_index(corpus, Analyzer(stopwords=["the"]), folder, *how)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Documents are shared a few at a time, and there are enough to share."""
+    monkeypatch.setattr(reading, "_DOCUMENTS_AT_ONCE", 7)
+    monkeypatch.setattr(inversion, "CHARACTERS", 200)
+    monkeypatch.setattr(inversion, "_POSTINGS_AT_ONCE", 50)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(("segment", "processes"), [(1000, 2), (100, 3), (1, 2), (inversion.SEGMENT, 2)])
+def test_an_index_made_by_several_processes_is_the_same_to_the_last_byte(tmp_path, segment, processes):
+    generator = random.Random(5)
+    names = ["buckeroo", "plumless", "The", "Zürich", "東京", *(f"w{number}" for number in range(200))]
+    texts = [" ".join(generator.choices(names, k=generator.randint(0, 20))) for _ in range(300)]
+    corpus = _documents(["plumless"] + texts + ["late " * 300, "buckeroo \ud800"])
+    alone = _written(corpus, tmp_path / "alone")
+    assert _written(corpus, tmp_path / "together", segment, processes) == alone
+
+
+@pytest.mark.usefixtures("small")
+def test_few_documents_start_no_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers.subprocess, "Popen", lambda *_, **__: pytest.fail("there is too little to share"))
+    assert _written(_documents(TEXTS[:3]), tmp_path / "index", 1000, 4)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_content_that_is_no_text_is_refused_and_leaves_no_process(tmp_path, monkeypatch):
+    started, start = [], workers.subprocess.Popen
+    monkeypatch.setattr(
+        workers.subprocess, "Popen", lambda *of, **more: started.append(start(*of, **more)) or started[-1]
+    )
+    with pytest.raises(BadInput, match="document 90 is of type int"):
+        _written(_documents([*["a cat sat on a mat"] * 90, 3]), tmp_path / "index", 1000, 2)
+    assert len(started) == 2
+    assert all(process.poll() is not None for process in started)
+
+
+def test_what_goes_wrong_in_a_process_is_raised_here():
+    several = workers.Workers(Analyzer(), 2)
+    with pytest.raises(TypeError, match="bytes-like"):
+        list(several.segments(iter([([b"no text"], 0)]), 10))
+
+
+def test_a_process_that_dies_is_noticed(monkeypatch):
+    send = workers._Worker._send
+
+    def die(self, what):
+        self._process.kill()
+        self._process.wait()
+        send(self, what)
+
+    several = workers.Workers(Analyzer(), 2)
+    monkeypatch.setattr(workers._Worker, "_send", lambda self, what: (send if "stemmer" in what else die)(self, what))
+    with pytest.raises(ChildProcessError, match="code -9"):
+        list(several.segments(iter([(["a"], 0)]), 10))
+
+
+@pytest.mark.skipif(not hasattr(os, "kill"), reason="needs SIGKILL")
+def test_processes_end_when_the_one_that_builds_is_killed(tmp_path):
+    program = """
+import os, signal, sys
+from nirank.text.analysis import Analyzer
+from nirank_lexical import workers
+started, start = [], workers.subprocess.Popen
+workers.subprocess.Popen = lambda *of, **more: started.append(start(*of, **more)) or started[-1]
+several = workers.Workers(Analyzer(), 2)
+texts = (([f"cat w{number}"], number) for number in range(10**9))
+for number, _ in enumerate(several.segments(texts, 1)):
+    if number == 5:
+        print(*(process.pid for process in started), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    numbers = [int(number) for number in done.stdout.split()]
+    assert len(numbers) == 2
+    deadline = time.monotonic() + 20
+    while any(_lives(number) for number in numbers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _lives(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{process}/stat")
+    return not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
 @pytest.mark.parametrize("characters", [1, 50, 400])
 def test_documents_are_read_so_many_characters_at_a_time(monkeypatch, characters):
     monkeypatch.setattr(reading, "_CHARACTERS_AT_ONCE", characters)
     monkeypatch.setattr(reading, "_DOCUMENTS_AT_ONCE", 30)
     texts = ["cat " * (number % 40) for number in range(100)] + ["dog " * 1000, "", ""]
-    added, add = [], inversion._Building._add
-    monkeypatch.setattr(inversion._Building, "_add", lambda self, *of: added.append(of) or add(self, *of))
+    added, add = [], segments.Reader.add
+    monkeypatch.setattr(segments.Reader, "add", lambda self, *of: added.append(of) or add(self, *of))
     index = invert(_documents(texts), Analyzer())
     assert [text for part, _ in added for text in part] == texts
     assert all(part == texts[first : first + len(part)] for part, first in added)
@@ -113,7 +214,8 @@ def test_postings_that_are_not_yet_merged_lie_on_disk(tmp_path, monkeypatch):
     building.read(_documents([f"cat dog w{number}" for number in range(100)]))
     assert [len(segment.docs) for segment in building._segments] == [*[30] * 10, 0]
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) >= 300 * 8
-    assert building._batches == []
+    mapped = [column for segment in building._segments[:-1] for column in segment]
+    assert all(isinstance(column.base, np.memmap) for column in mapped)
 
 
 @pytest.mark.parametrize("texts", [TEXTS, ["", "the"], []])
