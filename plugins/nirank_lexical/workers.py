@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from nirank.text.analysis import Analyzer
 from nirank_lexical.segments import Read, Reader, Texts
 
-#: Characters that a process is given at a time: half a second of work, and segments that are not too many.
-CHARACTERS = 1 << 24
+#: Characters that a process is given at a time: a second of work, and segments that are not too many.
+CHARACTERS = 1 << 23
 
 #: What a process gives back, and the terms that it has not met before, in the order of its numbers.
 _Answer = tuple[Read, list[str]]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +19,7 @@ pytest.importorskip("regex")
 
 import nirank
 import nirank_lexical
-from nirank.corpus import Documents
+from nirank.corpus import Documents, write_corpus
 from nirank.data import Candidates, Queries
 from nirank.errors import BadInput, StaleIndex
 from nirank.testing import samples
@@ -380,6 +381,106 @@ print(ranker.generate(Queries.of("a cat"), 5).docs.tolist())
 print(sorted({"numba", "scipy", "torch", "pandas", "bm25s", "transformers"} & set(sys.modules)))
 """
     assert _run(SEARCH + program, tmp_path) == ["[0]", "[]"]
+
+
+def test_the_first_hit_of_a_new_process_takes_less_than_a_second_of_its_time(tmp_path):
+    _indexed(_corpus(1, 2000), tmp_path)
+    program = f"""
+import time
+from pathlib import Path
+import nirank
+from nirank.corpus import ArrowCorpus
+corpus = ArrowCorpus(Path({str(tmp_path)!r}) / "1.arrow")
+ranking = nirank.load("bm25") % 10
+ranking.index(corpus, Path({str(tmp_path)!r}) / "indexes")
+found = ranking.search("w1 w2", corpus)
+print(len(corpus.ids.take(found.docs)), time.process_time() < 1)
+"""
+    assert _run(program) == ["10", "True"]
+
+
+def _corpus(state, documents):
+    generator = np.random.default_rng(state)
+    texts = [" ".join(f"w{word}" for word in generator.integers(0, 300, 12)) for _ in range(documents)]
+    return state, [f"d{number}" for number in range(documents)], texts
+
+
+def _indexed(corpus, folder):
+    state, ids, texts = corpus
+    written = write_corpus(folder / f"{state}.arrow", [{"id": ids, "text": texts}], ["text"])
+    (nirank.load("bm25") % 10).index(written, folder / "indexes")
+    return written
+
+
+_SEARCHING = """
+import sys
+import time
+from pathlib import Path
+import nirank
+from nirank.corpus import ArrowCorpus
+from nirank_lexical import search
+search._SCORES_WORTH_LOADING = 0
+folder = Path(sys.argv[1])
+queries = [f"w{first} w{first + 1} w{first * 7 % 300}" for first in range(100)]
+states, laps = [], 0
+while not (folder / "end").exists():
+    for state in (1, 2):
+        if state == 1 or (folder / "built").exists():
+            corpus, ranking = ArrowCorpus(folder / f"{state}.arrow"), nirank.load("bm25") % 10
+            ranking.index(corpus, folder / "indexes")
+            found = ranking.search(queries, corpus)
+            states.append((state, found.docs.tobytes() + found.scores.tobytes()))
+    laps += 1
+    (folder / f"lap-{sys.argv[2]}").write_text(str(laps))
+print(*sorted({(state, hash(bits)) for state, bits in states}), sep="\\n")
+"""
+
+
+def test_two_processes_search_an_index_while_a_third_builds_its_successor(tmp_path):
+    pytest.importorskip("numba")
+    _indexed(_corpus(1, 2000), tmp_path)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "0"}
+    searching = [
+        subprocess.Popen(
+            [sys.executable, "-c", _SEARCHING, str(tmp_path), str(number)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        )
+        for number in range(2)
+    ]  # fmt: skip
+    _wait_for_laps(tmp_path, searching)
+    building = f"""
+from pathlib import Path
+import nirank
+from nirank.corpus import ArrowCorpus
+from nirank_lexical import inversion
+inversion.CHARACTERS = 20_000
+corpus = ArrowCorpus(Path({str(tmp_path)!r}) / "2.arrow")
+(nirank.load("bm25", threads=2, segment=10_000) % 10).index(corpus, Path({str(tmp_path)!r}) / "indexes")
+"""
+    state, ids, texts = _corpus(2, 3000)
+    write_corpus(tmp_path / f"{state}.arrow", [{"id": ids, "text": texts}], ["text"])
+    _run(building)
+    (tmp_path / "built").touch()
+    _wait_for_laps(tmp_path, searching)
+    (tmp_path / "end").touch()
+    answers = [process.communicate(timeout=60) for process in searching]
+    assert [errors for _, errors in answers] == ["", ""]
+    first, second = (answer.splitlines() for answer, _ in answers)
+    assert first == second
+    assert len(first) == 2  # one answer for each state of the corpus, however often it was asked
+
+
+def _wait_for_laps(folder, processes, laps=3):
+    """Until each process has gone so many laps more."""
+    files = [folder / f"lap-{number}" for number in range(len(processes))]
+    begun = [int(file.read_text() or 0) if file.exists() else 0 for file in files]
+    deadline = time.monotonic() + 100
+    while any(
+        not file.exists() or int(file.read_text() or 0) < lap + laps for file, lap in zip(files, begun, strict=True)
+    ):
+        assert time.monotonic() < deadline
+        assert all(process.poll() is None for process in processes), [p.communicate() for p in processes if p.poll()]
+        time.sleep(0.02)
 
 
 def test_without_numba_batches_are_found_all_the_same_and_that_is_told_once(tmp_path):
