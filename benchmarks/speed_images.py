@@ -22,11 +22,11 @@ from speed_worker import Engine, contest, each, working
 MODELS: dict[str, tuple[Mapping[str, int], int]] = {
     "ViT-B/32": (
         {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
-        64,
+        32,
     ),
     "a quarter of it": (
         {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 3, "num_attention_heads": 3},
-        256,
+        128,
     ),
 }
 #: How many times the speed of the plain loop is wanted.
