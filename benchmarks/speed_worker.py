@@ -80,6 +80,10 @@ class Worker:
         """The most memory that the process has held so far, in bytes."""
         return float(self._ask({"do": "peak"}))
 
+    def own(self) -> float:
+        """The memory that the process holds now and shares with no file or other process, in bytes."""
+        return float(self._ask({"do": "own"}))
+
     def close(self) -> None:
         """End the process."""
         if self._process.stdin:
@@ -173,6 +177,8 @@ def serve(target: str, settings: str) -> None:
 def _answer(engine: Any, request: dict[str, Any]) -> Any:
     if request["do"] == "peak":
         return peak_memory()
+    if request["do"] == "own":
+        return own_memory()
     method = getattr(engine, request["method"])
     if request["do"] == "call":
         return method(*request["arguments"])
@@ -195,6 +201,12 @@ def peak_memory() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def own_memory() -> int:
+    """What this process has written into memory for itself alone, in bytes; pages of mapped files are not counted."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty"))
 
 
 def _write(answers: TextIO, answer: dict[str, Any]) -> None:

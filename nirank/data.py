@@ -260,9 +260,11 @@ class Candidates:
         """Each query's best `k`, ranked. Raises `BadInput` where a score is not a number."""
         if self.is_ranked():
             return self._first(k)
+        keys = sort_keys(self.docs, self.scores)
+        if len(self) == 1:
+            return self._of_one(np.sort(np.partition(keys, k)[:k] if k < len(keys) else keys))
         lengths = self.lengths
         longest = int(lengths.max(initial=0))
-        keys = sort_keys(self.docs, self.scores)
         if len(self) * longest > 4 * self.pairs + 65536:  # one query with far more than the others: do not pad
             flat = keys[np.lexsort((keys, self.rows))]
             within = np.arange(self.pairs) - np.repeat(self.offsets[:-1], lengths)
@@ -275,6 +277,11 @@ class Candidates:
             keys = matrix[mask[:, :k]]
         docs, scores = from_sort_keys(keys)
         return Candidates(_offsets(np.minimum(lengths, k)), docs.astype(self.docs.dtype), scores, self.corpus)
+
+    def _of_one(self, keys: NDArray[np.uint64]) -> Candidates:
+        """What sorted keys stand for, of the only query."""
+        docs, scores = from_sort_keys(keys)
+        return Candidates(np.array([0, len(keys)]), docs.astype(self.docs.dtype), scores, self.corpus)
 
     def union(self, other: Candidates) -> Candidates:
         """For each query the documents of either, by rising ordinal, each once, with the higher of its scores."""

@@ -142,7 +142,10 @@ class Asked:
         return len(self.codes)
 
     def take(self, queries: NDArray[Any] | slice) -> Asked:
-        """Some of the queries."""
+        """Some of the queries, in their order."""
+        codes = self.codes[queries]
+        if len(codes) == len(self):
+            return self
         return Asked(*(getattr(self, name)[queries] for name in self.__dataclass_fields__))
 
     def scores_of(self, steps: Floats) -> NDArray[np.float64]:

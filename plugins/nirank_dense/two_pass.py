@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,14 +116,19 @@ def _grouped(queries: int, rows: Ints, docs: Ints, scores: Floats) -> Candidates
 def _kth_best(queries: int, pairs: Pairs, k: int) -> Floats:
     """The k-th highest score of each query, -inf where there are fewer, `[queries]`."""
     order, offsets = _by_query(queries, pairs.rows)
-    scores, best = pairs.scores[order], np.full(queries, -np.inf, np.float32)
-    for row, (start, stop) in enumerate(pairwise(offsets.tolist())):
-        if stop - start >= k:
-            best[row] = np.partition(scores[start:stop], stop - start - k)[stop - start - k]
+    lengths = np.diff(offsets)
+    if lengths.max(initial=0) < k:
+        return np.full(queries, -np.inf, np.float32)
+    places = np.arange(lengths.max())
+    matrix = np.full((queries, len(places)), -np.inf, np.float32)
+    matrix[places < lengths[:, None]] = pairs.scores[order]
+    best: Floats = np.partition(matrix, -k, axis=1)[:, -k]
     return best
 
 
 def _by_query(queries: int, rows: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """An order that brings the pairs of one query together, and where in it each query's begin, `[queries + 1]`."""
+    if queries == 1:
+        return np.arange(len(rows)), np.array([0, len(rows)])
     order = np.argsort(rows.astype(np.uint16), kind="stable")  # of so few bits numpy counts instead of comparing
     return order, np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=queries))])

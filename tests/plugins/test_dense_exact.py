@@ -228,7 +228,8 @@ def test_a_floor_that_was_too_high_is_lowered_until_the_bound_holds(monkeypatch)
 def test_documents_that_the_sample_misses_are_found():
     vectors = _normal(20_000, 16, 13)
     search = _searching(vectors)
-    chosen = np.arange(8192) * 20_000 // 8192
+    size = search._two_pass.loaded._sample.size
+    chosen = np.arange(size) * 20_000 // size
     vectors[chosen] = 0.1 * vectors[chosen]  # nothing in the sample comes near the best
     search.search_in(vectors.astype(np.float32))
     asked = _normal(5, 16, 14)

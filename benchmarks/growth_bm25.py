@@ -1,0 +1,89 @@
+"""How BM25 grows: a synthetic corpus of each size is indexed, and then searched in a fresh process.
+
+Words fall off in frequency as Zipf and Mandelbrot have it, behind the stop words, lengths are log-normal, and a query
+is some words of one document.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from speed_table import OURS
+from speed_worker import Engine, Worker
+
+TITLE = "BM25"
+SIZES = (100_000, 1_000_000, 10_000_000)
+
+_QUERIES = 1_000
+_WORDS = 500_000
+_RANKS_OF_STOP_WORDS = 30
+_LENGTH, _SPREAD = 22, 0.6  # of a log-normal number of words
+_QUERY_LENGTH = 6
+_AT_ONCE = 65_536
+_LAPS = 3
+
+
+def described() -> str:
+    """What is indexed and asked."""
+    words = _LENGTH * math.exp(_SPREAD**2 / 2)
+    return f"Synthetic: about {words:.0f} words a document; {_QUERIES:,} queries of {_QUERY_LENGTH}."
+
+
+def measure(folder: Path, size: int, threads: int) -> dict[tuple[str, str], float]:
+    """Index and search one corpus; the figures by name and unit."""
+    write_corpus(folder, size, _QUERIES)
+    settings = {"texts": str(folder), "folder": str(folder / "index"), "threads": threads}
+    engine = Engine(OURS, "speed_bm25_engines:Nirank", settings=settings)
+    found: dict[tuple[str, str], float] = {}
+    worker = Worker(engine)
+    worker.call("read")
+    found["index, processor time", "s"] = worker.time_once("index").cpu
+    found["index, peak memory", "MB"] = worker.peak() / 1e6
+    found["index, on disk", "MB"] = worker.call("size") / 1e6
+    worker.close()
+    worker = Worker(engine)
+    found["open, processor time", "s"] = worker.time_once("open").cpu
+    for method, how in (("at_once", "all at once"), ("one_by_one", "one by one")):
+        for k in (10, 1000):
+            worker.call(method, k, False)
+            least = min(worker.time(method, k, False).cpu for _ in range(_LAPS))
+            found[f"k={k}, {how}", "queries/s"] = _QUERIES / least
+    found["search, peak memory", "MB"] = worker.peak() / 1e6
+    found["search, memory of its own", "MB"] = worker.own() / 1e6
+    worker.close()
+    return found
+
+
+def write_corpus(folder: Path, size: int, queries: int, seed: int = 0) -> None:
+    """Write `documents.arrow` and `queries.jsonl`, as `speed_texts.Texts` has them, a few documents at a time."""
+    from nirank.corpus import write_corpus as write
+
+    random = np.random.default_rng(seed)
+    asked: list[str] = []
+
+    def batches() -> Iterator[dict[str, Any]]:
+        for first in range(0, size, _AT_ONCE):
+            count = min(_AT_ONCE, size - first)
+            documents = _documents(random, count)
+            share = queries * (first + count) // size - len(asked)
+            targets = random.integers(0, count, share).tolist()
+            asked.extend(" ".join(random.permutation(documents[target])[:_QUERY_LENGTH]) for target in targets)
+            yield {"id": [f"d{first + row}" for row in range(count)], "text": list(map(" ".join, documents))}
+
+    write(folder / "documents.arrow", batches(), ["text"])
+    lines = [json.dumps({"id": f"q{number}", "text": text}) + "\n" for number, text in enumerate(asked)]
+    (folder / "queries.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def _documents(random: np.random.Generator, count: int) -> list[list[str]]:
+    lengths = np.maximum(4, random.lognormal(np.log(_LENGTH), _SPREAD, count).astype(int))
+    frequency = np.cumsum(1 / (np.arange(_WORDS) + 2.7 + _RANKS_OF_STOP_WORDS))
+    chosen = np.searchsorted(frequency, random.random(lengths.sum()) * frequency[-1])
+    words = [f"w{number}" for number in chosen.tolist()]
+    ends = np.cumsum(lengths)
+    return [words[end - length : end] for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)]
