@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from speed_run import Run
 from speed_table import OURS, Report
-from speed_worker import Engine, contest, each, working
+from speed_worker import Engine, Worker, contest, each, working
 
 DIM = 384
 #: How many times the speed of faiss is wanted, by how many documents are.
 WANTED = {10: 4.0, 1000: 1.5}
 #: faiss multiplies query by query up to some size of batch, and above by its BLAS. Both ways are tried for every batch.
 _FAISS = {"faiss flat, by query": 2**30, "faiss flat, by BLAS": 1}
+#: So many queries are compared with a search in float64.
+_CHECKED = 100
 _PRODUCTS = ["numpy, product only", "torch, product only"]
 
 
@@ -52,6 +54,7 @@ def compare(run: Run, report: Report) -> None:
         report.sizes("dense search, peak memory", each(ready, report.note, lambda worker: [worker.peak()]))
         if OURS in workers:
             report.note(f"dense: {workers[OURS].call('passes')}.")
+            _require_exact(workers[OURS], report)
     with working(searchers, report.note) as workers:
         laps = each(workers, report.note, lambda worker: [worker.time_once("first")])
         report.times("dense, first answer of a new process to one query", laps)
@@ -59,6 +62,14 @@ def compare(run: Run, report: Report) -> None:
         if name != OURS and OURS in found:
             same = np.mean([len(set(own) & set(other)) / 10 for own, other in zip(found[OURS], docs, strict=True)])
             report.note(f"dense: {name} shares {same:.4f} of nirank's first 10.")
+
+
+def _require_exact(worker: Worker, report: Report) -> None:
+    """Raise where what is found is not what a search in float64 finds."""
+    for k in (10, 1000):
+        if differing := worker.call("differing", _CHECKED, k):
+            raise AssertionError(f"dense, k={k}: {differing} of {_CHECKED} queries find other documents in float64.")
+    report.note(f"dense: nirank's first 10 and 1,000 for {_CHECKED} queries are those of products in float64.")
 
 
 class Vectors:
@@ -122,6 +133,13 @@ class Nirank(Vectors):
     def found(self, batch: int, k: int) -> list[list[int]]:
         found = self.search(batch, k)
         return [found[query][0].tolist() for query in range(batch)]
+
+    def differing(self, batch: int, k: int) -> int:
+        """How many of the first queries find other documents than by float64, where one number in float32 is a tie."""
+        found = self.search(batch, k)
+        scores = (self.queries[:batch].astype(np.float64) @ self.documents.T.astype(np.float64)).astype(np.float32)
+        expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return sum(not np.array_equal(found[query][0], expected[query]) for query in range(batch))
 
     def passes(self) -> str:
         """How often the first of two passes was not enough."""

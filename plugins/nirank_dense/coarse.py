@@ -1,5 +1,7 @@
 """Dot products of codes: whole numbers of a byte, added up in 32 bits without rounding.
 
+Where `nirank_dense.vnni` knows the processor only the sample is multiplied here, elsewhere all documents are.
+
 One query at a time only waits for memory, and the compiled loop reads as fast as memory gives. Many queries are a
 matrix product, which torch computes by oneDNN: four times as many a second as in float32 where the processor has
 instructions for it (AVX512-VNNI and the like). Where it has none, that product may be slow, or even saturate in

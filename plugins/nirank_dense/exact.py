@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 LONGEST = "longest.npy"
 #: How many queries are compared at once.
 QUERIES = 1024
-#: Fewer documents are always scanned: the sample that the first of two passes begins with would be all of them.
+#: Fewer documents are always scanned: the sample that the first of two passes begins with would be most of them.
 _MANY = 8192
 #: Products of two numbers that take a scan about as long as loading the code for two passes, and torch: 3 s.
 #: Of 100,000 x 384 vectors a score took 17 ns in a batch, 85 ns and more one query at a time (AMD EPYC, one core).
