@@ -107,7 +107,7 @@ def test_pixels_are_those_of_the_processor(folder, encoder):
     for number in range(40):
         picture = images.drawn(number, 3 + number * 7 % 60, 5 + number * 11 % 50)
         expected = processor(images=picture, return_tensors="pt")["pixel_values"]
-        (found,) = encoder.pixels.batches([picture], 4)
+        (found,) = encoder.checkpoint.pixels.batches([picture], 4)
         assert found.shape == expected.shape
         assert torch.allclose(found, expected, atol=1e-6), picture.size
 

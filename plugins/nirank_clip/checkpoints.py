@@ -1,0 +1,191 @@
+"""Where a model of texts and images comes from: transformers (CLIP, SigLIP) or open_clip, behind the same few methods.
+
+Each gives features of texts and of images, float32 `[n, dim]`, not yet of length 1; `towers` are the modules of each
+side, `told` is what features depend on beside the weights, and `save` writes all into a folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from nirank import images
+from nirank.data import Content
+from nirank.errors import BadInput, MissingDependency
+from nirank.pretrained import load, passes, quiet, tokenizer_text
+from nirank.vision.pixels import Pixels
+
+#: What a model of open_clip begins with, and what open_clip calls a folder.
+OPEN_CLIP, _FOLDER = "open_clip:", "local-dir:"
+_CONFIG, _WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+#: What belongs to each tower of the models of transformers.
+_PARTS = {"text": ("text_model", "text_projection"), "image": ("vision_model", "visual_projection")}
+
+
+class Checkpoint(Protocol):
+    """A model with what prepares its texts and its images."""
+
+    model: nn.Module
+    dim: int
+    told: str
+
+    @property
+    def towers(self) -> Mapping[str, Sequence[nn.Module]]:
+        """The modules of each side, "text" and "image"."""
+
+    def texts(self, texts: Sequence[str], passed: int) -> Tensor:
+        """Features of texts, `passed` at a time."""
+
+    def images(self, contents: Sequence[Content], passed: int) -> Tensor:
+        """Features of images, `passed` at a time."""
+
+    def save(self, folder: Path) -> None:
+        """Write the model into a folder, so that it can be opened from there."""
+
+
+def opened(name: str) -> Checkpoint:
+    """The checkpoint of a name: `open_clip:...`, a name on the hub, or a folder.
+
+    Raises `BadInput` for a model without two towers, and where there is none; `MissingDependency` without open_clip.
+    """
+    folder = Path(name).expanduser()
+    if name.startswith(OPEN_CLIP):
+        return OpenCLIP(name.removeprefix(OPEN_CLIP))
+    return OpenCLIP(f"{_FOLDER}{folder}") if (folder / _CONFIG).exists() else Transformers(name)
+
+
+class Transformers:
+    """A checkpoint of CLIP or SigLIP on the model hub, or a folder with model, tokenizer and image processor."""
+
+    def __init__(self, name: str) -> None:
+        self.model = load("AutoModel", name)
+        if not (hasattr(self.model, "get_text_features") and hasattr(self.model, "get_image_features")):
+            raise BadInput(f"{name} is a {self.model.config.model_type}: a model of texts and images is expected.")
+        self.tokenizer = load("AutoTokenizer", name)
+        self.processor = load("AutoImageProcessor", name, backend="pil")
+        self.pixels = Pixels.of(self.processor)
+        config = self.model.config
+        self.dim = int(getattr(config, "projection_dim", None) or config.vision_config.hidden_size)
+        self.told = f"{tokenizer_text(self.tokenizer)}\n{self.pixels}"
+        self._longest = int(config.text_config.max_position_embeddings)
+        self._siglip = str(config.model_type).startswith("siglip")
+
+    @property
+    def towers(self) -> Mapping[str, Sequence[nn.Module]]:
+        """The modules of each side."""
+        return {side: [getattr(self.model, part, nn.Module()) for part in parts] for side, parts in _PARTS.items()}
+
+    def texts(self, texts: Sequence[str], passed: int) -> Tensor:
+        """Features of texts, those of similar length together."""
+        tokens = self.tokenizer(list(texts), truncation=True, max_length=self._longest)["input_ids"]
+        parts = passes(torch.tensor([len(each) for each in tokens]).numpy(), passed)
+        found = torch.cat([self._pass([tokens[place] for place in part]) for part in parts])
+        return found[torch.cat([torch.from_numpy(part) for part in parts]).argsort().to(found.device)]
+
+    def images(self, contents: Sequence[Content], passed: int) -> Tensor:
+        """Features of images."""
+        batches = self.pixels.batches(contents, passed, self.model.device)
+        found = [self.model.get_image_features(pixel_values=each.to(self.model.dtype)) for each in batches]
+        return torch.cat(list(map(_features, found)))
+
+    def save(self, folder: Path) -> None:
+        """Write model, tokenizer and image processor, as transformers does."""
+        with quiet():
+            for part in (self.model, self.tokenizer, self.processor):
+                part.save_pretrained(folder)
+
+    def _pass(self, tokens: Sequence[list[int]]) -> Tensor:
+        """Features of texts. SigLIP was trained on texts padded to one length, without mask."""
+        whole = {"padding": "max_length", "max_length": self._longest} if self._siglip else {"padding": True}
+        padded = self.tokenizer.pad({"input_ids": list(tokens)}, return_tensors="pt", **whole).to(self.model.device)
+        mask = {} if self._siglip else {"attention_mask": padded["attention_mask"]}
+        return _features(self.model.get_text_features(input_ids=padded["input_ids"], **mask))
+
+
+class OpenCLIP:
+    """A model of open_clip: `NAME/WEIGHTS` of its list of pretrained ones, `hf-hub:NAME` or `local-dir:FOLDER`.
+
+    Cherti et al., Reproducible Scaling Laws for Contrastive Language-Image Learning, CVPR 2023. Images are prepared by
+    open_clip's own transformation, in several threads.
+    """
+
+    def __init__(self, name: str) -> None:
+        library = _open_clip()
+        model, _, weights = (name, "", None) if ":" in name else name.partition("/")
+        if weights == "":
+            tags = ", ".join(library.list_pretrained_tags_by_model(model)) or "none, for there is no such model"
+            raise BadInput(f"{OPEN_CLIP}{name} names no weights, as {OPEN_CLIP}{model}/TAG does; its tags: {tags}.")
+        try:
+            made = library.create_model_and_transforms(model, pretrained=weights, require_pretrained=True)
+            self.model, _, self.preprocess = made
+            self.tokenizer = library.get_tokenizer(model)
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise BadInput(f"{OPEN_CLIP}{name} is no model that open_clip can load: {error}") from error
+        self._config = library.get_model_config(model)
+        self.dim = int(self._config["embed_dim"])
+        self.told = f"{self._config} {self.model.visual.preprocess_cfg}"
+
+    @property
+    def towers(self) -> Mapping[str, Sequence[nn.Module]]:
+        """The modules of each side; what is not of images, and no scale, is of texts."""
+        texts = nn.Module()
+        for name, value in [*self.model.named_children(), *self.model.named_parameters(recurse=False)]:
+            if name != "visual" and not name.startswith("logit_"):
+                setattr(texts, name, value)
+        return {"text": [texts], "image": [self.model.visual]}
+
+    def texts(self, texts: Sequence[str], passed: int) -> Tensor:
+        """Features of texts, each padded to the same length as open_clip does."""
+        parts = [self.tokenizer(list(texts[start : start + passed])) for start in range(0, len(texts), passed)]
+        return torch.cat([self.model.encode_text(part.to(self._device)).float() for part in parts])
+
+    def images(self, contents: Sequence[Content], passed: int) -> Tensor:
+        """Features of images."""
+        return torch.cat([self.model.encode_image(part).float() for part in self._batches(contents, passed)])
+
+    def save(self, folder: Path) -> None:
+        """Write model, settings and tokenizer, as open_clip does for a folder."""
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, folder / _WEIGHTS)
+        told = {"model_cfg": self._config, "preprocess_cfg": self.model.visual.preprocess_cfg}
+        (folder / _CONFIG).write_text(json.dumps(told), encoding="utf-8")
+        if hasattr(self.tokenizer, "save_pretrained"):  # open_clip's own comes with it
+            self.tokenizer.save_pretrained(folder)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _batches(self, contents: Sequence[Content], size: int) -> Iterator[Tensor]:
+        waiting: list[Tensor] = []
+        kind = next(self.model.parameters()).dtype
+        for place, values in enumerate(images.each(contents, self.preprocess), 1):
+            waiting.append(values)
+            if len(waiting) == size or place == len(contents):
+                yield torch.stack(waiting).to(self._device, kind)
+                waiting = []
+
+
+def _open_clip() -> Any:
+    try:
+        import open_clip
+    except ModuleNotFoundError as error:
+        message = f"models of open_clip need the package {error.name!r}. Run: pip install 'nirank[open_clip]'"
+        raise MissingDependency(message, name=error.name) from error
+    except RuntimeError as error:  # what a torchvision raises that was built for another torch
+        message = f"open_clip cannot be loaded: {error}. It needs a torchvision that was built for the torch installed."
+        raise MissingDependency(message) from error
+    return open_clip
+
+
+def _features(output: Any) -> Tensor:
+    """What a tower returns: a tensor, or in later versions of transformers an output that holds it."""
+    features: Tensor = getattr(output, "pooler_output", output)
+    return features.float()
