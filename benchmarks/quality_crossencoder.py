@@ -81,7 +81,7 @@ SETUPS: Mapping[str, Setup] = {
         "nfcorpus",
         "bm25 % 100",
         ("nDCG@10", "AP@100", "RR@10"),
-        dev_queries=60,
+        dev_queries=40,
         weights=(0.1, 0.2, 0.5),
         told="All rank the 100 documents that BM25 finds.",
     ),
@@ -91,15 +91,15 @@ RECIPES: Mapping[str, Mapping[str, Recipe]] = {
     "wikiqa": {
         _BASELINE: Recipe(),
         _TRAINED: Recipe(
-            {"max_length": 160, "pooling": "mean"},
+            {"max_length": 128, "pooling": "mean"},
             "softmax_cross_entropy",
-            options={"epochs": 2, "batch_size": 8, "learning_rate": 5e-5, "precision": "bf16"},
+            options={"epochs": 4, "batch_size": 8, "learning_rate": 1e-4, "precision": "bf16"},
         ),
     },
     "nfcorpus": {
         _BASELINE: Recipe(),
         _TRAINED: Recipe(
-            {"max_length": 128, "pooling": "mean"},
+            {"max_length": 96, "pooling": "mean"},
             "softmax_cross_entropy",
             {"use": "mined", "pipeline": "bm25 % 100", "negatives": 4},  # beside each relevant document
             {"steps": 300, "batch_size": 8, "learning_rate": 1e-4, "evaluate_every": 150, "precision": "bf16"},
