@@ -41,7 +41,7 @@ class BatchSearch:
 
         Each thread takes the next few queries when it is done with its last, while this one goes on parsing.
         """
-        size = self._size(len(asked), k, threads)
+        size = self._size(len(asked), k, threads) if len(asked) > 1 else 1
         if len(asked) <= size:
             return self._part(parse(asked), k)
         parts = (parse(asked[first : first + size], first) for first in range(0, len(asked), size))
