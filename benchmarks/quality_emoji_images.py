@@ -63,9 +63,10 @@ class Recipe:
 LITE0 = "weights/efficientnet-lite0/efficientnet-lite0-57934424.pth"
 RECIPES = {
     "ViT": Recipe(
-        {"image": "vit", "image_size": 64, "vit_patch": 16, "vit_width": 128, "vit_layers": 2, "vit_heads": 2},
-        {"epochs": 30, "batch_size": 128, "learning_rate": 2e-3},
-        told="64 x 64 pixels, 2 layers of 128, from nothing",
+        {"image": "vit", "image_size": 48, "vit_patch": 16, "vit_width": 128, "vit_layers": 2, "vit_heads": 4},
+        {"steps": 1000, "batch_size": 256, "learning_rate": 2e-3, "evaluate_every": 200},
+        told="48 x 48 pixels, 2 layers of 128, from nothing",
+        negatives=0,
     ),
     "EfficientNet-lite0": Recipe(
         {"image": "efficientnet_lite0", "image_size": 112, "hidden": 1024, "freeze": ["image"]},
