@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nirank import pretrained
 from nirank.data import Candidates, Queries
 from nirank.errors import BadInput
-from nirank.pretrained import Precision, best_device, passes, quiet
+from nirank.pretrained import Precision, best_device, longest, passes, quiet
 from nirank.text.prompts import Prompt, Read, Tokens, tokens
 from nirank.weights import digest
 from nirank_crossencoder import network, passages
@@ -84,7 +84,7 @@ class CrossEncoder(nn.Module):
         self.passages, self.passage, self.stride = passages, passage, stride
         self.network = network.read(model, outputs, pooling, precision, seed).to(device)
         self.tokenizer = pretrained.load("AutoTokenizer", model)
-        self.max_length = _longest(self.network.encoder, self.tokenizer, max_length)
+        self.max_length = longest(self.network.encoder, max_length, self.tokenizer.model_max_length)
         self._padding = self.tokenizer.pad_token_id or 0
         if getattr(config := self.network.encoder.config, "pad_token_id", None) is None:
             config.pad_token_id = self._padding  # heads on the last token look for it
@@ -202,17 +202,6 @@ def _around(column: list[int], sides: list[int | None]) -> list[Tokens]:
     edges = [sides.index(0), len(sides) - sides[::-1].index(0), sides.index(1), len(sides) - sides[::-1].index(1)]
     parts = column[: edges[0]], column[edges[1] : edges[2]], column[edges[3] :]
     return [np.array(part, np.int32) for part in parts]
-
-
-def _longest(encoder: Any, tokenizer: Any, max_length: int | None) -> int:
-    """How many tokens are read: what is asked for, or what tokenizer and positions allow, and never more than these."""
-    positions = getattr(encoder.config, "max_position_embeddings", None) or tokenizer.model_max_length
-    for name, module in encoder.named_modules():
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            positions -= module.padding_idx + 1  # RoBERTa counts from there
-    if max_length is not None and max_length > positions:
-        raise BadInput(f"max_length = {max_length}; the model has {positions} positions.")
-    return max_length or min(positions, tokenizer.model_max_length)
 
 
 def _activation(model: str, config: Any) -> Activation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +18,12 @@ from torch import Tensor, nn
 
 from nirank.data import Candidates, Content, Ints, Queries
 from nirank.errors import BadInput
-from nirank.pretrained import Precision, best_device, load, passes, quiet, tokenizer_text
+from nirank.pretrained import Precision, best_device, load, longest, passes, quiet, tokenizer_text
 from nirank.progress import progress
 from nirank.ragged import TokenVectors
 from nirank.weights import digest
 from nirank_late.maxsim import maxsim
-from nirank_late.template import Template, file_of, punctuation
+from nirank_late.template import LENGTHS, Template, file_of, punctuation
 
 Side = Literal["query", "document"]
 
@@ -47,8 +48,8 @@ class ColBERT(nn.Module):
 
     As a scorer it encodes each distinct text of what it is given once. Outside training it has the vectors of some
     documents in memory at a time. As any `nn.Module` it gives vectors and scores with gradients wherever these are
-    enabled. It is made in evaluation mode. Raises `BadInput` for a model that cannot be loaded, or that has no mask
-    token to augment queries with.
+    enabled. It is made in evaluation mode. Raises `BadInput` for a model that cannot be loaded, that has no mask
+    token to augment queries with, or fewer positions than tokens are asked for.
     """
 
     vectors = "tokens"
@@ -76,7 +77,7 @@ class ColBERT(nn.Module):
         self.precision = precision
         self.tokenizer = load("AutoTokenizer", model)
         self.model = load("AutoModel", model, dtype=getattr(torch, precision))
-        given = {
+        given: dict[str, Any] = {
             "query_length": query_length,
             "document_length": document_length,
             "query_marker": query_marker,
@@ -85,7 +86,9 @@ class ColBERT(nn.Module):
             "attend": attend,
             "skip_punctuation": skip_punctuation,
         }
-        self.template = Template.of(model, self.tokenizer.get_vocab(), given)
+        template = Template.of(model, self.tokenizer.get_vocab(), given)
+        lengths = {name: longest(self.model, given[name], getattr(template, name), name) for name in LENGTHS}
+        self.template = replace(template, **lengths)
         self.markers = _markers(self.tokenizer, self.model, self.template)
         if self.template.augment and self.tokenizer.mask_token_id is None:
             raise BadInput(f"{model!r} has no mask token to fill up queries with: give augment = false.")

@@ -17,6 +17,8 @@ _OURS, _COLBERT, _PYLATE = "late_interaction.json", "artifact.metadata", "config
 #: tokens that BERT leaves unused, which ColBERT takes, are noise to a model that was never trained with them.
 _MARKERS = {"query": ("[Q] ", "[Q]"), "document": ("[D] ", "[D]")}
 _UNUSED = {"query_marker": "[unused0]", "document_marker": "[unused1]"}
+#: The settings that count tokens.
+LENGTHS = ("query_length", "document_length")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Template:
     skip_punctuation: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("query_length", "document_length"):
+        for name in LENGTHS:
             if (length := getattr(self, name)) < 4:
                 raise BadInput(f"{name} = {length}: the special tokens and the marker leave no room for a text.")
 

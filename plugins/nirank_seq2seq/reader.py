@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from nirank import pretrained
 from nirank.errors import BadInput
-from nirank.pretrained import Precision, best_device, passes, quiet
+from nirank.pretrained import Precision, best_device, longest, passes, quiet
 from nirank.text.prompts import Tokens
 from nirank.weights import digest
 from nirank_seq2seq.template import Template, TokenisedTemplate, ends, word
@@ -58,7 +58,7 @@ class Reader(nn.Module):
         self.tokenizer = pretrained.load("AutoTokenizer", model)
         self.model = pretrained.load(kind, model, dtype=getattr(torch, precision)).to(device)
         self.contract = contract
-        self.max_length = _longest(self.tokenizer, self.model.config, contract.max_length)
+        self.max_length = longest(self.model, contract.max_length, min(_MANY, self.tokenizer.model_max_length))
         self.words = [word(self.tokenizer, text) for text in contract.words]
         self.template = self._template()
         self._narrow = _only_words(self.model.get_output_embeddings(), self.words)
@@ -153,14 +153,6 @@ def _start(model: Any) -> int:
     if start is None:
         raise BadInput(f"{type(model).__name__} does not say with which token decoding starts.")
     return int(start)
-
-
-def _longest(tokenizer: Any, config: Any, max_length: int | None) -> int:
-    """How many tokens are read: what is asked for, and never more than there are positions; T5 counts none."""
-    positions = getattr(config, "max_position_embeddings", None)
-    if max_length and positions and max_length > positions:
-        raise BadInput(f"max_length = {max_length}; the model has {positions} positions.")
-    return max_length or min(_MANY, tokenizer.model_max_length, positions or _MANY)
 
 
 def scored(log_odds: Tensor, score: Score) -> Tensor:

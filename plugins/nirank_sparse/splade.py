@@ -21,21 +21,23 @@ from torch import Tensor, nn
 from nirank.batches import to_numpy
 from nirank.data import Content, Queries
 from nirank.errors import BadInput
-from nirank.pretrained import Precision, best_device, load, passes, quiet, tokenizer_text
+from nirank.pretrained import Precision, best_device, load, longest, passes, quiet, tokenizer_text
 from nirank.ragged import SparseVectors
 from nirank.weights import digest
 
 #: Tokens, the padding counted, that a CPU reads at once, and terms whose logits it has at once: they stay in its cache.
 _TOKENS, _TERMS = 1024, 2048
+#: Tokens that are read of a text unless it is said.
+_USUAL = 256
 
 
 class SPLADE(nn.Module):
     """Encodes texts into weights of terms with a masked language model, which can be trained.
 
-    `model` is a name on the hub or a folder. `max_length` is the most tokens that are read of a text. Of a query only
-    the `query_terms` of largest weight are kept, of a document `document_terms`; all, unless given. `device` is chosen
-    (CUDA, Apple's GPU, CPU) unless given, and with it `batch_size`, the most texts of a forward pass; texts of similar
-    length go together.
+    `model` is a name on the hub or a folder. `max_length` is the most tokens that are read of a text: unless given 256,
+    or as many as the model takes. Of a query only the `query_terms` of largest weight are kept, of a document
+    `document_terms`; all, unless given. `device` is chosen (CUDA, Apple's GPU, CPU) unless given, and with it
+    `batch_size`, the most texts of a forward pass; texts of similar length go together.
 
     In evaluation mode, in which it is made, vectors are `SparseVectors`. In training mode they are a tensor
     `[n, terms]` with gradients, all terms kept, and training also makes `penalty` small: the FLOPS regulariser (Paria
@@ -51,7 +53,7 @@ class SPLADE(nn.Module):
         device: str | None = None,
         precision: Precision = "float32",
         batch_size: int | None = None,
-        max_length: int = 256,
+        max_length: int | None = None,
         query_terms: int | None = None,
         document_terms: int | None = None,
         flops_queries: float = 0.0,
@@ -63,11 +65,12 @@ class SPLADE(nn.Module):
                 raise BadInput(f"{name} is {value}; it must be 1 or more.")
         device = device or best_device()
         self.batch_size = batch_size or (32 if device == "cpu" else 256)
-        self.precision, self.max_length = precision, max_length
+        self.precision = precision
         self.query_terms, self.document_terms = query_terms, document_terms
         self.flops_queries, self.flops_documents = flops_queries, flops_documents
         self.tokenizer = load("AutoTokenizer", model)
         self.model = load("AutoModelForMaskedLM", model, dtype=getattr(torch, precision))
+        self.max_length = longest(self.model, max_length, _USUAL)
         self._head.forward = _itself  # what would be logits is what they are made of, for `_largest`
         self.to(device)
         self.eval()
