@@ -87,7 +87,9 @@ class ColBERT(nn.Module):
             "skip_punctuation": skip_punctuation,
         }
         template = Template.of(model, self.tokenizer.get_vocab(), given)
-        lengths = {name: longest(self.model, given[name], getattr(template, name), name) for name in LENGTHS}
+        lengths: dict[str, Any] = {
+            name: longest(self.model, given[name], getattr(template, name), name) for name in LENGTHS
+        }
         self.template = replace(template, **lengths)
         self.markers = _markers(self.tokenizer, self.model, self.template)
         if self.template.augment and self.tokenizer.mask_token_id is None:
