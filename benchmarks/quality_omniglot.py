@@ -101,7 +101,8 @@ NOTES = {
         "STIR was given more steps."
     ],
     "Fashion-MNIST": [
-        "Five coarse categories leave a first stage little to confuse, and what STIR learns of them misleads it on others."
+        "Five coarse categories leave a first stage little to confuse, and what STIR learns of them misleads it on "
+        "others."
     ],
 }
 
