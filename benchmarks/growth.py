@@ -56,14 +56,21 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="nirank-growth-", dir=asked.folder) as folder:
             os.environ["NIRANK_CACHE"] = f"{folder}/cache"
             measured.append(work.measure(Path(folder), size, asked.threads))
-    figures = [Figure(name, unit, [row[name, unit] for row in measured]) for name, unit in measured[0]]
-    text = "\n\n".join([f"# Growth of {work.TITLE}", *_heading(asked, work), _table(asked.sizes, figures)])
+        text = _report(asked, work, measured)  # the next size takes ten times as long, and may not come to an end
     print(text)
+
+
+def _report(asked: argparse.Namespace, work: ModuleType, measured: list[dict[tuple[str, str], float]]) -> str:
+    """The table of the sizes so far, saved if that was asked for."""
+    sizes = asked.sizes[: len(measured)]
+    figures = [Figure(name, unit, [row[name, unit] for row in measured]) for name, unit in measured[0]]
+    text = "\n\n".join([f"# Growth of {work.TITLE}", *_heading(asked, work), _table(sizes, figures)])
     if asked.save:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"growth-{asked.work}-{machine_kind()}.md"
-        _plot(asked.sizes, figures, path.with_suffix(".svg"))
+        _plot(sizes, figures, path.with_suffix(".svg"))
         path.write_text(f"{text}\n\n![The same, plotted]({path.stem}.svg)\n", encoding="utf-8")
+    return text
 
 
 def _arguments() -> argparse.Namespace:
