@@ -94,6 +94,7 @@ def _heading(asked: argparse.Namespace, work: ModuleType) -> list[str]:
     return [
         f"`{command}`, {date.today()}",
         f"{machine()}, {asked.threads} of {os.cpu_count()} cores. {work.described()}",
+        work.COMPLEXITY,
         "Times and rates are of processor time. `^` is the exponent since the size before: 1 is proportional to the "
         "documents.",
     ]

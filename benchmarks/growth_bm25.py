@@ -17,6 +17,10 @@ from speed_table import OURS
 from speed_worker import Engine, Worker
 
 TITLE = "BM25"
+COMPLEXITY = (
+    "Of n documents of one kind a query reads O(n) postings and scores at most, and fewer where terms are omitted "
+    "(MaxScore); an index takes O(n) time and space, and memory for its distinct words; to open it is O(1)."
+)
 SIZES = (100_000, 1_000_000, 10_000_000)
 
 _QUERIES = 1_000

@@ -20,7 +20,7 @@ def _importable(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{BENCHMARKS}:{Path(__file__).parent}")
     yield
     for name in set(sys.modules) - before:
-        if name.startswith("speed_"):
+        if name.startswith(("speed_", "growth")):
             del sys.modules[name]
 
 
@@ -112,6 +112,28 @@ def test_the_synthetic_corpus_is_seeded_and_its_queries_are_words_of_a_document(
     assert (len(documents[0]), len(queries[0]), len(set(documents[0]))) == (40, 5, 40)
     bags = [set(text.split()) for text in documents[1]]
     assert all(any(set(query.split()) <= bag for bag in bags) for query in queries[1])
+
+
+def test_growth_is_told_as_a_power_of_the_size():
+    growth = _module("growth")
+    linear, square = growth.Figure("index", "s", [1, 10, 100]), growth.Figure("open", "s", [2, 200, 20_000])
+    assert [linear.exponent([10, 100, 1000], place) for place in (1, 2)] == pytest.approx([1, 1])
+    assert square.exponent([10, 100, 1000], 1) == pytest.approx(2)
+    table = growth._table([10, 100, 1000], [linear, square])
+    assert "| index | s | 1 | 10 (^+1.00) | 100 (^+1.00) |" in table.splitlines()
+
+
+def test_what_grows_is_seeded(tmp_path):
+    bm25, dense = _module("growth_bm25"), _module("growth_dense")
+    for name in ("once", "again"):
+        (tmp_path / name).mkdir()
+        bm25.write_corpus(tmp_path / name, 300, 20)
+    for file in ("documents.arrow", "queries.jsonl"):
+        assert (tmp_path / "once" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
+    assert len((tmp_path / "once" / "queries.jsonl").read_text().splitlines()) == 20
+    vectors = dense._vectors(["7", "8"], 2)
+    np.testing.assert_array_equal(vectors, dense._vectors(["7", "8"], 2))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
 
 
 def test_numpy_by_hand_and_nirank_measure_the_same_pipeline():
