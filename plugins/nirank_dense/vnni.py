@@ -9,7 +9,7 @@ queries are taken one by one, document after document, as fast as memory gives t
 The instruction multiplies bytes without a sign (queries, raised by 128) with bytes that have one (documents); what is
 too much by that, 128 times the sum of a document's codes, is where its sums begin. Queries that are shorter than what
 is read at once are filled up with 0, so that it does not matter what lies behind the codes of a document. Behind the
-last one there may be no memory: the last few are copied.
+last one there may be no memory: the last few are copied, and all are where one is shorter than a register.
 
 Nothing here decides what is right: the bounds come from `nirank_dense.quantised`.
 """
@@ -74,7 +74,9 @@ def available() -> bool:
 
 def whole(quantised: Quantised) -> Whole:
     """Documents as the functions here read them; there is at least one."""
-    codes, starts = read_only(quantised.codes), np.empty(len(quantised), np.int32)
+    short = max(0, _CHUNK - quantised.codes.shape[1])  # what is read at once must not reach beyond the next document
+    codes = read_only(np.pad(quantised.codes, ((0, 0), (0, short))) if short else quantised.codes)
+    starts = np.empty(len(codes), np.int32)
     sum_up(codes, starts)
     columns = [starts, quantised.scales, quantised.lengths, quantised.errors]
     return Whole(_documents(codes, columns), *(_last(codes, columns, size) for size in (TILE, GROUP)))

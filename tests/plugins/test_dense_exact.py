@@ -351,6 +351,7 @@ def test_instructions_find_all_pairs_of_codes_that_reach_what_is_wanted(document
     products = asked.astype(np.int64) @ codes.T.astype(np.int64)
     one, nothing = np.ones(documents, np.float32), np.zeros(documents, np.float32)
     whole = vnni.whole(Quantised(codes, one, nothing, nothing, np.zeros(dim, np.float32)))
+    assert whole.documents.codes.shape[1] >= 64  # else a register would hold more than the next document
     wanted = np.quantile(products, 0.7, axis=1).astype(np.float32)
     weights = kernels.Weights(np.zeros(queries, np.float32), np.zeros(queries, np.float32), wanted)
     expected = sorted(zip(*np.nonzero(products >= wanted[:, None]), strict=True))
