@@ -83,7 +83,11 @@ SETUPS: Mapping[str, Setup] = {
         ("nDCG@10", "AP@100", "RR@10"),
         dev_queries=40,
         weights=(0.1, 0.2, 0.5),
-        told="All rank the 100 documents that BM25 finds.",
+        told=(
+            "All rank the 100 documents that BM25 finds. Training knows only what BM25 finds too: with all that is "
+            "judged relevant beside negatives that BM25 finds, the cross-encoder learned to put documents with the "
+            "query's words last (nDCG@10 .1292)."
+        ),
     ),
 }
 _BASELINE, _TRAINED = "BM25", "cross-encoder"
@@ -102,7 +106,7 @@ RECIPES: Mapping[str, Mapping[str, Recipe]] = {
             {"max_length": 96, "pooling": "mean"},
             "softmax_cross_entropy",
             {"use": "mined", "pipeline": "bm25 % 100", "negatives": 4},  # beside each relevant document
-            {"steps": 300, "batch_size": 8, "learning_rate": 1e-4, "evaluate_every": 150, "precision": "bf16"},
+            {"steps": 200, "batch_size": 8, "learning_rate": 1e-4, "evaluate_every": 100, "precision": "bf16"},
         ),
     },
 }
@@ -178,6 +182,7 @@ def _measured(
     start = time.perf_counter()
     stages = {"given": nirank.load("given"), "bm25": nirank.load("bm25", k1=0.9, b=0.4)}
     first = nirank.parse(setup.lists, stages)
+    parts = {**parts, "train": _found(parts["train"], first)} if setup.lists != "given" else parts
     if not recipe.loss:
         return outcome(_ranked(first >> stages["bm25"], parts["test"], setup), start)
     stages[_MODEL] = model = _built(recipe, seed)
@@ -190,6 +195,15 @@ def _measured(
         mixed = _judged(found.with_scores(scores + weight * found.scores), parts["test"], setup)
         measured.values.update({_MIXED + measure: column.tolist() for measure, column in mixed.values.items()})
     return measured
+
+
+def _found(collection: Collection, first: Ranking) -> Collection:
+    """A collection whose judgments are only of what the first stage finds, as all negatives are.
+
+    Else whether a document has words of the query would tell negatives, which have them, from what is relevant.
+    """
+    places = collection.judgments.places(first.search(collection.queries, collection.corpus))
+    return replace(collection, judgments=collection.judgments.where(places >= 0))
 
 
 def _ranked(pipeline: Ranking, collection: Collection, setup: Setup) -> Evaluation:
