@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from losses_cells import Cells, Outcome
 from losses_columns import outcome
+from quality_rows import Row
 from quality_table import Cell, Table, number
-from quality_wikiqa import Row
 
 import nirank
 from nirank.data import Candidates, Collection
@@ -152,23 +152,13 @@ def _row(
     make = partial(_measured, recipe, setup, _few(parts) if asked.quick else parts, limits)
     cells = Cells(asked.cells)
     outcomes = [cells.get(f"crossencoder-{name}", line, told | {"seed": seed}, partial(make, seed)) for seed in seeds]
-    return Row(line, recipe, outcomes)
+    return Row(line, outcomes, recipe.told_shortly())
 
 
 def _mixed(rows: Mapping[str, Row], setup: Setup) -> list[Row]:
     """The trained ones again, beside BM25's score, where that was tried."""
-    if not setup.weights:
-        return []
-    return [
-        Row(f"{row.name} + BM25", row.recipe, [_only_mixed(each) for each in row.outcomes])
-        for row in rows.values()
-        if row.recipe.loss
-    ]
-
-
-def _only_mixed(measured: Outcome) -> Outcome:
-    values = {name.removeprefix(_MIXED): each for name, each in measured.values.items() if name.startswith(_MIXED)}
-    return replace(measured, values=values, dev=None)
+    trained = [row for name, row in rows.items() if name != _BASELINE and setup.weights]
+    return [replace(row, name=f"{row.name} + BM25", prefix=_MIXED) for row in trained]
 
 
 def _few(parts: Mapping[str, Collection]) -> dict[str, Collection]:
@@ -182,9 +172,10 @@ def _measured(
     start = time.perf_counter()
     stages = {"given": nirank.load("given"), "bm25": nirank.load("bm25", k1=0.9, b=0.4)}
     first = nirank.parse(setup.lists, stages)
-    parts = {**parts, "train": _found(parts["train"], first)} if setup.lists != "given" else parts
     if not recipe.loss:
         return outcome(_ranked(first >> stages["bm25"], parts["test"], setup), start)
+    if setup.lists != "given":
+        parts = {**parts, "train": _found(parts["train"], first)}
     stages[_MODEL] = model = _built(recipe, seed)
     options = {**recipe.options, **limits, "seed": seed, "measure": setup.measures[0]}
     fitted = _fit(recipe, stages, first >> model, parts, options)
@@ -263,7 +254,7 @@ def _cells(row: Row, baseline: Row, setup: Setup) -> list[Cell]:
         *figures,
         setup.wanted if is_trained else None,
         number(float(above), "+") if is_trained else None,
-        row.dev,
-        f"{np.mean([each.seconds for each in row.outcomes]):.0f}",
-        row.recipe.told_shortly(),
+        None if row.prefix else row.dev,
+        row.seconds,
+        row.made,
     ]

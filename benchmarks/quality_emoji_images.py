@@ -12,20 +12,20 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from losses_cells import Cells, Outcome
-from quality_table import Cell, Figure, Table
+from quality_rows import Row
+from quality_table import Cell, Table
 
 import nirank
 from nirank.data import Candidates, Collection, Queries
 from nirank.evaluation import Evaluation
 from nirank.pipeline import Ranking, Stage
-from nirank.significance import confidence_intervals, randomisation_test
 
 MEASURES = ("nDCG@10", "AP")
 #: The measure of classification: whether the first class is the right one.
@@ -75,28 +75,6 @@ RECIPES = {
         told="frozen, 112 x 112 pixels, a layer of 1,024 on top",
     ),
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """What one system came to, with each seed."""
-
-    name: str
-    outcomes: Sequence[Outcome]
-    made: str = ""
-    prefix: str = field(default="")
-
-    def values(self, measure: str) -> np.ndarray:
-        """The measure of each test query, the mean over seeds, `[queries]`."""
-        return np.mean([each.values[self.prefix + measure] for each in self.outcomes], axis=0)
-
-    def figure(self, measure: str, baseline: Row | None = None) -> Figure:
-        """The mean over queries and seeds; the interval is over queries, the spread over seeds."""
-        values, means = self.values(measure), [each.mean(self.prefix + measure) for each in self.outcomes]
-        low, high = confidence_intervals(values)[0].tolist()
-        spread = float(np.std(means, ddof=1)) if len(means) > 1 else None
-        p = randomisation_test(values - baseline.values(measure)) if baseline else None
-        return Figure(float(values.mean()), spread, low, high, p)
 
 
 def tables(asked: argparse.Namespace) -> list[Table]:
@@ -219,13 +197,13 @@ def _keywords(trained: Mapping[str, Sequence[Outcome]]) -> Table:
 
 
 def _cells(row: Row, baseline: Row) -> list[Cell]:
-    alone = row.outcomes[0].dev is not None and not row.prefix
+    alone = row.dev is not None and not row.prefix
     return [
         row.name,
         row.figure("nDCG@10", None if row is baseline else baseline),
         row.figure("AP"),
-        float(np.mean([each.dev for each in row.outcomes])) if alone else None,
-        f"{np.mean([each.seconds for each in row.outcomes]):.0f}" if alone else None,
+        row.dev if alone else None,
+        row.seconds if alone else None,
         row.made,
     ]
 

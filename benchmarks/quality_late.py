@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from losses_cells import Cells, Outcome
 from losses_columns import outcome
+from quality_rows import Row
 from quality_table import Cell, Figure, Table
 
 import nirank
 from nirank.corpus import Documents
 from nirank.data import Collection
 from nirank.pipeline import Stage
-from nirank.significance import confidence_intervals, randomisation_test
 
 MEASURES = ("nDCG@10", "AP", "R@100")
 #: What nDCG@10 SPLADE-tiny has on NFCorpus by a search written by hand.
@@ -74,13 +74,14 @@ def _wanted(names: Mapping[str, Any], asked: argparse.Namespace, always: str = "
 
 def _emoji(asked: argparse.Namespace) -> Table:
     cells, limits = Cells(asked.cells), {"steps": 2} if asked.quick else {}
-    rows: dict[str, list[Outcome]] = {}
+    rows: dict[str, Row] = {}
     for name in _wanted(EMOJI, asked, _TUNED):
         recipe = EMOJI[name]
         seeds = range(asked.seeds if recipe.gamma and not asked.quick else 1)
         told = {"recipe": dataclasses.asdict(recipe), "limits": limits, "measures": MEASURES}
         make = partial(_trained, recipe, limits)
-        rows[name] = [cells.get("late emoji", name, told | {"seed": seed}, partial(make, seed)) for seed in seeds]
+        found = [cells.get("late emoji", name, told | {"seed": seed}, partial(make, seed)) for seed in seeds]
+        rows[name] = Row(name, found, _told(recipe))
     return Table(
         title="Emoji",
         about=(
@@ -90,10 +91,7 @@ def _emoji(asked: argparse.Namespace) -> Table:
             "(randomisation test, two-sided, not corrected)."
         ),
         columns=["system", *MEASURES, "seconds", "made by", _COMPRESSED],
-        rows=[
-            [*_row(name, found, rows.get(_TUNED), _told(EMOJI[name])), _compressed(found)]
-            for name, found in rows.items()
-        ],
+        rows=[[*_cells(row, rows.get(_TUNED)), _compressed(row)] for row in rows.values()],
     )
 
 
@@ -142,7 +140,7 @@ def _nfcorpus(asked: argparse.Namespace) -> Table:
         found = (splade >> impact).search(collection.queries, collection.corpus)
         measured = outcome(nirank.evaluate(found, collection.judgments, MEASURES), start)
         published = PUBLISHED if not NFCORPUS[name] else None
-        rows.append([*_row(name, [measured], None, ""), published, *_lengths(splade, collection)])
+        rows.append([*_cells(Row(name, [measured])), published, *_lengths(splade, collection)])
     return Table(
         title="NFCorpus",
         about=(
@@ -169,20 +167,10 @@ def _lengths(splade: Stage, collection: Collection) -> list[str]:
     return [f"{vectors.lengths.mean():.0f}" for vectors in (asked, told)]
 
 
-def _row(name: str, found: list[Outcome], baseline: list[Outcome] | None, told: str) -> list[Cell]:
-    figures = [_figure(found, measure, baseline if baseline is not found else None) for measure in MEASURES]
-    return [name, *figures, f"{np.mean([each.seconds for each in found]):.0f}", told]
+def _cells(row: Row, baseline: Row | None = None) -> list[Cell]:
+    compared = None if row is baseline else baseline
+    return [row.name, *(row.figure(measure, compared) for measure in MEASURES), row.seconds, row.made]
 
 
-def _compressed(found: list[Outcome]) -> Figure | None:
-    return _figure(found, _COMPRESSED, None) if _COMPRESSED in found[0].values else None
-
-
-def _figure(found: list[Outcome], measure: str, baseline: list[Outcome] | None) -> Figure:
-    values = np.mean([each.values[measure] for each in found], axis=0)
-    low, high = confidence_intervals(values)[0].tolist()
-    spread = float(np.std([each.mean(measure) for each in found], ddof=1)) if len(found) > 1 else None
-    p = None
-    if baseline:
-        p = randomisation_test(values - np.mean([each.values[measure] for each in baseline], axis=0))
-    return Figure(float(values.mean()), spread, low, high, p)
+def _compressed(row: Row) -> Figure | None:
+    return row.figure(_COMPRESSED) if _COMPRESSED in row.outcomes[0].values else None

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from losses_cells import Cells, Outcome
 from quality_mq2008_recipes import OPTIONS, RECIPES, REFERENCE, Recipe, Try
+from quality_rows import Row
 from quality_table import Cell, Figure, Table
 
 import nirank
@@ -46,37 +47,6 @@ class Fold:
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
-    """What a ranker came to with each seed, and which of its tries that was."""
-
-    name: str
-    tried: Try
-    outcomes: Sequence[Outcome]
-
-    def values(self, measure: str) -> np.ndarray:
-        """The measure of each test query, the mean over seeds, `[queries]`."""
-        return np.mean([each.values[measure] for each in self.outcomes], axis=0)
-
-    def figure(self, measure: str) -> Figure:
-        """The mean over queries and seeds; the interval is over queries, the spread over seeds."""
-        values, means = self.values(measure), [each.mean(measure) for each in self.outcomes]
-        low, high = confidence_intervals(values)[0].tolist()
-        spread = float(np.std(means, ddof=1)) if len(means) > 1 else None
-        return Figure(float(values.mean()), spread, low, high)
-
-    def ahead(self, measure: str, reference: Row) -> Figure:
-        """How much better it is than another, on the same queries."""
-        differences = self.values(measure) - reference.values(measure)
-        low, high = confidence_intervals(differences)[0].tolist()
-        return Figure(float(differences.mean()), None, low, high)
-
-    @property
-    def dev(self) -> float:
-        """The mean over seeds and folds of MAP on validation."""
-        return float(np.mean([each.dev for each in self.outcomes if each.dev is not None]))
-
-
-@dataclass(frozen=True, eq=False)
 class MQ2008:
     """The folds, and how much is asked for: `limits` are options of training that go before all others."""
 
@@ -92,7 +62,7 @@ class MQ2008:
         best = int(np.argmax([first.dev or 0.0 for first in firsts]))
         tried = recipe.tries[best]
         more = [self._outcome(name, recipe, tried, seed) for seed in range(1, self.seeds)]
-        return Row(name, tried, [firsts[best], *more])
+        return Row(name, [firsts[best], *more], tried.told())
 
     def _outcome(self, name: str, recipe: Recipe, tried: Try, seed: int) -> Outcome:
         told = {"recipe": asdict(recipe) | {"tries": []}, "try": asdict(tried), "seed": seed, "options": OPTIONS}
@@ -165,7 +135,7 @@ def _evaluated(scoring: Scoring, test: Collection) -> Evaluation:
 
 def _table(rows: Sequence[Row]) -> Table:
     reference = rows[0]
-    best = max(rows, key=lambda row: row.dev)
+    best = max(rows, key=lambda row: row.dev or 0.0)
     return Table(
         title="MQ2008",
         about=(
@@ -182,6 +152,12 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 def _cells(row: Row, reference: Row) -> list[Cell]:
-    seconds = float(np.mean([each.seconds for each in row.outcomes]))
-    ahead = None if row is reference else row.ahead("AP", reference)
-    return [row.name, row.figure("AP"), row.figure("nDCG@10"), ahead, row.dev, f"{seconds:.0f}", row.tried.told()]
+    ahead = None if row is reference else _ahead(row, reference)
+    return [row.name, row.figure("AP"), row.figure("nDCG@10"), ahead, row.dev, row.seconds, row.made]
+
+
+def _ahead(row: Row, reference: Row) -> Figure:
+    """How much better the one is than the other in MAP, on the same queries."""
+    differences = row.values("AP") - reference.values("AP")
+    low, high = confidence_intervals(differences)[0].tolist()
+    return Figure(float(differences.mean()), None, low, high)

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 from losses_cells import Cells, Outcome
-from quality_table import Cell, Figure, Table
+from quality_rows import Row
+from quality_table import Cell, Table
 
 import nirank
 from nirank.data import Collection
 from nirank.evaluation import Evaluation
 from nirank.pipeline import Ranking, Stage
-from nirank.significance import confidence_intervals, randomisation_test
 
 FIRST, PRECISION = "CMC@1", "mAP@R"
 MEASURES = (FIRST, PRECISION)
@@ -105,26 +105,6 @@ NOTES = {
         "others."
     ],
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """What one system came to, with each seed."""
-
-    name: str
-    outcomes: Sequence[Outcome]
-
-    def values(self, measure: str) -> np.ndarray:
-        """The measure of each test query, the mean over seeds, `[queries]`."""
-        return np.mean([each.values[f"{self.name} {measure}"] for each in self.outcomes], axis=0)
-
-    def figure(self, measure: str, baseline: Row | None = None) -> Figure:
-        """The mean over queries and seeds; the interval is over queries, the spread over seeds."""
-        values, means = self.values(measure), [each.mean(f"{self.name} {measure}") for each in self.outcomes]
-        low, high = confidence_intervals(values)[0].tolist()
-        spread = float(np.std(means, ddof=1)) if len(means) > 1 else None
-        p = randomisation_test(values - baseline.values(measure)) if baseline else None
-        return Figure(float(values.mean()), spread, low, high, p)
 
 
 def tables(asked: argparse.Namespace) -> list[Table]:
@@ -219,9 +199,14 @@ def _table(name: str, recipe: Recipe, asked: argparse.Namespace) -> Table:
             f"of both trainings were {', '.join(map(str, steps))}."
         ),
         columns=["system", FIRST, PRECISION],
-        rows=[_cells(Row(each, outcomes), Row(BASELINE, outcomes)) for each in names],
+        rows=[_cells(row(each, outcomes), row(BASELINE, outcomes)) for each in names],
         notes=[*NOTES[name], _PUBLISHED],
     )
+
+
+def row(name: str, outcomes: Sequence[Outcome]) -> Row:
+    """One of the systems that share these outcomes."""
+    return Row(name, outcomes, prefix=f"{name} ")
 
 
 def _cells(row: Row, baseline: Row) -> list[Cell]:

@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 from losses_cells import Cells, Outcome
 from losses_columns import outcome
-from quality_table import Cell, Figure, Table
+from quality_rows import Row
+from quality_table import Cell, Table
 
 import nirank
 from nirank import execute
 from nirank.corpus import Documents
 from nirank.data import Candidates, Collection, Queries
 from nirank.pipeline import Stage
-from nirank.significance import confidence_intervals
 
 MEASURES = ("AP", "RR")
 #: Beside those of a ranking: whether the answer is right, for each document of each test query.
@@ -142,7 +142,7 @@ def tables(asked: argparse.Namespace) -> list[Table]:
                 "the border at 0.)"
             ),
             columns=["system", "accuracy", "MAP", "MRR", "seconds"],
-            rows=[_cells(name, found) for name, found in outcomes.items()],
+            rows=[_cells(Row(name, found)) for name, found in outcomes.items()],
         )
     ]
 
@@ -169,12 +169,5 @@ def _scores(stage: Stage, collection: Collection) -> np.ndarray:
     return execute.score(stage.component, collection.queries, collection.judgments.over(collection.corpus))
 
 
-def _cells(name: str, outcomes: Sequence[Outcome]) -> list[Cell]:
-    seconds = np.mean([each.seconds for each in outcomes])
-    return [name, *(_figure(outcomes, measure) for measure in (ACCURACY, *MEASURES)), f"{seconds:.0f}"]
-
-
-def _figure(outcomes: Sequence[Outcome], measure: str) -> Figure:
-    means = [each.mean(measure) for each in outcomes]
-    low, high = confidence_intervals(np.mean([each.values[measure] for each in outcomes], axis=0))[0].tolist()
-    return Figure(float(np.mean(means)), float(np.std(means, ddof=1)) if len(means) > 1 else None, low, high)
+def _cells(row: Row) -> list[Cell]:
+    return [row.name, *(row.figure(measure) for measure in (ACCURACY, *MEASURES)), row.seconds]

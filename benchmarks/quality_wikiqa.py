@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from losses_cells import Cells, Outcome
 from losses_columns import outcome
-from quality_table import Cell, Figure, Table, number
+from quality_rows import Row
+from quality_table import Cell, Table, number
 from quality_wikiqa_recipes import BASELINE, RECIPES, Recipe
 
 import nirank
 from nirank.data import Collection
 from nirank.evaluation import Evaluation
 from nirank.pipeline import Ranking, Stage
-from nirank.significance import confidence_intervals, randomisation_test
 
 MEASURES = ("AP", "nDCG@3", "nDCG@5")
 
@@ -44,33 +43,6 @@ class WikiQA:
         return cls(*(nirank.collection(name, split=split, candidates="judged") for split in splits))
 
 
-@dataclass(frozen=True, eq=False)
-class Row:
-    """What one system came to, with each seed."""
-
-    name: str
-    recipe: Recipe
-    outcomes: Sequence[Outcome]
-
-    def values(self, measure: str) -> np.ndarray:
-        """The measure of each test question, the mean over seeds, `[questions]`."""
-        return np.mean([each.values[measure] for each in self.outcomes], axis=0)
-
-    def figure(self, measure: str, baseline: Row | None = None) -> Figure:
-        """The mean over questions and seeds; the interval is over questions, the spread over seeds."""
-        values, means = self.values(measure), [each.mean(measure) for each in self.outcomes]
-        low, high = confidence_intervals(values)[0].tolist()
-        spread = float(np.std(means, ddof=1)) if len(means) > 1 else None
-        p = randomisation_test(values - baseline.values(measure)) if baseline else None
-        return Figure(float(values.mean()), spread, low, high, p)
-
-    @property
-    def dev(self) -> float | None:
-        """The first measure on dev, the mean over seeds, where it was measured."""
-        found = [each.dev for each in self.outcomes if each.dev is not None]
-        return float(np.mean(found)) if found else None
-
-
 def tables(asked: argparse.Namespace) -> list[Table]:
     """The rows that are asked for, and BM25's."""
     wikiqa = WikiQA.read(asked.data / "wikiqa")
@@ -84,7 +56,8 @@ def _row(name: str, recipe: Recipe, wikiqa: WikiQA, asked: argparse.Namespace) -
     told = {"recipe": asdict(recipe), "limits": limits, "measures": MEASURES}
     make = partial(_measured, recipe, wikiqa, asked.data, limits)
     cells = Cells(asked.cells)
-    return Row(name, recipe, [cells.get("wikiqa", name, told | {"seed": seed}, partial(make, seed)) for seed in seeds])
+    outcomes = [cells.get("wikiqa", name, told | {"seed": seed}, partial(make, seed)) for seed in seeds]
+    return Row(name, outcomes, recipe.told())
 
 
 def _measured(recipe: Recipe, wikiqa: WikiQA, data: Path, limits: Mapping[str, Any], seed: int) -> Outcome:
@@ -143,8 +116,7 @@ def _table(rows: Mapping[str, Row], wikiqa: WikiQA) -> Table:
 
 
 def _cells(row: Row, baseline: Row | None) -> list[Cell]:
-    measured, published = row.figure("AP", None if row is baseline else baseline), row.recipe.published
-    seconds = np.mean([each.seconds for each in row.outcomes])
+    measured, published = row.figure("AP", None if row is baseline else baseline), RECIPES[row.name].published
     return [
         row.name,
         measured,
@@ -153,6 +125,6 @@ def _cells(row: Row, baseline: Row | None) -> list[Cell]:
         row.figure("nDCG@3"),
         row.figure("nDCG@5"),
         row.dev,
-        f"{seconds:.0f}",
-        row.recipe.told(),
+        row.seconds,
+        row.made,
     ]

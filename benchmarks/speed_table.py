@@ -154,16 +154,17 @@ def save(report: Report, heading: Sequence[str], folder: Path, works: Sequence[s
 def machine() -> str:
     """The processor's name, and its generation where the system tells: one name stands for several of them."""
     told = _processor()
-    if "model name" not in told:
-        return platform.processor() or platform.machine()
     generation = ", ".join(f"{kind.split()[-1]} {told[kind]}" for kind in ("cpu family", "model") if kind in told)
-    return f"{told['model name']} ({generation})" if generation else told["model name"]
+    return f"{_name(told)} ({generation})" if generation else _name(told)
 
 
 def machine_kind() -> str:
     """The processor's name as that of a file."""
-    name = f"{machine().partition(' (')[0]} {platform.system()}"
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", f"{_name(_processor())} {platform.system()}".lower()).strip("-")
+
+
+def _name(told: Mapping[str, str]) -> str:
+    return told.get("model name") or platform.processor() or platform.machine()
 
 
 def _processor() -> dict[str, str]:

@@ -59,8 +59,8 @@ def test_all_systems_are_measured_on_all_images_of_test(benchmark, omniglot):
     assert len(systems) == 8
     assert {"ViT-Triplet", "STIR, top 5", "k_reciprocal"} < systems
     assert {len(values) for values in outcome.values.values()} == {12}
-    table = quality.Row("STIR, top 5", [outcome])
-    figure = table.figure("CMC@1", quality.Row("ViT-Triplet", [outcome]))
+    table = quality.row("STIR, top 5", [outcome])
+    figure = table.figure("CMC@1", quality.row("ViT-Triplet", [outcome]))
     assert figure.mean == np.mean(outcome.values["STIR, top 5 CMC@1"])
     assert figure.spread is None
 
