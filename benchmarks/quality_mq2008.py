@@ -10,7 +10,7 @@ import argparse
 import functools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,13 @@ class Fold:
 
 
 @dataclass(frozen=True, eq=False)
+class Chosen(Row):
+    """The row of a ranker, and which of its tries that is."""
+
+    tried: Try = field(kw_only=True)
+
+
+@dataclass(frozen=True, eq=False)
 class MQ2008:
     """The folds, and how much is asked for: `limits` are options of training that go before all others."""
 
@@ -56,13 +63,13 @@ class MQ2008:
     folds: int = FOLDS
     limits: Mapping[str, Any] | None = None
 
-    def row(self, name: str, recipe: Recipe) -> Row:
+    def row(self, name: str, recipe: Recipe) -> Chosen:
         """The try that validation chooses, with all seeds."""
         firsts = [self._outcome(name, recipe, tried, 0) for tried in recipe.tries]
         best = int(np.argmax([first.dev or 0.0 for first in firsts]))
         tried = recipe.tries[best]
         more = [self._outcome(name, recipe, tried, seed) for seed in range(1, self.seeds)]
-        return Row(name, [firsts[best], *more], tried.told())
+        return Chosen(name, [firsts[best], *more], tried.told(), tried=tried)
 
     def _outcome(self, name: str, recipe: Recipe, tried: Try, seed: int) -> Outcome:
         told = {"recipe": asdict(recipe) | {"tries": []}, "try": asdict(tried), "seed": seed, "options": OPTIONS}
