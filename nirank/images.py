@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import io
+import itertools
 import logging
 import struct
 import zlib
@@ -79,6 +80,13 @@ def each(contents: Sequence[Content], make: Callable[[Image], Made], threads: in
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def batches(contents: Sequence[Content], make: Callable[[Image], Made], size: int) -> Iterator[list[Made]]:
+    """The same, `size` at a time: threads are at the next ones while something is done with these."""
+    made = each(contents, make)
+    while some := list(itertools.islice(made, size)):
+        yield some
 
 
 def readable(contents: Sequence[Content], damaged: Damaged = "skip", threads: int | None = None) -> list[int]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from nirank.data import Candidates, Queries
 
 pytest_plugins = ["nirank.testing"]  # the contract checks, on every component that is registered
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -37,6 +41,17 @@ def shared() -> Callable[[str], Path]:
         return path
 
     return folder
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a module of the benchmarks, which are forgotten afterwards: their names are no package's."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if Path(getattr(sys.modules[name], "__file__", None) or "").parent == BENCHMARKS:
+            del sys.modules[name]
 
 
 class Overlap:

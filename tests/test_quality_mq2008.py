@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,17 +12,8 @@ pytest.importorskip("accelerate")
 pytest.importorskip("lightgbm")
 pytest.importorskip("numba")
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
-
-@pytest.fixture(autouse=True)
-def _importable(monkeypatch):
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield
-    for name in set(sys.modules) - before:
-        if name.startswith(("losses", "quality")):
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("benchmark")
 
 
 @pytest.fixture

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("transformers")
@@ -13,17 +9,10 @@ pytest.importorskip("accelerate")
 
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
 
 @pytest.fixture
-def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = set(sys.modules)
-    yield importlib.import_module("quality_seq2seq")
-    for name in set(sys.modules) - before:
-        if name.startswith(("quality_", "losses_", "letor")):
-            del sys.modules[name]
+def benchmark(benchmark):
+    return benchmark("quality_seq2seq")
 
 
 def test_documents_have_both_words_or_not_and_test_queries_are_new(benchmark):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,8 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture(autouse=True)
-def _importable(monkeypatch):
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+def _importable(benchmark, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{BENCHMARKS}:{Path(__file__).parent}")
-    yield
-    for name in set(sys.modules) - before:
-        if name.startswith(("speed_", "growth")):
-            del sys.modules[name]
 
 
 def _module(name):

@@ -55,12 +55,8 @@ class Pixels:
 
         Threads decode and resize the next ones while a batch is computed with.
         """
-        waiting: list[NDArray[np.uint8]] = []
-        for place, values in enumerate(images.each(contents, self.cut), 1):
-            waiting.append(values)
-            if len(waiting) == size or place == len(contents):
-                yield self.normalised(torch.from_numpy(np.stack(waiting)).to(device))
-                waiting = []
+        for some in images.batches(contents, self.cut, size):
+            yield self.normalised(torch.from_numpy(np.stack(some)).to(device))
 
     def bytes(self, contents: Sequence[Content]) -> Tensor:
         """Images resized and cut, uint8 `[images, height, width, channels]`. Without images one size has to be set."""

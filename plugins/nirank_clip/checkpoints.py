@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from nirank import images
 from nirank.data import Content
-from nirank.errors import BadInput, MissingDependency
-from nirank.pretrained import load, passes, quiet, tokenizer_text
+from nirank.errors import BadInput
+from nirank.pretrained import load, quiet, tokenizer_text
+from nirank.vision.libraries import imported
 from nirank.vision.pixels import Pixels
+from nirank_clip.contents import by_length
 
 #: What a model of open_clip begins with, and what open_clip calls a folder.
 OPEN_CLIP, _FOLDER = "open_clip:", "local-dir:"
@@ -83,9 +85,7 @@ class Transformers:
     def texts(self, texts: Sequence[str], passed: int) -> Tensor:
         """Features of texts, those of similar length together."""
         tokens = self.tokenizer(list(texts), truncation=True, max_length=self._longest)["input_ids"]
-        parts = passes(torch.tensor([len(each) for each in tokens]).numpy(), passed)
-        found = torch.cat([self._pass([tokens[place] for place in part]) for part in parts])
-        return found[torch.cat([torch.from_numpy(part) for part in parts]).argsort().to(found.device)]
+        return by_length(tokens, passed, self._pass)
 
     def images(self, contents: Sequence[Content], passed: int) -> Tensor:
         """Features of images."""
@@ -115,7 +115,7 @@ class OpenCLIP:
     """
 
     def __init__(self, name: str) -> None:
-        library = _open_clip()
+        library = imported("open_clip", "models of open_clip")
         model, _, weights = (name, "", None) if ":" in name else name.partition("/")
         if weights == "":
             tags = ", ".join(library.list_pretrained_tags_by_model(model)) or "none, for there is no such model"
@@ -164,25 +164,9 @@ class OpenCLIP:
         return next(self.model.parameters()).device
 
     def _batches(self, contents: Sequence[Content], size: int) -> Iterator[Tensor]:
-        waiting: list[Tensor] = []
         kind = next(self.model.parameters()).dtype
-        for place, values in enumerate(images.each(contents, self.preprocess), 1):
-            waiting.append(values)
-            if len(waiting) == size or place == len(contents):
-                yield torch.stack(waiting).to(self._device, kind)
-                waiting = []
-
-
-def _open_clip() -> Any:
-    try:
-        import open_clip
-    except ModuleNotFoundError as error:
-        message = f"models of open_clip need the package {error.name!r}. Run: pip install 'nirank[open_clip]'"
-        raise MissingDependency(message, name=error.name) from error
-    except RuntimeError as error:  # what a torchvision raises that was built for another torch
-        message = f"open_clip cannot be loaded: {error}. It needs a torchvision that was built for the torch installed."
-        raise MissingDependency(message) from error
-    return open_clip
+        for some in images.batches(contents, self.preprocess, size):
+            yield torch.stack(some).to(self._device, kind)
 
 
 def _features(output: Any) -> Tensor:

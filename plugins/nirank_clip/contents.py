@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nirank import images
 from nirank.data import Content
 from nirank.errors import BadInput
+from nirank.pretrained import passes
 
+#: From the token numbers of some texts to their features, `[texts, dim]`.
+Pass = Callable[[Sequence[list[int]]], Tensor]
 Tower = Callable[[Sequence[Content]], Tensor]
 
 
@@ -28,3 +32,10 @@ def through(contents: Sequence[Content], text: Tower, image: Tower, dim: int, de
             found.append(tower([contents[place] for place in here]))
     order = torch.tensor(places, dtype=torch.int64, device=device).argsort()
     return torch.cat(found)[order]
+
+
+def by_length(tokens: Sequence[list[int]], size: int, run: Pass) -> Tensor:
+    """Features of texts, `[texts, dim]`, in their order: `run` is given those of similar length, `size` at a time."""
+    parts = passes(np.array([len(each) for each in tokens]), size)
+    found = torch.cat([run([tokens[place] for place in part]) for part in parts])
+    return found[torch.from_numpy(np.concatenate(parts).argsort()).to(found.device)]

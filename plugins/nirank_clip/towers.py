@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 from nirank.data import Content
 from nirank.errors import BadInput
-from nirank.pretrained import load, passes, quiet, tokenizer_text
+from nirank.pretrained import load, longest, quiet, tokenizer_text
 from nirank.vision.pixels import Pixels, jittered
 from nirank.vision.vit import ViT
+from nirank_clip.contents import by_length
 from nirank_clip.efficientnet import MEAN, SIZE, STD, EfficientNet
 
 VIT, EFFICIENTNET = "vit", "efficientnet_lite0"
@@ -34,17 +35,15 @@ class Texts(nn.Module):
         if isinstance(pooler := getattr(self.model, "pooler", None), nn.Module):
             pooler.requires_grad_(False)  # which is not used
         self.dim = int(self.model.config.hidden_size)
-        self.longest = min(int(self.model.config.max_position_embeddings), 256)
+        self.longest = longest(self.model, None, 256)
 
     def forward(self, texts: Sequence[str]) -> Tensor:
         """Unit vectors, float32 `[texts, dim]`."""
         tokens = self.tokenizer(list(texts), truncation=True, max_length=self.longest)["input_ids"]
-        parts = passes(torch.tensor([len(each) for each in tokens]).numpy(), self.passed)
-        found = torch.cat([self._pass([tokens[place] for place in part]) for part in parts])
-        return found[torch.cat([torch.from_numpy(part) for part in parts]).argsort().to(found.device)]
+        return by_length(tokens, self.passed, self._pass)
 
-    def _pass(self, tokens: list[list[int]]) -> Tensor:
-        padded = self.tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(self.model.device)
+    def _pass(self, tokens: Sequence[list[int]]) -> Tensor:
+        padded = self.tokenizer.pad({"input_ids": list(tokens)}, return_tensors="pt").to(self.model.device)
         vectors = self.model(**padded).last_hidden_state  # [texts, tokens, dim]
         mask = padded["attention_mask"][..., None].to(vectors.dtype)
         return F.normalize((vectors * mask).sum(1) / mask.sum(1), dim=-1)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from nirank import pretrained
 from nirank.data import Content
-from nirank.errors import BadInput, MissingDependency, UnknownName
+from nirank.errors import BadInput, UnknownName
+from nirank.vision.libraries import imported
 from nirank.vision.pixels import Pixels
 from nirank.vision.vit import ViT
 
@@ -107,7 +108,7 @@ def _small(side: int, channels: int, config: Mapping[str, Any], together: int) -
 
 
 def _timm(name: str, side: int, channels: int, config: Mapping[str, Any], weights: bool, together: int) -> Backbone:
-    timm = _imported_timm()
+    timm = imported("timm", "backbones of timm")
     if not timm.is_model(name):
         raise UnknownName("model of timm", name, timm.list_models())
     given = {"pretrained": weights, "num_classes": 0, "in_chans": channels, **config}
@@ -116,18 +117,6 @@ def _timm(name: str, side: int, channels: int, config: Mapping[str, Any], weight
     except TypeError:
         model = timm.create_model(name, **given)
     return Backbone(model, model.num_features, *_normalisation(model.pretrained_cfg, channels))
-
-
-def _imported_timm() -> Any:
-    try:
-        import timm
-    except ModuleNotFoundError as error:
-        message = f"backbones of timm need the package {error.name!r}. Run: pip install 'nirank[timm]'"
-        raise MissingDependency(message, name=error.name) from error
-    except RuntimeError as error:  # what a torchvision raises that was built for another torch
-        message = f"timm cannot be loaded: {error}. It needs a torchvision that was built for the torch installed."
-        raise MissingDependency(message) from error
-    return timm
 
 
 def _hub(name: str, channels: int, config: Mapping[str, Any], weights: bool) -> Backbone:

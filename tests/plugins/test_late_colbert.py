@@ -26,6 +26,7 @@ from nirank.testing import violations
 from nirank_late import colbert, tiny
 from nirank_late.colbert import ColBERT
 from nirank_late.template import Template
+from tests import batch_invariance
 
 TEXTS = [
     "a cat",
@@ -77,19 +78,7 @@ def _by_hand(encoder, text, side, length, attend=False, augment=True):
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.05)])
 def test_a_score_is_a_pairs_own_alone_in_mixed_lengths_and_in_any_order(folder, precision, tolerance):
-    encoder = nirank.load(_build(folder, precision=precision))
-    corpus, order = Documents([*map(str, range(len(TEXTS)))], TEXTS), [5, 0, 7, 2, 4, 8, 1, 3, 6]
-    queries = Queries.of(["cat", "the dog ran over a bridge", ""])
-    whole = encoder.score(queries, Candidates.of([range(len(TEXTS))] * 3, corpus=corpus)).reshape(3, -1)
-    turned = encoder.score(queries.take([2, 0, 1]), Candidates.of([order] * 3, corpus=corpus)).reshape(3, -1)
-    alone = [
-        [encoder.score(Queries.of([asked]), Candidates.of([[doc]], corpus=corpus))[0] for doc in range(len(TEXTS))]
-        for asked in queries.contents
-    ]
-    allowed = tolerance * np.ptp(whole)
-    np.testing.assert_allclose(turned, whole[[2, 0, 1]][:, order], atol=allowed)
-    np.testing.assert_allclose(alone, whole, atol=allowed)
-    assert allowed > 0
+    batch_invariance.check(nirank.load(_build(folder, precision=precision)), TEXTS, tolerance)
 
 
 @pytest.mark.parametrize(

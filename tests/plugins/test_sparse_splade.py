@@ -25,6 +25,7 @@ from nirank.training.gradients import Pass
 from nirank.training.objective import Objective
 from nirank_sparse import splade, tiny
 from nirank_sparse.splade import SPLADE, flops
+from tests import batch_invariance
 
 TEXTS = [
     "a cat",
@@ -125,19 +126,9 @@ def test_given_pairs_are_scored_by_the_dot_product():
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.05)])
 def test_a_score_is_a_pairs_own_alone_in_mixed_lengths_and_in_any_order(folder, precision, tolerance):
-    encoder = nirank.load(SPLADE(str(folder), device="cpu", precision=precision, batch_size=4))
-    corpus, order = Documents([*map(str, range(len(TEXTS)))], TEXTS), [5, 0, 7, 2, 4, 8, 1, 3, 6]
-    queries = Queries.of(["cat", "the dog ran over a bridge", ""])
-    whole = encoder.score(queries, Candidates.of([range(len(TEXTS))] * 3, corpus=corpus)).reshape(3, -1)
-    turned = encoder.score(queries.take([2, 0, 1]), Candidates.of([order] * 3, corpus=corpus)).reshape(3, -1)
-    alone = [
-        [encoder.score(Queries.of([asked]), Candidates.of([[doc]], corpus=corpus))[0] for doc in range(len(TEXTS))]
-        for asked in queries.contents
-    ]
-    allowed = tolerance * np.ptp(whole)
-    np.testing.assert_allclose(turned, whole[[2, 0, 1]][:, order], atol=allowed)
-    np.testing.assert_allclose(alone, whole, atol=allowed)
-    assert allowed > 0
+    batch_invariance.check(
+        nirank.load(SPLADE(str(folder), device="cpu", precision=precision, batch_size=4)), TEXTS, tolerance
+    )
 
 
 def test_no_more_is_read_than_the_model_has_positions(folder):
