@@ -10,9 +10,10 @@ One tie rule holds everywhere in nirank: falling score, then rising ordinal.
 
 from __future__ import annotations
 
-import copy
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -204,7 +205,7 @@ class Candidates:
         """The most documents that a query has."""
         return self.pairs if len(self) == 1 else int(self.lengths.max(initial=0))
 
-    @property
+    @cached_property
     def extent(self) -> tuple[int, int]:
         """The least of the ordinals and the largest; of no pairs, 0 and -1."""
         if self.pairs > _FEW:
@@ -235,8 +236,8 @@ class Candidates:
         """The same pairs, known to be documents of `corpus`."""
         if self.corpus is corpus:
             return self
-        known = copy.copy(self)  # whose columns need no second check
-        object.__setattr__(known, "corpus", corpus)
+        known = object.__new__(type(self))  # whose columns need no second check
+        vars(known).update(vars(self), corpus=corpus)
         return known
 
     def take(self, queries: Ints | slice) -> Candidates:
@@ -338,7 +339,10 @@ class Candidates:
 
     def _is_one_ranked(self) -> bool:
         """The same for a single query with few documents, in less time than numpy takes to begin."""
-        pairs = list(zip(self.scores.tolist(), self.docs.tolist(), strict=True))
+        scores = self.scores.tolist()
+        if len(set(scores)) == len(scores) and scores == sorted(scores, reverse=True) and math.isfinite(sum(scores)):
+            return True
+        pairs = list(zip(scores, self.docs.tolist(), strict=True))
         in_order = all(s > t or (s == t and d < e) for (s, d), (t, e) in pairwise(pairs))
         return in_order and (len(pairs) != 1 or pairs[0][0] == pairs[0][0])  # alone it may still be no number
 

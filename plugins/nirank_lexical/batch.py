@@ -66,7 +66,7 @@ class BatchSearch:
         one = len(queries) == 1  # then it is no use to ask numpy for a maximum or a sum
         room = self._room(k, len(queries.terms) if one else int(np.diff(queries.offsets).max(initial=0)))
         asked = kernel.Asked(queries.offsets, queries.terms, queries.weights, queries.tokens)
-        best, found = np.full((len(queries), k), _NOTHING), np.empty(len(queries), np.int64)
+        best, found = np.empty((len(queries), k), np.uint64), np.empty(len(queries), np.int64)
         kernel.search(self._searched, asked, k, *room, best, found)
         self._spare.append(room)
         best.sort(axis=1)
@@ -84,9 +84,6 @@ class BatchSearch:
         if kernel.room(workspace) < k:
             workspace = kernel.workspace(self.documents, k)
         return workspace, known if len(known.places) >= terms else kernel.terms(terms)
-
-
-_NOTHING = np.uint64(2**64 - 1)  # behind every key, and the key of no document
 
 
 def _read_only(column: NDArray[Any]) -> NDArray[Any]:

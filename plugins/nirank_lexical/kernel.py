@@ -46,6 +46,7 @@ _FEW_TERMS = 64  # nor of a query of more
 _ROUNDING = 1e-4  # sums of so many float32 are this exact, and much more
 _BINS = 1024  # the search for a threshold counts in so many bins, and two beside them
 _NO_RANK = np.int32(-(2**31))
+_NOTHING = np.uint64(2**64 - 1)  # behind every key, and the key of no document
 
 
 class Searched(NamedTuple):
@@ -128,13 +129,14 @@ def search(
 ) -> None:
     """Fill row q of `best` with the keys of the k best documents of query q, in no order, and `found` with how many.
 
-    A key is uint64: the rank, so that better is less, over the document.
+    A key is uint64: the rank, so that better is less, over the document. Behind those of documents comes `_NOTHING`.
     """
     for query in range(len(asked.offsets) - 1):
         candidates = _candidates(searched, _query(asked, query), k, workspace, terms)
         found[query] = candidates
         for place in range(candidates):
             best[query, place] = _key(workspace.candidate_ranks[place], workspace.candidate_docs[place])
+        best[query, candidates:] = _NOTHING
 
 
 @inner
