@@ -117,7 +117,7 @@ def test_each_core_module_can_be_imported_alone_and_without_warnings():
 def test_core_modules_import_little_at_once():
     doors = {"nirank.cli": {"typer"}, "nirank.report": {"rich"}}
     doors |= {"nirank.testing": {"pytest"}, "nirank.testing.nodes": {"pytest"}}
-    doors |= {"nirank.text.stemming": {"Stemmer"}, "nirank.text.words": {"regex"}}
+    doors |= {"nirank.text.stemming": {"Stemmer"}, "nirank.text.words": {"regex"}, "nirank.openvino": {"torch"}}
     rooms = {"training": {"accelerate", "safetensors", "torch"}, "vision": {"PIL", "torch"}}
     for path in CORE:
         room = rooms.get(path.parent.name, set())

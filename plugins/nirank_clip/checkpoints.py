@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 from nirank import images
 from nirank.data import Content
 from nirank.errors import BadInput
+from nirank.images import drawn
+from nirank.openvino import Fast
 from nirank.pretrained import load, quiet, tokenizer_text
 from nirank.vision.libraries import imported
 from nirank.vision.pixels import Pixels
@@ -25,6 +28,8 @@ from nirank_clip.contents import by_length
 #: What a model of open_clip begins with, and what open_clip calls a folder.
 OPEN_CLIP, _FOLDER = "open_clip:", "local-dir:"
 _CONFIG, _WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+#: So many images at once take longer in torch than a graph takes to be compiled.
+_WORTH_COMPILING = 200
 #: What belongs to each tower of the models of transformers.
 _PARTS = {"text": ("text_model", "text_projection"), "image": ("vision_model", "visual_projection")}
 
@@ -35,6 +40,7 @@ class Checkpoint(Protocol):
     model: nn.Module
     dim: int
     told: str
+    fast: Fast | None  # of the image tower; None where torch is all there is
 
     @property
     def towers(self) -> Mapping[str, Sequence[nn.Module]]:
@@ -76,6 +82,7 @@ class Transformers:
         self.told = f"{tokenizer_text(self.tokenizer)}\n{self.pixels}"
         self._longest = int(config.text_config.max_position_embeddings)
         self._siglip = str(config.model_type).startswith("siglip")
+        self.fast: Fast | None = Fast(self.model, _image_features, self._examples(), "torch", _WORTH_COMPILING)
 
     @property
     def towers(self) -> Mapping[str, Sequence[nn.Module]]:
@@ -89,15 +96,22 @@ class Transformers:
 
     def images(self, contents: Sequence[Content], passed: int) -> Tensor:
         """Features of images."""
+        graph = None if self.fast is None else self.fast.graph(len(contents))
+        run = partial(_image_features, self.model) if graph is None else graph
         batches = self.pixels.batches(contents, passed, self.model.device)
-        found = [self.model.get_image_features(pixel_values=each.to(self.model.dtype)) for each in batches]
-        return torch.cat(list(map(_features, found)))
+        return torch.cat([run({"pixel_values": each.to(self.model.dtype)}) for each in batches])
 
     def save(self, folder: Path) -> None:
         """Write model, tokenizer and image processor, as transformers does."""
         with quiet():
             for part in (self.model, self.tokenizer, self.processor):
                 part.save_pretrained(folder)
+
+    def _examples(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Two images, and three others, as the image tower is given them."""
+        one = self.pixels.batches([drawn(0)], 1)
+        others = self.pixels.batches([drawn(number) for number in (1, 2, 3)], 3)
+        return {"pixel_values": next(one).repeat(2, 1, 1, 1)}, {"pixel_values": next(others)}
 
     def _pass(self, tokens: Sequence[list[int]]) -> Tensor:
         """Features of texts. SigLIP was trained on texts padded to one length, without mask."""
@@ -113,6 +127,8 @@ class OpenCLIP:
     Cherti et al., Reproducible Scaling Laws for Contrastive Language-Image Learning, CVPR 2023. Images are prepared by
     open_clip's own transformation, in several threads.
     """
+
+    fast: Fast | None = None
 
     def __init__(self, name: str) -> None:
         library = imported("open_clip", "models of open_clip")
@@ -167,6 +183,10 @@ class OpenCLIP:
         kind = next(self.model.parameters()).dtype
         for some in images.batches(contents, self.preprocess, size):
             yield torch.stack(some).to(self._device, kind)
+
+
+def _image_features(model: Any, inputs: dict[str, Tensor]) -> Tensor:
+    return _features(model.get_image_features(**inputs))
 
 
 def _features(output: Any) -> Tensor:

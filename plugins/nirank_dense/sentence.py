@@ -7,7 +7,7 @@ import hashlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -18,15 +18,14 @@ from torch import Tensor, nn
 
 from nirank.data import Content, Queries
 from nirank.errors import BadInput
+from nirank.openvino import Fast, Graph, Runtime, installed, token_examples
 from nirank.pretrained import Precision, best_device, quiet
 from nirank.weights import digest
 from nirank_dense import lora
-from nirank_dense.compiled import Compiled, compilable, refuse_unless_compilable, write_graph
-from nirank_dense.openvino import installed
+from nirank_dense.compiled import compilable, names, refuse_unless_compilable, states, write_graph
 from nirank_dense.tokenised import parts
 
 Side = Literal["query", "document"]
-Runtime = Literal["torch", "openvino"]
 
 #: Tokens of a forward pass, the padding counted: on a CPU so few that what a layer computes stays in its cache.
 _TOKENS, _TOKENS_ON_DEVICE = 1024, 32768
@@ -88,8 +87,7 @@ class SentenceEncoder(nn.Module):
         self.tokens = tokens or (_TOKENS if device == "cpu" else _TOKENS_ON_DEVICE)
         self.precision, self.max_length = precision, max_length
         self.query_prompt, self.document_prompt = query_prompt, document_prompt
-        self.model, self.runtime = _load(model, device, precision, runtime)
-        self._compiled: Compiled | None = None
+        self.model, runtime = _load(model, device, precision, runtime)
         if max_length:
             self.model.max_seq_length = max_length
         if self.model.similarity_fn_name not in ("cosine", "dot"):
@@ -101,7 +99,13 @@ class SentenceEncoder(nn.Module):
             _adapt(self.model, lora_rank)
         self._adapted = lora_rank is not None
         _freeze_unused(self.model)
+        self._fast = None if runtime == "torch" else _fast(self.model, runtime, precision)
         self.eval()
+
+    @property
+    def runtime(self) -> Runtime | None:
+        """What computes vectors without gradients; None where that depends on how much text there is."""
+        return "torch" if self._fast is None else self._fast.runtime
 
     @property
     def device(self) -> str:
@@ -171,9 +175,10 @@ class SentenceEncoder(nn.Module):
         if not len(texts):
             return torch.empty(0, self.model.get_embedding_dimension(), device=self.model.device)
         prompt = self._prompt(side) if prompt is None else prompt
-        features, compiled = self.model.preprocess(list(texts), prompt=prompt, task=side), self._fast(texts)
+        features = self.model.preprocess(list(texts), prompt=prompt, task=side)
+        graph = None if self._fast is None else self._fast.graph(sum(map(len, texts)))
         places, found = zip(
-            *((some, self._forward(part, side, compiled)) for some, part in parts(features, len(texts), self.tokens)),
+            *((some, self._forward(part, side, graph)) for some, part in parts(features, len(texts), self.tokens)),
             strict=True,
         )
         vectors = torch.cat(found)[torch.from_numpy(np.argsort(np.concatenate(places))).to(found[0].device)]
@@ -181,29 +186,16 @@ class SentenceEncoder(nn.Module):
             vectors = nn.functional.normalize(vectors, dim=-1)
         return vectors
 
-    def _fast(self, texts: Sequence[str]) -> Compiled | None:
-        """What computes the vectors of these texts where gradients are not wanted; None for torch."""
-        if self.runtime == "torch" or self.training or torch.is_grad_enabled():
-            return None
-        if self.runtime is None and sum(map(len, texts)) < _WORTH_COMPILING:
-            return None
-        if self._compiled is None or not self._compiled.fits(self.model):
-            self._compiled = Compiled(self.model, self.precision)
-        return self._compiled
-
-    def _forward(self, features: dict[str, Any], side: Side, compiled: Compiled | None) -> Tensor:
+    def _forward(self, features: dict[str, Any], side: Side, graph: Graph | None) -> Tensor:
         """What `encode_query` or `encode_document` of the model computes, which would leave gradients out; float32."""
-        if compiled is None:
+        if graph is None:
             found = self.model(batch_to_device(features, self.model.device), task=side)
         else:
-            found = {**features, "token_embeddings": compiled(features)}
+            found = {**features, "token_embeddings": graph(features)}
             for module in list(self.model)[1:]:
                 found = module(found)
         vectors: Tensor = found["sentence_embedding"].float()
         return vectors if self.model.truncate_dim is None else truncate_embeddings(vectors, self.model.truncate_dim)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_compiled": None}  # a copy compiles its own
 
     def _prompt(self, side: Side) -> str | None:
         """The model's own prompt for one side, and the default one only where it has none."""
@@ -248,6 +240,11 @@ def _load(
     if not compilable(loaded):
         return loaded if precision == "float32" else _weights(model, device, precision), "torch"
     return loaded, runtime if precision == "float32" else "openvino"
+
+
+def _fast(model: SentenceTransformer, runtime: Runtime | None, precision: Precision) -> Fast:
+    transformer = cast("nn.Module", model[0].model)
+    return Fast(transformer, states, token_examples(names(model)), runtime, _WORTH_COMPILING, precision)
 
 
 def _weights(model: str, device: str, precision: Precision) -> SentenceTransformer:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from nirank.data import Content, Queries
 from nirank.errors import BadInput
+from nirank.openvino import Runtime
 from nirank.pretrained import Precision
-from nirank_dense.sentence import Runtime, SentenceEncoder
+from nirank_dense.sentence import SentenceEncoder
 
 
 class TwoTowers(nn.Module):

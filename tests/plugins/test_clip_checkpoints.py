@@ -70,6 +70,20 @@ def test_vectors_and_similarities_are_those_of_transformers(encoder, reference):
             assert np.allclose(right, expected.image_embeds[0], atol=1e-6)
 
 
+def test_a_compiled_graph_gives_an_image_the_vector_of_torch_also_alone(folder, encoder):
+    pytest.importorskip("openvino")
+    fast = CLIP(str(folder), device="cpu", passed=2, runtime="openvino")
+    vectors = _vectors(fast, PICTURES)
+    assert fast.checkpoint.fast.compiled is not None
+    assert encoder.checkpoint.fast.compiled is None
+    assert np.allclose(vectors, _vectors(encoder, PICTURES), atol=1e-6)
+    for picture, vector in zip(PICTURES, vectors, strict=True):
+        assert np.allclose(_vectors(fast, [picture])[0], vector, atol=1e-6)
+    assert fast.fingerprint == encoder.fingerprint
+    with pytest.raises(BadInput, match="float32 on the CPU"):
+        CLIP(str(folder), device="cpu", precision="bfloat16", runtime="openvino")
+
+
 def test_probabilities_of_classes_are_those_of_transformers(encoder, reference):
     cosines = torch.from_numpy(_vectors(encoder, PICTURES) @ _vectors(encoder, TEXTS).T)
     found = encoder.probabilities(cosines).detach().numpy()

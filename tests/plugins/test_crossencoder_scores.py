@@ -210,7 +210,7 @@ def test_in_bfloat16_logits_do_not_tie(tmp_path):
 
 
 def test_a_pass_has_no_more_tokens_than_allowed_and_pairs_of_similar_length(tmp_path):
-    scorer = CrossEncoder(_folder(tmp_path), device="cpu", tokens=200, passages="max")
+    scorer = CrossEncoder(_folder(tmp_path), device="cpu", tokens=200, passages="max", runtime="torch")
     shapes, padded = [], []
 
     def watch(module, inputs):
@@ -223,6 +223,36 @@ def test_a_pass_has_no_more_tokens_than_allowed_and_pairs_of_similar_length(tmp_
     assert max(shapes) <= 200
     assert len(shapes) > 30
     assert np.mean(padded) < 0.1
+
+
+@pytest.mark.parametrize("settings", [{}, {"outputs": 4}, {"pooling": "mean", "passages": "max"}], ids=str)
+def test_a_compiled_graph_gives_a_pair_the_score_of_torch_also_alone(tmp_path, settings):
+    pytest.importorskip("openvino")
+    folder = _folder(tmp_path)
+    fast, slow = (CrossEncoder(folder, device="cpu", runtime=runtime, **settings) for runtime in ("openvino", "torch"))
+    scores = _scores(fast)
+    np.testing.assert_allclose(scores, _scores(slow), atol=1e-5)
+    assert fast._fast.compiled is not None
+    assert slow._fast.compiled is None
+    assert fast.fingerprint == slow.fingerprint
+    queries, candidates = _pairs()
+    alone = [_scores(fast, queries.take([row]), Candidates.of([[doc]], corpus=CORPUS))[0]
+             for row, doc in zip(candidates.rows.tolist(), candidates.docs.tolist(), strict=True)]  # fmt: skip
+    np.testing.assert_allclose(alone, scores, atol=1e-5)
+
+
+def test_a_graph_is_for_float32_on_the_cpu_and_for_much_text(tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    folder = _folder(tmp_path)
+    with pytest.raises(BadInput, match="float32 on the CPU"):
+        CrossEncoder(folder, device="cpu", precision="bfloat16", runtime="openvino")
+    assert CrossEncoder(folder, device="cpu", precision="bfloat16")._fast.runtime == "torch"
+    monkeypatch.setattr("nirank_crossencoder.crossencoder._WORTH_COMPILING", 1000)
+    scorer = CrossEncoder(folder, device="cpu")
+    _scores(scorer, Queries.of(["a"]), Candidates.of([[0]], corpus=CORPUS))
+    assert scorer._fast.compiled is None
+    _scores(scorer)
+    assert scorer._fast.compiled is not None
 
 
 def test_each_distinct_text_is_read_once(tmp_path, monkeypatch):

@@ -17,10 +17,10 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from nirank import execute
 from nirank.errors import BadInput, MissingDependency
+from nirank.openvino import imported, installed
 from nirank.plugins import Component
 from nirank.testing.models import letter_tokenizer
 from nirank_dense import sentence, tiny
-from nirank_dense.openvino import imported, installed
 from nirank_dense.sentence import SentenceEncoder
 from nirank_dense.tokenised import parts
 
@@ -107,8 +107,8 @@ def fast(folder):
 def test_a_compiled_graph_gives_the_vectors_of_torch(folder, fast):
     slow = SentenceEncoder(folder, device="cpu", runtime="torch")
     np.testing.assert_allclose(_vectors(fast, TEXTS), _vectors(slow, TEXTS), atol=1e-6)
-    assert fast._compiled is not None
-    assert slow._compiled is None
+    assert fast._fast.compiled is not None
+    assert slow.runtime == "torch"
     assert fast.fingerprint == slow.fingerprint  # vectors of either go into one index
 
 
@@ -130,11 +130,11 @@ def test_with_gradients_torch_computes_and_changed_weights_are_compiled_anew(fol
             if parameter.grad is not None:
                 parameter -= parameter.grad
     encoder.eval()
-    after, graph = _vectors(encoder, ["a cat"]), encoder._compiled
+    after, graph = _vectors(encoder, ["a cat"]), encoder._fast.compiled
     assert np.abs(after - before).max() > 1e-3
-    encoder.runtime = "torch"
+    encoder._fast.runtime = "torch"
     np.testing.assert_allclose(after, _vectors(encoder, ["a cat"]), atol=1e-6)
-    assert copy.deepcopy(encoder)._compiled is None
+    assert copy.deepcopy(encoder)._fast.compiled is None
     assert graph is not None
 
 
@@ -166,9 +166,9 @@ def test_unless_it_is_said_much_text_is_compiled_and_little_is_not(folder, monke
     monkeypatch.setattr(sentence, "_WORTH_COMPILING", 1000)
     encoder = SentenceEncoder(folder, device="cpu")
     few = _vectors(encoder, ["a cat"])
-    assert encoder._compiled is None
+    assert encoder._fast.compiled is None
     many = _vectors(encoder, [*TEXTS, "a cat"])
-    assert encoder._compiled is not None
+    assert encoder._fast.compiled is not None
     np.testing.assert_allclose(many[-1], few[0], atol=1e-6)
 
 
@@ -204,7 +204,7 @@ def test_openvino_is_imported_without_what_it_would_send_and_opens_no_connection
         "import sys\n"
         "sent = []\n"
         "sys.addaudithook(lambda event, arguments: sent.append(event) if event.startswith('socket.') else None)\n"
-        "from nirank_dense.openvino import imported\n"
+        "from nirank.openvino import imported\n"
         "imported('openvino'), imported('openvino.frontend.pytorch')\n"
         "print(sent, [name for name in sys.modules if name.startswith('openvino_telemetry')])\n"
     )
