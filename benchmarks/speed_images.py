@@ -22,11 +22,11 @@ from speed_worker import Engine, contest, each, working
 MODELS: dict[str, tuple[Mapping[str, int], int]] = {
     "ViT-B/32": (
         {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
-        32,
+        256,
     ),
     "a quarter of it": (
         {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 3, "num_attention_heads": 3},
-        128,
+        512,
     ),
 }
 #: How many times the speed of the plain loop is wanted.
@@ -35,7 +35,7 @@ WANTED = 1.0
 WIDTH, HEIGHT, BATCH = 640, 480, 32
 #: Unit vectors that count as the same differ by less.
 SAME = 1e-5
-_PLAIN = "plain transformers"
+_PLAIN, _TORCH = "plain transformers", "nirank in torch"
 
 
 def compare(run: Run, report: Report) -> None:
@@ -49,7 +49,8 @@ def _compare(name: str, model: Path, paths: Sequence[Path], run: Run, report: Re
     settings = {"model": str(model), "paths": list(map(str, paths)), "threads": run.threads}
     needs = ["torch", "transformers", "PIL"]
     engines = [
-        Engine(OURS, "speed_images:Nirank", needs, settings),
+        Engine(OURS, "speed_images:Nirank", [*needs, "openvino"], settings),
+        Engine(_TORCH, "speed_images:Nirank", needs, settings | {"runtime": "torch"}),
         Engine(_PLAIN, "speed_images:Transformers", needs, settings),
     ]
     with working(engines, report.note) as workers:
@@ -96,15 +97,15 @@ def _saved(run: Run, name: str, tower: Mapping[str, int]) -> Path:
 class Encoder:
     """A model and the paths of images; `encode` is timed, from the files to vectors."""
 
-    def __init__(self, model: str, paths: Sequence[str], threads: int) -> None:
+    def __init__(self, model: str, paths: Sequence[str], threads: int, **settings: Any) -> None:
         import torch
 
         torch.set_num_threads(threads)
         self.paths = list(map(Path, paths))
-        self._ready(model)
+        self._ready(model, **settings)
 
     def _ready(self, model: str) -> None:
-        """Load the model."""
+        """Load the model, in the way that settings say."""
         raise NotImplementedError
 
     def encode(self) -> None:
@@ -151,10 +152,10 @@ class Transformers(Encoder):
 class Nirank(Encoder):
     """`nirank.load("clip")`, which encodes documents as an index is built."""
 
-    def _ready(self, model: str) -> None:
+    def _ready(self, model: str, **settings: Any) -> None:
         import nirank
 
-        self.component = nirank.load("clip", model=model, passed=BATCH).component
+        self.component = nirank.load("clip", model=model, passed=BATCH, **settings).component
 
     def vectors(self) -> Any:
         from nirank import execute

@@ -23,17 +23,25 @@ _BYTES = 8  # the type of the numbers, as the file says it
 
 
 def idx(
-    folder: str | Path, split: Split = "test", limit: int | None = None, classes: Sequence[int] | None = None
+    folder: str | Path,
+    split: Split = "test",
+    limit: int | None = None,
+    classes: Sequence[int] | None = None,
+    skip: int = 0,
 ) -> Collection:
     """Images of a class are relevant to one another, and none to itself.
 
     `folder` has `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same of `t10k`, gzipped or not. `classes`
-    are those that are taken (all unless given), and of these images the first `limit`. The format is that of Yann
+    are those that are taken (all unless given), and of these images the first `limit` behind the first `skip`, so that
+    parts of a split need not overlap. The format is that of Yann
     LeCun's MNIST pages: a magic number, the size of each dimension, bytes.
 
-    Raises `BadInput`, with the file, for one that is missing, cut short or of another kind; `UnknownName` for another
-    split.
+    Raises `BadInput`, with the file, for one that is missing, cut short or of another kind, and for a number below 0;
+    `UnknownName` for another split.
     """
+    for name, value in (("limit", limit), ("skip", skip)):
+        if value is not None and value < 0:
+            raise BadInput(f"{name} is {value}; it must be 0 or more.")
     if split not in get_args(Split):
         raise UnknownName("split of idx", split, get_args(Split))
     folder = Path(folder)
@@ -41,7 +49,7 @@ def idx(
     labels = read_idx(_present(folder, f"{_PREFIX[split]}-labels-idx1-ubyte"), 1)
     if len(pixels) != len(labels):
         raise BadInput(f"{len(pixels)} images and {len(labels)} labels.", folder)
-    chosen = np.flatnonzero(np.isin(labels, classes) if classes is not None else labels >= 0)[:limit]
+    chosen = np.flatnonzero(np.isin(labels, classes) if classes is not None else labels >= 0)[skip:][:limit]
     ids = [f"{split}-{number}" for number in chosen.tolist()]
     return categorised(f"{folder.resolve().name}/{split}", ids, pixels[chosen], labels[chosen])
 
