@@ -54,7 +54,7 @@ def test_parts_of_a_split_are_some_classes_and_do_not_overlap(folder):
             ids(**settings)
     with pytest.raises(BadInput, match="no image"):
         ids(classes=[7])
-    with pytest.raises(BadInput, match="'train' | 'test'"):
+    with pytest.raises(BadInput, match=r"'train' \| 'test'"):
         ids(split="dev")
 
 
