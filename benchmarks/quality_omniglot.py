@@ -102,7 +102,8 @@ NOTES = {
     ],
     "Fashion-MNIST": [
         "Five coarse categories leave a first stage little to confuse, and what STIR learns of them misleads it on "
-        "others."
+        "others. It does not help where all ten classes train either: after 400 and 2,000 steps on 12,000 images, "
+        "3,000 others of the training set have CMC@1 .7727 by ViT-Triplet and .7527 by STIR on its top 5 (one seed)."
     ],
 }
 
