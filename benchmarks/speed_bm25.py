@@ -11,7 +11,7 @@ from pathlib import Path
 
 from speed_run import Run
 from speed_table import OURS, Report
-from speed_worker import Engine, Worker, contest, each, working
+from speed_worker import Engine, Lap, Worker, contest, each, working
 
 #: Where bm25s (numba) is asked for the same, by how many times nirank is to surpass its throughput.
 WANTED = {("one_by_one", 10): 3.0, ("one_by_one", 1000): 1.0, ("at_once", 10): 2.0, ("at_once", 1000): 2.0}
@@ -29,6 +29,8 @@ _WORKS = {
     ("at_once", False): (OURS, _NUMBA, _NUMPY),
     ("at_once", True): (OURS, _NUMBA, "Lucene (pyserini)"),
 }
+#: Bytes by engine.
+Sizes = dict[str, list[int]]
 _WORDS = {"at_once": "all at once", "one_by_one": "one by one", True: "ids", False: "numbers"}
 
 
@@ -82,8 +84,16 @@ def ensure_index(engine: Engine, tell: Callable[[str], None]) -> bool:
 
 
 def _index(run: Run, report: Report) -> None:
+    laps, sizes, peaks = _indexed(indexing(run), report)
+    _tell_indexing("BM25 index", laps, run, report)
+    report.sizes("BM25 index, on disk", sizes)
+    report.sizes("BM25 index, peak memory", peaks)
+
+
+def _indexed(engines: list[Engine], report: Report) -> tuple[dict[str, list[Lap]], Sizes, Sizes]:
+    """The laps of each engine, in turns, what its index takes on disk, and the memory of each lap."""
     laps, sizes, peaks = defaultdict(list), defaultdict(list), defaultdict(list)
-    for engine in [engine for _ in range(INDEXED) for engine in indexing(run)]:
+    for engine in [engine for _ in range(INDEXED) for engine in engines]:
         folder = Path(engine.settings["folder"])
         shutil.rmtree(folder, ignore_errors=True)
         with working([engine], report.note) as workers:
@@ -94,10 +104,12 @@ def _index(run: Run, report: Report) -> None:
                 peaks[name].append(workers[name].peak())
             if not workers:  # it failed: there is nothing to search
                 shutil.rmtree(folder, ignore_errors=True)
+    return laps, sizes, peaks
+
+
+def _tell_indexing(what: str, laps: dict[str, list[Lap]], run: Run, report: Report) -> None:
     documents = len(run.texts().documents()[0])
-    report.times("BM25 index", laps, amounts=dict.fromkeys(laps, documents), rate="documents")
-    report.sizes("BM25 index, on disk", sizes)
-    report.sizes("BM25 index, peak memory", peaks)
+    report.times(what, laps, amounts=dict.fromkeys(laps, documents), rate="documents")
 
 
 def _search(run: Run, report: Report, workers: dict[str, Worker], method: str, k: int, ids: bool) -> None:
@@ -112,12 +124,13 @@ def _search(run: Run, report: Report, workers: dict[str, Worker], method: str, k
 
 
 def _share(run: Run, report: Report) -> None:
-    """Nirank on two threads beside nirank on one."""
+    """Nirank on two threads beside nirank on one; an index is made by as many processes."""
     if run.threads != 1 or len(_CORES) < 2:
         report.note("BM25 on two threads is left out: it takes two cores, and --threads 1.")
         return
     ours, one = indexing(run)[0], f"{OURS}, one thread"
     engines = [_with(ours, threads=2, cores=_CORES[-2:]), _with(ours, one)]
+    _tell_indexing("BM25 index, two processes", _indexed(engines, report)[0], run, report)
     with working(engines, report.note) as workers:
         each(workers, report.note, lambda worker: worker.call("open"))
         for k in (10, 1000):
