@@ -42,25 +42,26 @@ def _everywhere(builder: Any, value: Any, kind: Any) -> Any:
     return builder.shuffle_vector(first, first, ir.Constant(_INTS, [0] * _LANES))
 
 
-def _fetch(builder: Any, tokens: Any, dim: Any, count: int) -> None:
-    """Have the tokens that follow some tiles later brought into the cache: they lie too far apart to be foreseen."""
+def _fetch(builder: Any, address: Any) -> None:
+    """Have memory brought into the cache that is read some tiles later: tokens lie too far apart to be foreseen."""
     byte = ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
     prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch")
-    numbers = builder.mul(dim, _LONG(count))
-    ahead = builder.mul(numbers, _LONG(_TILES_AHEAD))
-    with cgutils.for_range(builder, builder.udiv(numbers, _LONG(_LANES))) as loop:
-        place = builder.add(ahead, builder.mul(loop.index, _LONG(_LANES)))
-        address = builder.bitcast(_at(builder, tokens, place, _FLOAT, _FLOAT), byte)
-        builder.call(prefetch, [address, _INT(0), _INT(3), _INT(1)])  # to be read, as near as can be, data
+    builder.call(prefetch, [builder.bitcast(address, byte), _INT(0), _INT(3), _INT(1)])  # to read, as near as can be
 
 
 def _add_products(builder: Any, asked: Any, tokens: Any, dim: Any, sums: list[list[Any]]) -> None:
-    """Add to `sums[token][half]` the products of every token with both halves of the query tile."""
+    """Add to `sums[token][half]` the products of every token with both halves of the query tile.
+
+    Meanwhile a tile of tokens that comes later is fetched, a little at each dimension: all at once would wait.
+    """
     for row in sums:
         for total in row:
             builder.store(ir.Constant(_FLOATS, [0.0] * _LANES), total)
+    ahead, tile = builder.mul(dim, _LONG(_TILES_AHEAD * len(sums))), _LONG(len(sums))
     with cgutils.for_range(builder, dim) as loop:
+        place = builder.add(ahead, builder.mul(loop.index, tile))
+        _fetch(builder, _at(builder, tokens, place, _FLOAT, _FLOAT))
         begin = builder.mul(loop.index, _LONG(QUERY_TILE))
         places = [builder.add(begin, _LONG(half * _LANES)) for half in range(2)]
         halves = [builder.load(_at(builder, asked, place, _FLOAT, _FLOATS), align=4) for place in places]
@@ -101,7 +102,6 @@ def _compare(count: int) -> Any:
         def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
             asked, tokens, dim, first, best, where = given
             sums = [[cgutils.alloca_once(builder, _FLOATS) for _ in range(2)] for _ in range(count)]
-            _fetch(builder, tokens, dim, count)
             _add_products(builder, asked, tokens, dim, sums)
             _keep_greatest(builder, first, best, where, sums)
             return context.get_dummy_value()
