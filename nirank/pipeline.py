@@ -229,14 +229,20 @@ class Generated(Ranking):
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         if self.encoder:
-            told = self.feedback._find(queries, corpus) if self.feedback else queries.found
-            queries = execute.encode(self.encoder, queries.with_found(told)).with_found(queries.found)
+            queries = self._encoded(self.encoder, queries, corpus)
         found = execute.generate(self.generator, queries, min(DEPTH if self.k is None else self.k, len(corpus)))
         _, last = found.extent
         if last >= len(corpus):
             name = self.generator.spec
             raise ComponentError(f"{name} found document {last} in a corpus of {len(corpus)}; ordinals begin at 0.")
         return found.over(corpus)
+
+    def _encoded(self, encoder: Component, queries: Queries, corpus: Corpus) -> Queries:
+        """The queries with vectors; what feedback found for them is told to the encoder alone."""
+        if not self.feedback:
+            return execute.encode(encoder, queries)
+        told = queries.with_found(self.feedback._find(queries, corpus))
+        return execute.encode(encoder, told).with_found(queries.found)
 
     def _components(self) -> Iterator[Component]:
         yield from super()._components()

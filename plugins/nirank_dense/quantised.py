@@ -126,12 +126,11 @@ class Asked:
     margins: NDArray[np.float64]
 
     @classmethod
-    def of(cls, vectors: Floats, centre: Floats) -> Asked:
-        """Quantise queries, float32 `[queries, dim]`, of which none is zero."""
+    def of(cls, vectors: Floats, centre: Floats, norms: NDArray[np.float64]) -> Asked:
+        """Quantise queries, float32 `[queries, dim]`, of which none is zero; `norms` are their lengths."""
         exact, mean = vectors.astype(np.float64), centre.astype(np.float64)
         steps = np.abs(exact).max(axis=1) / 127
         codes = np.rint(exact / steps[:, None])
-        norms = lengths_of(exact)
         left = lengths_of(exact - steps[:, None] * codes) / steps
         by_length = _up(left * (1 + 16 * _UNIT) + 16 * _UNIT * lengths_of(codes))
         by_error = _up(norms / steps * (1 + 16 * _UNIT))
@@ -154,9 +153,8 @@ class Asked:
         return self.offsets + self.steps * (exact + 2.0**-50 * np.abs(exact) + _TINY_BOUND) + self.margins
 
 
-def askable(vectors: Floats) -> NDArray[np.bool_]:
-    """Which queries have bounds: all but zero ones, and those of absurd length, `[queries]`."""
-    norms = lengths_of(vectors)
+def askable(norms: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which queries of these lengths have bounds: all but zero ones, and those of absurd length, `[queries]`."""
     found: NDArray[np.bool_] = (norms > _SHORTEST) & (norms < _LONGEST)
     return found
 

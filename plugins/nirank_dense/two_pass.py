@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from nirank.data import Candidates, Floats, Ints
 from nirank_dense.coarse import pays
 from nirank_dense.pairs import Pairs
-from nirank_dense.quantised import Asked, Quantised, askable
+from nirank_dense.quantised import Asked, Quantised, askable, lengths_of
 from nirank_dense.sample import Sample
 from nirank_dense.sieve import Sieve
 
@@ -67,9 +67,10 @@ class TwoPass:
 
     def search(self, queries: Floats, k: int) -> Candidates:
         """The best `k` documents of each query, float32 `[queries, dim]`, ranked."""
-        able = askable(queries)
+        norms = lengths_of(queries)
+        able = askable(norms)
         rows = np.flatnonzero(able)
-        pairs, unspared = self._superset(Asked.of(queries[rows], self._centre), k)
+        pairs, unspared = self._superset(Asked.of(queries[rows], self._centre, norms[rows]), k)
         left = np.concatenate([np.flatnonzero(~able), rows[unspared]])
         self._count(len(queries), len(left))
         columns: list[tuple[Ints, Ints, Floats]] = [(rows[pairs.rows], pairs.docs.astype(np.int64), pairs.scores)]
@@ -115,6 +116,8 @@ def _grouped(queries: int, rows: Ints, docs: Ints, scores: Floats) -> Candidates
 
 def _kth_best(queries: int, pairs: Pairs, k: int) -> Floats:
     """The k-th highest score of each query, -inf where there are fewer, `[queries]`."""
+    if queries == 1 and len(pairs.scores) >= k:
+        return np.partition(pairs.scores, -k)[-k:][:1]
     order, offsets = _by_query(queries, pairs.rows)
     lengths = np.diff(offsets)
     if lengths.max(initial=0) < k:

@@ -27,7 +27,7 @@ from nirank.plugins import Component
 from nirank_dense import coarse, exact, floors, kernels, rounded, scan, tiles, two_pass, vnni
 from nirank_dense.exact import ExactSearch
 from nirank_dense.products import OnDevice, OnHost
-from nirank_dense.quantised import CODES, Asked, Quantised, askable
+from nirank_dense.quantised import CODES, Asked, Quantised, askable, lengths_of
 from nirank_dense.sample import Sample
 from nirank_dense.scan import Scan
 
@@ -184,7 +184,7 @@ def test_any_vectors_are_searched_exactly(documents, dim, queries, seed, length,
 def _bounds(vectors, asked):
     """Exact scores of all pairs in float64, and the highest that the codes allow, `[queries, documents]`."""
     documents = Quantised.of(vectors)
-    queries = Asked.of(asked, documents.centre)
+    queries = Asked.of(asked, documents.centre, lengths_of(asked))
     products = (queries.codes.astype(np.int32) @ documents.codes.T.astype(np.int32)).astype(np.float32)
     steps = products * documents.scales
     steps += queries.by_length[:, None] * documents.lengths + queries.by_error[:, None] * documents.errors
@@ -196,7 +196,7 @@ def _bounds(vectors, asked):
 def test_no_score_lies_above_its_bound(name):
     vectors = _adversaries()[name].astype(np.float32)
     asked = np.concatenate([_normal(20, vectors.shape[1], 9), -vectors[:20] * 3]).astype(np.float32)
-    asked = asked[askable(asked)]
+    asked = asked[askable(lengths_of(asked))]
     scores, highest, queries, documents = _bounds(vectors, asked)
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
     room = len(vectors[0]) * 2.0**-24 * queries.norms[:, None] * norms  # what a float32 score may lie above
@@ -370,7 +370,8 @@ def test_instructions_find_all_pairs_of_codes_that_reach_what_is_wanted(document
 def test_floors_are_raised_only_to_what_all_better_scores_reach():
     vectors, asked = _unit(_normal(500, 24, 53)), _normal(40, 24, 54).astype(np.float32)
     documents = Quantised.of(vectors)
-    queries, scores = Asked.of(asked, documents.centre), asked.astype(float) @ vectors.T.astype(float)
+    queries = Asked.of(asked, documents.centre, lengths_of(asked))
+    scores = asked.astype(float) @ vectors.T.astype(float)
     steps = np.full(40, np.finfo(np.float32).min)
     best = kernels.Best(np.zeros((40, 1), np.float32), np.partition(scores, -10, axis=1)[:, -10])
     higher = floors.raised(queries, steps, best)
