@@ -33,7 +33,8 @@ class Stir(nn.Module):
 
     Shabanov et al., STIR: Siamese Transformer for Image Retrieval Postprocessing, 2023. It reranks the best of a first
     stage, `others(siamese >> exact) >> top(10, stir)`, and is trained on the pairs that this one confuses: with the
-    sampler `confused`, or `mined`, given `others(siamese >> exact)`.
+    sampler `confused`, given `others(siamese >> exact)`. What is right but far away, as `mined` has it too, would teach
+    that what is near is wrong where many documents are right.
 
     `backbone`, `side`, `channels`, `config`, `weights`, `jitter`, `seed` and `model` are as in `siamese`. `start` is
     the folder of a trained `siamese`: its backbone is taken, with its settings and its weights.
