@@ -48,12 +48,15 @@ class Recipe:
 
 _LATE = {"dim": 0, "augment": False, "query_length": 12, "document_length": 24}
 _OPTIONS = {"epochs": 1, "batch_size": 64, "learning_rate": 2e-4}
+_TWICE = {**_OPTIONS, "epochs": 2}
 
 EMOJI = {
     "MiniLM": Recipe("encoder/minilm", "exact"),
     _TUNED: Recipe("encoder/minilm", "exact", gamma=20.0, options=_OPTIONS),
     "ColBERT from MiniLM": Recipe("encoder/colbert", "maxsim", _LATE),
+    "MiniLM, two epochs": Recipe("encoder/minilm", "exact", gamma=20.0, options=_TWICE),
     "ColBERT from MiniLM, trained": Recipe("encoder/colbert", "maxsim", _LATE, 5.0, _OPTIONS),
+    "ColBERT from MiniLM, two epochs": Recipe("encoder/colbert", "maxsim", _LATE, 5.0, _TWICE),
 }
 
 NFCORPUS: dict[str, Mapping[str, Any]] = {
