@@ -106,7 +106,7 @@ RECIPES: Mapping[str, Mapping[str, Recipe]] = {
             {"max_length": 96, "pooling": "mean"},
             "softmax_cross_entropy",
             {"use": "mined", "pipeline": "bm25 % 100", "negatives": 4},  # beside each relevant document
-            {"steps": 200, "batch_size": 8, "learning_rate": 1e-4, "evaluate_every": 100, "precision": "bf16"},
+            {"steps": 1000, "batch_size": 8, "learning_rate": 1e-4, "evaluate_every": 500, "precision": "bf16"},
         ),
     },
 }
