@@ -1,8 +1,8 @@
 """Late interaction and learned sparse retrieval: ColBERT from MiniLM on emoji, SPLADE-tiny on NFCorpus.
 
-Emoji: both encoders are made of MiniLM's weights and trained on the same lists with the same loss; the epochs and rates
-were chosen by nDCG@10 on dev. Queries are a word or two, so they are not filled up with masks, of which MiniLM knows
-nothing.
+Emoji: both encoders are made of MiniLM's weights and trained on the same lists with the same loss. Rates and gammas
+were chosen by nDCG@10 on dev, and so were two epochs for ColBERT, which MiniLM has beside it. Queries are a word or
+two, so they are not filled up with masks, of which MiniLM knows nothing.
 """
 
 from __future__ import annotations

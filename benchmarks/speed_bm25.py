@@ -29,9 +29,10 @@ _WORKS = {
     ("at_once", False): (OURS, _NUMBA, _NUMPY),
     ("at_once", True): (OURS, _NUMBA, "Lucene (pyserini)"),
 }
+_WORDS = {"at_once": "all at once", "one_by_one": "one by one", True: "ids", False: "numbers"}
+
 #: Bytes by engine.
 Sizes = dict[str, list[int]]
-_WORDS = {"at_once": "all at once", "one_by_one": "one by one", True: "ids", False: "numbers"}
 
 
 def indexing(run: Run) -> list[Engine]:

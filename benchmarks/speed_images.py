@@ -104,7 +104,7 @@ class Encoder:
         self.paths = list(map(Path, paths))
         self._ready(model, **settings)
 
-    def _ready(self, model: str) -> None:
+    def _ready(self, model: str, **settings: Any) -> None:
         """Load the model, in the way that settings say."""
         raise NotImplementedError
 
@@ -124,7 +124,7 @@ class Encoder:
 class Transformers(Encoder):
     """As its documentation has it: batches are opened, given to the processor, and then to the model."""
 
-    def _ready(self, model: str) -> None:
+    def _ready(self, model: str, **_: Any) -> None:
         import torch
         from transformers import AutoImageProcessor, CLIPModel
 

@@ -11,10 +11,10 @@ One tie rule holds everywhere in nirank: falling score, then rising ordinal.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
@@ -340,11 +340,8 @@ class Candidates:
     def _is_one_ranked(self) -> bool:
         """The same for a single query with few documents, in less time than numpy takes to begin."""
         scores = self.scores.tolist()
-        if len(set(scores)) == len(scores) and scores == sorted(scores, reverse=True) and math.isfinite(sum(scores)):
-            return True
-        pairs = list(zip(scores, self.docs.tolist(), strict=True))
-        in_order = all(s > t or (s == t and d < e) for (s, d), (t, e) in pairwise(pairs))
-        return in_order and (len(pairs) != 1 or pairs[0][0] == pairs[0][0])  # alone it may still be no number
+        keys = list(zip(map(operator.neg, scores), self.docs.tolist(), strict=True))
+        return keys == sorted(set(keys)) and not any(map(math.isnan, scores))
 
     def cut(self, start: int, stop: int) -> tuple[slice, Candidates]:
         """The pairs from `start` up to `stop`: the queries that they belong to, and these queries' parts."""

@@ -29,6 +29,8 @@ from nirank.pretrained import Precision, quiet
 Runtime = Literal["torch", "openvino"]
 #: What is computed: a tensor, of a network and of tensors by name.
 Function: TypeAlias = Callable[[Any, dict[str, Tensor]], Tensor]
+#: Makes two such inputs, of different sizes.
+Examples: TypeAlias = Callable[[], tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
 
 _SENDER = "openvino_telemetry"
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -83,7 +85,7 @@ class Fast:
         self,
         network: nn.Module,
         function: Function,
-        examples: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+        examples: Examples,
         runtime: Runtime | None,
         worth: int,
         precision: Precision = "float32",
@@ -103,11 +105,11 @@ class Fast:
         if self.runtime is None and work < self.worth:
             return None
         if self.compiled is None or not self.compiled.fits:
-            self.compiled = self._compiled()
+            self.compiled = self._compile()
         return self.compiled
 
-    def _compiled(self) -> Graph | None:
-        traced, tried = self.examples
+    def _compile(self) -> Graph | None:
+        traced, tried = self.examples()
         try:
             graph = Graph(self.network, self.function, traced, self.precision)
             self._compare(graph, tried)
@@ -159,7 +161,8 @@ def traced(network: nn.Module, function: Function, example: Mapping[str, Tensor]
     with _evaluating(network), quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the tracer says of conditions on shapes: tests try other shapes
         called = _Called(network, function, list(example)).eval()
-        decoder = tracing.TorchScriptPythonDecoder(called, example_input=tuple(example.values()))
+        given = tuple(tensor.to(next(network.parameters()).device) for tensor in example.values())
+        decoder = tracing.TorchScriptPythonDecoder(called, example_input=given)
     frontend = frontends.FrontEndManager().load_by_framework("pytorch")
     graph = frontend.convert(frontend.load(decoder))
     for port, name in zip([*graph.inputs, *graph.outputs], [*example, output], strict=True):

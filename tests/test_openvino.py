@@ -30,7 +30,7 @@ class Sums(torch.nn.Module):
 
 def _fast(network, runtime, worth=0):
     examples = {"rows": torch.ones(2, 4)}, {"rows": torch.arange(12.0).view(3, 4)}
-    return Fast(network, lambda network, inputs: network(inputs["rows"]), examples, runtime, worth)
+    return Fast(network, lambda network, inputs: network(inputs["rows"]), lambda: examples, runtime, worth)
 
 
 def test_a_graph_computes_what_torch_does_for_work_that_is_worth_it():

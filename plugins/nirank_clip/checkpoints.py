@@ -19,7 +19,7 @@ from nirank import images
 from nirank.data import Content
 from nirank.errors import BadInput
 from nirank.images import drawn
-from nirank.openvino import Fast
+from nirank.openvino import Fast, Runtime
 from nirank.pretrained import load, quiet, tokenizer_text
 from nirank.vision.libraries import imported
 from nirank.vision.pixels import Pixels
@@ -40,7 +40,6 @@ class Checkpoint(Protocol):
     model: nn.Module
     dim: int
     told: str
-    fast: Fast | None  # of the image tower; None where torch is all there is
 
     @property
     def towers(self) -> Mapping[str, Sequence[nn.Module]]:
@@ -56,21 +55,24 @@ class Checkpoint(Protocol):
         """Write the model into a folder, so that it can be opened from there."""
 
 
-def opened(name: str) -> Checkpoint:
-    """The checkpoint of a name: `open_clip:...`, a name on the hub, or a folder.
+def opened(name: str, runtime: Runtime | None) -> Checkpoint:
+    """The checkpoint of a name: `open_clip:...`, a name on the hub, or a folder; `runtime` computes its images.
 
-    Raises `BadInput` for a model without two towers, and where there is none; `MissingDependency` without open_clip.
+    Raises `BadInput` for a model without two towers, where there is none, and for OpenVINO with one of open_clip;
+    `MissingDependency` without open_clip.
     """
     folder = Path(name).expanduser()
-    if name.startswith(OPEN_CLIP):
-        return OpenCLIP(name.removeprefix(OPEN_CLIP))
-    return OpenCLIP(f"{_FOLDER}{folder}") if (folder / _CONFIG).exists() else Transformers(name)
+    if not name.startswith(OPEN_CLIP) and not (folder / _CONFIG).exists():
+        return Transformers(name, runtime)
+    if runtime == "openvino":
+        raise BadInput(f"runtime = 'openvino' is for models of transformers, and {name} is one of open_clip.")
+    return OpenCLIP(name.removeprefix(OPEN_CLIP) if name.startswith(OPEN_CLIP) else f"{_FOLDER}{folder}")
 
 
 class Transformers:
     """A checkpoint of CLIP or SigLIP on the model hub, or a folder with model, tokenizer and image processor."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, runtime: Runtime | None) -> None:
         self.model = load("AutoModel", name)
         if not (hasattr(self.model, "get_text_features") and hasattr(self.model, "get_image_features")):
             raise BadInput(f"{name} is a {self.model.config.model_type}: a model of texts and images is expected.")
@@ -82,7 +84,7 @@ class Transformers:
         self.told = f"{tokenizer_text(self.tokenizer)}\n{self.pixels}"
         self._longest = int(config.text_config.max_position_embeddings)
         self._siglip = str(config.model_type).startswith("siglip")
-        self.fast: Fast | None = Fast(self.model, _image_features, self._examples(), "torch", _WORTH_COMPILING)
+        self.fast = Fast(self.model, _image_features, self._examples, runtime, _WORTH_COMPILING)
 
     @property
     def towers(self) -> Mapping[str, Sequence[nn.Module]]:
@@ -96,7 +98,7 @@ class Transformers:
 
     def images(self, contents: Sequence[Content], passed: int) -> Tensor:
         """Features of images."""
-        graph = None if self.fast is None else self.fast.graph(len(contents))
+        graph = self.fast.graph(len(contents))
         run = partial(_image_features, self.model) if graph is None else graph
         batches = self.pixels.batches(contents, passed, self.model.device)
         return torch.cat([run({"pixel_values": each.to(self.model.dtype)}) for each in batches])
@@ -127,8 +129,6 @@ class OpenCLIP:
     Cherti et al., Reproducible Scaling Laws for Contrastive Language-Image Learning, CVPR 2023. Images are prepared by
     open_clip's own transformation, in several threads.
     """
-
-    fast: Fast | None = None
 
     def __init__(self, name: str) -> None:
         library = imported("open_clip", "models of open_clip")

@@ -62,13 +62,9 @@ class CLIP(nn.Module):
         super().__init__()
         self.batch_size, self.passed, self.precision = batch_size, passed, precision
         self.templates, self.freeze = prompts.chosen(templates), tuple(freeze)
-        self.checkpoint = opened(model)
         device = device or best_device()
+        self.checkpoint = opened(model, chosen(runtime, device, precision))
         self.model = self.checkpoint.model.to(device, getattr(torch, precision))
-        if self.checkpoint.fast is not None:
-            self.checkpoint.fast.runtime = chosen(runtime, device, precision)
-        elif runtime == "openvino":
-            raise BadInput(f"runtime = 'openvino' is for models of transformers, and {model} is one of open_clip.")
         self._freeze()
         self.eval()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import operator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,8 +99,8 @@ class CrossEncoder(nn.Module):
         self.activation = activation or _activation(model, config)
         self._prompt, self._kinds = _prompt(self.tokenizer, self.max_length)
         names = ("input_ids", "attention_mask", "token_type_ids")[: 3 if self._kinds else 2]
-        runtime = chosen(runtime, device, precision)
-        self._fast = Fast(self.network, _called, token_examples(names), runtime, _WORTH_COMPILING)
+        examples, runtime = functools.partial(token_examples, names), chosen(runtime, device, precision)
+        self._fast = Fast(self.network, operator.call, examples, runtime, _WORTH_COMPILING)
         self.eval()
 
     @property
@@ -189,11 +190,6 @@ class CrossEncoder(nn.Module):
         elif self.passages == "max":
             logs = logs[passages.best(_expected(logs), cut)]
         return logs if self.training else _expected(logs)
-
-
-def _called(network: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-    logits: Tensor = network(inputs)
-    return logits
 
 
 def _expected(logs: Tensor) -> Tensor:

@@ -33,8 +33,8 @@ def idx(
 
     `folder` has `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same of `t10k`, gzipped or not. `classes`
     are those that are taken (all unless given), and of these images the first `limit` behind the first `skip`, so that
-    parts of a split need not overlap. The format is that of Yann
-    LeCun's MNIST pages: a magic number, the size of each dimension, bytes.
+    parts of a split need not overlap. The format is that of Yann LeCun's MNIST pages: a magic number, the size of each
+    dimension, bytes.
 
     Raises `BadInput`, with the file, for one that is missing, cut short or of another kind, and for a number below 0;
     `UnknownName` for another split.

@@ -244,7 +244,8 @@ def _load(
 
 def _fast(model: SentenceTransformer, runtime: Runtime | None, precision: Precision) -> Fast:
     transformer = cast("nn.Module", model[0].model)
-    return Fast(transformer, states, token_examples(names(model)), runtime, _WORTH_COMPILING, precision)
+    examples = functools.partial(token_examples, names(model))
+    return Fast(transformer, states, examples, runtime, _WORTH_COMPILING, precision)
 
 
 def _weights(model: str, device: str, precision: Precision) -> SentenceTransformer:

@@ -116,8 +116,6 @@ def _grouped(queries: int, rows: Ints, docs: Ints, scores: Floats) -> Candidates
 
 def _kth_best(queries: int, pairs: Pairs, k: int) -> Floats:
     """The k-th highest score of each query, -inf where there are fewer, `[queries]`."""
-    if queries == 1 and len(pairs.scores) >= k:
-        return np.partition(pairs.scores, -k)[-k:][:1]
     order, offsets = _by_query(queries, pairs.rows)
     lengths = np.diff(offsets)
     if lengths.max(initial=0) < k:
