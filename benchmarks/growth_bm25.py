@@ -65,7 +65,7 @@ def measure(folder: Path, size: int, threads: int) -> dict[tuple[str, str], floa
 
 def write_corpus(folder: Path, size: int, queries: int, seed: int = 0) -> None:
     """Write `documents.arrow` and `queries.jsonl`, as `speed_texts.Texts` has them, a few documents at a time."""
-    from nirank.corpus import write_corpus as write
+    from nirank.data import write_corpus as write
 
     random = np.random.default_rng(seed)
     asked: list[str] = []

@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from nirank.corpus import Ids
-from nirank.data import Candidates, Collection, Floats, Ints, Queries
+from nirank.data import Candidates, Collection, Floats, Ids, Ints, Queries
 from nirank.errors import BadInput
-from nirank.sampling import Each, Sample
+from nirank.training import Each, Sample
 from nirank_ltr.letor_files import Rows, read_letor
 
 FEATURES, FOLDS = 46, 5
@@ -98,7 +97,7 @@ class DrawnFromList:
     unique: bool = False
     each: Each = "positive"
 
-    def begin(self, collection: Collection, stages: Mapping[str, Any]) -> None:  # noqa: ARG002 (as samplers are called)
+    def begin(self, collection: Collection, stages: Mapping[str, Any]) -> None:
         """Take note of the judgments."""
         self._judged = collection.judgments
 
@@ -128,11 +127,11 @@ class SideBySide:
 
     each: Each = "query"
 
-    def begin(self, collection: Collection, stages: Mapping[str, Any]) -> None:  # noqa: ARG002 (as samplers are called)
+    def begin(self, collection: Collection, stages: Mapping[str, Any]) -> None:
         """Take note of the judgments."""
         self._judged = collection.judgments
 
-    def sample(self, rows: Ints, positives: Candidates, random: np.random.Generator) -> Sample:  # noqa: ARG002
+    def sample(self, rows: Ints, positives: Candidates, random: np.random.Generator) -> Sample:
         """For each query the documents of all; those of the others are masked."""
         own = self._judged.take(rows)
         every = np.tile(own.docs, len(rows))

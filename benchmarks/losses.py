@@ -32,7 +32,7 @@ from losses_table import Grid, Measured, markdown, save
 from speed_table import machine, versions
 
 import nirank
-from nirank.corpus import cache_folder
+from nirank.kit import cache_folder
 from nirank.pipeline import Stage
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nirank.files import beside
-from nirank.plugins import digest
+from nirank.kit import digest
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import nirank
 from nirank.data import Candidates, Collection, Floats, Queries
 from nirank.evaluation import Evaluation
 from nirank.pipeline import Ranking, Stage
-from nirank_dense.words import WordVectors
+from nirank_dense.encoders.words import WordVectors
 from nirank_losses.hierarchical import TreeSoftmax
 from nirank_losses.tree import Tree
 

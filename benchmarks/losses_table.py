@@ -13,8 +13,8 @@ import numpy as np
 from losses_cells import Outcome
 from quality_table import number, tabulated
 
+from nirank.evaluation import confidence_intervals
 from nirank.files import beside
-from nirank.significance import confidence_intervals
 
 #: What the first table and the heat map show.
 SHOWN = "nDCG@10"

@@ -23,7 +23,7 @@ from pathlib import Path
 from quality_table import markdown, save
 from speed_table import machine, versions
 
-from nirank.corpus import cache_folder
+from nirank.kit import cache_folder
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")

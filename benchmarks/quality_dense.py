@@ -19,14 +19,13 @@ import numpy as np
 from quality_table import Cell, Figure, Table, number
 
 import nirank
-from nirank import execute, indexes
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Floats, Queries
+from nirank.data import Candidates, Collection, Documents, Floats, Queries
+from nirank.evaluation import confidence_intervals
+from nirank.execution import indexes, stages
+from nirank.kit import digest
 from nirank.pipeline import Stage
-from nirank.plugins import digest
-from nirank.significance import confidence_intervals
+from nirank_dense.faiss.tuning import measured
 from nirank_dense.stored import VECTORS
-from nirank_dense.tuning import measured
 
 #: nDCG@10 of all-MiniLM-L6-v2 as the MTEB leaderboard has it.
 PUBLISHED = {"nfcorpus": 0.3159, "scifact": 0.6451}
@@ -86,8 +85,8 @@ def _encoded(folder: Path, quick: bool) -> Encoded:
     ranking = minilm >> exact
     ranking.index(collection.corpus)
     place = indexes.prepare(ranking.generator, collection.corpus, minilm.component)
-    queries = execute.encode(minilm.component, collection.queries)
-    found = execute.generate(ranking.generator, queries, _DEEP)
+    queries = stages.encode(minilm.component, collection.queries)
+    found = stages.generate(ranking.generator, queries, _DEEP)
     return Encoded(collection, np.load(Path(str(place)) / VECTORS, mmap_mode="r"), queries, found)
 
 

@@ -23,11 +23,9 @@ from quality_expansion_anserini import DEPTH, SYSTEMS, Anserini
 from quality_table import Cell, Figure, Table, number
 
 import nirank
-from nirank.data import Candidates, Collection, Queries
-from nirank.evaluation import Evaluation
+from nirank.data import Candidates, Collection, Queries, TermWeights
+from nirank.evaluation import Comparison, Evaluation, compare
 from nirank.pipeline import Ranking, Stage
-from nirank.significance import Comparison, compare
-from nirank.text.terms import TermWeights
 
 MEASURES = ("AP", "nDCG@10", "R@1000")
 BASELINE = "BM25"

@@ -19,10 +19,9 @@ from quality_table import Cell, Figure, Table
 import nirank
 from nirank.data import Collection
 from nirank.evaluation import evaluate
+from nirank.evaluation.significance import Difference
+from nirank.kit.text import Analyzer, SkipGram, Word2Vec
 from nirank.pipeline import Scoring
-from nirank.significance import Difference
-from nirank.text.analysis import Analyzer
-from nirank.text.word2vec import SkipGram, Word2Vec
 
 #: What DESM counts in the mixture; BM25 counts the rest. The paper's is .97.
 WEIGHTS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995)

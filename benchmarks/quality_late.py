@@ -22,8 +22,7 @@ from quality_rows import Row
 from quality_table import Cell, Figure, Table
 
 import nirank
-from nirank.corpus import Documents
-from nirank.data import Collection
+from nirank.data import Collection, Documents
 from nirank.pipeline import Stage
 
 MEASURES = ("nDCG@10", "AP", "R@100")
@@ -163,10 +162,10 @@ def _few(collection: Collection) -> Collection:
 
 def _lengths(splade: Stage, collection: Collection) -> list[str]:
     """How many terms the queries have, and a sample of the documents."""
-    from nirank import execute
+    from nirank.execution import stages
 
-    asked = execute.encode(splade.component, collection.queries).vectors
-    told = execute.encode_documents(splade.component, collection.corpus[np.arange(min(60, len(collection.corpus)))])
+    asked = stages.encode(splade.component, collection.queries).vectors
+    told = stages.encode_documents(splade.component, collection.corpus[np.arange(min(60, len(collection.corpus)))])
     return [f"{vectors.lengths.mean():.0f}" for vectors in (asked, told)]
 
 

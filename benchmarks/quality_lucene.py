@@ -13,9 +13,8 @@ from quality_table import Cell, Figure, Table
 
 import nirank
 from nirank.data import Candidates, Collection
-from nirank.evaluation import Evaluation
+from nirank.evaluation import Evaluation, confidence_intervals
 from nirank.pipeline import Stage
-from nirank.significance import confidence_intervals
 
 MEASURES = ("nDCG@10", "R@100", "R@1000")
 _REGRESSIONS = "https://github.com/castorini/anserini/blob/master/docs/regressions/regressions-beir-v1.0.0-"

@@ -23,9 +23,8 @@ from quality_table import Cell, Figure, Table
 
 import nirank
 from nirank.data import Collection
-from nirank.evaluation import Evaluation
+from nirank.evaluation import Evaluation, confidence_intervals
 from nirank.pipeline import Scoring
-from nirank.significance import confidence_intervals
 
 MEASURES = ("nDCG@10", "AP")
 FOLDS = 5

@@ -9,7 +9,8 @@ import numpy as np
 from losses_cells import Outcome
 from quality_table import Figure
 
-from nirank.significance import confidence_intervals, randomisation_test
+from nirank.evaluation import confidence_intervals
+from nirank.evaluation.significance import randomisation_test
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,9 +26,8 @@ from quality_rows import Row
 from quality_table import Cell, Table
 
 import nirank
-from nirank import execute
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import Candidates, Collection, Documents, Queries
+from nirank.execution import stages
 from nirank.pipeline import Stage
 
 MEASURES = ("AP", "RR")
@@ -166,7 +165,7 @@ def _measured(task: Matching, size: Training, loss: str | None, limits: Mapping[
 
 
 def _scores(stage: Stage, collection: Collection) -> np.ndarray:
-    return execute.score(stage.component, collection.queries, collection.judgments.over(collection.corpus))
+    return stages.score(stage.component, collection.queries, collection.judgments.over(collection.corpus))
 
 
 def _cells(row: Row) -> list[Cell]:

@@ -5,8 +5,6 @@ string ids. `at_once` asks all queries in one call, `one_by_one` each in a call 
 minutes over all of them asks every n-th.
 """
 
-# ruff: noqa: ARG002, D102 (what the methods of engines do, and take, is said once, in the class they share)
-
 from __future__ import annotations
 
 import glob
@@ -85,7 +83,7 @@ class Nirank(Lexical):
         self.stage = nirank.load("bm25", k1=K1, b=B, threads=self.threads)
 
     def read(self) -> None:
-        from nirank.corpus import ArrowCorpus
+        from nirank.data import ArrowCorpus
 
         self.corpus = ArrowCorpus(self.texts.arrow)
 
@@ -93,7 +91,7 @@ class Nirank(Lexical):
         (self.stage % 10).index(self.corpus, self.folder)
 
     def open(self) -> None:
-        from nirank.corpus import ArrowCorpus
+        from nirank.data import ArrowCorpus
 
         self.corpus = ArrowCorpus(self.texts.arrow)
         (self.stage % 10).index(self.corpus, self.folder)

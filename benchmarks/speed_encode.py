@@ -5,8 +5,6 @@ most of which are cut off at the 256 tokens that the model reads. Where there is
 OpenVINO.
 """
 
-# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
-
 from __future__ import annotations
 
 import gzip
@@ -189,8 +187,8 @@ class Nirank(Encoder):
 
     def _ready(self) -> Callable[[Sequence[str]], Any]:
         import nirank
-        from nirank import execute
+        from nirank.execution import stages
 
         component = nirank.load("minilm", precision=self.precision, runtime=self.runtime).component
         self.model = component.target.model
-        return lambda texts: execute.encode_documents(component, texts).cpu().numpy()
+        return lambda texts: stages.encode_documents(component, texts).cpu().numpy()

@@ -1,7 +1,5 @@
 """From a run and judgments in files to four figures: nirank, pytrec_eval with its own parser, ir_measures, ranx."""
 
-# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -76,7 +74,7 @@ class Nirank(Files):
     """nirank."""
 
     def evaluate(self) -> list[float]:
-        from nirank.evaluation import evaluate_files
+        from nirank.evaluation.evaluating import evaluate_files
 
         measures = ["nDCG@10", "AP", "RR", "R@1000"]
         return list(evaluate_files(self.run, self.qrels, measures).mean.values())

@@ -1,7 +1,5 @@
 """Features of pairs, in nirank and by hand: 1,000 queries with the 100 documents that BM25 finds best for each."""
 
-# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
-
 from __future__ import annotations
 
 import math
@@ -104,7 +102,7 @@ class Described:
 
     def open(self) -> None:
         """Make ready, and find the documents."""
-        from nirank.corpus import ArrowCorpus
+        from nirank.data import ArrowCorpus
 
         self.corpus = ArrowCorpus(self.texts.arrow)
         self.found: Candidates = (self.bm25 % DEPTH).search(self.queries, self.corpus)
@@ -152,7 +150,7 @@ class ByHand(Described):
 
     def open(self) -> None:
         super().open()
-        from nirank.text.analysis import Analyzer
+        from nirank.kit.text import Analyzer
 
         analyzer = Analyzer()
         documents = self.texts.documents()[1]

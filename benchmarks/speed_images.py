@@ -5,8 +5,6 @@ and one of a quarter of its layers and width, beside which decoding takes most o
 what an image means does not matter to how long it takes. Where there is a GPU both use it.
 """
 
-# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -81,7 +79,7 @@ def _saved(run: Run, name: str, tower: Mapping[str, int]) -> Path:
     import torch
     from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-    from nirank.pretrained import quiet
+    from nirank.kit.transformers import quiet
     from nirank_clip.tiny import tokenizer
 
     folder = run.folder / f"model-{'-'.join(name.split()).replace('/', '-')}"
@@ -158,6 +156,6 @@ class Nirank(Encoder):
         self.component = nirank.load("clip", model=model, passed=BATCH, **settings).component
 
     def vectors(self) -> Any:
-        from nirank import execute
+        from nirank.execution import stages
 
-        return execute.encode_documents(self.component, self.paths).cpu().numpy()
+        return stages.encode_documents(self.component, self.paths).cpu().numpy()

@@ -7,8 +7,6 @@ words: there is no padding, which is the best case of padded matrices. Texts are
 clock starts.
 """
 
-# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -20,7 +18,7 @@ from speed_run import Run
 from speed_table import OURS, Report, agreement
 from speed_worker import Engine, contest, each, working
 
-from nirank.text.word2vec import Word2Vec
+from nirank.kit.text import Word2Vec
 
 _PADDED = "padded matrices in torch"
 _VOCABULARY, _DIM, _QUERY, _DOCUMENT = 20_000, 256, 5, 150
@@ -114,7 +112,7 @@ class Lists:
 class Nirank(Lists):
     """nirank: all pairs at once."""
 
-    def scores(self, model: Any, name: str) -> Any:  # noqa: ARG002 (models know what they are)
+    def scores(self, model: Any, name: str) -> Any:
         return model.score(self.collection.queries, self.collection.judgments)
 
 

@@ -7,8 +7,6 @@ any torch. Where it is not installed its formula stands in for it: documents pad
 mask, the maximum over tokens and the sum over those of the query.
 """
 
-# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
-
 from __future__ import annotations
 
 import importlib.util
@@ -87,7 +85,7 @@ class Nirank(Tokens):
     """`nirank_late.maxsim`, over packed documents."""
 
     def score(self, queries: int) -> Any:
-        from nirank.ragged import TokenVectors
+        from nirank.data import TokenVectors
         from nirank_late.maxsim import maxsim
 
         documents = len(self.each)

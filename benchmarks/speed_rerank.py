@@ -4,8 +4,6 @@ The pairs are real queries with the documents that BM25 finds for them, of all l
 head, the same for all: what it says of a document does not matter to how long it takes.
 """
 
-# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
-
 from __future__ import annotations
 
 import json
@@ -156,9 +154,9 @@ class Nirank(Reranker):
         self.pairs = Queries.of(self.queries), Candidates.of(self.lists, corpus=corpus)
 
     def score(self) -> Any:
-        from nirank import execute
+        from nirank.execution import stages
 
-        return execute.score(self.stage.component, *self.pairs)
+        return stages.score(self.stage.component, *self.pairs)
 
 
 class SentenceTransformers(Reranker):

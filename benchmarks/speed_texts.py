@@ -101,7 +101,7 @@ def _write(path: Path, field: str, ids: list[str], texts: list[str]) -> None:
 
 
 def _write_arrow(path: Path, ids: list[str], texts: list[str]) -> None:
-    from nirank.corpus import write_corpus
+    from nirank.data import write_corpus
 
     cuts = range(0, len(ids), 65_536)
     write_corpus(path, ({"id": ids[at : at + 65_536], "text": texts[at : at + 65_536]} for at in cuts), ["text"])

@@ -12,67 +12,64 @@ Every public name is imported when it is first used, so that `import nirank` cos
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
+from nirank import faces
+
 if TYPE_CHECKING:
-    from nirank.corpus import ArrowCorpus as ArrowCorpus
-    from nirank.corpus import Documents as Documents
-    from nirank.data import Candidates as Candidates
-    from nirank.data import Collection as Collection
-    from nirank.data import Corpus as Corpus
-    from nirank.data import Queries as Queries
+    from nirank.build import collection as collection
+    from nirank.data.candidates import Candidates as Candidates
+    from nirank.data.collection import Collection as Collection
+    from nirank.data.corpus import ArrowCorpus as ArrowCorpus
+    from nirank.data.corpus import Documents as Documents
+    from nirank.data.queries import Queries as Queries
+    from nirank.data.types import Corpus as Corpus
     from nirank.errors import NirankError as NirankError
-    from nirank.evaluation import Evaluation as Evaluation
-    from nirank.evaluation import evaluate as evaluate
-    from nirank.experiment import run as run
-    from nirank.expression import parse as parse
-    from nirank.featuring import features as features
+    from nirank.evaluation.evaluating import Evaluation as Evaluation
+    from nirank.evaluation.evaluating import evaluate as evaluate
+    from nirank.evaluation.significance import compare as compare
+    from nirank.evaluation.significance import confidence_intervals as confidence_intervals
+    from nirank.experiments.results import Results as Results
+    from nirank.experiments.results import System as System
+    from nirank.experiments.run import run as run
+    from nirank.experiments.train import train as train
+    from nirank.formats.trec import read_qrels as read_qrels
+    from nirank.formats.trec import read_run as read_run
+    from nirank.formats.trec import write_run as write_run
     from nirank.hooks import hookimpl as hookimpl
-    from nirank.pipeline import Ranking as Ranking
-    from nirank.pipeline import Scoring as Scoring
-    from nirank.pipeline import fuse as fuse
-    from nirank.pipeline import load as load
-    from nirank.plugins import collection as collection
-    from nirank.reranking import others as others
-    from nirank.reranking import top as top
-    from nirank.significance import compare as compare
+    from nirank.pipeline.algebra import Ranking as Ranking
+    from nirank.pipeline.algebra import Scoring as Scoring
+    from nirank.pipeline.algebra import Stage as Stage
+    from nirank.pipeline.algebra import fuse as fuse
+    from nirank.pipeline.algebra import load as load
+    from nirank.pipeline.expression import parse as parse
+    from nirank.pipeline.feature_ranking import features as features
+    from nirank.pipeline.reranking import others as others
+    from nirank.pipeline.reranking import top as top
     from nirank.training.fitting import fit as fit
-    from nirank.training.run import train as train
-    from nirank.trec import read_qrels as read_qrels
-    from nirank.trec import read_run as read_run
-    from nirank.trec import write_run as write_run
 
 _HOMES = {
-    "ArrowCorpus": "corpus",
-    "Candidates": "data",
-    "Collection": "data",
-    "Corpus": "data",
-    "Documents": "corpus",
-    "Evaluation": "evaluation",
-    "NirankError": "errors",
-    "Queries": "data",
-    "Ranking": "pipeline",
-    "Scoring": "pipeline",
-    "collection": "plugins",
-    "compare": "significance",
-    "evaluate": "evaluation",
-    "features": "featuring",
-    "fit": "training.fitting",
-    "fuse": "pipeline",
-    "hookimpl": "hooks",
-    "load": "pipeline",
-    "others": "reranking",
-    "parse": "expression",
-    "read_qrels": "trec",
-    "read_run": "trec",
-    "run": "experiment",
-    "top": "reranking",
-    "train": "training.run",
-    "write_run": "trec",
+    "nirank.build": ["collection"],
+    "nirank.data.candidates": ["Candidates"],
+    "nirank.data.collection": ["Collection"],
+    "nirank.data.corpus": ["ArrowCorpus", "Documents"],
+    "nirank.data.queries": ["Queries"],
+    "nirank.data.types": ["Corpus"],
+    "nirank.errors": ["NirankError"],
+    "nirank.evaluation.evaluating": ["Evaluation", "evaluate"],
+    "nirank.evaluation.significance": ["compare", "confidence_intervals"],
+    "nirank.experiments.results": ["Results", "System"],
+    "nirank.experiments.run": ["run"],
+    "nirank.experiments.train": ["train"],
+    "nirank.formats.trec": ["read_qrels", "read_run", "write_run"],
+    "nirank.hooks": ["hookimpl"],
+    "nirank.pipeline.algebra": ["Ranking", "Scoring", "Stage", "fuse", "load"],
+    "nirank.pipeline.expression": ["parse"],
+    "nirank.pipeline.feature_ranking": ["features"],
+    "nirank.pipeline.reranking": ["others", "top"],
+    "nirank.training.fitting": ["fit"],
 }
-
-__all__ = sorted(_HOMES)
+_public, __dir__, __all__ = faces.lazily(__name__, _HOMES)
 
 
 def __getattr__(name: str) -> Any:
@@ -80,12 +77,4 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("nirank")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'nirank' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"nirank.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return _public(name)

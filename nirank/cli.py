@@ -72,7 +72,8 @@ def demo(
     toml: Annotated[bool, typer.Option("--toml", help="Print the experiment instead of running it.")] = False,
 ) -> None:
     """Compare four systems on a real collection: find an emoji by a keyword that is not its name."""
-    from nirank import experiment, report
+    from nirank.experiments import report
+    from nirank.experiments import run as experiment
 
     with as_file(files("nirank") / "demo.toml") as path:
         if toml:
@@ -97,7 +98,7 @@ def run(
     with_: With = None,
 ) -> None:
     """Run an experiment: index, search, measure, compare; write runs, measures and a manifest."""
-    from nirank import experiment as experiments
+    from nirank.experiments import run as experiments
 
     described = _described(experiment, with_)
     out = out or _folder(described.name)
@@ -115,7 +116,7 @@ def train(
     with_: With = None,
 ) -> None:
     """Train stages of an experiment, then run it; with the same --out an interrupted training goes on."""
-    from nirank.training.run import train as train_and_run
+    from nirank.experiments.train import train as train_and_run
 
     described = _described(experiment, with_)
     out = out or _folder(described.name)
@@ -134,7 +135,7 @@ def index(
     with_: With = None,
 ) -> None:
     """Index a collection for `nirank search`."""
-    from nirank import workspace
+    from nirank.experiments import workspace
 
     with _switched_on(with_):
         made = workspace.create(to, collection, pipeline or BM25, _stages(settings))
@@ -152,7 +153,7 @@ def search(
     with_: With = None,
 ) -> None:
     """Search an index or a collection; without a text, ask for one after the other."""
-    from nirank import workspace
+    from nirank.experiments import workspace
 
     if not collection and (pipeline or settings):
         raise BadInput("--pipeline and --set go with --collection: a folder is searched as it was indexed.")
@@ -177,8 +178,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Measure a run. A judged query without results counts as 0, as in `trec_eval -c`."""
-    from nirank import report
-    from nirank.evaluation import MEASURES, evaluate_files
+    from nirank.evaluation.evaluating import MEASURES, evaluate_files
+    from nirank.experiments import report
 
     found = evaluate_files(
         run, qrels, measures or MEASURES, relevance_level=relevance_level, complete=not retrieved, depth=depth
@@ -200,9 +201,9 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Compare runs by paired tests: differences, p-values (Holm), effect sizes, confidence intervals."""
-    from nirank import report
-    from nirank.evaluation import MEASURES, evaluate_files
-    from nirank.significance import compare as compare_evaluations
+    from nirank.evaluation.evaluating import MEASURES, evaluate_files
+    from nirank.evaluation.significance import compare as compare_evaluations
+    from nirank.experiments import report
 
     *runs, qrels = files
     if len(runs) < 2:
@@ -222,7 +223,7 @@ def plugins() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from nirank import inventory
+    from nirank.plugins import inventory
 
     table = Table("plugin", "distribution", "components", "state")
     for row in inventory.plugins():
@@ -237,7 +238,7 @@ def datasets() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from nirank import inventory
+    from nirank.plugins import inventory
 
     table = Table("collection", "what it is")
     for name, usage in inventory.collections():
@@ -251,7 +252,7 @@ def new_plugin(
     to: Annotated[Path, typer.Option(help="Where to put its folder.")] = Path(),
 ) -> None:
     """Write the skeleton of a plugin: a distribution that passes its own checks at once."""
-    from nirank import scaffold
+    from nirank.plugins import scaffold
 
     folder = scaffold.create(name, to)
     typer.echo(f"Written to {folder}. Next: pip install -e '{folder}[test]' && pytest {folder}")
@@ -266,7 +267,7 @@ def main() -> None:
         if os.environ.get("NIRANK_DEBUG"):
             raise
         notes = [f"  ({note})" for note in getattr(error, "__notes__", [])]
-        print("\n".join([f"nirank: {error}", *notes]), file=sys.stderr)  # noqa: T201
+        print("\n".join([f"nirank: {error}", *notes]), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -283,7 +284,7 @@ def _described(path: Path, with_: list[str] | None) -> Any:
     """The experiment in a file, with what is switched on besides."""
     from dataclasses import replace
 
-    from nirank.experiment import Experiment
+    from nirank.experiments.experiment import Experiment
 
     described = Experiment.read(path)
     return replace(described, plugin=_observers(with_, described.plugin))
@@ -296,7 +297,7 @@ def _folder(name: str) -> Path:
 
 
 def _show(console: Console, results: Any) -> None:
-    from nirank import report
+    from nirank.experiments import report
 
     console.print(report.systems_table(results))
     for line in report.notes(results):
@@ -304,7 +305,7 @@ def _show(console: Console, results: Any) -> None:
 
 
 def _tell(console: Console, fitted: Any) -> None:
-    from nirank import report
+    from nirank.experiments import report
 
     console.print(report.training_line(fitted), markup=False)
 
@@ -341,7 +342,7 @@ def _observers(given: list[str] | None, described: Mapping[str, dict[str, Any]])
 
 
 def _switched_on(given: list[str] | None) -> AbstractContextManager[None]:
-    from nirank import observers
+    from nirank.plugins import observers
 
     return observers.switched_on([observers.build(name, settings) for name, settings in _observers(given, {}).items()])
 
@@ -361,7 +362,7 @@ def _setting(text: str, expected: str) -> tuple[str, str, Any]:
 
 
 def _of_observer(name: str) -> Any:
-    from nirank import observers
+    from nirank.plugins import observers
 
     function = observers.command(name)
     if function is None:

@@ -16,6 +16,17 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+__all__ = [
+    "BadInput",
+    "ComponentError",
+    "CompositionError",
+    "MissingDependency",
+    "NirankError",
+    "PluginError",
+    "StaleIndex",
+    "UnknownName",
+]
+
 
 class NirankError(Exception):
     """The root of every error that nirank raises on purpose."""

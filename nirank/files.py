@@ -12,6 +12,24 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike
 
+from nirank.errors import BadInput
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: `$NIRANK_CACHE`, or else `nirank` in the user's cache folder.
+
+    That is `$XDG_CACHE_HOME`, or `~/.cache` where it is not set. The folder need not exist yet.
+    """
+    if own := os.environ.get("NIRANK_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "nirank"
+
+
+def refuse_existing(out: str | Path | None) -> None:
+    """Raise `BadInput` where `out` is there already and is not an empty folder."""
+    if out is not None and Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
+        raise BadInput("exists already; results are never overwritten. Name another folder or remove it.", out)
+
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:

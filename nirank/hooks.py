@@ -12,7 +12,7 @@
 
 A plugin implements the ones it needs, marked with `nirank.hookimpl`; a parameter it does not use may be left
 out of its signature. The stage hooks return the first result that is not None, and the core's own answer
-(`nirank.execute`) comes last: to *watch* a stage, write a wrapper (`@hookimpl(wrapper=True)`); to run it
+(`nirank.execution.stages`) comes last: to *watch* a stage, write a wrapper (`@hookimpl(wrapper=True)`); to run it
 elsewhere, return a result; to change its input or to call it more than once, return a function from
 `nirank_wrap`. A hook call costs about 3 microseconds, so hooks go round stages and batches, never documents.
 """
@@ -24,10 +24,13 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from nirank.batches import Batch
-    from nirank.data import Candidates, Queries, Vectors
-    from nirank.evaluation import Evaluation
-    from nirank.plugins import Component, Middleware, PluginRegistry
+    from nirank.component import Component, Middleware
+    from nirank.data.batches import Batch
+    from nirank.data.candidates import Candidates
+    from nirank.data.queries import Queries
+    from nirank.data.types import Vectors
+    from nirank.evaluation.evaluating import Evaluation
+    from nirank.registry import PluginRegistry
 
 PROJECT = "nirank"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -75,7 +78,7 @@ def nirank_score(scorer: Component, queries: Queries, candidates: Candidates) ->
 def nirank_forward(component: Component, method: str, batch: Batch) -> Any:
     """Run one method of a component on one batch: what fits on the device at once.
 
-    `batch` holds queries, contents of documents or pairs (`nirank.batches`). It has a length, and `batch.cut(start,
+    `batch` holds queries, contents of documents or pairs (`nirank.data.batches`). It has a length, and `batch.cut(start,
     stop)` is a part of it, so that a batch that does not fit can be halved.
     """
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Queries
 
 
 def check(encoder, texts, tolerance):

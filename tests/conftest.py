@@ -11,8 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Queries
 
 pytest_plugins = ["nirank.testing"]  # the contract checks, on every component that is registered
 

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 import nirank
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import Candidates, Collection, Documents, Queries
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

@@ -115,7 +115,7 @@ def test_plugins_and_datasets_are_listed():
 
 
 def test_the_demo_can_be_printed_and_is_an_experiment(tmp_path):
-    from nirank.experiment import Experiment
+    from nirank.experiments.experiment import Experiment
 
     (tmp_path / "demo.toml").write_text(_call("demo", "--toml"))
     assert set(Experiment.read(tmp_path / "demo.toml").pipelines) == {"bm25", "minilm", "rerank", "fusion"}

@@ -12,12 +12,18 @@ import pytest
 
 Image = pytest.importorskip("PIL.Image")
 
-from nirank import contact, experiment, images  # noqa: E402
-from nirank.corpus import Documents  # noqa: E402
-from nirank.data import Candidates, Collection, Queries  # noqa: E402
-from nirank.evaluation import evaluate  # noqa: E402
-from nirank.pipeline import load  # noqa: E402
-from nirank.results import Results, System, write  # noqa: E402
+from nirank.data import (
+    Candidates,
+    Collection,
+    Documents,
+    Queries,
+    images,
+)
+from nirank.evaluation import evaluate
+from nirank.experiments import contact_sheet, experiment
+from nirank.experiments.results import Results, System
+from nirank.experiments.write import write
+from nirank.pipeline import load
 
 
 def _results(collection, **found):
@@ -61,7 +67,7 @@ class _Page(HTMLParser):
 
 
 def test_what_was_found_is_shown_in_order_and_framed(pictures):
-    text = contact.page(_results(pictures, one=[[0, 2, 3], [2, 4, 1]], two=[[], [1]]), [0, 1])
+    text = contact_sheet.page(_results(pictures, one=[[0, 2, 3], [2, 4, 1]], two=[[], [1]]), [0, 1])
     page = _Page(text)
     assert page.open == []
     assert page.figures == [
@@ -80,7 +86,7 @@ def test_what_was_found_is_shown_in_order_and_framed(pictures):
 
 
 def test_each_picture_is_in_the_page_once_and_small(pictures):
-    text = contact.page(_results(pictures, one=[[0, 2], [2, 0]], two=[[0], [0, 2]]), [0, 1])
+    text = contact_sheet.page(_results(pictures, one=[[0, 2], [2, 0]], two=[[0], [0, 2]]), [0, 1])
     data = re.findall(r"data:image/jpeg;base64,([^)]+)\)", text)
     assert len(data) == 3  # two documents and a query
     sizes = {Image.open(io.BytesIO(base64.b64decode(each))).size for each in data}
@@ -93,9 +99,9 @@ def test_a_page_has_so_many_queries_that_it_stays_small():
     judged = Candidates.of([[n % 30] for n in range(500)], [[1]] * 500, corpus)
     many = Collection("many", corpus, Queries.of(["q"] * 500), judged)
     docs = [list(range(30))] * 500
-    one = contact.page(_results(many, a=docs))
+    one = contact_sheet.page(_results(many, a=docs))
     assert (one.count("<section>"), one.count("<figure ")) == (24, 240)
-    several = contact.page(_results(many, **{f"s{n}": docs for n in range(10)}))
+    several = contact_sheet.page(_results(many, **{f"s{n}": docs for n in range(10)}))
     assert several.count("<figure ") == 1000
     assert len(several) < 500_000
 
@@ -104,7 +110,7 @@ def test_an_image_that_cannot_be_read_leaves_its_place_empty(tmp_path):
     path = tmp_path / "gone.png"
     corpus = Documents(["a"], [path])
     gone = Collection("gone", corpus, Queries.of("q"), Candidates.of([[0]], [[1]], corpus))
-    text = contact.page(_results(gone, one=[[0]]), [0])
+    text = contact_sheet.page(_results(gone, one=[[0]]), [0])
     assert _Page(text).figures == [["right", "1 ✓ a"]]
     assert "url(data:,)" in text
 
@@ -113,8 +119,8 @@ def test_classes_found_for_images_are_shown_as_texts():
     corpus = Documents(["c", "d"], ["cat", "dog"])
     judged = Candidates.of([[1]], [[1]], corpus)
     zero_shot = Collection("z", corpus, Queries(["p"], [images.drawn(1)]), judged)
-    assert contact.pictured(zero_shot)
-    text = contact.page(_results(zero_shot, one=[[1, 0]]), [0])
+    assert contact_sheet.pictured(zero_shot)
+    text = contact_sheet.page(_results(zero_shot, one=[[1, 0]]), [0])
     assert [kind for kind, _ in _Page(text).figures] == ["right", "wrong"]
     assert "<p>dog</p>" in text
 

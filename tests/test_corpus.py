@@ -11,19 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nirank.corpus import (
+from nirank.data import (
     ArrowCorpus,
+    Corpus,
     Documents,
     Ids,
     RepeatedId,
-    cache_folder,
     cached_corpus,
+    gather,
+    integers_to_numpy,
+    join_texts,
     same_documents,
+    to_array,
+    to_column,
     write_corpus,
 )
-from nirank.data import Corpus
 from nirank.errors import BadInput
-from nirank.strings import gather, join, to_array, to_column, to_numpy
+from nirank.kit import cache_folder
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 ODD = ["d1", "d 2", "é", "e\u0301", "😀", "🧔‍♂️", "\x00", "#", '"', "\\", "日本", "\u2028"]
@@ -152,12 +156,12 @@ def test_strings_go_into_arrow_and_back(texts):
 
 def test_null_becomes_minus_one():
     numbers = pa.chunked_array([pa.array([3, None], pa.int32()), pa.array([1], pa.int32())])
-    assert to_numpy(numbers).tolist() == [3, -1, 1]
+    assert integers_to_numpy(numbers).tolist() == [3, -1, 1]
 
 
 def test_join_leaves_out_what_is_empty_or_null():
     columns = [pa.array(column, pa.large_string()) for column in (["a", "", "a", ""], ["b", "b", None, ""])]
-    assert join(columns).to_pylist() == ["a b", "b", "a", ""]
+    assert join_texts(columns).to_pylist() == ["a b", "b", "a", ""]
 
 
 # Documents
@@ -340,7 +344,7 @@ def test_the_cache_folder_follows_the_environment(monkeypatch):
 def test_a_corpus_is_used_without_pandas(arrow):
     program = f"""
 import sys
-from nirank.corpus import ArrowCorpus, Documents
+from nirank.data import ArrowCorpus, Documents
 corpus = ArrowCorpus({str(arrow.path)!r})
 assert corpus[[4, 0]] and corpus.ids.find(["c"]).tolist() == [2] and corpus.fingerprint
 assert Documents(["a", "b"], ["A", "B"]).fingerprint

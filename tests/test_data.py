@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput
 
 _scores = st.sampled_from([-np.inf, -2.5, -0.0, 0.0, 1e-30, 0.5, 0.5, 3.0, 1e30])

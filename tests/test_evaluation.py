@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import pytrec_eval
 
-from nirank.corpus import Documents, Ids
-from nirank.data import Candidates, Queries
-from nirank.delegates import trec_names
+from nirank.data import Candidates, Documents, Ids, Queries
 from nirank.errors import BadInput, MissingDependency, UnknownName
-from nirank.evaluation import check_measures, evaluate, evaluate_files, rank
-from nirank.measures import Measure
-from nirank.trec import read_qrels, read_run, write_qrels, write_run
+from nirank.evaluation import check_measures, evaluate
+from nirank.evaluation.evaluating import evaluate_files, rank
+from nirank.evaluation.external import trec_names
+from nirank.evaluation.measures import Measure
+from nirank.formats import read_qrels, read_run, write_qrels, write_run
 
 TREC_EVAL = Path(__file__).parents[1] / "../shared/data/eval_reference/trec_eval"
 NAMES = [f"d{number}" for number in range(40)] + ["ä", "Z", "a", "日本", "\U0001f600", "\uffff", "é", "e\u0301"]

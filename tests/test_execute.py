@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nirank import execute
-from nirank.batches import ContentBatch, Pairs, by_length, cuts, join
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, ContentBatch, Documents, Pairs, Queries, concatenate, cuts
+from nirank.data.batches import by_length
 from nirank.errors import ComponentError
+from nirank.execution import stages
 from nirank.hooks import hookimpl
 from nirank.pipeline import load
 from nirank.plugins import Component, active
@@ -64,9 +63,9 @@ def test_results_join_as_arrays_tensors_or_types_of_their_own():
         def concatenate(cls, parts):
             return cls(itertools.chain(*parts))
 
-    assert join([np.array([1]), np.array([2])]).tolist() == [1, 2]
-    assert torch.equal(join([torch.ones(1), torch.zeros(1)]), torch.tensor([1.0, 0.0]))
-    assert join([Ragged([1]), Ragged([2])]) == [1, 2]
+    assert concatenate([np.array([1]), np.array([2])]).tolist() == [1, 2]
+    assert torch.equal(concatenate([torch.ones(1), torch.zeros(1)]), torch.tensor([1.0, 0.0]))
+    assert concatenate([Ragged([1]), Ragged([2])]) == [1, 2]
 
 
 class Sizes:
@@ -89,7 +88,7 @@ class Sizes:
 def test_documents_are_encoded_in_batches_of_similar_length_and_come_back_in_order():
     sizes = Sizes()
     contents = ["x" * length for length in (5, 1, 9, 2, 7)]
-    vectors = execute.encode_documents(Component("sizes", sizes), contents)
+    vectors = stages.encode_documents(Component("sizes", sizes), contents)
     assert vectors[:, 0].tolist() == [5, 1, 9, 2, 7]
     assert sizes.batches == [[9, 7, 5], [2, 1]]
 
@@ -99,7 +98,7 @@ def test_a_document_that_many_queries_found_is_encoded_once():
     corpus = Documents(["a", "b"], ["xx", "xxx"])
     queries = Queries.of(["q", "qq", "qqq"])
     candidates = Candidates.of([[0, 1], [1], [1, 0]], corpus=corpus)
-    scores = execute.score(Component("sizes", sizes), queries, candidates)
+    scores = stages.score(Component("sizes", sizes), queries, candidates)
     assert scores.tolist() == [2, 3, 6, 9, 6]
     assert sum(len(batch) for batch in sizes.batches) == 3 + 2
 
@@ -121,7 +120,7 @@ def test_stages_are_hooks_called_once_and_batches_are_hooks_called_often():
     watching = Watching()
     active().manager.register(watching)
     try:
-        execute.encode(Component("sizes", Sizes()), Queries.of(list("abcdefg")))
+        stages.encode(Component("sizes", Sizes()), Queries.of(list("abcdefg")))
     finally:
         active().manager.unregister(watching)
     assert calls == ["encode", ("encode", 3), ("encode", 3), ("encode", 1)]
@@ -145,7 +144,7 @@ def test_middleware_may_score_only_what_it_does_not_know():
 
     component = Component("doubling", Doubling())
     component.middleware = [cache]
-    scores = execute.score(component, Queries.of(["q", "r"]), Candidates.of([[3, 4], [5]]))
+    scores = stages.score(component, Queries.of(["q", "r"]), Candidates.of([[3, 4], [5]]))
     assert scores.tolist() == [6, 8, 10]
     assert asked == [2]
 
@@ -164,7 +163,7 @@ def test_inference_is_without_gradients_and_in_evaluation_mode():
             return self.linear(torch.from_numpy(candidates.docs).float()[:, None])[:, 0]
 
     model = Model().train()
-    scores = execute.score(Component("model", model), Queries.of("q"), Candidates.of([[1, 2]]))
+    scores = stages.score(Component("model", model), Queries.of("q"), Candidates.of([[1, 2]]))
     assert scores.dtype == np.float32
     assert model.training
 
@@ -175,7 +174,7 @@ def test_a_loss_is_dispatched_through_its_hook():
             return weight * ((scores - labels) ** 2)[mask].sum()
 
     scores, labels, mask = np.array([[1.0, 2.0]]), np.array([[0.0, 5.0]]), np.array([[True, False]])
-    assert execute.loss(Component("squares", Squares()), scores, labels, mask, weight=3) == 3
+    assert stages.loss(Component("squares", Squares()), scores, labels, mask, weight=3) == 3
 
 
 def test_bfloat16_scores_arrive_as_float32():
@@ -185,7 +184,7 @@ def test_bfloat16_scores_arrive_as_float32():
         def score(self, queries, candidates):
             return torch.ones(candidates.pairs, dtype=torch.bfloat16)
 
-    assert execute.score(Component("half", Half()), Queries.of("q"), Candidates.of([[1]])).tolist() == [1.0]
+    assert stages.score(Component("half", Half()), Queries.of("q"), Candidates.of([[1]])).tolist() == [1.0]
 
 
 def test_an_empty_batch_is_one_part():
@@ -201,7 +200,7 @@ class OneTooMany(Sizes):
 
 def test_a_batch_with_another_number_of_results_is_refused():
     with pytest.raises(ComponentError, match="4 results of encode_documents for 3 entries"):
-        execute.encode_documents(Component("more", OneTooMany()), list("abcdef"))
+        stages.encode_documents(Component("more", OneTooMany()), list("abcdef"))
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import nirank
-from nirank import experiment
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput, CompositionError, NirankError, UnknownName
-from nirank.experiment import Experiment
+from nirank.experiments import run as experiment
+from nirank.experiments.experiment import Experiment
+from nirank.experiments.write import refuse_unwritable
+from nirank.formats.toml import to_toml
 from nirank.plugins import Entry, Plugin, active
-from nirank.results import refuse_unwritable, to_toml
 
 
 def toy(split: str = "test") -> Collection:

@@ -7,7 +7,7 @@ import pytest
 
 import nirank
 from nirank.errors import BadInput, CompositionError, NirankError
-from nirank.expression import parse
+from nirank.pipeline import parse
 
 
 @pytest.fixture

@@ -7,11 +7,10 @@ import pytest
 import torch
 
 import nirank
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Features, Queries
+from nirank.data import Candidates, Collection, Documents, Features, Queries
 from nirank.errors import BadInput, ComponentError, CompositionError
-from nirank.expression import parse
-from nirank.pipeline import Rescored
+from nirank.pipeline import parse
+from nirank.pipeline.algebra import Rescored
 
 NAMES = ("first", "second", "third")
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 import nirank
-from nirank import weights
-from nirank.corpus import Documents, Field, field_of, write_corpus
-from nirank.data import Candidates, Collection, Queries
+from nirank.checkpoints import checkpoint
+from nirank.data import Candidates, Collection, Documents, Field, Queries, field_of, write_corpus
 from nirank.errors import BadInput
 from nirank.plugins import build
 
@@ -134,7 +133,7 @@ def test_training_reads_the_field_and_the_checkpoint_remembers_it(named, tmp_pat
     judged = Candidates.of([[0], [1]], [[1], [1]], named)
     train = Collection("named", named, Queries.of(["small cat", "dog"]), judged)
     nirank.fit(stage, nirank.load("softmax_cross_entropy"), train, sampler=nirank.load("in_batch"), steps=2)
-    weights.save(stage.component, tmp_path / "kept")
+    checkpoint.save(stage.component, tmp_path / "kept")
     again = nirank.load(f"trained:{tmp_path / 'kept'}")
     assert again.component.field == "name"
     pairs = Candidates.of([[0, 2]], corpus=named)

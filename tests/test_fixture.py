@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 import nirank
-from nirank import weights
+from nirank.checkpoints import checkpoint as weights
 from nirank.errors import BadInput
 from nirank.plugins import Component
 from nirank_dense import tiny

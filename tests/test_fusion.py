@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nirank import fusion
 from nirank.data import Candidates
 from nirank.errors import BadInput, CompositionError, UnknownName
+from nirank.pipeline import fusion
 
 _runs = st.lists(
     st.lists(st.dictionaries(st.integers(0, 8), st.sampled_from([-1.0, 0.0, 0.5, 0.5, 2.0]), max_size=6),

@@ -9,9 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from nirank import images
-from nirank.corpus import Documents, content_bytes
-from nirank.data import Queries
+from nirank.data import Documents, Queries, content_bytes, images
 from nirank.errors import BadInput, UnknownName
 
 Image = pytest.importorskip("PIL.Image")

@@ -12,11 +12,11 @@ import sys
 import numpy as np
 import pytest
 
-from nirank import indexes
-from nirank.corpus import Documents
+from nirank.data import Documents
 from nirank.errors import BadInput, StaleIndex
+from nirank.execution import indexes
 from nirank.plugins import Component
-from nirank_dense.exact import ExactSearch
+from nirank_dense.exact.search import ExactSearch
 
 
 class Lengths:

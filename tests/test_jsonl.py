@@ -6,9 +6,8 @@ import os
 
 import pytest
 
-from nirank import jsonl
 from nirank.errors import BadInput
-from nirank.jsonl import read_jsonl
+from nirank.formats import jsonl, read_jsonl
 
 GOOD = '{"id": "a", "title": "T", "text": "x"}'
 

@@ -207,7 +207,7 @@ def test_losses_of_every_kind_of_sampler_run_on_emoji(data, letters, tmp_path, c
 
 
 def test_words_that_do_not_occur_change_nothing(letters):
-    from nirank_dense.words import WordVectors
+    from nirank_dense.encoders.words import WordVectors
 
     texts = ["a b c", "d a", "c"]
     few, all_words = _module("losses_emoji").FewWords(str(letters), texts), WordVectors(str(letters), "cpu", True)

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from nirank import execute, experiment, load, observers
+from nirank import load
 from nirank.cli import app
 from nirank.data import Candidates, Queries
 from nirank.errors import BadInput, NirankError, PluginError, UnknownName
-from nirank.experiment import Experiment
+from nirank.execution import stages
+from nirank.experiments import run as experiment
+from nirank.experiments.experiment import Experiment
 from nirank.hooks import hookimpl
-from nirank.plugins import Component, Plugin, active
+from nirank.plugins import Component, Plugin, active, observers
 
 MODULE = '''
 import numpy as np
@@ -189,12 +191,12 @@ def test_all_first_party_observers_work_together_and_change_nothing(tmp_path, mo
     overlap.fingerprint = "overlap"
     queries = Queries.of(["abc", "xyz"])
     candidates = Candidates.of([[0, 1, 2], [3, 4]], corpus=corpus)
-    plain = execute.score(Component("overlap", overlap), queries, candidates)
+    plain = stages.score(Component("overlap", overlap), queries, candidates)
     switched = [observers.build(name) for name in ("memory", "cache", "trace", "log")]
     with observers.switched_on(switched):
         for _ in range(2):
             np.testing.assert_array_equal(
-                execute.score(Component("overlap", overlap), queries, candidates), plain, strict=True
+                stages.score(Component("overlap", overlap), queries, candidates), plain, strict=True
             )
     _, cache, trace, _ = switched
     assert cache.counts() == (5, 5)

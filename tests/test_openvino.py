@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("openvino")
 
-from nirank.errors import BadInput  # noqa: E402
-from nirank.openvino import Fast  # noqa: E402
+from nirank.errors import BadInput
+from nirank.kit import Fast
 
 
 class Sums(torch.nn.Module):

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 import nirank
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput, ComponentError, CompositionError, UnknownName
-from nirank.expression import parse
+from nirank.pipeline import parse
 
 
 class Letters:

@@ -10,11 +10,13 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from nirank import hooks, plugins
+from nirank import hooks
 from nirank.errors import BadInput, MissingDependency, PluginError, UnknownName
 from nirank.hooks import hookimpl
-from nirank.plugins import Component, Plugin, Plugins
-from nirank.settings import bind
+from nirank.plugins import Component, Plugin
+from nirank.plugins import loading as plugins
+from nirank.plugins.loading import Plugins
+from nirank.plugins.settings import bind
 
 
 def _module(name: str = "some_plugin", **members) -> types.ModuleType:

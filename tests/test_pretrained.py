@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nirank.errors import BadInput
-from nirank.pretrained import load, passes
+from nirank.kit.transformers import load, passes
 from nirank_dense import tiny
 
 

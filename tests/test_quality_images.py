@@ -12,8 +12,7 @@ pytest.importorskip("accelerate")
 
 from PIL import Image
 
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import Candidates, Collection, Documents, Queries
 
 
 @pytest.fixture

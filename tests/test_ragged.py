@@ -7,9 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from nirank.batches import join, similarities
+from nirank.data import SparseVectors, TokenVectors, concatenate, similarities
 from nirank.errors import BadInput
-from nirank.ragged import SparseVectors, TokenVectors
 
 MATRICES = [np.arange(6.0).reshape(3, 2), np.zeros((0, 2)), np.full((1, 2), 7.0)]
 PICKS = [[2, 0, 0, 1], [], [1], slice(1, None), slice(None, None, -1), np.array([-1, 0])]
@@ -33,7 +32,7 @@ def test_one_text_has_a_matrix_and_parts_are_joined_in_order():
     assert vectors[-1].tolist() == [[7.0, 7.0]]
     with pytest.raises(IndexError):
         vectors[3]
-    both = join([vectors, vectors[[1, 2]]])
+    both = concatenate([vectors, vectors[[1, 2]]])
     assert [len(matrix) for matrix in both] == [3, 0, 1, 0, 1]
 
 
@@ -76,7 +75,7 @@ def test_picked_and_joined_sparse_vectors_keep_their_rows(pick):
     dense = _dense(3)
     vectors = SparseVectors.of(dense)
     assert np.array_equal(vectors[pick].toarray(), dense[pick])
-    assert np.array_equal(join([vectors, vectors[pick]]).toarray(), np.concatenate([dense, dense[pick]]))
+    assert np.array_equal(concatenate([vectors, vectors[pick]]).toarray(), np.concatenate([dense, dense[pick]]))
 
 
 def test_pruning_keeps_the_largest_weights_and_of_equal_ones_the_lower_dimension():
@@ -102,6 +101,6 @@ def test_products_come_in_blocks_and_none_of_none(monkeypatch):
     vectors = SparseVectors.of(_dense())
     rows = np.arange(5)
     whole = vectors.pair_products(vectors, rows, rows[::-1])
-    monkeypatch.setattr("nirank.ragged._PAIRS", 2)
+    monkeypatch.setattr("nirank.data.vectors._PAIRS", 2)
     assert np.array_equal(vectors.pair_products(vectors, rows, rows[::-1]), whole)
     assert vectors.pair_products(vectors, rows[:0], rows[:0]).shape == (0,)

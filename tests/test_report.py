@@ -9,13 +9,11 @@ import pytest
 from rich.console import Console
 
 import nirank
-from nirank import report
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
-from nirank.evaluation import evaluate
-from nirank.experiment import Evaluate, Experiment
-from nirank.results import Results, System
-from nirank.significance import compare
+from nirank.data import Candidates, Collection, Documents, Queries
+from nirank.evaluation import compare, evaluate
+from nirank.experiments import report
+from nirank.experiments.experiment import Evaluate, Experiment
+from nirank.experiments.results import Results, System
 
 
 def _printed(*tables, width=200) -> str:

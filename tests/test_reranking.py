@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import nirank
-from nirank.corpus import Documents
-from nirank.data import Queries
+from nirank.data import Documents, Queries
 from nirank.errors import CompositionError
 from nirank.pipeline import load
 

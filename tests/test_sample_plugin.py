@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from nirank import __version__, scaffold
+from nirank import __version__
 from nirank.errors import BadInput
+from nirank.plugins import scaffold
 
 pytest.importorskip("hatchling", reason="hatchling builds the wheels of these tests")
 pytest.importorskip("editables", reason="hatchling needs editables for `pip install -e`")

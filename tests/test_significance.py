@@ -7,8 +7,8 @@ from scipy import stats
 
 from nirank.data import Candidates
 from nirank.errors import BadInput, UnknownName
-from nirank.evaluation import Evaluation, evaluate
-from nirank.significance import cohens_d, compare, confidence_intervals, holm, randomisation_test, t_test
+from nirank.evaluation import Evaluation, compare, confidence_intervals, evaluate
+from nirank.evaluation.significance import cohens_d, holm, randomisation_test, t_test
 
 
 def evaluation(values, query_ids=None, measure="AP", **others):

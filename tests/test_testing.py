@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput, UnknownName
 from nirank.hooks import hookimpl
 from nirank.plugins import Plugin, active
-from nirank.sampling import Judged, Sample
 from nirank.testing import checks, violations
 from nirank.testing.contract import KINDS
 from nirank.testing.samples import DOCUMENTS, LONG, LetterEncoder, corpus
+from nirank.training import Sample
+from nirank.training.sampling import Judged
 
 
 def _words(text):

@@ -11,12 +11,10 @@ import pytest
 pytest.importorskip("Stemmer")
 pytest.importorskip("regex")
 
-from nirank.corpus import Documents, write_corpus
+from nirank.data import Documents, write_corpus
 from nirank.errors import BadInput, StaleIndex
+from nirank.kit.text import Analyzer, ForwardIndex, corpus_terms, forward_index, index_key
 from nirank.testing.samples import DOCUMENTS
-from nirank.text import forward, reading
-from nirank.text.analysis import Analyzer
-from nirank.text.forward import ForwardIndex, index_key
 from nirank_lexical.inversion import invert
 
 
@@ -53,8 +51,8 @@ def test_the_terms_of_each_document_are_there_in_order(tmp_path, texts):
 def test_how_much_is_read_at_once_does_not_matter(tmp_path, monkeypatch, at_once):
     texts = [f"{DOCUMENTS[number % 12]} word{number % 17}" for number in range(60)]
     whole = _index(_corpus(texts), tmp_path / "whole")
-    monkeypatch.setattr(reading, "_DOCUMENTS_AT_ONCE", at_once)
-    monkeypatch.setattr(forward, "_TOKENS_AT_ONCE", at_once)
+    monkeypatch.setattr(corpus_terms, "_DOCUMENTS_AT_ONCE", at_once)
+    monkeypatch.setattr(forward_index, "_TOKENS_AT_ONCE", at_once)
     _index(_corpus(texts), tmp_path / "parts")
     for path in sorted((tmp_path / "whole").iterdir()):
         assert (tmp_path / "parts" / path.name).read_bytes() == path.read_bytes(), path.name

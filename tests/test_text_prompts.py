@@ -9,10 +9,9 @@ pytest.importorskip("transformers")
 
 from transformers import BertTokenizerFast
 
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput
-from nirank.text.prompts import Prompt, Read, tokens
+from nirank.kit.text import Prompt, Read, tokens
 
 
 @pytest.fixture

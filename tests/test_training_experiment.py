@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import nirank
-from nirank import observers
 from nirank.cli import app
 from nirank.errors import BadInput, NirankError, UnknownName
-from nirank.experiment import Experiment
-from nirank.training.run import train
+from nirank.experiments.experiment import Experiment
+from nirank.experiments.train import train
+from nirank.plugins import observers
 from tests.training_toys import Interrupt, registered
 
 TOML = """

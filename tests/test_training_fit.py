@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 import nirank
-from nirank import execute, observers
 from nirank.data import Candidates
 from nirank.errors import BadInput, NirankError, UnknownName
+from nirank.execution import stages
+from nirank.plugins import observers
+from nirank.training.optimiser import factor
 from nirank.training.options import Options
-from nirank.training.updates import factor
 from tests.small_training import Letters
 from tests.small_training import collection as letters
 from tests.training_toys import TRUE, Spy, Weighed, numbers, weights
@@ -25,7 +26,7 @@ DEV = "dev nDCG@10"
 
 def _measure(scorer, collection):
     judged = collection.judgments
-    scores = execute.score(nirank.load(scorer).component, collection.queries, judged)
+    scores = stages.score(nirank.load(scorer).component, collection.queries, judged)
     return nirank.evaluate(judged.with_scores(scores).ranked(), judged, ["nDCG@10"])["nDCG@10"]
 
 
@@ -47,7 +48,7 @@ def test_an_encoder_learns_from_the_documents_of_its_batch(loss):
     everything = Candidates.of([np.arange(len(collection.corpus))] * len(collection.queries), corpus=collection.corpus)
 
     def found():
-        scored = execute.score(nirank.load(encoder).component, collection.queries, everything)
+        scored = stages.score(nirank.load(encoder).component, collection.queries, everything)
         return nirank.evaluate(everything.with_scores(scored).ranked(), collection.judgments, ["RR"])["RR"]
 
     before = found()
@@ -160,7 +161,7 @@ def test_matrices_decay_and_nothing_else_does(optimizer):
 
 
 def test_what_a_loss_learns_is_learned():
-    loss = nirank.plugins.build("loss/clip").target
+    loss = nirank.build.build("loss/clip").target
     before = loss.log_scale.item()
     nirank.fit(Letters(), loss, letters(), sampler="in_batch", learning_rate=0.01)
     assert abs(loss.log_scale.item() - before) > 1e-3
@@ -234,7 +235,7 @@ def test_the_seed_alone_decides_what_is_learned():
     learned = {}
     for turn, seed in enumerate((1, 1, 2)):
         torch.manual_seed(turn)
-        np.random.seed(turn)  # noqa: NPY002 (what must not matter)
+        np.random.seed(turn)
         scorer = Weighed(dropout=0.5)
         nirank.fit(scorer, "ranknet", numbers(), learning_rate=0.1, batch_size=12, epochs=4, seed=seed)
         learned[turn] = scorer.weigh.weight.detach()

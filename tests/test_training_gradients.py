@@ -14,8 +14,8 @@ from torch import nn
 import nirank
 from nirank.data import Candidates
 from nirank.plugins import Component, build
-from nirank.sampling import Sample
-from nirank.training import forward
+from nirank.training import Sample
+from nirank.training import batch as forward
 from nirank.training.gradients import Pass
 from nirank.training.objective import Objective
 from tests.small_training import Letters

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import nirank
-from nirank import indexes, observers
+from nirank.execution import indexes
 from nirank.hooks import hookimpl
-from nirank.plugins import build
+from nirank.plugins import build, observers
 from nirank_cache.cache import Cache
 from tests.training_toys import registered
 

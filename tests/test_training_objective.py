@@ -12,7 +12,7 @@ import torch
 import nirank
 from nirank.data import Candidates
 from nirank.errors import BadInput, ComponentError
-from nirank.sampling import Sample
+from nirank.training import Sample
 from tests.small_training import Letters
 from tests.small_training import collection as letters
 from tests.training_toys import Weighed, numbers
@@ -177,7 +177,7 @@ def test_a_loss_over_classes_takes_one_score_a_pair_or_one_a_class():
 
 
 def test_a_loss_of_each_list_is_refused():
-    loss = nirank.plugins.build("loss/ranknet", {"reduction": "none"})
+    loss = nirank.build.build("loss/ranknet", {"reduction": "none"})
     with pytest.raises(BadInput, match="reduction = 'none'"):
         nirank.fit(Weighed(), loss, numbers(3))
 

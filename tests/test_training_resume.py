@@ -8,9 +8,8 @@ import pytest
 import torch
 
 import nirank
-from nirank import observers
 from nirank.errors import BadInput
-from nirank.plugins import build
+from nirank.plugins import build, observers
 from nirank.training import fitting
 from nirank_samplers.hard import Mined
 from nirank_samplers.in_batch import InBatch

@@ -8,11 +8,10 @@ import threading
 import numpy as np
 import pytest
 
-from nirank import lines
-from nirank.corpus import Documents, Ids
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Ids, Queries
 from nirank.errors import BadInput
-from nirank.trec import read_judged, read_qrels, read_run, read_topics, write_qrels, write_run
+from nirank.formats import read_qrels, read_run, trec_lines, write_qrels, write_run
+from nirank.formats.trec import read_judged, read_topics
 
 
 def write(folder, text, name="file"):
@@ -166,17 +165,17 @@ def test_a_repeated_document_is_found_whatever_its_id_looks_like(tmp_path):
 
 
 def test_ids_that_differ_only_in_the_middle_are_no_repetition(tmp_path, monkeypatch):
-    monkeypatch.setattr(lines, "_read_any", None)  # the fast reader must see it by itself
+    monkeypatch.setattr(trec_lines, "_read_any", None)  # the fast reader must see it by itself
     text = "".join(f"q Q0 clueweb09-en{number:04}-00-00000 1 1 t\n" for number in range(2000))
     assert len(read_run(write(tmp_path, text)).ids) == 2000
 
 
 def test_equal_ids_have_equal_fingerprints_wherever_they_stand():
-    from nirank.strings import to_array
+    from nirank.data import to_array
 
     names = ["", "a", "b", "ab", "a" * 7, "a" * 8, "a" * 9, "a" * 40, "é", "日本語日本語"] * 3
     column = to_array(["skipped", *names])[1:]
-    prints = lines._fingerprints(column)
+    prints = trec_lines._fingerprints(column)
     assert len(set(prints.tolist())) == 10
     assert prints.tolist() == prints[:10].tolist() * 3
 
@@ -277,7 +276,7 @@ def test_lines_of_a_run(tmp_path):
 
 
 def test_runs_are_written_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("nirank.trec._BLOCK", 7)
+    monkeypatch.setattr("nirank.formats.trec._BLOCK", 7)
     ids = Ids([f"d{number}" for number in range(10)])
     found = Candidates.of([range(10)] * 4, [range(10)] * 4)
     write_run(tmp_path / "run", some_queries(*"abcd"), found, ids=ids)
@@ -317,7 +316,7 @@ def test_a_disk_that_fills_leaves_the_old_file(tmp_path, monkeypatch):
     def fill(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nirank.trec._write_block", fill)
+    monkeypatch.setattr("nirank.formats.trec._write_block", fill)
     path = write(tmp_path, "as it was")
     with pytest.raises(OSError, match="No space left"):
         write_run(path, some_queries("q"), Candidates.of([[0]]), ids=Ids(["d"]))
@@ -418,8 +417,8 @@ def test_reading_writing_and_evaluating_import_nothing_heavy(tmp_path):
     program = f"""
 import sys
 from nirank.data import Queries
-from nirank.evaluation import evaluate_files
-from nirank.trec import read_run, write_run
+from nirank.evaluation.evaluating import evaluate_files
+from nirank.formats import read_run, write_run
 run = read_run({str(tmp_path / "run")!r})
 write_run({str(tmp_path / "out")!r}, Queries(run.query_ids, run.query_ids), run.candidates, ids=run.ids)
 evaluate_files({str(tmp_path / "run")!r}, {str(tmp_path / "qrels")!r}, ["nDCG@10", "AP", "map", "Bpref"])

@@ -13,10 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import nirank
-from nirank import weights
+from nirank import hashing
+from nirank.checkpoints import checkpoint as weights
 from nirank.data import Queries
 from nirank.errors import BadInput, UnknownName
-from nirank.experiment import Experiment, run
+from nirank.experiments.experiment import Experiment
+from nirank.experiments.run import run
 from nirank.plugins import Component, Entry, Plugin, active
 from nirank_dense import tiny
 from tests.small_training import Letters
@@ -229,9 +231,9 @@ def test_a_hash_of_weights_knows_names_types_shapes_and_values_alone():
         {"a": values, "b": torch.tensor([1.0])},
         {"a": values + torch.eye(2, 3) * 1e-6, "b": torch.tensor(1.0)},
     ]
-    assert {weights.digest(state) for state in same} == {weights.digest(first)}
-    assert len({weights.digest(state) for state in [first, *other]}) == 1 + len(other)
-    assert weights.digest({}) == weights.digest({})
+    assert {hashing.weights_digest(state) for state in same} == {hashing.weights_digest(first)}
+    assert len({hashing.weights_digest(state) for state in [first, *other]}) == 1 + len(other)
+    assert hashing.weights_digest({}) == hashing.weights_digest({})
 
 
 def test_equal_weights_and_settings_have_equal_fingerprints():

@@ -13,11 +13,10 @@ import pytest
 
 pytest.importorskip("gensim")
 
-from nirank.corpus import Documents
+from nirank.data import Documents
 from nirank.errors import BadInput
-from nirank.text.analysis import Analyzer
-from nirank.text.forward import ForwardIndex
-from nirank.text.word2vec import SkipGram, Word2Vec, _Read
+from nirank.kit.text import Analyzer, ForwardIndex, SkipGram, Word2Vec
+from nirank.kit.text.word2vec import _Read
 
 CITIES = ["seattle", "denver", "boston", "miami"]
 TEAMS = ["seahawks", "broncos", "patriots", "dolphins"]
@@ -58,7 +57,7 @@ def test_in_and_in_finds_words_of_a_type_and_in_and_out_words_that_occur_togethe
 
 _SCRIPT = """
 import hashlib
-from nirank.text.word2vec import SkipGram, Word2Vec
+from nirank.kit.text import SkipGram, Word2Vec
 texts = [["a", "b", "c"], ["b", "c", "d", "é"]] * 200
 made = Word2Vec.of_texts(texts, SkipGram(dim=8, min_count=1, seed=3))
 print(hashlib.sha256(made.inputs.tobytes() + made.outputs.tobytes() + repr(made.words).encode()).hexdigest())

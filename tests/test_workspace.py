@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nirank import workspace
 from nirank.errors import BadInput
+from nirank.experiments import workspace
 from nirank.pipeline import Ranking
 
 pytest.importorskip("numba")

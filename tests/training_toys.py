@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from nirank import hookimpl
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.plugins import Entry, Plugin, active
 
 TRUE = np.array([2.0, -1.0, 0.5, -3.0])

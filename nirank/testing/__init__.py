@@ -26,14 +26,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nirank import faces
 from nirank.errors import UnknownName
-from nirank.plugins import Plugin, active
+from nirank.plugins.loading import active
+from nirank.registry import Plugin
 from nirank.testing.contract import checks, violations
 
 if TYPE_CHECKING:
     from nirank.testing.nodes import Contracts
 
-__all__ = ["checks", "violations"]
+if TYPE_CHECKING:
+    from nirank.testing import samples as samples
+    from nirank.testing.models import letter_tokenizer as letter_tokenizer
+    from nirank.testing.models import save_bert as save_bert
+
+_MODELS = {"nirank.testing": ["samples"], "nirank.testing.models": ["letter_tokenizer", "save_bert"]}
+__all__ = ["checks", "letter_tokenizer", "samples", "save_bert", "violations"]
+__getattr__, __dir__, _ = faces.lazily(__name__, _MODELS)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

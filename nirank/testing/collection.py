@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from nirank.data import Collection
-from nirank.testing.contract import expect
+from nirank.data.collection import Collection
+from nirank.testing.promises import expect
 from nirank.testing.subject import Subject
 
 
 def complete(subject: Subject) -> None:
-    """It is a `nirank.data.Collection` with documents."""
+    """It is a `nirank.data.collection.Collection` with documents."""
     collection = subject.target
     expect(isinstance(collection, Collection), f"it is a {type(collection).__name__}, not a Collection.")
     expect(len(collection.corpus) > 0, "it has no documents.")

@@ -1,4 +1,4 @@
-"""What a contract check is: a named function that raises `Broken` where a promise is not kept.
+"""Contract checks: named functions that raise `Broken` where a promise is not kept.
 
 Every public function of the modules `scorer`, `extractor`, `generator`, `encoder`, `loss`, `sampler`, `collection`,
 `observer` and `plugin` beside this one is a check: its name is the check's, its docstring the promise, its one
@@ -11,25 +11,13 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import ArrayLike
+from typing import Any
 
 from nirank.errors import UnknownName
-
-if TYPE_CHECKING:
-    from nirank.testing.subject import Subject
+from nirank.testing.promises import Inapplicable
+from nirank.testing.subject import Subject
 
 KINDS = ("encoder", "generator", "scorer", "extractor", "loss", "sampler", "collection", "observer", "plugin")
-
-
-class Broken(AssertionError):
-    """A promise that is not kept: what was given, and what came back."""
-
-
-class Inapplicable(Exception):
-    """A promise that this component does not make; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +53,6 @@ def violations(kind: str, target: Any) -> dict[str, str]:
 
     For trying out an object in an interpreter: `violations("scorer", MyScorer())`.
     """
-    from nirank.testing.subject import Subject
-
     subject = Subject(kind, target)
     found = {check.name: _fault(check, subject) for check in checks(kind)}
     return {name: fault for name, fault in found.items() if fault is not None}
@@ -80,24 +66,3 @@ def _fault(check: Check, subject: Subject) -> str | None:
     except Exception as error:  # whatever a component raises breaks a promise
         return f"{type(error).__name__}: {error}"
     return None
-
-
-def expect(kept: bool | np.bool_, fault: str) -> None:
-    """Raise `Broken` with the fault unless the promise is kept."""
-    if not kept:
-        raise Broken(fault)
-
-
-def expect_same(found: ArrayLike, expected: ArrayLike, what: str) -> None:
-    """Raise `Broken` unless two arrays agree as float32 results do that were added up in another order.
-
-    Allowed is 1e-4 of each value, and 1e-5 of the largest where values cancel to nearly nothing.
-    """
-    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-    expect(found.shape == expected.shape, f"{what}: the shape is {found.shape} and was {expected.shape}.")
-    scale = max(1.0, float(np.abs(expected).max(initial=0)))
-    wrong = ~np.isclose(found, expected, rtol=1e-4, atol=1e-5 * scale, equal_nan=True)
-    if wrong.any():
-        first = np.unravel_index(int(np.flatnonzero(wrong)[0]), wrong.shape)
-        largest = np.abs(found - expected)[wrong].max()
-        raise Broken(f"{what}: {found[first]:.6g} is not {expected[first]:.6g} (largest difference {largest:.3g}).")

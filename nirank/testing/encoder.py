@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Content, Queries
+from nirank.data.queries import Queries
+from nirank.data.types import Content
 from nirank.testing import samples
-from nirank.testing.contract import expect, expect_same
 from nirank.testing.gradients import expect_gradients, trainable, training
+from nirank.testing.promises import expect, expect_same
 from nirank.testing.subject import Subject
 
 _KINDS = ("dense", "tokens", "sparse", "terms")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from nirank.batches import Pairs
-from nirank.data import Candidates, Queries
+from nirank.data.batches import Pairs
+from nirank.data.candidates import Candidates
+from nirank.data.queries import Queries
 from nirank.testing import samples, scorer
-from nirank.testing.contract import expect
+from nirank.testing.promises import expect
 from nirank.testing.subject import Subject
 
 

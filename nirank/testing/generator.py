@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates
+from nirank.data.candidates import Candidates
 from nirank.testing import samples
-from nirank.testing.contract import Broken, expect, expect_same
+from nirank.testing.promises import Broken, expect, expect_same
 from nirank.testing.subject import Subject
 
 _ALL = len(samples.DOCUMENTS)

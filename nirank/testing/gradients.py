@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from nirank.testing.contract import Inapplicable, expect
+from nirank.testing.promises import Inapplicable, expect
 
 
 def trainable(target: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nirank.testing.contract import Inapplicable, expect, expect_same
+from nirank.testing.promises import Inapplicable, expect, expect_same
 from nirank.testing.subject import Subject
 
 if TYPE_CHECKING:

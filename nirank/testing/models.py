@@ -6,7 +6,7 @@ import string
 from pathlib import Path
 from typing import Any
 
-from nirank.pretrained import quiet
+from nirank.kit.transformers import quiet
 
 #: Tokens of one letter or digit each, at the beginning of a word and within.
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.ascii_lowercase, *string.digits]

@@ -12,8 +12,10 @@ from unittest import mock
 import pytest
 
 from nirank.errors import MissingDependency
-from nirank.plugins import Entry, Plugin, active
-from nirank.testing.contract import Broken, Check, Inapplicable, checks
+from nirank.plugins.loading import active
+from nirank.registry import Entry, Plugin
+from nirank.testing.contract import Check, checks
+from nirank.testing.promises import Broken, Inapplicable
 from nirank.testing.subject import Subject
 
 #: Marks the reports of checks, so that the summary finds them.

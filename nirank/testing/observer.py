@@ -9,13 +9,16 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank import execute
-from nirank.batches import to_numpy
-from nirank.data import Candidates, Floats, Queries
-from nirank.observers import switched_on
-from nirank.plugins import Component, active
+from nirank.component import Component
+from nirank.data.batches import to_numpy
+from nirank.data.candidates import Candidates
+from nirank.data.queries import Queries
+from nirank.data.types import Floats
+from nirank.execution import stages
+from nirank.plugins.loading import active
+from nirank.plugins.observers import switched_on
 from nirank.testing import samples
-from nirank.testing.contract import expect
+from nirank.testing.promises import expect
 from nirank.testing.subject import Subject
 
 
@@ -44,9 +47,9 @@ def errors_pass(subject: Subject) -> None:
     pairs = samples.pairs()
     with switched_on([_observer(subject)]):
         failing = Component("failing", _Failing())
-        _expect_failure("encode", lambda: execute.encode(failing, pairs.queries))
-        _expect_failure("encode_documents", lambda: execute.encode_documents(failing, samples.DOCUMENTS))
-        _expect_failure("score", lambda: execute.score(failing, pairs.queries, pairs.candidates))
+        _expect_failure("encode", lambda: stages.encode(failing, pairs.queries))
+        _expect_failure("encode_documents", lambda: stages.encode_documents(failing, samples.DOCUMENTS))
+        _expect_failure("score", lambda: stages.score(failing, pairs.queries, pairs.candidates))
 
 
 class _Letters(samples.LetterEncoder):
@@ -97,8 +100,8 @@ def _components() -> tuple[Component, Component]:
 
 def _results(encoder: Component, scorer: Component) -> list[NDArray[Any]]:
     pairs = samples.pairs()
-    scores = [execute.score(component, pairs.queries, pairs.candidates) for component in (encoder, scorer)]
-    return [to_numpy(execute.encode(encoder, pairs.queries).vectors), *scores]
+    scores = [stages.score(component, pairs.queries, pairs.candidates) for component in (encoder, scorer)]
+    return [to_numpy(stages.encode(encoder, pairs.queries).vectors), *scores]
 
 
 def _expect_equal(found: list[NDArray[Any]], expected: list[NDArray[Any]], when: str) -> None:

@@ -15,11 +15,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Floats, Ints
-from nirank.sampling import Sample
+from nirank.data.candidates import Candidates
+from nirank.data.types import Floats, Ints
 from nirank.testing import samples
-from nirank.testing.contract import Inapplicable, expect
+from nirank.testing.promises import Inapplicable, expect
 from nirank.testing.subject import Subject
+from nirank.training.sampling import Sample
 
 #: Rows of the collection, and the positives of each.
 Batch: TypeAlias = tuple[Ints, Candidates]

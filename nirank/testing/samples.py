@@ -8,10 +8,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nirank import images
-from nirank.batches import Pairs
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Content, Features, Floats, Queries
+from nirank.data import images
+from nirank.data.batches import Pairs
+from nirank.data.candidates import Candidates
+from nirank.data.collection import Collection
+from nirank.data.corpus import Documents
+from nirank.data.features import Features
+from nirank.data.queries import Queries
+from nirank.data.types import Content, Floats
 
 #: The ordinal of a document far longer than any model reads.
 LONG = 9

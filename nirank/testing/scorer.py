@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from nirank.batches import Pairs
-from nirank.data import Candidates, Queries
+from nirank.data.batches import Pairs
+from nirank.data.candidates import Candidates
+from nirank.data.queries import Queries
 from nirank.testing import samples
-from nirank.testing.contract import Inapplicable, expect, expect_same
 from nirank.testing.gradients import expect_gradients, trainable, training
+from nirank.testing.promises import Inapplicable, expect, expect_same
 from nirank.testing.subject import Subject
 
 

@@ -14,18 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank import execute, indexes
-from nirank.batches import Batch, ContentBatch, Pairs, QueryBatch, to_numpy
-from nirank.data import Candidates, Content, Queries, Vectors
-from nirank.pipeline import reads_features
-from nirank.plugins import Component, Entry, active
+from nirank.component import Component
+from nirank.data.batches import Batch, ContentBatch, Pairs, QueryBatch, to_numpy
+from nirank.data.candidates import Candidates
+from nirank.data.queries import Queries
+from nirank.data.terms import TermWeights
+from nirank.data.types import Content, Vectors
+from nirank.execution import indexes, stages
+from nirank.pipeline.algebra import reads_features
+from nirank.plugins.loading import active
+from nirank.registry import Entry
 from nirank.testing import samples
-from nirank.testing.contract import Broken, expect
-from nirank.text.terms import TermWeights
+from nirank.testing.promises import Broken, expect
 
 
 class Subject:
-    """An object under check. `target` is the object itself; for plugins it is their `nirank.plugins.Plugin`.
+    """An object under check. `target` is the object itself; for plugins it is their `nirank.registry.Plugin`.
 
     The object is called as nirank calls it on one batch, with its index over the sample corpus open, but
     without hooks and middleware: a cache would hide what is checked.
@@ -105,7 +109,7 @@ class Subject:
         return _entries(self._forward("encode_documents", ContentBatch(contents)))
 
     def _forward(self, method: str, batch: Batch) -> Any:
-        return execute.nirank_forward(self.component, method, batch)
+        return stages.nirank_forward(self.component, method, batch)
 
     def _asked(self, contents: Sequence[Content]) -> Queries:
         """Queries with what was found for them, for those that are to be told."""

@@ -1,15 +1,19 @@
-"""Training: any loss trains any scorer or encoder (`nirank.fit`), from Python or from an experiment (`nirank.train`).
+"""Training: what samplers and losses are given. `nirank.fit` trains."""
 
-Read `fitting` first: its loop is short, and names the other modules as it uses them.
-"""
+from __future__ import annotations
 
-from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from nirank.errors import MissingDependency
+from nirank import faces
 
-for _package in ("torch", "accelerate", "safetensors"):
-    if find_spec(_package) is None:
-        raise MissingDependency(
-            f"training needs the package {_package!r}, which is not installed. Run: pip install 'nirank[train]'",
-            name=_package,
-        )
+if TYPE_CHECKING:
+    from nirank.training.padding import Padding as Padding
+    from nirank.training.sampling import Each as Each
+    from nirank.training.sampling import Sample as Sample
+    from nirank.training.sampling import Sampler as Sampler
+
+_HOMES = {
+    "nirank.training.padding": ["Padding"],
+    "nirank.training.sampling": ["Each", "Sample", "Sampler"],
+}
+__getattr__, __dir__, __all__ = faces.lazily(__name__, _HOMES)

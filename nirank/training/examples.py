@@ -9,10 +9,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Collection
+from nirank.data.candidates import Candidates
+from nirank.data.collection import Collection
 from nirank.errors import BadInput
-from nirank.sampling import Each
 from nirank.training.options import Options
+from nirank.training.sampling import Each
 
 #: A stream of chance of its own: numpy takes [0, 3] and [0, 3, 0] for one seed.
 _ORDER = 1

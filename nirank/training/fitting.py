@@ -9,29 +9,36 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from nirank.training import needs  # noqa: F401 - says what is missing, where the next lines would fail
+
+# isort: split
+
 import accelerate
 import torch
 
-from nirank import indexes, observers
-from nirank.data import Collection
+from nirank.build import build
+from nirank.component import Component
+from nirank.data.collection import Collection
 from nirank.errors import BadInput, UnknownName
-from nirank.expression import parse
-from nirank.featuring import Featured, FeatureSet, before
-from nirank.pipeline import Ranking, Scoring, Stage, as_ranking, as_scoring, load, reads_features
-from nirank.plugins import Component, active, build
+from nirank.execution import indexes
+from nirank.pipeline.algebra import Ranking, Scoring, Stage, as_ranking, as_scoring, load, reads_features
+from nirank.pipeline.expression import parse
+from nirank.pipeline.feature_ranking import Featured, FeatureSet, before
+from nirank.plugins import observers
+from nirank.plugins.loading import active
 from nirank.progress import Advance, progress
-from nirank.sampling import Judged
-from nirank.training import forward, growing, plan, processes, selection, state
-from nirank.training.describing import Describer
-from nirank.training.development import Dev
+from nirank.training import batch, best_weights, non_gradient, processes, resume_plan, state
+from nirank.training.assignment import Fitted, Task
+from nirank.training.best_weights import BEST, Selection
+from nirank.training.dev import Dev
 from nirank.training.examples import Examples, Timetable, within_corpus
-from nirank.training.journal import Journal
-from nirank.training.learning import Learner, Tally
+from nirank.training.feature_lists import Describer
+from nirank.training.log import Journal
 from nirank.training.objective import Objective
+from nirank.training.optimiser import Updates, trainable
 from nirank.training.options import Options
-from nirank.training.selection import BEST, Selection
-from nirank.training.task import Fitted, Task
-from nirank.training.updates import Updates, trainable
+from nirank.training.sampling import Judged
+from nirank.training.step import Learner, Tally
 
 #: After so many steps, or an epoch, a list should have counted in the loss.
 _PATIENT = 100
@@ -57,7 +64,7 @@ def fit(
     `component` is a registered name, what `nirank.load` returned, or an object of your own: an `nn.Module` with
     `score`, or with `encode` and `encode_documents`. A ranker over features is given with what it reads
     (`features(bm25, ql) >> linear`), or finds that in `pipeline`; what is no `nn.Module` learns in a way of its own
-    (`nirank.training.growing`), where `loss` may be None. A component with `begin(collection)` first makes itself ready
+    (`nirank.training.non_gradient`), where `loss` may be None. A component with `begin(collection)` first makes itself ready
     for the collection. `loss` and `sampler` are names or components too (`nirank.load("nce", learned=True)`); without a
     sampler the lists are those that are judged. `dev` chooses the best weights, by searching with `pipeline`, in which
     the component stands, or else by ranking the judged documents. `teacher` scores the lists for a loss that learns
@@ -74,10 +81,10 @@ def fit(
     named = {stage.component.name: stage, **(stages or {})}
     ranking = None if pipeline is None else as_ranking(_parsed(pipeline, named))
     features = given.features if isinstance(given, Featured) else _features(stage.component, ranking)
-    if loss is None and not growing.grows(stage.component):
+    if loss is None and not non_gradient.grows(stage.component):
         raise BadInput(f"{stage.component.name} is trained with a loss: give one, such as `ranknet`.")
     asked = _options(options)
-    selection.check(stage.component, ranking, dev, asked.measure)
+    best_weights.check(stage.component, ranking, dev, asked.measure)
     collection = within_corpus(collection)
     describer = Describer(features, collection) if features else None
     task = Task(
@@ -92,8 +99,8 @@ def fit(
         folder=None if out is None else Path(out).resolve(),
     )
     task.begin(named)
-    if growing.grows(stage.component):
-        return growing.grow(task)
+    if non_gradient.grows(stage.component):
+        return non_gradient.grow(task)
     training = Training(task)
     with training.prepared():
         training.run()
@@ -106,13 +113,13 @@ class Training:
     def __init__(self, task: Task) -> None:
         self.task, self.component, self.folder = task, task.component, task.folder
         options = self.options = task.options
-        forward.check(self.component)
+        batch.check(self.component)
         trainable(self.component)
         if task.loss is None:
             raise BadInput(f'{self.component.name} is trained with a loss: give one, such as loss="ranknet".')
         modules = [part.target for part in task.parts.values() if isinstance(part.target, torch.nn.Module)]
         accelerator = _accelerator(modules, options)
-        objective = Objective(task.loss, task.teacher, getattr(self.component.target, "penalty", None))
+        objective = Objective(task.loss, task.teacher, self.component.method("penalty"))
         _refuse_ungathered(objective, options)
         self.updates = Updates(self.component, objective, options, accelerator)
         self.learner = Learner(
@@ -164,20 +171,20 @@ class Training:
     def _resume(self) -> None:
         if self.folder is None:
             return
-        under_way = plan.is_under_way(self.folder, self._described)
+        under_way = resume_plan.is_under_way(self.folder, self._described)
         processes.wait()  # all have looked before the first one writes
         if under_way:
             self.reached = state.load(self.folder / state.STATE, self._holders)
             processes.wait()
             if processes.is_first():
-                plan.clean(self.folder)
+                resume_plan.clean(self.folder)
         elif processes.is_first():
-            plan.write(self.folder, self._described)
+            resume_plan.write(self.folder, self._described)
         processes.wait()
 
     def _step(self, advance: Advance) -> None:
         step = self.reached.step
-        if callable(refresh := getattr(self.task.sampler.target, "refresh", None)):
+        if refresh := self.task.sampler.method("refresh"):
             self._refresh(refresh, step)
         tally = Tally()
         for number, chosen in enumerate(self.timetable.batches(step)):

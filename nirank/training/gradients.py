@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nirank.plugins import Component
-from nirank.training.forward import Forward, Piece, run
+from nirank.component import Component
+from nirank.training.batch import Forward, Piece, run
 
 #: From the outputs of the pieces to what is made small.
 Cost = Callable[[Sequence[Tensor]], Tensor]

@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nirank import execute
-from nirank.data import Ints, Queries
+from nirank.component import Component
+from nirank.data.queries import Queries
+from nirank.data.types import Ints
 from nirank.errors import BadInput, ComponentError
-from nirank.pipeline import Scoring
-from nirank.plugins import Component
-from nirank.sampling import Sample
-from nirank.training.forward import Forward, VectorForward, unlabelled
+from nirank.execution import stages
+from nirank.pipeline.algebra import Scoring
+from nirank.training.batch import Forward, VectorForward, unlabelled
 from nirank.training.padding import Padding
+from nirank.training.sampling import Sample
 
 Penalty = Callable[[Tensor, Tensor], Tensor]
 
@@ -38,8 +39,8 @@ class Objective:
         target = loss.target
         call = target.forward if isinstance(target, torch.nn.Module) else target
         self.named = set(inspect.signature(call).parameters)
-        self.adds_up = getattr(target, "reduction", "mean") == "sum"
-        if getattr(target, "reduction", "mean") == "none":
+        self.adds_up = loss.traits.reduction == "sum"
+        if loss.traits.reduction == "none":
             raise BadInput(f"{loss.spec}: reduction = 'none' is no number that can be made small; 'mean' or 'sum' is.")
         if teacher and "teacher" not in self.named:
             raise BadInput(f"{loss.spec} learns from no teacher.")
@@ -72,7 +73,7 @@ class Objective:
         """
         scores = self._classes(forward.scores(outputs))
         extras = {name: value for name, value in forward.extras(outputs).items() if name in self.named}
-        value = execute.loss(self.loss, scores, **columns, **extras)
+        value = stages.loss(self.loss, scores, **columns, **extras)
         if not isinstance(value, Tensor) or value.ndim:
             raise ComponentError(f"{self.loss.spec} returned {value!r}; a scalar tensor is expected.")
         if scores.requires_grad and not value.requires_grad:
@@ -84,7 +85,7 @@ class Objective:
         return (value, counted) if self.adds_up else (value * counted, counted)
 
     def _classes(self, scores: Tensor) -> Tensor:
-        classes = getattr(self.loss.target, "classes", 0)
+        classes = self.loss.traits.classes
         if classes is None:
             raise BadInput(f"{self.loss.spec} needs to know how many classes of relevance there are: classes=...")
         if not classes or scores.ndim == 3:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nirank.data import Candidates
+from nirank.data.candidates import Candidates
 
 
 class Padding:

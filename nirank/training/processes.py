@@ -11,6 +11,10 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from nirank.training import needs  # noqa: F401 - says what is missing, where the next lines would fail
+
+# isort: split
+
 import accelerate
 import torch
 import torch.distributed as dist

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from nirank.component import Component
 from nirank.errors import BadInput
 from nirank.files import beside
-from nirank.plugins import Component
-from nirank.training.learning import Tally
+from nirank.training.step import Tally
 
 STATE = "state.pt"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from nirank import hookimpl
-from nirank.corpus import cache_folder
 from nirank.errors import BadInput
+from nirank.kit import cache_folder
 from nirank.plugins import Component, Middleware
 from nirank_cache import keys, pairs, vectors
 from nirank_cache.shelf import Shelf

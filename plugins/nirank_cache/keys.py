@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.corpus import content_bytes
-from nirank.data import Content
-from nirank.plugins import Component, digest
+from nirank.data import Content, content_bytes
+from nirank.kit import digest
+from nirank.plugins import Component
 
 #: A column of hashes. numpy compares it as it compares texts, without a Python object for each.
 Digests = NDArray[np.bytes_]

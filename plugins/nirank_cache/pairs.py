@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.batches import Pairs, to_numpy
-from nirank.data import Candidates, Corpus, Floats, Queries
+from nirank.data import Candidates, Corpus, Floats, Pairs, Queries, to_numpy
 from nirank.errors import ComponentError
 from nirank_cache import keys
 from nirank_cache.keys import Digests

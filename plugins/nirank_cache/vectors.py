@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.batches import to_numpy
-from nirank.data import Content, Queries
+from nirank.data import Content, Queries, to_numpy
 from nirank.errors import ComponentError
 from nirank_cache import keys
 from nirank_cache.shelf import BLOCK, Shelf

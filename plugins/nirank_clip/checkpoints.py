@@ -15,14 +15,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from nirank import images
-from nirank.data import Content
+from nirank.data import Content, images
 from nirank.errors import BadInput
-from nirank.images import drawn
-from nirank.openvino import Fast, Runtime
-from nirank.pretrained import load, quiet, tokenizer_text
-from nirank.vision.libraries import imported
-from nirank.vision.pixels import Pixels
+from nirank.kit import Fast, Runtime
+from nirank.kit.transformers import load, quiet, tokenizer_text
+from nirank.kit.vision import Pixels, imported
 from nirank_clip.contents import by_length
 
 #: What a model of open_clip begins with, and what open_clip calls a folder.
@@ -111,8 +108,8 @@ class Transformers:
 
     def _examples(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Two images, and three others, as the image tower is given them."""
-        one = self.pixels.batches([drawn(0)], 1)
-        others = self.pixels.batches([drawn(number) for number in (1, 2, 3)], 3)
+        one = self.pixels.batches([images.drawn(0)], 1)
+        others = self.pixels.batches([images.drawn(number) for number in (1, 2, 3)], 3)
         return {"pixel_values": next(one).repeat(2, 1, 1, 1)}, {"pixel_values": next(others)}
 
     def _pass(self, tokens: Sequence[list[int]]) -> Tensor:

@@ -18,9 +18,8 @@ from torch.nn import functional as F
 
 from nirank.data import Content, Queries
 from nirank.errors import BadInput
-from nirank.openvino import Runtime, chosen
-from nirank.pretrained import Precision, best_device
-from nirank.weights import digest
+from nirank.kit import Runtime, choose_runtime, weights_digest
+from nirank.kit.transformers import Precision, best_device
 from nirank_clip import templates as prompts
 from nirank_clip.checkpoints import opened
 from nirank_clip.contents import through
@@ -63,7 +62,7 @@ class CLIP(nn.Module):
         self.batch_size, self.passed, self.precision = batch_size, passed, precision
         self.templates, self.freeze = prompts.chosen(templates), tuple(freeze)
         device = device or best_device()
-        self.checkpoint = opened(model, chosen(runtime, device, precision))
+        self.checkpoint = opened(model, choose_runtime(runtime, device, precision))
         self.model = self.checkpoint.model.to(device, getattr(torch, precision))
         self._freeze()
         self.eval()
@@ -113,7 +112,7 @@ class CLIP(nn.Module):
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of the weights, the tokenizer, and of how texts and images are prepared."""
-        told = [digest(self.state_dict()), self.checkpoint.told, self.templates, self.precision]
+        told = [weights_digest(self.state_dict()), self.checkpoint.told, self.templates, self.precision]
         return hashlib.blake2b("\n".join(map(str, told)).encode(), digest_size=16).hexdigest()
 
     def _texts(self, texts: Sequence[str]) -> Tensor:

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nirank import images
-from nirank.data import Content
+from nirank.data import Content, images
 from nirank.errors import BadInput
-from nirank.pretrained import passes
+from nirank.kit.transformers import passes
 
 #: From the token numbers of some texts to their features, `[texts, dim]`.
 Pass = Callable[[Sequence[list[int]]], Tensor]

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from nirank.data import Content, Queries
 from nirank.errors import BadInput
-from nirank.pretrained import best_device
-from nirank.weights import digest
+from nirank.kit import weights_digest
+from nirank.kit.transformers import best_device
 from nirank_clip import templates as prompts
 from nirank_clip import towers
 from nirank_clip.contents import through
@@ -32,7 +32,7 @@ class DualEncoder(nn.Module):
     """Encodes texts by a transformer, images by a network, both into unit vectors of one space.
 
     `text` is a model of transformers whose vectors of tokens are averaged (all-MiniLM-L6-v2 unless given). `image` is
-    `vit`, a small transformer that begins with nothing (`nirank.vision.vit`, settings `vit_*`), `efficientnet_lite0`,
+    `vit`, a small transformer that begins with nothing (`nirank.kit.vision.vit`, settings `vit_*`), `efficientnet_lite0`,
     which takes the file `image_weights`, or a vision model of transformers; in training images are moved at random by
     up to `jitter` of their size. Features are projected to `dim` dimensions, through a layer of `hidden` units if
     given; without `dim` into the space of the text tower, whose vectors stay as they are (Zhai et al., LiT: Zero-Shot
@@ -134,7 +134,13 @@ class DualEncoder(nn.Module):
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of all weights, and of how texts and images are prepared."""
-        told = [digest(self.state_dict()), self.text.told, self.image.pixels, self.templates, self.image.network]
+        told = [
+            weights_digest(self.state_dict()),
+            self.text.told,
+            self.image.pixels,
+            self.templates,
+            self.image.network,
+        ]
         return hashlib.blake2b("\n".join(map(str, told)).encode(), digest_size=16).hexdigest()
 
     def _texts(self, texts: Sequence[str]) -> Tensor:

@@ -17,8 +17,8 @@ from transformers import (
     SiglipModel,
 )
 
-from nirank.pretrained import quiet
-from nirank.testing.models import save_bert
+from nirank.kit.transformers import quiet
+from nirank.testing import save_bert
 from nirank_clip.clip import CLIP
 from nirank_clip.dual import DualEncoder
 

@@ -13,9 +13,8 @@ from torch.nn import functional as F
 
 from nirank.data import Content
 from nirank.errors import BadInput
-from nirank.pretrained import load, longest, quiet, tokenizer_text
-from nirank.vision.pixels import Pixels, jittered
-from nirank.vision.vit import ViT
+from nirank.kit.transformers import load, longest, quiet, tokenizer_text
+from nirank.kit.vision import Pixels, ViT, jittered
 from nirank_clip.contents import by_length
 from nirank_clip.efficientnet import MEAN, SIZE, STD, EfficientNet
 

@@ -14,13 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nirank import pretrained
 from nirank.data import Candidates, Queries
 from nirank.errors import BadInput
-from nirank.openvino import Fast, Runtime, chosen, token_examples
-from nirank.pretrained import Precision, best_device, longest, passes, quiet
-from nirank.text.prompts import Prompt, Read, Tokens, tokens
-from nirank.weights import digest
+from nirank.kit import Fast, Runtime, choose_runtime, token_examples, weights_digest
+from nirank.kit import transformers as pretrained
+from nirank.kit.text import Prompt, Read, Tokens, tokens
+from nirank.kit.transformers import Precision, best_device, longest, passes, quiet
 from nirank_crossencoder import network, passages
 from nirank_crossencoder.network import Pooling
 from nirank_crossencoder.passages import Aggregation, Passages
@@ -99,7 +98,7 @@ class CrossEncoder(nn.Module):
         self.activation = activation or _activation(model, config)
         self._prompt, self._kinds = _prompt(self.tokenizer, self.max_length)
         names = ("input_ids", "attention_mask", "token_type_ids")[: 3 if self._kinds else 2]
-        examples, runtime = functools.partial(token_examples, names), chosen(runtime, device, precision)
+        examples, runtime = functools.partial(token_examples, names), choose_runtime(runtime, device, precision)
         self._fast = Fast(self.network, operator.call, examples, runtime, _WORTH_COMPILING)
         self.eval()
 
@@ -132,7 +131,7 @@ class CrossEncoder(nn.Module):
         """A hash of all that the scores depend on: weights, tokenizer, and how pairs are read and scored."""
         pieces = [piece.tolist() for prompt in (self._prompt, self._kinds) if prompt for piece in prompt.pieces]
         told = (self.tokenizer.backend_tokenizer.to_str(), pieces, sorted(self._contract().items()))
-        state = digest(self.network.state_dict()) + repr(told)
+        state = weights_digest(self.network.state_dict()) + repr(told)
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
 
     def _contract(self) -> dict[str, Any]:

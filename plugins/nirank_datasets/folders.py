@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from nirank.corpus import ArrowCorpus
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import ArrowCorpus, Candidates, Collection, Queries
 from nirank.errors import BadInput
-from nirank.jsonl import read_jsonl
-from nirank.trec import read_qrels, read_topics
-from nirank_datasets.given import with_candidates
-from nirank_datasets.judged import judged_collection
+from nirank.formats import read_jsonl, read_qrels, read_topics
+from nirank_datasets.assemble import judged_collection
+from nirank_datasets.candidate_lists import with_candidates
 from nirank_datasets.sgml import read_sgml
 
 _JSON_LINES = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
@@ -25,7 +23,7 @@ def beir(folder: str | Path, split: str = "test", candidates: str | None = None)
     `qrels.txt`. Judgments are BEIR's three columns or TREC's four; each file may be gzipped (`.gz`). The queries of
     the collection are those that the split judges. The terms are those of the collection at hand. Counted with
     BEIR's: nfcorpus 3,633 documents and 323 test queries, scifact 5,183 and 300. `candidates` are lists to be ranked by
-    `given >> scorer`: "judged", or the path of a TREC run (`nirank_datasets.given`).
+    `given >> scorer`: "judged", or the path of a TREC run (`nirank_datasets.candidate_lists`).
 
     Judgments on documents or queries that are not there are counted and told as warnings of the logger `nirank`;
     those on documents are kept. Raises `BadInput` where a file is missing or malformed.
@@ -70,7 +68,7 @@ def trec(
 def jsonl(path: str | Path) -> Collection:
     """Only documents, from JSON lines such as `{"id": ..., "title": ..., "text": ...}`: to index and to search.
 
-    Raises `BadInput` as `nirank.jsonl.read_jsonl` does.
+    Raises `BadInput` as `nirank.formats.jsonl.read_jsonl` does.
     """
     return _unjudged(Path(path).name, read_jsonl(Path(path)))
 

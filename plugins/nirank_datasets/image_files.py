@@ -10,15 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nirank import images as pictures
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import Candidates, Collection, Documents, Queries
+from nirank.data import images as pictures
 from nirank.errors import BadInput
-from nirank.images import Damaged
-from nirank.jsonl import read_jsonl
-from nirank.trec import read_qrels
+from nirank.formats import read_jsonl, read_qrels
+from nirank_datasets.assemble import judged_collection
 from nirank_datasets.categories import same_category
-from nirank_datasets.judged import judged_collection
 
 Asked = Literal["documents", "images", "classes", "zero_shot"]
 
@@ -46,7 +43,7 @@ def images(
     classes: str = CLASS,
     queries: str | None = None,
     qrels: str | None = None,
-    damaged: Damaged = "skip",
+    damaged: pictures.Damaged = "skip",
 ) -> Collection:
     """Images in files, as documents, with what is told of them as fields of the corpus.
 

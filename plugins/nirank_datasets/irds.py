@@ -6,12 +6,11 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nirank.corpus import ArrowCorpus, Ids, cached_corpus
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import ArrowCorpus, Candidates, Collection, Ids, Queries, cached_corpus
 from nirank.errors import BadInput, MissingDependency, UnknownName
-from nirank.progress import progress
-from nirank.trec import Run
-from nirank_datasets.judged import judged_collection
+from nirank.formats import Run
+from nirank.kit import progress
+from nirank_datasets.assemble import judged_collection
 
 _BATCH = 10_000  # documents
 

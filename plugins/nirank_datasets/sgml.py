@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, cast
 
-from nirank.corpus import ArrowCorpus, cached_corpus
+from nirank.data import ArrowCorpus, cached_corpus
 from nirank.errors import BadInput
-from nirank.reading import faults_of
+from nirank.formats import faults_of
 
 _BATCH = 10_000  # documents
 _BLOCK = 1 << 20  # bytes

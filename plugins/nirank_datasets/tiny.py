@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import Candidates, Collection, Documents, Queries
 
 
 def tiny() -> Collection:

@@ -16,12 +16,20 @@ _KINDS = {"flat": "Flat", "sq8": "SQ8", "hnsw": "HNSW", "ivf_flat": "IVFFlat", "
 def nirank_register(registry: PluginRegistry) -> None:
     """Name the encoders, the exact index and those of faiss."""
     tiny = "nirank_dense.tiny:encoder"
-    registry.add("encoder", "sentence", "nirank_dense.sentence:SentenceEncoder", tiny=tiny, extra="dense")
-    registry.add("encoder", "minilm", "nirank_dense.sentence:minilm", tiny=tiny, extra="demo")
-    towers = "nirank_dense.towers:TwoTowers"
+    registry.add("encoder", "sentence", "nirank_dense.encoders.sentence:SentenceEncoder", tiny=tiny, extra="dense")
+    registry.add("encoder", "minilm", "nirank_dense.encoders.sentence:minilm", tiny=tiny, extra="demo")
+    towers = "nirank_dense.encoders.towers:TwoTowers"
     registry.add("encoder", "two_towers", towers, tiny="nirank_dense.tiny:two_towers", extra="dense")
-    words = "nirank_dense.words:WordVectors"
+    words = "nirank_dense.encoders.words:WordVectors"
     registry.add("encoder", "words", words, tiny="nirank_dense.tiny:words", extra="dense")
-    registry.add("generator", "exact", "nirank_dense.exact:ExactSearch", tiny="nirank_dense.exact:tiny", extra="dense")
+    registry.add(
+        "generator",
+        "exact",
+        "nirank_dense.exact.search:ExactSearch",
+        tiny="nirank_dense.exact.search:tiny",
+        extra="dense",
+    )
     for name, kind in _KINDS.items():
-        registry.add("generator", name, f"nirank_dense.kinds:{kind}", tiny=f"nirank_dense.tiny:{name}", extra="faiss")
+        registry.add(
+            "generator", name, f"nirank_dense.faiss.indexes:{kind}", tiny=f"nirank_dense.tiny:{name}", extra="faiss"
+        )

@@ -15,11 +15,9 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.batches import to_numpy
-from nirank.data import Content, Corpus, Floats, Queries, Vectors
+from nirank.data import Content, Corpus, Floats, Queries, Vectors, to_numpy
 from nirank.errors import BadInput
-from nirank.files import write_header
-from nirank.progress import progress
+from nirank.kit import progress, write_header
 
 VECTORS = "vectors.npy"
 

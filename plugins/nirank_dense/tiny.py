@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
-from nirank.testing.models import letter_tokenizer, save_bert
-from nirank_dense import kinds
-from nirank_dense.sentence import SentenceEncoder
-from nirank_dense.towers import TwoTowers
-from nirank_dense.words import WordVectors
+from nirank.testing import letter_tokenizer, save_bert
+from nirank_dense.encoders.sentence import SentenceEncoder
+from nirank_dense.encoders.towers import TwoTowers
+from nirank_dense.encoders.words import WordVectors
+from nirank_dense.faiss import indexes
 
 
 def encoder(seed: int = 0) -> SentenceEncoder:
@@ -58,26 +58,26 @@ def save_words(folder: Path, seed: int = 0) -> None:
     save_file({"vectors": vectors, "weights": weights}, folder / "words.safetensors")
 
 
-def flat() -> kinds.Flat:
+def flat() -> indexes.Flat:
     """An exact index of faiss."""
-    return kinds.Flat(chunk=4)
+    return indexes.Flat(chunk=4)
 
 
-def sq8() -> kinds.SQ8:
+def sq8() -> indexes.SQ8:
     """One that scores as many documents as the checks have."""
-    return kinds.SQ8(depth=16, chunk=4)
+    return indexes.SQ8(depth=16, chunk=4)
 
 
-def hnsw() -> kinds.HNSW:
+def hnsw() -> indexes.HNSW:
     """A small graph."""
-    return kinds.HNSW(m=4, construction=16, ef=16, chunk=4)
+    return indexes.HNSW(m=4, construction=16, ef=16, chunk=4)
 
 
-def ivf_flat() -> kinds.IVFFlat:
+def ivf_flat() -> indexes.IVFFlat:
     """Three lists, all of which are read: the checks expect that a document which could be found is found."""
-    return kinds.IVFFlat(lists=3, probes=3, chunk=4)
+    return indexes.IVFFlat(lists=3, probes=3, chunk=4)
 
 
-def ivf_pq() -> kinds.IVFPQ:
+def ivf_pq() -> indexes.IVFPQ:
     """The same, with codes."""
-    return kinds.IVFPQ(lists=3, probes=3, depth=16, chunk=4)
+    return indexes.IVFPQ(lists=3, probes=3, depth=16, chunk=4)

@@ -9,12 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nirank.data import Candidates, Floats, Ints, Queries
+from nirank.data import Candidates, Floats, Ints, Queries, TermWeights
 from nirank.errors import BadInput
-from nirank.progress import progress
-from nirank.text.forward import ForwardIndex
-from nirank.text.terms import TermWeights
-from nirank.text.word2vec import SkipGram
+from nirank.kit import progress
+from nirank.kit.text import ForwardIndex, SkipGram
 from nirank_expansion.feedback import DocumentTerms
 from nirank_expansion.mixture import check_share, mixture
 
@@ -37,7 +35,7 @@ class Diaz(DocumentTerms):
     query, of logarithms of likelihoods and, about, of odds; unless a number is given the temperature is therefore how
     many terms the query has. Where scores do not differ all documents are alike. Every query has the same `seed`, so
     that its expansion does not depend on the others. `share` and `epochs` were chosen on 60 dev queries of NFCorpus;
-    the paper chooses by cross-validation. `dim` to `min_count` are settings of `nirank.text.word2vec.SkipGram`, and all
+    the paper chooses by cross-validation. `dim` to `min_count` are settings of `nirank.kit.text.word2vec.SkipGram`, and all
     occurrences of words count. Training takes the time of `samples` times `epochs` documents a query: for 200 abstracts
     about 0.2 s. The analyser's settings are to be those of the ranking that follows.
 

@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Corpus, Ints, Queries
+from nirank.data import Candidates, Corpus, Ints, Queries, TermWeights
 from nirank.errors import BadInput, StaleIndex
-from nirank.text.analysis import Analyzer, require_text
-from nirank.text.forward import ForwardIndex, index_key
-from nirank.text.terms import TermWeights
-from nirank_expansion.rows import TermRows
+from nirank.kit.text import Analyzer, ForwardIndex, index_key, require_text
+from nirank_expansion.feedback_terms import TermRows
 
 #: Documents are read for some queries at a time, so that memory does not depend on how many queries there are.
 _TOKENS_AT_ONCE = 1 << 21
@@ -37,11 +35,11 @@ class DocumentTerms:
         """What the index depends on: how text is analysed."""
         return index_key(self.analyzer)
 
-    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:
         """Write the terms of `corpus`, in order, into `folder`."""
         ForwardIndex.write(corpus, self.analyzer, folder)
 
-    def open(self, corpus: Corpus, folder: Path) -> None:  # noqa: ARG002
+    def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the terms that `build` wrote."""
         self._index = ForwardIndex.load(folder)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from nirank.data import Floats, Ints
 from nirank.errors import BadInput
-from nirank.text.vocabulary import Vocabulary
+from nirank.kit.text import Vocabulary
 
 
 def mixture(vocabulary: Vocabulary, asked: Ints, terms: Ints, weights: Floats, share: float) -> dict[str, float]:

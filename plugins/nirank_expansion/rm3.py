@@ -10,8 +10,8 @@ import numpy as np
 from nirank.data import Candidates
 from nirank.errors import BadInput, UnknownName
 from nirank_expansion.feedback import FeedbackEncoder, TermFilter
+from nirank_expansion.feedback_terms import Doubles, TermRows
 from nirank_expansion.mixture import check_share
-from nirank_expansion.rows import Doubles, TermRows
 
 Weights = Literal["score", "likelihood"]
 

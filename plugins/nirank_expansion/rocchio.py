@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nirank.data import Candidates
 from nirank.errors import BadInput
 from nirank_expansion.feedback import FeedbackEncoder, TermFilter
-from nirank_expansion.rows import TermRows
+from nirank_expansion.feedback_terms import TermRows
 
 
 class Rocchio(FeedbackEncoder):

@@ -24,12 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Corpus, Floats, Ints, Queries
+from nirank.data import Corpus, Floats, Ints, Queries, TermWeights
 from nirank.errors import BadInput, StaleIndex
-from nirank.text.analysis import Analyzer
-from nirank.text.forward import ForwardIndex, index_key
-from nirank.text.terms import TermWeights
-from nirank.text.word2vec import SkipGram, Word2Vec, unit
+from nirank.kit.text import Analyzer, ForwardIndex, SkipGram, Word2Vec, index_key, unit
 from nirank_expansion.mixture import check_share, mixture
 
 FILE = "word2vec.safetensors"
@@ -42,7 +39,7 @@ class Roy:
     `roy >> bm25`: see the head of this module. `terms` is K; `bigrams` says whether Q' has sums of neighbours; `alpha`
     was chosen on 60 dev queries of NFCorpus, where .8 was best for all three forms. The embedding is that of word2vec,
     its vectors IN, trained on the index terms of the corpus that is searched, as in the paper, and kept as an index,
-    which all three forms share; `dim` to `seed` are settings of `nirank.text.word2vec.SkipGram`, `language` to
+    which all three forms share; `dim` to `seed` are settings of `nirank.kit.text.word2vec.SkipGram`, `language` to
     `stopwords` those of the analyser, which are to be those of the ranking that follows. Terms without a vector are
     searched and not expanded.
 
@@ -87,13 +84,13 @@ class Roy:
         key = {**index_key(self.analyzer), **asdict(self.skipgram)}
         return key | {"index": "vectors of terms", "vectors": _LAYOUT}
 
-    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:
         """Write the terms of `corpus` into `folder`, and their vectors."""
         ForwardIndex.write(corpus, self.analyzer, folder)
         words = Word2Vec.of_index(ForwardIndex.load(folder), self.skipgram, analysis=self.analyzer.settings)
         words.save(folder / FILE)
 
-    def open(self, corpus: Corpus, folder: Path) -> None:  # noqa: ARG002
+    def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the terms that `build` wrote, and read the vectors."""
         self._index = ForwardIndex.load(folder)
         words = Word2Vec.load(folder / FILE)
@@ -118,7 +115,7 @@ class Roy:
         """For each query the rows of terms that it may be expanded by; None where these are all."""
         yield from (None for _ in range(len(queries)))
 
-    def _near(self, similar: Floats, rows: Ints) -> NDArray[np.int64]:  # noqa: ARG002 (others look at the rows)
+    def _near(self, similar: Floats, rows: Ints) -> NDArray[np.int64]:
         """The places in `rows` that are near to a member of Q', to which these have the given similarities."""
         return _best(similar, self.terms)
 

@@ -1,6 +1,6 @@
 """Skip-gram with negative sampling on the few documents of one query, compiled.
 
-Model and settings are those of `nirank.text.word2vec`, whose trainer is made for large corpora: it builds Python
+Model and settings are those of `nirank.kit.text.word2vec`, whose trainer is made for large corpora: it builds Python
 objects for each word, and hands texts from thread to thread. For 200 abstracts (19,606 words of 1,578, 50
 dimensions, 5 epochs, one core) that takes 0.36 s, and this 0.10 s.
 
@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.compiling import compiled, inner
 from nirank.data import Floats, Ints
-from nirank.text.word2vec import SkipGram
+from nirank.kit import compiled, inner
+from nirank.kit.text import SkipGram
 
 _FAST = {"reassoc", "contract", "nsz"}  # sums may be added up in another order
 _PLACES = 1 << 16  # a negative is drawn as one of so many places, of which a word has its share

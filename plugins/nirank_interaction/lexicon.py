@@ -1,7 +1,7 @@
 """Texts as numbers of words, and what a model knows of each word: its term, how rare that is, and the rows of its
 vector.
 
-Words are those of `nirank.text.words`, in lower case; those that the analyser leaves out (stop words, where there are
+Words are those of `nirank.kit.text.word_breaks`, in lower case; those that the analyser leaves out (stop words, where there are
 any) do not count. The *term* of a word is what the analyser makes of it, by default its stem: two words match exactly
 where they have the same term.
 """
@@ -23,11 +23,8 @@ from safetensors.numpy import load_file, save_file
 
 from nirank.data import Content, Corpus, Floats
 from nirank.errors import BadInput
-from nirank.text.analysis import Analyzer
-from nirank.text.forward import ForwardIndex
-from nirank.text.vocabulary import Vocabulary
-from nirank.text.word2vec import SkipGram, Word2Vec
-from nirank.text.words import words as words_of
+from nirank.kit.text import Analyzer, ForwardIndex, SkipGram, Vocabulary, Word2Vec
+from nirank.kit.text import words as words_of
 from nirank_interaction.vectors import WordVectors
 
 Numbers = NDArray[np.int64]

@@ -17,12 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput
-from nirank.text.analysis import Analyzer
-from nirank.text.word2vec import SkipGram
-from nirank.weights import digest
+from nirank.kit import weights_digest
+from nirank.kit.text import Analyzer, SkipGram
 from nirank_interaction import vectors as word_vectors
 from nirank_interaction.lexicon import Lexicon, Rarity, learn
 from nirank_interaction.lists import Lists, lists_of
@@ -165,9 +163,9 @@ class Ranker(nn.Module):
         """A hash of all that scores depend on."""
         made = f"{self.settings} {self._read_so}".encode()
         if self._lexicon is not None:
-            made += self.lexicon.rarity.fingerprint + digest(self._weights()).encode()
+            made += self.lexicon.rarity.fingerprint + weights_digest(self._weights()).encode()
             if known := self.lexicon.vectors:
-                made += digest({"vectors": self.vectors}).encode() + known.known_by
+                made += weights_digest({"vectors": self.vectors}).encode() + known.known_by
         return hashlib.blake2b(made, digest_size=16).hexdigest()
 
     @property

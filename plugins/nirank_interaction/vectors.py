@@ -22,10 +22,8 @@ from safetensors.numpy import save_file
 
 from nirank.data import Floats
 from nirank.errors import BadInput
-from nirank.pretrained import word_tokenizer
-from nirank.text.vocabulary import Vocabulary
-from nirank.text.word2vec import Word2Vec
-from nirank.text.words import lower
+from nirank.kit.text import Vocabulary, Word2Vec, lower
+from nirank.kit.transformers import word_tokenizer
 from nirank_interaction import wordfiles
 
 if TYPE_CHECKING:
@@ -159,7 +157,7 @@ def read(vectors: str) -> WordVectors:
 
     A folder holds a tokenizer (`tokenizer.json`, or its only JSON file) and safetensors: with a `config.json` those of
     a transformer, of which the input embeddings are taken, and otherwise one matrix, as WordLlama's. A file ends in
-    `.safetensors` (what `nirank.text.word2vec.Word2Vec.save` wrote; its vectors IN are taken) or is one of those that
+    `.safetensors` (what `nirank.kit.text.word2vec.Word2Vec.save` wrote; its vectors IN are taken) or is one of those that
     `nirank_interaction.wordfiles` reads. Raises `BadInput` for anything else, and for what is damaged.
     """
     path = Path(vectors).expanduser()
@@ -195,7 +193,7 @@ def _embeddings(folder: Path) -> Floats:
 def _matrices(path: Path) -> Iterable[tuple[str, Path]]:
     try:
         with safe_open(path, "numpy") as file:
-            names = [name for name in file.keys() if len(file.get_slice(name).get_shape()) == 2]  # noqa: SIM118
+            names = [name for name in file.keys() if len(file.get_slice(name).get_shape()) == 2]
     except SafetensorError as error:
         raise BadInput(f"is not a file of safetensors: {error}", path) from error
     return [(name, path) for name in names]

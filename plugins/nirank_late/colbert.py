@@ -16,12 +16,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nirank.data import Candidates, Content, Ints, Queries
+from nirank.data import Candidates, Content, Ints, Queries, TokenVectors
 from nirank.errors import BadInput
-from nirank.pretrained import Precision, best_device, load, longest, passes, quiet, tokenizer_text
-from nirank.progress import progress
-from nirank.ragged import TokenVectors
-from nirank.weights import digest
+from nirank.kit import progress, weights_digest
+from nirank.kit.transformers import Precision, best_device, load, longest, passes, quiet, tokenizer_text
 from nirank_late.maxsim import maxsim
 from nirank_late.template import LENGTHS, Template, file_of, punctuation
 
@@ -157,7 +155,9 @@ class ColBERT(nn.Module):
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of all that vectors depend on: weights, template, tokenizer, precision."""
-        told = digest(self.state_dict()) + repr((self.template, self.precision)) + tokenizer_text(self.tokenizer)
+        told = (
+            weights_digest(self.state_dict()) + repr((self.template, self.precision)) + tokenizer_text(self.tokenizer)
+        )
         return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
     def _some_at_a_time(self, docs: Ints) -> Iterator[tuple[int, Ints]]:
@@ -263,7 +263,7 @@ def _stored_projection(model: str) -> Tensor | None:
             continue
         try:
             with safe_open(path, "pt") as file:
-                if _WEIGHT in file.keys():  # noqa: SIM118 (it is no mapping)
+                if _WEIGHT in file.keys():
                     return file.get_tensor(_WEIGHT)
         except SafetensorError as error:
             raise BadInput(f"is damaged: {error}.", path) from error

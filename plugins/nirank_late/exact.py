@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from nirank.batches import to_numpy
-from nirank.data import Candidates, Content, Corpus, Floats, Queries, Vectors
+from nirank.data import Candidates, Content, Corpus, Floats, Queries, TokenVectors, Vectors, to_numpy
 from nirank.errors import BadInput
-from nirank.indexes import Former
-from nirank.ragged import TokenVectors
-from nirank_late.best import Best
+from nirank.kit import Former
 from nirank_late.maxsim import Meetings, Tiles, compare, tiled
+from nirank_late.running_best import Best
 from nirank_late.store import TokenStore
 
 #: Queries that are compared with a block of documents while it is in memory.

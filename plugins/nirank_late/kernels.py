@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from nirank.compiling import compiled
+from nirank.kit import compiled
 
 Column = NDArray[Any]
 
@@ -96,7 +96,7 @@ def _compare(count: int) -> Any:
     """
 
     @intrinsic
-    def compare(typing, asked, tokens, dim, first, best, where):  # type: ignore[no-untyped-def]  # noqa: ARG001 (typed below)
+    def compare(typing, asked, tokens, dim, first, best, where):  # type: ignore[no-untyped-def]
         address = types.intp
 
         def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:

@@ -17,9 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nirank.data import Floats, Ints
+from nirank.data import Floats, Ints, TokenVectors
 from nirank.errors import BadInput
-from nirank.ragged import TokenVectors
 
 #: Query tokens of pairs whose gradients are in memory at once.
 _ENTRIES = 1 << 16

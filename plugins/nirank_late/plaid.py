@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank import chunks
 from nirank.data import Candidates, Content, Corpus, Floats, Ints, Queries, Vectors, sort_keys
 from nirank.errors import BadInput, StaleIndex
-from nirank.files import write_header
-from nirank.progress import progress
+from nirank.kit import progress, ragged_files, write_header
 from nirank_late.exact import token_vectors
 from nirank_late.maxsim import Meetings, compare, tiled
 from nirank_late.residual import Codec
@@ -81,7 +79,7 @@ class PlaidIndex:
         codec.save(folder)
         _compress(store, codec, folder)
         np.save(folder / "offsets.npy", store.offsets)
-        chunks.remove(folder)
+        ragged_files.remove(folder)
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the index; raises `BadInput` where it is of another number of documents."""

@@ -11,12 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank import chunks
-from nirank.batches import to_numpy
-from nirank.data import Content, Corpus, Floats, Vectors
+from nirank.data import Content, Corpus, Floats, TokenVectors, Vectors, to_numpy
 from nirank.errors import BadInput
-from nirank.indexes import Former
-from nirank.ragged import TokenVectors
+from nirank.kit import Former, ragged_files
 
 _TOKENS = "tokens"
 
@@ -35,7 +32,7 @@ class TokenStore:
         encode: Callable[[Sequence[Content]], Vectors] | None,
         chunk: int,
         name: str,
-        known: chunks.Known | None = None,
+        known: ragged_files.Known | None = None,
     ) -> None:
         """Encode what is not `known` into `folder`, going on where an interrupted build of the same index stopped.
 
@@ -43,21 +40,21 @@ class TokenStore:
         """
         if encode is None:
             raise BadInput(f"an index of token vectors is built with an encoder: write `encoder >> {name}`.")
-        chunks.write(corpus, folder, encode, _split, chunk, known)
+        ragged_files.write(corpus, folder, encode, _split, chunk, known)
 
     @classmethod
     def open(cls, corpus: Corpus, folder: Path) -> TokenStore:
         """Map what `write` wrote. Raises `StaleIndex` where it is incomplete, `BadInput` for another corpus."""
-        offsets, columns = chunks.read(folder)
+        offsets, columns = ragged_files.read(folder)
         if len(offsets) - 1 != len(corpus):
             raise BadInput(f"vectors of {len(offsets) - 1} documents for {len(corpus)}.", folder)
         return cls(offsets, columns[_TOKENS])
 
     @classmethod
-    def known(cls, former: Former) -> chunks.Known:
+    def known(cls, former: Former) -> ragged_files.Known:
         """The vectors of an index of an earlier state of the corpus."""
-        offsets, columns = chunks.read(former.folder)
-        return chunks.Known(TokenVectors(offsets, columns[_TOKENS]), former.ordinals)
+        offsets, columns = ragged_files.read(former.folder)
+        return ragged_files.Known(TokenVectors(offsets, columns[_TOKENS]), former.ordinals)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

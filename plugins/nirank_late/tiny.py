@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from nirank.testing.models import save_bert
+from nirank.testing import save_bert
 from nirank_late.colbert import ColBERT
 from nirank_late.exact import MaxSimIndex
 

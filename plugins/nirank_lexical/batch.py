@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.text.queries import QueryParser, QueryTerms
-from nirank.text.terms import TermWeights
+from nirank.data import TermWeights
+from nirank.kit.text import QueryParser, QueryTerms
 from nirank_lexical import kernel
 
 if TYPE_CHECKING:
-    from nirank_lexical.search import Found, WeightedIndex
+    from nirank_lexical.impacts import Impacts
+    from nirank_lexical.weighted import Found, WeightedPostings
 
 _QUERIES_AT_ONCE = 64
 _PARTS_PER_THREAD = 2  # so that one that has the dearer queries ends not much later than the rest
@@ -29,9 +30,9 @@ _Room: TypeAlias = tuple[kernel.Workspace, kernel.Terms]
 class BatchSearch:
     """The compiled search over one weighted index."""
 
-    def __init__(self, searched: WeightedIndex) -> None:
+    def __init__(self, searched: WeightedPostings, impacts: Impacts) -> None:
         self.documents = searched.documents
-        index, impacts = searched.index, searched.all_impacts
+        index = searched.index
         columns = (index.starts, index.docs, *impacts, searched.prior)
         self._searched = kernel.Searched(self.documents, *(_read_only(column) for column in columns))
         self._spare: list[_Room] = []

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nirank.data import Floats
-from nirank.files import beside, write_header
+from nirank.kit import beside, write_header
 
 if TYPE_CHECKING:
-    from nirank_lexical.search import WeightedIndex
+    from nirank_lexical.weighted import WeightedPostings
 
 log = logging.getLogger("nirank")
 
@@ -35,7 +35,7 @@ class Impacts(NamedTuple):
     most: Floats
 
 
-def impacts(searched: WeightedIndex) -> Impacts:
+def impacts(searched: WeightedPostings) -> Impacts:
     """Those of an index under its weighting: mapped where it lies on disk, written first where they are missing."""
     folder = _folder(searched)
     if folder is None or not len(searched.index.docs):
@@ -49,7 +49,7 @@ def impacts(searched: WeightedIndex) -> Impacts:
         return _in_memory(searched)
 
 
-def _folder(searched: WeightedIndex) -> Path | None:
+def _folder(searched: WeightedPostings) -> Path | None:
     """Where they belong: beside an index that is still there, and apart from those of other weightings."""
     index, weighting = searched.index.folder, searched.weighting
     if index is None or not index.is_dir() or not is_dataclass(weighting):  # which tells all its settings
@@ -59,7 +59,7 @@ def _folder(searched: WeightedIndex) -> Path | None:
     return index / f"impacts-{hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()}"
 
 
-def _keep(searched: WeightedIndex, folder: Path) -> None:
+def _keep(searched: WeightedPostings, folder: Path) -> None:
     try:
         with beside(folder) as unfinished:
             unfinished.mkdir()
@@ -69,7 +69,7 @@ def _keep(searched: WeightedIndex, folder: Path) -> None:
             raise
 
 
-def _write(searched: WeightedIndex, folder: Path) -> None:
+def _write(searched: WeightedPostings, folder: Path) -> None:
     most = _nothing(searched)
     with (folder / IMPACTS).open("wb") as file:
         write_header(file, searched.index.docs.shape, np.float32)
@@ -78,7 +78,7 @@ def _write(searched: WeightedIndex, folder: Path) -> None:
     np.save(folder / MOST, most)
 
 
-def _mapped(searched: WeightedIndex, folder: Path) -> Impacts:
+def _mapped(searched: WeightedPostings, folder: Path) -> Impacts:
     """Raises `ValueError` where the files are not those of this index."""
     columns = Impacts(*(np.load(folder / name, mmap_mode="r").view(np.ndarray) for name in (IMPACTS, MOST)))
     expected = len(searched.index.docs), len(searched.index.starts) - 1
@@ -87,16 +87,16 @@ def _mapped(searched: WeightedIndex, folder: Path) -> Impacts:
     return columns
 
 
-def _in_memory(searched: WeightedIndex) -> Impacts:
+def _in_memory(searched: WeightedPostings) -> Impacts:
     most = _nothing(searched)
     return Impacts(np.concatenate([np.empty(0, np.float32), *_parts(searched, most)]), most)
 
 
-def _nothing(searched: WeightedIndex) -> Floats:
+def _nothing(searched: WeightedPostings) -> Floats:
     return np.full(len(searched.index.starts) - 1, -np.inf, np.float32)
 
 
-def _parts(searched: WeightedIndex, most: Floats) -> Iterator[Floats]:
+def _parts(searched: WeightedPostings, most: Floats) -> Iterator[Floats]:
     """The impacts some at a time; `most` is raised to what comes up."""
     starts, postings = searched.index.starts, len(searched.index.docs)
     for start in range(0, postings, _POSTINGS_AT_ONCE):

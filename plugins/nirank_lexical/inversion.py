@@ -19,9 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Corpus
-from nirank.text.analysis import Analyzer
-from nirank.text.reading import batches
-from nirank.text.vocabulary import Vocabulary
+from nirank.kit.text import Analyzer, Vocabulary, term_batches
 from nirank_lexical.postings import Columns, Postings
 from nirank_lexical.segments import Read, Reader, Segment, ranges, starts
 from nirank_lexical.workers import CHARACTERS, Workers, shares
@@ -71,7 +69,7 @@ class _Building:
     def read(self, corpus: Corpus, workers: int = 1) -> None:
         """Take in all documents."""
         characters = min(CHARACTERS, max(1, _CHARACTERS_A_POSTING * self.segment // workers))
-        parts = shares(batches(corpus), characters)
+        parts = shares(term_batches(corpus), characters)
         first = [*islice(parts, workers)]
         documents = chain.from_iterable(chain(first, parts))
         reading: Reader | Workers = Reader(self.analyzer)

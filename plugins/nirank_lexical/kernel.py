@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.compiling import compiled, inner
+from nirank.kit import compiled, inner
 
 Column: TypeAlias = NDArray[Any]
 
@@ -64,7 +64,7 @@ class Searched(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """The columns of `nirank.text.queries.QueryTerms`."""
+    """The columns of `nirank.kit.text.queries.QueryTerms`."""
 
     offsets: Column
     terms: Column

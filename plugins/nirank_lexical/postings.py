@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.errors import StaleIndex
-from nirank.files import write_header
-from nirank.text.vocabulary import Vocabulary
+from nirank.kit import write_header
+from nirank.kit.text import Vocabulary
 
 #: The layout of the files; part of every index key.
 LAYOUT = "nirank_lexical/1"

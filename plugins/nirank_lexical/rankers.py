@@ -2,7 +2,7 @@
 
 A query is text: nothing in it is an operator. Or it is the weighted terms that an encoder made of it. Documents are
 found if they share a term with it that is worth something. All three take the settings of
-`nirank.text.analysis.Analyzer` (`language`, `stemmer`, `stopwords`), rankers that analyse text alike share one index,
+`nirank.kit.text.analysis.Analyzer` (`language`, `stemmer`, `stopwords`), rankers that analyse text alike share one index,
 and `threads` search a batch of queries, and as many processes index a large corpus (None: one for each processor).
 Indexing holds about `segment` postings in memory at a time (None: `nirank_lexical.inversion.SEGMENT`) and the rest on
 disk.
@@ -18,19 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from nirank.data import Candidates, Corpus, Floats, Queries
+from nirank.data import Candidates, Corpus, Floats, Queries, TermWeights
 from nirank.errors import BadInput, StaleIndex, UnknownName
-from nirank.text.analysis import Analyzer
-from nirank.text.queries import QueryParser
-from nirank.text.terms import TermWeights
-from nirank.text.weighting import (
+from nirank.kit import processors
+from nirank.kit.text import (
+    Analyzer,
     BM25Weighting,
     DirichletWeighting,
     JelinekMercerWeighting,
+    QueryParser,
     TFIDFWeighting,
     Weighting,
 )
-from nirank.threads import processors
 from nirank_lexical.postings import LAYOUT, Postings
 from nirank_lexical.search import WeightedIndex
 
@@ -68,7 +67,7 @@ class LexicalRanker:
         """What the index depends on: how text is analysed, and not how matches are weighted."""
         return {"index": "postings", "layout": LAYOUT, **self.analyzer.settings}
 
-    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:
         """Write the index of `corpus` into `folder`, which exists and is empty. Contents are texts."""
         from nirank_lexical.inversion import SEGMENT, write_index
 

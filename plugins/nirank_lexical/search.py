@@ -10,23 +10,19 @@ import importlib.util
 import logging
 from collections.abc import Sequence
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Floats, Ints, from_sort_keys, sort_keys
-from nirank.text.queries import QueryParser, QueryTerms
-from nirank.text.terms import TermWeights
-from nirank.text.weighting import Weighting
+from nirank.data import Candidates, Floats, Ints, TermWeights, from_sort_keys, sort_keys
+from nirank.kit.text import QueryParser, QueryTerms, Weighting
 from nirank_lexical.impacts import Impacts, impacts
 from nirank_lexical.postings import Postings
+from nirank_lexical.weighted import Found, WeightedPostings
 
 if TYPE_CHECKING:
     from nirank_lexical.batch import BatchSearch
-
-#: How many documents each query has (int64 `[queries]`), and those documents and their scores, ranked (`[pairs]`).
-Found: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], Floats]
 
 log = logging.getLogger("nirank")
 
@@ -35,27 +31,12 @@ _SCORES_WORTH_LOADING = 100_000_000
 _PAIRS_AT_ONCE = 1 << 18
 
 
-class WeightedIndex:
-    """An inverted index under a weighting: what is searched."""
+class WeightedIndex(WeightedPostings):
+    """An inverted index under a weighting, searched, and asked for the scores of given pairs."""
 
     def __init__(self, index: Postings, weighting: Weighting) -> None:
-        self.index, self.weighting = index, weighting
-        self.per_term = weighting.per_term(index)
-        self.per_document = weighting.per_document(index)
-        prior = weighting.prior(index)
-        self.prior = np.empty(0, np.float32) if prior is None else prior.astype(np.float32)
+        super().__init__(index, weighting)
         self._scores_asked = 0
-
-    @property
-    def documents(self) -> int:
-        """How many documents there are."""
-        return len(self.index.lengths)
-
-    def impacts(self, places: Any, terms: Any) -> Floats:
-        """What the postings at `places` (a slice or ordinals) are worth; `terms` is the term of each, or of all."""
-        tf = self.index.counts[places].astype(np.float64)
-        document = self.per_document[self.index.docs[places]]
-        return self.weighting.impacts(tf, self.per_term[terms], document).astype(np.float32)
 
     @cached_property
     def all_impacts(self) -> Impacts:
@@ -66,7 +47,7 @@ class WeightedIndex:
     def _batch(self) -> BatchSearch:
         from nirank_lexical.batch import BatchSearch
 
-        return BatchSearch(self)
+        return BatchSearch(self, self.all_impacts)
 
     def search(self, asked: Sequence[str] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
         """The `k` best documents of each query, among those with a term that is worth something."""

@@ -10,9 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.text.analysis import Analyzer
-from nirank.text.reading import TermNumbers
-from nirank.text.words import words
+from nirank.kit.text import Analyzer, TermNumbers, words
 
 #: Texts, and the number of the first of them.
 Texts: TypeAlias = tuple[Sequence[str], int]

@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nirank import hookimpl, manifest
+from nirank import hookimpl
 from nirank.errors import MissingDependency
-from nirank.plugins import digest
+from nirank.kit import digest
 
 if TYPE_CHECKING:
-    from nirank.evaluation import Evaluation
+    from nirank import Evaluation, Results, System
     from nirank.plugins import Component
-    from nirank.results import Results, System
 
 
 class Log:
@@ -58,7 +57,7 @@ class Log:
             writer.close()
 
     @hookimpl
-    def nirank_evaluated(self, system: str, evaluation: Evaluation) -> None:  # noqa: ARG002 (the time is what counts)
+    def nirank_evaluated(self, system: str, evaluation: Evaluation) -> None:
         """Note when the measures of a system were known."""
         self._measured[system] = datetime.now(UTC)
 
@@ -129,7 +128,7 @@ def _ends_a_line(path: Path, size: int) -> bool:
 
 def _manifest(results: Results, folder: Path | None) -> str:
     """A hash of the manifest without its date."""
-    made = json.loads((folder / "manifest.json").read_text(encoding="utf-8")) if folder else manifest.describe(results)
+    made = json.loads((folder / "manifest.json").read_text(encoding="utf-8")) if folder else results.manifest()
     return digest({key: value for key, value in made.items() if key != "when"})
 
 

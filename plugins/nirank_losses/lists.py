@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nirank.errors import BadInput
-from nirank.settings import fits
+from nirank.kit import fits
 
 Reduction = Literal["mean", "sum", "none"]
 

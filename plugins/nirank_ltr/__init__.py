@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 _COMPONENTS = {
     ("extractor", "manual"): "manual:Manual",
-    ("extractor", "letor"): "given:GivenFeatures",
+    ("extractor", "letor"): "letor_features:GivenFeatures",
     ("scorer", "linear"): "linear:Linear",
     ("scorer", "mlp"): "mlp:MLP",
     ("scorer", "attention"): "attention:Attention",

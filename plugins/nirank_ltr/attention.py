@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from nirank.data import Candidates
 from nirank.errors import BadInput
-from nirank.training.padding import Padding
+from nirank.training import Padding
 from nirank_ltr.ranker import FeatureRanker, drawn
 from nirank_ltr.sample import taught
 

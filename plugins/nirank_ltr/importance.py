@@ -4,7 +4,7 @@
     gains(ranker)                                   how much each has lowered the objective of LightGBM's trees
     ablation(features, ranker, loss, train, test)   what is lost when a ranker is trained without it
 
-Each gives plain rows, the most important first, which `nirank.report.rows_table` prints. Where two features say the
+Each gives plain rows, the most important first, which `nirank.experiments.report.rows_table` prints. Where two features say the
 same, shuffling or leaving out either costs little: `groups` take several together.
 """
 
@@ -18,13 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nirank
-from nirank import execute
+from nirank import confidence_intervals
 from nirank.data import Candidates, Collection, Features, Floats
 from nirank.errors import BadInput, UnknownName
-from nirank.featuring import Featured, FeatureSet
-from nirank.pipeline import Scoring
-from nirank.significance import confidence_intervals
-from nirank_ltr.given import GivenFeatures
+from nirank.kit import score
+from nirank.pipeline import Featured, FeatureSet, Scoring
+from nirank_ltr.letor_features import GivenFeatures
 
 Groups = Mapping[str, Sequence[str]]
 Doubles = NDArray[np.float64]
@@ -84,7 +83,7 @@ def permutation_importance(
 
     def measured(values: Floats) -> float:
         pairs = described.with_features(Features(features.names, values))
-        scores = execute.score(scoring.ranker, collection.queries, pairs)
+        scores = score(scoring.ranker, collection.queries, pairs)
         return _mean(described.with_scores(scores), collection, measure)
 
     whole, random = measured(features.values), np.random.default_rng(seed)

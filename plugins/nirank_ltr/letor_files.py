@@ -23,12 +23,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.corpus import Documents, Ids
-from nirank.data import Candidates, Collection, Features, Floats, Queries
+from nirank.data import (
+    Candidates,
+    Collection,
+    Documents,
+    Features,
+    Floats,
+    Ids,
+    Queries,
+    gather,
+    integers_to_numpy,
+    to_array,
+    to_column,
+)
 from nirank.errors import BadInput
-from nirank.files import beside
-from nirank.reading import faults_of
-from nirank.strings import gather, to_array, to_column, to_numpy
+from nirank.formats import faults_of
+from nirank.kit import beside
 from nirank_ltr import parse
 
 Spans = NDArray[np.int64]
@@ -102,7 +112,7 @@ def collection_of(parts: Sequence[Rows], name: str) -> Collection:
     corpus = Documents(ids, ids[:])
     offsets = np.cumsum(np.concatenate([[0], *(np.diff(part.offsets) for part in parts)]))
     labels, values = (np.concatenate([getattr(part, column) for part in parts]) for column in ("labels", "values"))
-    judged = Candidates(offsets, to_numpy(encoded.indices), labels, corpus)
+    judged = Candidates(offsets, integers_to_numpy(encoded.indices), labels, corpus)
     found = judged.with_scores(np.zeros(len(labels))).with_features(Features(parts[0].names, values))
     return Collection(name, corpus, Queries(asked, asked, found=found), judged)
 
@@ -162,7 +172,7 @@ def _lists(raw: NDArray[np.uint8], columns: Any, path: Path) -> tuple[list[str],
     if not named.all():
         raise BadInput("qid:QUERY is missing.", path, int(columns.lines[np.flatnonzero(~named)[0]]))
     encoded = _texts(raw, spans, columns, path).dictionary_encode()
-    codes = to_numpy(encoded.indices)
+    codes = integers_to_numpy(encoded.indices)
     starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
     queries = encoded.dictionary.to_pylist()
     if len(starts) > len(queries):
@@ -198,7 +208,7 @@ def _documents(
     places = np.arange(len(rows)) - np.repeat(offsets[:-1], sizes) + 1
     for line in np.flatnonzero(~named).tolist():
         documents[line] = f"{queries[rows[line]]}-{places[line]}"
-    codes = to_numpy(to_array(documents).dictionary_encode().indices).astype(np.int64)
+    codes = integers_to_numpy(to_array(documents).dictionary_encode().indices).astype(np.int64)
     keys = rows * (len(codes) + 1) + codes
     if len(np.unique(keys)) < len(keys):
         line = _first_repeated(keys)

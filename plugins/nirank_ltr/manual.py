@@ -12,18 +12,19 @@ import numpy as np
 
 from nirank.data import Candidates, Corpus, Floats, Queries
 from nirank.errors import BadInput, StaleIndex, UnknownName
-from nirank.text.analysis import Analyzer
-from nirank.text.forward import ForwardIndex, index_key
-from nirank.text.weighting import (
+from nirank.kit import processors
+from nirank.kit.text import (
+    Analyzer,
     BM25Weighting,
     DirichletWeighting,
+    ForwardIndex,
     JelinekMercerWeighting,
     TFIDFWeighting,
     Weighting,
+    index_key,
 )
-from nirank.threads import processors
-from nirank_ltr.asked import Asked, Numbers, analysed, numbered
 from nirank_ltr.matches import FEATURES, MODELS, PROXIMITY, Field
+from nirank_ltr.query_terms import Asked, Numbers, analysed, numbered
 
 _WHOLE = ""  # the field that is the document as a whole
 _OF_QUERY = ("query_length",)  # that no field changes
@@ -36,7 +37,7 @@ class Manual:
     `fields` names fields of the corpus that get features of their own, such as `title.bm25`, beside those of the whole
     document. `names` chooses features, in that order; all of them unless given. `k1` and `b` are those of BM25, `mu`
     and `lambda_` those of query likelihood, and `window` is how many terms the window of `unordered` has. `language` to
-    `stopwords` are settings of `nirank.text.analysis.Analyzer`, and `threads` share the pairs (None: one for each
+    `stopwords` are settings of `nirank.kit.text.analysis.Analyzer`, and `threads` share the pairs (None: one for each
     processor). What it reads is an index of the terms of documents in their order.
 
     Raises `UnknownName` for a feature that there is not, `BadInput` for other settings that make no sense.
@@ -76,7 +77,7 @@ class Manual:
         key = index_key(self.analyzer)
         return {**key, "index": "terms of fields", "fields": list(self.fields)} if self.fields else key
 
-    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:
         """Write the terms of `corpus` into `folder`, which exists, and those of each field into one inside."""
         ForwardIndex.write(corpus, self.analyzer, folder)
         for number, field in enumerate(self.fields):
@@ -84,7 +85,7 @@ class Manual:
             inside.mkdir()
             ForwardIndex.write(corpus, self.analyzer, inside, field)
 
-    def open(self, corpus: Corpus, folder: Path) -> None:  # noqa: ARG002
+    def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the terms that `build` wrote. Raises `StaleIndex` where they are incomplete."""
         folders = {_WHOLE: folder} | {field: folder / f"field{number}" for number, field in enumerate(self.fields)}
         asked = {field for field, _ in map(_parted, self.names)}

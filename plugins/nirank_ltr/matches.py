@@ -3,7 +3,7 @@
 Notation: tf the count of a query term in the document, |d| the terms of the document, idf that of Lucene's BM25,
 log(1 + (N - df + 0.5) / (df + 0.5)). "Terms" of the query are its distinct ones that the index knows.
 
-    bm25, ql_dirichlet, ql_jelinek_mercer, tfidf    the models of `nirank.text.weighting`, as the rankers `bm25`, `ql`
+    bm25, ql_dirichlet, ql_jelinek_mercer, tfidf    the models of `nirank.kit.text.weighting`, as the rankers `bm25`, `ql`
                                                     and `tfidf` compute them, to the bit
     matched, matched_share      terms that the document has, and their share (the coordination level)
     idf, idf_share              the idf of these, added up, and its share of that of all terms
@@ -35,10 +35,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Floats
-from nirank.text.forward import ForwardIndex
-from nirank.text.weighting import BM25Weighting, Weighting
+from nirank.kit.text import BM25Weighting, ForwardIndex, Weighting
 from nirank_ltr import scan
-from nirank_ltr.asked import Asked, Numbers
+from nirank_ltr.query_terms import Asked, Numbers
 
 Doubles = NDArray[np.float64]
 

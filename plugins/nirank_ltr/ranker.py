@@ -17,7 +17,7 @@ from torch.nn.utils import skip_init
 
 from nirank.data import Candidates, Collection, Features, Floats, Queries
 from nirank.errors import BadInput, UnknownName
-from nirank.weights import digest
+from nirank.kit import weights_digest
 from nirank_ltr.normalising import Normaliser
 
 
@@ -74,7 +74,7 @@ class FeatureRanker(nn.Module):
         self._build(features.names)
         self.normaliser.learn(features.values)
 
-    def score(self, queries: Queries, candidates: Candidates) -> Tensor:  # noqa: ARG002 (as scorers are called)
+    def score(self, queries: Queries, candidates: Candidates) -> Tensor:
         """Scores, float32 `[pairs]`; with several `classes`, while it is trained, their logits `[pairs, classes]`.
 
         Raises `BadInput` where a feature is missing that it was trained with.
@@ -98,7 +98,7 @@ class FeatureRanker(nn.Module):
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of names, settings and weights."""
-        told = f"{digest(self.state_dict())}{json.dumps(self.names)}{self!r}"
+        told = f"{weights_digest(self.state_dict())}{json.dumps(self.names)}{self!r}"
         return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
     def _build(self, names: Sequence[str]) -> None:
@@ -113,7 +113,7 @@ class FeatureRanker(nn.Module):
         try:
             with safe_open(path, "pt") as file:
                 names = json.loads((file.metadata() or {})["features"])
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+                state = {name: file.get_tensor(name) for name in file.keys()}
             self._build(names)
             self.load_state_dict(state)
         except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:

@@ -6,8 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Features, Queries
+from nirank.data import Candidates, Collection, Documents, Features, Queries
 from nirank_ltr.ranker import FeatureRanker
 
 Ranker = TypeVar("Ranker", bound=FeatureRanker)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.compiling import compiled, inner
+from nirank.kit import compiled, inner
 
 Column = NDArray[Any]
 
@@ -78,7 +78,7 @@ def read_only(column: Column) -> Column:
 def scan(texts: Texts, asked: Any, rows: Column, docs: Column, window: int, proximity: bool, found: Found) -> None:
     """Look for the terms of the query `rows[i]` in the document `docs[i]`, for all pairs; fill `found`.
 
-    `asked` are the columns of `nirank_ltr.asked.Asked`. A document beyond the last one is empty. `window` is how many
+    `asked` are the columns of `nirank_ltr.query_terms.Asked`. A document beyond the last one is empty. `window` is how many
     terms an unordered window has; without `proximity` nothing is written into `found.near`.
     """
     places, slots = np.empty(_LEAST, np.int64), np.empty(_LEAST, np.int64)

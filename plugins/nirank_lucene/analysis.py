@@ -74,7 +74,7 @@ class Analysis:
         """The settings of nirank's own analyser that gives the same terms; None where there is none."""
         if self.language != ENGLISH or self.stemmer == "krovetz":
             return None
-        from nirank.text.analysis import Analyzer
+        from nirank.kit.text import Analyzer
 
         stemmer = None if self.stemmer is None else "porter"
         return Analyzer(stemmer=stemmer, stopwords=None if self.stopwords else ()).settings

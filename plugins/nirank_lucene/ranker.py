@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from nirank.data import Candidates, Corpus, Floats, Queries
+from nirank.data import Candidates, Corpus, Floats, Queries, TermWeights
 from nirank.errors import BadInput, StaleIndex, UnknownName
-from nirank.text.terms import TermWeights
-from nirank.threads import processors
+from nirank.kit import processors
 from nirank_lucene.analysis import Analysis
 from nirank_lucene.index import CONTENTS, LAYOUT, Index, made, match, matched, write
 from nirank_lucene.java import exclusive, java
@@ -69,7 +68,7 @@ class Searched:
         settings = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
         return {name: value for name, value in settings.items() if name not in left_out} | dict(self.index_key)
 
-    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:
         """Write the index of `corpus` into `folder`, or which document of an index made elsewhere is which of it."""
         with exclusive():
             if self.index:

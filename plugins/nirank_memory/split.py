@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nirank import hookimpl
-from nirank.batches import Batch, Pairs, cuts, join
+from nirank.data import Batch, Pairs, concatenate, cuts
 from nirank.plugins import Component, active
 from nirank_memory.shortage import is_shortage, release
 
@@ -52,7 +52,7 @@ class Splitter:
             else:
                 self.sizes[component, method] = _smaller(part, whole, component, shortage)
                 waiting.append(part)
-        return join(results)
+        return concatenate(results)
 
 
 def _next_answer(asking: Splitter) -> Callable[..., Any]:

@@ -12,14 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nirank.corpus import Documents
-from nirank.data import Content, Corpus, Floats, Queries
+from nirank.data import Content, Corpus, Documents, Floats, Queries
 from nirank.errors import BadInput, StaleIndex
-from nirank.text.analysis import Analyzer
-from nirank.text.forward import ForwardIndex
-from nirank.text.queries import QueryParser
-from nirank.text.vocabulary import Vocabulary
-from nirank.text.word2vec import SkipGram, Word2Vec, unit
+from nirank.kit.text import Analyzer, ForwardIndex, QueryParser, SkipGram, Vocabulary, Word2Vec, unit
 
 FILE = "word2vec.safetensors"
 _LAYOUT = 1
@@ -40,8 +35,8 @@ class DESM:
 
     The vectors are an index, trained on the words of the corpus that is searched when that is first needed, so that an
     experiment names the encoder and its settings, and no other step or file; variants share it. Settings of training
-    are those of `nirank.text.word2vec.SkipGram`, those of words (`language`, `stemmer`, `stopwords`) the analyser's:
-    words are not stemmed unless asked for. With `model`, a file that `nirank.text.word2vec.Word2Vec.save` wrote, the
+    are those of `nirank.kit.text.word2vec.SkipGram`, those of words (`language`, `stemmer`, `stopwords`) the analyser's:
+    words are not stemmed unless asked for. With `model`, a file that `nirank.kit.text.word2vec.Word2Vec.save` wrote, the
     vectors are those of the file, its words those that `about["analysis"]` says, and both kinds of settings are left
     aside.
 
@@ -97,7 +92,7 @@ class DESM:
             return {"index": "word2vec", "layout": _LAYOUT, "model": self.model}
         return {"index": "word2vec", "layout": _LAYOUT, **asdict(self.skipgram), **self.analysis}
 
-    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:
         """Train the vectors on `corpus` and write them into `folder`."""
         if self.model:
             return
@@ -106,7 +101,7 @@ class DESM:
             index = ForwardIndex.load(Path(beside))
             Word2Vec.of_index(index, self.skipgram, analysis=self.analysis).save(folder / FILE)
 
-    def open(self, corpus: Corpus, folder: Path) -> None:  # noqa: ARG002
+    def open(self, corpus: Corpus, folder: Path) -> None:
         """Read the vectors that `build` wrote."""
         if not self.model:
             self._take(Word2Vec.load(folder / FILE))

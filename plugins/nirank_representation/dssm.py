@@ -16,10 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Content, Queries
+from nirank.data import Candidates, Collection, Content, Documents, Queries
 from nirank.errors import BadInput
-from nirank.weights import digest
+from nirank.kit import weights_digest
 from nirank_representation.trigrams import Numbers, trigrams, vocabulary
 
 WEIGHTS = "dssm.safetensors"
@@ -121,7 +120,7 @@ class DSSM(nn.Module):
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of trigrams and weights."""
-        return hashlib.blake2b(f"{digest(self.state_dict())}{self!r}".encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(f"{weights_digest(self.state_dict())}{self!r}".encode(), digest_size=16).hexdigest()
 
     def _vectors(self, texts: Sequence[Content], tower: int) -> Tensor:
         if not self.towers:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nirank.data import Content
 from nirank.errors import BadInput
-from nirank.text.words import words
+from nirank.kit.text import words
 
 Numbers = NDArray[np.int64]
 
@@ -22,7 +22,7 @@ Numbers = NDArray[np.int64]
 def trigrams(texts: Sequence[Content]) -> tuple[Numbers, Numbers]:
     """The trigrams of all texts in one column, in order, and where those of each text begin in it (and end at last).
 
-    Words are those of `nirank.text.words`, in lower case. Raises `BadInput` for a content that is no text.
+    Words are those of `nirank.kit.text.word_breaks`, in lower case. Raises `BadInput` for a content that is no text.
     """
     odd = next((text for text in texts if not isinstance(text, str)), None)
     if odd is not None:

@@ -20,6 +20,6 @@ _SAMPLERS = {
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
     """Name every sampler, and the core's own, which draws nothing."""
-    registry.add("sampler", "judged", "nirank.sampling:Judged", tiny="nirank.sampling:Judged")
+    registry.add("sampler", "judged", "nirank.training.sampling:Judged", tiny="nirank.training.sampling:Judged")
     for name, sampler in _SAMPLERS.items():
         registry.add("sampler", name, f"nirank_samplers.{sampler}", tiny=f"nirank_samplers.tiny:{name}")

@@ -9,7 +9,7 @@ import numpy as np
 from nirank.data import Candidates, Collection, Ints
 from nirank.errors import BadInput
 from nirank.pipeline import Stage
-from nirank.sampling import Each, Sample
+from nirank.training import Each, Sample
 from nirank_samplers.bounds import at_least
 from nirank_samplers.lists import joined
 from nirank_samplers.noise import Counted, Even, Noise, log_counts
@@ -37,7 +37,7 @@ class Drawn:
     def __post_init__(self) -> None:
         at_least(1, self.negatives, "negatives")
 
-    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:  # noqa: ARG002 (as the protocol has it)
+    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:
         """Learn the corpus and what is relevant. Raises `BadInput` for an empty corpus."""
         self._relevance = Relevance(collection)
         self._corpus = collection.corpus

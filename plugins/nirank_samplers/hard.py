@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from nirank.data import Candidates, Collection, Ints
 from nirank.errors import BadInput
-from nirank.expression import parse
-from nirank.pipeline import Ranking, Stage, as_ranking
-from nirank.sampling import Each, Sample
-from nirank.trec import Run, read_run
+from nirank.formats import Run, read_run
+from nirank.pipeline import Ranking, Stage, as_ranking, parse
+from nirank.training import Each, Sample
 from nirank_samplers import ranked
 from nirank_samplers.bounds import at_least
 from nirank_samplers.lists import joined
@@ -70,14 +69,14 @@ class Hard:
 
 @dataclass(eq=False)
 class FromRun(Hard):
-    """Hard negatives from a run: the path of a TREC run over the collection, or a `nirank.trec.Run`.
+    """Hard negatives from a run: the path of a TREC run over the collection, or a `nirank.formats.trec.Run`.
 
     The other settings are those of `Hard`.
     """
 
     run: str | Path | Run
 
-    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:  # noqa: ARG002 (as the protocol has it)
+    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:
         """Read the run; queries that it lacks have no negatives.
 
         Raises `BadInput`, with the file, for a run with queries or documents that the collection lacks.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nirank.data import Candidates, Collection, Floats, Ints
 from nirank.pipeline import Stage
-from nirank.sampling import Each, Sample
+from nirank.training import Each, Sample
 from nirank_samplers.bounds import at_least
 from nirank_samplers.noise import log_inclusion, log_missed
 from nirank_samplers.relevance import Relevance
@@ -35,7 +35,7 @@ class InBatch:
     def __post_init__(self) -> None:
         at_least(0, self.negatives, "negatives")
 
-    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:  # noqa: ARG002 (as the protocol has it)
+    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:
         """Learn what is relevant, and how often. Raises `BadInput` for an empty corpus."""
         self._relevance = Relevance(collection)
         self._corpus = collection.corpus

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nirank.corpus import Ids
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Ids, Queries
+from nirank.formats import Run
 from nirank.pipeline import load
-from nirank.trec import Run
 from nirank_samplers.drawn import Frequency, Uniform
 from nirank_samplers.hard import FromRun, Mined
 from nirank_samplers.in_batch import InBatch

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nirank.data import Candidates, Queries
-from nirank.pretrained import Precision
-from nirank.text.prompts import Read, Tokens
+from nirank.kit.text import Read, Tokens
+from nirank.kit.transformers import Precision
 from nirank_seq2seq.reader import Contract, Reader
 
 TEMPLATE = "Query: {query} Document0: {document0} Document1: {document1} Relevant:"

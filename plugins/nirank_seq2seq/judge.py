@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nirank import pretrained
 from nirank.errors import BadInput
-from nirank.pretrained import Precision
+from nirank.kit import transformers
+from nirank.kit.transformers import Precision
 from nirank_seq2seq.pointwise import PLACES, Pointwise
 from nirank_seq2seq.reader import Contract, Reader, Score
 
@@ -60,7 +60,7 @@ class LLMJudge(Pointwise):
 
 
 def _chats(model: str, chat: bool | None) -> bool:
-    has = bool(pretrained.load("AutoTokenizer", model).chat_template)
+    has = bool(transformers.load("AutoTokenizer", model).chat_template)
     if chat and not has:
         raise BadInput(f"{model!r} has no chat template: leave `chat` out, or give the whole prompt as `template`.")
     return has if chat is None else chat

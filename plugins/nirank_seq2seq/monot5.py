@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nirank.pretrained import Precision
+from nirank.kit.transformers import Precision
 from nirank_seq2seq.pointwise import PLACES, Pointwise
 from nirank_seq2seq.reader import Contract, Reader, Score
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nirank.data import Candidates, Queries
-from nirank.text.prompts import Read, Tokens
+from nirank.kit.text import Read, Tokens
 from nirank_seq2seq.reader import Reader, Score, scored
 
 PLACES = ("query", "document")

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nirank import pretrained
 from nirank.errors import BadInput
-from nirank.pretrained import Precision, best_device, longest, passes, quiet
-from nirank.text.prompts import Tokens
-from nirank.weights import digest
+from nirank.kit import transformers as pretrained
+from nirank.kit import weights_digest
+from nirank.kit.text import Tokens
+from nirank.kit.transformers import Precision, best_device, longest, passes, quiet
 from nirank_seq2seq.template import Template, TokenisedTemplate, ends, word
 
 Score = Literal["log_probability", "log_odds"]
@@ -91,7 +91,7 @@ class Reader(nn.Module):
         """A hash of weights, tokenizer, contract and `more`."""
         pieces = [piece.tolist() for piece in self.template.prompt.pieces]
         told = (self.tokenizer.backend_tokenizer.to_str(), pieces, self.words, self.contract, self.max_length, more)
-        return hashlib.blake2b((digest(self.state_dict()) + repr(told)).encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b((weights_digest(self.state_dict()) + repr(told)).encode(), digest_size=16).hexdigest()
 
     def _template(self) -> TokenisedTemplate:
         contract, around = self.contract, ends(self.tokenizer)

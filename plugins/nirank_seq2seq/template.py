@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nirank.errors import BadInput
-from nirank.text.prompts import Prompt, Tokens, tokens
+from nirank.kit.text import Prompt, Tokens, tokens
 
 _PLACE = re.compile(r"(\s*)\{(\w+)\}")
 

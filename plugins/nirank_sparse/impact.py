@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank import chunks
-from nirank.data import Candidates, Content, Corpus, Queries, Vectors
+from nirank.data import Candidates, Content, Corpus, Queries, SparseVectors, Vectors
 from nirank.errors import BadInput
-from nirank.indexes import Former
-from nirank.ragged import SparseVectors
+from nirank.kit import Former, ragged_files
 from nirank_sparse.postings import Postings
 
 #: Scores that are in memory at once.
@@ -86,8 +84,8 @@ class ImpactIndex:
     ) -> None:
         if encode is None:
             raise BadInput("an index of sparse vectors is built with an encoder: write `encoder >> impact`.")
-        chunks.write(corpus, folder, encode, _split, self.chunk, _known(former) if former else None)
-        offsets, columns = chunks.read(folder)
+        ragged_files.write(corpus, folder, encode, _split, self.chunk, _known(former) if former else None)
+        offsets, columns = ragged_files.read(folder)
         Postings.write(folder, offsets, columns["terms"], columns["weights"])
 
 
@@ -96,11 +94,11 @@ def tiny() -> ImpactIndex:
     return ImpactIndex(chunk=4)
 
 
-def _known(former: Former) -> chunks.Known:
+def _known(former: Former) -> ragged_files.Known:
     """The weights of an index of an earlier state of the corpus; how many terms a model has is not written there."""
-    offsets, columns = chunks.read(former.folder)
+    offsets, columns = ragged_files.read(former.folder)
     terms, weights = columns["terms"], columns["weights"]
-    return chunks.Known(SparseVectors(offsets, terms, weights, 0), former.ordinals)
+    return ragged_files.Known(SparseVectors(offsets, terms, weights, 0), former.ordinals)
 
 
 def _split(vectors: SparseVectors) -> tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates
+from nirank.data import Candidates, SparseVectors
 from nirank.errors import BadInput, StaleIndex
-from nirank.files import write_header
-from nirank.ragged import SparseVectors
+from nirank.kit import write_header
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

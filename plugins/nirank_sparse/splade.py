@@ -18,12 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nirank.batches import to_numpy
-from nirank.data import Content, Queries
+from nirank.data import Content, Queries, SparseVectors, to_numpy
 from nirank.errors import BadInput
-from nirank.pretrained import Precision, best_device, load, longest, passes, quiet, tokenizer_text
-from nirank.ragged import SparseVectors
-from nirank.weights import digest
+from nirank.kit import weights_digest
+from nirank.kit.transformers import Precision, best_device, load, longest, passes, quiet, tokenizer_text
 
 #: Tokens, the padding counted, that a CPU reads at once, and terms whose logits it has at once: they stay in its cache.
 _TOKENS, _TERMS = 1024, 2048
@@ -135,7 +133,7 @@ class SPLADE(nn.Module):
     def fingerprint(self) -> str:
         """A hash of all that vectors depend on: weights, tokenizer, lengths, precision."""
         shape = (self.max_length, self.query_terms, self.document_terms, self.precision)
-        told = digest(self.state_dict()) + repr(shape) + tokenizer_text(self.tokenizer)
+        told = weights_digest(self.state_dict()) + repr(shape) + tokenizer_text(self.tokenizer)
         return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
     def _vectors(self, texts: Sequence[Content], most: int | None) -> SparseVectors | Tensor:

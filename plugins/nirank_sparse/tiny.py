@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from nirank.testing.models import save_bert
+from nirank.testing import save_bert
 from nirank_sparse.splade import SPLADE
 
 

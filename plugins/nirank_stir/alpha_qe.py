@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from nirank.data import Candidates, Corpus, Floats, Queries
 from nirank.errors import BadInput
-from nirank.reranking import own_documents
+from nirank.pipeline import own_documents
 from nirank_stir.neighbours import asked, mapped, nearest, unit, write
 
 

@@ -15,12 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nirank import pretrained
 from nirank.data import Content
 from nirank.errors import BadInput, UnknownName
-from nirank.vision.libraries import imported
-from nirank.vision.pixels import Pixels
-from nirank.vision.vit import ViT
+from nirank.kit import transformers as pretrained
+from nirank.kit.vision import Pixels, ViT, imported
 
 #: Where the configuration of a model of transformers is saved.
 _FOLDER = "backbone"
@@ -71,7 +69,7 @@ def build(
 ) -> Backbone:
     """A backbone for `together` images at once.
 
-    `backbone` is "vit" (`nirank.vision.vit.ViT`, whose settings `config` are), `timm:NAME` (`config` goes to
+    `backbone` is "vit" (`nirank.kit.vision.vit.ViT`, whose settings `config` are), `timm:NAME` (`config` goes to
     `timm.create_model`) or else a folder or a name on the hub, for transformers. `weights` asks for those that were
     trained elsewhere; without them the first ones come from `seed`. Raises `BadInput` for what there is not.
     """

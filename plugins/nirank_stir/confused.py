@@ -9,9 +9,8 @@ import numpy as np
 
 from nirank.data import Candidates, Collection, Ints, Queries
 from nirank.errors import BadInput
-from nirank.expression import parse
-from nirank.pipeline import Ranking, Stage, as_ranking, load
-from nirank.sampling import Each, Sample
+from nirank.pipeline import Ranking, Stage, as_ranking, load, parse
+from nirank.training import Each, Sample
 
 
 @dataclass(eq=False)
@@ -42,7 +41,7 @@ class Confused:
         self._ranking, self._collection = as_ranking(pipeline) % self.top, collection
         self._found: Candidates | None = None
 
-    def sample(self, rows: Ints, positives: Candidates, random: np.random.Generator) -> Sample:  # noqa: ARG002
+    def sample(self, rows: Ints, positives: Candidates, random: np.random.Generator) -> Sample:
         """What was found for each query."""
         if self._found is None:
             self._found = self._labelled()

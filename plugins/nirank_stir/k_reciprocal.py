@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from nirank.batches import pair_products
-from nirank.data import Candidates, Corpus, Floats, Queries
+from nirank.data import Candidates, Corpus, Floats, Queries, pair_products
 from nirank.errors import BadInput
 from nirank_stir.neighbours import asked, mapped, nearest, products, write
 
@@ -65,7 +64,7 @@ class KReciprocal:
             _save(matrix, folder / name)
         np.save(folder / _LAST, found.scores[found.offsets[1:] - 1])
 
-    def open(self, corpus: Corpus, folder: Path) -> None:  # noqa: ARG002 (as the protocol has it)
+    def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the vectors, and read the encoding."""
         self._vectors = mapped(folder)
         size = len(self._vectors)
@@ -83,7 +82,7 @@ class KReciprocal:
         return Candidates.stack(found)
 
     def _ranked(self, wanted: Floats, k: int) -> Candidates:
-        assert self._vectors is not None  # noqa: S101 (opened: `generate` has seen to it)
+        assert self._vectors is not None
         shared = self._shared(self._encode(wanted, self._vectors))
         jaccard = 1 - shared / (2 - shared)
         distances = (1 - self.weight) * jaccard + self.weight * (1 - products(wanted, self._vectors))

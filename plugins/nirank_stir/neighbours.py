@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.batches import to_numpy
-from nirank.data import Candidates, Corpus, Floats, Queries
+from nirank.data import Candidates, Corpus, Floats, Queries, to_numpy
 from nirank.errors import BadInput, StaleIndex
 
 _VECTORS = "vectors.npy"

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from nirank.data import Content, Queries
 from nirank.errors import BadInput
-from nirank.pretrained import best_device
-from nirank.vision.pixels import jittered
-from nirank.weights import digest
+from nirank.kit import weights_digest
+from nirank.kit.transformers import best_device
+from nirank.kit.vision import jittered
 from nirank_stir import backbones
 
 WEIGHTS = "siamese.safetensors"
@@ -30,7 +30,7 @@ class Siamese(nn.Module):
     With a transformer as `backbone`, the loss `triplet` and the sampler `categories` it is the first stage of Shabanov
     et al., STIR: Siamese Transformer for Image Retrieval Postprocessing, 2023.
 
-    `backbone` is "vit", a small transformer from scratch (`nirank.vision.vit.ViT`), `timm:NAME`, or a folder or name on
+    `backbone` is "vit", a small transformer from scratch (`nirank.kit.vision.vit.ViT`), `timm:NAME`, or a folder or name on
     the hub of a model of transformers; `config` are its settings. `weights` takes those that it was trained with
     elsewhere, without them the first ones come from `seed`. Images are read as `side` x `side` pixels of 1 (grey) or 3
     `channels`. `dim` is that of a linear map behind the backbone; without it the vectors are the backbone's. In
@@ -96,7 +96,7 @@ class Siamese(nn.Module):
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of the weights and of how images are read."""
-        return hashlib.blake2b(f"{digest(self.state_dict())}{self.eye}".encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(f"{weights_digest(self.state_dict())}{self.eye}".encode(), digest_size=16).hexdigest()
 
 
 def load(module: nn.Module, path: Path) -> None:

@@ -14,12 +14,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nirank import weights as checkpoints
+import nirank
 from nirank.data import Candidates, Content, Queries
 from nirank.errors import BadInput
-from nirank.pretrained import best_device
-from nirank.vision.pixels import jittered
-from nirank.weights import digest
+from nirank.kit import weights_digest
+from nirank.kit.transformers import best_device
+from nirank.kit.vision import jittered
 from nirank_stir import backbones
 from nirank_stir.siamese import Siamese, contiguous, load
 
@@ -115,7 +115,7 @@ class Stir(nn.Module):
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of the weights and of how images are read."""
-        return hashlib.blake2b(f"{digest(self.state_dict())}{self.eye}".encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(f"{weights_digest(self.state_dict())}{self.eye}".encode(), digest_size=16).hexdigest()
 
     def _look(self, contents: Sequence[Content]) -> Tensor:
         images = backbones.pixels(contents, self.eye["side"], self.eye["channels"], self.backbone.mean.device)
@@ -144,7 +144,7 @@ def _head(backbone: backbones.Backbone, hidden: int, seed: int) -> nn.Sequential
 
 
 def _first(start: Path) -> Siamese:
-    found = checkpoints.load(start).target
+    found = nirank.load(f"trained:{start}").component.target
     if not isinstance(found, Siamese):
         raise BadInput(f"holds a {type(found).__name__}: a trained siamese encoder is expected.", start)
     return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nirank.files import beside
+from nirank.kit import beside
 from nirank_trace.gauge import Peak
 
 if TYPE_CHECKING:

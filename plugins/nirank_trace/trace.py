@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nirank import hookimpl
-from nirank.batches import Batch
-from nirank.data import Candidates, Queries
+from nirank.data import Batch, Candidates, Queries
 from nirank.plugins import Component, Middleware
 from nirank_trace import spans
 from nirank_trace.gauge import Gauge
 from nirank_trace.spans import Mark, Span
 
 if TYPE_CHECKING:
-    from nirank.evaluation import Evaluation
-    from nirank.results import Results
+    from nirank import Evaluation, Results
 
 FILE = "trace.json"
 
@@ -87,7 +85,7 @@ class Trace:
         """Mark where one system ends and the next begins."""
         self.marks.append(Mark(f"measured {system}", dict(evaluation.mean)))
 
-    def finished(self, results: Results, folder: Path | None) -> None:  # noqa: ARG002 (how observers are called)
+    def finished(self, results: Results, folder: Path | None) -> None:
         """Write the trace into the folder of the results, unless it has a place of its own."""
         if folder and not self.file:
             spans.write(folder / FILE, self.spans, self.marks, self._origin)

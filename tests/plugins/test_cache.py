@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from nirank import execute, experiment
 from nirank.cli import app
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput, ComponentError
-from nirank.experiment import Experiment
+from nirank.execution import stages
+from nirank.experiments import run as experiment
+from nirank.experiments.experiment import Experiment
 from nirank.hooks import hookimpl
-from nirank.observers import switched_on
 from nirank.plugins import Component, Plugin, active
+from nirank.plugins.observers import switched_on
 from nirank_cache import cache as module
 from nirank_cache import keys, pairs, vectors
 from nirank_cache.cache import Cache
@@ -91,7 +91,7 @@ def cache(tmp_path):
 
 
 def _scores(target, queries, candidates):
-    return execute.score(Component("scorer", target), queries, candidates)
+    return stages.score(Component("scorer", target), queries, candidates)
 
 
 def _expected(queries, candidates):
@@ -150,7 +150,7 @@ def test_any_requests_are_answered_as_without_a_cache_and_no_pair_is_scored_twic
         for rows in requests:
             queries = Queries.of([f"q{number % 3}" for number in range(len(rows))])
             wanted = Candidates.of(rows, corpus=corpus)
-            np.testing.assert_array_equal(execute.score(component, queries, wanted), _expected(queries, wanted))
+            np.testing.assert_array_equal(stages.score(component, queries, wanted), _expected(queries, wanted))
     assert len(scorer.asked) == len(set(scorer.asked))
 
 
@@ -159,12 +159,12 @@ def test_vectors_come_back_as_they_were_and_each_text_is_encoded_once(cache):
         encoder = Encoder(kind)
         encoder.fingerprint = kind
         component = Component("encoder", encoder)
-        first = execute.encode_documents(component, TEXTS)
+        first = stages.encode_documents(component, TEXTS)
         assert sorted(encoder.asked) == sorted(set(TEXTS))
         assert first.dtype == np.dtype(kind)
         np.testing.assert_array_equal(first, Encoder(kind).encode_documents(TEXTS), strict=True)
         encoder.asked.clear()
-        np.testing.assert_array_equal(execute.encode_documents(component, TEXTS[::-1]), first[::-1], strict=True)
+        np.testing.assert_array_equal(stages.encode_documents(component, TEXTS[::-1]), first[::-1], strict=True)
         assert encoder.asked == []
 
 
@@ -174,9 +174,9 @@ def test_vectors_of_queries_are_kept_apart_from_those_of_documents(cache):
             return -super().encode(queries)
 
     component = Component("encoder", Sided())
-    documents = execute.encode_documents(component, ["a", "b"])
+    documents = stages.encode_documents(component, ["a", "b"])
     for _ in range(2):
-        vectors = execute.encode(component, Queries.of(["a", "b"])).vectors
+        vectors = stages.encode(component, Queries.of(["a", "b"])).vectors
         np.testing.assert_array_equal(vectors, -documents)
     assert sorted(component.target.asked) == ["a", "a", "b", "b"]
 
@@ -199,8 +199,8 @@ def test_tensors_are_kept_without_loss(cache):
             return torch.from_numpy(super().encode_documents(contents)).bfloat16()
 
     component = Component("half", Half())
-    first = execute.encode_documents(component, TEXTS)
-    second = execute.encode_documents(component, TEXTS)
+    first = stages.encode_documents(component, TEXTS)
+    second = stages.encode_documents(component, TEXTS)
     np.testing.assert_array_equal(first, second, strict=True)
     np.testing.assert_array_equal(first, Half().encode_documents(TEXTS).float().numpy())
 
@@ -248,7 +248,7 @@ def test_vectors_that_are_not_dense_are_left_alone(cache):
     encoder = Encoder()
     encoder.vectors = "tokens"
     for _ in range(2):
-        execute.encode_documents(Component("tokens", encoder), ["a"])
+        stages.encode_documents(Component("tokens", encoder), ["a"])
     assert encoder.asked == ["a", "a"]
 
 
@@ -267,10 +267,10 @@ def test_another_setting_model_or_code_is_another_component(cache, candidates, m
 def test_a_trained_model_is_another_one(cache, candidates):
     scorer = Scorer()
     component = Component("scorer", scorer)
-    execute.score(component, QUERIES, candidates)
+    stages.score(component, QUERIES, candidates)
     scorer.fingerprint = "trained"
     del component.fingerprint  # as training does with what it changes
-    execute.score(component, QUERIES, candidates)
+    stages.score(component, QUERIES, candidates)
     assert len(scorer.asked) == 12
 
 
@@ -319,14 +319,14 @@ def test_vectors_of_a_wrong_shape_are_refused(cache):
             return super().encode_documents(contents)[:, 0]
 
     with pytest.raises(ComponentError, match=r"vectors of shape \(1,\) for 1 contents"):
-        execute.encode_documents(Component("broken", Broken()), ["a"])
+        stages.encode_documents(Component("broken", Broken()), ["a"])
 
 
 def test_nothing_is_asked_for_nothing(cache, corpus):
     assert _scores(Scorer(), Queries.of([]), Candidates.empty(0, corpus)).shape == (0,)
     encoder = Component("encoder", Encoder())
-    assert len(execute.encode(encoder, Queries.of([])).vectors) == 0
-    assert len(execute.encode_documents(encoder, [])) == 0
+    assert len(stages.encode(encoder, Queries.of([])).vectors) == 0
+    assert len(stages.encode_documents(encoder, [])) == 0
 
 
 def test_an_interruption_costs_only_the_block_that_was_under_way(cache, candidates, monkeypatch):
@@ -347,7 +347,7 @@ def test_an_interruption_costs_only_the_block_that_was_under_way(cache, candidat
     scorer = Scorer()
     np.testing.assert_array_equal(_scores(scorer, QUERIES, candidates), _expected(QUERIES, candidates))
     assert len(scorer.asked) == 2
-    documents = execute.encode_documents(Component("encoder", Encoder()), TEXTS)
+    documents = stages.encode_documents(Component("encoder", Encoder()), TEXTS)
     np.testing.assert_array_equal(documents, Encoder().encode_documents(TEXTS))
 
 
@@ -355,8 +355,8 @@ def test_components_go_on_without_the_cache_when_it_is_switched_off(tmp_path, ca
     scorer = Scorer()
     with switched_on([Cache(str(tmp_path))]):
         component = Component("scorer", scorer)
-        first = execute.score(component, QUERIES, candidates)
-    np.testing.assert_array_equal(execute.score(component, QUERIES, candidates), first)
+        first = stages.score(component, QUERIES, candidates)
+    np.testing.assert_array_equal(stages.score(component, QUERIES, candidates), first)
     assert len(scorer.asked) == 12
 
 
@@ -462,7 +462,7 @@ RUN = """
     import sys
     import numpy as np
     from nirank import Candidates, Documents, Queries, execute
-    from nirank.observers import switched_on
+    from nirank.plugins.observers import switched_on
     from nirank.plugins import Component
     from nirank_cache.cache import Cache
 
@@ -483,7 +483,7 @@ RUN = """
         sys.stdin.readline()
         for start in range(first, first + 60, 2):  # many small requests, so that the two take turns
             queries = Queries.of([str(start), str(start + 1)])
-            scores = execute.score(component, queries, Candidates.of([np.arange(40)] * 2, corpus=corpus))
+            scores = stages.score(component, queries, Candidates.of([np.arange(40)] * 2, corpus=corpus))
             print(start, scores.tobytes().hex())
     print("asked", Product.asked)
 """
@@ -604,7 +604,7 @@ def test_the_command_shows_and_clears(tmp_path, candidates):
     assert "Scorer" not in called()
     with switched_on([Cache(str(tmp_path))]):
         _scores(Scorer(), QUERIES, candidates)
-        execute.encode_documents(Component("encoder", Encoder()), TEXTS)
+        stages.encode_documents(Component("encoder", Encoder()), TEXTS)
     shown = called()
     assert [line.split("│")[1:4] for line in shown.splitlines() if "score " in line] == [
         [" Scorer()  ", " score            ", "       6 "]

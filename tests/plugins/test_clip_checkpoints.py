@@ -10,14 +10,19 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-import nirank  # noqa: E402
-from nirank import images, weights  # noqa: E402
-from nirank.corpus import Documents  # noqa: E402
-from nirank.data import Candidates, Collection, Queries  # noqa: E402
-from nirank.errors import BadInput  # noqa: E402
-from nirank.pretrained import quiet  # noqa: E402
-from nirank_clip import templates, tiny  # noqa: E402
-from nirank_clip.clip import CLIP  # noqa: E402
+import nirank
+from nirank.checkpoints import checkpoint
+from nirank.data import (
+    Candidates,
+    Collection,
+    Documents,
+    Queries,
+    images,
+)
+from nirank.errors import BadInput
+from nirank.kit.transformers import quiet
+from nirank_clip import templates, tiny
+from nirank_clip.clip import CLIP
 
 TEXTS = ["a small cat", "", "12.5 dogs, or so", "a very long text about nothing in particular " * 9, "東京 🙂", "b"]
 PICTURES = [images.drawn(number, *size) for number, size in enumerate([(24, 24), (90, 17), (16, 40), (1, 1), (16, 16)])]
@@ -159,7 +164,7 @@ def test_damaged_images_and_other_things_are_refused(encoder, tmp_path):
 
 def test_a_saved_encoder_has_the_same_vectors_and_fingerprint(folder, tmp_path):
     stage = nirank.load("clip", model=str(folder), device="cpu", templates=["a {}"], freeze=["text"])
-    weights.save(stage.component, tmp_path / "kept")
+    checkpoint.save(stage.component, tmp_path / "kept")
     again = nirank.load(f"trained:{tmp_path / 'kept'}", device="cpu").component
     assert again.target.fingerprint == stage.component.target.fingerprint
     contents = [*TEXTS, *PICTURES]

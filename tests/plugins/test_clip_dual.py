@@ -11,20 +11,25 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from torch.nn import functional as F  # noqa: E402
+from torch.nn import functional as F
 
-import nirank  # noqa: E402
-from nirank import images, weights  # noqa: E402
-from nirank.corpus import Documents  # noqa: E402
-from nirank.data import Candidates, Collection, Queries  # noqa: E402
-from nirank.errors import BadInput  # noqa: E402
-from nirank.pretrained import quiet  # noqa: E402
-from nirank.testing.models import save_bert  # noqa: E402
-from nirank.vision.pixels import Pixels  # noqa: E402
-from nirank_clip import tiny  # noqa: E402
-from nirank_clip.dual import DualEncoder  # noqa: E402
-from nirank_clip.efficientnet import EfficientNet  # noqa: E402
-from nirank_clip.towers import Memory, Texts  # noqa: E402
+import nirank
+from nirank.checkpoints import checkpoint
+from nirank.data import (
+    Candidates,
+    Collection,
+    Documents,
+    Queries,
+    images,
+)
+from nirank.errors import BadInput
+from nirank.kit.transformers import quiet
+from nirank.kit.vision import Pixels
+from nirank.testing.models import save_bert
+from nirank_clip import tiny
+from nirank_clip.dual import DualEncoder
+from nirank_clip.efficientnet import EfficientNet
+from nirank_clip.towers import Memory, Texts
 
 TEXTS = ["a cat", "", "a long text " * 40, "東京"]
 PICTURES = [images.drawn(number, 20 + number, 30) for number in range(5)]
@@ -246,7 +251,7 @@ def test_a_saved_encoder_has_the_same_vectors_and_fingerprint(bert, tmp_path, im
         settings = {name: value for name, value in settings.items() if name != "image_size"}
         settings["image"] = str(tmp_path / "vision")
     stage = nirank.load("dual", text=bert, **settings)
-    weights.save(stage.component, tmp_path / "kept")
+    checkpoint.save(stage.component, tmp_path / "kept")
     again = nirank.load(f"trained:{tmp_path / 'kept'}", device="cpu").component.target
     contents = [*TEXTS, *PICTURES]
     assert np.array_equal(_vectors(again, contents), _vectors(stage.component.target, contents))

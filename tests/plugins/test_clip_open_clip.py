@@ -12,10 +12,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-import nirank  # noqa: E402
-from nirank import images, weights  # noqa: E402
-from nirank.errors import BadInput, MissingDependency  # noqa: E402
-from nirank_clip.clip import CLIP  # noqa: E402
+import nirank
+from nirank.checkpoints import checkpoint
+from nirank.data import images
+from nirank.errors import BadInput, MissingDependency
+from nirank_clip.clip import CLIP
 
 TEXTS = ["a small cat", "", "a long text about nothing in particular " * 30]
 PICTURES = [images.drawn(number, *size) for number, size in enumerate([(24, 24), (90, 17), (16, 41), (1, 1)])]
@@ -82,7 +83,7 @@ def test_vectors_are_those_of_the_library(library, folder, encoder):
 def test_a_saved_encoder_has_the_same_vectors_and_fingerprint(folder, encoder, tmp_path):
     stage = nirank.load("clip", model=str(folder), device="cpu")  # a folder tells what it is
     assert stage.component.target.fingerprint == encoder.fingerprint
-    weights.save(stage.component, tmp_path / "kept")
+    checkpoint.save(stage.component, tmp_path / "kept")
     again = nirank.load(f"trained:{tmp_path / 'kept'}", device="cpu").component.target
     assert again.fingerprint == encoder.fingerprint
     assert np.array_equal(_vectors(again, [*TEXTS, *PICTURES]), _vectors(stage.component.target, [*TEXTS, *PICTURES]))

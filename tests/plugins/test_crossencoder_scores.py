@@ -21,8 +21,7 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput
 from nirank_crossencoder import tiny
 from nirank_crossencoder.crossencoder import CrossEncoder

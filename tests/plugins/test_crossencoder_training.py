@@ -15,9 +15,8 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 import nirank
-from nirank import weights
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.checkpoints import checkpoint
+from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput
 from nirank_crossencoder import tiny
 from nirank_crossencoder.crossencoder import CrossEncoder
@@ -105,7 +104,7 @@ def test_graded_labels_have_an_output_each_or_thresholds(tmp_path, loss, outputs
 def _first(scorer, letters):
     """How well the judged documents are ranked, nDCG."""
     lists = letters.judgments.over(letters.corpus)
-    found = lists.with_scores(nirank.execute.score(scorer.component, letters.queries, lists)).ranked()
+    found = lists.with_scores(nirank.execution.stages.score(scorer.component, letters.queries, lists)).ranked()
     return nirank.evaluate(found, letters.judgments, ["nDCG"]).mean["nDCG"]
 
 
@@ -133,9 +132,9 @@ def test_a_checkpoint_is_the_scorer_wherever_it_lies(tmp_path, settings):
     with torch.no_grad():
         for parameter in scorer.parameters():
             parameter += 0.1
-    weights.save(nirank.load(scorer, "mine").component, tmp_path / "one")
+    checkpoint.save(nirank.load(scorer, "mine").component, tmp_path / "one")
     (tmp_path / "one").rename(tmp_path / "two")
-    again = weights.load(tmp_path / "two").target
+    again = checkpoint.load(tmp_path / "two").target
     with torch.inference_mode():
         assert torch.equal(again.score(*_pairs()), scorer.score(*_pairs()))
     assert again.fingerprint == scorer.fingerprint
@@ -154,13 +153,13 @@ def test_what_is_saved_is_a_model_of_transformers_and_of_sentence_transformers(t
 
 
 def test_another_tokenizer_is_noticed_when_a_checkpoint_is_loaded(tmp_path):
-    weights.save(nirank.load(_scorer(tmp_path / "model"), "mine").component, tmp_path / "kept")
+    checkpoint.save(nirank.load(_scorer(tmp_path / "model"), "mine").component, tmp_path / "kept")
     path = tmp_path / "kept" / "model" / "tokenizer.json"
     told = json.loads(path.read_text())
     told["model"]["vocab"] = {word: (number + 7) % 77 for word, number in told["model"]["vocab"].items()}
     path.write_text(json.dumps(told))
     with pytest.raises(BadInput, match="does not score as it did when it was saved"):
-        weights.load(tmp_path / "kept")
+        checkpoint.load(tmp_path / "kept")
 
 
 def test_the_fingerprint_knows_what_scores_depend_on(tmp_path):

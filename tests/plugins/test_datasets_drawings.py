@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("PIL")
 
-from nirank import images
+from nirank.build import collection
+from nirank.data import images
 from nirank.errors import BadInput
-from nirank.plugins import collection
 
 LABELS = [2, 0, 2, 1, 0, 2]
 

@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("PIL")
 
 import nirank
-from nirank import images
+from nirank.build import collection
+from nirank.data import images
 from nirank.errors import BadInput
-from nirank.plugins import collection
 
 
 @pytest.fixture

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nirank
-from nirank import execute, fusion, indexes
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput
+from nirank.execution import indexes, stages
+from nirank.pipeline import fusion
 from nirank.plugins import Component
 from nirank_dense import tiny
-from nirank_dense.best import RunningBest
-from nirank_dense.exact import ExactSearch
-from nirank_dense.products import OnDevice
-from nirank_dense.scan import Scan
+from nirank_dense.exact.one_pass import Scan
+from nirank_dense.exact.running_best import RunningBest
+from nirank_dense.exact.scores_on_device import OnDevice
+from nirank_dense.exact.search import ExactSearch
 from nirank_dense.stored import VECTORS
 
 TEXTS = ["a cat", "", "the dog ran over a long bridge " * 20, "ünïcödé ∑ 🙂", "cat", "b", "a cat", "\x00\n", "dog"]
@@ -152,7 +152,7 @@ def test_vectors_are_those_of_sentence_transformers(encoder):
 
 def test_a_text_has_the_vector_it_has_alone(encoder):
     component = Component("tiny", encoder)
-    together = execute.encode_documents(component, TEXTS * 5)
+    together = stages.encode_documents(component, TEXTS * 5)
     assert together.shape == (45, 16)
     for place, text in enumerate(TEXTS):
         alone = encoder.encode_documents([text])[0]
@@ -231,7 +231,7 @@ def test_the_fingerprint_is_of_the_weights_and_not_of_the_folder(encoder):
 
 
 def test_prompts_and_lengths_are_part_of_the_vectors(encoder, tmp_path):
-    from nirank_dense.sentence import SentenceEncoder
+    from nirank_dense.encoders.sentence import SentenceEncoder
 
     tiny.save(tmp_path)
     prompted = SentenceEncoder(str(tmp_path), device="cpu", query_prompt="query ")
@@ -245,7 +245,7 @@ def test_prompts_and_lengths_are_part_of_the_vectors(encoder, tmp_path):
 def test_a_model_that_compares_by_distance_is_refused(tmp_path):
     import json
 
-    from nirank_dense.sentence import SentenceEncoder
+    from nirank_dense.encoders.sentence import SentenceEncoder
 
     tiny.save(tmp_path)
     config = tmp_path / "config_sentence_transformers.json"
@@ -255,7 +255,7 @@ def test_a_model_that_compares_by_distance_is_refused(tmp_path):
 
 
 def test_bfloat16_is_close_and_of_length_one(encoder, tmp_path):
-    from nirank_dense.sentence import SentenceEncoder
+    from nirank_dense.encoders.sentence import SentenceEncoder
 
     tiny.save(tmp_path)
     vectors = SentenceEncoder(str(tmp_path), device="cpu", precision="bfloat16").encode_documents(TEXTS)

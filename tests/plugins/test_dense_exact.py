@@ -19,26 +19,26 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nirank import indexes
-from nirank.corpus import Documents
-from nirank.data import Queries
+from nirank.data import Documents, Queries
 from nirank.errors import BadInput, MissingDependency, StaleIndex
+from nirank.execution import indexes
 from nirank.plugins import Component
-from nirank_dense import coarse, exact, floors, kernels, rounded, scan, tiles, two_pass, vnni
-from nirank_dense.exact import ExactSearch
-from nirank_dense.products import OnDevice, OnHost
-from nirank_dense.quantised import CODES, Asked, Quantised, askable, lengths_of
-from nirank_dense.sample import Sample
-from nirank_dense.scan import Scan
+from nirank_dense.exact import code_products, first_pass_vnni, floors, kernels, one_pass, rounded, two_pass, vnni
+from nirank_dense.exact import search as exact
+from nirank_dense.exact.one_pass import Scan
+from nirank_dense.exact.quantised import CODES, Asked, Quantised, askable, lengths_of
+from nirank_dense.exact.sample import Sample
+from nirank_dense.exact.scores_on_device import OnDevice, OnHost
+from nirank_dense.exact.search import ExactSearch
 
 #: Before it is replaced.
-coarse_is_fast = coarse._is_fast
+coarse_is_fast = code_products._is_fast
 
 
 @pytest.fixture(autouse=True)
 def _no_clock(monkeypatch):
     """Where the machine is busy, a product of bytes may seem slow, and would not be used."""
-    monkeypatch.setattr(coarse, "_is_fast", lambda: True)
+    monkeypatch.setattr(code_products, "_is_fast", lambda: True)
 
 
 @pytest.fixture(params=["instructions", "products"])
@@ -109,7 +109,7 @@ def test_two_passes_find_what_a_double_loop_finds(make, documents, dim, queries,
     for block in (None, 200):
         search = _searching(vectors, block=block)
         _assert_exact(search, vectors, asked, k)
-        assert search.passes.queries == queries or not coarse.pays(queries, dim)
+        assert search.passes.queries == queries or not code_products.pays(queries, dim)
 
 
 @pytest.mark.usefixtures("either")
@@ -121,7 +121,7 @@ def test_both_ways_agree_on_many_queries_and_every_k():
         for name in ("offsets", "docs", "scores"):
             np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
             assert getattr(ours, name).dtype == getattr(theirs, name).dtype
-    if coarse.pays(1200, 48):
+    if code_products.pays(1200, 48):
         assert two.passes.scored < 0.1 * 2400 * 9000
         assert two.passes.scanned < 100
 
@@ -254,7 +254,7 @@ def test_threads_do_not_change_what_is_found(monkeypatch):
     vectors, asked = _like_sentences(20_000, 24, 17), _like_sentences(200, 24, 18)
     alone = _generate(_searching(vectors), asked, 100)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    monkeypatch.setattr(tiles, "_DOCUMENTS", 1)
+    monkeypatch.setattr(first_pass_vnni, "_DOCUMENTS", 1)
     together = _generate(_searching(vectors), asked, 100)
     np.testing.assert_array_equal(alone.docs, together.docs)
     np.testing.assert_array_equal(alone.scores, together.scores)
@@ -386,7 +386,7 @@ def test_floors_are_raised_only_to_what_all_better_scores_reach():
 def test_without_a_good_product_of_bytes_many_queries_are_scanned(monkeypatch, lacking):
     vectors, asked = _normal(2000, 40, 21), _normal(20, 40, 22)
     monkeypatch.setattr(vnni, "available", lambda: False)
-    monkeypatch.setattr(coarse, lacking, lambda *_: False)
+    monkeypatch.setattr(code_products, lacking, lambda *_: False)
     search = _searching(vectors)
     _assert_exact(search, vectors, asked, 7)
     assert search.passes.queries == 0
@@ -399,10 +399,12 @@ def test_products_that_are_used_are_exact(dim):
     generator = np.random.default_rng(23)
     codes = generator.choice(np.array([-127, 127, 126, -1], np.int8), (3000, dim))
     for queries, start, stop in ((1, 0, 3000), (5, 10, 11), (6, 0, 3000), (6, 1, 3), (9, 700, 707), (300, 5, 2053)):
-        if coarse.pays(queries, dim):
+        if code_products.pays(queries, dim):
             asked = generator.integers(-127, 128, (queries, dim)).astype(np.int8)
             asked[0] = 127
-            found = coarse.Codes(codes).products(asked, start, stop, np.empty(queries * (stop - start) + 3, np.int32))
+            found = code_products.Codes(codes).products(
+                asked, start, stop, np.empty(queries * (stop - start) + 3, np.int32)
+            )
             np.testing.assert_array_equal(found, asked.astype(np.int64) @ codes[start:stop].T.astype(np.int64))
 
 
@@ -411,7 +413,7 @@ def test_a_product_that_saturates_is_noticed(monkeypatch):
         return (left.int() @ right.int()).clamp(-32768, 32767)
 
     monkeypatch.setattr(torch, "_int_mm", saturating)
-    assert not coarse._is_exact.__wrapped__(64)
+    assert not code_products._is_exact.__wrapped__(64)
 
 
 def _asked_much(search):
@@ -430,7 +432,7 @@ def test_two_passes_are_loaded_when_so_much_was_asked_for_that_it_pays(monkeypat
     found = [_generate(search, asked[:10], 7)]
     assert search.passes is None
     found += [_generate(search, asked[10:13], 7), _generate(search, asked[13:], 7)]
-    assert search.passes.queries == (20 if coarse.pays(17, 8) else 3)
+    assert search.passes.queries == (20 if code_products.pays(17, 8) else 3)
     assert _generate(search, asked, 7).docs.tolist() == np.concatenate([part.docs for part in found]).tolist()
     expected = _generate(_searching(vectors, precision="float32"), asked, 7)
     np.testing.assert_array_equal(np.concatenate([part.scores for part in found]), expected.scores)
@@ -441,7 +443,7 @@ def test_a_first_query_needs_neither_numba_nor_torch(tmp_path):
 import sys
 import numpy as np
 from nirank.data import Queries
-from nirank_dense.exact import ExactSearch
+from nirank_dense.exact.search import ExactSearch
 search = ExactSearch(device="cpu")
 search.search_in(np.ones((9000, 4), np.float32))
 print(search.generate(Queries.of("q").with_vectors(np.ones((1, 4), np.float32)), 3).docs.tolist())
@@ -591,7 +593,7 @@ def test_what_a_scan_keeps_allows_for_the_rounding_of_both_scores(dim):
     asked = _normal(8, dim, 38).astype(np.float32) * np.float32([[1e-30], [1e-23], [1e-3], [1], [1], [1], [1e3], [1e9]])
     unit = dim * 2.0**-24
     apart = 2 * unit / (1 - unit) * 2.5 * np.linalg.norm(asked.astype(np.float64), axis=1)  # Higham 2002, eq. 3.5
-    assert (scan._slack(asked, 2.5) > 2 * apart).all()
+    assert (one_pass._slack(asked, 2.5) > 2 * apart).all()
 
 
 def test_queries_so_short_that_float32_has_no_square_of_them_are_scanned_exactly():

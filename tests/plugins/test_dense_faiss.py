@@ -11,15 +11,14 @@ pytest.importorskip("faiss")
 pytest.importorskip("torch")
 
 import nirank
-from nirank import indexes
-from nirank.corpus import Documents
-from nirank.data import Queries
+from nirank.data import Documents, Queries
 from nirank.errors import BadInput, MissingDependency
+from nirank.execution import indexes
 from nirank.plugins import Component
-from nirank_dense.approximate import INDEX, FaissSearch, faiss
-from nirank_dense.kinds import HNSW, IVFPQ, SQ8, Flat, IVFFlat
+from nirank_dense.faiss.indexes import HNSW, IVFPQ, SQ8, Flat, IVFFlat
+from nirank_dense.faiss.search import INDEX, FaissSearch, faiss
+from nirank_dense.faiss.tuning import tune
 from nirank_dense.stored import VECTORS
-from nirank_dense.tuning import tune
 
 DIM = 24
 
@@ -211,7 +210,7 @@ def test_a_pipeline_is_indexed_since_an_earlier_state_of_the_corpus(tmp_path, mo
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("few", [0, 4096])
 def test_only_what_is_allowed_is_found(tmp_path, monkeypatch, kind, few):
-    monkeypatch.setattr("nirank_dense.approximate._FEW", few)
+    monkeypatch.setattr("nirank_dense.faiss.search._FEW", few)
     corpus, asked = _corpus(range(400)), _asked(range(1000, 1010))
     index = _opened(_all_probed()[kind], corpus, tmp_path)
     mask = np.arange(400) % 3 == 1

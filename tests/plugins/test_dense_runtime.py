@@ -15,14 +15,15 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
-from nirank import execute
 from nirank.errors import BadInput, MissingDependency
-from nirank.openvino import imported, installed
+from nirank.execution import stages
+from nirank.kit import import_openvino, openvino_installed
 from nirank.plugins import Component
 from nirank.testing.models import letter_tokenizer
-from nirank_dense import sentence, tiny
-from nirank_dense.sentence import SentenceEncoder
-from nirank_dense.tokenised import parts
+from nirank_dense import tiny
+from nirank_dense.encoders import sentence
+from nirank_dense.encoders.sentence import SentenceEncoder
+from nirank_dense.encoders.tokenised import parts
 
 TEXTS = [
     "a cat",
@@ -45,7 +46,7 @@ def folder(tmp_path_factory):
 
 
 def _vectors(encoder, texts):
-    return execute.encode_documents(Component("encoder", encoder), texts).numpy()
+    return stages.encode_documents(Component("encoder", encoder), texts).numpy()
 
 
 def _features(lengths, before=False):
@@ -173,7 +174,7 @@ def test_unless_it_is_said_much_text_is_compiled_and_little_is_not(folder, monke
 
 
 def test_without_openvino_torch_computes_and_who_asks_for_it_is_told_how_to_get_it(folder, monkeypatch):
-    monkeypatch.setattr(sentence, "installed", lambda: False)
+    monkeypatch.setattr(sentence, "openvino_installed", lambda: False)
     assert SentenceEncoder(folder, device="cpu").runtime == "torch"
     monkeypatch.setitem(sys.modules, "openvino", None)
     encoder = SentenceEncoder(folder, device="cpu", runtime="openvino")
@@ -182,7 +183,7 @@ def test_without_openvino_torch_computes_and_who_asks_for_it_is_told_how_to_get_
 
 
 def test_an_exported_graph_is_the_transformer_under_the_names_of_the_tokenizer(folder, tmp_path):
-    openvino = imported("openvino") if installed() else pytest.skip("no OpenVINO")
+    openvino = import_openvino("openvino") if openvino_installed() else pytest.skip("no OpenVINO")
     encoder = SentenceEncoder(folder, device="cpu")
     encoder.export(tmp_path)
     graph = openvino.Core().compile_model(str(tmp_path / "model" / "openvino" / "openvino_model.xml"), "CPU",
@@ -204,8 +205,8 @@ def test_openvino_is_imported_without_what_it_would_send_and_opens_no_connection
         "import sys\n"
         "sent = []\n"
         "sys.addaudithook(lambda event, arguments: sent.append(event) if event.startswith('socket.') else None)\n"
-        "from nirank.openvino import imported\n"
-        "imported('openvino'), imported('openvino.frontend.pytorch')\n"
+        "from nirank.kit.openvino import import_openvino\n"
+        "import_openvino('openvino'), import_openvino('openvino.frontend.pytorch')\n"
         "print(sent, [name for name in sys.modules if name.startswith('openvino_telemetry')])\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -216,5 +217,5 @@ def test_telemetry_that_somebody_else_has_loaded_is_left_alone(monkeypatch):
     pytest.importorskip("openvino")
     theirs = type(sys)("openvino_telemetry")
     monkeypatch.setitem(sys.modules, "openvino_telemetry", theirs)
-    imported("openvino")
+    import_openvino("openvino")
     assert sys.modules["openvino_telemetry"] is theirs

@@ -11,16 +11,16 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 import nirank
-from nirank import execute
-from nirank.batches import to_numpy
-from nirank.data import Queries
+from nirank.data import Queries, to_numpy
 from nirank.errors import BadInput
+from nirank.execution import stages as execute
 from nirank.plugins import Component
 from nirank.testing import samples
-from nirank.training.learning import _forms
-from nirank_dense import lora, tiny
-from nirank_dense.sentence import SentenceEncoder
-from nirank_dense.towers import TwoTowers
+from nirank.training.step import _forms
+from nirank_dense import tiny
+from nirank_dense.encoders import lora
+from nirank_dense.encoders.sentence import SentenceEncoder
+from nirank_dense.encoders.towers import TwoTowers
 
 TEXTS = ["a cat", "", "the dog ran over a long bridge", "ünïcödé ∑ 🙂", "b"]
 
@@ -170,7 +170,7 @@ def _gradient(encoder, monkeypatch, chunk):
         found.append(torch.cat([p.grad.flatten() for p in self.parameters if p.grad is not None]))
         return tally, 0.0
 
-    monkeypatch.setattr("nirank.training.updates.Updates.apply", apply)
+    monkeypatch.setattr("nirank.training.optimiser.Updates.apply", apply)
     encoder.eval()
     monkeypatch.setattr(encoder, "train", lambda mode=True: encoder)  # without dropout
     _fit(nirank.load(encoder, "encoder"), steps=1, chunk=chunk)
@@ -194,7 +194,7 @@ def test_dimensions_that_the_model_lacks_are_refused(folders):
 
 def test_nested_dimensions_and_their_length_are_saved(folders, tmp_path):
     encoder = nirank.load("sentence", model=folders[0], device="cpu", nested=[4, 8], dim=12)
-    nirank.weights.save(encoder.component, tmp_path / "saved")
+    nirank.checkpoints.checkpoint.save(encoder.component, tmp_path / "saved")
     again = nirank.load(f"trained:{tmp_path / 'saved'}").component.target
     assert (again.nested, again.dim) == ((4, 8), 12)
     assert _vectors(again).shape == (5, 12)

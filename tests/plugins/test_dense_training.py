@@ -14,11 +14,11 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Router, StaticEmbedding, Transformer
 
-from nirank import execute
 from nirank.data import Queries
+from nirank.execution import stages
 from nirank.plugins import Component
 from nirank_dense import tiny
-from nirank_dense.sentence import SentenceEncoder
+from nirank_dense.encoders.sentence import SentenceEncoder
 
 TEXTS = ["a cat", "", "the dog ran over a long bridge " * 20, "ünïcödé ∑ 🙂", "cat", "b" * 5000, "a cat", "dog"]
 
@@ -41,7 +41,7 @@ def _loss(vectors):
 
 
 def test_vectors_with_gradients_are_those_of_inference(encoder):
-    inferred = execute.encode_documents(Component("tiny", encoder), TEXTS)
+    inferred = stages.encode_documents(Component("tiny", encoder), TEXTS)
     vectors = encoder.encode_documents(TEXTS)
     assert vectors.requires_grad
     np.testing.assert_allclose(vectors.detach(), inferred, atol=1e-6)
@@ -68,7 +68,7 @@ def test_dropout_is_active_in_training_only(encoder):
     assert torch.equal(encoder.encode_documents(TEXTS), encoder.encode_documents(TEXTS))
     encoder.train()
     assert not torch.allclose(encoder.encode_documents(["a cat"]), encoder.encode_documents(["a cat"]))
-    execute.encode_documents(Component("tiny", encoder), TEXTS)
+    stages.encode_documents(Component("tiny", encoder), TEXTS)
     assert encoder.training  # evaluating in between does not end the training
 
 

@@ -15,7 +15,7 @@ import nirank
 from nirank.data import Queries
 from nirank.errors import BadInput
 from nirank_dense import tiny
-from nirank_dense.words import WordVectors
+from nirank_dense.encoders.words import WordVectors
 
 TEXTS = ["a cat", "", "the dog ran " * 50, "ünïcödé ∑ 🙂 東京", "cat", "  ", "a cat", "\x00\n", "aaaa a"]
 

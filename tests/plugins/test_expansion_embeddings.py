@@ -13,10 +13,9 @@ pytest.importorskip("gensim")
 pytest.importorskip("regex")
 
 import nirank
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput, StaleIndex
-from nirank.text.word2vec import SkipGram, Word2Vec
+from nirank.kit.text import SkipGram, Word2Vec
 from nirank_expansion.diaz import Diaz
 from nirank_expansion.mixture import mixture
 from nirank_expansion.roy import Roy, RoyIncremental, RoyPost
@@ -289,8 +288,7 @@ def test_diaz_stays_with_the_query_where_there_is_nothing_to_learn_from(opened):
 
 
 def test_diaz_shares_its_index_with_all_that_read_terms_in_order():
-    from nirank.text.analysis import Analyzer
-    from nirank.text.forward import index_key
+    from nirank.kit.text import Analyzer, index_key
 
     assert dict(Diaz(dim=3).index_key) == dict(index_key(Analyzer()))
 

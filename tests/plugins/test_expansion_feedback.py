@@ -11,14 +11,12 @@ import pytest
 pytest.importorskip("regex")
 
 import nirank
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Queries, TermWeights
 from nirank.errors import BadInput, StaleIndex, UnknownName
-from nirank.text.terms import TermWeights
 from nirank_expansion import feedback
+from nirank_expansion.feedback_terms import TermRows
 from nirank_expansion.rm3 import RM3
 from nirank_expansion.rocchio import Rocchio
-from nirank_expansion.rows import TermRows
 
 WORDS = ["cat", "dog", "rat", "pig", "car", "van", "tram", "boat", "naïve", "東", "東京", "x", "a1", "common"]
 
@@ -313,8 +311,7 @@ def test_an_expanded_query_finds_what_its_terms_find(name):
 
 
 def test_feedback_shares_the_index_of_all_that_read_terms_in_order():
-    from nirank.text.analysis import Analyzer
-    from nirank.text.forward import index_key
+    from nirank.kit.text import Analyzer, index_key
 
     assert dict(RM3(terms=3).index_key) == dict(Rocchio(beta=0.1).index_key) == dict(index_key(Analyzer()))
 

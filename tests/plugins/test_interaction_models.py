@@ -14,13 +14,10 @@ pytest.importorskip("tokenizers")
 import torch
 
 import nirank
-from nirank import weights
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.checkpoints import checkpoint
+from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput
-from nirank.text.analysis import Analyzer
-from nirank.text.word2vec import Word2Vec
-from nirank.text.words import words
+from nirank.kit.text import Analyzer, Word2Vec, words
 from nirank_interaction import conv_knrm, drmm, duet_local, knrm, lists, matchpyramid, pacrr
 from nirank_interaction.conv_knrm import ConvKNRM
 from nirank_interaction.drmm import DRMM
@@ -358,7 +355,7 @@ def test_a_score_is_its_pairs_own(name):
 @pytest.mark.parametrize("name", MODULES)
 def test_a_gpu_gives_the_same_scores_and_trains(name, tmp_path):
     stage = nirank.load(_made(MODULES[name].tiny()), name)
-    weights.save(stage.component, tmp_path / "kept")
+    checkpoint.save(stage.component, tmp_path / "kept")
     on_gpu = nirank.load(f"trained:{tmp_path / 'kept'}", device="cuda")
     model, before = on_gpu.component.target, _scores(stage.component.target)
     some = _collection()
@@ -436,7 +433,7 @@ def test_tables_are_computed_in_parts_of_bounded_size(vectors):
 def test_a_checkpoint_is_the_model_wherever_it_lies(tmp_path, name):
     model = _made(MODULES[name].tiny())
     stage = nirank.load(model, name)
-    weights.save(stage.component, tmp_path / "one")
+    checkpoint.save(stage.component, tmp_path / "one")
     (tmp_path / "one").rename(tmp_path / "two")
     again = nirank.load(f"trained:{tmp_path / 'two'}").component.target
     np.testing.assert_allclose(_scores(again), _scores(model), rtol=1e-6)

@@ -18,11 +18,9 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from nirank.corpus import Documents
+from nirank.data import Documents
 from nirank.errors import BadInput
-from nirank.text.analysis import Analyzer
-from nirank.text.word2vec import SkipGram, Word2Vec
-from nirank.text.words import words
+from nirank.kit.text import Analyzer, SkipGram, Word2Vec, words
 from nirank_interaction import lexicon as lexicons
 from nirank_interaction import wordfiles
 from nirank_interaction.lexicon import Lexicon, Ragged, learn

@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
 import nirank
-from nirank import execute, weights
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.checkpoints import checkpoint
+from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput
-from nirank.pretrained import quiet
+from nirank.execution import stages
+from nirank.kit.transformers import quiet
 from nirank.testing import violations
 from nirank_late import colbert, tiny
 from nirank_late.colbert import ColBERT
@@ -108,7 +108,7 @@ def test_scores_are_maxsim_of_the_vectors(encoder):
     corpus = Documents([*map(str, range(len(TEXTS)))], TEXTS)
     queries = Queries.of(["cat", "the dog!", ""])
     pairs = Candidates.of([[3, 0, 8, 6], [], [2, 1, 5]], corpus=corpus)
-    found = execute.score(nirank.load(encoder).component, queries, pairs)
+    found = stages.score(nirank.load(encoder).component, queries, pairs)
     asked, told = encoder.encode(queries), encoder.encode_documents(TEXTS)
     expected = [
         sum(max(float((a @ b).detach()) for b in told[int(doc)]) for a in asked[int(row)])
@@ -122,10 +122,10 @@ def test_outside_training_some_documents_are_in_memory_at_a_time(encoder, monkey
     corpus = Documents([*map(str, range(len(TEXTS)))], TEXTS)
     pairs = Candidates.of([[3, 0, 8, 6], [], [2, 1, 5]], corpus=corpus)
     queries, component = Queries.of(["cat", "the dog!", ""]), nirank.load(encoder).component
-    whole, sizes, encode = execute.score(component, queries, pairs), [], encoder.encode_documents
+    whole, sizes, encode = stages.score(component, queries, pairs), [], encoder.encode_documents
     monkeypatch.setattr(colbert, "_DOCUMENTS", 2)
     monkeypatch.setattr(encoder, "encode_documents", lambda contents: sizes.append(len(contents)) or encode(contents))
-    np.testing.assert_allclose(execute.score(component, queries, pairs), whole, atol=1e-5)
+    np.testing.assert_allclose(stages.score(component, queries, pairs), whole, atol=1e-5)
     assert sizes == [2, 2, 2, 1]
     encoder.score(queries, pairs)
     assert sizes[4:] == [7]  # with gradients: each distinct document once, all at once
@@ -159,9 +159,9 @@ def test_a_checkpoint_scores_as_it_did_wherever_it_lies(folder, tmp_path, dim):
         for parameter in target.parameters():
             parameter += torch.linspace(-0.1, 0.1, parameter.numel()).view_as(parameter)
     stage.component.changed()
-    weights.save(stage.component, tmp_path / "one")
+    checkpoint.save(stage.component, tmp_path / "one")
     (tmp_path / "one").rename(tmp_path / "two")
-    again = weights.load(tmp_path / "two")
+    again = checkpoint.load(tmp_path / "two")
     assert again.target.template == target.template
     assert again.fingerprint == stage.component.fingerprint
     for ours, theirs in zip(again.target.encode_documents(TEXTS), target.encode_documents(TEXTS), strict=True):
@@ -267,7 +267,7 @@ def test_it_learns_by_any_loss(loss):
     everything = Candidates.of([np.arange(6)] * 6, corpus=corpus)
 
     def precision():
-        scores = execute.score(nirank.load(encoder).component, collection.queries, everything)
+        scores = stages.score(nirank.load(encoder).component, collection.queries, everything)
         return nirank.evaluate(everything.with_scores(scores).ranked(), judged, ["RR@10"]).mean["RR@10"]
 
     sampler = nirank.load("in_batch", negatives=0)

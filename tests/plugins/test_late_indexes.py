@@ -10,16 +10,14 @@ pytest.importorskip("transformers")
 pytest.importorskip("numba")
 
 import nirank
-from nirank import indexes
-from nirank.corpus import Documents
-from nirank.data import Queries
+from nirank.data import Documents, Queries, TokenVectors
 from nirank.errors import BadInput, StaleIndex
+from nirank.execution import indexes
 from nirank.plugins import Component
-from nirank.ragged import TokenVectors
-from nirank_late.best import Best
 from nirank_late.exact import MaxSimIndex
 from nirank_late.plaid import PlaidIndex
 from nirank_late.residual import Codec, nearest, spherical_kmeans
+from nirank_late.running_best import Best
 
 DIM = 8
 

@@ -10,8 +10,8 @@ pytest.importorskip("numba")
 
 import torch
 
+from nirank.data import TokenVectors
 from nirank.errors import BadInput
-from nirank.ragged import TokenVectors
 from nirank_late import maxsim as module
 from nirank_late.kernels import QUERY_TILE, TOKEN_TILE
 from nirank_late.maxsim import Meetings, maxsim, on_cpu, on_device

@@ -17,12 +17,9 @@ import pytest
 pytest.importorskip("Stemmer")
 pytest.importorskip("regex")
 
-from nirank.corpus import Documents
+from nirank.data import Documents
 from nirank.errors import BadInput, StaleIndex
-from nirank.text import reading
-from nirank.text.analysis import Analyzer
-from nirank.text.queries import QueryParser
-from nirank.text.vocabulary import Vocabulary
+from nirank.kit.text import Analyzer, QueryParser, Vocabulary, corpus_terms
 from nirank_lexical import inversion, segments, workers
 from nirank_lexical.inversion import invert, write_index
 from nirank_lexical.postings import Postings
@@ -56,7 +53,7 @@ def _by_hand(index, texts, analyzer):
 
 @pytest.mark.parametrize("at_once", [1, 2, 1000])
 def test_postings_are_what_counting_by_hand_gives(monkeypatch, at_once):
-    monkeypatch.setattr(reading, "_DOCUMENTS_AT_ONCE", at_once)
+    monkeypatch.setattr(corpus_terms, "_DOCUMENTS_AT_ONCE", at_once)
     analyzer = Analyzer()
     index = invert(_documents(TEXTS), analyzer)
     found, expected = _by_hand(index, TEXTS, analyzer)
@@ -71,7 +68,7 @@ def test_the_index_does_not_depend_on_how_many_documents_are_read_at_once(monkey
     texts = [" ".join(generator.choices("abcdefgh", k=generator.randint(0, 9))) for _ in range(200)]
     indexes = []
     for at_once in (7, 64, 10_000):
-        monkeypatch.setattr(reading, "_DOCUMENTS_AT_ONCE", at_once)
+        monkeypatch.setattr(corpus_terms, "_DOCUMENTS_AT_ONCE", at_once)
         indexes.append(invert(_documents(texts), Analyzer(stopwords=())))
     for name in ("starts", "docs", "counts", "lengths", "frequencies"):
         assert all(np.array_equal(getattr(indexes[0], name), getattr(other, name)) for other in indexes[1:])
@@ -85,7 +82,7 @@ def test_an_index_merged_from_segments_is_the_same_to_the_last_byte(tmp_path, mo
     whole, merged = tmp_path / "whole", tmp_path / "merged"
     whole.mkdir()
     invert(corpus, analyzer).save(whole)
-    monkeypatch.setattr(reading, "_DOCUMENTS_AT_ONCE", documents)
+    monkeypatch.setattr(corpus_terms, "_DOCUMENTS_AT_ONCE", documents)
     monkeypatch.setattr(inversion, "_POSTINGS_AT_ONCE", 50)
     merged.mkdir()
     write_index(corpus, analyzer, merged, postings)
@@ -105,7 +102,7 @@ def _written(corpus, folder, *how):
 @pytest.fixture
 def small(monkeypatch):
     """Documents are shared a few at a time, and there are enough to share."""
-    monkeypatch.setattr(reading, "_DOCUMENTS_AT_ONCE", 7)
+    monkeypatch.setattr(corpus_terms, "_DOCUMENTS_AT_ONCE", 7)
     monkeypatch.setattr(inversion, "CHARACTERS", 200)
     monkeypatch.setattr(inversion, "_POSTINGS_AT_ONCE", 50)
 
@@ -163,7 +160,7 @@ def test_a_process_that_dies_is_noticed(monkeypatch):
 def test_processes_end_when_the_one_that_builds_is_killed(tmp_path):
     program = """
 import os, signal, sys
-from nirank.text.analysis import Analyzer
+from nirank.kit.text import Analyzer
 from nirank_lexical import workers
 started, start = [], workers.subprocess.Popen
 workers.subprocess.Popen = lambda *of, **more: started.append(start(*of, **more)) or started[-1]
@@ -194,8 +191,8 @@ def _lives(process):
 
 @pytest.mark.parametrize("characters", [1, 50, 400])
 def test_documents_are_read_so_many_characters_at_a_time(monkeypatch, characters):
-    monkeypatch.setattr(reading, "_CHARACTERS_AT_ONCE", characters)
-    monkeypatch.setattr(reading, "_DOCUMENTS_AT_ONCE", 30)
+    monkeypatch.setattr(corpus_terms, "_CHARACTERS_AT_ONCE", characters)
+    monkeypatch.setattr(corpus_terms, "_DOCUMENTS_AT_ONCE", 30)
     texts = ["cat " * (number % 40) for number in range(100)] + ["dog " * 1000, "", ""]
     added, add = [], segments.Reader.add
     monkeypatch.setattr(segments.Reader, "add", lambda self, *of: added.append(of) or add(self, *of))
@@ -209,7 +206,7 @@ def test_documents_are_read_so_many_characters_at_a_time(monkeypatch, characters
 
 
 def test_postings_that_are_not_yet_merged_lie_on_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "_DOCUMENTS_AT_ONCE", 10)
+    monkeypatch.setattr(corpus_terms, "_DOCUMENTS_AT_ONCE", 10)
     building = inversion._Building(Analyzer(), 25, tmp_path)
     building.read(_documents([f"cat dog w{number}" for number in range(100)]))
     assert [len(segment.docs) for segment in building._segments] == [*[30] * 10, 0]

@@ -12,8 +12,7 @@ import pytrec_eval
 pytest.importorskip("Stemmer")
 pytest.importorskip("regex")
 
-from nirank.corpus import Documents
-from nirank.data import Queries
+from nirank.data import Documents, Queries
 from nirank_lexical.rankers import BM25, TFIDF, QueryLikelihood
 
 

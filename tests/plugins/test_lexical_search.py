@@ -19,15 +19,10 @@ pytest.importorskip("regex")
 
 import nirank
 import nirank_lexical
-from nirank.corpus import Documents, write_corpus
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Queries, TermWeights, write_corpus
 from nirank.errors import BadInput, StaleIndex
+from nirank.kit.text import Analyzer, BM25Weighting, QueryParser, TFIDFWeighting, Vocabulary
 from nirank.testing import samples
-from nirank.text.analysis import Analyzer
-from nirank.text.queries import QueryParser
-from nirank.text.terms import TermWeights
-from nirank.text.vocabulary import Vocabulary
-from nirank.text.weighting import BM25Weighting, TFIDFWeighting
 from nirank_lexical import impacts, search
 from nirank_lexical.postings import Postings
 from nirank_lexical.rankers import BM25, TFIDF, QueryLikelihood
@@ -330,7 +325,7 @@ def test_impacts_stay_in_memory_where_they_cannot_be_kept(texts, tmp_path, monke
         patch.setattr(impacts, "_write", full)
         assert np.array_equal(ranker._searched.all_impacts.each, expected.each)
     again = _opened(BM25(), texts, tmp_path / "index")
-    again._searched.all_impacts  # noqa: B018 (written now)
+    again._searched.all_impacts
     damaged = Path(_mapped_from(again))
     damaged.write_bytes(damaged.read_bytes()[:200])
     third = _opened(BM25(), texts, tmp_path / "index")
@@ -357,7 +352,7 @@ def test_threads_that_search_one_ranker_at_once_find_the_same(texts, folder, que
 SEARCH = """
 import sys
 from pathlib import Path
-from nirank.corpus import Documents
+from nirank.data import Documents
 from nirank.data import Queries
 from nirank_lexical.rankers import BM25
 corpus = Documents(["a", "b"], ["cat", "dog"])
@@ -389,7 +384,7 @@ def test_the_first_hit_of_a_new_process_takes_less_than_a_second_of_its_time(tmp
 import time
 from pathlib import Path
 import nirank
-from nirank.corpus import ArrowCorpus
+from nirank.data import ArrowCorpus
 corpus = ArrowCorpus(Path({str(tmp_path)!r}) / "1.arrow")
 ranking = nirank.load("bm25") % 10
 ranking.index(corpus, Path({str(tmp_path)!r}) / "indexes")
@@ -417,7 +412,7 @@ import sys
 import time
 from pathlib import Path
 import nirank
-from nirank.corpus import ArrowCorpus
+from nirank.data import ArrowCorpus
 from nirank_lexical import search
 search._SCORES_WORTH_LOADING = 0
 folder = Path(sys.argv[1])
@@ -451,7 +446,7 @@ def test_two_processes_search_an_index_while_a_third_builds_its_successor(tmp_pa
     building = f"""
 from pathlib import Path
 import nirank
-from nirank.corpus import ArrowCorpus
+from nirank.data import ArrowCorpus
 from nirank_lexical import inversion
 inversion.CHARACTERS = 20_000
 corpus = ArrowCorpus(Path({str(tmp_path)!r}) / "2.arrow")

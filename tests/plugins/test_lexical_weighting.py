@@ -12,8 +12,7 @@ import pytest
 pytest.importorskip("Stemmer")
 pytest.importorskip("regex")
 
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput, UnknownName
 from nirank_lexical.rankers import BM25, TFIDF, QueryLikelihood
 

@@ -11,12 +11,11 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from nirank import experiment, observers
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import MissingDependency
-from nirank.experiment import Experiment
-from nirank.plugins import Entry, Plugin, active
+from nirank.experiments import run
+from nirank.experiments.experiment import Experiment
+from nirank.plugins import Entry, Plugin, active, observers
 from nirank_log.log import Log, append
 
 
@@ -66,7 +65,7 @@ def _lines(file):
 
 def test_every_system_of_a_finished_experiment_has_a_line(tmp_path):
     file = tmp_path / "new" / "log.jsonl"
-    experiment.run(_experiment(file), tmp_path / "out")
+    run.run(_experiment(file), tmp_path / "out")
     up, down = _lines(file)
     assert (up["experiment"], up["system"], up["pipeline"], up["collection"]) == ("try", "up", "all", "few")
     assert (down["system"], down["pipeline"]) == ("down", "other % 2")
@@ -78,9 +77,9 @@ def test_every_system_of_a_finished_experiment_has_a_line(tmp_path):
 
 def test_equal_manifests_have_equal_hashes_written_or_not(tmp_path):
     file = tmp_path / "log.jsonl"
-    experiment.run(_experiment(file), tmp_path / "out")
-    experiment.run(_experiment(file))
-    experiment.run(_experiment(file, seed=1))
+    run.run(_experiment(file), tmp_path / "out")
+    run.run(_experiment(file))
+    run.run(_experiment(file, seed=1))
     written, _, unwritten, _, other, _ = [line["manifest"] for line in _lines(file)]
     assert written == unwritten
     assert other != written
@@ -90,7 +89,7 @@ def test_a_run_that_fails_has_no_line(tmp_path):
     described = _experiment(tmp_path / "log.jsonl")
     described.pipelines["broken"] = "all % 0"
     with pytest.raises(TypeError):
-        experiment.run(described)
+        run.run(described)
     assert not (tmp_path / "log.jsonl").exists()
 
 
@@ -142,7 +141,7 @@ def test_tensorboard_has_a_scalar_for_each_measure_of_each_system(tmp_path):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    experiment.run(_experiment(tmp_path / "log.jsonl", tensorboard=True))
+    run.run(_experiment(tmp_path / "log.jsonl", tensorboard=True))
     (folder,) = (tmp_path / "tensorboard").glob("try-*")
     for system, expected in (("up", 1.0), ("down", 0.0)):
         events = EventAccumulator(str(folder / system)).Reload()

@@ -12,9 +12,9 @@ from nirank.errors import BadInput
 
 torch = pytest.importorskip("torch")
 
-from nirank_losses.hierarchical import HierarchicalSoftmax, TreeSoftmax  # noqa: E402
-from nirank_losses.sampled import NCE, NegativeSampling, SampledSoftmax, log_expected_count  # noqa: E402
-from nirank_losses.tree import Tree  # noqa: E402
+from nirank_losses.hierarchical import HierarchicalSoftmax, TreeSoftmax
+from nirank_losses.sampled import NCE, NegativeSampling, SampledSoftmax, log_expected_count
+from nirank_losses.tree import Tree
 
 #: How often each of five documents is the relevant one, and how often it is drawn.
 P = torch.tensor([0.42, 0.26, 0.17, 0.1, 0.05], dtype=torch.float64)
@@ -292,8 +292,7 @@ def test_a_tree_softmax_says_what_it_needs(missing):
 def test_a_tree_softmax_trains_an_encoder():
     pytest.importorskip("accelerate")
     import nirank
-    from nirank.corpus import Documents
-    from nirank.data import Candidates, Collection, Queries
+    from nirank.data import Candidates, Collection, Documents, Queries
 
     class Numbered(torch.nn.Module):
         """The vector of a text is a row of a table: that of the number it is."""

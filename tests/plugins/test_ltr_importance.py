@@ -14,12 +14,11 @@ pytest.importorskip("lightgbm")
 from rich.console import Console
 
 import nirank
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Features, Queries
+from nirank.data import Candidates, Collection, Documents, Features, Queries
 from nirank.errors import BadInput, UnknownName
-from nirank.report import rows_table
-from nirank_ltr.given import GivenFeatures
+from nirank.experiments.report import rows_table
 from nirank_ltr.importance import ablation, gains, permutation_importance, with_features
+from nirank_ltr.letor_features import GivenFeatures
 from nirank_ltr.linear import Linear
 
 NAMES = ("good", "fair", "noise", "query", "twin")

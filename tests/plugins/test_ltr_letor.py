@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 import nirank
 from nirank.data import Candidates, Features, Queries
 from nirank.errors import BadInput, UnknownName
-from nirank_ltr.given import GivenFeatures
+from nirank_ltr.letor_features import GivenFeatures
 from nirank_ltr.letor_files import read_letor, write_letor
 
 FILE = """\

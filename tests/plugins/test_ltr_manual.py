@@ -12,11 +12,10 @@ pytest.importorskip("numba")
 pytest.importorskip("regex")
 
 import nirank
-from nirank import indexes
-from nirank.corpus import Documents, write_corpus
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Queries, write_corpus
 from nirank.errors import BadInput, StaleIndex, UnknownName
-from nirank.text.analysis import Analyzer
+from nirank.execution import indexes
+from nirank.kit.text import Analyzer
 from nirank_ltr.manual import Manual, _cuts
 from nirank_ltr.matches import FEATURES
 

@@ -14,12 +14,13 @@ pytest.importorskip("lightgbm")
 import torch
 
 import nirank
-from nirank import weights
+from nirank import hashing
+from nirank.checkpoints import checkpoint
 from nirank.data import Candidates, Features
 from nirank.errors import BadInput, UnknownName
 from nirank_ltr import attention, sample
 from nirank_ltr.attention import Attention
-from nirank_ltr.given import GivenFeatures
+from nirank_ltr.letor_features import GivenFeatures
 from nirank_ltr.linear import Linear
 from nirank_ltr.mlp import MLP
 from nirank_ltr.normalising import Normaliser
@@ -273,7 +274,7 @@ def test_the_seed_decides_the_weights_and_no_other_chance(name):
         ranker = NETWORKS[name](seed=seed, device="cpu")
         ranker.begin(sample.collection())
         assert torch.equal(state, torch.get_rng_state())
-        made.append(weights.digest(ranker.state_dict()))
+        made.append(hashing.weights_digest(ranker.state_dict()))
     assert made[0] == made[1]
     assert (made[1] == made[2]) == (name == "linear")  # whose weights are 0 at first
 
@@ -287,9 +288,9 @@ def _rankers():
 
 @pytest.mark.parametrize("ranker", _rankers(), ids=repr)
 def test_a_checkpoint_is_the_ranker_wherever_it_lies(tmp_path, ranker):
-    weights.save(nirank.load(ranker, "mine").component, tmp_path / "one")
+    checkpoint.save(nirank.load(ranker, "mine").component, tmp_path / "one")
     (tmp_path / "one").rename(tmp_path / "two")
-    again = weights.load(tmp_path / "two").target
+    again = checkpoint.load(tmp_path / "two").target
     assert type(again) is type(ranker)
     assert again.names == sample.NAMES
     assert again.fingerprint == ranker.fingerprint
@@ -313,9 +314,9 @@ def test_features_are_found_by_name_and_missing_ones_are_told(ranker):
 
 def test_a_ranker_that_knows_features_keeps_what_it_has():
     ranker = _drawn(MLP(device="cpu"))
-    before = weights.digest(ranker.state_dict())
+    before = hashing.weights_digest(ranker.state_dict())
     ranker.begin(sample.collection(seed=9))
-    assert weights.digest(ranker.state_dict()) == before
+    assert hashing.weights_digest(ranker.state_dict()) == before
     other = sample.collection().judgments.with_features(Features(("first", "else"), np.zeros((32, 2))))
     with pytest.raises(BadInput, match="missing here: second, third"):
         ranker.begin(nirank.Collection("other", sample.collection().corpus, sample.collection().queries, other))

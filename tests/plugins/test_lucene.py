@@ -12,14 +12,12 @@ pytest.importorskip("jnius_config")
 pytest.importorskip("pyserini")
 
 import nirank
-from nirank import indexes
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Queries, TermWeights
 from nirank.errors import BadInput, CompositionError, StaleIndex, UnknownName
-from nirank.pipeline import as_stage
+from nirank.execution import indexes
+from nirank.pipeline.algebra import as_stage
 from nirank.plugins import build
 from nirank.testing import samples
-from nirank.text.terms import TermWeights
 from nirank_lucene.features import LuceneFeatures
 from nirank_lucene.index import Index, made
 from nirank_lucene.java import cast, java
@@ -117,7 +115,7 @@ def test_a_query_longer_than_lucene_allows_is_fine(ranker):
 
 def test_weighted_terms_are_searched_as_they_are(ranker):
     pytest.importorskip("Stemmer")
-    from nirank.text.analysis import Analyzer
+    from nirank.kit.text import Analyzer
 
     weights = TermWeights.of([{"cat": 1.0, "small": 2.0}, {"car": 0.0}, {}], Analyzer().settings)
     found = ranker.generate(Queries.of(["", "", ""]).with_vectors(weights), 9)
@@ -219,7 +217,7 @@ class Terms:
     vectors = "terms"
 
     def encode(self, queries):
-        from nirank.text.analysis import Analyzer
+        from nirank.kit.text import Analyzer
 
         return TermWeights.of([dict.fromkeys(text.split(), 1.0) for text in queries.contents], Analyzer().settings)
 

@@ -16,11 +16,10 @@ pytest.importorskip("jnius_config")
 pytest.importorskip("pyserini")
 
 import nirank
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Queries
+from nirank.kit.text import Analyzer
 from nirank.plugins import build
 from nirank.testing import samples
-from nirank.text.analysis import Analyzer
 from nirank_lucene.features import FEATURES, LuceneFeatures
 from nirank_lucene.java import java
 from nirank_lucene.ranker import Lucene

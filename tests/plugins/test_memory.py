@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nirank import execute
 from nirank.data import Candidates, Queries
+from nirank.execution import stages
 from nirank.hooks import hookimpl
-from nirank.observers import switched_on
 from nirank.plugins import Component
+from nirank.plugins.observers import switched_on
 from nirank_memory.shortage import is_shortage, release
 from nirank_memory.split import Splitter
 
@@ -63,19 +63,19 @@ _lengths = st.lists(st.integers(0, 9), min_size=1, max_size=6)
 @given(_lengths, st.integers(1, 12), st.one_of(st.none(), st.integers(1, 20)))
 def test_split_scores_are_those_of_whole_batches(lengths, room, batch_size):
     queries, candidates = _request(lengths)
-    expected = execute.score(Component("large", Small(10**6)), queries, candidates)
+    expected = stages.score(Component("large", Small(10**6)), queries, candidates)
     small = Component("small", Small(room, batch_size))
     with switched_on([Splitter()]):
-        np.testing.assert_array_equal(execute.score(small, queries, candidates), expected)
+        np.testing.assert_array_equal(stages.score(small, queries, candidates), expected)
 
 
 @settings(max_examples=25, deadline=None)
 @given(_lengths, st.integers(9, 12))
 def test_lists_stay_whole_for_a_scorer_that_looks_at_all_of_them(lengths, room):
     queries, candidates = _request(lengths)
-    expected = execute.score(Component("large", Small(10**6, listwise=True)), queries, candidates)
+    expected = stages.score(Component("large", Small(10**6, listwise=True)), queries, candidates)
     with switched_on([Splitter()]):
-        found = execute.score(Component("small", Small(room, listwise=True)), queries, candidates)
+        found = stages.score(Component("small", Small(room, listwise=True)), queries, candidates)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -83,18 +83,18 @@ def test_vectors_are_split_too_and_come_back_in_order():
     texts = ["x" * length for length in (5, 1, 9, 2, 7, 3)]
     small = Component("small", Small(2))
     with switched_on([Splitter()]):
-        assert execute.encode_documents(small, texts)[:, 0].tolist() == [5, 1, 9, 2, 7, 3]
-        assert execute.encode(small, Queries.of(texts)).vectors[:, 0].tolist() == [5, 1, 9, 2, 7, 3]
+        assert stages.encode_documents(small, texts)[:, 0].tolist() == [5, 1, 9, 2, 7, 3]
+        assert stages.encode(small, Queries.of(texts)).vectors[:, 0].tolist() == [5, 1, 9, 2, 7, 3]
 
 
 def test_the_size_that_worked_is_kept_for_the_batches_that_follow(caplog):
     target, splitter = Small(3, batch_size=8), Splitter()
     component = Component("small", target)
     with caplog.at_level(logging.WARNING), switched_on([splitter]):
-        execute.score(component, *_request([16]))
+        stages.score(component, *_request([16]))
         assert target.tried == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
         target.tried.clear()
-        execute.score(component, *_request([4]))
+        stages.score(component, *_request([4]))
     assert target.tried == [2, 2]
     assert splitter.sizes == {(component, "score"): 2}
     assert "small ran out of memory on 8 entries; from here it is given 4 at once." in caplog.text
@@ -104,10 +104,10 @@ def test_each_method_has_a_size_of_its_own():
     splitter = Splitter()
     component = Component("small", Small(3))
     with switched_on([splitter]):
-        execute.encode(component, Queries.of(["a"] * 4))
+        stages.encode(component, Queries.of(["a"] * 4))
         assert splitter.sizes == {(component, "encode"): 2}
         component.target.tried.clear()
-        execute.encode_documents(component, ["a"] * 3)
+        stages.encode_documents(component, ["a"] * 3)
     assert component.target.tried == [3]
 
 
@@ -120,21 +120,21 @@ def test_each_method_has_a_size_of_its_own():
 )
 def test_what_cannot_be_cut_raises_the_original_with_a_note(small, note):
     with switched_on([Splitter()]), pytest.raises(RuntimeError, match="CUDA out of memory") as caught:
-        execute.score(Component("small", small), *_request([4, 4]))
+        stages.score(Component("small", small), *_request([4, 4]))
     assert any(note in one for one in caught.value.__notes__)
 
 
 @pytest.mark.parametrize("error", [MemoryError, lambda: RuntimeError("DefaultCPUAllocator: not enough memory")])
 def test_other_shortages_are_known(error):
     with switched_on([Splitter()]):
-        assert len(execute.score(Component("small", Small(2, error=error)), *_request([5]))) == 5
+        assert len(stages.score(Component("small", Small(2, error=error)), *_request([5]))) == 5
 
 
 @pytest.mark.parametrize("error", [ValueError("out of memory"), RuntimeError("shapes differ"), KeyboardInterrupt()])
 def test_what_is_no_shortage_is_raised_at_once(error):
     target = Small(2, error=lambda: error)
     with switched_on([Splitter()]), pytest.raises(type(error)):
-        execute.score(Component("small", target), *_request([5]))
+        stages.score(Component("small", target), *_request([5]))
     assert target.tried == [5]
 
 
@@ -183,6 +183,6 @@ def test_other_plugins_still_wrap_a_batch_and_answer_for_it():
             return batch.run(component.target, method)
 
     with switched_on([Splitter(), Watching(), Elsewhere()]):
-        execute.score(Component("small", Small(2)), *_request([4]))
+        stages.score(Component("small", Small(2)), *_request([4]))
     assert wrapped == [4]
     assert answered == [4, 2, 2]

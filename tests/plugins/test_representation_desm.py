@@ -9,12 +9,11 @@ pytest.importorskip("gensim")
 pytest.importorskip("regex")
 
 import nirank
-from nirank import execute, weights
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.checkpoints import checkpoint as weights
+from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput, StaleIndex
-from nirank.text.analysis import Analyzer
-from nirank.text.word2vec import SkipGram, Word2Vec
+from nirank.execution import stages as execute
+from nirank.kit.text import Analyzer, SkipGram, Word2Vec
 from nirank_representation.desm import DESM, tiny
 
 WORDS = ["cat", "dogs", "東京", "mat", "zebra", "nothing"]

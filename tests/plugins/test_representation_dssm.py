@@ -15,11 +15,10 @@ import torch
 from safetensors.torch import save_file
 
 import nirank
-from nirank import weights
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.checkpoints import checkpoint
+from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput
-from nirank.text.words import words
+from nirank.kit.text import words
 from nirank_representation.dssm import DSSM, tiny
 from nirank_representation.trigrams import spelled, trigrams, vocabulary
 
@@ -154,9 +153,9 @@ def test_a_checkpoint_is_the_model_wherever_it_lies(tmp_path, towers):
     encoder = DSSM(dims=(5, 3), towers=towers, device="cpu")
     encoder.begin(_collection())
     stage = nirank.load(encoder, "dssm")
-    weights.save(stage.component, tmp_path / "one")
+    checkpoint.save(stage.component, tmp_path / "one")
     (tmp_path / "one").rename(tmp_path / "two")
-    again = weights.load(tmp_path / "two")
+    again = checkpoint.load(tmp_path / "two")
     assert torch.equal(again.target.encode_documents(TEXTS), encoder.encode_documents(TEXTS))
     assert torch.equal(again.target.encode(Queries.of(TEXTS)), encoder.encode(Queries.of(TEXTS)))
     assert again.target.fingerprint == encoder.fingerprint

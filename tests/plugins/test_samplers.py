@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput, CompositionError, UnknownName
+from nirank.formats import write_run
 from nirank.pipeline import load
 from nirank.plugins import build
-from nirank.sampling import Sampler
-from nirank.trec import write_run
+from nirank.training import Sampler
 from nirank_samplers import ranked
 from nirank_samplers.drawn import Frequency, Uniform
 from nirank_samplers.hard import FromRun, Mined

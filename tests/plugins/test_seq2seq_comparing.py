@@ -13,9 +13,8 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 import nirank
-from nirank import weights
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.checkpoints import checkpoint
+from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput
 from nirank_seq2seq import tiny
 from nirank_seq2seq.duot5 import DuoT5
@@ -125,15 +124,15 @@ def test_documents_that_are_too_long_are_cut_alike_and_the_end_stays(tmp_path):
 def test_a_ranking_is_compared_list_by_list(compared):
     duot5 = nirank.load("duot5", model=compared[0], device="cpu", batch_size=2)
     queries, lists = Queries.of(QUERIES), Candidates.of(LISTS, corpus=CORPUS)
-    scores = nirank.execute.score(duot5.component, queries, lists)
+    scores = nirank.execution.stages.score(duot5.component, queries, lists)
     np.testing.assert_allclose(scores, _score(duot5.component.target), atol=1e-5)
 
 
 def test_a_checkpoint_keeps_how_documents_are_compared(tmp_path):
     template = "Query: {query} Document1: {document1} Document0: {document0}"
     scorer = _scorer(tmp_path / "model", aggregation="sum_log", max_length=70, template=template)
-    weights.save(nirank.load(scorer, "mine").component, tmp_path / "kept")
-    again = weights.load(tmp_path / "kept").target
+    checkpoint.save(nirank.load(scorer, "mine").component, tmp_path / "kept")
+    again = checkpoint.load(tmp_path / "kept").target
     np.testing.assert_array_equal(_score(again), _score(scorer))
     assert (again.aggregation, again.reader.contract.template) == ("sum_log", template)
     assert again.fingerprint == scorer.fingerprint

@@ -16,9 +16,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 import nirank
-from nirank import weights
-from nirank.corpus import Documents
-from nirank.data import Candidates, Queries
+from nirank.checkpoints import checkpoint
+from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput
 from nirank_seq2seq import tiny
 from nirank_seq2seq.judge import LLMJudge
@@ -222,9 +221,9 @@ def test_a_checkpoint_keeps_template_and_words(tmp_path, name):
     with torch.no_grad():
         for parameter in scorer.parameters():
             parameter *= 1.1
-    weights.save(nirank.load(scorer, "mine").component, tmp_path / "one")
+    checkpoint.save(nirank.load(scorer, "mine").component, tmp_path / "one")
     (tmp_path / "one").rename(tmp_path / "two")
-    again = weights.load(tmp_path / "two").target
+    again = checkpoint.load(tmp_path / "two").target
     with torch.inference_mode():
         assert torch.equal(again.score(*_pairs()), scorer.score(*_pairs()))
     assert again.fingerprint == scorer.fingerprint
@@ -234,15 +233,15 @@ def test_a_checkpoint_keeps_template_and_words(tmp_path, name):
 
 
 def test_a_damaged_template_is_refused(tmp_path):
-    weights.save(nirank.load(_t5(tmp_path / "model"), "mine").component, tmp_path / "kept")
+    checkpoint.save(nirank.load(_t5(tmp_path / "model"), "mine").component, tmp_path / "kept")
     path = tmp_path / "kept" / "component.json"
     whole = path.read_text()
     path.write_text(whole.replace("{document}", "document"))
     with pytest.raises(BadInput, match=r"has the places {query}; expected is each of {query}, {document}, once"):
-        weights.load(tmp_path / "kept")
+        checkpoint.load(tmp_path / "kept")
     path.write_text(whole.replace(" Relevant:", ""))
     with pytest.raises(BadInput, match="does not score as it did when it was saved"):
-        weights.load(tmp_path / "kept")
+        checkpoint.load(tmp_path / "kept")
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,8 @@ pytest.importorskip("accelerate")
 import torch
 
 import nirank
-from nirank import execute
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import Candidates, Collection, Documents, Queries
+from nirank.execution import stages
 from nirank_seq2seq import tiny
 from nirank_seq2seq.duot5 import DuoT5
 from nirank_seq2seq.judge import LLMJudge
@@ -39,7 +38,7 @@ def _llama(folder, **settings):
 
 
 def _first(stage, letters):
-    scores = execute.score(stage.component, letters.queries, letters.judgments)
+    scores = stages.score(stage.component, letters.queries, letters.judgments)
     found = letters.judgments.with_scores(scores).ranked()
     return nirank.evaluate(found, letters.judgments, ["AP"]).mean["AP"]
 

@@ -8,12 +8,10 @@ import pytest
 pytest.importorskip("torch")
 
 import nirank
-from nirank import indexes
-from nirank.corpus import Documents
-from nirank.data import Queries
+from nirank.data import Documents, Queries, SparseVectors
 from nirank.errors import BadInput, CompositionError, StaleIndex
+from nirank.execution import indexes
 from nirank.plugins import Component
-from nirank.ragged import SparseVectors
 from nirank_sparse import postings
 from nirank_sparse.impact import ImpactIndex
 

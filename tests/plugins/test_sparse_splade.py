@@ -15,12 +15,11 @@ import torch
 from transformers import AutoModelForMaskedLM
 
 import nirank
-from nirank import execute, weights
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.checkpoints import checkpoint
+from nirank.data import Candidates, Collection, Documents, Queries, SparseVectors
 from nirank.errors import BadInput
+from nirank.execution import stages
 from nirank.plugins import Component
-from nirank.ragged import SparseVectors
 from nirank.training.gradients import Pass
 from nirank.training.objective import Objective
 from nirank_sparse import splade, tiny
@@ -84,7 +83,7 @@ def test_real_weights_are_those_of_transformers_called_by_hand(shared):
 
 def test_vectors_with_gradients_are_those_of_inference_and_of_one_text_at_a_time():
     encoder = tiny.encoder()
-    inferred = execute.encode_documents(Component("tiny", encoder), TEXTS).toarray()
+    inferred = stages.encode_documents(Component("tiny", encoder), TEXTS).toarray()
     encoder.train()
     for module in encoder.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -162,7 +161,7 @@ def _trained(encoder, **options):
 
 def _weights(encoder):
     component = Component("tiny", encoder)
-    return execute.encode_documents(component, _collection().corpus[:]).lengths.mean()
+    return stages.encode_documents(component, _collection().corpus[:]).lengths.mean()
 
 
 def _rank(encoder):
@@ -194,8 +193,7 @@ def test_the_loss_of_a_training_counts_the_penalty():
 def test_in_chunks_it_is_the_gradient_of_the_whole(chunk):
     import accelerate
 
-    from nirank.sampling import Sample
-    from nirank.training import forward
+    from nirank.training import Sample, batch
 
     accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
     accelerator, collection, rows = accelerate.Accelerator(cpu=True), _collection(), np.arange(4)
@@ -208,10 +206,10 @@ def test_in_chunks_it_is_the_gradient_of_the_whole(chunk):
                 module.p = 0.0
         objective = Objective(nirank.load("softmax_cross_entropy").component, penalty=encoder.penalty)
         queries = collection.queries.take(rows)
-        ahead, padding = forward.of(Component("trained", encoder), queries, sample, size)
+        ahead, padding = batch.of(Component("trained", encoder), queries, sample, size)
         columns = objective.columns(sample, padding, queries, rows)
         whole = Pass(Component("trained", encoder), ahead, accelerator, (1, 2))
-        cost = lambda outputs: objective(ahead, outputs, columns)[0]  # noqa: B023, E731
+        cost = lambda outputs: objective(ahead, outputs, columns)[0]
         (whole.chunked if size else whole.whole)(cost)
         found.append(torch.cat([parameter.grad.flatten() for parameter in encoder.parameters()]))
     torch.testing.assert_close(found[1], found[0], atol=1e-4, rtol=1e-3)
@@ -225,9 +223,9 @@ def test_a_checkpoint_scores_as_it_did_wherever_it_lies(folder, tmp_path):
         for parameter in target.parameters():
             parameter += torch.linspace(-0.1, 0.1, parameter.numel()).view_as(parameter)
     stage.component.changed()
-    weights.save(stage.component, tmp_path / "one")
+    checkpoint.save(stage.component, tmp_path / "one")
     (tmp_path / "one").rename(tmp_path / "two")
-    again = weights.load(tmp_path / "two")
+    again = checkpoint.load(tmp_path / "two")
     assert again.fingerprint == stage.component.fingerprint
     assert {name: getattr(again.target, name) for name in settings} == settings
     with torch.inference_mode():

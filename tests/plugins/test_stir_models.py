@@ -13,9 +13,8 @@ from PIL import Image
 from transformers import ViTConfig, ViTModel
 
 import nirank
-from nirank import images, weights
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.checkpoints import checkpoint as weights
+from nirank.data import Candidates, Collection, Documents, Queries, images
 from nirank.errors import BadInput, MissingDependency, UnknownName
 from nirank.pipeline import load
 from nirank_stir.backbones import pixels

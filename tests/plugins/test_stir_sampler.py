@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import nirank
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
+from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput
 from nirank_stir.categories import Categories
 from nirank_stir.confused import Confused

@@ -8,12 +8,13 @@ import time
 import numpy as np
 import pytest
 
-from nirank import execute, experiment, load
-from nirank.corpus import Documents
-from nirank.data import Candidates, Collection, Queries
-from nirank.experiment import Experiment
-from nirank.observers import switched_on
+from nirank import load
+from nirank.data import Candidates, Collection, Documents, Queries
+from nirank.execution import stages as execute
+from nirank.experiments import run
+from nirank.experiments.experiment import Experiment
 from nirank.plugins import Component, Entry, Plugin, active
+from nirank.plugins.observers import switched_on
 from nirank_trace import gauge
 from nirank_trace.gauge import Gauge
 from nirank_trace.trace import Trace
@@ -150,7 +151,7 @@ def registered(monkeypatch, documents):
 @pytest.mark.usefixtures("registered")
 def test_an_experiment_has_its_trace_in_its_folder_and_the_table_on_standard_error(tmp_path, capsys):
     table = {"name": "try", "collection": "few", "pipeline": "all", "plugin": {"trace": {}}}
-    experiment.run(Experiment.of(table), tmp_path / "out")
+    run.run(Experiment.of(table), tmp_path / "out")
     events = json.loads((tmp_path / "out" / "trace.json").read_text())["traceEvents"]
     (mark,) = [event for event in events if event["ph"] == "i"]
     assert mark["name"] == "measured try"
@@ -165,7 +166,7 @@ def test_an_experiment_has_its_trace_in_its_folder_and_the_table_on_standard_err
 @pytest.mark.usefixtures("registered")
 def test_a_place_of_its_own_goes_before_the_folder(tmp_path):
     plugin = {"trace": {"file": str(tmp_path / "mine.json"), "table": False}}
-    experiment.run(Experiment.of({"collection": "few", "pipeline": "all", "plugin": plugin}), tmp_path / "out")
+    run.run(Experiment.of({"collection": "few", "pipeline": "all", "plugin": plugin}), tmp_path / "out")
     assert (tmp_path / "mine.json").exists()
     assert not (tmp_path / "out" / "trace.json").exists()
 

@@ -1,0 +1,50 @@
+"""From the name of a component, or of a collection, to the object."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nirank.checkpoints import checkpoint
+from nirank.component import Component
+from nirank.plugins import settings
+from nirank.plugins.assembly import assemble
+from nirank.plugins.loading import active
+from nirank.registry import STAGES, TRAINED, TRAINING
+
+if TYPE_CHECKING:
+    from nirank.data.collection import Collection
+
+
+def build(
+    spec: str,
+    given: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    kinds: tuple[str, ...] = (*STAGES, *TRAINING),
+) -> Component:
+    """Build the component called `spec`, of one of the given `kinds`, with the given settings.
+
+    `name` is what it is called in expressions (the registered name by default); `trained:FOLDER` is the component of
+    a checkpoint. Raises `UnknownName` for a component or a setting that does not exist, `BadInput` for a setting of
+    the wrong type.
+    """
+    if spec.startswith(TRAINED):
+        return checkpoint.load(Path(spec.removeprefix(TRAINED)), given, name)
+    return assemble(active().registry.find(spec, kinds), given or {}, name)
+
+
+def collection(spec: str, **given: Any) -> Collection:
+    """Open a test collection by name: `collection("emoji")`, `collection("beir:FOLDER", split="dev")`.
+
+    What follows the colon is the collection's first setting. Raises `UnknownName` for a collection or a
+    setting that does not exist; what else goes wrong is said by the collection.
+    """
+    name, colon, argument = spec.partition(":")
+    entry = active().registry.find(name, ("collection",))
+    factory = entry.resolve()
+    if colon:
+        given = {next(iter(inspect.signature(factory).parameters)): argument, **given}
+    opened: Collection = factory(**settings.bind(factory, given, entry.spec).arguments)
+    return opened

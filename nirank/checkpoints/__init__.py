@@ -1,0 +1,1 @@
+"""Checkpoints: what a trained component is loaded from, and the scores that it is held to."""

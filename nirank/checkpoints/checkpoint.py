@@ -1,0 +1,137 @@
+"""Checkpoints: the folder that a trained component is loaded from.
+
+`component.json` says what to build, with which settings, and how it scores a few pairs
+(`nirank.checkpoints.pinned_scores`); `weights.safetensors` holds the weights. A component that can write all it is made
+of itself, because it starts from a model elsewhere, has a method `save(folder)`; it returns the table of the stage that
+builds it again, in which a `Path` is one inside the folder. `trained:FOLDER` is the name of the component in that
+folder, wherever a name can stand.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nirank.checkpoints import pinned_scores
+from nirank.component import Component
+from nirank.errors import BadInput
+from nirank.plugins.assembly import assemble
+from nirank.plugins.loading import active
+from nirank.registry import FIELD, STAGES
+
+COMPONENT, WEIGHTS = "component.json", "weights.safetensors"
+#: In a checkpoint, what the loss has learned.
+LOSS = "loss.safetensors"
+#: The folder of a training that holds its checkpoint.
+CHECKPOINT = "checkpoint"
+
+
+def save(component: Component, folder: Path) -> None:
+    """Write a component's checkpoint into `folder`, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if component.can("save"):
+        table = dict(component.target.save(folder))
+        use, given = table.pop("use"), table | ({FIELD: component.field} if component.field else {})
+    else:
+        from safetensors.torch import save_model
+
+        save_model(component.target, str(folder / WEIGHTS))
+        use = component.entry.spec if component.entry else None
+        given = {key: str(value) if isinstance(value, Path) else value for key, value in component.settings.items()}
+    described = {
+        "name": component.name,
+        "use": use,
+        "settings": given,
+        "fingerprint": component.fingerprint,
+        "origin": component.origin,
+        "fixture": pinned_scores.record(component),
+    }
+    text = json.dumps(described, indent=1, ensure_ascii=False, default=_inside)
+    (folder / COMPONENT).write_text(text + "\n", encoding="utf-8")
+
+
+def save_loss(loss: Component, folder: Path) -> None:
+    """Write into a checkpoint what a loss has learned, if it learns."""
+    if (parameters := loss.method("parameters")) and any(True for _ in parameters()):
+        from safetensors.torch import save_model
+
+        save_model(loss.target, str(folder / LOSS))
+
+
+def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None = None) -> Component:
+    """Build the component of a checkpoint, or of the folder of a training.
+
+    `given` settings go before those it was trained with. Raises `BadInput` where there is no checkpoint, where it is
+    damaged, where it does not score as it did, and for one of an object that is not registered: `load_weights` gives
+    its weights to such an object.
+    """
+    folder = _checkpoint(folder)
+    described = _described(folder)
+    if described["use"] is None:
+        made = described["origin"]
+        raise BadInput(
+            f"holds weights of an object of {made}, which has no name. Use nirank.checkpoints.checkpoint.load_weights.",
+            folder,
+        )
+    entry = active().registry.find(described["use"], STAGES)
+    stored = {key: _outside(value, folder) for key, value in described["settings"].items()}
+    prepare = functools.partial(load_weights, folder=folder)
+    component = assemble(entry, {**stored, **(given or {})}, name or described["name"], prepare)
+    if (kept := described.get("fixture")) and not given:  # other settings may mean other scores
+        pinned_scores.check(component, kept, folder)
+    return component
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """The settings that a checkpoint has of its own. Raises `BadInput` where there is none."""
+    settings: dict[str, Any] = _described(_checkpoint(folder))["settings"]
+    return settings
+
+
+def load_weights(target: Any, folder: Path) -> None:
+    """Give an object (an `nn.Module`) the weights of a checkpoint; nothing to do where it wrote itself.
+
+    Raises `BadInput` where they are another model's, or damaged.
+    """
+    folder = _checkpoint(folder)
+    if not (folder / WEIGHTS).exists():
+        if callable(getattr(target, "save", None)):
+            return
+        raise BadInput(f"is damaged: it has no {WEIGHTS}.", folder)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_model
+
+    try:
+        load_model(target, str(folder / WEIGHTS))
+    except (SafetensorError, RuntimeError) as error:
+        raise BadInput(f"the weights do not fit {type(target).__name__}: {error}", folder / WEIGHTS) from error
+
+
+def _checkpoint(folder: Path) -> Path:
+    folder = Path(folder).expanduser()
+    for place in (folder, folder / CHECKPOINT):
+        if (place / COMPONENT).exists():
+            return place
+    raise BadInput(f"is no checkpoint: it has no {COMPONENT}.", folder)
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    path = folder / COMPONENT
+    try:
+        described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        described["name"], described["use"], described["settings"].items(), described["origin"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"is damaged: {error!r}.", path) from error
+    return described
+
+
+def _inside(value: Any) -> Any:
+    """How a setting is written that JSON has no word for."""
+    return {"inside": value.as_posix()} if isinstance(value, Path) else str(value)
+
+
+def _outside(value: Any, folder: Path) -> Any:
+    return str(folder / value["inside"]) if isinstance(value, dict) and value.keys() == {"inside"} else value

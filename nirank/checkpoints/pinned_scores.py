@@ -1,0 +1,89 @@
+"""What a checkpoint promises: the scores of a few pairs, kept beside the weights and held to when they are loaded.
+
+Weights alone do not say what is computed: a template, a tokenizer, a length or a way of pooling that a later version of
+a library understands otherwise changes every score, and no error tells of it. So a component that says
+`reads = "text"`, "images" or "either" is asked for the same scores when it is saved and when it is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nirank.component import Component
+from nirank.data import images
+from nirank.data.batches import ContentBatch, Pairs, QueryBatch, similarities, to_numpy
+from nirank.data.candidates import Candidates
+from nirank.data.corpus import Documents
+from nirank.data.queries import Queries
+from nirank.data.types import Content, Floats
+from nirank.environment import versions
+from nirank.errors import BadInput
+from nirank.execution import stages
+
+_QUERIES = ("small cat", "how long is the bridge over the river", "Größe 42 🙂")
+_DOCUMENTS = (
+    "A small cat sat on the warm mat, and slept.",
+    "The bridge over the river is 1,280 metres long; it was opened in 1937.",
+    "",
+    "Größe 42: 東京 to القاهرة in 3.5 hours " + "and so on " * 200,
+)
+#: Of the largest score; what another processor makes of bfloat16 stays below, another template does not.
+_TOLERANCE = 1e-2
+
+
+def record(component: Component) -> dict[str, Any] | None:
+    """What is to be kept of a component: scores, and the versions that they were made with; None where it has none."""
+    scores = _scores(component)
+    return None if scores is None else {"scores": scores.tolist(), "versions": versions()}
+
+
+def check(component: Component, kept: Mapping[str, Any], folder: Path) -> None:
+    """Raise `BadInput` where a component's scores are not those that were kept of it in a folder."""
+    expected, found = np.array(kept["scores"], np.float32), _scores(component)
+    if found is None or found.shape != expected.shape:
+        raise BadInput(
+            f"was saved by a component that gave {len(expected)} scores, and {component.spec} does not.", folder
+        )
+    wrong = np.abs(found - expected)
+    if not (wrong <= _TOLERANCE * max(np.abs(expected).max(), 1e-6)).all():
+        now, then = versions(), kept["versions"]
+        others = [
+            f"{name} {then[name]} then, {now[name]} now" for name in then if now.get(name, then[name]) != then[name]
+        ]
+        raise BadInput(
+            f"{component.spec} does not score as it did when it was saved: {found[wrong.argmax()]:.6g} is not "
+            f"{expected[wrong.argmax()]:.6g}. Its files were changed, or a library reads them otherwise"
+            f" ({'; '.join(others) or 'versions are the same'}).",
+            folder,
+        )
+
+
+def _scores(component: Component) -> Floats | None:
+    """The score of each query with each document of `_given`, `[pairs]`, computed without middleware."""
+    asked, documents = _given(component.traits.reads)
+    if not documents:
+        return None
+    queries, corpus = Queries.of(asked), Documents([str(number) for number in range(len(documents))], documents)
+    pairs = Candidates.of([np.arange(len(documents))] * len(queries), corpus=corpus)
+    forward = stages.nirank_forward
+    if component.can("score"):
+        return to_numpy(forward(component, "score", Pairs(queries, pairs))).astype(np.float32)
+    if not (component.can("encode") and component.can("encode_documents")):
+        return None
+    left = forward(component, "encode", QueryBatch(queries))
+    right = forward(component, "encode_documents", ContentBatch(documents))
+    return similarities(left, right, pairs.rows, pairs.docs)
+
+
+def _given(reads: str | None) -> tuple[Sequence[Content], Sequence[Content]]:
+    """Queries and documents for a component that `reads` so; none where it says nothing that is known here."""
+    if reads == "text":
+        return _QUERIES, _DOCUMENTS
+    if reads not in ("images", "either"):
+        return (), ()
+    asked, documents = [images.drawn(1), images.drawn(2, 40, 20)], [images.drawn(3), images.drawn(4, 17, 90)]
+    return (asked, documents) if reads == "images" else ([*_QUERIES, *asked], [*_DOCUMENTS, *documents])

@@ -1,0 +1,171 @@
+"""A built component: the plain object that does the work, with its name, settings and origin."""
+
+from __future__ import annotations
+
+import functools
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from nirank.data.candidates import Candidates
+from nirank.data.queries import Queries
+from nirank.data.types import Content, Corpus, Vectors
+from nirank.hashing import digest, weights_digest
+from nirank.registry import Entry
+from nirank.traits import Traits
+
+#: What `nirank_wrap` returns: called as `middleware(call, method, *inputs)`.
+Middleware = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The index that a component has open: of which corpus, with whose vectors, from which folder.
+
+    `encoded` is the fingerprint that the encoder had when it encoded the corpus.
+    """
+
+    corpus: Corpus
+    encoder: Component | None
+    folder: Path
+    encoded: str | None = None
+
+
+class Component:
+    """A built component: the object itself, with its name, settings, origin, traits and middleware.
+
+    The hooks are given this; `target` is the plain object that does the work.
+    """
+
+    def __init__(self, name: str, target: Any, given: Mapping[str, Any] | None = None, entry: Entry | None = None):
+        self.name = name
+        self.target = target
+        self.settings = dict(given or {})
+        self.entry = entry
+        #: The field of documents that is read in the place of their content (`nirank.data.corpus.Field`).
+        self.field: str | None = None
+        #: What `target` has open, where it needs an index.
+        self.opened: Opened | None = None
+        #: What plugins put round it when it is built (`nirank.plugins.assembly.wrap`).
+        self.middleware: list[Middleware] = []
+        #: For a generator that searches vectors: itself, or a copy, for each encoder.
+        self.searching: dict[Component, Component] = {}
+        #: What the object says of itself by its attributes.
+        self.traits = Traits.of(target, self.spec)
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{key}={value!r}" for key, value in self.settings.items())
+        return f"{self.spec}({values})"
+
+    @property
+    def spec(self) -> str:
+        """Where it was registered (`scorer/monot5`), or its class for an object of the user's own."""
+        return self.entry.spec if self.entry else type(self.target).__name__
+
+    @property
+    def origin(self) -> str:
+        """The plugin it comes from, with its version, for messages and manifests."""
+        return str(self.entry.plugin) if self.entry else type(self.target).__module__
+
+    def can(self, method: str) -> bool:
+        """Whether the object has this method."""
+        return self.method(method) is not None
+
+    def method(self, name: str) -> Callable[..., Any] | None:
+        """A method that the object may have, or None."""
+        found = getattr(self.target, name, None)
+        return found if callable(found) else None
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of what results depend on: the class, and the object's own `fingerprint`, or its settings and weights.
+
+        A component that starts from a model elsewhere has that attribute, a hash of the weights and of all else that
+        matters, so that a model is the same wherever its folder lies.
+        """
+        own = getattr(self.target, "fingerprint", None)
+        if own is None:
+            own = self.settings if self.entry else _plain(self.target)
+            if state := self.method("state_dict"):
+                own = {"settings": own, "weights": weights_digest(state())}
+        return digest({"class": _class_name(type(self.target)), "own": own})
+
+    def changed(self) -> None:
+        """Forget what was known of the object, and the index made with it: its weights are not what they were."""
+        for cached in (vars(self), vars(self.target)):
+            cached.pop("fingerprint", None)
+        self.opened = None
+
+    def around(self, method: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """`call` with this component's middleware round it; the first plugin's is outermost."""
+        for middleware in reversed(self.middleware):
+            call = functools.partial(middleware, call, method)
+        return call
+
+
+def _plain(target: Any) -> Any:
+    """The attributes of an object of the user's own, or, where they are not plain values, something unique.
+
+    Nothing can be known of such an object, so nothing that was made with it is taken for that of another.
+    """
+    attributes = getattr(target, "__dict__", {})
+    try:
+        return json.loads(json.dumps(attributes))
+    except (TypeError, ValueError):
+        return uuid.uuid4().hex
+
+
+def _class_name(kind: type) -> str:
+    """What fingerprints call a class: where it is, or where it was when indexes were first made with it."""
+    own: str = vars(kind).get("known_as") or f"{kind.__module__}:{kind.__qualname__}"
+    return own
+
+
+@runtime_checkable
+class QueryEncoder(Protocol):
+    """Turns queries into vectors of one kind: its attribute `vectors` is "dense", "tokens", "sparse" or "terms".
+
+    Where its attribute `feedback` is True it finds in `queries.found` what a ranking found for them.
+    """
+
+    def encode(self, queries: Queries) -> Vectors:
+        """One entry for each query."""
+
+
+@runtime_checkable
+class DocumentEncoder(Protocol):
+    """Turns documents into vectors that can be compared with those of queries."""
+
+    def encode_documents(self, contents: Sequence[Content]) -> Vectors:
+        """One entry for each content."""
+
+
+@runtime_checkable
+class CandidateGenerator(Protocol):
+    """Finds documents for queries.
+
+    One that searches vectors says which kind in its attribute `searches`; one that takes queries as they are, and also
+    vectors of some kind, says so in `accepts`.
+    """
+
+    def generate(self, queries: Queries, k: int) -> Candidates:
+        """At most `k` documents for each query, ranked; fewer where fewer match."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Scores given pairs. `batch_size` (pairs) and `listwise` are optional attributes."""
+
+    def score(self, queries: Queries, candidates: Candidates) -> Any:
+        """One score for each pair, in the order of `candidates`."""
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """What training makes small; all three arguments are `[lists, length]`."""
+
+    def __call__(self, scores: Any, labels: Any, mask: Any) -> Any:
+        """A scalar."""

@@ -1,0 +1,58 @@
+"""Arrow files of documents: text columns and a fingerprint, mapped into memory, written batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nirank.data.columns import Strings, join_texts, to_array, to_column
+from nirank.data.fingerprint import Fingerprint
+from nirank.errors import BadInput
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_FINGERPRINT = b"nirank.fingerprint"
+
+
+def map_table(path: Path) -> tuple[pa.Table, str | None]:
+    """The text columns of an Arrow file, and its fingerprint where it carries one."""
+    import pyarrow as pa
+
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        batches = [reader.get_batch_with_custom_metadata(number) for number in range(reader.num_record_batches)]
+    except (OSError, pa.ArrowException) as fault:
+        raise BadInput(f"this is not a readable Arrow file: {fault}.", path) from fault
+    table = pa.Table.from_batches([batch for batch, _ in batches if batch.num_rows], reader.schema)
+    metadata = (batches[-1].custom_metadata if batches else None) or {}
+    stamp = metadata[_FINGERPRINT].decode() if _FINGERPRINT in metadata else None
+    return _large_texts(table, path), stamp
+
+
+def _large_texts(table: pa.Table, path: Path) -> pa.Table:
+    """Only the columns of strings, as large strings: as they are in a file of ours, converted from a foreign one."""
+    import pyarrow as pa
+
+    texts = [field.name for field in table.schema if field.type in (pa.string(), pa.large_string())]
+    if "id" not in texts or len(texts) < 2:
+        columns = ", ".join(table.column_names)
+        raise BadInput(f"columns of strings 'id' and 'text' are expected; the columns are {columns}.", path)
+    return table.select(texts).cast(pa.schema([(name, pa.large_string()) for name in texts]))
+
+
+def write_batches(path: Path, batches: Iterable[Mapping[str, Strings]], fields: Sequence[str]) -> None:
+    """Write documents batch by batch, with the fingerprint of all."""
+    import pyarrow as pa
+
+    digest = Fingerprint()
+    schema = pa.schema([(name, pa.large_string()) for name in ("id", *fields)])
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        for batch in batches:
+            columns = [to_column(batch[name]).combine_chunks() for name in schema.names]
+            digest.add(columns[0], join_texts(columns[1:]))
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+        # only now is the fingerprint known, so it travels with a last batch that holds nothing
+        last = pa.record_batch([to_array([]) for _ in schema], schema=schema)
+        writer.write_batch(last, custom_metadata={_FINGERPRINT: digest.hex()})

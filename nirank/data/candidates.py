@@ -1,0 +1,285 @@
+"""The data that flows: queries, corpora, candidates, collections.
+
+`Candidates` is the one type that a run, its judgments and a training batch share: for each query the
+documents found for it, as one compressed sparse row. Documents are ordinals into a corpus; their string
+ids live in `Corpus.ids` and appear only where text is read or written. Columns are numpy arrays on the
+host, so lexical search, fusion and evaluation need no tensor library.
+
+One tie rule holds everywhere in nirank: falling score, then rising ordinal.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nirank.data.features import Features
+from nirank.data.offsets import offsets_of
+from nirank.data.ties import from_sort_keys, sort_keys
+from nirank.data.types import Corpus, Floats, Ints
+from nirank.errors import BadInput
+
+#: So few numbers are looked at faster in Python than in numpy.
+_FEW = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """For each query the documents found for it, as one compressed sparse row.
+
+    The documents of query `i` are `docs[offsets[i]:offsets[i + 1]]`, with `scores` beside them. `offsets` is
+    int64 `[queries + 1]`; `docs` int32 or int64 and `scores` float32, both `[pairs]`. In judgments the scores
+    are relevance grades. `corpus` is the one that `docs` are ordinals of. `features` are what a ranker over features
+    reads, one row a pair; they stay with the pairs until these are ranked anew or joined with others.
+    """
+
+    offsets: NDArray[np.int64]
+    docs: Ints
+    scores: Floats
+    corpus: Corpus | None = field(default=None, repr=False)
+    features: Features | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        set_column = object.__setattr__  # the dataclass is frozen for users, not for its own construction
+        set_column(self, "offsets", np.ascontiguousarray(self.offsets, dtype=np.int64))
+        set_column(self, "docs", _integers(self.docs))
+        set_column(self, "scores", np.ascontiguousarray(self.scores, dtype=np.float32))
+        if self.docs.shape != self.scores.shape or self.docs.ndim != 1:
+            raise BadInput(f"docs {self.docs.shape} and scores {self.scores.shape} must be columns of one length.")
+        if not len(self.offsets) or self.offsets[0] != 0 or self.offsets[-1] != len(self.docs):
+            raise BadInput(f"offsets must start at 0 and end at the number of pairs, {len(self.docs)}.")
+        if len(self.offsets) > 2 and (self.lengths < 0).any():  # of one query they begin at 0 and end above
+            raise BadInput("offsets must not fall.")
+        if self.features is not None and len(self.features) != len(self.docs):
+            raise BadInput(f"features of {len(self.features)} pairs for {len(self.docs)} pairs.")
+
+    @classmethod
+    def of(
+        cls, docs: Sequence[ArrayLike], scores: Sequence[ArrayLike] | None = None, corpus: Corpus | None = None
+    ) -> Candidates:
+        """From one sequence of ordinals per query, with one of scores beside each (0 where none are given)."""
+        rows = [np.asarray(row, dtype=np.int64).reshape(-1) for row in docs]
+        flat = np.concatenate([*rows, np.empty(0, np.int64)])
+        values = np.zeros(len(flat)) if scores is None else np.concatenate([*map(np.ravel, scores), np.empty(0)])
+        return cls(offsets_of([len(row) for row in rows]), flat, values.astype(np.float32), corpus)
+
+    @classmethod
+    def stack(cls, parts: Sequence[Candidates]) -> Candidates:
+        """The queries of all `parts`, one after the other."""
+        if not parts:
+            return cls.empty(0)
+        docs, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("docs", "scores"))
+        return cls(offsets_of(np.concatenate([part.lengths for part in parts])), docs, scores, parts[0].corpus)
+
+    @classmethod
+    def empty(cls, queries: int, corpus: Corpus | None = None) -> Candidates:
+        """Nothing found for any of `queries` queries."""
+        return cls(np.zeros(queries + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), corpus)
+
+    @classmethod
+    def from_matrix(
+        cls, docs: Ints, scores: NDArray[Any], found: NDArray[np.bool_], corpus: Corpus | None = None
+    ) -> Candidates:
+        """From `[queries, k]` matrices, of which only the entries marked in `found` count."""
+        return cls(offsets_of(found.sum(axis=1)), docs[found], scores[found], corpus)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def pairs(self) -> int:
+        """How many (query, document) pairs there are."""
+        return len(self.docs)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """How many documents each query has, `[queries]`."""
+        return self.offsets[1:] - self.offsets[:-1]  # np.diff would take longer than one query's search
+
+    @property
+    def longest(self) -> int:
+        """The most documents that a query has."""
+        return self.pairs if len(self) == 1 else int(self.lengths.max(initial=0))
+
+    @cached_property
+    def extent(self) -> tuple[int, int]:
+        """The least of the ordinals and the largest; of no pairs, 0 and -1."""
+        if self.pairs > _FEW:
+            return int(self.docs.min()), int(self.docs.max())
+        docs = self.docs.tolist()
+        return min(docs, default=0), max(docs, default=-1)
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The query of each pair, `[pairs]`."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def __getitem__(self, query: int) -> tuple[Ints, Floats]:
+        """The documents and the scores of one query."""
+        query = range(len(self))[query]
+        here = slice(self.offsets[query], self.offsets[query + 1])
+        return self.docs[here], self.scores[here]
+
+    def with_scores(self, scores: ArrayLike) -> Candidates:
+        """The same pairs with other scores, in the same order."""
+        return replace(self, scores=np.asarray(scores, dtype=np.float32))
+
+    def with_features(self, features: Features | None) -> Candidates:
+        """The same pairs with what a ranker over features is to know of them."""
+        return replace(self, features=features)
+
+    def over(self, corpus: Corpus) -> Candidates:
+        """The same pairs, known to be documents of `corpus`."""
+        if self.corpus is corpus:
+            return self
+        known = object.__new__(type(self))  # whose columns need no second check
+        vars(known).update(vars(self), corpus=corpus)
+        return known
+
+    def take(self, queries: Ints | slice) -> Candidates:
+        """The rows of the given queries, in that order."""
+        lengths = self.lengths[queries]
+        offsets = offsets_of(lengths)
+        starts = np.repeat(self.offsets[:-1][queries] - offsets[:-1], lengths)
+        pairs = starts + np.arange(offsets[-1])
+        return Candidates(offsets, self.docs[pairs], self.scores[pairs], self.corpus, self._described(pairs))
+
+    def where(self, keep: NDArray[np.bool_]) -> Candidates:
+        """Only the pairs marked in `keep` (`[pairs]`); every query stays, if need be with none."""
+        kept = np.concatenate([[0], np.cumsum(keep)])
+        return Candidates(kept[self.offsets], self.docs[keep], self.scores[keep], self.corpus, self._described(keep))
+
+    def ranked(self) -> Candidates:
+        """Each query's documents by falling score, equal scores by rising ordinal."""
+        return self.top(int(self.lengths.max(initial=0)))
+
+    def top(self, k: int) -> Candidates:
+        """Each query's best `k`, ranked. Raises `BadInput` where a score is not a number."""
+        if self.is_ranked():
+            return self._first(k)
+        keys = sort_keys(self.docs, self.scores)
+        if len(self) == 1:
+            return self._of_one(np.sort(np.partition(keys, k)[:k] if k < len(keys) else keys))
+        lengths = self.lengths
+        longest = int(lengths.max(initial=0))
+        if len(self) * longest > 4 * self.pairs + 65536:  # one query with far more than the others: do not pad
+            flat = keys[np.lexsort((keys, self.rows))]
+            within = np.arange(self.pairs) - np.repeat(self.offsets[:-1], lengths)
+            keys = flat[within < k]
+        else:
+            matrix, mask = self._pad(keys, np.uint64(2**64 - 1))
+            if k < longest:
+                matrix = np.partition(matrix, k - 1, axis=1)[:, :k] if k else matrix[:, :0]
+            matrix.sort(axis=1)
+            keys = matrix[mask[:, :k]]
+        docs, scores = from_sort_keys(keys)
+        return Candidates(offsets_of(np.minimum(lengths, k)), docs.astype(self.docs.dtype), scores, self.corpus)
+
+    def _of_one(self, keys: NDArray[np.uint64]) -> Candidates:
+        """What sorted keys stand for, of the only query."""
+        docs, scores = from_sort_keys(keys)
+        return Candidates(np.array([0, len(keys)]), docs.astype(self.docs.dtype), scores, self.corpus)
+
+    def union(self, other: Candidates) -> Candidates:
+        """For each query the documents of either, by rising ordinal, each once, with the higher of its scores."""
+        if len(self) != len(other):
+            raise BadInput(f"Candidates of {len(self)} and of {len(other)} queries cannot be joined.")
+        rows = np.concatenate([self.rows, other.rows])
+        docs = np.concatenate([self.docs, other.docs])
+        scores = np.concatenate([self.scores, other.scores])
+        order = np.lexsort((-scores, docs, rows))
+        rows, docs, scores = rows[order], docs[order], scores[order]
+        first = np.ones(len(docs), bool)
+        first[1:] = (rows[1:] != rows[:-1]) | (docs[1:] != docs[:-1])
+        lengths = np.bincount(rows[first], minlength=len(self))
+        return Candidates(offsets_of(lengths), docs[first], scores[first], self.corpus or other.corpus)
+
+    def places(self, other: Candidates) -> NDArray[np.int64]:
+        """Where each pair stands among those of `other`, `[pairs]`; -1 where it does not: the one join."""
+        if len(self) != len(other):
+            raise BadInput(f"Candidates of {len(self)} and of {len(other)} queries cannot be joined.")
+        if not other.pairs:
+            return np.full(self.pairs, -1)
+        width = 1 + max(int(self.docs.max(initial=0)), int(other.docs.max(initial=0)))
+        known, order = other.rows * width + other.docs, None
+        if np.any(known[1:] < known[:-1]):
+            order = np.argsort(known, kind="stable")
+            known = known[order]
+        wanted = self.rows * width + self.docs
+        at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+        return np.where(known[at] == wanted, at if order is None else order[at], -1)
+
+    def lookup(self, other: Candidates, default: float = np.nan) -> Floats:
+        """For each pair here its score in `other`, or `default` where `other` lacks it.
+
+        `run.lookup(judgments, default=-1)` are the labels of a run, `[pairs]`.
+        """
+        places = self.places(other)
+        return np.append(other.scores, np.float32(default))[places]
+
+    def padded(self, fill: float = -np.inf) -> tuple[Ints, Floats, NDArray[np.bool_]]:
+        """`docs`, `scores` and `mask` as `[queries, longest]` matrices: -1 and `fill` where there is no document."""
+        docs, mask = self._pad(self.docs, self.docs.dtype.type(-1))
+        scores, _ = self._pad(self.scores, np.float32(fill))
+        return docs, scores, mask
+
+    def is_ranked(self) -> bool:
+        """Whether every row is in order; checking takes a twentieth of the time of sorting."""
+        if len(self) == 1 and self.pairs <= _FEW:
+            return self._is_one_ranked()
+        before, after = self.scores[:-1], self.scores[1:]
+        ordered = (before > after) | ((before == after) & (self.docs[:-1] < self.docs[1:]))
+        inner = self.offsets[1:-1]
+        ordered[inner[(inner > 0) & (inner < self.pairs)] - 1] = True  # where the next row begins
+        return bool(ordered.all()) and not np.isnan(self.scores).any()
+
+    def _is_one_ranked(self) -> bool:
+        """The same for a single query with few documents, in less time than numpy takes to begin."""
+        scores = self.scores.tolist()
+        keys = list(zip(map(operator.neg, scores), self.docs.tolist(), strict=True))
+        rising = all(map(operator.lt, keys, keys[1:]))  # no comparison with what is no number holds
+        return rising and not any(map(math.isnan, scores[:1]))  # which is compared with nothing where it is alone
+
+    def cut(self, start: int, stop: int) -> tuple[slice, Candidates]:
+        """The pairs from `start` up to `stop`: the queries that they belong to, and these queries' parts."""
+        first = int(np.searchsorted(self.offsets, start, side="right")) - 1
+        last = int(np.searchsorted(self.offsets, stop, side="left"))
+        inside = np.clip(self.offsets[first : last + 1], start, stop) - start
+        here = slice(start, stop)
+        part = Candidates(inside, self.docs[here], self.scores[here], self.corpus, self._described(here))
+        return slice(first, last), part
+
+    def _described(self, pairs: Any) -> Features | None:
+        return None if self.features is None else self.features.take(pairs)
+
+    def _first(self, k: int) -> Candidates:
+        """The first `k` of each row."""
+        lengths = self.lengths
+        if k >= lengths.max(initial=0):
+            return self
+        offsets = offsets_of(np.minimum(lengths, k))
+        pairs = np.repeat(self.offsets[:-1] - offsets[:-1], np.diff(offsets)) + np.arange(offsets[-1])
+        return Candidates(offsets, self.docs[pairs], self.scores[pairs], self.corpus)
+
+    def _pad(self, column: NDArray[Any], fill: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        lengths = self.lengths
+        mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        matrix = np.full(mask.shape, fill, column.dtype)
+        matrix[mask] = column
+        return matrix, mask
+
+
+def _integers(docs: ArrayLike) -> Ints:
+    docs = np.ascontiguousarray(docs)
+    if docs.dtype in (np.int32, np.int64):
+        return docs
+    if docs.size and not np.issubdtype(docs.dtype, np.integer):
+        raise BadInput(f"documents are ordinals, not {docs.dtype}.")
+    return docs.astype(np.int64)

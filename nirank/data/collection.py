@@ -1,0 +1,36 @@
+"""A test collection: what is searched, what is asked, what is relevant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from nirank.data.candidates import Candidates
+from nirank.data.queries import Queries
+from nirank.data.types import Corpus, Ints
+from nirank.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A test collection: what is searched, what is asked, what is relevant.
+
+    `judgments` has one row per query; a judged document that the corpus lacks keeps an ordinal beyond the
+    corpus, so that it counts in recall and in ideal rankings as it does for trec_eval.
+    """
+
+    name: str
+    corpus: Corpus
+    queries: Queries
+    judgments: Candidates
+
+    def __post_init__(self) -> None:
+        if len(self.queries) != len(self.judgments):
+            raise BadInput(f"{len(self.queries)} queries with judgments of {len(self.judgments)}.", self.name)
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.corpus):,} documents, {len(self.queries):,} queries, {self.judgments.pairs:,} judgments"
+        return f"<Collection {self.name}: {sizes}>"
+
+    def take(self, queries: Ints | slice) -> Collection:
+        """The same corpus with only the given queries."""
+        return replace(self, queries=self.queries.take(queries), judgments=self.judgments.take(queries))

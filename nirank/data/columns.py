@@ -1,0 +1,105 @@
+"""Columns of strings, kept by Arrow: made, gathered and joined without a Python loop over them.
+
+pyarrow is imported on first use. Its `array`, `scalar` and `to_numpy` import pandas wherever that is installed,
+which costs half a second, so the buffers of numpy and Arrow are handed over directly here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from nirank.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+#: Strings as Python or as Arrow holds them.
+Strings: TypeAlias = "Sequence[str] | pa.Array | pa.ChunkedArray"
+
+
+def to_column(values: Strings) -> pa.ChunkedArray:
+    """A column of large strings (64-bit offsets, so that it may pass 2 GiB). Raises `BadInput` for other types."""
+    import pyarrow as pa
+
+    if isinstance(values, pa.Array):
+        values = pa.chunked_array([values])
+    elif not isinstance(values, pa.ChunkedArray):
+        values = pa.chunked_array([to_array(values)])
+    if values.type == pa.large_string():
+        return values
+    strings = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    if strings not in (pa.string(), pa.large_string(), pa.null()):
+        raise BadInput(f"strings are expected, not a column of {values.type}.")
+    return values.cast(pa.large_string())
+
+
+def to_array(texts: Sequence[str]) -> pa.Array:
+    """An array of large strings. Raises `BadInput` for what is no string, or is one that UTF-8 cannot hold."""
+    import pyarrow as pa
+
+    try:
+        encoded = list(map(str.encode, texts))
+    except (TypeError, UnicodeEncodeError) as fault:
+        raise BadInput(f"texts must be strings of valid Unicode: {fault}.") from fault
+    offsets = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.large_string(), len(encoded), buffers)
+
+
+def integers_to_numpy(integers: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
+    """A column of Arrow integers as numpy has them, with -1 for null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(integers, pa.ChunkedArray):
+        integers = integers.combine_chunks()
+    if integers.null_count:
+        none = np.array([-1], integers.type.to_pandas_dtype())
+        integers = pc.fill_null(integers, _to_integers(none)[0])
+    return np.from_dlpack(integers)
+
+
+def gather(column: pa.ChunkedArray, ordinals: NDArray[np.int64]) -> pa.Array:
+    """The strings at `ordinals`, taken chunk by chunk.
+
+    Arrow's own `take` first copies all chunks into one, and so would read the whole of a mapped file.
+    """
+    import pyarrow as pa
+
+    if column.num_chunks == 1:
+        return column.chunk(0).take(_to_integers(ordinals))
+    order = np.argsort(ordinals, kind="stable")
+    starts = np.cumsum([0, *map(len, column.chunks)])
+    cuts = np.searchsorted(ordinals[order], starts)
+    parts = [to_array([])]
+    for chunk in np.flatnonzero(np.diff(cuts)):
+        within = ordinals[order[cuts[chunk] : cuts[chunk + 1]]] - starts[chunk]
+        parts.append(column.chunk(chunk).take(_to_integers(within)))
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    return pa.concat_arrays(parts).take(_to_integers(places))
+
+
+def join_texts(columns: Sequence[pa.Array]) -> pa.Array:
+    """Row by row the strings that are not empty (nor null), joined by blanks."""
+    import pyarrow.compute as pc
+
+    empty, blank = to_array(["", " "])
+    joined, *others = [pc.coalesce(column, empty) for column in columns]
+    for column in others:
+        both = pc.and_(pc.not_equal(joined, empty), pc.not_equal(column, empty))
+        joined = pc.binary_join_element_wise(joined, column, pc.if_else(both, blank, empty))
+    return joined
+
+
+def _to_integers(integers: NDArray[Any]) -> pa.Array:
+    import pyarrow as pa
+
+    kind = pa.from_numpy_dtype(integers.dtype)
+    return pa.Array.from_buffers(kind, len(integers), [None, pa.py_buffer(np.ascontiguousarray(integers))])

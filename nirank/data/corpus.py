@@ -1,0 +1,230 @@
+"""Documents and their ids: in memory, or in an Arrow file that is mapped and never loaded.
+
+`Documents` wraps lists; `ArrowCorpus` opens a file of columns, of which only the pages that are asked for are
+read. Both answer `corpus[ordinals]`, and equal documents have equal fingerprints in either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nirank.data.arrow_files import map_table
+from nirank.data.columns import Strings, gather, join_texts
+from nirank.data.fingerprint import Fingerprint, content_bytes
+from nirank.data.ids import ITERATED, Ids, Ordinals, as_ordinals
+from nirank.errors import BadInput
+
+if TYPE_CHECKING:
+    from nirank.data.types import Content, Corpus
+
+
+class Documents:
+    """A corpus in memory: texts, paths of images (`pathlib.Path`) or PIL images, with an id for each.
+
+    `fields` are texts that documents have beside their content, such as the names of pictures: a stage with the setting
+    `field` reads one of them instead. Raises `BadInput` where there are not as many ids as contents or as texts of a
+    field, or where an id comes twice.
+    """
+
+    def __init__(
+        self, ids: Strings | Ids, contents: Sequence[Content], fields: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        self.ids = ids if isinstance(ids, Ids) else Ids(ids)
+        self._contents, self._columns = contents, dict(fields or {})
+        #: The names of the fields.
+        self.fields: tuple[str, ...] = tuple(self._columns)
+        self._views: dict[str, Field] = {}
+        for what, column in {"documents": contents, **self._columns}.items():
+            if len(self.ids) != len(column):
+                raise BadInput(f"{len(self.ids)} ids for {len(column)} {what}; one id per document is expected.")
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    @overload
+    def __getitem__(self, which: int) -> Content: ...
+    @overload
+    def __getitem__(self, which: slice | ArrayLike) -> list[Content]: ...
+    def __getitem__(self, which: Any) -> Any:
+        """The contents at an array of ordinals or a slice, as a list; for one integer the content itself."""
+        if isinstance(which, (int, np.integer)):
+            return self._contents[int(which)]
+        if isinstance(which, slice):
+            return list(self._contents[which])
+        return [self._contents[ordinal] for ordinal in as_ordinals(which, len(self)).tolist()]
+
+    def __iter__(self) -> Iterator[Content]:
+        return iter(self._contents)
+
+    def __repr__(self) -> str:
+        return f"<Documents: {len(self):,}>"
+
+    def column(self, name: str, which: slice | ArrayLike) -> list[str]:
+        """One field of the documents at `which`. Raises `BadInput` for a name that is not among `fields`."""
+        if name not in self.fields:
+            known = f"their fields are {', '.join(self.fields)}" if self.fields else "it has no fields"
+            raise BadInput(f"there is no field {name!r} in {self!r}: {known}.")
+        return [self._columns[name][ordinal] for ordinal in as_ordinals(which, len(self)).tolist()]
+
+    def field(self, name: str) -> Field:
+        """One field as a corpus of its own; the same object each time."""
+        return self._views.setdefault(name, Field(self, name))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of ids and contents, 32 hexadecimal digits, equal for equal documents on every machine.
+
+        An image counts by its bytes: those of the file where the content is a path, for a path, or a time of
+        modification, would say that a copy is something else, and that a picture changed in haste is not.
+        """
+        digest = Fingerprint()
+        digest.ids.add(self.ids.gather(np.arange(len(self))))
+        digest.contents.add_each(map(content_bytes, self._contents))
+        return digest.hex()
+
+
+class ArrowCorpus:
+    """A corpus in an Arrow IPC file: a column `id` and text columns such as `title` and `text`.
+
+    The file is mapped into memory, not read. The content of a document is those of its `fields` that are not
+    empty, in the order of the file, joined by blanks. Raises `BadInput` for a file that is no such thing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._table, self._stamp = map_table(self.path)
+        self._views: dict[str, Field] = {}
+        #: The names of the text columns.
+        self.fields: tuple[str, ...] = tuple(name for name in self._table.column_names if name != "id")
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    @overload
+    def __getitem__(self, which: int) -> str: ...
+    @overload
+    def __getitem__(self, which: slice | ArrayLike) -> list[str]: ...
+    def __getitem__(self, which: Any) -> str | list[str]:
+        """The contents at an array of ordinals or a slice, as a list; for one integer the content itself."""
+        if isinstance(which, (int, np.integer)):
+            return self[[range(len(self))[which]]][0]
+        ordinals = as_ordinals(which, len(self))
+        texts: list[str] = join_texts([gather(self._table[name], ordinals) for name in self.fields]).to_pylist()
+        return texts
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), ITERATED):
+            yield from self[start : start + ITERATED]
+
+    def __repr__(self) -> str:
+        return f"<ArrowCorpus {self.path.name}: {len(self):,} documents>"
+
+    def __reduce__(self) -> tuple[type[ArrowCorpus], tuple[Path]]:
+        return ArrowCorpus, (self.path,)  # another process maps the file too, instead of being sent all of it
+
+    @cached_property
+    def ids(self) -> Ids:
+        """The string id of each ordinal."""
+        return Ids(self._table["id"], unique=self._stamp is not None)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of ids and contents, 32 hexadecimal digits; it stands in files that `write_corpus` wrote."""
+        return self._stamp or self._computed_fingerprint()
+
+    def column(self, name: str, which: slice | ArrayLike) -> list[str]:
+        """One field of the documents at `which`. Raises `BadInput` for a name that is not among `fields`."""
+        if name not in self.fields:
+            raise BadInput(f"there is no field {name!r}; there are {', '.join(self.fields)}.", self.path)
+        texts: list[str] = join_texts([gather(self._table[name], as_ordinals(which, len(self)))]).to_pylist()
+        return texts
+
+    def field(self, name: str) -> Field:
+        """One field as a corpus of its own; the same object each time."""
+        return self._views.setdefault(name, Field(self, name))
+
+    def _computed_fingerprint(self) -> str:
+        digest = Fingerprint()
+        for batch in self._table.to_batches():
+            digest.add(batch["id"], join_texts([batch[name] for name in self.fields]))
+        return digest.hex()
+
+
+class Field:
+    """One field of the documents of a corpus: a corpus of texts, with the same ids at the same ordinals.
+
+    Raises `BadInput` for a field that the corpus lacks.
+    """
+
+    def __init__(self, corpus: Documents | ArrowCorpus, name: str) -> None:
+        corpus.column(name, slice(0, 0))
+        self.corpus, self.name = corpus, name
+
+    def __len__(self) -> int:
+        return len(self.corpus)
+
+    @overload
+    def __getitem__(self, which: int) -> str: ...
+    @overload
+    def __getitem__(self, which: slice | ArrayLike) -> list[str]: ...
+    def __getitem__(self, which: Any) -> str | list[str]:
+        """The texts at an array of ordinals or a slice, as a list; for one integer the text itself."""
+        if isinstance(which, (int, np.integer)):
+            return self[[range(len(self))[which]]][0]
+        return self.corpus.column(self.name, which)
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), ITERATED):
+            yield from self[start : start + ITERATED]
+
+    def __repr__(self) -> str:
+        return f"<{self.name} of {self.corpus!r}>"
+
+    def field(self, name: str) -> Field:
+        """Itself, or another field of the same documents."""
+        return self if name == self.name else self.corpus.field(name)
+
+    @property
+    def ids(self) -> Ids:
+        """The string id of each ordinal."""
+        return self.corpus.ids
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of ids and texts: equal to that of any corpus of these texts."""
+        digest = Fingerprint()
+        digest.ids.add(self.ids.gather(np.arange(len(self))))
+        digest.contents.add_each(map(content_bytes, self))
+        return digest.hex()
+
+
+def field_of(corpus: Corpus, name: str | None) -> Corpus:
+    """A corpus as a stage with the setting `field` reads it: itself for None.
+
+    Raises `BadInput` where the corpus has no such field.
+    """
+    if name is None:
+        return corpus
+    if not callable(getattr(corpus, "field", None)):
+        raise BadInput(f"{corpus!r} has no fields, and so no field {name!r}.")
+    view: Corpus = corpus.field(name)  # type: ignore[attr-defined]
+    return view
+
+
+def same_documents(corpus: Corpus, other: Corpus) -> Ordinals:
+    """For each document of `corpus` the ordinal in `other` of the one with its id and content; -1 where none has both.
+
+    Contents are compared some thousands at a time.
+    """
+    found = other.ids.find(corpus.ids.gather(np.arange(len(corpus))))
+    for start in range(0, len(corpus), ITERATED):
+        here = start + np.flatnonzero(found[start : start + ITERATED] >= 0)
+        pairs = zip(corpus[here], other[found[here]], strict=True)
+        found[here[[content_bytes(one) != content_bytes(two) for one, two in pairs]]] = -1
+    return found

@@ -1,0 +1,11 @@
+"""Offsets: where each row of a ragged column begins and ends."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def offsets_of(lengths: ArrayLike) -> NDArray[np.int64]:
+    """Where rows of these lengths begin in one column, and at last where they end: int64 `[rows + 1]`."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

@@ -1,0 +1,68 @@
+"""Queries, in the order they were asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from typing import Any
+
+from nirank.data.candidates import Candidates
+from nirank.data.types import Content, Ints, Vectors
+from nirank.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Queries in the order they were asked.
+
+    `ids` and `contents` have equal length. `vectors` is what a query encoder made of them; a generator that
+    searches vectors reads it there. `found` is what is known to have been found for them: the lists that come with a
+    collection, or what the ranking before a feedback encoder found.
+    """
+
+    ids: Sequence[str]
+    contents: Sequence[Content]
+    vectors: Vectors | None = None
+    found: Candidates | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.contents):
+            raise BadInput(f"{len(self.ids)} query ids for {len(self.contents)} queries; one id per query is expected.")
+        if self.found is not None and len(self.found) != len(self.ids):
+            raise BadInput(f"what was found for {len(self.found)} queries beside {len(self.ids)} queries.")
+
+    @classmethod
+    def of(cls, contents: Content | Iterable[Content]) -> Queries:
+        """Number the given contents `1, 2, ...`; a single text is one query, and `Queries` pass through."""
+        if isinstance(contents, Queries):
+            return contents
+        contents = list(contents) if _is_many(contents) else [contents]
+        return cls([str(number) for number in range(1, len(contents) + 1)], contents)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Ints | slice) -> Queries:
+        """The queries at `rows`, in that order, with their vectors."""
+        chosen = range(len(self))[rows] if isinstance(rows, slice) else rows
+        vectors = None if self.vectors is None else self.vectors[rows]
+        found = None if self.found is None else self.found.take(rows)
+        return Queries([self.ids[row] for row in chosen], [self.contents[row] for row in chosen], vectors, found)
+
+    def with_vectors(self, vectors: Vectors) -> Queries:
+        """The same queries with what an encoder made of them."""
+        return replace(self, vectors=vectors)
+
+    def with_found(self, found: Candidates | None) -> Queries:
+        """The same queries with what was found for them."""
+        return replace(self, found=found)
+
+
+def _is_many(contents: Any) -> bool:
+    """Whether these are several contents: a text, a path or an image is one."""
+    return (
+        isinstance(contents, Iterable)
+        and not isinstance(contents, (str, bytes, PurePath))
+        and not hasattr(contents, "mode")
+    )

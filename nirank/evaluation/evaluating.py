@@ -1,0 +1,290 @@
+"""How good a run is: measures over its judged queries.
+
+Here, and where files are read and written, trec_eval's rule for equal scores holds: documents are ranked by falling
+score, as float32, and those with equal scores by falling id, byte by byte. How many were is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nirank.data.candidates import Candidates
+from nirank.errors import BadInput
+from nirank.evaluation.external import (
+    Ranking,
+    ir_mean,
+    ir_measure,
+    ir_values,
+    trec_mean,
+    trec_names,
+    trec_values,
+    unknown,
+)
+from nirank.evaluation.measures import Judged, Measure, Values
+from nirank.formats.trec import read_judged, read_qrels, rows_of
+
+#: What is measured unless one says otherwise.
+MEASURES = ("nDCG@10", "RR@10", "AP", "R@100")
+
+
+class Docnos(Protocol):
+    """Turns ordinals into document ids, as `nirank.data.ids.Ids` does."""
+
+    def take(self, ordinals: ArrayLike) -> list[str]:
+        """The ids at `ordinals`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The measures of a run: of each query in `values`, of all of them in `mean`.
+
+    `evaluation["nDCG@10"]` is the mean. The columns in `values` and `queries` (which rows were evaluated) and
+    `query_ids` (their ids, where these are known) are `[evaluated queries]`. `ties` counts the documents whose rank
+    only the tie rule decided, having the score of the one before them; `rule` is `"docno"` for trec_eval's, and
+    `"ordinal"` where no ids were at hand. `unjudged` queries had no judgments and were left out; `empty` ones had
+    judgments and no results, and count as zero unless they were left out on demand.
+    """
+
+    values: dict[str, Values]
+    mean: dict[str, float]
+    queries: NDArray[np.int64]
+    query_ids: list[str] | None
+    ties: int
+    rule: str
+    unjudged: int
+    empty: int
+
+    @property
+    def measures(self) -> list[str]:
+        """The names of the measures, in the order asked for."""
+        return list(self.values)
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def __getitem__(self, measure: str) -> float:
+        return self.mean[measure]
+
+    def __repr__(self) -> str:
+        means = ", ".join(f"{name} {value:.4f}" for name, value in self.mean.items())
+        return f"<Evaluation of {len(self)} queries: {means}>"
+
+    def __str__(self) -> str:
+        """The means as a table of two columns, and below it what was left out or settled."""
+        width = max(map(len, self.mean), default=0)
+        return "\n".join([*(f"{name:{width}}  {value:.4f}" for name, value in self.mean.items()), "", *self.notes()])
+
+    def notes(self) -> list[str]:
+        """What one should know about these figures, a sentence each."""
+        rule = "falling document id" if self.rule == "docno" else "rising ordinal"
+        told = [
+            (True, f"{len(self):,} queries were evaluated."),
+            (self.empty, f"{self.empty:,} judged queries have no results."),
+            (self.unjudged, f"{self.unjudged:,} queries without judgments are left out."),
+            (self.ties, f"{self.ties:,} ties were broken by {rule}."),
+        ]
+        return [note for worth, note in told if worth]
+
+    def to_dict(self, per_query: bool = False) -> dict[str, Any]:
+        """What JSON can hold: the means and counts and, if asked for, the value of each query by its id or row."""
+        told = {
+            "measures": self.mean,
+            "queries": len(self),
+            "unjudged_queries": self.unjudged,
+            "queries_without_results": self.empty,
+            "ties": {"count": self.ties, "broken_by": self.rule},
+        }
+        if per_query:
+            names = self.query_ids or [str(row) for row in self.queries.tolist()]
+            columns = [column.tolist() for column in self.values.values()]
+            told["per_query"] = {
+                name: dict(zip(self.values, row, strict=True))
+                for name, row in zip(names, zip(*columns, strict=True), strict=True)
+            }
+        return told
+
+
+def evaluate(
+    run: Candidates,
+    judgments: Candidates,
+    measures: Sequence[str],
+    ids: Docnos | None = None,
+    *,
+    query_ids: Sequence[str] | None = None,
+    relevance_level: int = 1,
+    complete: bool = True,
+    depth: int | None = None,
+) -> Evaluation:
+    """Evaluate a run, whose rows are those of `judgments`, one a query.
+
+    Measures have ir_measures' names (`nDCG@10`, `AP(rel=2)@100`, `RR@10`, `ERR@20`) or trec_eval's (`map`,
+    `ndcg_cut_10`, `official`, `all_trec`). `ids`, by default those of `run.corpus`, break ties as trec_eval does;
+    without them nirank's rule holds. A query without judgments is left out. One with judgments but no results
+    counts as zero, unless `complete=False` leaves it out too, as trec_eval does without its `-c`.
+    `relevance_level` is the least grade that is relevant for measures that name none (trec_eval's `-l`), `depth`
+    how many documents of each query are looked at (its `-M`).
+
+    Raises `BadInput` for rows that do not match, NaN, and where no query is judged; `UnknownName` for a measure
+    that does not exist; `MissingDependency` for one that nothing installed computes.
+    """
+    _check_rows(run, judgments, query_ids)
+    if relevance_level < 1 or (depth is not None and depth < 1):
+        raise BadInput(f"relevance_level {relevance_level} and depth {depth} must be 1 or more.")
+    plan = _Plan.of(measures, relevance_level)
+    judged, found = judgments.lengths > 0, run.lengths > 0
+    queries = np.flatnonzero(judged if complete else judged & found)
+    if not len(queries):
+        raise BadInput(f"none of the {len(run):,} queries has judgments{'' if complete else ' and results'}.")
+    ids = run.corpus.ids if ids is None and run.corpus is not None else ids
+    ranked, ties = rank(_rows(run, queries), ids)
+    ranking = Ranking(_cut(ranked, depth), _rows(judgments, queries), relevance_level)
+    values, mean = plan.compute(ranking)
+    return Evaluation(
+        values=values,
+        mean=mean,
+        queries=queries,
+        query_ids=None if query_ids is None else [query_ids[row] for row in queries.tolist()],
+        ties=ties,
+        rule="ordinal" if ids is None else "docno",
+        unjudged=int(np.count_nonzero(~judged)),
+        empty=int(np.count_nonzero(judged & ~found)),
+    )
+
+
+def check_measures(measures: Sequence[str]) -> None:
+    """Raise what `evaluate` would for these measures: worth knowing before the search and not after it."""
+    _Plan.of(measures, level=1)
+
+
+def evaluate_files(
+    run_path: str | Path,
+    qrels_path: str | Path,
+    measures: Sequence[str],
+    relevance_level: int = 1,
+    complete: bool = True,
+    depth: int | None = None,
+) -> Evaluation:
+    """Evaluate a run in a file by judgments in a file, as `evaluate` does; the fastest way from files to figures.
+
+    Queries stand in the order of the judgments. Raises `BadInput` as `read_run` and `read_qrels` do.
+    """
+    qrels = read_qrels(qrels_path)
+    found, run, docnos = read_judged(run_path, qrels.ids)
+    query_ids = list(dict.fromkeys([*qrels.query_ids, *found]))
+    return evaluate(
+        rows_of(run, found, query_ids),
+        rows_of(qrels.candidates, qrels.query_ids, query_ids),
+        measures,
+        docnos,
+        query_ids=query_ids,
+        relevance_level=relevance_level,
+        complete=complete,
+        depth=depth,
+    )
+
+
+def rank(run: Candidates, ids: Docnos | None) -> tuple[Candidates, int]:
+    """A run in the order trec_eval ranks it, and how many documents have the score of the one before them.
+
+    Equal scores go by falling id or, without `ids`, by rising ordinal. Raises `BadInput` for scores that are NaN.
+    """
+    first = np.zeros(run.pairs + 1, bool)
+    first[run.offsets] = True
+    first = first[:-1]
+    if np.isnan(run.scores).any() or not np.all((run.scores[1:] <= run.scores[:-1]) | first[1:]):
+        run = run.ranked()
+    tied = np.zeros(run.pairs, bool)
+    tied[1:] = (run.scores[1:] == run.scores[:-1]) & ~first[1:]
+    ties = int(np.count_nonzero(tied))
+    if not ties:
+        return run, 0
+    return (run.ranked() if ids is None else _break_ties(run, tied, ids)), ties
+
+
+def _break_ties(run: Candidates, tied: NDArray[np.bool_], ids: Docnos) -> Candidates:
+    """Order each group of equal scores by falling id; only these documents' ids are fetched."""
+    at = np.flatnonzero(tied | np.append(tied[1:], False))
+    distinct, which = np.unique(run.docs[at], return_inverse=True)
+    try:
+        names = ids.take(distinct)
+    except IndexError as fault:
+        raise BadInput(f"documents with equal scores need ids to order them, and some have none: {fault}") from fault
+    place = np.empty(len(names), np.int64)
+    place[sorted(range(len(names)), key=names.__getitem__, reverse=True)] = np.arange(len(names))
+    group = np.cumsum(~tied)[at]
+    docs = run.docs.copy()
+    docs[at] = docs[at][np.lexsort((place[which], group))]
+    return replace(run, docs=docs)
+
+
+def _check_rows(run: Candidates, judgments: Candidates, query_ids: Sequence[str] | None) -> None:
+    if len(run) != len(judgments) or len(run) != len(run if query_ids is None else query_ids):
+        asked = "" if query_ids is None else f" and {len(query_ids)} query ids"
+        raise BadInput(f"a run of {len(run)} queries with judgments of {len(judgments)}{asked}; they must match.")
+    if np.isnan(judgments.scores).any():
+        raise BadInput("some grades among the judgments are not a number (NaN).")
+
+
+def _rows(candidates: Candidates, queries: NDArray[np.int64]) -> Candidates:
+    return candidates if len(queries) == len(candidates) else candidates.take(queries)
+
+
+def _cut(ranked: Candidates, depth: int | None) -> Candidates:
+    if depth is None:
+        return ranked
+    within = np.arange(ranked.pairs) - np.repeat(ranked.offsets[:-1], ranked.lengths)
+    return ranked.where(within < depth)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Who computes which measure, settled before any work is done: the column of each name in `names`."""
+
+    names: list[str]
+    native: dict[str, Callable[[Judged], Values]]
+    trec: list[str]
+    other: dict[str, Any]
+
+    @classmethod
+    def of(cls, measures: Sequence[str], level: int) -> _Plan:
+        if isinstance(measures, str):
+            raise BadInput(f"measures are a list of names, not the text {measures!r}.")
+        plan = cls([], {}, [], {})
+        for name in dict.fromkeys(map(str, measures)):
+            plan._add(name, level)
+        return replace(plan, names=list(dict.fromkeys(plan.names)), trec=list(dict.fromkeys(plan.trec)))
+
+    def _add(self, name: str, level: int) -> None:
+        measure = Measure.parse(name)
+        if measure and (native := measure.native(level)):
+            self.native[name] = native
+        elif (expanded := trec_names(name)) is not None:
+            self.trec.extend(expanded)
+            self.names.extend(expanded)
+            return
+        elif measure and (other := ir_measure(measure, level)):
+            self.other[name] = other
+        else:
+            raise unknown(name)
+        self.names.append(name)
+
+    def compute(self, ranking: Ranking) -> tuple[dict[str, Values], dict[str, float]]:
+        """The values of each query, and of all together."""
+        values, mean = {}, {}
+        judged = Judged.of(ranking.ranked, ranking.judgments)
+        for name, native in self.native.items():
+            values[name] = native(judged)
+            mean[name] = float(values[name].mean())
+        if self.trec:
+            values.update(trec_values(self.trec, ranking))
+            mean.update({name: trec_mean(name, values[name]) for name in self.trec})
+        for name, measure in self.other.items():
+            values[name] = ir_values(measure, ranking)
+            mean[name] = ir_mean(measure, values[name])
+        return {name: values[name] for name in self.names}, {name: mean[name] for name in self.names}

@@ -1,0 +1,230 @@
+"""Measures of effectiveness, computed on columns.
+
+All look only at the documents that were both retrieved and judged, each with its rank and grade, and at how many
+documents were retrieved and judged: what is unjudged counts as not relevant. `Judged` holds these columns.
+Values agree with trec_eval's; names are those of ir_measures.
+
+Papers on image retrieval have names of their own: `CMC@k` is 1 where something relevant stands in the first k ranks
+(Success@k), and `mAP@R` cuts average precision off at the number R of relevant documents (Musgrave et al. 2020). What
+they call R@1 or Recall@1 is `CMC@1`; here `R@1` is recall, the part of what is relevant that stands first.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.data.candidates import Candidates
+from nirank.errors import BadInput
+
+Values: TypeAlias = NDArray[np.float64]
+
+#: The cutoff that is the number of documents relevant to the query.
+RELEVANT = "R"
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What measures are computed from.
+
+    `rows`, `ranks` (from 1) and `grades`, all `[hits]`, are of the retrieved documents that are judged, by rising
+    row and rank; `retrieved` `[queries]` counts all retrieved documents; `judgments` has a row for each query.
+    """
+
+    rows: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+    grades: NDArray[np.float32]
+    retrieved: NDArray[np.int64]
+    judgments: Candidates
+
+    @classmethod
+    def of(cls, ranked: Candidates, judgments: Candidates) -> Judged:
+        """From documents in the order of their ranks. Raises `BadInput` where a query has a judged one twice."""
+        at = _maybe_judged(ranked, judgments)
+        rows = np.searchsorted(ranked.offsets, at, side="right") - 1
+        lengths = np.bincount(rows, minlength=len(ranked))
+        hits = Candidates(np.concatenate([[0], np.cumsum(lengths)]), ranked.docs[at], ranked.scores[at])
+        grades = hits.lookup(judgments)
+        hit = ~np.isnan(grades)
+        rows, at = rows[hit], at[hit]
+        _refuse_repeated(rows, ranked.docs[at])
+        return cls(rows, at - ranked.offsets[rows] + 1, grades[hit], ranked.lengths, judgments)
+
+    def __len__(self) -> int:
+        return len(self.retrieved)
+
+    def sums(self, weights: NDArray[Any], chosen: NDArray[np.bool_] | None = None) -> Values:
+        """The sum of `weights` `[hits]` over each query, `[queries]`, of those hits that are `chosen`."""
+        rows = self.rows
+        if chosen is not None:
+            rows, weights = rows[chosen], weights[chosen]
+        return np.bincount(rows, weights, len(self)).astype(np.float64)
+
+    def relevant(self, level: int) -> Values:
+        """How many documents each query has that are judged relevant, retrieved or not, `[queries]`."""
+        return np.bincount(self.judgments.rows, self.judgments.scores >= level, len(self)).astype(np.float64)
+
+    @cached_property
+    def ideal(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Values]:
+        """The rows, ranks and gains of a ranking of all that is judged, by falling grade."""
+        best = self.judgments.ranked()
+        ranks = np.arange(best.pairs) - np.repeat(best.offsets[:-1], best.lengths) + 1
+        return best.rows, ranks, np.maximum(best.scores, 0).astype(np.float64)
+
+
+def _maybe_judged(ranked: Candidates, judgments: Candidates) -> NDArray[np.int64]:
+    """The pairs whose document is judged for some query: few, so that only these need be looked up."""
+    known = np.zeros(1 + max(ranked.docs.max(initial=-1), judgments.docs.max(initial=-1)), bool)
+    known[judgments.docs] = True
+    return np.flatnonzero(known[ranked.docs])
+
+
+def _refuse_repeated(rows: NDArray[np.int64], docs: NDArray[Any]) -> None:
+    order = np.lexsort((docs, rows))
+    repeated = (rows[order][1:] == rows[order][:-1]) & (docs[order][1:] == docs[order][:-1])
+    if repeated.any():
+        raise BadInput(f"query {rows[order][1:][repeated][0]} has the same document twice among its candidates.")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The parts of a name such as `AP(rel=2)@100`; `cutoff` is None where there is none."""
+
+    name: str
+    settings: dict[str, Any]
+    cutoff: Any = None
+
+    @classmethod
+    def parse(cls, text: str) -> Measure | None:
+        """Read ir_measures' notation `Name(setting=value, ...)@cutoff`; None where the text is something else."""
+        try:
+            node: ast.expr = ast.parse(text.strip(), mode="eval").body
+            cutoff = None
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
+                cutoff = _cutoff(node.right)
+                node = node.left
+            settings: dict[str, Any] = {}
+            if isinstance(node, ast.Call) and not node.args:
+                settings = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
+                node = node.func
+        except (SyntaxError, ValueError):
+            return None
+        return cls(node.id, settings, cutoff) if isinstance(node, ast.Name) else None
+
+    def native(self, level: int = 1) -> Callable[[Judged], Values] | None:
+        """A function that computes this measure, or None where this module does not.
+
+        `level` is the least grade that counts as relevant, for measures without a `rel` of their own.
+        """
+        compute = _NATIVE.get(self.name)
+        level = self.settings.get("rel", level)
+        plain = set(self.settings) <= ({"rel"} if self.name in _BINARY else set())
+        valid = isinstance(level, int) and level >= 0 and self._is_cut()
+        if compute is None or not plain or not valid:
+            return None
+        return lambda judged: compute(judged, self.cutoff, level)
+
+    def _is_cut(self) -> bool:
+        """Whether the cutoff is one that this measure can have."""
+        if self.cutoff == RELEVANT:
+            return self.name in _AVERAGED
+        return is_rank(self.cutoff) or (self.cutoff is None and self.name not in _CUT)
+
+
+def _cutoff(node: ast.expr) -> Any:
+    return RELEVANT if isinstance(node, ast.Name) and node.id == RELEVANT else ast.literal_eval(node)
+
+
+def is_rank(cutoff: Any) -> bool:
+    """Whether this can be a cutoff: a whole number from 1 on."""
+    return isinstance(cutoff, int) and not isinstance(cutoff, bool) and cutoff > 0
+
+
+def ndcg(judged: Judged, cutoff: int | None) -> Values:
+    """Normalised discounted cumulative gain, with the grade as gain and log2(rank + 1) as discount.
+
+    Järvelin and Kekäläinen (2002), in the form trec_eval computes; negative grades gain nothing, and the ideal
+    ranking takes in judged documents that were not retrieved. `[queries]`
+    """
+    gains = np.maximum(judged.grades, 0) / np.log2(judged.ranks + 1.0)
+    rows, ranks, best = judged.ideal
+    within = _within(ranks, cutoff)
+    ideal = np.bincount(rows[within], best[within] / np.log2(ranks[within] + 1.0), len(judged))
+    return _ratio(judged.sums(gains, _within(judged.ranks, cutoff)), ideal)
+
+
+def average_precision(judged: Judged, cutoff: int | str | None, level: int = 1) -> Values:
+    """The precision at the rank of each relevant document, 0 for those not retrieved, averaged. `[queries]`
+
+    The cutoff "R" is the number of documents that are relevant to the query: mAP@R (Musgrave, Belongie and Lim, A
+    Metric Learning Reality Check, ECCV 2020).
+    """
+    relevant = judged.grades >= level
+    last = judged.relevant(level)[judged.rows] if isinstance(cutoff, str) else cutoff
+    total = np.cumsum(relevant)
+    before = np.concatenate([[0], total])[np.searchsorted(judged.rows, judged.rows)]
+    precisions = (total - before) / judged.ranks
+    return _ratio(judged.sums(precisions, relevant & _within(judged.ranks, last)), judged.relevant(level))
+
+
+def reciprocal_rank(judged: Judged, cutoff: int | None, level: int = 1) -> Values:
+    """One over the rank of the first relevant document, 0 where there is none. `[queries]`"""
+    relevant = np.flatnonzero((judged.grades >= level) & _within(judged.ranks, cutoff))
+    rows, first = np.unique(judged.rows[relevant], return_index=True)
+    values = np.zeros(len(judged))
+    values[rows] = 1 / judged.ranks[relevant[first]]
+    return values
+
+
+def precision(judged: Judged, cutoff: int, level: int = 1) -> Values:
+    """The part of the first `cutoff` ranks, filled or not, that holds relevant documents. `[queries]`"""
+    return _found(judged, cutoff, level) / cutoff
+
+
+def recall(judged: Judged, cutoff: int, level: int = 1) -> Values:
+    """The part of the relevant documents that stands in the first `cutoff` ranks. `[queries]`"""
+    return _ratio(_found(judged, cutoff, level), judged.relevant(level))
+
+
+def success(judged: Judged, cutoff: int, level: int = 1) -> Values:
+    """1 where a relevant document stands in the first `cutoff` ranks, else 0. `[queries]`"""
+    return (_found(judged, cutoff, level) > 0).astype(np.float64)
+
+
+def judged_rate(judged: Judged, cutoff: int | None) -> Values:
+    """The part of what was retrieved, up to `cutoff`, that is judged, with whatever grade. `[queries]`"""
+    depth = judged.retrieved if cutoff is None else np.minimum(judged.retrieved, cutoff)
+    return _ratio(judged.sums(_within(judged.ranks, cutoff)), depth)
+
+
+def _found(judged: Judged, cutoff: int, level: int) -> Values:
+    return judged.sums((judged.grades >= level) & _within(judged.ranks, cutoff))
+
+
+def _within(ranks: NDArray[np.int64], cutoff: Any) -> NDArray[np.bool_]:
+    return np.ones(len(ranks), bool) if cutoff is None else ranks <= cutoff
+
+
+def _ratio(numerator: Values, denominator: NDArray[Any]) -> Values:
+    """Their quotient, and 0 where there is nothing to divide by, as trec_eval has it."""
+    return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator != 0)
+
+
+_NATIVE: dict[str, Callable[[Judged, Any, int], Values]] = {
+    **dict.fromkeys(["nDCG", "NDCG"], lambda judged, cutoff, _: ndcg(judged, cutoff)),
+    **dict.fromkeys(["AP", "MAP", "mAP"], average_precision),
+    **dict.fromkeys(["RR", "MRR"], reciprocal_rank),
+    **dict.fromkeys(["P", "Precision"], precision),
+    **dict.fromkeys(["R", "Recall"], recall),
+    **dict.fromkeys(["Success", "CMC"], success),
+    "Judged": lambda judged, cutoff, _: judged_rate(judged, cutoff),
+}
+_CUT = {"P", "Precision", "R", "Recall", "Success", "CMC"}  # without a cutoff these are no measures
+_AVERAGED = {"AP", "MAP", "mAP"}  # may be cut off at the number of relevant documents
+_BINARY = set(_NATIVE) - {"nDCG", "NDCG", "Judged"}

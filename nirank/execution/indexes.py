@@ -1,0 +1,270 @@
+"""Indexes on disk: built beside and moved into place, opened only for the corpus they were made from.
+
+A component that needs an index has three members: `index_key` (a mapping: what its files depend on; its entry
+"index" names the kind, and components with equal keys share one index), `build(corpus, folder, encode)` and
+`open(corpus, folder)`. It writes its files; this module decides where, and keeps beside them a manifest with
+the versions, the key and the fingerprint of the corpus. A component with `resumes = True` finds in the folder
+what an interrupted build left there; for any other, building starts from an empty folder.
+
+A corpus that has changed is another corpus, with an index of its own; that of the earlier one stays as it is. A
+component with `update(corpus, folder, former, encode)` makes the new one from it (`Former`), so that only what is new
+costs anything.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.component import Component, Opened
+from nirank.data.corpus import field_of, same_documents
+from nirank.data.types import Corpus
+from nirank.errors import BadInput, StaleIndex
+from nirank.execution import stages
+from nirank.files import cache_folder, keep
+from nirank.hashing import digest
+
+#: The version of the folder's layout and manifest; a component has its own, in its `index_key`.
+LAYOUT = 1
+MANIFEST = "manifest.json"
+
+_APART: ContextVar[_Apart | None] = ContextVar("apart", default=None)
+
+
+@dataclass(frozen=True)
+class Former:
+    """The index of an earlier state of a corpus.
+
+    `ordinals`, int64 `[documents now]`, say where each document stood then; -1 for one that is new or has another
+    content.
+    """
+
+    folder: Path
+    ordinals: NDArray[np.int64]
+
+
+def prepare(
+    component: Component,
+    corpus: Corpus,
+    encoder: Component | None = None,
+    folder: Path | None = None,
+    since: Corpus | None = None,
+) -> Path | None:
+    """Make `component` ready to work on `corpus`: open its index, building it first where there is none.
+
+    `encoder` encodes the documents for an index of vectors. `folder` holds the index; by default it is `place`
+    in the cache. Where there is an index of `since`, an earlier state of the corpus, beside the new one's place, a
+    component that can makes the new one from it. Returns the folder, or None where no index is needed.
+    Raises `StaleIndex` where `folder` holds an index of something else.
+    """
+    field = (encoder or component).field
+    corpus, since = field_of(corpus, field), since and field_of(since, field)
+    opened, encoded = component.opened, encoder.fingerprint if encoder else None
+    same = opened and opened.corpus is corpus and (opened.encoder, opened.encoded) == (encoder, encoded)
+    if opened and same and folder in (None, opened.folder):
+        return opened.folder
+    if not component.can("build"):
+        return None
+    if not len(corpus):
+        raise BadInput(f"{component.spec} cannot index an empty corpus.")
+    key = index_key(component, encoder)
+    folder = folder or _home(component, encoder) / place(component, corpus, encoder)
+    if not (folder / MANIFEST).exists():
+        former = None if since is None else _former(component, corpus, encoder, since, folder.parent)
+        build(component, corpus, encoder, folder, former)
+    check(folder, key, corpus)
+    component.target.open(corpus, folder)
+    component.opened = Opened(corpus, encoder, folder, encoded)
+    return folder
+
+
+@contextmanager
+def apart(changing: Component) -> Iterator[None]:
+    """Inside, indexes made with `changing` do not go to the cache: they are gone afterwards, as its weights will be."""
+    with ExitStack() as stack:
+        meanwhile = _Apart(changing, stack)
+        stack.callback(meanwhile.close)
+        stack.callback(_APART.reset, _APART.set(meanwhile))
+        yield
+
+
+@dataclass
+class _Apart:
+    """A component whose weights change, where indexes made with it go meanwhile, and who has one open."""
+
+    changing: Component
+    stack: ExitStack
+    opened: list[Component] = field(default_factory=list)
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """Made when there is something to put into it."""
+        return Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="nirank-indexes-")))
+
+    def close(self) -> None:
+        """Nobody has an index open that is gone."""
+        for component in self.opened:
+            component.opened = None
+
+
+def _home(component: Component, encoder: Component | None) -> Path:
+    apart = _APART.get()
+    if apart and apart.changing in (component, encoder):
+        apart.opened.append(component)
+        return apart.folder
+    return cache_folder() / "indexes"
+
+
+def place(component: Component, corpus: Corpus, encoder: Component | None = None) -> str:
+    """The name of an index's folder: the same for whatever would write the same files."""
+    key, corpus = index_key(component, encoder), field_of(corpus, (encoder or component).field)
+    kind = str(key.get("index", component.name)).replace(" ", "-")
+    return f"{kind}-{digest([key, corpus.fingerprint])[:16]}"
+
+
+def index_key(component: Component, encoder: Component | None = None) -> dict[str, Any]:
+    """What the files of an index depend on, besides the corpus."""
+    own = getattr(component.target, "index_key", None)
+    key: dict[str, Any] = dict(own) if own is not None else {"component": component.fingerprint}
+    if encoder:
+        key["encoder"] = encoder.fingerprint
+    as_read: dict[str, Any] = json.loads(json.dumps(key))  # as it will come back from the manifest
+    return as_read
+
+
+def build(
+    component: Component, corpus: Corpus, encoder: Component | None, folder: Path, former: Former | None = None
+) -> None:
+    """Build an index into `folder`, perhaps from a former one: written beside it and moved into place when whole.
+
+    Raises `FileExistsError` where `folder` holds anything that is not an index.
+    """
+    from filelock import FileLock
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if (folder / MANIFEST).exists():  # another process was faster
+            return
+        if folder.exists() and any(folder.iterdir()):
+            raise FileExistsError(f"{folder} is not empty and not an index; choose another folder or remove it.")
+        manifest = _manifest(component, corpus, encoder)
+        partial = _partial_folder(component, folder, manifest)
+        encode = functools.partial(stages.encode_documents, encoder) if encoder else None
+        target, given = component.target, (former,) if former else ()
+        make = target.update if former else target.build
+        _write(lambda: make(corpus, partial, *given, encode), partial)
+        _write_json(partial / MANIFEST, manifest | {"files": _sizes(partial)})
+        keep(partial)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+        _marker(folder).unlink()
+
+
+def _former(
+    component: Component, corpus: Corpus, encoder: Component | None, since: Corpus, home: Path
+) -> Former | None:
+    """The index of an earlier state of a corpus in the folder `home`; None where the component has no use for it."""
+    folder = home / place(component, since, encoder)
+    if not component.can("update") or not (folder / MANIFEST).exists():
+        return None
+    check(folder, index_key(component, encoder), since)
+    return Former(folder, same_documents(corpus, since))
+
+
+def check(folder: Path, key: Mapping[str, Any], corpus: Corpus) -> None:
+    """Raise `StaleIndex` unless `folder` holds a whole index of this key and corpus."""
+    manifest = read_manifest(folder)
+    again = f"Remove {folder} to have it built again, or name another folder."
+    if manifest["layout"] != LAYOUT or manifest["key"] != dict(key):
+        made, asked = manifest["key"], dict(key)
+        differs = [name for name in made | asked if made.get(name) != asked.get(name)] or ["layout"]
+        raise StaleIndex(f"{folder} is of another version or other settings: {', '.join(differs)} differ. {again}")
+    if manifest["corpus"] != corpus.fingerprint:
+        indexed = f"{manifest['documents']:,} documents, fingerprint {manifest['corpus'][:12]}"
+        given = f"{len(corpus):,} documents, fingerprint {corpus.fingerprint[:12]}"
+        raise StaleIndex(f"{folder} is the index of another corpus: it has {indexed}; asked for {given}. {again}")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What an index says of itself. Raises `StaleIndex` where it is missing, damaged or never finished."""
+    path = folder / MANIFEST
+    if not path.exists():
+        raise StaleIndex(f"{folder} is no index, or one that was never finished: it has no {MANIFEST}.")
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        missing = [name for name, size in manifest["files"].items() if _size(folder / name) != size]
+        complete = {"layout", "key", "corpus", "documents"} <= manifest.keys()
+    except (ValueError, KeyError, AttributeError) as error:
+        raise StaleIndex(f"{path} is damaged: {error}. Remove {folder} to have it built again.") from error
+    if missing or not complete:
+        raise StaleIndex(f"{folder} is damaged: {', '.join(missing) or MANIFEST} is missing or has another size.")
+    return manifest
+
+
+def _manifest(component: Component, corpus: Corpus, encoder: Component | None) -> dict[str, Any]:
+    return {
+        "layout": LAYOUT,
+        "component": component.spec,
+        "origin": component.origin,
+        "encoder": repr(encoder) if encoder else None,
+        "key": index_key(component, encoder),
+        "corpus": corpus.fingerprint,
+        "documents": len(corpus),
+    }
+
+
+def _partial_folder(component: Component, folder: Path, manifest: Mapping[str, Any]) -> Path:
+    """The place where the index grows; what an interrupted build of the very same index left is kept."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    marker = _marker(folder)
+    resumable = component.traits.resumes and _read_json(marker) == manifest
+    if not resumable:
+        shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(exist_ok=True)
+    _write_json(marker, manifest)
+    return partial
+
+
+def _write(write: Any, partial: Path) -> None:
+    try:
+        write()
+    except OSError as error:
+        error.add_note(f"while writing an index; nothing was replaced, the unfinished part is in {partial}")
+        raise
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _marker(folder: Path) -> Path:
+    """Says beside a growing index what it is to become, so that only its own build goes on with it."""
+    return folder.with_name(f"{folder.name}.building.json")
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """The size of each file but the manifest: an interrupted build may have left one, and it is written anew."""
+    return {path.name: _size(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1

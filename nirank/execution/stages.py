@@ -1,0 +1,253 @@
+"""What happens when no plugin steps in: stages are dispatched through their hooks and run in batches.
+
+The functions without a prefix dispatch a stage (`encode`, `generate`, `score`, `extract`, `loss`); the hook
+implementations below them are the core's own plugin, asked last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from nirank.component import Component
+from nirank.data.batches import (
+    Batch,
+    ContentBatch,
+    Pairs,
+    QueryBatch,
+    by_length,
+    concatenate,
+    cuts,
+    similarities,
+    to_numpy,
+)
+from nirank.data.candidates import Candidates
+from nirank.data.corpus import field_of
+from nirank.data.queries import Queries
+from nirank.data.types import Content, Floats, Vectors
+from nirank.errors import ComponentError
+from nirank.hooks import hookimpl
+from nirank.plugins.loading import active
+from nirank.progress import progress
+
+_TRAINING = ContextVar("training", default=False)
+
+
+def encode(encoder: Component, queries: Queries) -> Queries:
+    """The queries with the vectors that `encoder` makes of them."""
+    with _Noted(encoder, "encode", queries=len(queries)):
+        read = queries if queries.found is None else queries.with_found(as_read(encoder, queries.found))
+        vectors = active().hook.nirank_encode(encoder=encoder, queries=read)
+    return queries.with_vectors(vectors)
+
+
+def generate(generator: Component, queries: Queries, k: int) -> Candidates:
+    """At most `k` documents for each query. Raises `ComponentError` for a result that is no ranking of them."""
+    with _Noted(generator, "generate", queries=len(queries), k=k):
+        found = active().hook.nirank_generate(generator=generator, queries=queries, k=k)
+        _check_ranking(generator, found, len(queries), k)
+        ranking: Candidates = found
+        return ranking
+
+
+def score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats:
+    """One float32 for each pair. Raises `ComponentError` for another shape, or for scores that are no numbers."""
+    with _Noted(scorer, "score", queries=len(queries), pairs=candidates.pairs):
+        read = as_read(scorer, candidates)
+        scores = to_numpy(active().hook.nirank_score(scorer=scorer, queries=queries, candidates=read))
+        if scores.shape != (candidates.pairs,):
+            raise ComponentError(f"{scorer.spec} returned scores of shape {scores.shape} for {candidates.pairs} pairs.")
+        _refuse_nan(scorer, scores)
+        return scores.astype(np.float32, copy=False)
+
+
+def extract(extractor: Component, queries: Queries, candidates: Candidates) -> Floats:
+    """The features of each pair, float32 `[pairs, names]`. Raises `ComponentError` for another shape."""
+    with _Noted(extractor, "extract", queries=len(queries), pairs=candidates.pairs):
+        read = as_read(extractor, candidates)
+        values = to_numpy(active().hook.nirank_score(scorer=extractor, queries=queries, candidates=read))
+        expected = (candidates.pairs, len(extractor.target.names))
+        if values.shape != expected:
+            raise ComponentError(f"{extractor.spec} returned features of shape {values.shape}, not {expected}.")
+        return values.astype(np.float32, copy=False)
+
+
+def loss(component: Component, scores: Any, labels: Any, mask: Any, **more: Any) -> Any:
+    """The loss of a batch of lists; `scores`, `labels` and `mask` are `[lists, length]`."""
+    with _Noted(component, "loss", lists=len(scores)):
+        return active().hook.nirank_loss(loss=component, scores=scores, labels=labels, mask=mask, more=more)
+
+
+def encode_documents(encoder: Component, contents: Sequence[Content], what: str = "Encoding documents") -> Vectors:
+    """What `encoder` makes of documents, in their order, encoded in batches of similar length."""
+    with _Noted(encoder, "encode_documents", documents=len(contents)):
+        call = encoder.around("encode_documents", lambda contents: _sorted_batches(encoder, contents, what))
+        return call(contents)
+
+
+def as_read(component: Component, candidates: Candidates) -> Candidates:
+    """The candidates as documents that a component reads: of a field of the corpus, where it is set to read one."""
+    if component.field is None or candidates.corpus is None:
+        return candidates
+    return candidates.over(field_of(candidates.corpus, component.field))
+
+
+def forward(component: Component, method: str, batch: Batch) -> Any:
+    """Run one method of a component on one batch, through the hook."""
+    return active().hook.nirank_forward(component=component, method=method, batch=batch)
+
+
+@contextlib.contextmanager
+def training() -> Iterator[None]:
+    """Inside, `forward` leaves the component in the mode it is in, and keeps what gradients need."""
+    token = _TRAINING.set(True)
+    try:
+        yield
+    finally:
+        _TRAINING.reset(token)
+
+
+@hookimpl(trylast=True)
+def nirank_encode(encoder: Component, queries: Queries) -> Vectors:
+    """Encode the queries in batches."""
+
+    def call(queries: Queries) -> Vectors:
+        return _batched(encoder, "encode", QueryBatch(queries), "Encoding queries")
+
+    return encoder.around("encode", call)(queries)
+
+
+@hookimpl(trylast=True)
+def nirank_generate(generator: Component, queries: Queries, k: int) -> Candidates:
+    """Ask the generator, with all queries at once: how to batch is its own affair."""
+    found: Candidates = generator.around("generate", generator.target.generate)(queries, k)
+    return found
+
+
+@hookimpl(trylast=True)
+def nirank_score(scorer: Component, queries: Queries, candidates: Candidates) -> Any:
+    """Score or describe the pairs in batches; what encodes both sides scores by the dot product of their vectors."""
+    method = "extract" if scorer.can("extract") else "score"
+    if not candidates.pairs:
+        return np.empty((0, len(scorer.target.names)) if method == "extract" else 0, np.float32)
+    if not scorer.can(method):
+        return _similarity(scorer, queries, candidates)
+
+    def call(queries: Queries, candidates: Candidates) -> Any:
+        return _batched(scorer, method, Pairs(queries, candidates), f"Scoring with {scorer.name}")
+
+    return scorer.around(method, call)(queries, candidates)
+
+
+@hookimpl(trylast=True)
+def nirank_forward(component: Component, method: str, batch: Batch) -> Any:
+    """Call the component's own method; without gradients, unless it is in `training`."""
+    with contextlib.nullcontext() if _TRAINING.get() else _inference(component.target):
+        return batch.run(component.target, method)
+
+
+@hookimpl(trylast=True)
+def nirank_loss(loss: Component, scores: Any, labels: Any, mask: Any, more: dict[str, Any]) -> Any:
+    """Call the loss."""
+    return loss.target(scores, labels, mask, **more)
+
+
+def _similarity(encoder: Component, queries: Queries, candidates: Candidates) -> Any:
+    """Each distinct document is encoded once, however many queries it is a candidate of."""
+    if candidates.corpus is None:
+        raise ComponentError(f"{encoder.spec} has to read documents, and these candidates do not know their corpus.")
+    docs, inverse = np.unique(candidates.docs, return_inverse=True)
+    left = encode(encoder, queries).vectors
+    right = encode_documents(encoder, candidates.corpus[docs], f"Encoding documents with {encoder.name}")
+    return similarities(left, right, candidates.rows, inverse)
+
+
+def _sorted_batches(encoder: Component, contents: Sequence[Content], what: str) -> Vectors:
+    order = by_length(contents)
+    if order is None or len(contents) < 2:
+        return _batched(encoder, "encode_documents", ContentBatch(contents), what)
+    vectors = _batched(encoder, "encode_documents", ContentBatch([contents[i] for i in order]), what)
+    return vectors[np.argsort(order)]
+
+
+def _batched(component: Component, method: str, batch: Batch, what: str) -> Any:
+    size, listwise = component.traits.batch_size, component.traits.listwise
+    results = []
+    with progress(what, len(batch)) if size and len(batch) > size else _silent() as advance:
+        for part in cuts(batch, size, whole_queries=listwise):
+            results.append(_checked(component, method, forward(component, method, part), len(part)))
+            advance(len(part))
+    return concatenate(results)
+
+
+def _checked(component: Component, method: str, result: Any, expected: int) -> Any:
+    """One entry too many or too few would shift all that come after it."""
+    if len(result) != expected:
+        raise ComponentError(f"{component.spec} returned {len(result)} results of {method} for {expected} entries.")
+    return result
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[Callable[[int], None]]:
+    yield lambda step: None
+
+
+@contextlib.contextmanager
+def _inference(target: Any) -> Iterator[None]:
+    """Evaluation mode and no gradients, for components made with torch; nothing for the others."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    training = getattr(target, "training", False)
+    if training:
+        target.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        if training:
+            target.train()
+
+
+class _Noted:
+    """An exception keeps its type and traceback, and learns which component it came from."""
+
+    # no generator, as contextlib would have it: that takes a microsecond more, of the ninety of one query
+
+    def __init__(self, component: Component, stage: str, **sizes: int) -> None:
+        self.component, self.stage, self.sizes = component, stage, sizes
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception):
+            of, shown = self.component, ", ".join(f"{value} {name}" for name, value in self.sizes.items())
+            error.add_note(f"while {of.name} = {of!r} from {of.origin} ran {self.stage} on {shown}")
+
+
+def _check_ranking(generator: Component, found: Any, queries: int, k: int) -> None:
+    if not isinstance(found, Candidates):
+        raise ComponentError(f"{generator.spec} returned a {type(found).__name__}; Candidates are expected.")
+    if len(found) != queries:
+        raise ComponentError(f"{generator.spec} returned {len(found)} lists for {queries} queries.")
+    if found.longest > k:
+        raise ComponentError(f"{generator.spec} returned {found.longest} documents where {k} were asked for.")
+    if not found.is_ranked():
+        _refuse_nan(generator, found.scores)
+        raise ComponentError(f"{generator.spec} returned documents that do not stand by falling score, then ordinal.")
+    least, _ = found.extent
+    if least < 0:
+        raise ComponentError(f"{generator.spec} returned {least} as a document; ordinals begin at 0.")
+
+
+def _refuse_nan(component: Component, scores: Floats) -> None:
+    wrong = int(np.isnan(scores).sum())
+    if wrong:
+        raise ComponentError(f"{component.spec} returned {wrong} scores of {len(scores)} that are not a number (NaN).")

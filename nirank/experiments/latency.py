@@ -1,0 +1,99 @@
+"""How long one query takes, stage by stage."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from nirank.component import Component
+from nirank.data.collection import Collection
+from nirank.hooks import hookimpl
+from nirank.pipeline.algebra import Ranking
+from nirank.plugins.loading import active
+
+#: The whole pipeline, beside its stages.
+TOTAL = "total"
+
+
+class Stopwatch:
+    """A plugin that notes the seconds of each stage; a stage that is called twice for a query counts as one."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+        self._query: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def query(self) -> Iterator[None]:
+        """Round the search for one query."""
+        start = time.perf_counter()
+        yield
+        self._query[TOTAL] = time.perf_counter() - start
+        for stage, seconds in self._query.items():
+            self.seconds[stage].append(seconds)
+        self._query.clear()
+
+    @hookimpl(wrapper=True, tryfirst=True)
+    def nirank_encode(self, encoder: Component) -> Generator[None, Any, Any]:
+        """Time the encoding of the query."""
+        return (yield from self._timed(f"encode {encoder.name}"))
+
+    @hookimpl(wrapper=True, tryfirst=True)
+    def nirank_generate(self, generator: Component) -> Generator[None, Any, Any]:
+        """Time the search for candidates."""
+        return (yield from self._timed(f"generate {generator.name}"))
+
+    @hookimpl(wrapper=True, tryfirst=True)
+    def nirank_score(self, scorer: Component) -> Generator[None, Any, Any]:
+        """Time the scoring."""
+        return (yield from self._timed(f"score {scorer.name}"))
+
+    def _timed(self, stage: str) -> Generator[None, Any, Any]:
+        start = time.perf_counter()
+        try:
+            return (yield)
+        finally:
+            self._query[stage] += time.perf_counter() - start
+
+
+def measure(ranking: Ranking, collection: Collection, queries: int = 100) -> dict[str, dict[str, float]]:
+    """Ask the first `queries` queries one at a time; p50, p95 and p99 of each stage, in milliseconds.
+
+    The first query is asked once before, so that what is loaded or compiled at first use is not counted. Caches
+    and other middleware are left out: what counts is how long the work takes where it is done. The order of the
+    stages is that in which they first ran; `total` is the whole pipeline. A bi-encoder that scores also encodes:
+    its query's encoding is counted in both stages.
+    """
+    watch = Stopwatch()
+    manager = active().manager
+    with _bare(ranking.components()):
+        ranking.search(collection.queries.take(slice(0, 1)), collection.corpus)
+        manager.register(watch)
+        try:
+            for row in range(min(queries, len(collection.queries))):
+                with watch.query():
+                    ranking.search(collection.queries.take(slice(row, row + 1)), collection.corpus)
+        finally:
+            manager.unregister(watch)
+    return {stage: _percentiles(np.array(seconds)) for stage, seconds in watch.seconds.items()}
+
+
+@contextmanager
+def _bare(components: list[Component]) -> Iterator[None]:
+    """The components without their middleware."""
+    kept = [component.middleware for component in components]
+    for component in components:
+        component.middleware = []
+    try:
+        yield
+    finally:
+        for component, middleware in zip(components, kept, strict=True):
+            component.middleware = middleware
+
+
+def _percentiles(seconds: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:
+    return {f"p{percent}": round(1000 * float(np.percentile(seconds, percent)), 3) for percent in (50, 95, 99)}

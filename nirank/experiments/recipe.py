@@ -1,0 +1,125 @@
+"""A table [train.NAME] of an experiment: how the stage NAME is trained.
+
+    [train.tuned]
+    loss = { use = "softmax_cross_entropy", gamma = 20.0 }     # a name, or a table with its settings
+    sampler = "in_batch"                                       # likewise; the judged lists unless given
+    collection = { use = "emoji", split = "train" }            # what is learned from
+    dev = { use = "emoji", split = "dev" }                     # what chooses the best weights, if anything is to
+    epochs = 1                                                 # and every option of nirank.training.options
+
+The pipeline that is measured on dev is the first one of the experiment in which the stage stands, unless `pipeline`
+says otherwise; there a ranker over features also finds what it reads. `teacher` is a scoring for losses that learn from
+one. Without `loss`, trees and the like learn in a way of their own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nirank.build import build, collection
+from nirank.errors import BadInput, UnknownName
+from nirank.pipeline.algebra import Ranking, Stage, as_ranking
+from nirank.pipeline.expression import parse
+from nirank.training.options import Options
+
+if TYPE_CHECKING:
+    from nirank.training.assignment import Fitted
+
+_OWN = ("loss", "sampler", "collection", "dev", "pipeline", "teacher")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One table [train.NAME], checked. Parts are tables with `use`; only sampler and collection are always there."""
+
+    name: str
+    loss: dict[str, Any] | None
+    sampler: dict[str, Any]
+    collection: dict[str, Any]
+    dev: dict[str, Any] | None
+    pipeline: str | None
+    teacher: str | None
+    options: Options
+
+    @classmethod
+    def of(cls, name: str, table: Mapping[str, Any], seed: int = 0, measure: str = "nDCG@10") -> Recipe:
+        """From a table as TOML gives it; `seed` and `measure` are the experiment's.
+
+        Raises `UnknownName` for a key that is none, `BadInput` for a value that does not fit.
+        """
+        known = [*_OWN, *(option.name for option in dataclasses.fields(Options))]
+        for key in table:
+            if key not in known:
+                raise UnknownName("key", key, known)
+        options = {key: value for key, value in table.items() if key not in _OWN}
+        return cls(
+            name,
+            _part(table, "loss") if "loss" in table else None,
+            _part(table, "sampler", "judged"),
+            _part(table, "collection"),
+            _part(table, "dev") if "dev" in table else None,
+            _text(table, "pipeline"),
+            _text(table, "teacher"),
+            Options(**{"seed": seed, "measure": measure, **options}),
+        )
+
+    def check(self) -> None:
+        """Raise what is wrong with the names and settings of the parts."""
+        if self.loss:
+            _built(self.loss, "loss")
+        _built(self.sampler, "sampler")
+        for table in filter(None, (self.collection, self.dev)):
+            _opened(table)
+
+    def fit(self, stages: Mapping[str, Stage], rankings: Mapping[str, Ranking], out: Path) -> Fitted:
+        """Train the stage in `out`."""
+        from nirank.training.fitting import fit
+
+        return fit(
+            stages[self.name],
+            _built(self.loss, "loss") if self.loss else None,
+            _opened(self.collection),
+            sampler=_built(self.sampler, "sampler"),
+            dev=_opened(self.dev) if self.dev else None,
+            pipeline=self._ranking(stages, rankings),
+            teacher=self.teacher,
+            stages=stages,
+            out=out,
+            **dataclasses.asdict(self.options),
+        )
+
+    def _ranking(self, stages: Mapping[str, Stage], rankings: Mapping[str, Ranking]) -> Ranking | None:
+        if self.pipeline:
+            return as_ranking(parse(self.pipeline, stages))
+        component = stages[self.name].component
+        return next((ranking for ranking in rankings.values() if component in ranking.components()), None)
+
+
+def _built(table: Mapping[str, Any], kind: str) -> Any:
+    given = {key: value for key, value in table.items() if key != "use"}
+    return build(table["use"], given, kinds=(kind,))
+
+
+def _opened(table: Mapping[str, Any]) -> Any:
+    given = {key: value for key, value in table.items() if key != "use"}
+    return collection(table["use"], **given)
+
+
+def _part(table: Mapping[str, Any], key: str, default: str | None = None) -> dict[str, Any]:
+    given = table.get(key, default)
+    if isinstance(given, str):
+        return {"use": given}
+    if not isinstance(given, dict) or not isinstance(given.get("use"), str):
+        raise BadInput(f'{key} = "NAME", or a table with `use = "NAME"` and its settings, is expected.')
+    return dict(given)
+
+
+def _text(table: Mapping[str, Any], key: str) -> str | None:
+    value = table.get(key)
+    if value is not None and not isinstance(value, str):
+        raise BadInput(f"{key} = {value!r} is not an expression.")
+    return value

@@ -1,0 +1,154 @@
+"""Tables of an experiment, for a terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from nirank.evaluation.evaluating import Evaluation
+    from nirank.evaluation.significance import Comparison
+    from nirank.experiments.results import Results
+    from nirank.training.assignment import Fitted
+
+#: Marks of a difference from the baseline, by the largest corrected p-value they stand for.
+MARKS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+
+
+def systems_table(results: Results) -> Table:
+    """One row a system: its expression, its measures with marks of significance, its time for all queries."""
+    names = results.measured  # the evaluation's own names: trec_eval's "official" stands for many
+    table = Table(title=Text(repr(results.collection).strip("<>")), title_justify="left", title_style="bold")
+    table.add_column("system", style="bold")
+    table.add_column("pipeline", overflow="fold")
+    for name in [*names, "seconds"]:
+        table.add_column(name, justify="right")
+    best = {name: max(system.evaluation[name] for system in results.systems.values()) for name in names}
+    for system in results.systems.values():
+        cells = [_cell(results, system.name, measure, best[measure]) for measure in names]
+        table.add_row(Text(system.name), Text(repr(system.ranking)), *cells, f"{system.seconds:.2f}")
+    return table
+
+
+def notes(results: Results) -> list[str]:
+    """What one should know to read the table: the baseline, the test, and what each evaluation tells of itself."""
+    lines = []
+    if results.comparison:
+        marks = ", ".join(f"{mark} p < {bound}" for bound, mark in reversed(MARKS))
+        lines.append(f"Against {results.baseline}: {marks} (paired {results.comparison.test} test, Holm-corrected).")
+    return lines + [f"{name}: {' '.join(system.evaluation.notes())}" for name, system in results.systems.items()]
+
+
+def training_line(fitted: Fitted) -> str:
+    """What came of a training, in a sentence."""
+    name, steps = fitted.stage.component.name, f"{fitted.steps:,} steps"
+    if fitted.best is None:
+        return f"{name}: trained for {steps}."
+    return f"{name}: trained for {steps}; best on dev after {fitted.best_step:,}: {fitted.best:.4f}."
+
+
+def examples_table(results: Results, queries: Sequence[int], k: int = 8) -> Table:
+    """For some queries the ids of the best `k` documents of each system; relevant ones are underlined."""
+    table = Table(title="What each system found first (relevant ones underlined)", title_justify="left")
+    table.add_column("query", style="bold")
+    for name in results.systems:
+        table.add_column(Text(name))
+    for query in queries:
+        cells = [_found(results, name, query, k) for name in results.systems]
+        table.add_row(Text(str(results.collection.queries.contents[query])), *cells)
+    return table
+
+
+def telling_queries(results: Results, measure: str, count: int = 6) -> list[int]:
+    """Queries on which the systems differ most, with at most two whose best system is the same."""
+    values = np.stack([system.evaluation.values[measure] for system in results.systems.values()])
+    rows = next(iter(results.systems.values())).evaluation.queries
+    chosen: list[int] = []
+    wins: dict[int, int] = {}
+    for place in np.argsort(-np.ptp(values, axis=0), kind="stable").tolist():
+        winner = int(values[:, place].argmax())
+        if wins.get(winner, 0) < max(2, count // 2):
+            wins[winner] = wins.get(winner, 0) + 1
+            chosen.append(int(rows[place]))
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def trec_lines(evaluation: Evaluation, queries: bool = False) -> Iterator[str]:
+    """Measures as trec_eval prints them: measure, query (or "all") and value, separated by tabs."""
+    if queries:
+        names = evaluation.query_ids or evaluation.queries.tolist()
+        for place, name in enumerate(names):
+            yield from (f"{measure:<22}\t{name}\t{values[place]:.4f}" for measure, values in evaluation.values.items())
+    yield from (f"{measure:<22}\tall\t{value:.4f}" for measure, value in evaluation.mean.items())
+
+
+def rows_table(rows: Sequence[Any], title: str = "") -> Table:
+    """Any rows of one dataclass, a column a field: numbers with four digits behind the point, to the right."""
+    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    for number, field in enumerate(dataclasses.fields(rows[0]) if rows else ()):
+        table.add_column(Text(field.name), justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        values = dataclasses.astuple(row)
+        table.add_row(*(Text(f"{value:.4f}" if isinstance(value, float) else str(value)) for value in values))
+    return table
+
+
+def _cell(results: Results, system: str, measure: str, best: float) -> Text:
+    value = results.systems[system].evaluation[measure]
+    return Text(f"{value:.4f}{_mark(results, system, measure):<3}", style="bold green" if value == best else "")
+
+
+def _mark(results: Results, system: str, measure: str) -> str:
+    if results.comparison is None or system == results.baseline:
+        return ""
+    p = results.comparison.of(system, results.baseline, measure).corrected
+    return next((mark for bound, mark in MARKS if p < bound), "")
+
+
+def _found(results: Results, system: str, query: int, k: int) -> Text:
+    docs, _ = results.systems[system].run[query]
+    relevant, grades = results.collection.judgments[query]
+    good = set(relevant[grades > 0].tolist())
+    line = Text()
+    ids = results.collection.corpus.ids.take(docs[:k])
+    for doc, name in zip(docs[:k].tolist(), ids, strict=True):
+        line.append(name, style="bold green underline" if doc in good else "")
+        line.append(" ")
+    return line if len(docs) else Text("nothing", style="dim")
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """One row for each pair of systems and measure: difference, interval, effect size, p-values."""
+    columns = (
+        "measure",
+        "system",
+        "against",
+        "difference",
+        "95% interval",
+        "effect d",
+        "p",
+        "p (Holm)",
+        "win/loss/tie",
+    )
+    title = f"Paired {comparison.test} test over {comparison.queries:,} queries"
+    table = Table(*columns, title=title, title_justify="left")
+    for row in comparison.differences:
+        interval = f"{row.low:+.4f} .. {row.high:+.4f}"
+        numbers = (f"{row.difference:+.4f}", interval, f"{row.effect:.2f}", f"{row.p:.4f}", f"{row.corrected:.4f}")
+        table.add_row(row.measure, Text(row.system), Text(row.other), *numbers, f"{row.wins}/{row.losses}/{row.ties}")
+    return table
+
+
+def means_table(comparison: Comparison) -> Table:
+    """The mean of each system on each measure, with its interval."""
+    table = Table("measure", "system", "mean", "95% interval", title="Means", title_justify="left")
+    for row in comparison.means:
+        table.add_row(row.measure, Text(row.system), f"{row.mean:.4f}", f"{row.low:.4f} .. {row.high:.4f}")
+    return table

@@ -1,0 +1,107 @@
+"""Run an experiment: index, search, measure, compare, and write what came of it."""
+
+from __future__ import annotations
+
+import filecmp
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nirank import environment
+from nirank.data.collection import Collection
+from nirank.errors import BadInput
+from nirank.evaluation.evaluating import evaluate
+from nirank.experiments import latency
+from nirank.experiments.experiment import Experiment, told
+from nirank.experiments.results import Results, System
+from nirank.experiments.write import refuse_unwritable, write
+from nirank.files import refuse_existing
+from nirank.pipeline.algebra import Ranking
+from nirank.plugins import observers
+from nirank.plugins.loading import active, load_file
+
+if TYPE_CHECKING:
+    from nirank.evaluation.significance import Comparison
+    from nirank.experiments.results import Results
+
+
+def run(
+    experiment: Experiment | str | Path,
+    out: str | Path | None = None,
+    show: Callable[[Results], None] | None = None,
+) -> Results:
+    """Run an experiment: index, search, measure, compare.
+
+    `experiment` may be the path of a TOML file; a `nirank_plugin.py` beside it is loaded first. With `out`, a
+    folder is written: a TREC run and the values of each query for each system, `measures.json`, the resolved
+    `experiment.toml`, a `manifest.json`, and, where images are searched or searched with, a page to look at,
+    `contact.html`. It is written beside and moved into place; raises `BadInput` where it exists already, and for ids
+    that cannot stand in a run. `show` is called with the results before they are written, so that they are seen even if
+    that fails.
+    """
+    if not isinstance(experiment, Experiment):
+        experiment = Experiment.read(experiment)
+    if experiment.train:
+        raise BadInput(f"has tables [train]: it is run by `nirank train {experiment.where}`.", experiment.path)
+    folder = None if out is None else Path(out).resolve()
+    refuse_existing(folder)
+    load_beside(experiment)
+    environment.seed_everything(experiment.seed)
+    watching = experiment.observers()
+    with observers.switched_on(watching):
+        results = _results(experiment, written=folder is not None)
+        if show:
+            show(results)
+        if folder:
+            write(results, folder)
+        finish(watching, results, folder)
+    return results
+
+
+def load_beside(experiment: Experiment) -> None:
+    """Load the plugin beside an experiment, unless a copy of it is loaded: its components have their names once."""
+    beside = experiment.plugin_file
+    loaded = [Path(plugin.name) for plugin in active().known if plugin.name.endswith("nirank_plugin.py")]
+    if beside and not any(path.exists() and filecmp.cmp(path, beside, shallow=False) for path in loaded):
+        load_file(beside)
+
+
+def _results(experiment: Experiment, written: bool) -> Results:
+    rankings = experiment.build()
+    opened = experiment.open()
+    if written:
+        with told(f"{experiment.where}: collection"):
+            refuse_unwritable(opened)
+    systems = {name: _run_system(name, ranking, opened, experiment) for name, ranking in rankings.items()}
+    return Results(experiment, opened, systems, _compare(experiment, systems))
+
+
+def _run_system(name: str, ranking: Ranking, opened: Collection, experiment: Experiment) -> System:
+    ranking.index(opened.corpus)
+    start = time.perf_counter()
+    found = ranking.search(opened.queries, opened.corpus)
+    seconds = time.perf_counter() - start
+    options = experiment.evaluate
+    evaluation = evaluate(found, opened.judgments, options.measures)
+    active().hook.nirank_evaluated(system=name, evaluation=evaluation)
+    times = latency.measure(ranking, opened, options.latency) if options.latency else {}
+    return System(name, ranking, found, evaluation, seconds, times)
+
+
+def _compare(experiment: Experiment, systems: Mapping[str, System]) -> Comparison | None:
+    if len(systems) < 2:
+        return None
+    from nirank.evaluation.significance import compare
+
+    options = experiment.evaluate
+    evaluations = {name: system.evaluation for name, system in systems.items()}
+    baseline = options.baseline or next(iter(systems))
+    return compare(evaluations, baseline, test=options.test, seed=experiment.seed)
+
+
+def finish(observers: Iterable[Any], results: Results, folder: Path | None) -> None:
+    """Tell the observers that care what came of an experiment, and where it was written."""
+    for observer in observers:
+        if callable(finished := getattr(observer, "finished", None)):
+            finished(results, folder)

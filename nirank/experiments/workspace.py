@@ -1,0 +1,117 @@
+"""A folder that can be searched: documents, a pipeline and its indexes; and the same over a collection."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nirank.build import collection
+from nirank.data.corpus import ArrowCorpus
+from nirank.data.corpus_files import write_corpus
+from nirank.data.queries import Queries
+from nirank.data.types import Corpus, Floats, Ints
+from nirank.errors import BadInput
+from nirank.experiments.experiment import Experiment
+from nirank.files import refuse_existing
+from nirank.formats.toml import to_toml
+from nirank.pipeline.algebra import Ranking
+
+DOCUMENTS, DESCRIPTION = "documents.arrow", "search.toml"
+#: How many documents are copied at a time.
+_COPIED = 4096
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Documents and the pipeline that searches them."""
+
+    corpus: Corpus
+    ranking: Ranking
+
+    def search(self, text: str, k: int) -> tuple[Ints, Floats]:
+        """Ordinals and scores of the best `k` documents."""
+        return (self.ranking % k).search(Queries.of(text), self.corpus)[0]
+
+
+def over(name: str, pipeline: str, stages: Mapping[str, dict[str, Any]] | None = None) -> Workspace:
+    """Search a collection where it lies, with indexes in the cache."""
+    (ranking,) = _described(name, pipeline, stages).build().values()
+    return Workspace(collection(name).corpus, ranking)
+
+
+def create(folder: Path, name: str, pipeline: str, stages: Mapping[str, dict[str, Any]] | None = None) -> Workspace:
+    """Copy the documents of a collection into `folder` and index them there.
+
+    The folder is written beside and moved into place, and needs nothing outside it afterwards but the models
+    of its pipeline. Raises `BadInput` where it exists, also where it was filled meanwhile (what was indexed is kept
+    beside it then), and for documents that are not texts.
+    """
+    folder = folder.resolve()
+    refuse_existing(folder)
+    if folder == Path.cwd():
+        raise BadInput("is the current folder; name one to be made, such as nirank-index.", folder)
+    described = _described(name, pipeline, stages)
+    (ranking,) = described.build().values()
+    partial = folder.with_name(f".{folder.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)  # what an interrupted run left there is gone on with
+    corpus = _copy(collection(name).corpus, partial / DOCUMENTS)
+    ranking.index(corpus, partial)
+    (partial / DESCRIPTION).write_text(to_toml(described.as_table()), encoding="utf-8")
+    _keep_only(partial, {DOCUMENTS, DESCRIPTION, *_index_folders(ranking)})
+    _move(partial, folder)
+    return open_folder(folder)
+
+
+def open_folder(folder: Path) -> Workspace:
+    """Open what `create` made. Raises `BadInput` where there is no such folder."""
+    if not (folder / DESCRIPTION).exists():
+        raise BadInput(
+            "is no index. Make one: nirank index COLLECTION --to FOLDER (or search with --collection).", folder
+        )
+    (ranking,) = Experiment.read(folder / DESCRIPTION).build().values()
+    corpus = ArrowCorpus(folder / DOCUMENTS)
+    ranking.index(corpus, folder)
+    return Workspace(corpus, ranking)
+
+
+def _described(name: str, pipeline: str, stages: Mapping[str, dict[str, Any]] | None) -> Experiment:
+    return Experiment.of({"collection": name, "pipeline": pipeline, "stage": dict(stages or {})})
+
+
+def _index_folders(ranking: Ranking) -> set[str]:
+    return {component.opened.folder.name for component in ranking.components() if component.opened}
+
+
+def _keep_only(folder: Path, names: set[str]) -> None:
+    """Remove locks, markers and what an interrupted run with another pipeline left."""
+    for path in folder.iterdir():
+        if path.name not in names:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _move(partial: Path, folder: Path) -> None:
+    try:
+        os.replace(partial, folder)  # onto nothing or an empty folder; a filled one is an error
+    except OSError as error:
+        raise BadInput(
+            f"cannot be put in place ({error.strerror}); what was indexed is in {partial}.", folder
+        ) from error
+
+
+def _copy(corpus: Corpus, path: Path) -> ArrowCorpus:
+    if isinstance(corpus, ArrowCorpus):
+        shutil.copyfile(corpus.path, path)
+        return ArrowCorpus(path)
+    return write_corpus(path, (_texts(corpus, start) for start in range(0, len(corpus), _COPIED)), fields=["text"])
+
+
+def _texts(corpus: Corpus, start: int) -> dict[str, list[str]]:
+    here = slice(start, start + _COPIED)
+    texts = list(corpus[here])
+    if not all(isinstance(text, str) for text in texts):
+        raise BadInput("a folder to search holds texts; search a collection of images with --collection.")
+    return {"id": corpus.ids[here], "text": texts}

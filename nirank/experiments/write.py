@@ -1,0 +1,83 @@
+"""The folder that the results of an experiment are written to."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nirank.data.collection import Collection
+from nirank.data.columns import to_column
+from nirank.errors import BadInput
+from nirank.experiments import contact_sheet
+from nirank.experiments.results import Results, System
+from nirank.files import beside, refuse_existing
+from nirank.formats.toml import to_toml
+from nirank.formats.trec import write_run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def write(results: Results, folder: Path) -> None:
+    """Write the folder of an experiment's results, beside and then into place."""
+    refuse_existing(folder)
+    with beside(folder) as unfinished:
+        unfinished.mkdir()
+        _write_into(unfinished, results)
+
+
+def _write_into(folder: Path, results: Results) -> None:
+    for name, system in results.systems.items():
+        write_run(folder / f"{name}.run", results.collection.queries, system.run, tag=name)
+        (folder / f"{name}.queries.tsv").write_text(_per_query(results, system), encoding="utf-8")
+    _write_json(folder / "measures.json", results.measures())
+    if results.comparison:
+        _write_json(folder / "comparison.json", results.comparison.to_dict())
+    (folder / "experiment.toml").write_text(to_toml(results.experiment.as_table()), encoding="utf-8")
+    _write_json(folder / "manifest.json", results.manifest())
+    if contact_sheet.pictured(results.collection):
+        (folder / contact_sheet.PAGE).write_text(contact_sheet.page(results), encoding="utf-8")
+    if plugin := results.experiment.plugin_file:
+        shutil.copyfile(plugin, folder / plugin.name)  # so that experiment.toml runs from here too
+
+
+def refuse_unwritable(collection: Collection) -> None:
+    """Raise `BadInput` for ids that cannot stand in a TREC run: worth knowing before the search and not after it."""
+    documents = collection.corpus.ids
+    _refuse_matches("document", documents.gather(np.arange(len(documents))), _UNFIT)
+    _refuse_matches("query", to_column(collection.queries.ids), f"{_UNFIT}|^#")
+
+
+def _refuse_matches(what: str, ids: pa.Array | pa.ChunkedArray, pattern: str) -> None:
+    import pyarrow.compute as pc
+
+    unfit = ids.filter(pc.match_substring_regex(ids, pattern))
+    if len(unfit):
+        raise BadInput(
+            f"{len(unfit):,} {what} ids cannot stand in a TREC run, the first is {unfit[0].as_py()!r}: "
+            "an id has no white space or control characters, and that of a query does not start with '#'."
+        )
+
+
+#: As `nirank.formats.trec` has it: nothing at all, or anything up to the blank.
+_UNFIT = r"^$|[\x00-\x20]"
+
+
+def _per_query(results: Results, system: System) -> str:
+    values = system.evaluation.values
+    header = "\t".join(["query", *values])
+    ids = results.collection.queries.ids
+    rows = zip(*(column.tolist() for column in values.values()), strict=True)
+    lines = [
+        "\t".join([ids[query], *(f"{value:.6f}" for value in row)])
+        for query, row in zip(system.evaluation.queries.tolist(), rows, strict=True)
+    ]
+    return "\n".join([header, *lines, ""])
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")

@@ -1,0 +1,25 @@
+"""Files of search people: runs and judgments, topics, documents; read and written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nirank import faces
+
+if TYPE_CHECKING:
+    from nirank.formats.jsonl import read_jsonl as read_jsonl
+    from nirank.formats.opening import faults_of as faults_of
+    from nirank.formats.topics import read_topics as read_topics
+    from nirank.formats.trec import Run as Run
+    from nirank.formats.trec import read_qrels as read_qrels
+    from nirank.formats.trec import read_run as read_run
+    from nirank.formats.trec import write_qrels as write_qrels
+    from nirank.formats.trec import write_run as write_run
+
+_HOMES = {
+    "nirank.formats.jsonl": ["read_jsonl"],
+    "nirank.formats.opening": ["faults_of"],
+    "nirank.formats.topics": ["read_topics"],
+    "nirank.formats.trec": ["Run", "read_qrels", "read_run", "write_qrels", "write_run"],
+}
+__getattr__, __dir__, __all__ = faces.lazily(__name__, _HOMES)

@@ -1,0 +1,256 @@
+"""TREC's files: runs and judgments (qrels), read and written.
+
+A run has lines `query Q0 document rank score tag`, judgments `query iteration document grade`. What ranks a run is
+its scores: trec_eval ignores the column of ranks and the order of the lines, and so does nirank. Documents become
+ordinals on the way in and ids on the way out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nirank.data.candidates import Candidates
+from nirank.data.columns import gather, integers_to_numpy, to_array, to_column
+from nirank.data.ids import Ids
+from nirank.data.queries import Queries
+from nirank.errors import BadInput
+from nirank.files import beside
+from nirank.formats.topics import read_topics
+from nirank.formats.trec_lines import QRELS, RUN, Layout, Lines, read_lines
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["LineIds", "Run", "read_judged", "read_qrels", "read_run", "read_topics", "write_qrels", "write_run"]
+
+_BLOCK = 1 << 18  # lines written at a time
+_BLANK = ord(" ")  # the highest of all that is white space or control character in ASCII
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """What a file says of each query: the documents found for it with scores, or judged with grades.
+
+    `candidates` has a row for each of `query_ids`, in order of first appearance, with the documents in the order
+    of the file; their ordinals are those of `ids`, which holds the documents of this file only. `tag` is the
+    name in the last column of a run's first line.
+    """
+
+    query_ids: list[str]
+    ids: Ids
+    candidates: Candidates
+    tag: str = ""
+
+    def __len__(self) -> int:
+        return len(self.query_ids)
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self):,} queries, {len(self.ids):,} documents, {self.candidates.pairs:,} pairs"
+        return f"<Run {self.tag}: {sizes}>" if self.tag else f"<Run: {sizes}>"
+
+    def align(self, query_ids: Sequence[str], ids: Ids) -> Candidates:
+        """The rows of `query_ids`, in that order, with ordinals of `ids`; a query the file lacks has no documents.
+
+        A document unknown to `ids` gets an ordinal beyond them, `len(ids)` and up, so that it counts in recall and
+        in ideal rankings as it does for trec_eval. Such ordinals mean nothing outside this file: of a run and its
+        judgments, align one with the `ids` of the other.
+        """
+        ordinals = self._ordinals(ids)
+        beyond = np.flatnonzero(ordinals < 0)
+        ordinals[beyond] = len(ids) + np.arange(len(beyond))
+        candidates = self.candidates
+        return rows_of(replace(candidates, docs=ordinals[candidates.docs]), self.query_ids, query_ids)
+
+    def unknown_documents(self, ids: Ids) -> int:
+        """How many distinct documents of the file `ids` lacks."""
+        return int(np.count_nonzero(self._ordinals(ids) < 0))
+
+    def other_queries(self, query_ids: Sequence[str]) -> list[str]:
+        """The queries of the file that are not among `query_ids`."""
+        asked = set(query_ids)
+        return [query for query in self.query_ids if query not in asked]
+
+    def _ordinals(self, ids: Ids) -> NDArray[np.int64]:
+        return ids.find(self.ids.gather(np.arange(len(self.ids))))
+
+
+def read_run(path: str | Path) -> Run:
+    """The run in a file, plain or gzipped (`.gz`). Scores are kept as float32, as trec_eval keeps them.
+
+    Raises `BadInput` with file and line for fewer than six columns, a score that is no number (or NaN), and a
+    document listed twice for a query; and for a file without lines.
+    """
+    return _interned(read_lines(path, RUN))
+
+
+def read_qrels(path: str | Path) -> Run:
+    """The judgments in a file, plain or gzipped: TREC's four columns, or BEIR's three (`query-id corpus-id score`).
+
+    Grades are whole numbers and may be negative. Raises `BadInput` as `read_run` does.
+    """
+    return _interned(read_lines(path, QRELS))
+
+
+class LineIds:
+    """The ids of the documents of a run of which only the judged ones are interned; see `read_judged`."""
+
+    def __init__(self, judged: Ids, documents: pa.ChunkedArray) -> None:
+        self._judged = judged
+        self._documents = documents
+
+    def take(self, ordinals: ArrayLike) -> list[str]:
+        """The ids at `ordinals`."""
+        wanted = np.asarray(ordinals, dtype=np.int64)
+        judged = wanted < len(self._judged)
+        names = np.empty(len(wanted), object)
+        names[judged] = self._judged.take(wanted[judged])
+        names[~judged] = gather(self._documents, wanted[~judged] - len(self._judged)).to_pylist()
+        return cast("list[str]", names.tolist())
+
+
+def read_judged(path: str | Path, judged: Ids) -> tuple[list[str], Candidates, LineIds]:
+    """The query ids and rows of a run that is only to be evaluated, and what turns its ordinals into ids.
+
+    Interning the documents takes most of the time of reading a run, and evaluation needs it for judged ones alone:
+    these get their ordinals in `judged`, every other line a number of its own beyond. Raises as `read_run` does.
+    """
+    import pyarrow.compute as pc
+
+    lines = read_lines(path, RUN)
+    ordinals = integers_to_numpy(pc.index_in(lines.documents, value_set=judged.gather(np.arange(len(judged))))).astype(
+        np.int64
+    )
+    other = np.flatnonzero(ordinals < 0)
+    ordinals[other] = len(judged) + other
+    return lines.query_ids, _grouped(lines, ordinals), LineIds(judged, lines.documents)
+
+
+def rows_of(candidates: Candidates, known: Sequence[str], wanted: Sequence[str]) -> Candidates:
+    """The rows for the queries `wanted`, where the rows at hand are those of the queries `known`."""
+    row = {query: number for number, query in enumerate(known)}
+    offsets = np.append(candidates.offsets, candidates.offsets[-1])  # a last row without documents
+    rows = np.array([row.get(query, len(known)) for query in wanted], np.int64)
+    if np.array_equal(rows, np.arange(len(known))):
+        return candidates
+    return replace(candidates, offsets=offsets).take(rows)
+
+
+def _interned(lines: Lines) -> Run:
+    documents = lines.documents.dictionary_encode()  # all chunks share one dictionary
+    ids = Ids(documents.chunk(0).dictionary, unique=True)
+    docs = np.concatenate([integers_to_numpy(chunk.indices) for chunk in documents.chunks])
+    return Run(lines.query_ids, ids, _grouped(lines, docs), lines.tag)
+
+
+def _grouped(lines: Lines, docs: NDArray[Any]) -> Candidates:
+    """One row a query; the lines of a query need not stand together."""
+    queries, values = lines.queries, lines.values
+    if np.any(queries[1:] < queries[:-1]):
+        order = np.argsort(queries, kind="stable")
+        docs, values = docs[order], values[order]
+    lengths = np.bincount(queries, minlength=len(lines.query_ids))
+    return Candidates(np.concatenate([[0], np.cumsum(lengths)]), docs, values)
+
+
+# Writing
+
+
+def write_run(
+    path: str | Path, queries: Queries, candidates: Candidates, tag: str = "nirank", ids: Ids | None = None
+) -> None:
+    """Write what was found as a TREC run, each query's documents by falling score, with ranks from 1.
+
+    Equal scores stand by rising ordinal, nirank's rule; trec_eval orders them by falling id and ignores the ranks.
+    Scores are written so that they read back as the same float32. `ids` are those of `candidates.corpus` unless
+    given. A path that ends in `.gz` is compressed. The file is written beside and moved into place. Raises
+    `BadInput` for an id that is empty or has white space in it, and for scores that are NaN.
+    """
+    if _unfit(tag):
+        raise BadInput(f"the tag {tag!r} cannot stand in a TREC file: it is empty or has white space.")
+    ids = _ids(candidates, ids)
+    ranked = candidates.ranked()
+    ranks = np.arange(ranked.pairs) - np.repeat(ranked.offsets[:-1], ranked.lengths) + 1
+    _write(path, RUN, queries, ranked, ("Q0", ids, ranks, ranked.scores, tag))
+
+
+def write_qrels(path: str | Path, queries: Queries, judgments: Candidates, ids: Ids | None = None) -> None:
+    """Write judgments as TREC qrels, in their own order. Raises as `write_run`, and where a grade is not whole."""
+    grades = judgments.scores
+    if not np.all(grades == np.rint(grades)) or np.isinf(grades).any():
+        raise BadInput("grades of judgments must be whole numbers.")
+    _write(path, QRELS, queries, judgments, ("0", _ids(judgments, ids), grades.astype(np.int64)))
+
+
+def _ids(candidates: Candidates, ids: Ids | None) -> Ids:
+    if ids is not None:
+        return ids
+    if candidates.corpus is None:
+        raise BadInput("these candidates know no corpus to take document ids from; pass `ids`.")
+    return candidates.corpus.ids
+
+
+def _write(path: str | Path, layout: Layout, queries: Queries, pairs: Candidates, columns: tuple[Any, ...]) -> None:
+    if len(queries) != len(pairs):
+        raise BadInput(f"{len(queries)} queries with candidates of {len(pairs)}.")
+    _check_queries(queries.ids)
+    query_ids = to_column(queries.ids)
+    rows = pairs.rows
+    with _writing(Path(path)) as file:
+        for start in range(0, pairs.pairs, _BLOCK):
+            here = slice(start, start + _BLOCK)
+            block = [gather(query_ids, rows[here]), *(_texts(column, pairs.docs, here) for column in columns)]
+            _write_block(file, block, layout)
+
+
+def _texts(column: Any, docs: NDArray[Any], here: slice) -> pa.Array | str:
+    """A column as strings: ids of documents, numbers, or one text for all lines."""
+    import pyarrow as pa
+
+    if isinstance(column, str):
+        return column
+    if isinstance(column, Ids):
+        return column.gather(docs[here])
+    numbers = np.ascontiguousarray(column[here])
+    kind = pa.from_numpy_dtype(numbers.dtype)
+    return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)]).cast(pa.large_string())
+
+
+def _write_block(file: IO[bytes], columns: list[Any], layout: Layout) -> None:
+    import pyarrow.compute as pc
+
+    blank, end, nothing = to_array([" ", "\n", ""])
+    strings = [to_array([column])[0] if isinstance(column, str) else column for column in columns]
+    strings[-1] = pc.binary_join_element_wise(strings[-1], end, nothing)
+    text = np.frombuffer(pc.binary_join_element_wise(*strings, blank).buffers()[2], np.uint8)
+    blanks = np.count_nonzero(text <= _BLANK)
+    if blanks != len(columns[0]) * len(layout.columns) or pc.any(pc.equal(columns[2], nothing)).as_py():
+        fault = next(filter(_unfit, columns[2].to_pylist()))
+        raise BadInput(f"{fault!r} cannot stand in a TREC file: it is empty or has white space or control characters.")
+    file.write(text.data)
+
+
+def _check_queries(ids: Sequence[str]) -> None:
+    for query in ids:
+        if _unfit(query) or query.startswith("#"):
+            raise BadInput(f"query id {query!r} cannot be written: it is empty, has white space or starts with '#'.")
+
+
+def _unfit(text: str) -> bool:
+    """Whether this cannot be one column. White space beyond ASCII can, as it separates nothing for trec_eval."""
+    return not text or min(text) <= chr(_BLANK)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[IO[bytes]]:
+    """A file, compressed where its name ends in `.gz`, that is moved into place if the block succeeds."""
+    writer: Any = gzip.open if path.suffix == ".gz" else open
+    with beside(path) as unfinished, writer(unfinished, "wb") as file:
+        yield file

@@ -1,0 +1,309 @@
+"""Files with one (query, document, number) a line: runs and judgments, as columns.
+
+Regular files, which have a single blank or a single tab between columns, are read by Arrow. Whatever else comes is
+read line by line, which takes some thirty times as long, accepts any white space, and names the line at fault. Where
+the fast reader meets anything odd it steps back, so that both accept the same files and only one writes errors.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import mmap
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.data.columns import gather, integers_to_numpy, to_array
+from nirank.errors import BadInput
+from nirank.formats.opening import faults_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Raw: TypeAlias = bytes | mmap.mmap
+Integers: TypeAlias = NDArray[np.integer]
+
+_HEADERS = (b"query-id", b"query_id", b"qid")
+_BOM = b"\xef\xbb\xbf"
+_LARGEST_GRADE = 2**24  # beyond it float32 skips integers
+_KEYS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93)  # odd, with bits everywhere
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a line, of which those called query, document and score or grade are read."""
+
+    columns: tuple[str, ...]
+    header: bool = False
+    tabs: bool = False  # only tabs separate columns, so that an id may hold blanks
+
+    @property
+    def value(self) -> str:
+        """What the number of a line is called: score or grade."""
+        return "grade" if "grade" in self.columns else "score"
+
+    def __str__(self) -> str:
+        return f"{len(self.columns)} columns ({', '.join(self.columns)})"
+
+
+RUN = Layout(("query", "Q0", "document", "rank", "score", "tag"))
+QRELS = Layout(("query", "iteration", "document", "grade"))
+BEIR = Layout(("query", "document", "grade"))
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The lines of a file as columns, in the order of the file.
+
+    `queries` `[lines]` are ordinals into `query_ids`, which are in order of first appearance; `documents` is an
+    Arrow column of large strings; `values` are scores or grades, float32 `[lines]`.
+    """
+
+    query_ids: list[str]
+    queries: Integers
+    documents: pa.ChunkedArray
+    values: NDArray[np.float32]
+    tag: str
+
+
+def read_lines(path: str | Path, layout: Layout) -> Lines:
+    """The lines of a file, plain or gzipped.
+
+    Raises `BadInput` with the line for a wrong number of columns, a score or grade that is no number, a document
+    listed twice for a query, and text that is not UTF-8; and for a file without lines. Blank lines and comments
+    (lines that start with `#`) are skipped, as trec_eval 10 does.
+    """
+    path = Path(path)
+    raw = _raw(path)
+    layout = _layout_of(raw, layout)
+    return _read_regular(raw, layout) or _read_any(raw, layout, path)
+
+
+def _raw(path: Path) -> Raw:
+    with faults_of(path):
+        if path.suffix == ".gz":
+            return gzip.decompress(path.read_bytes())
+        with path.open("rb") as file:
+            can_be_mapped = path.is_file() and path.stat().st_size  # a pipe cannot, nor can nothing
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if can_be_mapped else file.read()
+
+
+def _layout_of(raw: Raw, layout: Layout) -> Layout:
+    """The layout that the first line speaks for: judgments may also be BEIR's three columns, with a header or not."""
+    first = _first_line(raw)
+    tabs = first.count(b"\t") == len(BEIR.columns) - 1
+    if layout is not QRELS or not (tabs or len(first.split()) == len(BEIR.columns)):
+        return layout
+    return replace(BEIR, header=first.lower().startswith(_HEADERS), tabs=tabs)
+
+
+def _first_line(raw: Raw) -> bytes:
+    start = 0
+    while 0 <= start < len(raw):
+        end = raw.find(b"\n", start)
+        line = raw[start : end if end >= 0 else len(raw)].removeprefix(_BOM)
+        if line.strip() and not line.startswith(b"#"):
+            return line
+        start = end + 1 if end >= 0 else -1
+    return b""
+
+
+# The fast reader
+
+
+def _read_regular(raw: Raw, layout: Layout) -> Lines | None:
+    """The lines, where the file is regular and without fault; else nothing."""
+    import pyarrow as pa
+
+    delimiter = _delimiter(raw, layout)
+    if delimiter is None:
+        return None
+    try:
+        table = _read_table(raw, layout, delimiter)
+    except pa.ArrowInvalid:
+        return None
+    lines = _as_lines(table, layout, _tag(raw, layout))
+    return lines if lines and _sound(lines, layout) else None
+
+
+def _delimiter(raw: Raw, layout: Layout) -> str | None:
+    first = _first_line(raw).rstrip(b"\r")
+    delimiter, other = (b"\t", b" ") if b"\t" in first else (b" ", b"\t")
+    mixed = raw.find(other) >= 0 and not layout.tabs
+    return None if not first or mixed else delimiter.decode()
+
+
+def _read_table(raw: Raw, layout: Layout, delimiter: str) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    # the second column is read only to see that it is there, and not the nothing between two blanks
+    types = {layout.columns[1]: pa.binary(), "document": pa.large_string(), layout.value: pa.float64()}
+    types["query"] = pa.dictionary(pa.int32(), pa.large_string())
+    return csv.read_csv(
+        pa.BufferReader(pa.py_buffer(raw)),
+        csv.ReadOptions(column_names=layout.columns, skip_rows=int(layout.header)),
+        csv.ParseOptions(delimiter=delimiter, quote_char=False, double_quote=False, escape_char=False),
+        csv.ConvertOptions(column_types=types, include_columns=list(types), null_values=[], strings_can_be_null=False),
+    )
+
+
+def _tag(raw: Raw, layout: Layout) -> str:
+    tag = _first_line(raw).split()[5:6] if layout is RUN else []
+    return b"".join(tag).decode(errors="replace")
+
+
+def _as_lines(table: pa.Table, layout: Layout, tag: str) -> Lines | None:
+    """The columns of a table, unless it has no lines or an empty column."""
+    if not table.num_rows or any(_has_empty(table[name]) for name in {layout.columns[1], "document"}):
+        return None
+    queries = table["query"].unify_dictionaries()
+    query_ids = queries.chunk(0).dictionary.to_pylist()
+    numbers = np.concatenate([integers_to_numpy(chunk.indices) for chunk in queries.chunks])
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, as it is for trec_eval
+        values = integers_to_numpy(table[layout.value]).astype(np.float32)
+    return Lines(query_ids, numbers, table["document"], values, tag)
+
+
+def _has_empty(texts: pa.ChunkedArray) -> bool:
+    import pyarrow.compute as pc
+
+    return bool(pc.min(pc.binary_length(texts)).as_py() == 0)
+
+
+def _sound(lines: Lines, layout: Layout) -> bool:
+    """Whether there is nothing that the patient reader would refuse, or read in another way."""
+    if any(not query or query.startswith("#") for query in lines.query_ids):
+        return False
+    values = lines.values
+    if layout.value == "grade" and not np.all((values == np.rint(values)) & (np.abs(values) <= _LARGEST_GRADE)):
+        return False
+    return not np.isnan(values).any() and not _repeats(lines)
+
+
+def _repeats(lines: Lines) -> bool:
+    """Whether a query lists a document twice."""
+    prints = np.concatenate([_fingerprints(chunk) for chunk in lines.documents.chunks])
+    prints += lines.queries.astype(np.uint64) * np.uint64(_KEYS[2])
+    if not _has_equal(prints):
+        return False
+    _, at, counts = np.unique(prints, return_inverse=True, return_counts=True)
+    suspects = np.flatnonzero(counts[at] > 1)
+    names = gather(lines.documents, suspects).dictionary_encode()
+    return _has_equal(lines.queries[suspects].astype(np.int64) << 32 | integers_to_numpy(names.indices))
+
+
+def _has_equal(keys: NDArray[np.integer]) -> bool:
+    keys = np.sort(keys)
+    return bool(np.any(keys[1:] == keys[:-1]))
+
+
+def _fingerprints(strings: pa.Array) -> NDArray[np.uint64]:
+    """A number for each string, made from its first and last eight bytes: equal strings have equal ones.
+
+    The eight bytes may reach into a neighbour, so those of a shorter string are shifted out. Interning a million
+    ids to find repeated ones takes three times as long.
+    """
+    _, offsets, data = strings.buffers()
+    cuts = np.frombuffer(offsets, np.int64)[strings.offset : strings.offset + len(strings) + 1]
+    padded = np.zeros(cuts[-1] - cuts[0] + 16, np.uint8)
+    padded[8:-8] = np.frombuffer(data, np.uint8)[cuts[0] : cuts[-1]]
+    words = np.ndarray(len(padded) - 7, np.dtype("<u8"), padded, strides=(1,))
+    lengths = np.diff(cuts)
+    unused = (8 * (8 - np.minimum(lengths, 8))).astype(np.uint64)
+    starts, ends = cuts[:-1] - cuts[0], cuts[1:] - cuts[0]
+    first = words[starts + 8] << unused
+    last = words[ends] >> unused
+    mixed = first * np.uint64(_KEYS[0]) + last * np.uint64(_KEYS[1]) + lengths.astype(np.uint64)
+    mixed ^= mixed >> np.uint64(29)  # so that ids which differ by little do not differ by a multiple of anything
+    mixed *= np.uint64(_KEYS[2])
+    mixed ^= mixed >> np.uint64(32)
+    return mixed
+
+
+# The patient reader
+
+
+def _read_any(raw: Raw, layout: Layout, path: Path) -> Lines:
+    """The lines of any readable file, one by one. Raises `BadInput` for the first fault."""
+    seen: dict[tuple[str, str], int] = {}
+    values: list[float] = []
+    columns = itemgetter(*map(layout.columns.index, ("query", "document", layout.value)))
+    for number, fields in _fields(raw, layout, path):
+        query, document, value = columns(fields)
+        pair = _decoded(query, path, number), _decoded(document, path, number)
+        if pair in seen:
+            raise BadInput(f"document {pair[1]!r} of query {pair[0]!r} is already in line {seen[pair]}.", path, number)
+        seen[pair] = number
+        values.append(_number(value, layout.value, path, number))
+    if not values:
+        raise BadInput(f"there are no lines; each is expected to have {layout}.", path)
+    return _collect(list(seen), values, _tag(raw, layout))
+
+
+def _fields(raw: Raw, layout: Layout, path: Path) -> Iterator[tuple[int, list[bytes]]]:
+    """The number and the columns of each line that has any."""
+    separator = b"\t" if layout.tabs else None
+    most = sys.maxsize if layout is RUN else len(layout.columns)  # what follows the tag trec_eval ignores, too
+    header = layout.header
+    for number, line in _numbered(raw):
+        if header:
+            header = False
+            continue
+        fields = line.split(separator)
+        if not len(layout.columns) <= len(fields) <= most or not all(fields):
+            raise BadInput(f"{layout} are expected, here are {len(fields)}.", path, number)
+        yield number, fields
+
+
+def _numbered(raw: Raw) -> Iterator[tuple[int, bytes]]:
+    """The lines that are neither blank nor a comment, with their numbers, from 1, and without white space around."""
+    stream = io.BytesIO(raw)
+    stream.seek(len(_BOM) if raw[: len(_BOM)] == _BOM else 0)
+    for number, line in enumerate(stream, 1):
+        stripped = line.strip()
+        if stripped and not line.startswith(b"#"):
+            yield number, stripped
+
+
+def _decoded(text: bytes, path: Path, number: int) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as fault:
+        raise BadInput(f"ids must be UTF-8: {fault}.", path, number) from fault
+
+
+def _number(text: bytes, what: str, path: Path, number: int) -> float:
+    value = _as_number(text)
+    if math.isnan(value):
+        raise BadInput(f"the {what} must be a number, not {text.decode(errors='replace')!r}.", path, number)
+    if what == "grade" and not (abs(value) <= _LARGEST_GRADE and value.is_integer()):
+        raise BadInput(f"the grade must be a whole number of at most {_LARGEST_GRADE:,}, not {value:g}.", path, number)
+    return value
+
+
+def _as_number(text: bytes) -> float:
+    try:
+        return float(text) if b"_" not in text else math.nan  # 1_000 is a number to Python, and to nobody else
+    except ValueError:
+        return math.nan
+
+
+def _collect(pairs: list[tuple[str, str]], values: list[float], tag: str) -> Lines:
+    import pyarrow as pa
+
+    encoded = to_array([query for query, _ in pairs]).dictionary_encode()
+    documents = to_array([document for _, document in pairs])
+    with np.errstate(over="ignore"):
+        scores = np.array(values).astype(np.float32)
+    return Lines(
+        encoded.dictionary.to_pylist(), integers_to_numpy(encoded.indices), pa.chunked_array([documents]), scores, tag
+    )

@@ -1,0 +1,42 @@
+"""Annotated types: whether a plain value, from TOML or Python, is of one."""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+import types
+import typing
+from typing import Any
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value is of an annotated type; what cannot be judged passes."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if origin is typing.Literal:
+        return value in arguments
+    if hint is float:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if hint in (str, bool, type(None)):
+        return isinstance(value, type(None) if hint is None else hint)
+    return True
+
+
+def is_simple(hint: Any) -> bool:
+    """Whether `fits` judges values of this type: numbers, texts, truth values, literals, None, and unions of them."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return all(is_simple(argument) for argument in typing.get_args(hint))
+    return origin is typing.Literal or hint in (float, int, str, bool, type(None), Any)
+
+
+def readable(hint: Any) -> str:
+    """An annotated type as messages name it: `'dense' | 'tokens'`, `int | None`."""
+    if typing.get_origin(hint) is typing.Literal:
+        return " | ".join(map(repr, typing.get_args(hint)))
+    if inspect.isclass(hint) and typing.get_origin(hint) is None:
+        return hint.__name__
+    return str(hint).replace("typing.", "")

@@ -1,0 +1,55 @@
+"""The kit that plugins build with: compiled functions, graphs of OpenVINO, files that appear whole, progress, hashes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nirank import faces
+
+if TYPE_CHECKING:
+    from nirank.execution.indexes import Former as Former
+    from nirank.execution.stages import encode as encode
+    from nirank.execution.stages import score as score
+    from nirank.files import beside as beside
+    from nirank.files import cache_folder as cache_folder
+    from nirank.files import write_header as write_header
+    from nirank.hashing import digest as digest
+    from nirank.hashing import weights_digest as weights_digest
+    from nirank.hints import fits as fits
+    from nirank.kit import ragged_files as ragged_files
+    from nirank.kit import transformers as transformers
+    from nirank.kit.numba import compiled as compiled
+    from nirank.kit.numba import inner as inner
+    from nirank.kit.openvino import Fast as Fast
+    from nirank.kit.openvino import Graph as Graph
+    from nirank.kit.openvino import Runtime as Runtime
+    from nirank.kit.openvino import choose_runtime as choose_runtime
+    from nirank.kit.openvino import import_openvino as import_openvino
+    from nirank.kit.openvino import openvino_installed as openvino_installed
+    from nirank.kit.openvino import token_examples as token_examples
+    from nirank.kit.openvino import trace as trace
+    from nirank.progress import progress as progress
+    from nirank.threads import processors as processors
+
+_HOMES = {
+    "nirank.execution.indexes": ["Former"],
+    "nirank.execution.stages": ["encode", "score"],
+    "nirank.files": ["beside", "cache_folder", "write_header"],
+    "nirank.hashing": ["digest", "weights_digest"],
+    "nirank.hints": ["fits"],
+    "nirank.kit": ["ragged_files", "transformers"],
+    "nirank.kit.numba": ["compiled", "inner"],
+    "nirank.kit.openvino": [
+        "Fast",
+        "Graph",
+        "Runtime",
+        "choose_runtime",
+        "import_openvino",
+        "openvino_installed",
+        "token_examples",
+        "trace",
+    ],
+    "nirank.progress": ["progress"],
+    "nirank.threads": ["processors"],
+}
+__getattr__, __dir__, __all__ = faces.lazily(__name__, _HOMES)

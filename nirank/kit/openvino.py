@@ -1,0 +1,220 @@
+"""Networks computed by OpenVINO, which on a CPU takes less time than torch and gives the same to about 1e-6.
+
+A graph is traced from the weights in memory, in about a second, and compiled for a precision that is always said: left
+to itself OpenVINO takes bfloat16 where the processor has it. Weights may change afterwards (training): then it is
+traced anew.
+
+OpenVINO reports its use to its makers when it is imported and when its `convert_model` is called, unless the user has
+opted out. So the package that sends is out of sight while OpenVINO is imported, and that function is not called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from nirank.errors import BadInput, MissingDependency
+from nirank.kit.transformers import Precision, quiet
+
+Runtime = Literal["torch", "openvino"]
+#: What is computed: a tensor, of a network and of tensors by name.
+Function: TypeAlias = Callable[[Any, dict[str, Tensor]], Tensor]
+#: Makes two such inputs, of different sizes.
+Examples: TypeAlias = Callable[[], tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
+
+_SENDER = "openvino_telemetry"
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+#: What a graph may be apart from torch in float32, of the largest number: much more than it is where it is right.
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.1}
+
+log = logging.getLogger("nirank")
+
+
+class Graph:
+    """`function` of a network, compiled; weights are those at the time.
+
+    `example` has the inputs by name, in sizes that do not matter: the graph takes others.
+    """
+
+    def __init__(
+        self, network: nn.Module, function: Function, example: Mapping[str, Tensor], precision: Precision = "float32"
+    ) -> None:
+        self._network, self._stamp, self._names = network, _stamp(network), list(example)
+        settings = {
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "NUM_STREAMS": 1,
+        }
+        graph = trace(network, function, example, "output")
+        self._model = import_openvino("openvino").Core().compile_model(graph, "CPU", settings)
+        self._requests = threading.local()
+
+    @property
+    def fits(self) -> bool:
+        """Whether the weights of the network are still those that were compiled."""
+        return self._stamp == _stamp(self._network)
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The function of these inputs, float32."""
+        if not hasattr(self._requests, "own"):
+            self._requests.own = self._model.create_infer_request()
+        given = [inputs[name].numpy() for name in self._names]
+        found = self._requests.own.infer(given, share_inputs=True)
+        return torch.from_numpy(found[0])
+
+
+class Fast:
+    """Whether a graph computes `function` of a network, and the graph, compiled when it is first asked for.
+
+    `runtime` is what computes where gradients are not wanted; None is OpenVINO for work of which there is at least
+    `worth`, in whatever work is counted in: less would take no longer in torch than a graph takes to be compiled. The
+    first of the `examples` is traced, and of the second, in other sizes, the graph has to compute what torch does.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        function: Function,
+        examples: Examples,
+        runtime: Runtime | None,
+        worth: int,
+        precision: Precision = "float32",
+    ) -> None:
+        self.network, self.function, self.examples = network, function, examples
+        self.runtime, self.worth, self.precision = runtime, worth, precision
+        self.compiled: Graph | None = None
+
+    def graph(self, work: int) -> Graph | None:
+        """What computes so much; None is torch.
+
+        A network that cannot be compiled is told, and left to torch from then on. Raises `BadInput` for one where
+        OpenVINO was asked for.
+        """
+        if self.runtime == "torch" or self.network.training or torch.is_grad_enabled():
+            return None
+        if self.runtime is None and work < self.worth:
+            return None
+        if self.compiled is None or not self.compiled.fits:
+            self.compiled = self._compile()
+        return self.compiled
+
+    def _compile(self) -> Graph | None:
+        traced, tried = self.examples()
+        try:
+            graph = Graph(self.network, self.function, traced, self.precision)
+            self._compare(graph, tried)
+        except MissingDependency:
+            raise
+        except Exception as error:  # of the tracer, of OpenVINO, or of the comparison
+            told = f"OpenVINO does not compute {type(self.network).__name__} as torch does: {error}"
+            if self.runtime == "openvino":
+                raise BadInput(told) from error
+            log.warning("%s; torch computes it.", told)
+            self.runtime = "torch"
+            return None
+        return graph
+
+    def _compare(self, graph: Graph, inputs: Mapping[str, Tensor]) -> None:
+        expected, found = self.function(self.network, dict(inputs)), graph(inputs)
+        apart, most = (found - expected).abs().max().item(), expected.abs().max().item()
+        if not apart <= _TOLERANCE[self.precision] * most:
+            raise ArithmeticError(f"it is {apart:.1e} apart, of numbers up to {most:.1e}.")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "compiled": None}  # a copy compiles its own
+
+
+def choose_runtime(runtime: Runtime | None, device: str, precision: Precision) -> Runtime | None:
+    """The runtime of a network in float32 on a CPU; of any other, and without OpenVINO, it is torch.
+
+    Raises `BadInput` where OpenVINO is asked for and is not used, `MissingDependency` where it is not installed.
+    """
+    usable = device == "cpu" and precision == "float32"
+    if runtime == "openvino":
+        if not usable:
+            raise BadInput(f"runtime = 'openvino' is for float32 on the CPU here, not for {precision} on {device}.")
+        import_openvino("openvino")
+    return runtime if runtime or (usable and openvino_installed()) else "torch"
+
+
+def token_examples(names: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Two texts of eight tokens, and three of five and fewer, as a transformer is told of them under these names."""
+    numbers, mask = torch.arange(15).view(3, 5) % 7, torch.ones(3, 5, dtype=torch.long)
+    mask[1, 3:] = 0
+    padded = {"input_ids": numbers, "attention_mask": mask, "token_type_ids": torch.zeros_like(mask)}
+    return {name: torch.ones(2, 8, dtype=torch.long) for name in names}, {name: padded[name] for name in names}
+
+
+def trace(network: nn.Module, function: Function, example: Mapping[str, Tensor], output: str) -> Any:
+    """A model of OpenVINO, whose inputs have the names of `example`; it shares the memory of the weights."""
+    frontends, tracing = import_openvino("openvino.frontend"), import_openvino("openvino.frontend.pytorch.ts_decoder")
+    with _evaluating(network), quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the tracer says of conditions on shapes: tests try other shapes
+        called = _Called(network, function, list(example)).eval()
+        given = tuple(tensor.to(next(network.parameters()).device) for tensor in example.values())
+        decoder = tracing.TorchScriptPythonDecoder(called, example_input=given)
+    frontend = frontends.FrontEndManager().load_by_framework("pytorch")
+    graph = frontend.convert(frontend.load(decoder))
+    for port, name in zip([*graph.inputs, *graph.outputs], [*example, output], strict=True):
+        port.get_tensor().set_names({name})
+    return graph
+
+
+def openvino_installed() -> bool:
+    """Whether OpenVINO is at hand."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def import_openvino(module: str) -> Any:
+    """A module of OpenVINO. Raises `MissingDependency` where it is not installed."""
+    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == _SENDER}
+    sys.modules[_SENDER] = None  # type: ignore[assignment] # for Python: a package that cannot be imported
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            "runtime = 'openvino' needs the package openvino. Run: pip install 'nirank[openvino]'", name=error.name
+        ) from error
+    finally:
+        del sys.modules[_SENDER]
+        sys.modules.update(hidden)
+
+
+class _Called(nn.Module):
+    """A network under a function as one of tensors in a row, which can be traced."""
+
+    def __init__(self, network: nn.Module, function: Function, names: list[str]) -> None:
+        super().__init__()
+        self.network, self.function, self.names = network, function, names
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(self.network, dict(zip(self.names, inputs, strict=True)))
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Without dropout and gradients, whatever mode the module is in."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(training)
+
+
+def _stamp(network: nn.Module) -> int:
+    """Changes whenever a weight is written to."""
+    return sum(parameter._version for parameter in network.parameters())

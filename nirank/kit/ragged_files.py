@@ -1,0 +1,149 @@
+"""Ragged vectors of a corpus on disk, written chunk by chunk, so that an interrupted build goes on where it stopped.
+
+Each column is a file of plain numbers, row after row; `lengths` says how many rows of the others each document has, and
+is written last of a chunk: rows without a length are those of an interrupted chunk, and are cut off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.data.batches import concatenate
+from nirank.data.types import Content, Corpus, Vectors
+from nirank.data.vectors import on_host
+from nirank.errors import StaleIndex
+from nirank.progress import progress
+
+ABOUT, LENGTHS = "columns.json", "lengths"
+_LENGTH = np.dtype("<i4")
+
+#: From the vectors of a chunk to how many rows each of its documents has, and the columns of these.
+Split = Callable[[Vectors], tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Vectors of an earlier state of a corpus, picked by an array of places.
+
+    `ordinals` say where each document stood in it, `[documents now]`; -1 for a new one.
+    """
+
+    vectors: Vectors
+    ordinals: NDArray[np.int64]
+
+
+def write(
+    corpus: Corpus,
+    folder: Path,
+    encode: Callable[[Sequence[Content]], Vectors],
+    split: Split,
+    chunk: int,
+    known: Known | None = None,
+) -> None:
+    """Encode the corpus into `folder`, `chunk` documents at a time, after those that are there already.
+
+    Documents whose vectors are `known` are not encoded again.
+    """
+    done = _whole_chunks(folder, chunk)
+    with ExitStack() as stack, progress("Encoding the corpus", len(corpus)) as advance:
+        advance(done)
+        files: dict[str, BinaryIO] = {}
+        for start in range(done, len(corpus), chunk):
+            some = np.arange(start, min(start + chunk, len(corpus)))
+            lengths, columns = split(_partly(corpus, encode, some, known) if known else encode(corpus[some]))
+            if not start:
+                _describe(folder, columns)
+            for name, rows in (*columns.items(), (LENGTHS, lengths.astype(_LENGTH))):
+                if name not in files:
+                    files[name] = stack.enter_context((folder / name).open("ab" if done else "wb"))
+                _append(files[name], rows)
+            advance(len(lengths))
+
+
+def read(folder: Path) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
+    """The offsets of each document's rows, `[documents + 1]`, and the columns, mapped.
+
+    Raises `StaleIndex` where they are incomplete.
+    """
+    kinds = _kinds(folder)
+    try:
+        offsets = np.concatenate([[0], np.cumsum(np.fromfile(folder / LENGTHS, _LENGTH), dtype=np.int64)])
+        short = [name for name, kind in kinds.items() if _rows(folder / name, kind) != offsets[-1]]
+    except OSError as error:
+        raise StaleIndex(f"The vectors in {folder} are incomplete ({error}); build the index again.") from error
+    if short or not kinds:
+        raise StaleIndex(f"The vectors in {folder} are incomplete ({short or ABOUT}); build the index again.")
+    return offsets, {name: _mapped(folder / name, kind, int(offsets[-1])) for name, kind in kinds.items()}
+
+
+def remove(folder: Path) -> None:
+    """Remove what `write` wrote, for an index that was made of it and needs it no more."""
+    for name in (*_kinds(folder), LENGTHS, ABOUT):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _partly(
+    corpus: Corpus, encode: Callable[[Sequence[Content]], Vectors], some: NDArray[np.int64], known: Known
+) -> Vectors:
+    """The vectors of some documents: those that are known, and the others encoded."""
+    places = known.ordinals[some]
+    new = some[places < 0]
+    parts = [known.vectors[places[places >= 0]], *([on_host(encode(corpus[new]))] if len(new) else [])]
+    return concatenate(parts)[np.argsort(np.argsort(places < 0, kind="stable"))]
+
+
+def _append(file: BinaryIO, rows: NDArray[Any]) -> None:
+    file.write(np.ascontiguousarray(rows).tobytes())
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _describe(folder: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+    kinds = {name: [rows.dtype.newbyteorder("<").str, list(rows.shape[1:])] for name, rows in columns.items()}
+    (folder / ABOUT).write_text(json.dumps(kinds), encoding="utf-8")
+
+
+def _kinds(folder: Path) -> dict[str, np.dtype[Any]]:
+    """What one row of each column is; nothing where nothing was written yet."""
+    try:
+        told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        return {name: np.dtype((kind, tuple(shape))) for name, (kind, shape) in told.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _whole_chunks(folder: Path, chunk: int) -> int:
+    """How many documents an interrupted build left; what comes after the last whole chunk is cut off."""
+    kinds, path = _kinds(folder), folder / LENGTHS
+    if not kinds or not path.exists() or not all((folder / name).exists() for name in kinds):
+        return 0
+    lengths = np.fromfile(path, _LENGTH)
+    lengths = lengths[: len(lengths) // chunk * chunk]
+    if any(_rows(folder / name, kind) < lengths.sum() for name, kind in kinds.items()):
+        return 0
+    for name, kind in kinds.items():
+        os.truncate(folder / name, int(lengths.sum()) * kind.itemsize)
+    os.truncate(path, lengths.nbytes)
+    return len(lengths)
+
+
+def _rows(path: Path, kind: np.dtype[Any]) -> int:
+    """How many whole rows a file has."""
+    return path.stat().st_size // kind.itemsize
+
+
+def _mapped(path: Path, kind: np.dtype[Any], rows: int) -> NDArray[Any]:
+    scalar, shape = kind.subdtype or (kind, ())
+    if not rows * prod(shape):  # nothing can be mapped of an empty file
+        return np.empty((rows, *shape), scalar)
+    return np.memmap(path, scalar, "r", shape=(rows, *shape)).view(np.ndarray)

@@ -1,0 +1,136 @@
+"""The terms of each document, in order: what phrases, windows and the vectors of words are counted from.
+
+On disk it is a handful of `.npy` columns, mapped when opened. Terms are numbered as in the vocabulary, which is the
+same that an inverted index of the same texts has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.data.types import Corpus, Ints
+from nirank.errors import StaleIndex
+from nirank.files import write_header
+from nirank.kit.text.analysis import Analyzer, require_text
+from nirank.kit.text.corpus_terms import TermNumbers, term_batches
+from nirank.kit.text.vocabulary import Vocabulary
+from nirank.kit.text.word_breaks import words
+
+#: The layout of the files; part of every index key.
+LAYOUT = "nirank.kit.text.forward/1"
+
+_TOKENS_AT_ONCE = 1 << 22
+_ANALYSIS = "analysis.json"
+_COLUMNS = ("offsets", "terms", "frequencies", "document_frequencies")
+
+
+def index_key(analyzer: Analyzer, field: str | None = None) -> dict[str, Any]:
+    """What the files of a forward index depend on, besides the corpus."""
+    return {"index": "terms", "layout": LAYOUT, "field": field, **analyzer.settings}
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardIndex:
+    """The terms of documents: those of document `d` are `terms[offsets[d]:offsets[d + 1]]`, in its order.
+
+    `offsets` int64 `[documents + 1]`, `terms` int32 `[tokens]`; `frequencies` int64 `[terms]`, how often each term
+    occurs, and `document_frequencies` int64 `[terms]`, in how many documents.
+    """
+
+    offsets: NDArray[np.int64]
+    terms: NDArray[np.int32]
+    frequencies: NDArray[np.int64]
+    document_frequencies: NDArray[np.int64]
+    vocabulary: Vocabulary
+    analyzer: Analyzer
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """The terms of each document, `[documents]`."""
+        return np.diff(self.offsets)
+
+    def of(self, docs: Ints) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """The terms of some documents, as offsets `[docs + 1]` and terms.
+
+        A document beyond the corpus has none.
+        """
+        known = np.minimum(docs, len(self) - 1)
+        begins = self.offsets[known]
+        sizes = np.where(docs < len(self), self.offsets[known + 1] - begins, 0)
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        return offsets, self.terms[np.repeat(begins - offsets[:-1], sizes) + np.arange(offsets[-1])]
+
+    def numbers(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The terms of some texts in order, as offsets `[texts + 1]` and numbers; -1 for a term that is not here."""
+        require_text(texts, "query")
+        found = [self.analyzer(text) for text in texts]
+        offsets = np.cumsum([0, *map(len, found)])
+        return offsets, self.vocabulary.find([*chain.from_iterable(found)])
+
+    @staticmethod
+    def write(corpus: Corpus, analyzer: Analyzer, folder: Path, field: str | None = None) -> None:
+        """Write the index of a corpus, or of one field of it, into `folder`, which exists.
+
+        In memory there are some thousand documents at a time, the distinct words, and a number for each document.
+        Raises `BadInput` where a content is not text, and for a field that the corpus lacks.
+        """
+        numbers, lengths = TermNumbers(analyzer), [np.zeros(1, np.int64)]
+        unordered = folder / "unordered"
+        with unordered.open("wb") as file:
+            for texts, _ in term_batches(corpus, field):
+                lengths.append(_append(file, texts, numbers))
+        offsets = np.cumsum(np.concatenate(lengths))
+        vocabulary, order = Vocabulary.of(numbers.terms)
+        frequencies, document_frequencies = _reorder(unordered, folder / "terms.npy", offsets, np.argsort(order))
+        unordered.unlink()
+        vocabulary.save(folder)
+        (folder / _ANALYSIS).write_text(json.dumps(analyzer.settings), encoding="utf-8")
+        np.save(folder / "offsets.npy", offsets)
+        np.save(folder / "frequencies.npy", frequencies)
+        np.save(folder / "document_frequencies.npy", document_frequencies)
+
+    @classmethod
+    def load(cls, folder: Path) -> ForwardIndex:
+        """Map what `write` wrote. Raises `StaleIndex` where files are missing or cut short."""
+        try:
+            columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in _COLUMNS}
+            analyzer = Analyzer(**json.loads((folder / _ANALYSIS).read_text(encoding="utf-8")))
+            return cls(vocabulary=Vocabulary.load(folder), analyzer=analyzer, **columns)
+        except (OSError, ValueError, EOFError) as error:
+            raise StaleIndex(f"The terms in {folder} are incomplete ({error}); build the index again.") from error
+
+
+def _append(file: BinaryIO, texts: Sequence[str], numbers: TermNumbers) -> NDArray[np.int64]:
+    """Write the terms of some texts, numbered as they come up; how many each text has."""
+    found = [words(text) for text in texts]
+    terms = np.fromiter(map(numbers.__getitem__, chain.from_iterable(found)), np.int32)
+    rows = np.repeat(np.arange(len(texts)), [*map(len, found)])
+    file.write(terms[terms >= 0].data)
+    return np.bincount(rows[terms >= 0], minlength=len(texts))
+
+
+def _reorder(unordered: Path, ordered: Path, offsets: NDArray[np.int64], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number the terms as the vocabulary does; how often each occurs, and in how many documents, `[2, terms]`."""
+    counts = np.zeros((2, len(ranks)), np.int64)
+    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], _TOKENS_AT_ONCE), "right") - 1
+    with unordered.open("rb") as read, ordered.open("wb") as written:
+        write_header(written, (int(offsets[-1]),), np.int32)
+        for first, last in pairwise(np.unique([*cuts, len(offsets) - 1]).tolist()):
+            sizes = np.diff(offsets[first : last + 1])
+            terms = ranks[np.fromfile(read, np.int32, sizes.sum())]
+            written.write(terms.astype(np.int32).data)
+            pairs = np.unique(np.repeat(np.arange(len(sizes)), sizes) * len(ranks) + terms)
+            counts[0] += np.bincount(terms, minlength=len(ranks))
+            counts[1] += np.bincount(pairs % max(1, len(ranks)), minlength=len(ranks))
+    return counts

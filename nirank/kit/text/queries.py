@@ -1,0 +1,112 @@
+"""Queries, as texts or as weighted terms, to the numbers of terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.data.terms import TermWeights
+from nirank.data.types import Floats
+from nirank.errors import BadInput
+from nirank.kit.text.analysis import Analyzer, require_text
+from nirank.kit.text.vocabulary import Vocabulary
+from nirank.kit.text.word_breaks import words
+
+_WORDS_REMEMBERED = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class QueryTerms:
+    """The distinct terms of each query: those of query `i` are `terms[offsets[i]:offsets[i + 1]]`, rising.
+
+    `weights` (float32) say how often each occurs in its query, or how much it counts; `tokens` is their sum (float32,
+    `[queries]`).
+    """
+
+    offsets: NDArray[np.int64]
+    terms: NDArray[np.int64]
+    weights: Floats
+    tokens: Floats
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def of(self, query: int) -> tuple[list[int], Floats]:
+        """The terms of one query, and the weight of each."""
+        here = slice(self.offsets[query], self.offsets[query + 1])
+        return self.terms[here].tolist(), self.weights[here]
+
+
+class QueryParser:
+    """Texts to `QueryTerms`. Each distinct word is analysed and looked up once."""
+
+    def __init__(self, vocabulary: Vocabulary, analyzer: Analyzer) -> None:
+        self.vocabulary, self.analyzer = vocabulary, analyzer
+        self._numbers: dict[str, int] = {}
+
+    def __call__(self, asked: Sequence[str] | TermWeights, first: int = 0) -> QueryTerms:
+        """The terms of each query that the index knows.
+
+        Raises `BadInput` for a query that is not text, where `first` is the number of the first, and for weighted terms
+        that are below 0 or of another analysis.
+        """
+        if isinstance(asked, TermWeights):
+            return self._weighted(asked)
+        return self._counted(asked, first)
+
+    def _weighted(self, asked: TermWeights) -> QueryTerms:
+        """Weights stand where counts would: what a term is worth is multiplied by either."""
+        self._check(asked)
+        numbers = self.vocabulary.find(asked.terms)
+        kept = np.flatnonzero((numbers >= 0) & (asked.weights > 0))
+        kept = kept[np.lexsort((numbers[kept], asked.rows[kept]))]
+        rows, weights = asked.rows[kept], asked.weights[kept]
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(asked)))])
+        tokens = np.bincount(rows, weights, len(asked)).astype(np.float32)
+        return QueryTerms(offsets, numbers[kept], weights, tokens)
+
+    def _check(self, asked: TermWeights) -> None:
+        own = self.analyzer.settings
+        differs = [name for name in own if asked.analysis.get(name) != own[name]]
+        if differs:
+            told = ", ".join(f"{name} = {asked.analysis.get(name)!r}, and {own[name]!r} here" for name in differs)
+            raise BadInput(f"the terms of a query were analysed otherwise than those of the index: {told}.")
+        if asked.weights.min(initial=0) < 0:
+            worst = asked.terms[int(asked.weights.argmin())]
+            raise BadInput(f"the term {worst!r} has the weight {asked.weights.min()}: lexical search adds, from 0 on.")
+
+    def _counted(self, texts: Sequence[str], first: int) -> QueryTerms:
+        require_text(texts, "query", first)
+        found = [words(text) for text in texts]
+        numbers = self._numbers_of(found)
+        rows = [_counted(map(numbers.__getitem__, each)) for each in found]
+        offsets = np.array([0, *accumulate(map(len, rows))], np.int64)
+        terms = np.array([term for row in rows for term in row], np.int64)
+        weights = np.array([count for row in rows for count in row.values()], np.float32)
+        tokens = np.array([sum(row.values()) for row in rows], np.float32)
+        return QueryTerms(offsets, terms, weights, tokens)
+
+    def _numbers_of(self, found: list[list[str]]) -> dict[str, int]:
+        """The number of each word's term, -1 where it has none or the index does not know it."""
+        numbers = self._numbers
+        if len(numbers) > _WORDS_REMEMBERED:
+            self._numbers = numbers = {}  # another thread may be reading the old ones
+        new = dict.fromkeys(word for each in found for word in each if word not in numbers)
+        if new:
+            # the empty term of a word that is left out is in no vocabulary
+            terms = list(map(self.analyzer.term, new))
+            numbers.update(zip(new, self.vocabulary.find(terms).tolist(), strict=True))
+        return numbers
+
+
+def _counted(numbers: Iterable[int]) -> dict[int, int]:
+    """Each number and how often it occurs, rising; without -1."""
+    counts: dict[int, int] = {}
+    for number in sorted(numbers):  # a Counter takes three times as long for as few
+        counts[number] = counts.get(number, 0) + 1
+    counts.pop(-1, None)
+    return counts

@@ -1,0 +1,135 @@
+"""Models trained elsewhere, from the model hub or a folder: loaded safely and quietly, and run in even passes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.errors import BadInput
+
+__all__ = [
+    "Precision",
+    "best_device",
+    "load",
+    "longest",
+    "passes",
+    "quiet",
+    "tokenizer_text",
+    "word_tokenizer",
+]
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def load(kind: str, model: str, **settings: Any) -> Any:
+    """A model or tokenizer of transformers: `kind` is one of its Auto classes, `model` a name on the hub or a folder.
+
+    Weights of a folder are read as safetensors, and of the hub never by unpickling objects; no code that comes with a
+    model is run. Raises `BadInput` where there is no such model, or where it is damaged.
+    """
+    import transformers
+    from safetensors import SafetensorError
+
+    folder = Path(model).expanduser()
+    if kind.startswith("AutoModel"):
+        settings = {"use_safetensors": True if folder.is_dir() else None, **settings}
+    with quiet():
+        try:
+            return getattr(transformers, kind).from_pretrained(
+                str(folder) if folder.is_dir() else model, local_files_only=folder.is_dir(), **settings
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise BadInput(f"{model!r} is no folder or hub name that {kind} can load: {error}") from error
+
+
+def word_tokenizer(path: Path, rows: int) -> Any:
+    """The tokenizer in a file of the library `tokenizers`, for a matrix of so many vectors.
+
+    It neither cuts texts off nor pads them. Raises `BadInput` for a file that holds something else, or more words.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more special
+        raise BadInput(f"is not a tokenizer: {error}", path) from error
+    if tokenizer.get_vocab_size() > rows:
+        raise BadInput(f"knows {tokenizer.get_vocab_size()} words, and there are vectors of {rows}.", path)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def tokenizer_text(tokenizer: Any) -> str:
+    """All that a tokenizer does, as text to be hashed, but for the truncation and padding of its last call."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return repr(sorted(tokenizer.get_vocab().items()))
+    told = json.loads(backend.to_str())
+    return json.dumps({name: value for name, value in told.items() if name not in ("truncation", "padding")})
+
+
+def longest(model: Any, asked: int | None, usual: int, name: str = "max_length") -> int:
+    """How many tokens are read of a text: as many as are `asked` for, else `usual`, where the model has room for these.
+
+    Raises `BadInput`, with the `name` of the setting, where more are asked for than the model has positions.
+    """
+    room = _positions(model)
+    if asked and room and asked > room:
+        raise BadInput(f"{name} = {asked}; the model has {room} positions.")
+    return asked or min(usual, room or usual)
+
+
+def _positions(model: Any) -> int | None:
+    """How many tokens a transformer tells apart by their position; None where their number is not limited (T5)."""
+    found: int | None = getattr(model.config, "max_position_embeddings", None)
+    for name, module in model.named_modules():
+        if found and name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            found -= module.padding_idx + 1  # RoBERTa counts from there
+    return found
+
+
+def best_device() -> str:
+    """CUDA, Apple's GPU, or else the CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def passes(lengths: NDArray[np.int64], size: int, budget: int | None = None) -> list[NDArray[np.int64]]:
+    """The places of the texts of each forward pass: of similar length, longest first.
+
+    A pass has at most `size` texts and, the padding counted, at most `budget` of what `lengths` counts (tokens,
+    letters), or one text that is longer. Without a budget only `size` counts.
+    """
+    order, found, start = np.argsort(-lengths, kind="stable"), [], 0
+    while start < len(order):
+        longest = max(1, int(lengths[order[start]]))
+        stop = start + (size if budget is None else max(1, min(size, budget // longest)))
+        found.append(order[start:stop])
+        start = stop
+    return found
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the progress bars and notes that transformers writes while it loads or saves weights."""
+    from transformers.utils import logging as messages
+
+    bars, level = messages.is_progress_bar_enabled(), messages.get_verbosity()
+    messages.disable_progress_bar()
+    messages.set_verbosity_error()
+    try:
+        yield
+    finally:
+        messages.set_verbosity(level)
+        if bars:
+            messages.enable_progress_bar()

@@ -1,0 +1,45 @@
+"""Pipelines: rankings and scorings, the operators between them, and expressions that say the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nirank import faces
+
+if TYPE_CHECKING:
+    from nirank.pipeline.algebra import Generated as Generated
+    from nirank.pipeline.algebra import PartialPipeline as PartialPipeline
+    from nirank.pipeline.algebra import Pipeline as Pipeline
+    from nirank.pipeline.algebra import Ranking as Ranking
+    from nirank.pipeline.algebra import Scoring as Scoring
+    from nirank.pipeline.algebra import Stage as Stage
+    from nirank.pipeline.algebra import as_ranking as as_ranking
+    from nirank.pipeline.algebra import as_scoring as as_scoring
+    from nirank.pipeline.algebra import fuse as fuse
+    from nirank.pipeline.algebra import load as load
+    from nirank.pipeline.expression import parse as parse
+    from nirank.pipeline.feature_ranking import Featured as Featured
+    from nirank.pipeline.feature_ranking import FeatureSet as FeatureSet
+    from nirank.pipeline.feature_ranking import features as features
+    from nirank.pipeline.reranking import others as others
+    from nirank.pipeline.reranking import own_documents as own_documents
+    from nirank.pipeline.reranking import top as top
+
+_HOMES = {
+    "nirank.pipeline.algebra": [
+        "Generated",
+        "PartialPipeline",
+        "Pipeline",
+        "Ranking",
+        "Scoring",
+        "Stage",
+        "as_ranking",
+        "as_scoring",
+        "fuse",
+        "load",
+    ],
+    "nirank.pipeline.expression": ["parse"],
+    "nirank.pipeline.feature_ranking": ["FeatureSet", "Featured", "features"],
+    "nirank.pipeline.reranking": ["others", "own_documents", "top"],
+}
+__getattr__, __dir__, __all__ = faces.lazily(__name__, _HOMES)

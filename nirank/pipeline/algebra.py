@@ -1,0 +1,486 @@
+"""Composition: the stage protocols, `Ranking` and `Scoring`, and the operators between them.
+
+    encoder >> index         a Ranking
+    ranking >> feedback >> index   a Ranking; the encoder is told what the first ranking found
+    ranking >> scoring       a Ranking, rescored
+    ranking % k              its best k, pushed into the generator
+    scoring + scoring        a Scoring; 0.3 * scoring too
+    ranking | ranking        the union of what both found, to be scored
+    fuse(ranking, ranking)   a Ranking made of several, by their ranks or scores
+    features(scoring, ...)   what a ranker over features reads: see `nirank.pipeline.feature_ranking`
+
+Python's own precedence holds: `*` and `%` bind closest, then `+`, then `>>`, then `|`. `repr` prints the
+parentheses that one might forget, and `nirank.parse` reads it back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nirank.build import build
+from nirank.component import Component
+from nirank.data.candidates import Candidates
+from nirank.data.queries import Queries
+from nirank.data.types import Content, Corpus, Floats
+from nirank.errors import BadInput, ComponentError, CompositionError
+from nirank.execution import indexes, stages
+from nirank.pipeline import fusion
+from nirank.plugins.assembly import for_encoder, wrap
+
+_METHODS = ("encode", "generate", "score", "extract")
+#: How many documents a generator is asked for where a pipeline does not say.
+DEPTH = 1000
+
+
+class Pipeline:
+    """What rankings and scorings share: they are made of parts, and in the end of components."""
+
+    def components(self) -> list[Component]:
+        """The components of the pipeline, each once, in the order of the expression."""
+        return list(dict.fromkeys(self._components()))
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return ()
+
+    def _components(self) -> Iterator[Component]:
+        for part in self._parts():
+            yield from part._components()
+
+    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
+        """The components with the encoder (or None) that an index of theirs would be built with."""
+        for part in self._parts():
+            yield from part._indexed()
+
+
+class Ranking(Pipeline):
+    """Queries -> candidates. Made by operators; `search` runs it."""
+
+    #: False where the documents found have no scores that order them (a union).
+    scored = True
+
+    def search(self, queries: Queries | Content | Sequence[Content], corpus: Corpus) -> Candidates:
+        """The documents found for each query, ranked.
+
+        `queries` may be `Queries`, one text or a sequence of contents. Indexes that are missing are built
+        first. Raises `CompositionError` where nothing orders the documents.
+        """
+        if not self.scored:
+            raise CompositionError(f"{self!r} finds documents and does not order them. Add `>> scorer`, or use fuse.")
+        ranking = as_ranking(self)
+        ranking.index(corpus)
+        return ranking._find(Queries.of(queries), corpus)
+
+    def index(self, corpus: Corpus, folder: Path | None = None, since: Corpus | None = None) -> None:
+        """Build or open every index that the pipeline needs over `corpus`.
+
+        They are kept in `folder`, or in the cache, each in a folder of its own. `since` is the corpus as it was when
+        it was indexed before: indexes that can be are made from those of that time, at the cost of what has changed.
+        """
+        for component, encoder in self._indexed():
+            place = folder and folder / indexes.place(component, corpus, encoder)
+            indexes.prepare(component, corpus, encoder, place, since)
+
+    def __rshift__(self, other: Any) -> Any:
+        if isinstance(other, PartialPipeline):
+            return other.after(as_ranking(self))
+        stage = as_stage(other)
+        if isinstance(stage, Stage) and stage.component.traits.feedback:
+            return Feedback(as_ranking(self), stage.component)
+        return Rescored(as_ranking(self), as_scoring(stage))
+
+    def __mod__(self, k: int) -> Ranking:
+        return Cut(self, _depth(k))
+
+    def __or__(self, other: Any) -> Ranking:
+        return Union(as_ranking(self), as_ranking(other))
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        raise NotImplementedError
+
+
+class Scoring(Pipeline):
+    """Pairs -> scores. Both sides of a sum score the same pairs, so no document is ever silently missing."""
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """One float32 for each pair, in the order of `candidates`."""
+        raise NotImplementedError
+
+    def __add__(self, other: Any) -> Scoring:
+        return Sum(self, as_scoring(other))
+
+    def __mul__(self, weight: float) -> Scoring:
+        return Weighted(_weight(weight), self)
+
+    __rmul__ = __mul__
+
+
+class PartialPipeline(Pipeline):
+    """What follows a ranking and does not rank yet: together with the stage after it, it will."""
+
+    def after(self, ranking: Ranking) -> Pipeline:
+        """Itself, for the documents of `ranking`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Stage(Ranking, Scoring):
+    """One component, ready to be composed: what it can do decides where it may stand."""
+
+    component: Component
+
+    def __repr__(self) -> str:
+        return self.component.name
+
+    def __rshift__(self, other: Any) -> Any:
+        if self.component.traits.feedback:
+            raise CompositionError(f"{self!r} learns from what was found: write `ranking >> {self!r} >> index`.")
+        if self.component.can("encode") and not self.component.can("generate"):
+            return _generated(other)._encoded_by(self.component)
+        ranking = as_ranking(self)
+        return ranking >> other
+
+    def __mod__(self, k: int) -> Ranking:
+        return as_ranking(self, bare=True) % k
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """As a scorer; raises `CompositionError` where the component has nothing to score with."""
+        as_scoring(self)
+        if candidates.corpus is not None:
+            indexes.prepare(self.component, candidates.corpus)
+        return stages.score(self.component, queries, candidates)
+
+    def _components(self) -> Iterator[Component]:
+        yield self.component
+
+    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
+        yield self.component, None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Generated(Ranking):
+    """What a candidate generator finds, perhaps for vectors that an encoder made of the queries.
+
+    `feedback` is the ranking that such an encoder is told of, in `Queries.found`.
+    """
+
+    generator: Component
+    encoder: Component | None = None
+    k: int | None = None
+    feedback: Ranking | None = None
+
+    def __repr__(self) -> str:
+        searching = self.generator.name if self.k is None else f"({self.generator.name} % {self.k})"
+        if self.encoder:
+            before = f"{_operand(self.feedback)} >> " if self.feedback else ""
+            return f"{before}{self.encoder.name} >> {searching}"
+        return searching.removeprefix("(").removesuffix(")")
+
+    def __mod__(self, k: int) -> Ranking:
+        k = _depth(k)
+        return Generated(self.generator, self.encoder, k if self.k is None else min(k, self.k), self.feedback)
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        if self.encoder:
+            queries = self._encoded(self.encoder, queries, corpus)
+        found = stages.generate(self.generator, queries, min(DEPTH if self.k is None else self.k, len(corpus)))
+        _, last = found.extent
+        if last >= len(corpus):
+            name = self.generator.spec
+            raise ComponentError(f"{name} found document {last} in a corpus of {len(corpus)}; ordinals begin at 0.")
+        return found.over(corpus)
+
+    def _encoded(self, encoder: Component, queries: Queries, corpus: Corpus) -> Queries:
+        """The queries with vectors; what feedback found for them is told to the encoder alone."""
+        if not self.feedback:
+            return stages.encode(encoder, queries)
+        told = queries.with_found(self.feedback._find(queries, corpus))
+        return stages.encode(encoder, told).with_found(queries.found)
+
+    def _components(self) -> Iterator[Component]:
+        yield from super()._components()
+        yield from filter(None, (self.encoder, self.generator))
+
+    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
+        yield from super()._indexed()
+        if self.encoder:
+            yield self.encoder, None
+        yield self.generator, self.encoder if self.generator.traits.searches else None
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return (self.feedback,) if self.feedback else ()
+
+    def _encoded_by(self, encoder: Component, feedback: Ranking | None = None) -> Generated:
+        made, wanted = encoder.traits.vectors, self.generator.traits
+        searched, accepted = wanted.searches, wanted.accepts
+        if made is None:
+            raise CompositionError(
+                f"{encoder.name} does not say what its vectors are: give {encoder.spec} an attribute such as "
+                f'`vectors = "{searched or accepted or "dense"}"`.'
+            )
+        if self.encoder or made not in (searched, accepted):
+            takes = f"searches {searched} vectors" if searched else "takes queries as they are"
+            raise CompositionError(f"{encoder.name} makes {made} vectors, and {self.generator.name} {takes}.")
+        generator = for_encoder(self.generator, encoder) if searched else self.generator
+        return dataclasses.replace(self, generator=generator, encoder=encoder, feedback=feedback)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Feedback(Pipeline):
+    """An encoder of queries that is told what a ranking found for them; an index comes after it."""
+
+    ranking: Ranking
+    encoder: Component
+
+    def __post_init__(self) -> None:
+        if not self.ranking.scored:
+            raise CompositionError(f"{self.ranking!r} has no best documents: it is not ordered before it is scored.")
+
+    def __repr__(self) -> str:
+        return f"{_operand(self.ranking)} >> {self.encoder.name}"
+
+    def __rshift__(self, index: Any) -> Generated:
+        return _generated(index)._encoded_by(self.encoder, self.ranking)
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return (self.ranking,)
+
+    def _components(self) -> Iterator[Component]:
+        yield from super()._components()
+        yield self.encoder
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Rescored(Ranking):
+    """The documents of a ranking, ordered by other scores."""
+
+    ranking: Ranking
+    scoring: Scoring
+
+    def __repr__(self) -> str:
+        return f"{_operand(self.ranking)} >> {_operand(self.scoring)}"
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        found = self.ranking._find(queries, corpus)
+        return found.with_scores(self.scoring.score(queries, found)).ranked()
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return self.ranking, self.scoring
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Cut(Ranking):
+    """The best k of a ranking."""
+
+    ranking: Ranking
+    k: int
+
+    def __post_init__(self) -> None:
+        if not self.ranking.scored:
+            raise CompositionError(
+                f"{self.ranking!r} has no best {self.k}: a union is not ordered before it is scored."
+            )
+
+    def __repr__(self) -> str:
+        return f"{_operand(self.ranking)} % {self.k}"
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        return self.ranking._find(queries, corpus).top(self.k)
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return (self.ranking,)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Union(Ranking):
+    """What either of two rankings found, to be scored."""
+
+    left: Ranking
+    right: Ranking
+    scored = False
+
+    def __repr__(self) -> str:
+        return f"{_operand(self.left)} | {_operand(self.right)}"
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        return self.left._find(queries, corpus).union(self.right._find(queries, corpus))
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return self.left, self.right
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Fused(Ranking):
+    """Several rankings made into one."""
+
+    rankings: tuple[Ranking, ...]
+    method: str
+    weights: tuple[float, ...] | None
+    settings: tuple[tuple[str, Any], ...]
+
+    def __repr__(self) -> str:
+        named = {"method": self.method, **dict(self.settings)}
+        if self.weights:
+            named["weights"] = list(self.weights)
+        return (
+            f"fuse({', '.join([*map(repr, self.rankings), *(f'{name}={value!r}' for name, value in named.items())])})"
+        )
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        found = [ranking._find(queries, corpus) for ranking in self.rankings]
+        return fusion.METHODS[self.method](found, np.asarray(self.weights or [1.0] * len(found)), **dict(self.settings))
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return self.rankings
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Weighted(Scoring):
+    """A scoring times a number."""
+
+    weight: float
+    scoring: Scoring
+
+    def __repr__(self) -> str:
+        return f"{self.weight!r} * {_operand(self.scoring)}"
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """The scores times the weight."""
+        return np.float32(self.weight) * self.scoring.score(queries, candidates)
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return (self.scoring,)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sum(Scoring):
+    """Two scorings of the same pairs, added."""
+
+    left: Scoring
+    right: Scoring
+
+    def __repr__(self) -> str:
+        return f"{_operand(self.left)} + {_operand(self.right)}"
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """The sum of both scores for each pair."""
+        return self.left.score(queries, candidates) + self.right.score(queries, candidates)
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return self.left, self.right
+
+
+def load(component: str | Any, /, name: str | None = None, **settings: Any) -> Stage:
+    """A component, built and ready to be composed.
+
+    `component` is a registered name (`"bm25"`, or `"scorer/bm25"` where kinds must be told apart) with its
+    settings, `trained:FOLDER` for what training left there, or any object of your own that has the method of a stage.
+    Losses and samplers are loaded alike, for `nirank.fit`. `name` is what `repr` calls it.
+    """
+    if isinstance(component, str):
+        return Stage(build(component, settings, name))
+    if settings:
+        raise BadInput(f"{type(component).__name__} is built already; settings belong to a registered name.")
+    return Stage(wrap(Component(name or type(component).__name__, component)))
+
+
+def fuse(
+    first: Any, second: Any, *more: Any, method: str = "rrf", weights: Sequence[float] | None = None, **settings: Any
+) -> Ranking:
+    """One ranking made of several: reciprocal rank fusion by default.
+
+    `method` is one of `nirank.pipeline.fusion.METHODS`: "rrf" (setting `k`, 60 by default), "combsum", "combmnz"
+    (both on scores scaled to 0..1 for each query). `weights` has one number for each ranking.
+    """
+    rankings = tuple(as_ranking(ranking) for ranking in (first, second, *more))
+    unscored = [ranking for ranking in rankings if not ranking.scored]
+    if unscored:
+        raise CompositionError(f"{unscored[0]!r} cannot be fused: a union is not ordered before it is scored.")
+    fusion.check(method, settings)
+    checked = None if weights is None else fusion.check_weights(weights, len(rankings))
+    return Fused(rankings, method, checked, tuple(settings.items()))
+
+
+def as_ranking(value: Any, bare: bool = False) -> Ranking:
+    """`value` as a ranking; raises `CompositionError` where it is none.
+
+    `bare` lets pass a generator of vectors that still waits for its encoder.
+    """
+    stage = as_stage(value)
+    if not isinstance(stage, Stage):
+        if isinstance(stage, Ranking):
+            return _with_encoder(stage) if not bare else stage
+        raise CompositionError(f"{value!r} scores documents and finds none: put a generator before it.")
+    if stage.component.can("generate"):
+        ranking = Generated(stage.component)
+        return ranking if bare else _with_encoder(ranking)
+    if stage.component.can("encode"):
+        raise CompositionError(f"{stage!r} encodes queries and finds nothing alone: write `{stage!r} >> index`.")
+    raise CompositionError(f"{stage!r} scores documents and finds none: put a generator before it.")
+
+
+def as_scoring(value: Any) -> Scoring:
+    """`value` as a scoring; raises `CompositionError` where it is none."""
+    stage = as_stage(value)
+    if not isinstance(stage, Scoring):
+        raise CompositionError(f"{value!r} finds documents and scores none: it cannot come after a ranking.")
+    if isinstance(stage, Stage):
+        component = stage.component
+        if reads_features(component) or component.can("extract"):
+            raise CompositionError(f"{stage!r} is about features: write `features(...) >> ranker`.")
+        if not component.can("score") and not (component.can("encode") and component.can("encode_documents")):
+            raise CompositionError(f"{stage!r} cannot score given documents: it has no method `score`.")
+    return stage
+
+
+def as_stage(value: Any) -> Ranking | Scoring:
+    """`value` as part of a pipeline: an object of the user's own is loaded. Raises `CompositionError` for no stage."""
+    if isinstance(value, (Ranking, Scoring)):
+        return value
+    if any(callable(getattr(value, method, None)) for method in _METHODS):
+        return load(value)
+    raise CompositionError(f"{value!r} is no stage: it has none of the methods {', '.join(_METHODS)}.")
+
+
+def reads_features(component: Component) -> bool:
+    """Whether it ranks by features of pairs (`nirank.pipeline.feature_ranking`)."""
+    return component.traits.reads == "features"
+
+
+def _generated(value: Any) -> Generated:
+    ranking = as_ranking(value, bare=True)
+    if not isinstance(ranking, Generated):
+        raise CompositionError(f"an encoder is followed by an index that searches its vectors, not by {value!r}.")
+    return ranking
+
+
+def _with_encoder(ranking: Ranking) -> Ranking:
+    """Refuse a generator of vectors that nobody makes."""
+    if isinstance(ranking, Generated) and ranking.encoder is None:
+        searched = ranking.generator.traits.searches
+        if searched:
+            name = ranking.generator.name
+            raise CompositionError(f"{name} searches {searched} vectors: write `encoder >> {name}`.")
+    return ranking
+
+
+def _operand(node: Ranking | Scoring) -> str:
+    text = repr(node)
+    return text if isinstance(node, (Stage, Fused)) or " " not in text else f"({text})"
+
+
+def _depth(k: Any) -> int:
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise CompositionError(f"% takes how many documents to keep, a whole number from 1; got {k!r}.")
+    return int(k)
+
+
+def _weight(weight: Any) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not np.isfinite(weight):
+        raise CompositionError(f"* takes a finite number and a scoring; got {weight!r}.")
+    return float(weight)

@@ -1,0 +1,115 @@
+"""What becomes of a ranking: its best documents are ranked anew, or the query itself is left out.
+
+`others(siamese >> exact)` leaves out the document that has the query's id; `others(siamese >> exact) >> top(10, stir)`
+ranks the best 10 of these by other scores, and leaves the rest behind them, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nirank.data.candidates import Candidates
+from nirank.data.queries import Queries
+from nirank.data.types import Corpus
+from nirank.errors import CompositionError
+from nirank.pipeline.algebra import PartialPipeline, Pipeline, Ranking, Scoring, as_ranking, as_scoring
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Top(PartialPipeline):
+    """How the best `k` of a ranking are to be ranked."""
+
+    k: int
+    scoring: Scoring
+
+    def __repr__(self) -> str:
+        return f"top({self.k}, {self.scoring!r})"
+
+    def after(self, ranking: Ranking) -> Reranked:
+        """The ranking, its best ranked anew."""
+        if not ranking.scored:
+            raise CompositionError(f"{ranking!r} has no best {self.k}: a union is not ordered before it is scored.")
+        return Reranked(ranking, self)
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return (self.scoring,)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Reranked(Ranking):
+    """A ranking whose best documents are ordered by other scores, and the rest behind them as before.
+
+    The best have the scores of the scoring. Below the lowest of these the rest falls by 1 from rank to rank, for scores
+    of two kinds cannot be compared.
+    """
+
+    ranking: Ranking
+    top: Top
+
+    def __repr__(self) -> str:
+        return f"({self.ranking!r}) >> {self.top!r}"
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        found = self.ranking._find(queries, corpus).ranked()
+        ranks = np.arange(found.pairs) - np.repeat(found.offsets[:-1], found.lengths)
+        best = found.where(ranks < self.top.k)
+        scores = np.zeros(found.pairs, np.float32)
+        scores[ranks < self.top.k] = self.top.scoring.score(queries, best)
+        lowest = np.full(len(found), np.inf, np.float32)
+        np.minimum.at(lowest, best.rows, scores[ranks < self.top.k])
+        behind = lowest[found.rows] - (ranks - self.top.k + 1)
+        return found.with_scores(np.where(ranks < self.top.k, scores, behind)).ranked()
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return self.ranking, self.top
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Others(Ranking):
+    """What a ranking finds but for the query itself, the document that has its id."""
+
+    ranking: Ranking
+
+    def __post_init__(self) -> None:
+        if not self.ranking.scored:
+            raise CompositionError(
+                f"{self.ranking!r} is not ordered before it is scored: write `others(... >> scorer)`."
+            )
+
+    def __repr__(self) -> str:
+        return f"others({self.ranking!r})"
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        found = self.ranking._find(queries, corpus)
+        return found.where(found.docs != own_documents(queries, corpus)[found.rows])
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return (self.ranking,)
+
+
+def top(k: int, scoring: Any) -> Top:
+    """What ranks the best `k` of a ranking by other scores and leaves the rest behind them, in order.
+
+    `bm25 % 1000 >> top(20, monot5)`; the scoring may be a sum. Raises `CompositionError` for what is none.
+    """
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise CompositionError(f"top takes how many documents to rank anew, a whole number from 1; got {k!r}.")
+    return Top(int(k), as_scoring(scoring))
+
+
+def others(ranking: Any) -> Others:
+    """What a ranking finds but for the query itself: `others(siamese >> exact)`, where queries are in the corpus.
+
+    A document is the query where it has the query's id. It takes a place in the ranking: `others(ranking % 10)` finds 9
+    documents where the query was one of them, `others(ranking) % 10` finds 10.
+    """
+    return Others(as_ranking(ranking))
+
+
+def own_documents(queries: Queries, corpus: Corpus) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The ordinal of the document that has the id of each query, `[queries]`; -1 where there is none."""
+    return corpus.ids.find(list(queries.ids))

@@ -1,0 +1,71 @@
+"""From a registered factory and its settings to a component, with the middleware of all plugins round it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nirank.component import Component
+from nirank.errors import BadInput
+from nirank.plugins import settings
+from nirank.plugins.loading import active
+from nirank.registry import FIELD, STAGES, Entry
+
+
+def wrap(component: Component) -> Component:
+    """The component itself, after each plugin was asked what it puts round it (`nirank_wrap`)."""
+    offered = active().hook.nirank_wrap(component=component)
+    component.middleware = [middleware for middleware in offered if middleware is not None]
+    return component
+
+
+def assemble(
+    entry: Entry,
+    given: Mapping[str, Any],
+    name: str | None = None,
+    prepare: Callable[[Any], None] = lambda target: None,
+) -> Component:
+    """Build what was registered as `entry`, with the given settings and the defaults of the rest.
+
+    `name` is what it is called in expressions; `prepare` is given the object before anything is known of it, to load
+    its weights. Raises `UnknownName` for a setting that does not exist, `BadInput` for one of the wrong type.
+    """
+    factory = entry.resolve()
+    field, own = _field_apart(entry, factory, given)
+    bound = settings.bind(factory, own, entry.spec)
+    target = factory(**bound.arguments)
+    prepare(target)
+    component = Component(name or entry.name, target, bound.settings | field, entry)
+    component.field = field.get(FIELD)
+    return wrap(component)
+
+
+def for_encoder(generator: Component, encoder: Component) -> Component:
+    """The index for the vectors of `encoder`: the generator itself for the first encoder, then a copy for each.
+
+    An index has the vectors of one encoder open at a time.
+    """
+    if encoder not in generator.searching:
+        generator.searching[encoder] = _copied(generator) if generator.searching else generator
+    return generator.searching[encoder]
+
+
+def _copied(component: Component) -> Component:
+    copied = Component(component.name, copy.copy(component.target), component.settings, component.entry)
+    copied.field = component.field
+    return wrap(copied)
+
+
+def _field_apart(
+    entry: Entry, factory: Callable[..., Any], given: Mapping[str, Any]
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """The setting `field` that every stage has, and those of its factory, which may have one of that name itself.
+
+    Raises `BadInput` for a field that is no name.
+    """
+    if entry.kind not in STAGES or FIELD not in given or FIELD in settings.declared(factory):
+        return {}, dict(given)
+    if not isinstance(given[FIELD], str):
+        raise BadInput(f"{entry.spec}: {FIELD} = {given[FIELD]!r} is not the name of a field.")
+    return {FIELD: given[FIELD]}, {name: value for name, value in given.items() if name != FIELD}

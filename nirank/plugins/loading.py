@@ -1,0 +1,132 @@
+"""Find, load, block and report plugins.
+
+Plugins come in through the entry-point group `nirank`, the first-party ones by the same door as everyone's.
+Each is loaded on its own: what fails is left out, remembered with its distribution and version, and told
+once, while the rest works. Three environment variables steer this:
+
+    NIRANK_BLOCK    plugins to leave out, separated by commas
+    NIRANK_PLUGINS  modules to load as plugins besides the installed ones, separated by commas
+    NIRANK_STRICT   1: the first plugin that fails raises
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from nirank import hooks
+from nirank.errors import PluginError
+from nirank.hashing import digest
+from nirank.registry import Plugin, PluginRegistry, Registry
+
+log = logging.getLogger("nirank")
+GROUP = "nirank"
+
+
+class Plugins:
+    """All plugins of this process: the hooks they implement and the components they name."""
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager(hooks.PROJECT)
+        self.manager.add_hookspecs(hooks)
+        self.registry = Registry()
+        self.known: list[Plugin] = []
+
+    @property
+    def hook(self) -> pluggy.HookRelay:
+        """The hooks, to be called by name: `plugins.hook.nirank_score(scorer=..., ...)`."""
+        return self.manager.hook
+
+    def load_all(self) -> None:
+        """Load the installed plugins, the core's own among them, and those that NIRANK_PLUGINS names."""
+        for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+            about = point.dist.metadata if point.dist else {"Name": "", "Version": ""}  # read once: it is parsed anew
+            self.load(Plugin(point.name, about["Name"], about["Version"]), point.load)
+        for name in _names("NIRANK_PLUGINS"):
+            self.load(Plugin(name, "NIRANK_PLUGINS"), functools.partial(importlib.import_module, name))
+
+    def load(self, plugin: Plugin, importer: Callable[[], Any]) -> Plugin:
+        """Import and register one plugin; a failure is kept in `plugin.error` and told, not raised."""
+        self.known.append(plugin)
+        plugin.blocked = plugin.name in _names("NIRANK_BLOCK")
+        if plugin.blocked:
+            return plugin
+        try:
+            self._register(plugin, importer())
+        except (Exception, SystemExit) as error:  # whatever a plugin raises, the others go on
+            self._give_up(plugin, error)
+        return plugin
+
+    def listen(self, implementer: Any, owner: str, name: str | None = None) -> None:
+        """From now on call the hooks that an object implements. Raises `PluginError` for one that does not exist."""
+        unknown = sorted(_unknown_hooks(self.manager, implementer))
+        if unknown:
+            known = ", ".join(name for name in vars(hooks) if name.startswith("nirank_"))
+            raise PluginError(f"{owner} implements {', '.join(unknown)}, which nirank does not call. Hooks: {known}.")
+        self.manager.register(implementer, name)
+
+    def _register(self, plugin: Plugin, module: Any) -> None:
+        plugin.module = module
+        self.listen(module, str(plugin), plugin.name)
+        alone = [other for other in self.manager.get_plugins() if other is not module]
+        register = self.manager.subset_hook_caller("nirank_register", alone)
+        register(registry=PluginRegistry(self.registry, plugin))
+
+    def _give_up(self, plugin: Plugin, error: BaseException) -> None:
+        plugin.error = error
+        self.registry.remove(plugin)
+        if self.manager.is_registered(plugin.module):
+            self.manager.unregister(plugin.module)
+        if os.environ.get("NIRANK_STRICT") == "1":
+            raise PluginError(f"The plugin {plugin} could not be loaded: {error}") from error
+        log.warning("The plugin %s could not be loaded and is left out: %s: %s", plugin, type(error).__name__, error)
+
+
+@functools.cache
+def active() -> Plugins:
+    """The plugins of this process, loaded at the first call."""
+    plugins = Plugins()
+    plugins.load_all()
+    return plugins
+
+
+def load_file(path: str | os.PathLike[str]) -> Plugin:
+    """Load a Python file as a plugin, as is done with a `nirank_plugin.py` beside an experiment."""
+    known = [plugin for plugin in active().known if plugin.name == str(path)]
+    return known[0] if known else active().load(Plugin(str(path)), lambda: _import_file(path))
+
+
+def _import_file(path: str | os.PathLike[str]) -> ModuleType:
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    name = f"{Path(path).stem}_{digest(os.path.abspath(path))}"  # there may be many files of that name
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{path} is not a Python file.")
+    module = sys.modules[name] = module_from_spec(spec)  # where the targets of its components are looked up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _unknown_hooks(manager: pluggy.PluginManager, module: Any) -> Iterator[str]:
+    for name in dir(module):
+        if manager.parse_hookimpl_opts(module, name) is not None and not hasattr(hooks, name):
+            yield name
+
+
+def _names(variable: str) -> list[str]:
+    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]

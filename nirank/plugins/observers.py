@@ -1,0 +1,71 @@
+"""Observers: plugins that watch, cache or split the work of a run, and act only while they are switched on.
+
+An observer is an object with hook implementations; its plugin names it, as it names components:
+
+    registry.add("observer", "trace", "nirank_trace.trace:Trace", tiny="nirank_trace.trace:tiny")
+
+A table `[plugin.trace]` of an experiment, or `--with trace` on the command line, switches it on: it is built
+from those settings before any component is, so that its `nirank_wrap` is asked for each, and its hooks are called
+until the run ends. Three methods are called where it has them:
+
+    finished(results, folder)   an experiment is done; its results lie in `folder`, unless that is None
+    close()                     it has been switched off, also where the run failed
+    command(...)                a static method: the command `nirank trace`, to look at what it keeps
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from nirank.errors import UnknownName
+from nirank.plugins import settings
+from nirank.plugins.loading import active
+
+
+def build(name: str, given: Mapping[str, Any] | None = None) -> Any:
+    """Build the observer called `name` with the given settings; it does nothing until it is switched on.
+
+    Raises `UnknownName` for an observer or a setting that does not exist, `BadInput` for a setting of the wrong
+    type, `MissingDependency` for a package that it lacks.
+    """
+    entry = active().registry.find(name, ("observer",))
+    factory = entry.resolve()
+    return factory(**settings.bind(factory, given or {}, entry.spec).arguments)
+
+
+@contextmanager
+def switched_on(observers: Iterable[Any]) -> Iterator[None]:
+    """Call the hooks of the given observers inside the block; afterwards close them, the last one first.
+
+    Components that are built inside are wrapped by them. Raises `PluginError` for an observer that implements
+    a hook which does not exist.
+    """
+    with ExitStack() as stack:
+        for observer in observers:
+            stack.enter_context(_one(observer))
+        yield
+
+
+@contextmanager
+def _one(observer: Any) -> Iterator[None]:
+    plugins = active()
+    try:
+        plugins.listen(observer, type(observer).__qualname__)
+        yield
+    finally:
+        if plugins.manager.is_registered(observer):
+            plugins.manager.unregister(observer)
+        if callable(close := getattr(observer, "close", None)):
+            close()
+
+
+def command(name: str) -> Callable[..., None] | None:
+    """The command that an observer brings to the command line; None where there is no such observer or command."""
+    try:
+        observer = active().registry.find(name, ("observer",)).resolve()
+    except UnknownName:
+        return None
+    found: Callable[..., None] | None = getattr(observer, "command", None)
+    return found

@@ -1,0 +1,97 @@
+"""What a training is asked for, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nirank.checkpoints import checkpoint
+from nirank.component import Component
+from nirank.data.collection import Collection
+from nirank.data.corpus import field_of
+from nirank.errors import BadInput
+from nirank.files import beside
+from nirank.pipeline.algebra import Scoring, Stage
+from nirank.training import processes, resume_plan
+from nirank.training.dev import Dev
+from nirank.training.feature_lists import Describer
+from nirank.training.options import Options
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of a training.
+
+    `stage` is the component with its best weights, `steps` how many there were, `best` the measure on dev of the
+    weights that were kept and `best_step` when that was (None without dev), `log` the lines of the log, `folder`
+    where all lies (`trained:FOLDER` is its name).
+    """
+
+    stage: Stage
+    steps: int
+    best: float | None
+    best_step: int | None
+    log: list[dict[str, Any]]
+    folder: Path | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """What `nirank.fit` was asked for; `describer` knows the features that the component reads, if it reads any."""
+
+    stage: Stage
+    loss: Component | None
+    sampler: Component
+    collection: Collection
+    describer: Describer | None
+    options: Options
+    dev: Dev | None
+    teacher: Scoring | None
+    folder: Path | None
+
+    def __post_init__(self) -> None:
+        if self.dev is None and (self.options.patience or self.options.evaluate_every):
+            raise BadInput("patience and evaluate_every are about evaluations on dev: give dev=COLLECTION.")
+        if self.teacher and self.component in self.teacher.components():
+            name = self.component.name
+            raise BadInput(f"{name} would learn from itself: it stands in teacher = {self.teacher!r}.")
+
+    @property
+    def component(self) -> Component:
+        """What is trained."""
+        return self.stage.component
+
+    @property
+    def parts(self) -> dict[str, Component]:
+        """The components that take part, by what they do."""
+        parts = {"component": self.component, "loss": self.loss, "sampler": self.sampler}
+        return {name: part for name, part in parts.items() if part}
+
+    def begin(self, stages: Mapping[str, Stage]) -> None:
+        """Have component and sampler learn what there is; `stages` are those that expressions may name."""
+        if self.component.can("begin"):
+            corpus = field_of(self.collection.corpus, self.component.field)
+            self.component.target.begin(replace(self.collection, corpus=corpus))
+            self.component.changed()
+        self.sampler.target.begin(self.collection, stages)
+
+    def described(self) -> dict[str, Any]:
+        """All that the outcome depends on, as it is noted in the folder."""
+        dev, describer = self.dev, self.describer
+        data = {"collection": self.collection, "dev": dev.collection if dev else None}
+        pipelines = {
+            "pipeline": dev.ranking if dev else None,
+            "features": describer.features if describer else None,
+            "teacher": self.teacher,
+        }
+        return resume_plan.describe(self.parts, pipelines, self.options, data)
+
+    def write_checkpoint(self) -> None:
+        """Write what the component has become into the folder, and what the loss has learned."""
+        if self.folder and processes.is_first():
+            with beside(self.folder / checkpoint.CHECKPOINT) as unfinished:
+                checkpoint.save(self.component, unfinished)
+                if self.loss:
+                    checkpoint.save_loss(self.loss, unfinished)

@@ -1,0 +1,96 @@
+"""Which weights are kept: those that did best on dev, and when it is time to stop."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from nirank.component import Component
+from nirank.data.collection import Collection
+from nirank.errors import BadInput
+from nirank.evaluation.evaluating import check_measures, evaluate
+from nirank.execution import indexes
+from nirank.files import beside
+from nirank.pipeline.algebra import Ranking
+from nirank.training import processes
+from nirank.training.dev import Dev
+from nirank.training.examples import within_corpus
+from nirank.training.options import Options
+from nirank.training.state import Progress
+
+BEST = "best.safetensors"
+
+
+def check(component: Component, ranking: Ranking | None, dev: Collection | None, measure: str) -> None:
+    """Raise `BadInput` where a measure on dev would tell nothing, and `UnknownName` for one that does not exist."""
+    check_measures([measure])
+    if ranking is not None and component not in ranking.components():
+        raise BadInput(f"{component.name} does not stand in {ranking!r}: its measure on dev would never change.")
+    if dev and ranking is None:
+        _check_judged(dev)
+
+
+def measured(dev: Dev, measure: str) -> float:
+    """The measure of a ranking of dev."""
+    return next(iter(evaluate(dev.ranked(), dev.collection.judgments, [measure]).mean.values()))
+
+
+def _check_judged(dev: Collection) -> None:
+    if within_corpus(dev).judgments.scores.min(initial=1) > 0:
+        raise BadInput(f"all judged documents of {dev!r} are relevant, any order is right: give pipeline=RANKING.")
+
+
+class Selection:
+    """Measures a component on dev and keeps its best weights, in `folder` or in memory.
+
+    Where nothing was measured, the last weights are the best. What the loss has learned is kept with them: it may be
+    half of a model.
+    """
+
+    def __init__(
+        self,
+        component: Component,
+        loss: Component,
+        options: Options,
+        folder: Path | None,
+    ) -> None:
+        self.component, self.options = component, options
+        self.path = folder / BEST if folder else None
+        parts = {"component": component.target, "loss": loss.target}
+        self._kept = nn.ModuleDict({name: part for name, part in parts.items() if isinstance(part, nn.Module)})
+        self._best: dict[str, Any] | None = None
+
+    def measure(self, dev: Dev) -> float:
+        """The measure on dev."""
+        self.component.changed()
+        with indexes.apart(self.component):
+            return measured(dev, self.options.measure)
+
+    def judge(self, value: float, progress: Progress) -> None:
+        """Keep the weights if they are the best so far; `progress` takes note."""
+        if value <= progress.best:
+            progress.since_best += 1
+            return
+        progress.best, progress.best_step, progress.since_best = value, progress.step, 0
+        if self.path is None:
+            self._best = copy.deepcopy(self._kept.state_dict())
+            return
+        if processes.is_first():
+            with beside(self.path) as unfinished:
+                save_model(self._kept, str(unfinished))
+
+    def is_over(self, progress: Progress) -> bool:
+        """Whether it is time to stop: there have been `patience` evaluations without a better one."""
+        return self.options.patience is not None and progress.since_best >= self.options.patience
+
+    def restore_best(self) -> None:
+        """Give the component its best weights, those it has where none were kept."""
+        if self._best is not None:
+            self._kept.load_state_dict(self._best)
+        elif self.path and self.path.exists():
+            load_model(self._kept, str(self.path))
+        self.component.changed()

@@ -1,0 +1,113 @@
+"""What a training was told to do: written down in its folder, so that only the very same one goes on there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nirank import hashing
+from nirank.checkpoints import checkpoint
+from nirank.component import Component
+from nirank.data.collection import Collection
+from nirank.errors import BadInput
+from nirank.files import beside
+from nirank.hashing import digest
+from nirank.pipeline.algebra import Pipeline
+from nirank.training import processes
+from nirank.training.best_weights import BEST
+from nirank.training.log import LOG
+from nirank.training.options import Options
+from nirank.training.state import STATE
+
+PLAN = "plan.json"
+#: Options that do not change what is learned.
+_FREE = {"save_every", "log_every"}
+
+
+def describe(
+    parts: Mapping[str, Component],
+    pipelines: Mapping[str, Pipeline | None],
+    options: Options,
+    data: Mapping[str, Collection | None],
+) -> dict[str, Any]:
+    """All that the outcome depends on, as JSON would hold it."""
+    told = {name: value for name, value in dataclasses.asdict(options).items() if name not in _FREE}
+    return {
+        **{name: _part(part) for name, part in parts.items()},
+        **{name: None if pipeline is None else _composed(pipeline) for name, pipeline in pipelines.items()},
+        **{name: None if collection is None else _fingerprint(collection) for name, collection in data.items()},
+        "options": told,
+        "processes": processes.count(),
+    }
+
+
+def is_under_way(folder: Path, described: Mapping[str, Any]) -> bool:
+    """Whether `folder` holds this training, interrupted.
+
+    Raises `BadInput` where it holds another one, one that is finished, or anything else.
+    """
+    if not folder.exists() or (folder.is_dir() and all(is_leftover(path) for path in folder.iterdir())):
+        return False
+    if (folder / checkpoint.CHECKPOINT).exists():
+        raise BadInput("holds a training that is finished; name another folder or remove it.", folder)
+    if not (folder / PLAN).exists():
+        raise BadInput("exists already and holds no training; name another folder or remove it.", folder)
+    told = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+    asked = json.loads(json.dumps(described))
+    differs = [name for name in asked if told.get(name) != asked[name]]
+    if differs:
+        anew = " An object that an interrupted training has changed has to be built anew." * ("component" in differs)
+        raise BadInput(
+            f"holds another training: {', '.join(differs)} differ. Name another folder or remove it.{anew}", folder
+        )
+    return (folder / STATE).exists()
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether it was being written when a training was killed."""
+    return any(path.name.startswith(f".{name}.") for name in (PLAN, STATE, BEST, LOG, checkpoint.CHECKPOINT))
+
+
+def write(folder: Path, described: Mapping[str, Any]) -> None:
+    """Note the plan in the folder, which is made, and remove what was left half-written there."""
+    clean(folder)
+    with beside(folder / PLAN) as unfinished:
+        unfinished.write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def clean(folder: Path) -> None:
+    """Remove what was being written when a training was killed."""
+    for path in folder.glob(".*"):
+        if is_leftover(path):
+            shutil.rmtree(path)
+
+
+def _part(component: Component) -> dict[str, Any]:
+    """A component that has a name by its fingerprint, any other object by its class, plain attributes and weights."""
+    if component.entry:
+        return {"use": component.spec, "fingerprint": component.fingerprint}
+    target = component.target
+    plain = {name: value for name, value in vars(target).items() if isinstance(value, (str, int, float, bool))}
+    if dataclasses.is_dataclass(target):  # what it counts while it works is no setting
+        settings = {field.name for field in dataclasses.fields(target) if field.init}
+        plain = {name: value for name, value in plain.items() if name in settings}
+    state = target.state_dict() if isinstance(target, torch.nn.Module) else {}
+    return {"use": component.spec, "attributes": plain, "weights": hashing.weights_digest(state)}
+
+
+def _composed(pipeline: Pipeline) -> dict[str, Any]:
+    return {"expression": repr(pipeline), "components": [_part(component) for component in pipeline.components()]}
+
+
+def _fingerprint(collection: Collection) -> dict[str, str]:
+    judged = collection.judgments
+    columns = (judged.offsets.tobytes(), judged.docs.tobytes(), judged.scores.tobytes())
+    queries = [str(content) for content in collection.queries.contents]
+    hashed = digest([column.hex() for column in columns] + queries)
+    return {"name": collection.name, "corpus": collection.corpus.fingerprint, "judgments": hashed}

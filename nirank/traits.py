@@ -1,0 +1,146 @@
+"""Traits: every attribute that a component may have beside its methods, with type, default and meaning.
+
+A component is a plain object; it states a trait by having the attribute. `Traits.of` reads them all once, when the
+component is built: `component.traits.listwise` is what the core asks, and nobody else looks at the object.
+
+Two kinds of attributes are not kept here, for their values come later: what is computed when it is needed
+(`COMPUTED`), and the methods (`Component.can`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import logging
+import typing
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nirank.errors import ComponentError
+from nirank.hints import fits, readable
+
+log = logging.getLogger("nirank")
+
+#: Attributes that are read when they are needed and not before, because to compute them costs something, or because
+#: they change: name, and what they are.
+COMPUTED = {
+    "fingerprint": "a hash of what results depend on, for a component that starts from a model elsewhere",
+    "index_key": "a mapping of what the files of its index depend on; its entry `index` names the kind of index",
+    "names": "of an extractor, the names of its features; of a ranker over features, those that it reads",
+    "device": "where it computes, for the manifest",
+    "known_as": "of the class itself and not of its bases: what fingerprints call it, where it has moved since",
+    "skipped": "of a loss, how many lists of the last batch said nothing",
+}
+
+
+STAGES = "stage"  # of encoders, generators, scorers and extractors
+_METHODS = {
+    "encoder": "encode",
+    "generator": "generate",
+    "scorer": "score",
+    "extractor": "extract",
+    "sampler": "sample",
+}
+
+
+def trait(default: Any, kind: str, meaning: str) -> Any:
+    """A field of `Traits`: the kind of component that may have it, and the sentence that the guide has of it."""
+    return dataclasses.field(default=default, metadata={"kind": kind, "meaning": meaning})
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a component says of itself by attributes; of those that it lacks, and of other kinds, the defaults."""
+
+    vectors: str | None = trait(None, "encoder", "the kind of vectors it makes: dense, tokens, sparse or terms")
+    feedback: bool = trait(False, "encoder", "whether it is told in `queries.found` what a ranking found")
+    searches: str | None = trait(None, "generator", "the kind of vectors it needs of the queries")
+    accepts: str | None = trait(None, "generator", "a kind of vectors it takes besides queries as they are")
+    resumes: bool = trait(False, "generator", "whether `build` goes on with what an interrupted one left in its folder")
+    listwise: bool = trait(False, "scorer", "whether a score depends on the other documents of the list")
+    batch_size: int | None = trait(None, STAGES, "how many entries it is given at once; all of them if None")
+    reads: Literal["text", "images", "either", "features"] | None = trait(
+        None, STAGES, "what it understands; of all but features its checkpoints keep the scores of a few pairs"
+    )
+    cacheable: bool = trait(True, STAGES, "whether what it computes may be kept by the cache")
+    reduction: Literal["mean", "sum", "none"] = trait("mean", "loss", "how the values of the lists are put together")
+    gamma: Any = trait(None, "loss", "what scores are multiplied by: a number, or a parameter that is learned")
+    classes: int | None = trait(0, "loss", "over grades: how many there are, None where it has to be told; else 0")
+    largest_label: float | None = trait(None, "loss", "the largest label that it understands")
+    each: Literal["positive", "query"] | None = trait(None, "sampler", "what it makes one list of")
+    positives: Literal["all", "some"] = trait("all", "sampler", "whether a list has every positive of its query")
+    hits: Literal["drop", "keep"] = trait("drop", "sampler", "what becomes of a drawn negative that is relevant")
+
+    @classmethod
+    def of(cls, target: Any, owner: str) -> Traits:
+        """Read an object's attributes; `owner` is what messages call it.
+
+        Raises `ComponentError` for an attribute of the wrong type; tells of one whose name is nearly a trait's.
+        """
+        hints = _hints_of(frozenset(kinds_of(target)))
+        stated = {name: getattr(target, name) for name in hints if hasattr(target, name)}
+        for name, value in stated.items():
+            if not fits(value, hints[name]):
+                wanted = f"{readable(hints[name])} is expected: {meaning(name)}"
+                raise ComponentError(f"{owner} has {name} = {value!r}; {wanted}.")
+        for name, near in _near_misses(target, hints.keys() - stated.keys()):
+            log.warning("%s has an attribute %r, which nirank does not read. Is %r meant?", owner, name, near)
+        return cls(**stated)
+
+
+def kinds_of(target: Any) -> Iterator[str]:
+    """The kinds of component that an object can be, by its methods; one with none of them is a loss."""
+    found = [kind for kind, method in _METHODS.items() if callable(getattr(target, method, None))]
+    yield from found or ["loss"]
+
+
+def meaning(name: str) -> str:
+    """What a trait says, in words."""
+    return str(Traits.__dataclass_fields__[name].metadata["meaning"])
+
+
+def table() -> list[tuple[str, str, str, str, str]]:
+    """Name, kind, type, default and meaning of every trait, in the order of the class: the table of the guide."""
+    hints = typing.get_type_hints(Traits)
+    return [
+        (
+            field.name,
+            field.metadata["kind"],
+            readable(hints[field.name]),
+            repr(field.default),
+            field.metadata["meaning"],
+        )
+        for field in dataclasses.fields(Traits)
+    ]
+
+
+@functools.cache
+def _hints_of(kinds: frozenset[str]) -> dict[str, Any]:
+    """The types of the traits that components of these kinds may have."""
+    hints = typing.get_type_hints(Traits)
+    wanted = kinds | ({STAGES} if kinds - {"loss", "sampler"} else set())
+    return {field.name: hints[field.name] for field in dataclasses.fields(Traits) if field.metadata["kind"] in wanted}
+
+
+def _near_misses(target: Any, missing: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Attributes that are no traits, with the trait that the object lacks and that they may have been meant for."""
+    bare = {_bare(name): name for name in missing}
+    for name, value in _own_attributes(target):
+        if name in Traits.__dataclass_fields__ or name in COMPUTED or name.startswith("_") or callable(value):
+            continue
+        if near := difflib.get_close_matches(_bare(name), bare, n=1, cutoff=0.9):
+            yield name, bare[near[0]]
+
+
+def _own_attributes(target: Any) -> Iterator[tuple[str, Any]]:
+    """Those of the object and of its classes, as far as these are its author's: nothing that a library brings."""
+    yield from getattr(target, "__dict__", {}).items()
+    for kind in type(target).__mro__:
+        if kind.__module__.partition(".")[0] not in ("builtins", "torch", "typing"):
+            yield from vars(kind).items()
+
+
+def _bare(name: str) -> str:
+    return name.replace("_", "").lower()

@@ -1,1 +1,0 @@
-"""What plugins that look at images share: pixels for models, and a small transformer. They need torch and Pillow."""

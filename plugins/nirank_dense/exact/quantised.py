@@ -1,0 +1,198 @@
+"""Vectors in a byte a dimension, and how far a dot product taken of them can lie from the true one.
+
+A document is d = m + s c + e: m the mean of all documents, c whole numbers from -127 to 127, s its own scale, and e
+what is left. A query is q = t a + f in the same way, without a mean. Then
+
+    q.d = q.m + t s a.c + s f.c + q.e,   |s f.c| <= |f| |s c|,   |q.e| <= |q| |e|      (Cauchy-Schwarz)
+
+The first two terms are the coarse score: q.m is the same for every document, a.c is added up in integers and has no
+rounding. The lengths |s c| and |e| are kept for each document, |f| and |q| are known of each query, so that every
+document has its own bound. Taking the mean away makes it narrow where all vectors point to one side.
+
+Scores in float32 are rounded as well. Added up in whatever order, a dot product is within g |q| |d| of the true
+one, g = n u / (1 - n u) with n dimensions and u = 2**-24 (Higham 2002, eq. 3.5); `rounding` is more than 2 g, how far
+two such sums lie apart. Half of it is part of `errors`, so that the bounds hold of a float32 score too.
+
+A bound is itself computed in float32, in units of the query's scale t, as p s + A |s c| + B |e| with p = a.c: four
+roundings, each of at most u (|p s| + A |s c| + B |e|), and |p s| <= |a| |s c|. So A is |f| / t with 16 u more of
+itself and 16 u |a| more, B is |q| / t with 16 u more: the computed bound is never below the true one. What a
+computation loses where numbers are too small for float32 (less than 2**-126 each time) is added to the floor instead,
+and vectors whose products may be too large or too small are not searched this way (`fits`, `askable`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.data import Floats
+from nirank.kit import write_header
+from nirank_dense.exact.blocks import blocks
+
+CODES, BOUNDS, CENTRE = "codes.npy", "bounds.npy", "centre.npy"
+_ROWS = 4096
+_UNIT = 2.0**-24
+#: More than what a bound, and what a dot product, loses where numbers are too small for float32.
+_TINY_BOUND, TINY = 2.0**-120, 2.0**-100
+#: Vectors of such lengths have products that float32 holds, with room on both sides.
+_SHORTEST, _LONGEST, _DIMENSIONS = 1e-15, 1e15, 2**16
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """Documents: `codes` (c) int8 `[documents, dim]`, and float32 `[documents]` each `scales` (s), `lengths`, `errors`.
+
+    `lengths` are at least |s c|, `errors` at least |e| and what half of `rounding` allows. `centre` (m) is float32
+    `[dim]`.
+    """
+
+    codes: NDArray[np.int8]
+    scales: Floats
+    lengths: Floats
+    errors: Floats
+    centre: Floats
+
+    @classmethod
+    def of(cls, vectors: Floats) -> Quantised:
+        """Quantise vectors, float32 `[documents, dim]`, in memory."""
+        centre = _mean(vectors)
+        parts = [_quantise(block, centre) for block in blocks(vectors, _ROWS)]
+        codes = np.concatenate([np.empty((0, vectors.shape[1]), np.int8), *(codes for codes, _ in parts)])
+        bounds = np.concatenate([np.empty((3, 0), np.float32), *(bounds for _, bounds in parts)], axis=1)
+        scales, lengths, errors = bounds
+        return cls(codes, scales, lengths, errors, centre)
+
+    @classmethod
+    def open(cls, folder: Path) -> Quantised:
+        """Map what `write` wrote."""
+        # Mapped copy-on-write, because torch wants memory it may write to; nothing is ever written.
+        codes = np.asarray(np.load(folder / CODES, mmap_mode="c"))
+        scales, lengths, errors = np.asarray(np.load(folder / BOUNDS, mmap_mode="r"))
+        return cls(codes, scales, lengths, errors, np.load(folder / CENTRE))
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def take(self, documents: NDArray[Any]) -> Quantised:
+        """Some of the documents, in memory."""
+        scales, lengths, errors = (column[documents] for column in (self.scales, self.lengths, self.errors))
+        return Quantised(self.codes[documents], scales, lengths, errors, self.centre)
+
+    @property
+    def norms(self) -> Floats:
+        """At least the lengths of the vectors themselves, `[documents]`."""
+        around = float(np.linalg.norm(self.centre.astype(np.float64)))
+        return _up((around + self.lengths.astype(np.float64) + self.errors) * (1 + 2.0**-30))
+
+
+def fits(longest: float, dim: int) -> bool:
+    """Whether the bounds hold of vectors of `dim` dimensions, of which the longest has the given length."""
+    return _SHORTEST < longest < _LONGEST and 0 < dim < _DIMENSIONS
+
+
+def write(vectors: Floats, folder: Path) -> None:
+    """Write the quantised form of `vectors` into `folder`, holding a few thousand of them in memory at a time."""
+    centre = _mean(vectors)
+    with (folder / CODES).open("wb") as file:
+        write_header(file, vectors.shape, np.int8)
+        bounds = [np.empty((3, 0), np.float32)]
+        for block in blocks(vectors, _ROWS):
+            codes, columns = _quantise(block, centre)
+            file.write(codes.tobytes())
+            bounds.append(columns)
+    np.save(folder / BOUNDS, np.concatenate(bounds, axis=1))
+    np.save(folder / CENTRE, centre)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Queries: `vectors` float32 `[queries, dim]` and their `codes` (a); all else is `[queries]`.
+
+    `steps` (t) are the scales, `offsets` the products with the mean of the documents, both float64; `by_length` and
+    `by_error` are A and B above. `norms` are the lengths |q|, and `margins` what rounding adds to an offset.
+    """
+
+    vectors: Floats
+    codes: NDArray[np.int8]
+    steps: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+    by_length: Floats
+    by_error: Floats
+    norms: NDArray[np.float64]
+    margins: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, vectors: Floats, centre: Floats, norms: NDArray[np.float64]) -> Asked:
+        """Quantise queries, float32 `[queries, dim]`, of which none is zero; `norms` are their lengths."""
+        exact, mean = vectors.astype(np.float64), centre.astype(np.float64)
+        steps = np.abs(exact).max(axis=1) / 127
+        codes = np.rint(exact / steps[:, None])
+        left = lengths_of(exact - steps[:, None] * codes) / steps
+        by_length = _up(left * (1 + 16 * _UNIT) + 16 * _UNIT * lengths_of(codes))
+        by_error = _up(norms / steps * (1 + 16 * _UNIT))
+        margins = len(centre) * 2.0**-50 * norms * np.linalg.norm(mean) + TINY
+        return cls(vectors, codes.astype(np.int8), steps, exact @ mean, by_length, by_error, norms, margins)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def take(self, queries: NDArray[Any] | slice) -> Asked:
+        """Some of the queries, in their order."""
+        codes = self.codes[queries]
+        if len(codes) == len(self):
+            return self
+        return Asked(*(getattr(self, name)[queries] for name in self.__dataclass_fields__))
+
+    def scores_of(self, steps: Floats) -> NDArray[np.float64]:
+        """No score that is bounded by less than `steps` (`[queries]`, in units of t) reaches this."""
+        exact = steps.astype(np.float64)
+        return self.offsets + self.steps * (exact + 2.0**-50 * np.abs(exact) + _TINY_BOUND) + self.margins
+
+
+def askable(norms: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which queries of these lengths have bounds: all but zero ones, and those of absurd length, `[queries]`."""
+    found: NDArray[np.bool_] = (norms > _SHORTEST) & (norms < _LONGEST)
+    return found
+
+
+def rounding(dim: int) -> float:
+    """How far two ways of adding up a dot product in float32 can lie apart, in units of |q| |d|, and a little more."""
+    return 2.02 * (dim + 16) * _UNIT
+
+
+def _quantise(vectors: Floats, centre: Floats) -> tuple[NDArray[np.int8], Floats]:
+    """The codes `[vectors, dim]`, and scales, lengths and errors `[3, vectors]`; in float64, rounded up."""
+    rest = vectors.astype(np.float64) - centre
+    scales = (np.abs(rest).max(axis=1, initial=0) / 127).astype(np.float32)
+    steps = np.where(scales > 0, scales, 1).astype(np.float64)[:, None]
+    codes = np.clip(np.rint(rest / steps), -127, 127)  # a scale that was rounded down could make it 128
+    codes[scales == 0] = 0
+    coarse = steps * codes
+    lengths, errors = lengths_of(coarse), lengths_of(rest - coarse)
+    errors += rounding(len(centre)) / 2 * (float(np.linalg.norm(centre.astype(np.float64))) + lengths + errors)
+    return codes.astype(np.int8), np.stack([scales, _up(lengths), _up(errors)])
+
+
+def lengths_of(vectors: NDArray[Any]) -> NDArray[np.float64]:
+    """Lengths of vectors `[vectors, dim]`, a little too long rather than too short, `[vectors]`."""
+    exact = vectors.astype(np.float64, copy=False)  # the square of what float32 holds may be too small for it
+    return np.sqrt(np.einsum("ij,ij->i", exact, exact)) * (1 + 2.0**-30)
+
+
+def longest(vectors: Floats) -> float:
+    """The length of the longest vector, read in blocks."""
+    return max((float(lengths_of(block).max()) for block in blocks(vectors, _ROWS)), default=0.0)
+
+
+def _up(values: NDArray[np.float64]) -> Floats:
+    """The values in float32, no one less than it was."""
+    return np.nextafter(values.astype(np.float32), np.float32(np.inf))
+
+
+def _mean(vectors: Floats) -> Floats:
+    total = sum((block.sum(axis=0, dtype=np.float64) for block in blocks(vectors, _ROWS)), np.zeros(vectors.shape[1]))
+    return (total / max(1, len(vectors))).astype(np.float32)

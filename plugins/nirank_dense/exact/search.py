@@ -1,0 +1,183 @@
+"""Exact search over dense vectors: every document is compared with every query.
+
+Vectors lie in one memory-mapped float32 file, and beside it in a byte a dimension. On the CPU the bytes are read, and
+of the vectors only those that may be among the best (`nirank_dense.exact.two_pass`); on a device, or where bytes do not
+pay, all vectors are, block by block (`nirank_dense.exact.one_pass`). Both find the same.
+
+A matrix product in float32 rounds a score by its place in the block, so that equal documents need not score alike.
+What is kept is therefore scored again in float64 and rounded once (`nirank_dense.exact.rounded`): rankings are those of exact
+dot products, equal only where these are the same number in float32, and the same on every machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from nirank.data import Candidates, Corpus, Floats, Queries
+from nirank.errors import BadInput, MissingDependency
+from nirank.kit import Former
+from nirank_dense import stored
+from nirank_dense.exact import quantised
+from nirank_dense.exact.blocks import blocks
+from nirank_dense.exact.one_pass import Scan
+from nirank_dense.exact.quantised import Quantised
+from nirank_dense.exact.scores_on_device import OnDevice, OnHost
+from nirank_dense.stored import VECTORS, Encode
+
+if TYPE_CHECKING:
+    from nirank_dense.exact.two_pass import Passes, TwoPass
+
+LONGEST = "longest.npy"
+#: How many queries are compared at once.
+QUERIES = 1024
+#: Fewer documents are always scanned: the sample that the first of two passes begins with would be most of them.
+_MANY = 8192
+#: Products of two numbers that take a scan about as long as loading the code for two passes, and torch: 3 s.
+#: Of 100,000 x 384 vectors a score took 17 ns in a batch, 85 ns and more one query at a time (AMD EPYC, one core).
+_WORTH_LOADING = 80_000_000_000
+#: To read all vectors takes as long as to compare them with so many queries.
+_READING = 4
+
+
+class ExactSearch:
+    """The `k` documents of highest dot product with a query, exactly: each product is rounded once, to float32.
+
+    `device` is CUDA where there is one, else the CPU. `block` is the number of documents compared at once (chosen
+    for the number of queries unless given), `chunk` the number encoded between two writes while the index is
+    built: an interrupted build goes on from the last whole chunk. `precision` says what is read first: "int8", bytes
+    that spare most of the vectors, or "float32", the vectors. By default it is the vectors until so much was asked for
+    that loading the code for bytes pays, then bytes, on the CPU and where there are many documents. What is found is
+    the same.
+
+    Threads are as many as torch may use. Raises `MissingDependency` for "int8" without numba.
+    """
+
+    known_as = "nirank_dense.exact:ExactSearch"  # where it was when indexes were first made with it
+
+    searches = "dense"
+    resumes = True
+
+    def __init__(
+        self,
+        device: str | None = None,
+        block: int | None = None,
+        chunk: int = 1024,
+        precision: Literal["int8", "float32"] | None = None,
+    ) -> None:
+        self.device = device or _best_device()
+        self.block, self.chunk, self.precision = block, chunk, precision
+        if precision == "int8" and not _compiles():
+            raise MissingDependency("exact search over bytes needs numba. Run: pip install 'nirank[dense]'")
+        self._products: OnHost | OnDevice | None = None
+        self._scan: Scan | None = None
+        self._two_pass: _InTime | None = None
+
+    @property
+    def index_key(self) -> dict[str, object]:
+        """The layout of the files; how they are searched does not matter to them."""
+        return {"index": "vectors", "version": 3, "precision": "float32", "codes": "int8"}
+
+    def build(self, corpus: Corpus, folder: Path, encode: Encode | None = None) -> None:
+        """Encode the corpus into `folder`, going on where an interrupted build of the same index stopped."""
+        self._write(stored.write(corpus, folder, encode, self.chunk), folder)
+
+    def update(self, corpus: Corpus, folder: Path, former: Former, encode: Encode | None = None) -> None:
+        """The same from the index of an earlier state of the corpus: only what is new is encoded."""
+        known = stored.Known(np.load(former.folder / VECTORS, mmap_mode="r"), former.ordinals)
+        self._write(stored.write(corpus, folder, encode, self.chunk, known), folder)
+
+    def open(self, corpus: Corpus, folder: Path) -> None:
+        """Map the vectors; raises `BadInput` where there is not one for each document."""
+        vectors = stored.mapped(folder, len(corpus))
+        documents = Quantised.open(folder)  # now: later the folder may be gone
+        self._search_in(vectors, float(np.load(folder / LONGEST)), lambda: documents)
+
+    def search_in(self, vectors: Floats) -> None:
+        """Search the given vectors, float32 `[documents, dim]`."""
+        self._search_in(vectors, quantised.longest(vectors), lambda: Quantised.of(vectors))
+
+    @property
+    def passes(self) -> Passes | None:
+        """How often the first of two passes was repeated or given up, since it was loaded; None before, or without."""
+        return self._two_pass.loaded.passes if self._two_pass and self._two_pass.loaded else None
+
+    def generate(self, queries: Queries, k: int) -> Candidates:
+        """The `k` documents of highest dot product for each query; needs dense `queries.vectors`.
+
+        Raises `BadInput` for k below 0, and for vectors that are missing, not finite or of another dimension.
+        """
+        if self._products is None or self._scan is None:
+            raise BadInput("the index is not open: search through a pipeline, or call open first.")
+        if k < 0:
+            raise BadInput(f"k is {k}; it must be 0 or more.")
+        wanted = stored.asked(queries, self._products.vectors.shape[1])
+        work = (len(wanted) + _READING) * self._products.vectors.size
+        two_pass = self._two_pass.after(work) if self._two_pass else None
+        return Candidates.stack([_search(self._scan, two_pass, part, k) for part in blocks(wanted, QUERIES)])
+
+    def _write(self, vectors: Floats, folder: Path) -> None:
+        np.save(folder / LONGEST, quantised.longest(vectors))
+        quantised.write(vectors, folder)
+
+    def _search_in(self, vectors: Floats, longest: float, documents: Callable[[], Quantised]) -> None:
+        self._products = OnHost(vectors) if self.device == "cpu" else OnDevice(vectors, self.device)
+        self._scan, self._two_pass = Scan(self._products, longest, self.block), None
+        if self._reads_bytes(len(vectors)) and quantised.fits(longest, vectors.shape[1]):
+            load = functools.partial(_load, vectors, documents, self._scan, self.block)
+            self._two_pass = _InTime(load, 0 if self.precision == "int8" else _WORTH_LOADING)
+            self._two_pass.after(0)
+
+    def _reads_bytes(self, documents: int) -> bool:
+        if self.device != "cpu" or self.precision == "float32":
+            return False
+        return self.precision == "int8" or (documents >= _MANY and _compiles())
+
+
+class _InTime:
+    """A search in two passes that is loaded once the `work` asked for comes to `enough`."""
+
+    def __init__(self, load: Callable[[], TwoPass], enough: int) -> None:
+        self.loaded: TwoPass | None = None
+        self._load, self._enough, self._work, self._lock = load, enough, 0, threading.Lock()
+
+    def after(self, work: int) -> TwoPass | None:
+        """The search if, with this work, it is worth loading; threads that come meanwhile wait for it."""
+        with self._lock:
+            self._work += work
+            if self.loaded is None and self._work >= self._enough:
+                self.loaded = self._load()
+            return self.loaded
+
+
+def tiny() -> ExactSearch:
+    """An index on the CPU with small blocks, so that checks cross their borders."""
+    return ExactSearch(device="cpu", block=3, chunk=4)
+
+
+def _load(vectors: Floats, documents: Callable[[], Quantised], scan: Scan, block: int | None) -> TwoPass:
+    from nirank_dense.exact.two_pass import TwoPass
+
+    return TwoPass(vectors, documents(), scan.search, block)
+
+
+def _search(scan: Scan, two_pass: TwoPass | None, queries: Floats, k: int) -> Candidates:
+    if two_pass and two_pass.suits(len(queries), k):
+        return two_pass.search(queries, k)
+    return scan.search(queries, k)
+
+
+def _compiles() -> bool:
+    return importlib.util.find_spec("numba") is not None
+
+
+def _best_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

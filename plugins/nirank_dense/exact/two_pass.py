@@ -1,0 +1,135 @@
+"""Exact search in two passes: codes of a byte find a superset of the best `k`, scores decide.
+
+A sample of the documents says what score about the k-th best will have: the floor. The first pass drops every document
+whose bound (`nirank_dense.exact.quantised`) is below the floor. What is left is scored (`nirank_dense.exact.rounded`), and gives a
+k-th best score that is certain. Where that is not below the floor, nothing that was dropped can be among the best `k`,
+or tie with the last of them: the result is that of a scan of all documents, whatever the floors were. Where it is, the
+floor was too high: it is lowered for these queries, and the pass repeated.
+
+Where so many documents come near the best that the first pass spares nothing, queries are left to such a scan.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.data import Candidates, Floats, Ints
+from nirank_dense.exact.code_products import pays
+from nirank_dense.exact.first_pass import Sieve
+from nirank_dense.exact.pairs import Pairs
+from nirank_dense.exact.quantised import Asked, Quantised, askable, lengths_of
+from nirank_dense.exact.sample import Sample
+
+log = logging.getLogger("nirank")
+
+#: Up to one document in so many is worth scoring twice, and up to so many for each that is wanted, and beside them.
+_ONE_IN, _TIMES, _BESIDE = 16, 8, 8192
+#: How many more documents a floor that was too high is made to let through.
+_WIDER = 8
+
+
+@dataclass
+class Passes:
+    """How often what happened: `queries` asked, floors lowered (`widened`), queries left to a whole scan (`scanned`).
+
+    `scored` are the pairs of a query and a document that came through the first pass. Where several threads search one
+    index at once, some may go uncounted.
+    """
+
+    queries: int = 0
+    widened: int = 0
+    scanned: int = 0
+    scored: int = 0
+
+
+class TwoPass:
+    """Search over `vectors`, float32 `[documents, dim]`, and what they are in bytes.
+
+    `scan(queries, k)` finds the best `k` of all documents another way, for queries that this one does not suit.
+    `block` is the number of documents looked at at once. `passes` counts.
+    """
+
+    def __init__(
+        self, vectors: Floats, documents: Quantised, scan: Callable[[Floats, int], Candidates], block: int | None = None
+    ) -> None:
+        self.passes = Passes()
+        self._scan, self._shape, self._centre = scan, vectors.shape, documents.centre
+        self._sample, self._sieve = Sample(documents), Sieve(vectors, documents, block)
+
+    def suits(self, queries: int, k: int) -> bool:
+        """Whether searching for the best `k` of so many queries this way is worth while."""
+        return 0 < 4 * _ONE_IN * k <= self._shape[0] and pays(queries, self._shape[1])
+
+    def search(self, queries: Floats, k: int) -> Candidates:
+        """The best `k` documents of each query, float32 `[queries, dim]`, ranked."""
+        norms = lengths_of(queries)
+        able = askable(norms)
+        rows = np.flatnonzero(able)
+        pairs, unspared = self._superset(Asked.of(queries[rows], self._centre, norms[rows]), k)
+        left = np.concatenate([np.flatnonzero(~able), rows[unspared]])
+        self._count(len(queries), len(left))
+        columns: list[tuple[Ints, Ints, Floats]] = [(rows[pairs.rows], pairs.docs.astype(np.int64), pairs.scores)]
+        if len(left):
+            scanned = self._scan(queries[left], k)
+            columns.append((left[scanned.rows], scanned.docs, scanned.scores))
+        return _grouped(len(queries), *map(np.concatenate, zip(*columns, strict=True))).top(k)
+
+    def _superset(self, asked: Asked, k: int) -> tuple[Pairs, NDArray[np.int64]]:
+        """The best `k` of each query and what ties with the last of them, and the queries that a scan suits better."""
+        waiting, rank = np.arange(len(asked)), self._sample.rank(k)
+        found, left = [], [waiting[:0]]
+        while len(waiting):
+            steps, reached = self._sample.floors(asked.take(waiting), rank)
+            spared = reached <= min(self._shape[0] / _ONE_IN, _TIMES * k + _BESIDE)
+            left.append(waiting[~spared])
+            waiting = waiting[spared]
+            pairs, settled = self._pass(asked.take(waiting), steps[spared], k)
+            found.append(Pairs(waiting.astype(np.int32)[pairs.rows], pairs.docs, pairs.scores))
+            waiting, rank = waiting[~settled], _WIDER * rank
+            self.passes.widened += len(waiting)
+        return Pairs.joined(found), np.concatenate(left)
+
+    def _pass(self, asked: Asked, steps: Floats, k: int) -> tuple[Pairs, NDArray[np.bool_]]:
+        """What may be among the best `k`, and for which queries that is all that may."""
+        pairs = self._sieve.pairs(asked, steps, k)
+        self.passes.scored += len(pairs.rows)
+        best = _kth_best(len(asked), pairs, k)
+        settled: NDArray[np.bool_] = best >= asked.scores_of(steps)
+        wanted = np.where(settled, best, np.float32(np.inf))
+        return pairs.where(pairs.scores >= wanted[pairs.rows]), settled
+
+    def _count(self, queries: int, scanned: int) -> None:
+        self.passes.queries += queries
+        self.passes.scanned += scanned
+        log.debug("exact search in two passes, so far: %s", self.passes)
+
+
+def _grouped(queries: int, rows: Ints, docs: Ints, scores: Floats) -> Candidates:
+    order, offsets = _by_query(queries, rows)
+    return Candidates(offsets, docs[order], scores[order])
+
+
+def _kth_best(queries: int, pairs: Pairs, k: int) -> Floats:
+    """The k-th highest score of each query, -inf where there are fewer, `[queries]`."""
+    order, offsets = _by_query(queries, pairs.rows)
+    lengths = np.diff(offsets)
+    if lengths.max(initial=0) < k:
+        return np.full(queries, -np.inf, np.float32)
+    places = np.arange(lengths.max())
+    matrix = np.full((queries, len(places)), -np.inf, np.float32)
+    matrix[places < lengths[:, None]] = pairs.scores[order]
+    best: Floats = np.partition(matrix, -k, axis=1)[:, -k]
+    return best
+
+
+def _by_query(queries: int, rows: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """An order that brings the pairs of one query together, and where in it each query's begin, `[queries + 1]`."""
+    if queries == 1:
+        return np.arange(len(rows)), np.array([0, len(rows)])
+    order = np.argsort(rows.astype(np.uint16), kind="stable")  # of so few bits numpy counts instead of comparing
+    return order, np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=queries))])

@@ -1,0 +1,313 @@
+"""Search in an index of faiss: it proposes documents, and what it proposes is scored in float32.
+
+An index of faiss rounds scores, breaks ties as it happens to, and knows documents by numbers of its own. Here it is
+asked for some more than are wanted, and for all that score like the last of them; these are scored from the vectors
+themselves, each pair by itself, and ranked by that. So every kind of index gives the scores of exact search, and ties
+go by rising ordinal.
+
+Documents are entered under keys that they keep for as long as they stay: when others come or go, an index is updated,
+not built anew. What has gone is taken out; of a graph (HNSW), which cannot lose a node, it is passed over, until a
+quarter has gone and the graph is built again.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nirank.data import Candidates, Corpus, Floats, Queries
+from nirank.errors import BadInput, MissingDependency
+from nirank.kit import Former, progress
+from nirank_dense import stored
+from nirank_dense.exact import quantised, rounded
+from nirank_dense.exact.blocks import blocks
+from nirank_dense.exact.search import ExactSearch
+from nirank_dense.stored import VECTORS, Encode
+
+INDEX, KEYS, STATE = "index.faiss", "keys.npy", "state.json"
+#: How many more are asked for at first than are wanted, for those that tie with the last.
+_MORE = 16
+#: Entered at a time; of a result, scores and keys that are in memory at once.
+_ROWS, _RESULTS = 16384, 2**22
+#: So few allowed documents are compared with every query.
+_FEW = 4096
+#: A graph of which a larger share has gone is built anew, and an index of which so many times as much has come.
+_GONE, _GROWN = 0.25, 4
+
+
+class FaissSearch:
+    """What the kinds of indexes share; `nirank_dense.faiss.indexes` has them.
+
+    `depth` is how many documents are scored at least, for however few are wanted: so far fewer are a prefix of more.
+    `chunk` documents are encoded between two writes while the index is built, and an interrupted build goes on from
+    there. `device` is "cpu", or "cuda" where faiss was compiled for it. `threads` make the index, all unless said.
+    """
+
+    searches = "dense"
+    resumes = True
+    #: Whether documents can be taken out.
+    removes = True
+
+    def __init__(self, depth: int, chunk: int, device: str = "cpu", threads: int | None = None) -> None:
+        self.depth, self.chunk, self.device, self.threads = depth, chunk, device, threads
+        #: The index of faiss, once it is open.
+        self.opened: Any = None
+        self._vectors: Floats | None = None
+        self._allowed: NDArray[Any] | None = None
+
+    @property
+    def index_key(self) -> dict[str, object]:
+        """What the files depend on; how they are searched does not matter to them."""
+        return {"index": f"faiss {type(self).__name__.lower()}", "version": 1, "made": self.made}
+
+    @property
+    def made(self) -> dict[str, object]:
+        """The settings by which an index is made."""
+        return {}
+
+    @property
+    def points(self) -> int:
+        """How many documents it is trained on at least; fewer are repeated."""
+        return 2
+
+    def empty(self, dim: int, documents: int) -> Any:
+        """An index of faiss, by inner product, for so many documents; not trained."""
+        raise NotImplementedError
+
+    def parameters(self, wanted: int) -> Any:
+        """How faiss is to search for so many; None for kinds that search in one way."""
+        return None
+
+    def dials(self, k: int) -> list[dict[str, int]]:
+        """Settings of what decides between recall and speed when `k` are wanted, the cheap ones first."""
+        return [{}]
+
+    def turned(self, setting: Mapping[str, int]) -> FaissSearch:
+        """The same index with other settings of its dials."""
+        copied = copy.copy(self)
+        for name, value in setting.items():
+            setattr(copied, name, value)
+        return copied
+
+    def build(self, corpus: Corpus, folder: Path, encode: Encode | None = None) -> None:
+        """Encode the corpus, going on where an interrupted build stopped, and make the index."""
+        vectors = stored.write(corpus, folder, encode, self.chunk)
+        self._write_anew(vectors, folder)
+
+    def update(self, corpus: Corpus, folder: Path, former: Former, encode: Encode | None = None) -> None:
+        """The same from the index of an earlier state of the corpus: new documents are entered, old ones taken out."""
+        known = stored.Known(np.load(former.folder / VECTORS, mmap_mode="r"), former.ordinals)
+        vectors = stored.write(corpus, folder, encode, self.chunk, known)
+        before, state = np.load(former.folder / KEYS), _State.read(former.folder)
+        keys = np.where(former.ordinals >= 0, before[former.ordinals], -1)
+        new = np.flatnonzero(keys < 0)
+        keys[new] = state.following + np.arange(len(new))
+        state = dataclasses.replace(state, following=state.following + len(new), longest=quantised.longest(vectors))
+        if self._is_outdated(state, len(keys)):
+            self._write_anew(vectors, folder)
+            return
+        index = faiss().read_index(str(former.folder / INDEX))
+        if self.removes:
+            index.remove_ids(np.setdiff1d(before, keys))
+        with _threads(self.threads):
+            _enter(index, vectors, new, keys[new])
+        self._write(index, keys, state, folder)
+
+    def open(self, corpus: Corpus, folder: Path) -> None:
+        """Map the index and the vectors; raises `BadInput` where they are not of the corpus."""
+        self._vectors = stored.mapped(folder, len(corpus))
+        self._keys, state = np.load(folder / KEYS), _State.read(folder)
+        self._longest = state.longest
+        self._ordinals = np.full(state.following, -1)
+        self._ordinals[self._keys] = np.arange(len(self._keys))
+        self.opened = _on(self.device, faiss().read_index(str(folder / INDEX), faiss().IO_FLAG_MMAP_IFC))
+
+    def within(self, allowed: ArrayLike) -> FaissSearch:
+        """The same search among some documents: ordinals, or a mask `[documents]`.
+
+        What is returned is an index too, and goes where this one goes: `minilm >> index.within(years > 2020)`, with
+        `index = nirank.load("hnsw").component.target`. Few documents are compared one by one; among many an
+        approximate index may find fewer than there are.
+        """
+        copied = copy.copy(self)
+        copied._allowed = np.asarray(allowed)
+        return copied
+
+    def exactly(self, queries: Queries, k: int) -> Candidates:
+        """What exact search among the same documents finds."""
+        if self._vectors is None:
+            raise BadInput("the index is not open: search through a pipeline, or call open first.")
+        allowed, wanted = self._mask(), stored.asked(queries, self._vectors.shape[1])
+        return _scan(self._vectors, None if allowed is None else np.flatnonzero(allowed), wanted, k)
+
+    def generate(self, queries: Queries, k: int) -> Candidates:
+        """At most `k` documents for each query, of the highest dot products among those that the index proposes.
+
+        Raises `BadInput` for k below 0, and for vectors that are missing, not finite or of another dimension.
+        """
+        if self._vectors is None:
+            raise BadInput("the index is not open: search through a pipeline, or call open first.")
+        if k < 0:
+            raise BadInput(f"k is {k}; it must be 0 or more.")
+        wanted = stored.asked(queries, self._vectors.shape[1])
+        allowed = self._mask()
+        if allowed is not None and allowed.sum() <= _FEW:
+            return _scan(self._vectors, np.flatnonzero(allowed), wanted, k)
+        most = len(self._keys) if allowed is None else int(allowed.sum())
+        need = min(max(k, self.depth), most)
+        selector = self._selector(allowed)
+        found = [self._search(part, need, need + _MORE, most, selector) for part in blocks(wanted, 1024)]
+        return self._scored(wanted, Candidates.stack(found)).top(k)
+
+    def _write_anew(self, vectors: Floats, folder: Path) -> None:
+        """An index of all vectors, each under its ordinal."""
+        index, every = self.empty(vectors.shape[1], len(vectors)), np.arange(len(vectors))
+        with _threads(self.threads):
+            few = len(vectors) < self.points
+            index.train(np.resize(vectors, (self.points, vectors.shape[1])) if few else vectors)
+            _enter(index, vectors, every, every)
+        self._write(index, every, _State(len(every), len(every), quantised.longest(vectors)), folder)
+
+    def _write(self, index: Any, keys: NDArray[np.int64], state: _State, folder: Path) -> None:
+        faiss().write_index(index, str(folder / INDEX))
+        np.save(folder / KEYS, keys)
+        state.write(folder)
+
+    def _is_outdated(self, state: _State, documents: int) -> bool:
+        """Whether too much has gone that cannot be taken out, or come since the index was trained."""
+        gone = 0 if self.removes else 1 - documents / state.following
+        return gone > _GONE or documents > _GROWN * state.trained
+
+    def _mask(self) -> NDArray[np.bool_] | None:
+        """The allowed documents, `[documents]`; None for all."""
+        if self._allowed is None:
+            return None
+        mask, allowed = np.zeros(len(self._keys), bool), self._allowed
+        if allowed.dtype == bool and allowed.shape != mask.shape:
+            raise BadInput(f"a mask of the shape {allowed.shape} for {len(mask)} documents.")
+        if allowed.dtype != bool:
+            allowed = allowed.astype(np.int64)
+            if not ((allowed >= 0) & (allowed < len(mask))).all():
+                raise BadInput(f"ordinals up to {allowed.max()} to search among, and there are {len(mask)} documents.")
+        mask[allowed] = True
+        return mask
+
+    def _selector(self, allowed: NDArray[np.bool_] | None) -> Any:
+        """What faiss may find, where that is not everything."""
+        if allowed is None and (self.removes or len(self._keys) == len(self._ordinals)):
+            return None
+        if self.device != "cpu":
+            raise BadInput("on CUDA faiss cannot search among some documents: search on the CPU.")
+        keys = np.zeros(len(self._ordinals), bool)
+        keys[self._keys if allowed is None else self._keys[allowed]] = True
+        return faiss().IDSelectorBitmap(np.packbits(keys, bitorder="little"))
+
+    def _search(self, queries: Floats, need: int, fetch: int, most: int, selector: Any) -> Candidates:
+        """The documents that score as well as the `need`-th of each query, or better, as faiss sees it."""
+        fetch = min(fetch, most)
+        found = [
+            self._fetched(part, need, fetch, selector) for part in blocks(queries, max(1, _RESULTS // max(fetch, 1)))
+        ]
+        candidates, is_open = Candidates.stack([one for one, _ in found]), np.concatenate([two for _, two in found])
+        rows = np.flatnonzero(is_open)
+        if fetch == most or not len(rows):
+            return candidates
+        again = self._search(queries[rows], need, 4 * fetch, most, selector)
+        order = np.arange(len(queries))
+        order[rows] = len(queries) + np.arange(len(rows))
+        return Candidates.stack([candidates, again]).take(order)
+
+    def _fetched(self, queries: Floats, need: int, fetch: int, selector: Any) -> tuple[Candidates, NDArray[np.bool_]]:
+        """What scores like the `need`-th of each query or better, and whether there may be more of it."""
+        if not fetch:
+            return Candidates.empty(len(queries)), np.zeros(len(queries), bool)
+        parameters = self.parameters(fetch)
+        if selector is not None:
+            parameters = parameters or faiss().SearchParameters()
+            parameters.sel = selector
+        scores, keys = self.opened.search(queries, fetch, params=parameters)
+        docs = np.where(keys >= 0, self._ordinals[keys], -1)
+        floor = scores[:, min(need, fetch) - 1] - self._slack(queries)
+        close = (docs >= 0) & (scores >= floor[:, None])
+        return Candidates.from_matrix(docs, scores, close), close[:, -1]
+
+    def _slack(self, queries: Floats) -> NDArray[np.float64]:
+        """How far two float32 sums of one product may lie apart, twice over, `[queries]`."""
+        return 2 * quantised.rounding(queries.shape[1]) * self._longest * quantised.lengths_of(queries)
+
+    def _scored(self, queries: Floats, found: Candidates) -> Candidates:
+        vectors: Any = self._vectors
+        return found.with_scores(rounded.products(queries, vectors, found.rows, found.docs))
+
+
+@dataclass(frozen=True)
+class _State:
+    """Of an index: the next free key, how many documents it was trained on, and the length of the longest vector."""
+
+    following: int
+    trained: int
+    longest: float
+
+    @classmethod
+    def read(cls, folder: Path) -> _State:
+        return cls(**json.loads((folder / STATE).read_text(encoding="utf-8")))
+
+    def write(self, folder: Path) -> None:
+        (folder / STATE).write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
+
+
+@functools.cache
+def faiss() -> Any:
+    """The package. Raises `MissingDependency` where it is not installed."""
+    try:
+        import faiss
+    except ModuleNotFoundError as error:
+        raise MissingDependency("this index needs the package faiss. Run: pip install 'nirank[faiss]'") from error
+    return faiss
+
+
+def _enter(index: Any, vectors: Floats, rows: NDArray[np.int64], keys: NDArray[np.int64]) -> None:
+    """Put some of the vectors into an index, in blocks."""
+    with progress("Making the index", len(rows)) as advance:
+        for some, under in zip(blocks(rows, _ROWS), blocks(keys, _ROWS), strict=True):
+            index.add_with_ids(np.ascontiguousarray(vectors[some]), under)
+            advance(len(some))
+
+
+def _scan(vectors: Floats, docs: NDArray[np.int64] | None, queries: Floats, k: int) -> Candidates:
+    """The best `k` of some documents, or of all, exactly."""
+    if docs is not None and not len(docs):
+        return Candidates.empty(len(queries))
+    exact = ExactSearch(device="cpu", precision="float32")
+    exact.search_in(vectors if docs is None else np.ascontiguousarray(vectors[docs]))
+    found = exact.generate(Queries([""] * len(queries), [""] * len(queries), queries), k)
+    return found if docs is None else Candidates(found.offsets, docs[found.docs], found.scores)
+
+
+def _on(device: str, index: Any) -> Any:
+    if device == "cpu":
+        return index
+    if not hasattr(faiss(), "StandardGpuResources"):
+        raise BadInput(f"device = {device!r}, and this faiss was compiled for the CPU alone.")
+    return faiss().index_cpu_to_gpu(faiss().StandardGpuResources(), 0, index)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """So many threads of faiss, or as many as it has taken."""
+    before = faiss().omp_get_max_threads()
+    faiss().omp_set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        faiss().omp_set_num_threads(before)

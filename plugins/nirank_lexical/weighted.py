@@ -1,0 +1,37 @@
+"""An inverted index under a weighting: what each posting is worth."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirank.data import Floats
+from nirank.kit.text import Weighting
+from nirank_lexical.postings import Postings
+
+#: How many documents each query has (int64 `[queries]`), and those documents and their scores, ranked (`[pairs]`).
+Found: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], Floats]
+
+
+class WeightedPostings:
+    """The postings of an index, with the parts of a weighting that belong to its terms and to its documents."""
+
+    def __init__(self, index: Postings, weighting: Weighting) -> None:
+        self.index, self.weighting = index, weighting
+        self.per_term = weighting.per_term(index)
+        self.per_document = weighting.per_document(index)
+        prior = weighting.prior(index)
+        self.prior = np.empty(0, np.float32) if prior is None else prior.astype(np.float32)
+
+    @property
+    def documents(self) -> int:
+        """How many documents there are."""
+        return len(self.index.lengths)
+
+    def impacts(self, places: Any, terms: Any) -> Floats:
+        """What the postings at `places` (a slice or ordinals) are worth; `terms` is the term of each, or of all."""
+        tf = self.index.counts[places].astype(np.float64)
+        document = self.per_document[self.index.docs[places]]
+        return self.weighting.impacts(tf, self.per_term[terms], document).astype(np.float32)
