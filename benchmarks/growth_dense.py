@@ -1,5 +1,7 @@
 """How exact dense search grows: random vectors of each number are indexed, and then searched in a fresh process."""
 
+# ruff: noqa: D102 (what the methods of engines do is said in `speed_bm25_engines.Lexical`)
+
 from __future__ import annotations
 
 from collections.abc import Sequence

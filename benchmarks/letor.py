@@ -97,7 +97,7 @@ class DrawnFromList:
     unique: bool = False
     each: Each = "positive"
 
-    def begin(self, collection: Collection, stages: Mapping[str, Any]) -> None:
+    def begin(self, collection: Collection, stages: Mapping[str, Any]) -> None:  # noqa: ARG002 (as samplers are called)
         """Take note of the judgments."""
         self._judged = collection.judgments
 
@@ -127,11 +127,11 @@ class SideBySide:
 
     each: Each = "query"
 
-    def begin(self, collection: Collection, stages: Mapping[str, Any]) -> None:
+    def begin(self, collection: Collection, stages: Mapping[str, Any]) -> None:  # noqa: ARG002 (as samplers are called)
         """Take note of the judgments."""
         self._judged = collection.judgments
 
-    def sample(self, rows: Ints, positives: Candidates, random: np.random.Generator) -> Sample:
+    def sample(self, rows: Ints, positives: Candidates, random: np.random.Generator) -> Sample:  # noqa: ARG002
         """For each query the documents of all; those of the others are masked."""
         own = self._judged.take(rows)
         every = np.tile(own.docs, len(rows))

@@ -24,7 +24,7 @@ class FeatureScorer(nn.Module):
         super().__init__()
         self.layers = layers
 
-    def score(self, queries: Queries, candidates: Candidates) -> Tensor:
+    def score(self, queries: Queries, candidates: Candidates) -> Tensor:  # noqa: ARG002 (as scorers are called)
         """Scores, `[pairs]`; `[pairs, classes]` while a scorer of several classes is trained."""
         scores = self.layers(torch.from_numpy(candidates.corpus[candidates.docs]))
         if scores.shape[1] == 1:
@@ -69,7 +69,7 @@ class Trees:
             callbacks=[lightgbm.early_stopping(30, verbose=False)],
         )
 
-    def score(self, queries: Queries, candidates: Candidates) -> NDArray[np.float64]:
+    def score(self, queries: Queries, candidates: Candidates) -> NDArray[np.float64]:  # noqa: ARG002
         """Scores, `[pairs]`."""
         return self._trees.predict(candidates.corpus[candidates.docs], num_threads=1)
 

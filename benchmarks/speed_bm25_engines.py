@@ -5,6 +5,8 @@ string ids. `at_once` asks all queries in one call, `one_by_one` each in a call 
 minutes over all of them asks every n-th.
 """
 
+# ruff: noqa: ARG002, D102 (what the methods of engines do, and take, is said once, in the class they share)
+
 from __future__ import annotations
 
 import glob

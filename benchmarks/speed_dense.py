@@ -1,5 +1,7 @@
 """Exact dense search of 100,000 vectors of 384 dimensions, beside faiss's flat index and the bare matrix product."""
 
+# ruff: noqa: ARG002, D102 (what the methods of engines do, and take, is said once, in the class they share)
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -5,6 +5,8 @@ most of which are cut off at the 256 tokens that the model reads. Where there is
 OpenVINO.
 """
 
+# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
+
 from __future__ import annotations
 
 import gzip

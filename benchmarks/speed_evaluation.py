@@ -1,5 +1,7 @@
 """From a run and judgments in files to four figures: nirank, pytrec_eval with its own parser, ir_measures, ranx."""
 
+# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
+
 from __future__ import annotations
 
 from dataclasses import dataclass

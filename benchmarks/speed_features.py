@@ -1,5 +1,7 @@
 """Features of pairs, in nirank and by hand: 1,000 queries with the 100 documents that BM25 finds best for each."""
 
+# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
+
 from __future__ import annotations
 
 import math

@@ -5,6 +5,8 @@ and one of a quarter of its layers and width, beside which decoding takes most o
 what an image means does not matter to how long it takes. Where there is a GPU both use it.
 """
 
+# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

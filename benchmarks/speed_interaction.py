@@ -7,6 +7,8 @@ words: there is no padding, which is the best case of padded matrices. Texts are
 clock starts.
 """
 
+# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -112,7 +114,7 @@ class Lists:
 class Nirank(Lists):
     """nirank: all pairs at once."""
 
-    def scores(self, model: Any, name: str) -> Any:
+    def scores(self, model: Any, name: str) -> Any:  # noqa: ARG002 (models know what they are)
         return model.score(self.collection.queries, self.collection.judgments)
 
 

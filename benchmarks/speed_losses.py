@@ -10,6 +10,8 @@ with "regression" on the same rows, each a tree of two leaves on one feature. Wh
 second derivative.
 """
 
+# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
+
 from __future__ import annotations
 
 import ctypes
@@ -275,7 +277,7 @@ class LightGBM(Lists):
         fixed = {"num_leaves": 2, "min_data_in_leaf": 1, "num_threads": self.threads, "verbosity": -1}
         self.booster = lightgbm.Booster({**fixed, **parameters}, rows)
 
-    def step(self, name: str) -> None:
+    def step(self, name: str) -> None:  # noqa: ARG002 (it has one)
         self.booster.update()
 
 

@@ -7,6 +7,8 @@ any torch. Where it is not installed its formula stands in for it: documents pad
 mask, the maximum over tokens and the sum over those of the query.
 """
 
+# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
+
 from __future__ import annotations
 
 import importlib.util

@@ -4,6 +4,8 @@ The candidates are given and the vectors random, so that next to nothing but the
 score with one product of a matrix and a vector for each query.
 """
 
+# ruff: noqa: ARG002, D102 (what the methods of engines do, and take, is said once, in the class they share)
+
 from __future__ import annotations
 
 from functools import cached_property

@@ -4,6 +4,8 @@ The pairs are real queries with the documents that BM25 finds for them, of all l
 head, the same for all: what it says of a document does not matter to how long it takes.
 """
 
+# ruff: noqa: D102 (what the methods of engines do is said once, in the class they share)
+
 from __future__ import annotations
 
 import json

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nirank import faces
+from nirank import faces, moved
 
 if TYPE_CHECKING:
     from nirank.build import collection as collection
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from nirank.experiments.results import System as System
     from nirank.experiments.run import run as run
     from nirank.experiments.train import train as train
+    from nirank.formats.topics import read_topics as read_topics
     from nirank.formats.trec import read_qrels as read_qrels
     from nirank.formats.trec import read_run as read_run
     from nirank.formats.trec import write_run as write_run
@@ -61,6 +62,7 @@ _HOMES = {
     "nirank.experiments.results": ["Results", "System"],
     "nirank.experiments.run": ["run"],
     "nirank.experiments.train": ["train"],
+    "nirank.formats.topics": ["read_topics"],
     "nirank.formats.trec": ["read_qrels", "read_run", "write_run"],
     "nirank.hooks": ["hookimpl"],
     "nirank.pipeline.algebra": ["Ranking", "Scoring", "Stage", "fuse", "load"],
@@ -70,6 +72,8 @@ _HOMES = {
     "nirank.training.fitting": ["fit"],
 }
 _public, __dir__, __all__ = faces.lazily(__name__, _HOMES)
+
+moved.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -267,7 +267,7 @@ def main() -> None:
         if os.environ.get("NIRANK_DEBUG"):
             raise
         notes = [f"  ({note})" for note in getattr(error, "__notes__", [])]
-        print("\n".join([f"nirank: {error}", *notes]), file=sys.stderr)
+        print("\n".join([f"nirank: {error}", *notes]), file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -25,6 +25,6 @@ def versions() -> dict[str, str]:
 def seed_everything(seed: int) -> None:
     """Seed Python's, numpy's and, where it is in use, torch's random numbers."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries that draw from the global state are meant
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(seed)

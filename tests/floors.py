@@ -102,7 +102,7 @@ def main() -> None:
     """Print the table as the code has it."""
     graph = rooms()
     for name, floor in sorted(floors(graph).items(), key=lambda row: (row[1], row[0])):
-        print(f"{floor:>3}  {name:<12} {' '.join(sorted(graph[name]))}")
+        print(f"{floor:>3}  {name:<12} {' '.join(sorted(graph[name]))}")  # noqa: T201 - a program
 
 
 if __name__ == "__main__":

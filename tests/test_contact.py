@@ -12,18 +12,18 @@ import pytest
 
 Image = pytest.importorskip("PIL.Image")
 
-from nirank.data import (
+from nirank.data import (  # noqa: E402
     Candidates,
     Collection,
     Documents,
     Queries,
     images,
 )
-from nirank.evaluation import evaluate
-from nirank.experiments import contact_sheet, experiment
-from nirank.experiments.results import Results, System
-from nirank.experiments.write import write
-from nirank.pipeline import load
+from nirank.evaluation import evaluate  # noqa: E402
+from nirank.experiments import contact_sheet, experiment  # noqa: E402
+from nirank.experiments.results import Results, System  # noqa: E402
+from nirank.experiments.write import write  # noqa: E402
+from nirank.pipeline import load  # noqa: E402
 
 
 def _results(collection, **found):

@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("openvino")
 
-from nirank.errors import BadInput
-from nirank.kit import Fast
+from nirank.errors import BadInput  # noqa: E402
+from nirank.kit import Fast  # noqa: E402
 
 
 class Sums(torch.nn.Module):

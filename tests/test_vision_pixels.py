@@ -8,11 +8,11 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from PIL import Image
+from PIL import Image  # noqa: E402
 
-from nirank.data import images
-from nirank.errors import BadInput
-from nirank.kit.vision import Pixels, jittered
+from nirank.data import images  # noqa: E402
+from nirank.errors import BadInput  # noqa: E402
+from nirank.kit.vision import Pixels, jittered  # noqa: E402
 
 GREY, COLOUR = Pixels((5, 5), mean=(0.0,), std=(1.0,)), Pixels((5, 5), mean=(0.0,) * 3, std=(1.0,) * 3)
 

@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from nirank.errors import BadInput
-from nirank.kit.vision import ViT
-from tests.vit_reference import scattered, transformed, weights_of
+from nirank.errors import BadInput  # noqa: E402
+from nirank.kit.vision import ViT  # noqa: E402
+from tests.vit_reference import scattered, transformed, weights_of  # noqa: E402
 
 SMALL = {"side": 8, "channels": 3, "dim": 8, "depth": 2, "heads": 2, "patch": 4}
 

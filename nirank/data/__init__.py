@@ -5,7 +5,8 @@ for it, as one compressed sparse row. Documents are ordinals into a corpus; thei
 appear only where text is read or written. Columns are numpy arrays on the host, so lexical search, fusion and evaluation
 need no tensor library.
 
-One tie rule holds everywhere in nirank: falling score, then rising ordinal."""
+One tie rule holds everywhere in nirank: falling score, then rising ordinal.
+"""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def _probe(target: str) -> dict[str, Any]:
     """What a fresh interpreter says of a plugin; see `nirank.testing.probe`."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(_importable()), "NIRANK_PLUGINS": ""}
     command = [sys.executable, "-m", "nirank.testing.probe", target]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 (our own)
     last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
     expect(done.returncode == 0, f"{target} cannot be imported in a fresh interpreter: {last}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -58,7 +58,7 @@ class PairForward:
             return torch.zeros(self.padding.shape, device=self.padding.device)
         return self.padding.matrix(torch.cat(list(outputs)))
 
-    def extras(self, outputs: Sequence[Tensor]) -> dict[str, Tensor]:
+    def extras(self, outputs: Sequence[Tensor]) -> dict[str, Tensor]:  # noqa: ARG002 (as the protocol has it)
         """Nothing."""
         return {}
 

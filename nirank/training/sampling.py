@@ -80,10 +80,10 @@ class Judged:
 
     each: Each = "query"
 
-    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:
+    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:  # noqa: ARG002 (what samplers get)
         """Take note of the judgments."""
         self._judgments = collection.judgments.over(collection.corpus)
 
-    def sample(self, rows: Ints, positives: Candidates, random: np.random.Generator) -> Sample:
+    def sample(self, rows: Ints, positives: Candidates, random: np.random.Generator) -> Sample:  # noqa: ARG002
         """The judged documents of each query; nothing is drawn."""
         return Sample(self._judgments.take(rows))

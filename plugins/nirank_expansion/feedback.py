@@ -35,11 +35,11 @@ class DocumentTerms:
         """What the index depends on: how text is analysed."""
         return index_key(self.analyzer)
 
-    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
         """Write the terms of `corpus`, in order, into `folder`."""
         ForwardIndex.write(corpus, self.analyzer, folder)
 
-    def open(self, corpus: Corpus, folder: Path) -> None:
+    def open(self, corpus: Corpus, folder: Path) -> None:  # noqa: ARG002
         """Map the terms that `build` wrote."""
         self._index = ForwardIndex.load(folder)
 

@@ -84,13 +84,13 @@ class Roy:
         key = {**index_key(self.analyzer), **asdict(self.skipgram)}
         return key | {"index": "vectors of terms", "vectors": _LAYOUT}
 
-    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
         """Write the terms of `corpus` into `folder`, and their vectors."""
         ForwardIndex.write(corpus, self.analyzer, folder)
         words = Word2Vec.of_index(ForwardIndex.load(folder), self.skipgram, analysis=self.analyzer.settings)
         words.save(folder / FILE)
 
-    def open(self, corpus: Corpus, folder: Path) -> None:
+    def open(self, corpus: Corpus, folder: Path) -> None:  # noqa: ARG002
         """Map the terms that `build` wrote, and read the vectors."""
         self._index = ForwardIndex.load(folder)
         words = Word2Vec.load(folder / FILE)
@@ -115,7 +115,7 @@ class Roy:
         """For each query the rows of terms that it may be expanded by; None where these are all."""
         yield from (None for _ in range(len(queries)))
 
-    def _near(self, similar: Floats, rows: Ints) -> NDArray[np.int64]:
+    def _near(self, similar: Floats, rows: Ints) -> NDArray[np.int64]:  # noqa: ARG002 (others look at the rows)
         """The places in `rows` that are near to a member of Q', to which these have the given similarities."""
         return _best(similar, self.terms)
 

@@ -54,7 +54,7 @@ class DuetLocal(Ranker):
         read = Reading(None, False, language, stemmer, stopwords, max_query, max_document, model, seed, device)
         super().__init__(read, filters=filters, hidden=hidden, dropout=dropout, idf=idf)
 
-    def layers(self, dim: int) -> None:
+    def layers(self, dim: int) -> None:  # noqa: ARG002 (it has no word vectors)
         """W and the layers."""
         self.positions = nn.Parameter(torch.randn(self.max_document, self.filters) / 10)
         self.network = nn.Sequential(

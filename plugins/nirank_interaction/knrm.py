@@ -72,7 +72,7 @@ class KNRM(Ranker):
         read = Reading(vectors, train_vectors, language, stemmer, stopwords, max_query, None, model, seed, device)
         super().__init__(read, kernels=kernels, width=width, idf=idf)
 
-    def layers(self, dim: int) -> None:
+    def layers(self, dim: int) -> None:  # noqa: ARG002 (it has no word vectors)
         """Kernels and the linear layer."""
         self.kernels = Kernels(self.count, self.width)
         self.linear = nn.Linear(self.count, 1)

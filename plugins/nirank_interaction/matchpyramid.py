@@ -66,7 +66,7 @@ class MatchPyramid(Ranker):
         shape = {"filters": filters, "kernel": list(kernel), "pool": list(pool), "hidden": hidden}
         super().__init__(read, similarity=similarity, **shape, idf=idf)
 
-    def layers(self, dim: int) -> None:
+    def layers(self, dim: int) -> None:  # noqa: ARG002 (it has no word vectors)
         """The convolution and the two layers."""
         self.convolution = nn.Conv2d(1, self.filters, self.kernel)
         rows, columns = self.pool

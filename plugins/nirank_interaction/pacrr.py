@@ -63,7 +63,7 @@ class PACRR(Ranker):
         )
         super().__init__(read, k=k, ngrams=ngrams, filters=filters, combine=combine, hidden=hidden)
 
-    def layers(self, dim: int) -> None:
+    def layers(self, dim: int) -> None:  # noqa: ARG002 (it has no word vectors)
         """The convolutions, and what combines the rows."""
         self.convolutions = nn.ModuleList(nn.Conv2d(1, self.filters, n) for n in range(2, self.ngrams + 1))
         width, hidden = self.ngrams * self.k + 1, self.hidden

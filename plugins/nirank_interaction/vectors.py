@@ -193,7 +193,7 @@ def _embeddings(folder: Path) -> Floats:
 def _matrices(path: Path) -> Iterable[tuple[str, Path]]:
     try:
         with safe_open(path, "numpy") as file:
-            names = [name for name in file.keys() if len(file.get_slice(name).get_shape()) == 2]
+            names = [name for name in file.keys() if len(file.get_slice(name).get_shape()) == 2]  # noqa: SIM118
     except SafetensorError as error:
         raise BadInput(f"is not a file of safetensors: {error}", path) from error
     return [(name, path) for name in names]

@@ -263,7 +263,7 @@ def _stored_projection(model: str) -> Tensor | None:
             continue
         try:
             with safe_open(path, "pt") as file:
-                if _WEIGHT in file.keys():
+                if _WEIGHT in file.keys():  # noqa: SIM118 (it is no mapping)
                     return file.get_tensor(_WEIGHT)
         except SafetensorError as error:
             raise BadInput(f"is damaged: {error}.", path) from error

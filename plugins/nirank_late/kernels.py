@@ -96,7 +96,7 @@ def _compare(count: int) -> Any:
     """
 
     @intrinsic
-    def compare(typing, asked, tokens, dim, first, best, where):  # type: ignore[no-untyped-def]
+    def compare(typing, asked, tokens, dim, first, best, where):  # type: ignore[no-untyped-def]  # noqa: ARG001 (typed below)
         address = types.intp
 
         def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:

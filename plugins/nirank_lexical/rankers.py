@@ -67,7 +67,7 @@ class LexicalRanker:
         """What the index depends on: how text is analysed, and not how matches are weighted."""
         return {"index": "postings", "layout": LAYOUT, **self.analyzer.settings}
 
-    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
         """Write the index of `corpus` into `folder`, which exists and is empty. Contents are texts."""
         from nirank_lexical.inversion import SEGMENT, write_index
 

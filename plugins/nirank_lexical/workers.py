@@ -90,7 +90,7 @@ class _Worker:
         self.numbers: NDArray[np.int64] = np.empty(0, np.int64)
         program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe)
+        self._process = subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe)  # noqa: S603 (our own)
         self._send(settings)
 
     def __enter__(self) -> _Worker:
@@ -104,7 +104,7 @@ class _Worker:
         """What it makes of documents. Raises what it raises, and `ChildProcessError` where it ends."""
         try:
             self._send(texts)
-            answer = pickle.load(cast("BinaryIO", self._process.stdout))
+            answer = pickle.load(cast("BinaryIO", self._process.stdout))  # noqa: S301 (our own)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             ended = f"a process that read documents for an index ended with the code {self._process.wait()}"
             raise ChildProcessError(f"{ended}; -9 may mean that there was not enough memory.") from error
@@ -123,10 +123,10 @@ def serve() -> None:
     """In a process of its own: documents come from one pipe and segments go to the other, until there are no more."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints does not print into the answers
-    reader = Reader(Analyzer(**pickle.load(requests)))
+    reader = Reader(Analyzer(**pickle.load(requests)))  # noqa: S301 (our own)
     while True:
         try:
-            texts = pickle.load(requests)
+            texts = pickle.load(requests)  # noqa: S301 (our own)
         except EOFError:
             return
         try:

@@ -57,7 +57,7 @@ class Log:
             writer.close()
 
     @hookimpl
-    def nirank_evaluated(self, system: str, evaluation: Evaluation) -> None:
+    def nirank_evaluated(self, system: str, evaluation: Evaluation) -> None:  # noqa: ARG002 (the time is what counts)
         """Note when the measures of a system were known."""
         self._measured[system] = datetime.now(UTC)
 

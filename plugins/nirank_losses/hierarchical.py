@@ -58,7 +58,7 @@ class TreeSoftmax(Reduced, nn.Module):
 
     def forward(
         self,
-        scores: Tensor,
+        scores: Tensor,  # noqa: ARG002 (what losses are called with)
         labels: Tensor,
         mask: Tensor,
         documents: Tensor | None = None,

@@ -33,7 +33,7 @@ class Linear(FeatureRanker):
     ) -> None:
         super().__init__({"normalise": normalise, "classes": classes, "seed": seed}, model, device)
 
-    def network(self, features: int, random: torch.Generator) -> nn.Module:
+    def network(self, features: int, random: torch.Generator) -> nn.Module:  # noqa: ARG002 (nothing is drawn)
         """One layer."""
         return _Sum(features, self.settings["classes"])
 
@@ -45,7 +45,7 @@ class _Sum(nn.Module):
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, values: Tensor, candidates: Candidates) -> Tensor:
+    def forward(self, values: Tensor, candidates: Candidates) -> Tensor:  # noqa: ARG002 (others look at the lists)
         return self.weights(values)  # (pairs, features) -> (pairs, classes)
 
 

@@ -77,7 +77,7 @@ class Manual:
         key = index_key(self.analyzer)
         return {**key, "index": "terms of fields", "fields": list(self.fields)} if self.fields else key
 
-    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
         """Write the terms of `corpus` into `folder`, which exists, and those of each field into one inside."""
         ForwardIndex.write(corpus, self.analyzer, folder)
         for number, field in enumerate(self.fields):
@@ -85,7 +85,7 @@ class Manual:
             inside.mkdir()
             ForwardIndex.write(corpus, self.analyzer, inside, field)
 
-    def open(self, corpus: Corpus, folder: Path) -> None:
+    def open(self, corpus: Corpus, folder: Path) -> None:  # noqa: ARG002
         """Map the terms that `build` wrote. Raises `StaleIndex` where they are incomplete."""
         folders = {_WHOLE: folder} | {field: folder / f"field{number}" for number, field in enumerate(self.fields)}
         asked = {field for field, _ in map(_parted, self.names)}

@@ -54,7 +54,7 @@ class _Layers(nn.Module):
         self.layers = nn.ModuleList(drawn(before, after, random) for before, after in pairwise(sizes))
         self.between = nn.Sequential(activation(settings["activation"]), nn.Dropout(settings["dropout"]))
 
-    def forward(self, values: Tensor, candidates: Candidates) -> Tensor:
+    def forward(self, values: Tensor, candidates: Candidates) -> Tensor:  # noqa: ARG002 (others look at the lists)
         for layer in self.layers[:-1]:
             values = self.between(layer(values))
         return self.layers[-1](values)  # (pairs, classes)

@@ -193,7 +193,7 @@ def _begins(raw: Column, at: int, end: int, word: Column) -> bool:
     """Whether `word` stands here, in letters of either case."""
     if at + len(word) > end:
         return False
-    for place in range(len(word)):
+    for place in range(len(word)):  # noqa: SIM110 (numba knows no `all`)
         if raw[at + place] | 32 != word[place] | 32:
             return False
     return True

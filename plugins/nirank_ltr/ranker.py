@@ -74,7 +74,7 @@ class FeatureRanker(nn.Module):
         self._build(features.names)
         self.normaliser.learn(features.values)
 
-    def score(self, queries: Queries, candidates: Candidates) -> Tensor:
+    def score(self, queries: Queries, candidates: Candidates) -> Tensor:  # noqa: ARG002 (as scorers are called)
         """Scores, float32 `[pairs]`; with several `classes`, while it is trained, their logits `[pairs, classes]`.
 
         Raises `BadInput` where a feature is missing that it was trained with.
@@ -113,7 +113,7 @@ class FeatureRanker(nn.Module):
         try:
             with safe_open(path, "pt") as file:
                 names = json.loads((file.metadata() or {})["features"])
-                state = {name: file.get_tensor(name) for name in file.keys()}
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             self._build(names)
             self.load_state_dict(state)
         except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:

@@ -105,7 +105,7 @@ class LightGBM:
         self.booster = _told(self.booster.model_to_string(num_iteration=kept))
         return int(kept)
 
-    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:  # noqa: ARG002 (as scorers are called)
         """Scores, float32 `[pairs]`. Raises `BadInput` where a feature is missing that it was trained with."""
         if self.booster is None:
             raise BadInput("this lightgbm has no trees yet: train it, or give the file of a model.")
@@ -190,7 +190,7 @@ def _scaled(gradient: Gradient) -> Callable[[NDArray[Any], Any], tuple[NDArray[A
     """The gradient as LightGBM asks for it, with a curvature of 1, and of the same size whatever the loss is."""
     scale = 0.0
 
-    def objective(scores: NDArray[Any], known: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    def objective(scores: NDArray[Any], known: Any) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: ARG001
         nonlocal scale
         slope = gradient(scores)
         scale = scale or 1 / max(float(np.sqrt((slope**2).mean())), np.finfo(np.float64).tiny)
@@ -200,7 +200,7 @@ def _scaled(gradient: Gradient) -> Callable[[NDArray[Any], Any], tuple[NDArray[A
 
 
 def _measured(dev: Candidates, measure: str) -> Callable[[NDArray[Any], Any], tuple[str, float, bool]]:
-    def metric(scores: NDArray[Any], known: Any) -> tuple[str, float, bool]:
+    def metric(scores: NDArray[Any], known: Any) -> tuple[str, float, bool]:  # noqa: ARG001
         ranked = dev.with_scores(scores).ranked()
         return measure, next(iter(evaluate(ranked, dev, [measure]).mean.values())), True
 

@@ -68,7 +68,7 @@ class Searched:
         settings = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
         return {name: value for name, value in settings.items() if name not in left_out} | dict(self.index_key)
 
-    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
         """Write the index of `corpus` into `folder`, or which document of an index made elsewhere is which of it."""
         with exclusive():
             if self.index:

@@ -92,7 +92,7 @@ class DESM:
             return {"index": "word2vec", "layout": _LAYOUT, "model": self.model}
         return {"index": "word2vec", "layout": _LAYOUT, **asdict(self.skipgram), **self.analysis}
 
-    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:
+    def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
         """Train the vectors on `corpus` and write them into `folder`."""
         if self.model:
             return
@@ -101,7 +101,7 @@ class DESM:
             index = ForwardIndex.load(Path(beside))
             Word2Vec.of_index(index, self.skipgram, analysis=self.analysis).save(folder / FILE)
 
-    def open(self, corpus: Corpus, folder: Path) -> None:
+    def open(self, corpus: Corpus, folder: Path) -> None:  # noqa: ARG002
         """Read the vectors that `build` wrote."""
         if not self.model:
             self._take(Word2Vec.load(folder / FILE))

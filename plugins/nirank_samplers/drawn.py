@@ -37,7 +37,7 @@ class Drawn:
     def __post_init__(self) -> None:
         at_least(1, self.negatives, "negatives")
 
-    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:
+    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:  # noqa: ARG002 (what samplers get)
         """Learn the corpus and what is relevant. Raises `BadInput` for an empty corpus."""
         self._relevance = Relevance(collection)
         self._corpus = collection.corpus

@@ -76,7 +76,7 @@ class FromRun(Hard):
 
     run: str | Path | Run
 
-    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:
+    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:  # noqa: ARG002 (what samplers get)
         """Read the run; queries that it lacks have no negatives.
 
         Raises `BadInput`, with the file, for a run with queries or documents that the collection lacks.

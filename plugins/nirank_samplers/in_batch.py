@@ -35,7 +35,7 @@ class InBatch:
     def __post_init__(self) -> None:
         at_least(0, self.negatives, "negatives")
 
-    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:
+    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:  # noqa: ARG002 (what samplers get)
         """Learn what is relevant, and how often. Raises `BadInput` for an empty corpus."""
         self._relevance = Relevance(collection)
         self._corpus = collection.corpus

@@ -37,14 +37,14 @@ class Categories:
         if self.images < 1:
             raise BadInput(f"images = {self.images}; at least 1 of a category is expected.")
 
-    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:
+    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:  # noqa: ARG002 (what samplers get)
         """Learn which documents are of one category."""
         judged, size = collection.judgments.over(collection.corpus), len(collection.corpus)
         self._judged = judged.where((judged.scores > 0) & (judged.docs < size))
         self._own = own_documents(collection.queries, collection.corpus)
         self._categories = self._first()
 
-    def sample(self, rows: Ints, positives: Candidates, random: np.random.Generator) -> Sample:
+    def sample(self, rows: Ints, positives: Candidates, random: np.random.Generator) -> Sample:  # noqa: ARG002
         """The documents of the batch for every list, labelled as the judgments say."""
         docs = self._drawn(rows, random)
         lists = Candidates.of([docs] * len(rows), corpus=self._judged.corpus)

@@ -41,7 +41,7 @@ class Confused:
         self._ranking, self._collection = as_ranking(pipeline) % self.top, collection
         self._found: Candidates | None = None
 
-    def sample(self, rows: Ints, positives: Candidates, random: np.random.Generator) -> Sample:
+    def sample(self, rows: Ints, positives: Candidates, random: np.random.Generator) -> Sample:  # noqa: ARG002
         """What was found for each query."""
         if self._found is None:
             self._found = self._labelled()

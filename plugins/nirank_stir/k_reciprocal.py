@@ -64,7 +64,7 @@ class KReciprocal:
             _save(matrix, folder / name)
         np.save(folder / _LAST, found.scores[found.offsets[1:] - 1])
 
-    def open(self, corpus: Corpus, folder: Path) -> None:
+    def open(self, corpus: Corpus, folder: Path) -> None:  # noqa: ARG002
         """Map the vectors, and read the encoding."""
         self._vectors = mapped(folder)
         size = len(self._vectors)
@@ -82,7 +82,7 @@ class KReciprocal:
         return Candidates.stack(found)
 
     def _ranked(self, wanted: Floats, k: int) -> Candidates:
-        assert self._vectors is not None
+        assert self._vectors is not None  # noqa: S101 (opened: `generate` has seen to it)
         shared = self._shared(self._encode(wanted, self._vectors))
         jaccard = 1 - shared / (2 - shared)
         distances = (1 - self.weight) * jaccard + self.weight * (1 - products(wanted, self._vectors))

@@ -85,7 +85,7 @@ class Trace:
         """Mark where one system ends and the next begins."""
         self.marks.append(Mark(f"measured {system}", dict(evaluation.mean)))
 
-    def finished(self, results: Results, folder: Path | None) -> None:
+    def finished(self, results: Results, folder: Path | None) -> None:  # noqa: ARG002 (how observers are called)
         """Write the trace into the folder of the results, unless it has a place of its own."""
         if folder and not self.file:
             spans.write(folder / FILE, self.spans, self.marks, self._origin)

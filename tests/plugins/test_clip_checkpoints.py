@@ -10,19 +10,19 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-import nirank
-from nirank.checkpoints import checkpoint
-from nirank.data import (
+import nirank  # noqa: E402
+from nirank.checkpoints import checkpoint  # noqa: E402
+from nirank.data import (  # noqa: E402
     Candidates,
     Collection,
     Documents,
     Queries,
     images,
 )
-from nirank.errors import BadInput
-from nirank.kit.transformers import quiet
-from nirank_clip import templates, tiny
-from nirank_clip.clip import CLIP
+from nirank.errors import BadInput  # noqa: E402
+from nirank.kit.transformers import quiet  # noqa: E402
+from nirank_clip import templates, tiny  # noqa: E402
+from nirank_clip.clip import CLIP  # noqa: E402
 
 TEXTS = ["a small cat", "", "12.5 dogs, or so", "a very long text about nothing in particular " * 9, "東京 🙂", "b"]
 PICTURES = [images.drawn(number, *size) for number, size in enumerate([(24, 24), (90, 17), (16, 40), (1, 1), (16, 16)])]

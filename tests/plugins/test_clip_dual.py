@@ -11,25 +11,25 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: E402
 
-import nirank
-from nirank.checkpoints import checkpoint
-from nirank.data import (
+import nirank  # noqa: E402
+from nirank.checkpoints import checkpoint  # noqa: E402
+from nirank.data import (  # noqa: E402
     Candidates,
     Collection,
     Documents,
     Queries,
     images,
 )
-from nirank.errors import BadInput
-from nirank.kit.transformers import quiet
-from nirank.kit.vision import Pixels
-from nirank.testing.models import save_bert
-from nirank_clip import tiny
-from nirank_clip.dual import DualEncoder
-from nirank_clip.efficientnet import EfficientNet
-from nirank_clip.towers import Memory, Texts
+from nirank.errors import BadInput  # noqa: E402
+from nirank.kit.transformers import quiet  # noqa: E402
+from nirank.kit.vision import Pixels  # noqa: E402
+from nirank.testing.models import save_bert  # noqa: E402
+from nirank_clip import tiny  # noqa: E402
+from nirank_clip.dual import DualEncoder  # noqa: E402
+from nirank_clip.efficientnet import EfficientNet  # noqa: E402
+from nirank_clip.towers import Memory, Texts  # noqa: E402
 
 TEXTS = ["a cat", "", "a long text " * 40, "東京"]
 PICTURES = [images.drawn(number, 20 + number, 30) for number in range(5)]

@@ -12,11 +12,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-import nirank
-from nirank.checkpoints import checkpoint
-from nirank.data import images
-from nirank.errors import BadInput, MissingDependency
-from nirank_clip.clip import CLIP
+import nirank  # noqa: E402
+from nirank.checkpoints import checkpoint  # noqa: E402
+from nirank.data import images  # noqa: E402
+from nirank.errors import BadInput, MissingDependency  # noqa: E402
+from nirank_clip.clip import CLIP  # noqa: E402
 
 TEXTS = ["a small cat", "", "a long text about nothing in particular " * 30]
 PICTURES = [images.drawn(number, *size) for number, size in enumerate([(24, 24), (90, 17), (16, 41), (1, 1)])]

@@ -22,7 +22,7 @@ from nirank.kit.text import Analyzer
 pytestmark = pytest.mark.lucene
 
 ODD = (
-    "aZ1_.:',;-\u2019\"·\u2027 \t\ufb01éσΣ\u0130ıß\u0301\u00ad\u200d\ufe0f\ufe0e"
+    "aZ1_.:',;-\u2019\"·\u2027 \t\ufb01éσΣ\u0130ıß\u0301\u00ad\u200d\ufe0f\ufe0e"  # noqa: RUF001
     "😀👍🏽👩❤🇩🇪🏴#*\u20e3かなカー日本語한국אבגש\u05f4\u05f3กไทยມ\u0966\u0661\u0663\u066b\u066c\u203f\uff3f\uff41\uff21\uff11\uff0e\uff0c"
     "\u2103©™\u2028\x00\x85\u2212"
 )

@@ -325,7 +325,7 @@ def test_impacts_stay_in_memory_where_they_cannot_be_kept(texts, tmp_path, monke
         patch.setattr(impacts, "_write", full)
         assert np.array_equal(ranker._searched.all_impacts.each, expected.each)
     again = _opened(BM25(), texts, tmp_path / "index")
-    again._searched.all_impacts
+    again._searched.all_impacts  # noqa: B018 (written now)
     damaged = Path(_mapped_from(again))
     damaged.write_bytes(damaged.read_bytes()[:200])
     third = _opened(BM25(), texts, tmp_path / "index")
@@ -383,7 +383,7 @@ def test_the_first_hit_of_a_new_process_takes_less_than_a_second_of_its_time(tmp
     program = f"""
 import time
 from pathlib import Path
-import nirank
+import nirank  # noqa: E402
 from nirank.data import ArrowCorpus
 corpus = ArrowCorpus(Path({str(tmp_path)!r}) / "1.arrow")
 ranking = nirank.load("bm25") % 10
@@ -411,7 +411,7 @@ _SEARCHING = """
 import sys
 import time
 from pathlib import Path
-import nirank
+import nirank  # noqa: E402
 from nirank.data import ArrowCorpus
 from nirank_lexical import search
 search._SCORES_WORTH_LOADING = 0
@@ -445,7 +445,7 @@ def test_two_processes_search_an_index_while_a_third_builds_its_successor(tmp_pa
     _wait_for_laps(tmp_path, searching)
     building = f"""
 from pathlib import Path
-import nirank
+import nirank  # noqa: E402
 from nirank.data import ArrowCorpus
 from nirank_lexical import inversion
 inversion.CHARACTERS = 20_000

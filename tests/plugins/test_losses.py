@@ -15,17 +15,17 @@ from nirank.plugins import build
 
 torch = pytest.importorskip("torch")
 
-from nirank_losses.contrastive_pairs import CLIP, SigLIP
-from nirank_losses.distance import Contrastive, Triplet
-from nirank_losses.distillation import KLDivergence, MarginMSE
-from nirank_losses.hierarchical import HierarchicalSoftmax
-from nirank_losses.lambdarank import LambdaLoss, LambdaRank
-from nirank_losses.lists import Lists, repeated
-from nirank_losses.listwise import ListMLE, ListNet, SoftmaxCrossEntropy
-from nirank_losses.pairwise import Hinge, RankNet
-from nirank_losses.pointwise import BinaryCrossEntropy, CrossEntropy, MeanSquaredError, Ordinal
-from nirank_losses.sampled import NCE, NegativeSampling, SampledSoftmax
-from nirank_losses.smooth import ApproxNDCG, NeuralNDCG
+from nirank_losses.contrastive_pairs import CLIP, SigLIP  # noqa: E402
+from nirank_losses.distance import Contrastive, Triplet  # noqa: E402
+from nirank_losses.distillation import KLDivergence, MarginMSE  # noqa: E402
+from nirank_losses.hierarchical import HierarchicalSoftmax  # noqa: E402
+from nirank_losses.lambdarank import LambdaLoss, LambdaRank  # noqa: E402
+from nirank_losses.lists import Lists, repeated  # noqa: E402
+from nirank_losses.listwise import ListMLE, ListNet, SoftmaxCrossEntropy  # noqa: E402
+from nirank_losses.pairwise import Hinge, RankNet  # noqa: E402
+from nirank_losses.pointwise import BinaryCrossEntropy, CrossEntropy, MeanSquaredError, Ordinal  # noqa: E402
+from nirank_losses.sampled import NCE, NegativeSampling, SampledSoftmax  # noqa: E402
+from nirank_losses.smooth import ApproxNDCG, NeuralNDCG  # noqa: E402
 
 # The references: one list at a time, without padding. They return its cost, or None where it does not count.
 

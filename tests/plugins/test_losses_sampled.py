@@ -12,9 +12,9 @@ from nirank.errors import BadInput
 
 torch = pytest.importorskip("torch")
 
-from nirank_losses.hierarchical import HierarchicalSoftmax, TreeSoftmax
-from nirank_losses.sampled import NCE, NegativeSampling, SampledSoftmax, log_expected_count
-from nirank_losses.tree import Tree
+from nirank_losses.hierarchical import HierarchicalSoftmax, TreeSoftmax  # noqa: E402
+from nirank_losses.sampled import NCE, NegativeSampling, SampledSoftmax, log_expected_count  # noqa: E402
+from nirank_losses.tree import Tree  # noqa: E402
 
 #: How often each of five documents is the relevant one, and how often it is drawn.
 P = torch.tensor([0.42, 0.26, 0.17, 0.1, 0.05], dtype=torch.float64)

@@ -179,7 +179,7 @@ class TestJava:
 
 
 SEARCH = """
-import nirank
+import nirank  # noqa: E402
 from nirank.testing import samples
 lucene, rm3, features = map(nirank.load, ("lucene", "lucene_rm3", "lucene_features"))
 found = (lucene % 5).search(samples.QUERIES, samples.corpus())

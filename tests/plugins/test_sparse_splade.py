@@ -209,7 +209,7 @@ def test_in_chunks_it_is_the_gradient_of_the_whole(chunk):
         ahead, padding = batch.of(Component("trained", encoder), queries, sample, size)
         columns = objective.columns(sample, padding, queries, rows)
         whole = Pass(Component("trained", encoder), ahead, accelerator, (1, 2))
-        cost = lambda outputs: objective(ahead, outputs, columns)[0]
+        cost = lambda outputs: objective(ahead, outputs, columns)[0]  # noqa: B023, E731
         (whole.chunked if size else whole.whole)(cost)
         found.append(torch.cat([parameter.grad.flatten() for parameter in encoder.parameters()]))
     torch.testing.assert_close(found[1], found[0], atol=1e-4, rtol=1e-3)

@@ -165,7 +165,7 @@ class DirichletWeighting:
         """1: a document's length is in the prior."""
         return np.ones(len(index.lengths))
 
-    def impacts(self, tf: Doubles, term: Any, document: Doubles) -> Doubles:
+    def impacts(self, tf: Doubles, term: Any, document: Doubles) -> Doubles:  # noqa: ARG002
         """log(1 + tf / (mu p(t|C)))."""
         return np.log1p(tf * term)
 

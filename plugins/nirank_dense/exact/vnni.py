@@ -14,6 +14,8 @@ last one there may be no memory: the last few are copied, and all are where one 
 Nothing here decides what is right: the bounds come from `nirank_dense.exact.quantised`.
 """
 
+# ruff: noqa: ARG001 (numba hands types to the functions that emit instructions, and values to what these return)
+
 from __future__ import annotations
 
 import functools

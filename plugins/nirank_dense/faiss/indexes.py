@@ -28,7 +28,7 @@ class Flat(FaissSearch):
     def __init__(self, chunk: int = 1024, device: str = "cpu") -> None:
         super().__init__(0, chunk, device)
 
-    def empty(self, dim: int, documents: int) -> Any:
+    def empty(self, dim: int, documents: int) -> Any:  # noqa: ARG002 (as the others have it)
         """IndexFlat."""
         return faiss().IndexIDMap2(faiss().IndexFlatIP(dim))
 
@@ -45,7 +45,7 @@ class SQ8(FaissSearch):
         """How many are scored in float32, from k on."""
         return [{"depth": depth} for depth in _doubling(k, 1024)]
 
-    def empty(self, dim: int, documents: int) -> Any:
+    def empty(self, dim: int, documents: int) -> Any:  # noqa: ARG002 (as the others have it)
         """IndexScalarQuantizer."""
         kind, metric = faiss().ScalarQuantizer.QT_8bit, faiss().METRIC_INNER_PRODUCT
         return faiss().IndexIDMap2(faiss().IndexScalarQuantizer(dim, kind, metric))
@@ -89,7 +89,7 @@ class HNSW(FaissSearch):
         """The settings of the graph."""
         return {"m": self.m, "construction": self.construction}
 
-    def empty(self, dim: int, documents: int) -> Any:
+    def empty(self, dim: int, documents: int) -> Any:  # noqa: ARG002 (as the others have it)
         """IndexHNSWFlat."""
         index = faiss().IndexHNSWFlat(dim, self.m, faiss().METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = self.construction
@@ -118,7 +118,7 @@ class IVFFlat(FaissSearch):
         """The settings of the lists."""
         return {"lists": self.lists}
 
-    def dials(self, k: int) -> list[dict[str, int]]:
+    def dials(self, k: int) -> list[dict[str, int]]:  # noqa: ARG002
         """How many lists are read, up to all of them."""
         return [{"probes": probes} for probes in _doubling(1, self.opened.nlist)]
 
@@ -128,7 +128,7 @@ class IVFFlat(FaissSearch):
         index = faiss().IndexIVFFlat(faiss().IndexFlatIP(dim), dim, lists, faiss().METRIC_INNER_PRODUCT)
         return _silent(index)
 
-    def parameters(self, wanted: int) -> Any:
+    def parameters(self, wanted: int) -> Any:  # noqa: ARG002
         """As many lists as `probes` says."""
         return faiss().IVFSearchParameters(nprobe=self.probes)
 
@@ -185,7 +185,7 @@ class IVFPQ(FaissSearch):
         index.pq.cp.min_points_per_centroid = 1
         return _silent(index)
 
-    def parameters(self, wanted: int) -> Any:
+    def parameters(self, wanted: int) -> Any:  # noqa: ARG002
         """As many lists as `probes` says."""
         return faiss().IVFSearchParameters(nprobe=self.probes)
 

@@ -84,11 +84,11 @@ class FaissSearch:
         """An index of faiss, by inner product, for so many documents; not trained."""
         raise NotImplementedError
 
-    def parameters(self, wanted: int) -> Any:
+    def parameters(self, wanted: int) -> Any:  # noqa: ARG002
         """How faiss is to search for so many; None for kinds that search in one way."""
         return None
 
-    def dials(self, k: int) -> list[dict[str, int]]:
+    def dials(self, k: int) -> list[dict[str, int]]:  # noqa: ARG002
         """Settings of what decides between recall and speed when `k` are wanted, the cheap ones first."""
         return [{}]
 
