@@ -14,6 +14,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+#: Where plugins, and everybody else, may import from.
+FACES = (
+    *("nirank", "nirank.data", "nirank.errors", "nirank.evaluation", "nirank.formats", "nirank.kit", "nirank.kit.text"),
+    *("nirank.kit.transformers", "nirank.kit.vision", "nirank.pipeline", "nirank.plugins", "nirank.testing"),
+    "nirank.training",
+)
+
 _Face = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]
 
 

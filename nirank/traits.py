@@ -58,7 +58,7 @@ class Traits:
     feedback: bool = trait(False, "encoder", "whether it is told in `queries.found` what a ranking found")
     searches: str | None = trait(None, "generator", "the kind of vectors it needs of the queries")
     accepts: str | None = trait(None, "generator", "a kind of vectors it takes besides queries as they are")
-    resumes: bool = trait(False, "generator", "whether `build` goes on with what an interrupted one left in its folder")
+    resumes: bool = trait(False, STAGES, "whether `build` goes on with what an interrupted one left in its folder")
     listwise: bool = trait(False, "scorer", "whether a score depends on the other documents of the list")
     batch_size: int | None = trait(None, STAGES, "how many entries it is given at once; all of them if None")
     reads: Literal["text", "images", "either", "features"] | None = trait(
@@ -91,9 +91,9 @@ class Traits:
 
 
 def kinds_of(target: Any) -> Iterator[str]:
-    """The kinds of component that an object can be, by its methods; one with none of them is a loss."""
+    """The kinds of component that an object can be, by its methods; what has none of them and is called is a loss."""
     found = [kind for kind, method in _METHODS.items() if callable(getattr(target, method, None))]
-    yield from found or ["loss"]
+    yield from found or (["loss"] if callable(target) else [STAGES])
 
 
 def meaning(name: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import nirank
+from nirank.faces import FACES
 from nirank.plugins import active
 from nirank.testing.plugin import HEAVY
 from tests import floors
@@ -23,12 +24,6 @@ CORE = floors.files("nirank")
 PLUGINS = sorted(path.parent.name for path in (floors.ROOT / "plugins").glob("*/__init__.py"))
 PLUGIN_FILES = floors.files("plugins")
 EXPENSIVE = {*HEAVY, "pandas", "scipy", "pyarrow", "numba", "ir_measures", "pytrec_eval"}
-#: Where everybody may import from; what is behind may change.
-FACES = (
-    *("nirank", "nirank.data", "nirank.errors", "nirank.evaluation", "nirank.formats", "nirank.kit", "nirank.kit.text"),
-    *("nirank.kit.transformers", "nirank.kit.vision", "nirank.pipeline", "nirank.plugins", "nirank.testing"),
-    "nirank.training",
-)
 
 
 def _imports(path):

@@ -133,7 +133,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     def full(*arguments, **named):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nirank.results.write_run", full)
+    monkeypatch.setattr("nirank.experiments.write.write_run", full)
     with pytest.raises(OSError, match="No space left"):
         experiment.run(_file(tmp_path, GOOD), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["try.toml"]
@@ -290,7 +290,7 @@ def test_results_are_shown_before_they_are_written(tmp_path, monkeypatch):
     def full(*arguments, **named):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nirank.results.write_run", full)
+    monkeypatch.setattr("nirank.experiments.write.write_run", full)
     shown = []
     with pytest.raises(OSError, match="No space left") as caught:
         experiment.run(_file(tmp_path, GOOD), tmp_path / "out", show=shown.append)

@@ -12,6 +12,7 @@ from nirank.checkpoints import checkpoint
 from nirank.data import Candidates, Collection, Documents, Field, Queries, field_of, write_corpus
 from nirank.errors import BadInput
 from nirank.plugins import build
+from nirank.plugins.assembly import for_encoder
 
 NAMES = ["a small cat", "the dog", "a cat and a dog", ""]
 
@@ -124,8 +125,8 @@ def test_feedback_reads_what_was_found_in_its_field(named):
 def test_a_copy_for_another_encoder_keeps_the_field(named):
     component = build("exact", {"field": "name"})
     first, second = (nirank.load(Letters(), name).component for name in "ab")
-    assert component.searching(first) is component
-    assert component.searching(second).field == "name"
+    assert for_encoder(component, first) is component
+    assert for_encoder(component, second).field == "name"
 
 
 def test_training_reads_the_field_and_the_checkpoint_remembers_it(named, tmp_path):

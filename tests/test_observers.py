@@ -17,7 +17,7 @@ from nirank.execution import stages
 from nirank.experiments import run as experiment
 from nirank.experiments.experiment import Experiment
 from nirank.hooks import hookimpl
-from nirank.plugins import Component, Plugin, active, observers
+from nirank.plugins import Plugin, active, observers
 
 MODULE = '''
 import numpy as np
@@ -191,12 +191,12 @@ def test_all_first_party_observers_work_together_and_change_nothing(tmp_path, mo
     overlap.fingerprint = "overlap"
     queries = Queries.of(["abc", "xyz"])
     candidates = Candidates.of([[0, 1, 2], [3, 4]], corpus=corpus)
-    plain = stages.score(Component("overlap", overlap), queries, candidates)
+    plain = stages.score(load(overlap, "overlap").component, queries, candidates)
     switched = [observers.build(name) for name in ("memory", "cache", "trace", "log")]
     with observers.switched_on(switched):
         for _ in range(2):
             np.testing.assert_array_equal(
-                stages.score(Component("overlap", overlap), queries, candidates), plain, strict=True
+                stages.score(load(overlap, "overlap").component, queries, candidates), plain, strict=True
             )
     _, cache, trace, _ = switched
     assert cache.counts() == (5, 5)

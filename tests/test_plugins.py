@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import types
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -207,12 +209,45 @@ def _factory(size: int, rate: float = 0.5, mode: Literal["a", "b"] = "a", name: 
 
 
 def test_settings_are_bound_to_the_signature():
-    assert bind(_factory, {"size": 3, "rate": 1}, "scorer/x") == {"size": 3, "rate": 1, "mode": "a", "name": None}
+    bound = bind(_factory, {"size": 3, "rate": 1}, "scorer/x")
+    assert bound.settings == bound.arguments == {"size": 3, "rate": 1, "mode": "a", "name": None}
+
+
+@dataclass(frozen=True)
+class _Reading:
+    terms: int = 30
+    language: str = "english"
+
+
+def _grouped(kernels: int = 11, *, folder: Path | None = None, reading: _Reading = _Reading(terms=20)):
+    return kernels, folder, reading
+
+
+def test_fields_of_a_dataclass_are_settings_like_the_others():
+    bound = bind(_grouped, {"language": "german", "kernels": 3, "folder": "here"}, "scorer/x")
+    assert bound.settings == {"kernels": 3, "folder": Path("here"), "terms": 20, "language": "german"}
+    assert _grouped(**bound.arguments) == (3, Path("here"), _Reading(20, "german"))
+    assert bind(_grouped, {"reading": _Reading(5)}, "scorer/x").settings["terms"] == 5
+    with pytest.raises(UnknownName, match="setting of scorer/x 'term'. Did you mean 'terms'"):
+        bind(_grouped, {"term": 3}, "scorer/x")
+    with pytest.raises(BadInput, match="terms = 'many' is not of the type int"):
+        bind(_grouped, {"terms": "many"}, "scorer/x")
+    with pytest.raises(BadInput, match="folder = 3 is not of the type"):
+        bind(_grouped, {"folder": 3}, "scorer/x")
+
+
+def test_a_setting_that_is_declared_twice_is_refused():
+    def twice(terms: int = 1, reading: _Reading = _Reading()):
+        return terms, reading
+
+    twice.__annotations__ = {"terms": int, "reading": _Reading}
+    with pytest.raises(TypeError, match="declares the setting 'terms' twice"):
+        bind(twice, {}, "scorer/x")
 
 
 def test_numbers_of_numpy_are_numbers():
     bound = bind(_factory, {"size": np.int64(3), "rate": np.float32(0.5)}, "scorer/x")
-    assert json.loads(json.dumps(bound)) == {"size": 3, "rate": 0.5, "mode": "a", "name": None}
+    assert json.loads(json.dumps(bound.settings)) == {"size": 3, "rate": 0.5, "mode": "a", "name": None}
     with pytest.raises(BadInput, match="size"):
         bind(_factory, {"size": np.float32(3)}, "scorer/x")
 

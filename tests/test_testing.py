@@ -895,6 +895,9 @@ def _component(definition, tiny=", tiny='MODULE:T'"):
     [
         ("p_loads", REGISTERS + "raise RuntimeError('no')", "loads"),
         ("p_heavy", "import types, sys\nsys.modules['torch'] = types.ModuleType('torch')", "imports_nothing_heavy"),
+        ("p_reaches", "import nirank.plugins.loading", "imports_faces_only"),
+        ("p_takes", "from nirank.data.ids import Ids", "imports_faces_only"),
+        ("p_private", "from nirank.data import candidates", "imports_faces_only"),
         ("p_reads", REGISTERS + "open(__file__).close()", "registers_quietly"),
         ("p_calls", REGISTERS + "__import__('socket').socket().close()", "registers_quietly"),
         ("p_lists", REGISTERS + "__import__('os').listdir('.')", "registers_quietly"),

@@ -15,6 +15,7 @@ from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.types import Floats
 from nirank.execution import stages
+from nirank.plugins.assembly import wrap
 from nirank.plugins.loading import active
 from nirank.plugins.observers import switched_on
 from nirank.testing import samples
@@ -46,7 +47,7 @@ def errors_pass(subject: Subject) -> None:
     """What a component raises arrives as it was raised."""
     pairs = samples.pairs()
     with switched_on([_observer(subject)]):
-        failing = Component("failing", _Failing())
+        failing = wrap(Component("failing", _Failing()))
         _expect_failure("encode", lambda: stages.encode(failing, pairs.queries))
         _expect_failure("encode_documents", lambda: stages.encode_documents(failing, samples.DOCUMENTS))
         _expect_failure("score", lambda: stages.score(failing, pairs.queries, pairs.candidates))
@@ -95,7 +96,7 @@ def _observer(subject: Subject) -> Any:
 
 
 def _components() -> tuple[Component, Component]:
-    return Component("letters", _Letters()), Component("shared", _Shared())
+    return wrap(Component("letters", _Letters())), wrap(Component("shared", _Shared()))
 
 
 def _results(encoder: Component, scorer: Component) -> list[NDArray[Any]]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import functools
+import importlib
 import importlib.metadata
-import inspect
 import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from nirank.faces import FACES
+from nirank.plugins import settings
 from nirank.plugins.loading import GROUP, active
 from nirank.registry import Entry, Plugin
-from nirank.testing.promises import expect
+from nirank.testing.promises import Inapplicable, expect
 from nirank.testing.subject import Subject
 
 HEAVY = ("jax", "sentence_transformers", "tensorflow", "torch", "transformers")
@@ -32,6 +36,14 @@ def imports_nothing_heavy(subject: Subject) -> None:
     imported = set(_probe(_target(subject.target))["imported"])
     heavy = sorted(imported.intersection(HEAVY))
     expect(not heavy, f"importing it imports {', '.join(heavy)}: import it in the module that a component lives in.")
+
+
+def imports_faces_only(subject: Subject) -> None:
+    """It imports from the faces of nirank, whose names are promised, and reaches for nothing behind them."""
+    if subject.target.module is None or subject.target.module.__name__.startswith("nirank."):
+        raise Inapplicable("it is a part of nirank itself.")
+    behind = sorted({found for path in _files(subject.target) for found in _behind_faces(path)})
+    expect(not behind, f"it imports {', '.join(behind)}; what is not in {', '.join(FACES)} may change.")
 
 
 def registers_quietly(subject: Subject) -> None:
@@ -60,6 +72,34 @@ def components_are_readable(subject: Subject) -> None:
         expect(plain, f"{shown[:200]!r} cannot be read: settings have plain values as defaults.")
 
 
+def _files(plugin: Plugin) -> Iterator[Path]:
+    """The Python files of a plugin: its package's, or its only one."""
+    for folder in getattr(plugin.module, "__path__", ()):
+        yield from Path(folder).rglob("*.py")
+    if not hasattr(plugin.module, "__path__") and plugin.module.__file__:
+        yield Path(plugin.module.__file__)
+
+
+def _behind_faces(path: Path) -> Iterator[str]:
+    """What a file imports of nirank that no face shows."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [(node.module or "", alias.name) for alias in node.names]
+        else:
+            continue
+        for module, name in names:
+            if module.partition(".")[0] == "nirank" and not _is_shown(module, name):
+                yield f"{module}.{name}".rstrip(".")
+
+
+def _is_shown(module: str, name: str) -> bool:
+    if module not in FACES:
+        return f"{module}.{name}" in FACES
+    return not name or f"{module}.{name}" in FACES or name in importlib.import_module(module).__all__
+
+
 def _target(plugin: Plugin) -> str:
     """What its entry point names; for a plugin without one, its module."""
     points = importlib.metadata.entry_points(group=GROUP, name=plugin.name)
@@ -72,8 +112,8 @@ def _entries(plugin: Plugin) -> list[Entry]:
 
 def _with_defaults(entry: Entry) -> str:
     """The component as it shows itself when it is loaded with its defaults."""
-    parameters = inspect.signature(entry.resolve()).parameters.values()
-    shown = [f"{one.name}={one.default!r}" for one in parameters if one.default is not one.empty]
+    declared = settings.declared(entry.resolve()).values()
+    shown = [f"{one.name}={one.default!r}" for one in declared if one.default is not settings.REQUIRED]
     return f"{entry.spec}({', '.join(shown)})"
 
 

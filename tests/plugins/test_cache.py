@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from nirank import load
 from nirank.cli import app
 from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput, ComponentError
@@ -21,7 +22,7 @@ from nirank.execution import stages
 from nirank.experiments import run as experiment
 from nirank.experiments.experiment import Experiment
 from nirank.hooks import hookimpl
-from nirank.plugins import Component, Plugin, active
+from nirank.plugins import Plugin, active
 from nirank.plugins.observers import switched_on
 from nirank_cache import cache as module
 from nirank_cache import keys, pairs, vectors
@@ -91,7 +92,7 @@ def cache(tmp_path):
 
 
 def _scores(target, queries, candidates):
-    return stages.score(Component("scorer", target), queries, candidates)
+    return stages.score(load(target, "scorer").component, queries, candidates)
 
 
 def _expected(queries, candidates):
@@ -146,7 +147,7 @@ def test_any_requests_are_answered_as_without_a_cache_and_no_pair_is_scored_twic
     corpus = Documents([str(number) for number in range(len(TEXTS))], TEXTS)
     scorer = Scorer()
     with switched_on([Cache(str(tmp_path_factory.mktemp("cache")))]):
-        component = Component("scorer", scorer)
+        component = load(scorer, "scorer").component
         for rows in requests:
             queries = Queries.of([f"q{number % 3}" for number in range(len(rows))])
             wanted = Candidates.of(rows, corpus=corpus)
@@ -158,7 +159,7 @@ def test_vectors_come_back_as_they_were_and_each_text_is_encoded_once(cache):
     for kind in ("<f4", "<f2", "<f8"):
         encoder = Encoder(kind)
         encoder.fingerprint = kind
-        component = Component("encoder", encoder)
+        component = load(encoder, "encoder").component
         first = stages.encode_documents(component, TEXTS)
         assert sorted(encoder.asked) == sorted(set(TEXTS))
         assert first.dtype == np.dtype(kind)
@@ -173,7 +174,7 @@ def test_vectors_of_queries_are_kept_apart_from_those_of_documents(cache):
         def encode(self, queries):
             return -super().encode(queries)
 
-    component = Component("encoder", Sided())
+    component = load(Sided(), "encoder").component
     documents = stages.encode_documents(component, ["a", "b"])
     for _ in range(2):
         vectors = stages.encode(component, Queries.of(["a", "b"])).vectors
@@ -198,7 +199,7 @@ def test_tensors_are_kept_without_loss(cache):
         def encode_documents(self, contents):
             return torch.from_numpy(super().encode_documents(contents)).bfloat16()
 
-    component = Component("half", Half())
+    component = load(Half(), "half").component
     first = stages.encode_documents(component, TEXTS)
     second = stages.encode_documents(component, TEXTS)
     np.testing.assert_array_equal(first, second, strict=True)
@@ -248,7 +249,7 @@ def test_vectors_that_are_not_dense_are_left_alone(cache):
     encoder = Encoder()
     encoder.vectors = "tokens"
     for _ in range(2):
-        stages.encode_documents(Component("tokens", encoder), ["a"])
+        stages.encode_documents(load(encoder, "tokens").component, ["a"])
     assert encoder.asked == ["a", "a"]
 
 
@@ -266,7 +267,7 @@ def test_another_setting_model_or_code_is_another_component(cache, candidates, m
 
 def test_a_trained_model_is_another_one(cache, candidates):
     scorer = Scorer()
-    component = Component("scorer", scorer)
+    component = load(scorer, "scorer").component
     stages.score(component, QUERIES, candidates)
     scorer.fingerprint = "trained"
     del component.fingerprint  # as training does with what it changes
@@ -319,12 +320,12 @@ def test_vectors_of_a_wrong_shape_are_refused(cache):
             return super().encode_documents(contents)[:, 0]
 
     with pytest.raises(ComponentError, match=r"vectors of shape \(1,\) for 1 contents"):
-        stages.encode_documents(Component("broken", Broken()), ["a"])
+        stages.encode_documents(load(Broken(), "broken").component, ["a"])
 
 
 def test_nothing_is_asked_for_nothing(cache, corpus):
     assert _scores(Scorer(), Queries.of([]), Candidates.empty(0, corpus)).shape == (0,)
-    encoder = Component("encoder", Encoder())
+    encoder = load(Encoder(), "encoder").component
     assert len(stages.encode(encoder, Queries.of([])).vectors) == 0
     assert len(stages.encode_documents(encoder, [])) == 0
 
@@ -347,14 +348,14 @@ def test_an_interruption_costs_only_the_block_that_was_under_way(cache, candidat
     scorer = Scorer()
     np.testing.assert_array_equal(_scores(scorer, QUERIES, candidates), _expected(QUERIES, candidates))
     assert len(scorer.asked) == 2
-    documents = stages.encode_documents(Component("encoder", Encoder()), TEXTS)
+    documents = stages.encode_documents(load(Encoder(), "encoder").component, TEXTS)
     np.testing.assert_array_equal(documents, Encoder().encode_documents(TEXTS))
 
 
 def test_components_go_on_without_the_cache_when_it_is_switched_off(tmp_path, candidates):
     scorer = Scorer()
     with switched_on([Cache(str(tmp_path))]):
-        component = Component("scorer", scorer)
+        component = load(scorer, "scorer").component
         first = stages.score(component, QUERIES, candidates)
     np.testing.assert_array_equal(stages.score(component, QUERIES, candidates), first)
     assert len(scorer.asked) == 12
@@ -461,9 +462,9 @@ def test_a_rerun_scores_nothing_and_ten_more_queries_only_theirs(numbers):
 RUN = """
     import sys
     import numpy as np
-    from nirank import Candidates, Documents, Queries, execute
+    from nirank import Candidates, Documents, Queries, load
+    from nirank.execution import stages
     from nirank.plugins.observers import switched_on
-    from nirank.plugins import Component
     from nirank_cache.cache import Cache
 
     class Product:
@@ -478,7 +479,7 @@ RUN = """
     folder, first = sys.argv[1], int(sys.argv[2])
     corpus = Documents([f"d{n}" for n in range(40)], [str(n) for n in range(40)])
     with switched_on([Cache(folder)] if folder else []):
-        component = Component("product", Product())
+        component = load(Product(), "product").component
         print("ready", flush=True)
         sys.stdin.readline()
         for start in range(first, first + 60, 2):  # many small requests, so that the two take turns
@@ -604,7 +605,7 @@ def test_the_command_shows_and_clears(tmp_path, candidates):
     assert "Scorer" not in called()
     with switched_on([Cache(str(tmp_path))]):
         _scores(Scorer(), QUERIES, candidates)
-        stages.encode_documents(Component("encoder", Encoder()), TEXTS)
+        stages.encode_documents(load(Encoder(), "encoder").component, TEXTS)
     shown = called()
     assert [line.split("│")[1:4] for line in shown.splitlines() if "score " in line] == [
         [" Scorer()  ", " score            ", "       6 "]

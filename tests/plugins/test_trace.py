@@ -13,7 +13,7 @@ from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.execution import stages as execute
 from nirank.experiments import run
 from nirank.experiments.experiment import Experiment
-from nirank.plugins import Component, Entry, Plugin, active
+from nirank.plugins import Entry, Plugin, active
 from nirank.plugins.observers import switched_on
 from nirank_trace import gauge
 from nirank_trace.gauge import Gauge
@@ -74,7 +74,7 @@ def test_every_stage_call_is_measured_with_its_sizes_and_batches(trace, document
 
 def test_stages_inside_a_stage_have_their_own_batches(trace, documents):
     candidates = Candidates.of([[0, 1, 2]], corpus=documents)
-    execute.score(Component("bi", Everything()), Queries.of("q"), candidates)
+    execute.score(load(Everything(), "bi").component, Queries.of("q"), candidates)
     assert _stages(trace) == [
         ("score", "bi", {"queries": 1, "pairs": 3}, 0),
         ("encode", "bi", {"queries": 1}, 1),
@@ -95,7 +95,7 @@ def test_losses_are_measured(trace):
 
     scores = np.zeros((4, 3))
     for _ in range(2):
-        assert execute.loss(Component("none", loss), scores, scores, scores == 0) == 0.5
+        assert execute.loss(load(loss, "none").component, scores, scores, scores == 0) == 0.5
     assert _stages(trace) == [("loss", "none", {"queries": 4}, 0)] * 2
 
 
@@ -105,9 +105,9 @@ def test_a_stage_that_fails_is_measured_and_its_error_told(trace):
             raise KeyError("x")
 
     with pytest.raises(KeyError):
-        execute.score(Component("broken", Broken()), Queries.of("q"), Candidates.of([[1]]))
+        execute.score(load(Broken(), "broken").component, Queries.of("q"), Candidates.of([[1]]))
     assert [(span.stage, span.error) for span in trace.spans] == [("batch", "KeyError"), ("score", "KeyError")]
-    execute.score(Component("sound", Scorer()), Queries.of("q"), Candidates.of([[1]]))
+    execute.score(load(Scorer(), "sound").component, Queries.of("q"), Candidates.of([[1]]))
     assert trace.spans[-1].batches == 1
 
 
@@ -115,7 +115,7 @@ def test_the_file_is_a_trace_event_file(tmp_path, documents):
     path = tmp_path / "deep" / "trace.json"
     with switched_on([Trace(str(path), table=False)]):
         load(Everything(), "all").search("q", documents)
-        execute.score(Component("bi", Everything()), Queries.of("q"), Candidates.of([[0, 1, 2]], corpus=documents))
+        execute.score(load(Everything(), "bi").component, Queries.of("q"), Candidates.of([[0, 1, 2]], corpus=documents))
     events = json.loads(path.read_text())["traceEvents"]
     complete = [event for event in events if event["ph"] == "X"]
     assert {event["name"] for event in complete} == {
@@ -174,7 +174,7 @@ def test_a_place_of_its_own_goes_before_the_folder(tmp_path):
 def test_switched_off_it_measures_nothing(documents):
     trace = Trace(table=False)
     with switched_on([trace]):
-        component = Component("all", Everything())
+        component = load(Everything(), "all").component
     execute.encode_documents(component, ["x"])
     assert trace.spans == []
 
