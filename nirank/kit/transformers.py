@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -12,40 +12,93 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.errors import BadInput
+from nirank.kit.foreign_weights import new_weights, reported
 
 __all__ = [
     "Precision",
     "best_device",
+    "check_tokens",
     "load",
     "longest",
+    "new_head",
+    "new_weights",
     "passes",
     "quiet",
+    "refuse_unreadable",
+    "reported",
     "tokenizer_text",
+    "told_of",
     "word_tokenizer",
 ]
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
+#: How Git LFS begins what it leaves in the place of a file, which has at most so many bytes.
+_POINTER, _POINTER_BYTES = b"version https://git-lfs", 1024
+_LARGE = (".safetensors", ".bin", ".json", ".model", ".txt")
+#: The least share of a model's rows that its tokenizer knows tokens for.
+_TOKENS_OF_ROWS = 0.9
 
-def load(kind: str, model: str, **settings: Any) -> Any:
+
+def load(kind: str, model: str, *, heads: Sequence[str] = (), **settings: Any) -> Any:
     """A model or tokenizer of transformers: `kind` is one of its Auto classes, `model` a name on the hub or a folder.
 
     Weights of a folder are read as safetensors, and of the hub never by unpickling objects; no code that comes with a
-    model is run. Raises `BadInput` where there is no such model, or where it is damaged.
+    model is run. Raises `BadInput` where there is no such model, where it is damaged, and where it lacks weights other
+    than those whose names begin as `heads` say (`new_head` loads a model whose head may be new).
     """
+    return new_head(kind, model, heads, **settings)[0]
+
+
+def new_head(kind: str, model: str, heads: Sequence[str], **settings: Any) -> tuple[Any, list[str]]:
+    """A model as `load` gives it, and the names of those weights of its head that are new, with random numbers."""
     import transformers
-    from safetensors import SafetensorError
 
     folder = Path(model).expanduser()
+    refuse_unreadable(folder)
     if kind.startswith("AutoModel"):
         settings = {"use_safetensors": True if folder.is_dir() else None, **settings}
-    with quiet():
-        try:
-            return getattr(transformers, kind).from_pretrained(
-                str(folder) if folder.is_dir() else model, local_files_only=folder.is_dir(), **settings
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise BadInput(f"{model!r} is no folder or hub name that {kind} can load: {error}") from error
+    with quiet(), reported() as reports, told_of(model, kind):
+        place = str(folder) if folder.is_dir() else model
+        loaded = getattr(transformers, kind).from_pretrained(
+            place, local_files_only=folder.is_dir(), trust_remote_code=False, **settings
+        )
+    return loaded, [name for report in reports for name in new_weights(report, model, heads)]
+
+
+@contextmanager
+def told_of(model: str, kind: str) -> Iterator[None]:
+    """Whatever libraries raise of a model that cannot be loaded becomes a `BadInput` that names it."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise BadInput(f"{model!r} is no folder or hub name that {kind} can load: {error}") from error
+
+
+def refuse_unreadable(folder: Path) -> None:
+    """Raise `BadInput` for the folder of a model whose files are not there, or were not fetched by Git LFS."""
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in _LARGE and path.is_file() and path.stat().st_size < _POINTER_BYTES:
+            with path.open("rb") as file:
+                if file.read(len(_POINTER)) == _POINTER:
+                    raise BadInput("is a Git LFS pointer and not the file itself: run `git lfs pull` there.", path)
+
+
+def check_tokens(tokenizer: Any, rows: int, model: str) -> None:
+    """Raise `BadInput` for a tokenizer that knows far fewer tokens than a model has vectors of: it is not the model's.
+
+    Without its files transformers makes one of a few special tokens, to which all words are unknown. A matrix may have
+    some more rows than there are tokens, up to a tenth.
+    """
+    if len(tokenizer) < rows * _TOKENS_OF_ROWS:
+        raise BadInput(
+            f"{model!r}: its tokenizer knows {len(tokenizer):,} tokens, and the model has vectors of {rows:,}. "
+            "Copy the files of the tokenizer (tokenizer.json, or vocab.txt and its kind) into the folder."
+        )
 
 
 def word_tokenizer(path: Path, rows: int) -> Any:

@@ -1,0 +1,130 @@
+"""Weights of models from elsewhere: those that a file lacks are never random numbers unsaid.
+
+transformers fills in what a checkpoint lacks at random and reports it as a note, which nobody reads. Here the report is
+taken, for a model that is loaded by any library on top of transformers, and what is missing is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nirank.errors import BadInput
+
+log = logging.getLogger("nirank")
+
+#: Weights that a model may lack: a transformer saved for another task has no pooler, and vectors of tokens need none.
+UNUSED = ("pooler.",)
+_SHOWN = 3  # missing names in a message
+_PATCHING = threading.RLock()
+
+
+@dataclass
+class Report:
+    """What a checkpoint lacked of a model, had besides, and had in another shape, by the names of weights."""
+
+    model: Any
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    mismatched: list[str] = field(default_factory=list)
+
+    @property
+    def prefix(self) -> str | None:
+        """What stands before every name in the file, such as `module.`; None where they have nothing in common."""
+        lacking = set(self.missing)
+        parts = self.unexpected[0].split(".")[:-1] if self.unexpected else []
+        beginnings = (".".join(parts[:count]) + "." for count in range(1, len(parts) + 1))
+        return next((prefix for prefix in beginnings if self._explains(prefix, lacking)), None)
+
+    def _explains(self, prefix: str, lacking: set[str]) -> bool:
+        """Whether every name begins so, and without it most are names that are missing."""
+        bare = [name.removeprefix(prefix) for name in self.unexpected if name.startswith(prefix)]
+        return len(bare) == len(self.unexpected) and 2 * sum(name in lacking for name in bare) > len(bare)
+
+
+@contextmanager
+def reported() -> Iterator[list[Report]]:
+    """Collect the report of every model of transformers that is loaded in the block, by whatever library.
+
+    One block at a time in a process: others wait.
+    """
+    import transformers
+
+    reports: list[Report] = []
+    method = transformers.PreTrainedModel.__dict__["from_pretrained"]
+    original = transformers.PreTrainedModel.from_pretrained.__func__
+
+    def loading(cls: Any, *arguments: Any, **settings: Any) -> Any:
+        wanted = settings.pop("output_loading_info", False)
+        model, info = original(cls, *arguments, output_loading_info=True, **settings)
+        names = [_names(info.get(key, ())) for key in ("missing_keys", "unexpected_keys", "mismatched_keys")]
+        reports.append(Report(model, *names))
+        return (model, info) if wanted else model
+
+    with _PATCHING:
+        transformers.PreTrainedModel.from_pretrained = classmethod(loading)
+        try:
+            yield reports
+        finally:
+            transformers.PreTrainedModel.from_pretrained = method
+
+
+def new_weights(report: Report, model: str, heads: Sequence[str] = (), unused: Collection[str] = UNUSED) -> list[str]:
+    """The weights of a head that a checkpoint lacks, so that they are new; any others that it lacks are refused.
+
+    `heads` and `unused` are beginnings of names: of what training may begin anew, and of what nothing depends on. Names
+    that all have one prefix, as those that are saved from inside `DistributedDataParallel` have `module.`, are read
+    without it, and that is told. Raises `BadInput` with the first few names and their number.
+    """
+    missing = [name for name in report.missing if not _within(name, unused)]
+    if missing and (prefix := report.prefix) is not None and _read_without(report, model, prefix):
+        log.warning("%s: the names of all weights begin with %r; they are read without it.", model, prefix)
+        return []
+    lacking = [name for name in missing if not _within(name, heads)]
+    if lacking:
+        raise BadInput(
+            f"{model!r} lacks {len(lacking)} weights of a {type(report.model).__name__}, such as {_some(lacking)}"
+            f"{_instead(report)}. They would be random numbers. Is it another kind of model, or saved in part?"
+        )
+    if wrong := [name for name in report.mismatched if not _within(name, heads)]:
+        raise BadInput(f"{model!r} has weights of another shape than its config says: {_some(wrong)}.")
+    return missing + [name for name in report.mismatched if _within(name, heads)]
+
+
+def _within(name: str, beginnings: Collection[str]) -> bool:
+    return any(name.startswith(start) or f".{start}" in name for start in beginnings)
+
+
+def _names(entries: Any) -> list[str]:
+    """Names alone; of weights of another shape there are triples of a name and two shapes."""
+    return sorted(entry if isinstance(entry, str) else str(entry[0]) for entry in entries)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _instead(report: Report) -> str:
+    return f"; it has {_some(report.unexpected)} instead" if report.unexpected else ""
+
+
+def _read_without(report: Report, model: str, prefix: str) -> bool:
+    """Give a model the weights of its folder, a prefix cut off their names; False where there is no such folder."""
+    from safetensors.torch import load_file
+
+    files = sorted(Path(model).expanduser().glob("*.safetensors"))
+    if not files:
+        return False
+    state = {name.removeprefix(prefix): value for file in files for name, value in load_file(file).items()}
+    report.model.load_state_dict(state, strict=False)
+    report.model.tie_weights()
+    weights = report.model.state_dict(keep_vars=True)
+    read = {weights[name].data_ptr() for name in state.keys() & weights.keys()}
+    left = [name for name in report.missing if weights[name].data_ptr() not in read]
+    return all(_within(name, UNUSED) for name in left)
