@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nirank.errors import BadInput, NirankError
+from nirank.errors import BadInput, DamagedFile, NirankError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -244,6 +244,28 @@ def datasets() -> None:
     for name, usage in inventory.collections():
         table.add_row(Text(name), Text(usage))
     _console().print(table)
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="What nirank wrote: an index, a checkpoint, results, the cache.")],
+) -> None:
+    """Compare every file of a folder with what was written, byte by byte; exit code 1 where one differs."""
+    from nirank import seals
+
+    sealed = seals.sealed_inside(folder)
+    if not sealed:
+        raise BadInput("holds nothing that nirank has sealed; folders of version 0.1 have no seals.", folder)
+    damaged = 0
+    for place in sealed:
+        try:
+            check = seals.check if place.is_dir() else seals.check_file
+            check(place, "Make it again.", everything=True)
+        except DamagedFile as fault:
+            damaged += 1
+            typer.echo(str(fault))
+    typer.echo(f"{len(sealed) - damaged} of {len(sealed)} are as they were written.")
+    raise typer.Exit(1 if damaged else 0)
 
 
 @app.command()

@@ -15,6 +15,7 @@ from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Vectors
 from nirank.hashing import digest, weights_digest
 from nirank.registry import Entry
+from nirank.source import source_digest
 from nirank.traits import Traits
 
 #: What `nirank_wrap` returns: called as `middleware(call, method, *inputs)`.
@@ -81,7 +82,7 @@ class Component:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A hash of what results depend on: the class, and the object's own `fingerprint`, or its settings and weights.
+        """A hash of what results depend on: class, code, and the object's own `fingerprint`, or settings and weights.
 
         A component that starts from a model elsewhere has that attribute, a hash of the weights and of all else that
         matters, so that a model is the same wherever its folder lies.
@@ -91,7 +92,13 @@ class Component:
             own = self.settings if self.entry else _plain(self.target)
             if state := self.method("state_dict"):
                 own = {"settings": own, "weights": weights_digest(state())}
-        return digest({"class": _class_name(type(self.target)), "own": own})
+        made = {"class": _class_name(type(self.target)), "own": own}
+        return digest(made if self._is_ours else made | {"code": source_digest(type(self.target))})
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether it comes with nirank: then layouts and fingerprints have versions of their own."""
+        return self.entry is not None and self.entry.plugin.distribution == "nirank"
 
     def changed(self) -> None:
         """Forget what was known of the object, and the index made with it: its weights are not what they were."""

@@ -7,7 +7,8 @@ NirankError
 ├── MissingDependency   (ImportError)   a package to install, with the command
 ├── PluginError         (RuntimeError)  a plugin that could not be loaded, or two that claim one name
 ├── ComponentError      (RuntimeError)  a component that returned what its kind must not return
-└── StaleIndex          (RuntimeError)  an index of another corpus, another version, or half written
+├── StaleIndex          (RuntimeError)  an index of another corpus, another version, or half written
+└── DamagedFile         (BadInput, StaleIndex)  a file that is not as nirank wrote it: how to make it again
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __all__ = [
     "BadInput",
     "ComponentError",
     "CompositionError",
+    "DamagedFile",
     "MissingDependency",
     "NirankError",
     "PluginError",
@@ -74,3 +76,7 @@ class ComponentError(NirankError, RuntimeError):
 
 class StaleIndex(NirankError, RuntimeError):
     """An index made from another corpus, by another version, or never finished."""
+
+
+class DamagedFile(BadInput, StaleIndex):
+    """A file that is not as nirank wrote it: what differs, and how to make it again."""

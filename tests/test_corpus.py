@@ -26,7 +26,7 @@ from nirank.data import (
     to_column,
     write_corpus,
 )
-from nirank.errors import BadInput
+from nirank.errors import BadInput, DamagedFile
 from nirank.kit import cache_folder
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -318,7 +318,24 @@ def test_a_file_that_fails_halfway_leaves_the_old_one(tmp_path):
     with pytest.raises(OSError, match="No space left"):
         write_corpus(tmp_path / "x", failing())
     assert ArrowCorpus(tmp_path / "x")[:] == ["old"]
-    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x", "x.seal.json"]
+
+
+def test_a_damaged_corpus_is_told_and_one_of_the_cache_is_made_again(tmp_path, caplog):
+    def documents():
+        return [batch(["a", "b"], ["", ""], ["one two", "three"])]
+
+    made = cached_corpus("small", [1], documents, cache=tmp_path)
+    expected = made[:]
+    content = bytearray(made.path.read_bytes())
+    content[content.index(b"three")] ^= 1
+    del made
+    (path,) = (tmp_path / "corpora").glob("*.arrow")
+    path.write_bytes(content)
+    with pytest.raises(DamagedFile, match="its contents are not those that were written"):
+        ArrowCorpus(path)
+    assert cached_corpus("small", [1], documents, cache=tmp_path)[:] == expected
+    assert "It is made again." in caplog.text
 
 
 def test_the_cache_is_asked_before_anything_is_read(tmp_path):

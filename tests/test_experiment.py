@@ -95,7 +95,7 @@ def test_an_experiment_runs_and_writes_all_that_belongs_to_it(tmp_path):
     out = tmp_path / "out"
     written = {path.name for path in out.iterdir()}
     assert written == {
-        "plain.run", "plain.queries.tsv", "again.run", "again.queries.tsv",
+        "plain.run", "plain.queries.tsv", "again.run", "again.queries.tsv", "seal.json",
         "measures.json", "comparison.json", "experiment.toml", "manifest.json",
     }  # fmt: skip
     run = nirank.read_run(out / "plain.run")

@@ -8,6 +8,7 @@ import pytest
 from torch import nn
 
 import nirank
+from nirank import seals
 from nirank.checkpoints import checkpoint as weights
 from nirank.errors import BadInput
 from nirank.plugins import Component
@@ -40,6 +41,7 @@ def test_a_checkpoint_keeps_the_scores_of_a_few_pairs(saved):
 def test_another_way_of_pooling_is_noticed(saved):
     (pooling,) = (saved / "model").glob("*_Pooling/config.json")
     _change(pooling, "pooling_mode", "cls")
+    seals.seal(saved)  # by someone who knows what is done
     with pytest.raises(BadInput, match="encoder/sentence does not score as it did when it was saved"):
         nirank.load(f"trained:{saved}")
 
@@ -49,6 +51,7 @@ def test_other_scores_are_told_with_the_versions_of_then_and_now(saved):
     described["fixture"]["versions"]["transformers"] = "4.0.0"
     described["fixture"]["scores"][0] += 0.1
     (saved / "component.json").write_text(json.dumps(described))
+    seals.seal(saved)
     with pytest.raises(BadInput, match=r"transformers 4\.0\.0 then, \d"):
         nirank.load(f"trained:{saved}")
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import nirank
-from nirank.errors import BadInput
+from nirank import seals
+from nirank.errors import BadInput, DamagedFile
 from nirank.plugins import build, observers
 from nirank.training import fitting
 from nirank_samplers.hard import Mined
@@ -226,6 +227,9 @@ def test_a_damaged_state_is_told(tmp_path, damage):
 
     _interrupted(5, fit)
     damage(tmp_path / "state.pt")
+    with pytest.raises(DamagedFile, match=r"state\.pt: is damaged"):
+        fit()
+    (tmp_path / f"state.pt.{seals.SEAL}").unlink()  # as nirank wrote states before it sealed them
     with pytest.raises(BadInput, match="is damaged, training cannot go on") as caught:
         fit()
     assert "state.pt" in str(caught.value)

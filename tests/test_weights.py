@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import nirank
-from nirank import hashing
+from nirank import hashing, seals
 from nirank.checkpoints import checkpoint as weights
 from nirank.data import Queries
-from nirank.errors import BadInput, UnknownName
+from nirank.errors import BadInput, DamagedFile, UnknownName
 from nirank.experiments.experiment import Experiment
 from nirank.experiments.run import run
 from nirank.plugins import Component, Entry, Plugin, active
@@ -103,6 +103,9 @@ def test_a_damaged_description_is_told(trained, text):
 def test_a_component_that_is_not_installed_is_told(trained):
     path = trained.folder / "checkpoint" / "component.json"
     path.write_text(path.read_text().replace("scorer/weighed", "scorer/weighty"))
+    with pytest.raises(DamagedFile, match=r"component\.json: is damaged"):
+        nirank.load(f"trained:{trained.folder}")
+    seals.seal(path.parent)
     with pytest.raises(UnknownName, match="weighty"):
         nirank.load(f"trained:{trained.folder}")
 
@@ -117,6 +120,9 @@ def test_a_component_that_is_not_installed_is_told(trained):
 )
 def test_weights_of_another_model_are_refused(trained, tensors):
     save_file(tensors, trained.folder / "checkpoint" / "weights.safetensors")
+    with pytest.raises(DamagedFile, match=r"weights\.safetensors: is damaged"):
+        nirank.load(f"trained:{trained.folder}")
+    seals.seal(trained.folder / "checkpoint")
     with pytest.raises(BadInput, match="the weights do not fit Weighed"):
         nirank.load(f"trained:{trained.folder}")
 
@@ -125,7 +131,12 @@ def test_damaged_weights_and_missing_ones_are_told(trained):
     path = trained.folder / "checkpoint" / "weights.safetensors"
     whole = path.read_bytes()
     for left in (0, 4, len(whole) - 5):
+        path.write_bytes(whole)
+        seals.seal(path.parent)
         path.write_bytes(whole[:left])
+        with pytest.raises(DamagedFile, match=rf"it has {left} bytes, and {len(whole)} were written"):
+            nirank.load(f"trained:{trained.folder}")
+        (path.parent / seals.SEAL).unlink()  # as nirank wrote checkpoints before it sealed them
         with pytest.raises(BadInput, match="do not fit"):
             nirank.load(f"trained:{trained.folder}")
     path.unlink()

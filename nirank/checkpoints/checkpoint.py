@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nirank import seals
 from nirank.checkpoints import pinned_scores
 from nirank.component import Component
 from nirank.errors import BadInput
@@ -51,6 +52,7 @@ def save(component: Component, folder: Path) -> None:
     }
     text = json.dumps(described, indent=1, ensure_ascii=False, default=_inside)
     (folder / COMPONENT).write_text(text + "\n", encoding="utf-8")
+    seals.seal(folder)
 
 
 def save_loss(loss: Component, folder: Path) -> None:
@@ -59,6 +61,7 @@ def save_loss(loss: Component, folder: Path) -> None:
         from safetensors.torch import save_model
 
         save_model(loss.target, str(folder / LOSS))
+        seals.seal(folder)
 
 
 def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None = None) -> Component:
@@ -69,6 +72,7 @@ def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None 
     its weights to such an object.
     """
     folder = _checkpoint(folder)
+    seals.check(folder, "Train it again, or copy the folder again.")
     described = _described(folder)
     if described["use"] is None:
         made = described["origin"]

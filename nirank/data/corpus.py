@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nirank import seals
 from nirank.data.arrow_files import map_table
 from nirank.data.columns import Strings, gather, join_texts
 from nirank.data.fingerprint import Fingerprint, content_bytes
@@ -98,6 +99,7 @@ class ArrowCorpus:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        seals.check_file(self.path, "Make the file again, or remove it.")
         self._table, self._stamp = map_table(self.path)
         self._views: dict[str, Field] = {}
         #: The names of the text columns.

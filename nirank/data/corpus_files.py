@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from nirank.data.arrow_files import map_table, write_batches
 from nirank.data.columns import Strings
 from nirank.data.corpus import ArrowCorpus
 from nirank.data.ids import refuse_repeated
-from nirank.errors import BadInput
-from nirank.files import beside, cache_folder
+from nirank.errors import BadInput, DamagedFile
+from nirank.files import cache_folder
+from nirank.seals import sealed
 
-if TYPE_CHECKING:
-    pass
-from nirank.data.arrow_files import map_table, write_batches
+log = logging.getLogger("nirank")
 
 _FORMAT = 1  # of the files in the cache
 
@@ -31,7 +31,7 @@ def write_corpus(
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with beside(path) as unfinished:
+    with sealed(path) as unfinished:
         write_batches(unfinished, batches, fields)
         written, _ = map_table(unfinished)
         if not written.num_rows:
@@ -56,4 +56,9 @@ def cached_corpus(
     source = "\n".join(map(str, (_FORMAT, *fields, *depends_on)))
     key = hashlib.blake2b(source.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
     path = Path(cache or cache_folder()) / "corpora" / f"{name}-{key}.arrow"
-    return ArrowCorpus(path) if path.exists() else write_corpus(path, batches(), fields)
+    if path.exists():
+        try:
+            return ArrowCorpus(path)
+        except DamagedFile as fault:
+            log.warning("%s It is made again.", fault)
+    return write_corpus(path, batches(), fields)

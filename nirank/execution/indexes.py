@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank import seals
 from nirank.component import Component, Opened
 from nirank.data.corpus import field_of, same_documents
 from nirank.data.types import Corpus
@@ -166,9 +167,11 @@ def build(
         make = target.update if former else target.build
         _write(lambda: make(corpus, partial, *given, encode), partial)
         _write_json(partial / MANIFEST, manifest | {"files": _sizes(partial)})
+        seals.seal(partial)
         keep(partial)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
+        seals.remember(folder)
         _marker(folder).unlink()
 
 
@@ -184,9 +187,10 @@ def _former(
 
 
 def check(folder: Path, key: Mapping[str, Any], corpus: Corpus) -> None:
-    """Raise `StaleIndex` unless `folder` holds a whole index of this key and corpus."""
-    manifest = read_manifest(folder)
+    """Raise `StaleIndex` unless `folder` holds a whole index of this key and corpus, as it was written."""
     again = f"Remove {folder} to have it built again, or name another folder."
+    manifest = read_manifest(folder)
+    seals.check(folder, again)
     if manifest["layout"] != LAYOUT or manifest["key"] != dict(key):
         made, asked = manifest["key"], dict(key)
         differs = [name for name in made | asked if made.get(name) != asked.get(name)] or ["layout"]
@@ -263,7 +267,7 @@ def _marker(folder: Path) -> Path:
 
 def _sizes(folder: Path) -> dict[str, int]:
     """The size of each file but the manifest: an interrupted build may have left one, and it is written anew."""
-    return {path.name: _size(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    return {path.name: _size(path) for path in sorted(folder.iterdir()) if path.name not in (MANIFEST, seals.SEAL)}
 
 
 def _size(path: Path) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nirank import seals
 from nirank.build import collection
 from nirank.data.corpus import ArrowCorpus
 from nirank.data.corpus_files import write_corpus
@@ -62,6 +63,7 @@ def create(folder: Path, name: str, pipeline: str, stages: Mapping[str, dict[str
     ranking.index(corpus, partial)
     (partial / DESCRIPTION).write_text(to_toml(described.as_table()), encoding="utf-8")
     _keep_only(partial, {DOCUMENTS, DESCRIPTION, *_index_folders(ranking)})
+    seals.seal(partial, [DOCUMENTS, DESCRIPTION])
     _move(partial, folder)
     return open_folder(folder)
 
@@ -72,6 +74,7 @@ def open_folder(folder: Path) -> Workspace:
         raise BadInput(
             "is no index. Make one: nirank index COLLECTION --to FOLDER (or search with --collection).", folder
         )
+    seals.check(folder, f"Remove {folder}, and index again.")
     (ranking,) = Experiment.read(folder / DESCRIPTION).build().values()
     corpus = ArrowCorpus(folder / DOCUMENTS)
     ranking.index(corpus, folder)

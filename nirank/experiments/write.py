@@ -14,9 +14,10 @@ from nirank.data.columns import to_column
 from nirank.errors import BadInput
 from nirank.experiments import contact_sheet
 from nirank.experiments.results import Results, System
-from nirank.files import beside, refuse_existing
+from nirank.files import refuse_existing
 from nirank.formats.toml import to_toml
 from nirank.formats.trec import write_run
+from nirank.seals import sealed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def write(results: Results, folder: Path) -> None:
     """Write the folder of an experiment's results, beside and then into place."""
     refuse_existing(folder)
-    with beside(folder) as unfinished:
+    with sealed(folder) as unfinished:
         unfinished.mkdir()
         _write_into(unfinished, results)
 

@@ -12,8 +12,8 @@ from nirank.component import Component
 from nirank.data.collection import Collection
 from nirank.data.corpus import field_of
 from nirank.errors import BadInput
-from nirank.files import beside
 from nirank.pipeline.algebra import Scoring, Stage
+from nirank.seals import sealed
 from nirank.training import processes, resume_plan
 from nirank.training.dev import Dev
 from nirank.training.feature_lists import Describer
@@ -91,7 +91,7 @@ class Task:
     def write_checkpoint(self) -> None:
         """Write what the component has become into the folder, and what the loss has learned."""
         if self.folder and processes.is_first():
-            with beside(self.folder / checkpoint.CHECKPOINT) as unfinished:
+            with sealed(self.folder / checkpoint.CHECKPOINT) as unfinished:
                 checkpoint.save(self.component, unfinished)
                 if self.loss:
                     checkpoint.save_loss(self.loss, unfinished)

@@ -9,13 +9,14 @@ from typing import Any
 from safetensors.torch import load_model, save_model
 from torch import nn
 
+from nirank import seals
 from nirank.component import Component
 from nirank.data.collection import Collection
 from nirank.errors import BadInput
 from nirank.evaluation.evaluating import check_measures, evaluate
 from nirank.execution import indexes
-from nirank.files import beside
 from nirank.pipeline.algebra import Ranking
+from nirank.seals import sealed
 from nirank.training import processes
 from nirank.training.dev import Dev
 from nirank.training.examples import within_corpus
@@ -80,7 +81,7 @@ class Selection:
             self._best = copy.deepcopy(self._kept.state_dict())
             return
         if processes.is_first():
-            with beside(self.path) as unfinished:
+            with sealed(self.path) as unfinished:
                 save_model(self._kept, str(unfinished))
 
     def is_over(self, progress: Progress) -> bool:
@@ -92,5 +93,6 @@ class Selection:
         if self._best is not None:
             self._kept.load_state_dict(self._best)
         elif self.path and self.path.exists():
+            seals.check_file(self.path, "Remove the folder of the training, and train again.")
             load_model(self._kept, str(self.path))
         self.component.changed()

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from nirank import seals
 from nirank.component import Component
 from nirank.errors import BadInput
-from nirank.files import beside
+from nirank.seals import sealed
 from nirank.training.step import Tally
 
 STATE = "state.pt"
@@ -45,7 +46,7 @@ class Progress:
 def save(path: Path, progress: Progress, holders: Mapping[str, Any]) -> None:
     """Write the state of the given objects; the file is replaced as a whole."""
     state = {"progress": dataclasses.asdict(progress), **{name: _get(holder) for name, holder in holders.items()}}
-    with beside(path) as unfinished:
+    with sealed(path) as unfinished:
         torch.save(state, unfinished)
 
 
@@ -54,6 +55,7 @@ def load(path: Path, holders: Mapping[str, Any]) -> Progress:
 
     Raises `BadInput` for a file that is damaged.
     """
+    seals.check_file(path, "Remove the folder of the training, and train again.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         for name, holder in holders.items():

@@ -1,0 +1,192 @@
+"""Seals: the size and hash of every file of a folder, written last, so that nothing damaged is trusted.
+
+A folder that nirank writes (an index, a checkpoint, a state of training, results) has a `seal.json`; a file that stands
+alone (a corpus) has one beside it, `NAME.seal.json`. Opening compares names and sizes, which takes a stat a file, and
+the contents of those files that have not been seen in this very state before: what was seen is remembered in the cache
+by inode, size and times, so that a hash is computed once after writing or copying. `nirank verify FOLDER` computes all
+of them. What has no seal was written before there were any: it is told once, and opened.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nirank.errors import DamagedFile
+from nirank.files import beside, cache_folder
+from nirank.hashing import digest
+
+log = logging.getLogger("nirank")
+
+SEAL = "seal.json"
+_VERSION = 1
+_BLOCK_BYTES = 1 << 22
+
+Stamp = list[int]
+
+
+def seal(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Write the seal of a folder: of the files `names`, or of all that it holds, those of folders inside with a seal of
+    their own left out.
+    """
+    paths = [folder / name for name in names] if names is not None else _files(folder)
+    files = {path.relative_to(folder).as_posix(): _entry(path) for path in paths}
+    (folder / SEAL).write_text(_text(files), encoding="utf-8")
+
+
+def seal_file(path: Path) -> None:
+    """Write the seal of a file that stands alone."""
+    with beside(_beside(path)) as unfinished:
+        unfinished.write_text(_text({path.name: _entry(path)}), encoding="utf-8")
+    remember(path)
+
+
+@contextmanager
+def sealed(path: Path) -> Iterator[Path]:
+    """Where to write a file or folder that `path` becomes, with its seal, if the block succeeds (`files.beside`)."""
+    with beside(path) as unfinished:
+        yield unfinished
+        if unfinished.is_dir():
+            seal(unfinished)
+        else:
+            _beside(path).unlink(missing_ok=True)  # that of the file which is replaced
+    if path.is_dir():
+        remember(path)
+    else:
+        seal_file(path)
+
+
+def remember(path: Path) -> None:
+    """Take a folder or file that has just been written, and moved to its place, for what its seal says."""
+    seal_path = path / SEAL if path.is_dir() else _beside(path)
+    folder = seal_path.parent
+    _remember(path, {name: _stamp(folder / name) for name in _read(seal_path, "")})
+
+
+def check(folder: Path, again: str, everything: bool = False) -> bool:
+    """Raise `DamagedFile` where a folder is not as it was sealed; return False where it has no seal.
+
+    `again` is what the message ends with: how to make the folder again. With `everything` contents are hashed even of
+    files that were seen before.
+    """
+    return _check(folder, folder, folder / SEAL, again, everything)
+
+
+def check_file(path: Path, again: str, everything: bool = False) -> bool:
+    """The same for a file that stands alone."""
+    return _check(path, path.parent, _beside(path), again, everything)
+
+
+def sealed_inside(folder: Path) -> list[Path]:
+    """Every folder, itself and those within, that has a seal, and every file that has one beside it."""
+    found = sorted(folder.rglob(f"*{SEAL}")) if folder.is_dir() else []
+    return [path.parent if path.name == SEAL else path.with_name(path.name.removesuffix(f".{SEAL}")) for path in found]
+
+
+def _check(sealed: Path, folder: Path, seal_path: Path, again: str, everything: bool) -> bool:
+    if not seal_path.exists():
+        return False
+    files, stamps = _read(seal_path, again), {}
+    for name, (size, _) in files.items():
+        stamps[name] = _sized(folder / name, size, again)
+    seen = {} if everything else _seen(sealed)
+    unseen = [name for name, stamp in stamps.items() if seen.get(name) != stamp]
+    for name in unseen:
+        if _hash(folder / name) != files[name][1]:
+            raise DamagedFile(f"is damaged: its contents are not those that were written. {again}", folder / name)
+    if unseen:
+        _remember(sealed, stamps)
+    return True
+
+
+def _sized(path: Path, size: int, again: str) -> Stamp:
+    try:
+        stamp = _stamp(path)
+    except OSError as error:
+        raise DamagedFile(f"is missing ({error.strerror}). {again}", path) from error
+    if stamp[1] != size or not path.is_file():
+        raise DamagedFile(f"is damaged: it has {stamp[1]:,} bytes, and {size:,} were written. {again}", path)
+    return stamp
+
+
+def _read(path: Path, again: str) -> dict[str, tuple[int, str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        written = json.loads(text)
+        files = {str(name): (int(size), str(hashed)) for name, (size, hashed) in written["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedFile(f"is no seal that can be read: {error!r}. {again}", path) from error
+    inside = all(not name.startswith("/") and ".." not in name.split("/") for name in files)
+    if text != _text(files) or not inside:
+        raise DamagedFile(f"is damaged: it is not as it was written. {again}", path)
+    return files
+
+
+def _text(files: Mapping[str, tuple[int, str]]) -> str:
+    written = {"version": _VERSION, "files": files, "seal": _sum(files)}
+    return json.dumps(written, indent=1, ensure_ascii=False) + "\n"
+
+
+def _sum(files: Mapping[str, tuple[int, str]]) -> str:
+    return digest([_VERSION, sorted((name, list(entry)) for name, entry in files.items())])
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{SEAL}")
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of a folder but its seal, and but those of folders within that have one of their own."""
+    found: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not (path / SEAL).exists():
+            found += [inside for inside in path.rglob("*") if inside.is_file()]
+        elif path.is_file() and path.name != SEAL:
+            found.append(path)
+    return found
+
+
+def _entry(path: Path) -> tuple[int, str]:
+    return path.stat().st_size, _hash(path)
+
+
+def _hash(path: Path) -> str:
+    import xxhash
+
+    hashed = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            hashed.update(block)
+    return hashed.hexdigest()
+
+
+def _stamp(path: Path) -> Stamp:
+    """What tells a file in one state from the same in another: inode, size, times of content and of inode."""
+    found = os.stat(path)
+    return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _record(sealed: Path) -> Path:
+    return cache_folder() / "verified" / f"{digest(os.path.abspath(sealed))}.json"
+
+
+def _seen(sealed: Path) -> dict[str, Any]:
+    try:
+        seen: dict[str, Any] = json.loads(_record(sealed).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return seen if isinstance(seen, dict) else {}
+
+
+def _remember(sealed: Path, stamps: Mapping[str, Stamp]) -> None:
+    """Note in which state the files were; where nothing can be written they are hashed again the next time."""
+    try:
+        with beside(_record(sealed)) as unfinished:
+            unfinished.write_text(json.dumps(stamps), encoding="utf-8")
+    except OSError as error:
+        log.debug("it cannot be remembered that %s was checked: %s", sealed, error)
