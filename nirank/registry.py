@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from nirank.errors import BadInput, MissingDependency, PluginError, UnknownName
+
+log = logging.getLogger("nirank")
 
 #: What stands in pipelines, and what training adds to them.
 STAGES = ("encoder", "generator", "scorer", "extractor")
@@ -103,12 +106,23 @@ class Registry:
         return iter(self._entries.values())
 
     def add(self, entry: Entry) -> None:
-        """Take in one component. Raises `PluginError` for an unknown kind or a name that is taken."""
+        """Take in one component. Raises `PluginError` for an unknown kind.
+
+        A name that is taken stays with the plugin that has it, and the second component is left out, which is told;
+        unless the second plugin lists it in `nirank_override`: then that one has the name.
+        """
         if entry.kind not in KINDS:
             raise PluginError(f"{entry.plugin} adds {entry.spec!r}, but kinds are {', '.join(KINDS)}.")
         taken = self._entries.get((entry.kind, entry.name))
-        if taken:
-            raise PluginError(f"{entry.plugin} adds {entry.spec!r}, but {taken.plugin} has that name already.")
+        if taken and entry.spec not in getattr(entry.plugin.module, "nirank_override", ()):
+            log.warning(
+                "%s adds %r, but %s has that name already: the second one is left out. Give it another name, or list "
+                "it in `nirank_override` of the plugin to have it in the place of the first.",
+                entry.plugin,
+                entry.spec,
+                taken.plugin,
+            )
+            return
         self._entries[entry.kind, entry.name] = entry
 
     def remove(self, plugin: Plugin) -> None:

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nirank.component import Component
 from nirank.data.batches import (
@@ -43,6 +44,7 @@ def encode(encoder: Component, queries: Queries) -> Queries:
     with _Noted(encoder, "encode", queries=len(queries)):
         read = queries if queries.found is None else queries.with_found(as_read(encoder, queries.found))
         vectors = active().hook.nirank_encode(encoder=encoder, queries=read)
+        _refuse_nan_vectors(encoder, vectors)
     return queries.with_vectors(vectors)
 
 
@@ -59,7 +61,7 @@ def score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats
     """One float32 for each pair. Raises `ComponentError` for another shape, or for scores that are no numbers."""
     with _Noted(scorer, "score", queries=len(queries), pairs=candidates.pairs):
         read = as_read(scorer, candidates)
-        scores = to_numpy(active().hook.nirank_score(scorer=scorer, queries=queries, candidates=read))
+        scores = _numbers(scorer, active().hook.nirank_score(scorer=scorer, queries=queries, candidates=read))
         if scores.shape != (candidates.pairs,):
             raise ComponentError(f"{scorer.spec} returned scores of shape {scores.shape} for {candidates.pairs} pairs.")
         _refuse_nan(scorer, scores)
@@ -70,7 +72,7 @@ def extract(extractor: Component, queries: Queries, candidates: Candidates) -> F
     """The features of each pair, float32 `[pairs, names]`. Raises `ComponentError` for another shape."""
     with _Noted(extractor, "extract", queries=len(queries), pairs=candidates.pairs):
         read = as_read(extractor, candidates)
-        values = to_numpy(active().hook.nirank_score(scorer=extractor, queries=queries, candidates=read))
+        values = _numbers(extractor, active().hook.nirank_score(scorer=extractor, queries=queries, candidates=read))
         expected = (candidates.pairs, len(extractor.target.names))
         if values.shape != expected:
             raise ComponentError(f"{extractor.spec} returned features of shape {values.shape}, not {expected}.")
@@ -87,7 +89,9 @@ def encode_documents(encoder: Component, contents: Sequence[Content], what: str 
     """What `encoder` makes of documents, in their order, encoded in batches of similar length."""
     with _Noted(encoder, "encode_documents", documents=len(contents)):
         call = encoder.around("encode_documents", lambda contents: _sorted_batches(encoder, contents, what))
-        return call(contents)
+        vectors = call(contents)
+        _refuse_nan_vectors(encoder, vectors)
+        return vectors
 
 
 def as_read(component: Component, candidates: Candidates) -> Candidates:
@@ -232,9 +236,38 @@ class _Noted:
             error.add_note(f"while {of.name} = {of!r} from {of.origin} ran {self.stage} on {shown}")
 
 
+def _numbers(scorer: Component, scores: Any) -> NDArray[Any]:
+    """Scores as numpy has them. Raises `ComponentError` for what is no column of real numbers."""
+    values = to_numpy(scores)
+    if values.dtype.kind not in "fiub":
+        raise ComponentError(
+            f"{_answering(scorer, 'nirank_score')} returned {scores!r:.80}; real numbers are expected."
+        )
+    return values
+
+
+def _answering(component: Component, hook: str) -> str:
+    """The component, and the plugins that may have answered in its place."""
+    implementers = getattr(active().hook, hook).get_hookimpls()
+    others = [one.plugin_name for one in implementers if not one.wrapper and one.plugin_name != "nirank_execution"]
+    return f"{component.spec}, or {' or '.join(others)} in its place ({hook})," if others else component.spec
+
+
+def _refuse_nan_vectors(encoder: Component, vectors: Any) -> None:
+    """Dense vectors with what is no number would rank nothing, far from where they were made."""
+    if encoder.traits.vectors != "dense" or not hasattr(vectors, "dtype"):
+        return
+    wrong = int(np.isnan(to_numpy(vectors.sum(-1))).sum())  # summed where they are: one number a vector
+    if wrong:
+        raise ComponentError(
+            f"{encoder.spec} returned vectors with what is not a number (NaN), {wrong} of {len(vectors)}."
+        )
+
+
 def _check_ranking(generator: Component, found: Any, queries: int, k: int) -> None:
     if not isinstance(found, Candidates):
-        raise ComponentError(f"{generator.spec} returned a {type(found).__name__}; Candidates are expected.")
+        name = _answering(generator, "nirank_generate")
+        raise ComponentError(f"{name} returned a {type(found).__name__}; Candidates are expected.")
     if len(found) != queries:
         raise ComponentError(f"{generator.spec} returned {len(found)} lists for {queries} queries.")
     if found.longest > k:

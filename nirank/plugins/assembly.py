@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nirank.component import Component
-from nirank.errors import BadInput
+from nirank.errors import BadInput, PluginError
 from nirank.plugins import settings
 from nirank.plugins.loading import active
 from nirank.registry import FIELD, STAGES, Entry
@@ -17,7 +17,20 @@ def wrap(component: Component) -> Component:
     """The component itself, after each plugin was asked what it puts round it (`nirank_wrap`)."""
     offered = active().hook.nirank_wrap(component=component)
     component.middleware = [middleware for middleware in offered if middleware is not None]
+    if not all(map(callable, component.middleware)):
+        raise PluginError(f"{_offering_nonsense(component)} returned of nirank_wrap what cannot be called.")
     return component
+
+
+def _offering_nonsense(component: Component) -> str:
+    """The plugins whose `nirank_wrap` returns neither a function nor None."""
+    offers = {implementer.plugin_name: implementer for implementer in active().hook.nirank_wrap.get_hookimpls()}
+    given = {"component": component}
+    found = {
+        name: implementer.function(*(given[argument] for argument in implementer.argnames))
+        for name, implementer in offers.items()
+    }
+    return ", ".join(name for name, offer in found.items() if offer is not None and not callable(offer))
 
 
 def assemble(

@@ -27,10 +27,13 @@ import pluggy
 from nirank import hooks
 from nirank.errors import PluginError
 from nirank.hashing import digest
+from nirank.plugins.faults import in_time, is_of_plugin, message_of
 from nirank.registry import Plugin, PluginRegistry, Registry
 
 log = logging.getLogger("nirank")
 GROUP = "nirank"
+#: The version of what plugins rely on: the hooks, and the faces of the core.
+API = 1
 
 
 class Plugins:
@@ -49,7 +52,7 @@ class Plugins:
 
     def load_all(self) -> None:
         """Load the installed plugins, the core's own among them, and those that NIRANK_PLUGINS names."""
-        for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+        for point in sorted(importlib.metadata.entry_points(group=GROUP), key=_order):
             about = point.dist.metadata if point.dist else {"Name": "", "Version": ""}  # read once: it is parsed anew
             self.load(Plugin(point.name, about["Name"], about["Version"]), point.load)
         for name in _names("NIRANK_PLUGINS"):
@@ -62,8 +65,11 @@ class Plugins:
         if plugin.blocked:
             return plugin
         try:
-            self._register(plugin, importer())
-        except (Exception, SystemExit) as error:  # whatever a plugin raises, the others go on
+            with in_time(f"Loading {plugin}"):
+                self._register(plugin, importer())
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # whatever a plugin raises, the others go on
+            if not is_of_plugin(error):
+                raise
             self._give_up(plugin, error)
         return plugin
 
@@ -77,6 +83,7 @@ class Plugins:
 
     def _register(self, plugin: Plugin, module: Any) -> None:
         plugin.module = module
+        _refuse_other_api(module)
         self.listen(module, str(plugin), plugin.name)
         alone = [other for other in self.manager.get_plugins() if other is not module]
         register = self.manager.subset_hook_caller("nirank_register", alone)
@@ -88,8 +95,8 @@ class Plugins:
         if self.manager.is_registered(plugin.module):
             self.manager.unregister(plugin.module)
         if os.environ.get("NIRANK_STRICT") == "1":
-            raise PluginError(f"The plugin {plugin} could not be loaded: {error}") from error
-        log.warning("The plugin %s could not be loaded and is left out: %s: %s", plugin, type(error).__name__, error)
+            raise PluginError(f"The plugin {plugin} could not be loaded: {message_of(error)}") from error
+        log.warning("The plugin %s could not be loaded and is left out: %s", plugin, message_of(error))
 
 
 @functools.cache
@@ -120,6 +127,18 @@ def _import_file(path: str | os.PathLike[str]) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _order(point: importlib.metadata.EntryPoint) -> tuple[bool, str]:
+    """Ours first, so that their components keep their names; then by name."""
+    return point.dist is None or point.dist.name != "nirank", point.name
+
+
+def _refuse_other_api(module: Any) -> None:
+    """Raise `PluginError` where a plugin states, as `nirank_api`, a version of this interface that is another one."""
+    stated = getattr(module, "nirank_api", API)
+    if stated != API:
+        raise PluginError(f"it is written for version {stated!r} of nirank's plugin API, and this nirank has {API}.")
 
 
 def _unknown_hooks(manager: pluggy.PluginManager, module: Any) -> Iterator[str]:
