@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from nirank.errors import BadInput
 
 __all__ = [
+    "Computing",
     "Precision",
     "best_device",
     "load",
@@ -25,6 +27,32 @@ __all__ = [
 ]
 
 Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Settings that every model has, whatever it computes.
+
+    device       where: unless given CUDA, Apple's GPU or the CPU, the first that there is
+    precision    of the weights
+    batch_size   how many texts or pairs are given at once; unless given it depends on the model and the device
+    """
+
+    device: str | None = None
+    precision: Precision = "float32"
+    batch_size: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The device, chosen where none is given."""
+        return self.device or best_device()
+
+    @property
+    def dtype(self) -> Any:
+        """The precision as torch has it."""
+        import torch
+
+        return getattr(torch, self.precision)
 
 
 def load(kind: str, model: str, **settings: Any) -> Any:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import operator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,17 +19,17 @@ from nirank.errors import BadInput
 from nirank.kit import Fast, Runtime, choose_runtime, token_examples, weights_digest
 from nirank.kit import transformers as pretrained
 from nirank.kit.text import Prompt, Read, Tokens, tokens
-from nirank.kit.transformers import Precision, best_device, longest, passes, quiet
+from nirank.kit.transformers import Computing, longest, passes, quiet
 from nirank_crossencoder import network, passages
-from nirank_crossencoder.network import Pooling
-from nirank_crossencoder.passages import Aggregation, Passages
-
-Activation = Literal["none", "sigmoid"]
+from nirank_crossencoder.network import Activation, Head
+from nirank_crossencoder.passages import Cutting, Passages
 
 #: Padded tokens of a forward pass: as many as a CPU keeps in its cache, and enough to keep a GPU busy.
 _CPU_TOKENS, _GPU_TOKENS = 1024, 32_768
 #: So many tokens at once take longer in torch than a graph takes to be compiled.
 _WORTH_COMPILING = 12_000
+
+_HEAD, _CUTTING, _COMPUTING = Head(), Cutting(), Computing()
 
 
 class CrossEncoder(nn.Module):
@@ -37,23 +37,16 @@ class CrossEncoder(nn.Module):
 
     Nogueira and Cho, Passage Re-ranking with BERT, 2019. `model` is a name on the model hub or a folder, also of
     sentence-transformers: one with a head for the classification of sequences is taken as it is, any other encoder
-    gets a new head with weights drawn from `seed`: the one that transformers has for it, or with `pooling` one linear
-    layer on the vector of the first token ("cls") or on the mean of all ("mean").
-
-    `outputs` is how many logits the head has, and the score of a pair
+    gets a new head (`nirank_crossencoder.network.Head`). By the number of its logits z the score of a pair is
 
         1:      s = z                   the logit
         2:      s = z1 - z0             the log-odds of class 1, so that sigmoid(s) = softmax(z)[1]
         more:   s = sum c softmax(z)[c] the expected grade; in training log softmax(z), `[pairs, outputs]`, for a loss
                                         over classes
 
-    `activation` "sigmoid" makes a probability of the first two. Unless given it is what the model says of itself, and
-    else "none", while `predict` of sentence-transformers then takes the sigmoid: the order is the same.
-
     A pair has at most `max_length` tokens, as many as the model takes unless given. Where it has more the document is
-    cut, and a query only where it alone has more than half of the room. With `passages` "max" or "mean" a long document
-    is read in several passages instead of its beginning alone, each of at most `passage` tokens, as many as there is
-    room for unless given, one every `stride` tokens, half a passage unless given.
+    cut, or read in several passages (`nirank_crossencoder.passages.Cutting`), and a query is cut only where it alone
+    has more than half of the room.
 
     `batch_size` is how many pairs are given at once, `tokens` how many a forward pass has, padding counted; pairs of
     similar length go together. In bfloat16 the last layer is still float32. `runtime` is what computes without
@@ -68,37 +61,32 @@ class CrossEncoder(nn.Module):
     def __init__(
         self,
         model: str,
-        outputs: int | None = None,
-        pooling: Pooling | None = None,
-        activation: Activation | None = None,
+        head: Head = _HEAD,
         max_length: int | None = None,
-        passages: Aggregation = "first",
-        passage: int | None = None,
-        stride: int | None = None,
-        device: str | None = None,
-        precision: Precision = "float32",
-        batch_size: int | None = None,
         tokens: int | None = None,
-        seed: int = 0,
+        *,
+        cutting: Cutting = _CUTTING,
         runtime: Runtime | None = None,
+        computing: Computing = _COMPUTING,
     ) -> None:
         super().__init__()
-        device = device or best_device()
-        _check(outputs=outputs, passage=passage, stride=stride, batch_size=batch_size, tokens=tokens)
-        self.batch_size = batch_size or (512 if device == "cpu" else 4096)
-        self.tokens = tokens or (_CPU_TOKENS if device == "cpu" else _GPU_TOKENS)
-        self.pooling, self.precision = pooling, precision
-        self.passages, self.passage, self.stride = passages, passage, stride
-        self.network = network.read(model, outputs, pooling, precision, seed).to(device)
+        passage, stride, on_cpu = cutting.passage, cutting.stride, computing.place == "cpu"
+        _check(outputs=head.outputs, passage=passage, stride=stride, batch_size=computing.batch_size, tokens=tokens)
+        self.batch_size = computing.batch_size or (512 if on_cpu else 4096)
+        self.tokens = tokens or (_CPU_TOKENS if on_cpu else _GPU_TOKENS)
+        self.pooling, self.precision = head.pooling, computing.precision
+        self.passages, self.passage, self.stride = cutting.passages, passage, stride
+        self.network = network.read(model, head, computing.dtype).to(computing.place)
         self.tokenizer = pretrained.load("AutoTokenizer", model)
         self.max_length = longest(self.network.encoder, max_length, self.tokenizer.model_max_length)
         self._padding = self.tokenizer.pad_token_id or 0
         if getattr(config := self.network.encoder.config, "pad_token_id", None) is None:
             config.pad_token_id = self._padding  # heads on the last token look for it
-        self.activation = activation or _activation(model, config)
+        self.activation = head.activation or _activation(model, config)
         self._prompt, self._kinds = _prompt(self.tokenizer, self.max_length)
         names = ("input_ids", "attention_mask", "token_type_ids")[: 3 if self._kinds else 2]
-        examples, runtime = functools.partial(token_examples, names), choose_runtime(runtime, device, precision)
+        runtime = choose_runtime(runtime, computing.place, computing.precision)
+        examples = functools.partial(token_examples, names)
         self._fast = Fast(self.network, operator.call, examples, runtime, _WORTH_COMPILING)
         self.eval()
 

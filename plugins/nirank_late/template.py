@@ -22,6 +22,19 @@ LENGTHS = ("query_length", "document_length")
 
 
 @dataclass(frozen=True)
+class TemplateSettings:
+    """The fields of `Template` as settings; those that are None are as the model says, or else as in ColBERT."""
+
+    query_length: int | None = None
+    document_length: int | None = None
+    query_marker: str | None = None
+    document_marker: str | None = None
+    augment: bool | None = None
+    attend: bool | None = None
+    skip_punctuation: bool | None = None
+
+
+@dataclass(frozen=True)
 class Template:
     """`[CLS] [Q] query [SEP] [MASK] ...` and `[CLS] [D] document [SEP]` (Khattab and Zaharia, section 3.2).
 
@@ -46,10 +59,10 @@ class Template:
                 raise BadInput(f"{name} = {length}: the special tokens and the marker leave no room for a text.")
 
     @classmethod
-    def of(cls, model: str, vocabulary: Mapping[str, int], given: Mapping[str, Any]) -> Template:
-        """What is `given` (None: not), else what comes with the model, else ColBERT's own settings."""
+    def of(cls, model: str, vocabulary: Mapping[str, int], settings: TemplateSettings) -> Template:
+        """The template that is set, else the one that comes with the model, else ColBERT's own."""
         found = {"query_marker": _first(vocabulary, "query"), "document_marker": _first(vocabulary, "document")}
-        chosen = {name: value for name, value in given.items() if value is not None}
+        chosen = {name: value for name, value in asdict(settings).items() if value is not None}
         return replace(cls(), **{**found, **_stored(model), **chosen})
 
     def save(self, folder: Path) -> None:

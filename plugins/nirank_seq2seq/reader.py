@@ -18,7 +18,7 @@ from nirank.errors import BadInput
 from nirank.kit import transformers as pretrained
 from nirank.kit import weights_digest
 from nirank.kit.text import Tokens
-from nirank.kit.transformers import Precision, best_device, longest, passes, quiet
+from nirank.kit.transformers import Computing, longest, passes, quiet
 from nirank_seq2seq.template import Template, TokenisedTemplate, ends, word
 
 Score = Literal["log_probability", "log_odds"]
@@ -27,6 +27,28 @@ Score = Literal["log_probability", "log_odds"]
 _CPU_TOKENS, _GPU_TOKENS = 1024, 16_384
 #: How many are read where a model says of no number that it is too many.
 _MANY = 512
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Settings of how much a model reads at once.
+
+    max_length   the most tokens of a prompt: unless given 512, or fewer where the tokenizer has fewer. Where it would
+                 have more documents are cut, to equal length, and a query only where it alone has more than half of
+                 the room: the template stays whole
+    tokens       how many a forward pass has, padding counted; prompts of similar length go together
+    """
+
+    max_length: int | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class TrueOrFalse:
+    """The two words that T5 was trained to answer with: single tokens of its own tokenizer."""
+
+    true: str = "true"
+    false: str = "false"
 
 
 @dataclass(frozen=True)
@@ -40,6 +62,9 @@ class Contract:
     chat: bool = False
 
 
+LENGTHS, COMPUTING, TRUE_OR_FALSE = Lengths(), Computing(), TrueOrFalse()
+
+
 class Reader(nn.Module):
     """Says of prompts how much sooner the model would go on with the first of two words than with the second.
 
@@ -49,14 +74,13 @@ class Reader(nn.Module):
     """
 
     def __init__(
-        self, kind: str, model: str, contract: Contract, device: str | None, precision: Precision, tokens: int | None
+        self, kind: str, model: str, contract: Contract, tokens: int | None = None, computing: Computing = COMPUTING
     ) -> None:
         super().__init__()
-        device = device or best_device()
-        self.tokens = tokens or (_CPU_TOKENS if device == "cpu" else _GPU_TOKENS)
+        self.tokens = tokens or (_CPU_TOKENS if computing.place == "cpu" else _GPU_TOKENS)
         self.decodes = kind == "AutoModelForSeq2SeqLM"
         self.tokenizer = pretrained.load("AutoTokenizer", model)
-        self.model = pretrained.load(kind, model, dtype=getattr(torch, precision)).to(device)
+        self.model = pretrained.load(kind, model, dtype=computing.dtype).to(computing.place)
         self.contract = contract
         self.max_length = longest(self.model, contract.max_length, min(_MANY, self.tokenizer.model_max_length))
         self.words = [word(self.tokenizer, text) for text in contract.words]

@@ -21,12 +21,15 @@ from torch import Tensor, nn
 from nirank.data import Content, Queries, SparseVectors, to_numpy
 from nirank.errors import BadInput
 from nirank.kit import weights_digest
-from nirank.kit.transformers import Precision, best_device, load, longest, passes, quiet, tokenizer_text
+from nirank.kit.text import require_text
+from nirank.kit.transformers import Computing, load, longest, passes, quiet, tokenizer_text
 
 #: Tokens, the padding counted, that a CPU reads at once, and terms whose logits it has at once: they stay in its cache.
 _TOKENS, _TERMS = 1024, 2048
 #: Tokens that are read of a text unless it is said.
 _USUAL = 256
+
+_COMPUTING = Computing()
 
 
 class SPLADE(nn.Module):
@@ -34,8 +37,8 @@ class SPLADE(nn.Module):
 
     `model` is a name on the hub or a folder. `max_length` is the most tokens that are read of a text: unless given 256,
     or as many as the model takes. Of a query only the `query_terms` of largest weight are kept, of a document
-    `document_terms`; all, unless given. `device` is chosen (CUDA, Apple's GPU, CPU) unless given, and with it
-    `batch_size`, the most texts of a forward pass; texts of similar length go together.
+    `document_terms`; all, unless given. `batch_size`, unless given 32 on a CPU and 256 elsewhere, is the most texts of
+    a forward pass; texts of similar length go together.
 
     In evaluation mode, in which it is made, vectors are `SparseVectors`. In training mode they are a tensor
     `[n, terms]` with gradients, all terms kept, and training also makes `penalty` small: the FLOPS regulariser (Paria
@@ -48,29 +51,27 @@ class SPLADE(nn.Module):
     def __init__(
         self,
         model: str,
-        device: str | None = None,
-        precision: Precision = "float32",
-        batch_size: int | None = None,
         max_length: int | None = None,
         query_terms: int | None = None,
         document_terms: int | None = None,
         flops_queries: float = 0.0,
         flops_documents: float = 0.0,
+        *,
+        computing: Computing = _COMPUTING,
     ) -> None:
         super().__init__()
         for name, value in {"query_terms": query_terms, "document_terms": document_terms}.items():
             if value is not None and value < 1:
                 raise BadInput(f"{name} is {value}; it must be 1 or more.")
-        device = device or best_device()
-        self.batch_size = batch_size or (32 if device == "cpu" else 256)
-        self.precision = precision
+        self.batch_size = computing.batch_size or (32 if computing.place == "cpu" else 256)
+        self.precision = computing.precision
         self.query_terms, self.document_terms = query_terms, document_terms
         self.flops_queries, self.flops_documents = flops_queries, flops_documents
         self.tokenizer = load("AutoTokenizer", model)
-        self.model = load("AutoModelForMaskedLM", model, dtype=getattr(torch, precision))
+        self.model = load("AutoModelForMaskedLM", model, dtype=computing.dtype)
         self.max_length = longest(self.model, max_length, _USUAL)
         self._head.forward = _itself  # what would be logits is what they are made of, for `_largest`
-        self.to(device)
+        self.to(computing.place)
         self.eval()
 
     @property
@@ -137,9 +138,7 @@ class SPLADE(nn.Module):
         return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
     def _vectors(self, texts: Sequence[Content], most: int | None) -> SparseVectors | Tensor:
-        odd = next((text for text in texts if not isinstance(text, str)), None)
-        if odd is not None:
-            raise BadInput(f"this encoder reads texts, and one content is a {type(odd).__name__}.")
+        require_text(texts, "content")
         tokens = self._tokens(texts)
         lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
         places = passes(lengths, self.batch_size, _TOKENS if self.device.type == "cpu" else None)

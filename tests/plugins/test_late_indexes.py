@@ -18,6 +18,7 @@ from nirank_late.exact import MaxSimIndex
 from nirank_late.plaid import PlaidIndex
 from nirank_late.residual import Codec, nearest, spherical_kmeans
 from nirank_late.running_best import Best
+from tests.built import built
 
 DIM = 8
 
@@ -206,12 +207,11 @@ def test_a_threshold_passes_over_far_centroids_and_candidates_bound_what_is_foun
 
 def test_compressed_search_of_real_texts_finds_what_exact_search_finds(shared):
     """With vectors of a small transformer that was never trained to be searched so: more bits, more of the first 10."""
-    from nirank_late.colbert import ColBERT
 
     nfcorpus = nirank.collection(f"beir:{shared('nfcorpus')}")
     texts = nfcorpus.corpus[np.arange(200)]
     corpus = Documents([*map(str, range(200))], [text[:600] for text in texts])
-    encoder = ColBERT(str(shared("weights") / "splade-tiny"), dim=0, device="cpu", document_length=120)
+    encoder = built("colbert", str(shared("weights") / "splade-tiny"), dim=0, document_length=120)
     late, queries = nirank.load(encoder, "late"), nfcorpus.queries.take(slice(0, 40))
     exact = ((late >> nirank.load("maxsim")) % 10).search(queries, corpus)
     recalls = {}
