@@ -26,7 +26,7 @@ class Best:
         self._keys = keys
 
     def candidates(self) -> Candidates:
-        """What is kept, ranked."""
+        """The documents that are kept, ranked."""
         keys = np.sort(self._keys, axis=1)
         docs, scores = from_sort_keys(keys.ravel())
         offsets = np.arange(len(keys) + 1) * keys.shape[1]

@@ -1,4 +1,4 @@
-"""How texts become tokens of a late-interaction model, and where models from elsewhere say so."""
+"""Templates: the tokens around the texts of a late-interaction model, as set, or as models from elsewhere say."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ class Template:
     def __post_init__(self) -> None:
         for name in LENGTHS:
             if (length := getattr(self, name)) < 4:
-                raise BadInput(f"{name} = {length}: the special tokens and the marker leave no room for a text.")
+                raise BadInput(
+                    f"{name} = {length}: the special tokens and the marker leave no room for a text; at least 4 is needed."
+                )
 
     @classmethod
     def of(cls, model: str, vocabulary: Mapping[str, int], settings: TemplateSettings) -> Template:
@@ -81,7 +83,7 @@ def _first(vocabulary: Mapping[str, int], side: str) -> str:
 
 
 def _stored(model: str) -> dict[str, Any]:
-    """What comes with a model, in our words."""
+    """The settings that come with a model, under our names."""
     for name, read in ((_OURS, _ours), (_COLBERT, _colbert), (_PYLATE, _pylate)):
         if path := file_of(model, name):
             try:

@@ -246,5 +246,5 @@ def test_what_cannot_be_is_refused(folder, tmp_path):
         built("splade", folder, query_terms=0)
     with pytest.raises(BadInput, match="no folder or hub name"):
         built("splade", tmp_path)
-    with pytest.raises(BadInput, match="one content is a int"):
+    with pytest.raises(BadInput, match="content 1 is of type int"):
         built("splade", folder).encode_documents(["a", 3])

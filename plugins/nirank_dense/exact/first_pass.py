@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from nirank.data import Floats
-from nirank_dense.exact import floors, kernels, vnni
-from nirank_dense.exact.code_products import TILE, Codes
+from nirank_dense.exact import floors, kernels
+from nirank_dense.exact.code_products import THIS_PROCESSOR, TILE, Codes, Processor
 from nirank_dense.exact.first_pass_vnni import ByTiles
 from nirank_dense.exact.kernels import Best, Exact
 from nirank_dense.exact.pairs import Pairs
@@ -26,9 +26,16 @@ class Sieve:
     `block` of them are looked at at once; unless it is given, as many as keep the processor's cache filled.
     """
 
-    def __init__(self, vectors: Floats, documents: Quantised, block: int | None = None) -> None:
+    def __init__(
+        self,
+        vectors: Floats,
+        documents: Quantised,
+        block: int | None = None,
+        processor: Processor = THIS_PROCESSOR,
+    ) -> None:
         self._vectors, self._norms = kernels.read_only(vectors), kernels.read_only(documents.norms)
-        self._first_pass = ByTiles(documents, block) if vnni.available() else ByProducts(documents, block)
+        by_tiles = processor.instructions()
+        self._first_pass = ByTiles(documents, block) if by_tiles else ByProducts(documents, block, processor)
 
     def pairs(self, asked: Asked, steps: Floats, k: int) -> Pairs:
         """Pairs that reach `steps` (`[queries]`, in steps of each query), among them the best `k` of those that do.
@@ -43,8 +50,8 @@ class Sieve:
 class ByProducts:
     """The first pass where the processor has no instructions for it that we know: block by block all products."""
 
-    def __init__(self, documents: Quantised, block: int | None) -> None:
-        self._codes, self._block = Codes(documents.codes), block
+    def __init__(self, documents: Quantised, block: int | None, processor: Processor = THIS_PROCESSOR) -> None:
+        self._codes, self._block = Codes(documents.codes, processor), block
         self._bounds = kernels.bounds(documents.scales, documents.lengths, documents.errors)
 
     def pairs(self, asked: Asked, steps: Floats, exact: Exact, k: int) -> list[Pairs]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nirank.data import Floats
 from nirank_dense.exact import kernels
-from nirank_dense.exact.code_products import TILE, Codes
+from nirank_dense.exact.code_products import THIS_PROCESSOR, TILE, Codes, Processor
 from nirank_dense.exact.quantised import Asked, Quantised
 
 #: Documents in the sample, or a share of all if that is more; and in each group of it, of which only the best counts.
@@ -19,11 +19,12 @@ _SIZE, _SHARE, _GROUP = 4096, 64, 8
 class Sample:
     """Documents at equal distances among all."""
 
-    def __init__(self, documents: Quantised) -> None:
+    def __init__(self, documents: Quantised, processor: Processor = THIS_PROCESSOR) -> None:
         self.documents = len(documents)
         self.size = min(self.documents, max(_SIZE, self.documents // _SHARE))
         chosen = documents.take(np.arange(self.size) * self.documents // max(1, self.size))
-        self._codes, self._bounds = Codes(chosen.codes), kernels.bounds(chosen.scales, chosen.lengths, chosen.errors)
+        self._codes = Codes(chosen.codes, processor)
+        self._bounds = kernels.bounds(chosen.scales, chosen.lengths, chosen.errors)
 
     def rank(self, k: int) -> int:
         """The rank in the sample whose score fewer than `k` of all documents have in one case of some hundreds.

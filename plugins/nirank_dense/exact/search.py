@@ -32,6 +32,7 @@ from nirank_dense.exact.scores_on_device import OnDevice, OnHost
 from nirank_dense.stored import VECTORS, Encode
 
 if TYPE_CHECKING:
+    from nirank_dense.exact.code_products import Processor
     from nirank_dense.exact.two_pass import Passes, TwoPass
 
 LONGEST = "longest.npy"
@@ -99,13 +100,16 @@ class ExactSearch:
         documents = Quantised.open(folder)  # now: later the folder may be gone
         self._search_in(vectors, float(np.load(folder / LONGEST)), lambda: documents)
 
-    def search_in(self, vectors: Floats) -> None:
-        """Search the given vectors, float32 `[documents, dim]`."""
-        self._search_in(vectors, quantised.longest(vectors), lambda: Quantised.of(vectors))
+    def search_in(self, vectors: Floats, processor: Processor | None = None) -> None:
+        """Search vectors in memory, float32 `[documents, dim]`.
+
+        `processor` says how their bytes are multiplied; unless given that is found out by trying.
+        """
+        self._search_in(vectors, quantised.longest(vectors), lambda: Quantised.of(vectors), processor)
 
     @property
     def passes(self) -> Passes | None:
-        """How often the first of two passes was repeated or given up, since it was loaded; None before, or without."""
+        """Counts of how the first of two passes went since it was loaded; None before, or without."""
         return self._two_pass.loaded.passes if self._two_pass and self._two_pass.loaded else None
 
     def generate(self, queries: Queries, k: int) -> Candidates:
@@ -126,11 +130,17 @@ class ExactSearch:
         np.save(folder / LONGEST, quantised.longest(vectors))
         quantised.write(vectors, folder)
 
-    def _search_in(self, vectors: Floats, longest: float, documents: Callable[[], Quantised]) -> None:
+    def _search_in(
+        self,
+        vectors: Floats,
+        longest: float,
+        documents: Callable[[], Quantised],
+        processor: Processor | None = None,
+    ) -> None:
         self._products = OnHost(vectors) if self.device == "cpu" else OnDevice(vectors, self.device)
         self._scan, self._two_pass = Scan(self._products, longest, self.block), None
         if self._reads_bytes(len(vectors)) and quantised.fits(longest, vectors.shape[1]):
-            load = functools.partial(_load, vectors, documents, self._scan, self.block)
+            load = functools.partial(_load, vectors, documents, self._scan, self.block, processor)
             self._two_pass = _InTime(load, 0 if self.precision == "int8" else _WORTH_LOADING)
             self._two_pass.after(0)
 
@@ -161,10 +171,17 @@ def tiny() -> ExactSearch:
     return ExactSearch(device="cpu", block=3, chunk=4)
 
 
-def _load(vectors: Floats, documents: Callable[[], Quantised], scan: Scan, block: int | None) -> TwoPass:
+def _load(
+    vectors: Floats,
+    documents: Callable[[], Quantised],
+    scan: Scan,
+    block: int | None,
+    processor: Processor | None,
+) -> TwoPass:
+    from nirank_dense.exact.code_products import THIS_PROCESSOR
     from nirank_dense.exact.two_pass import TwoPass
 
-    return TwoPass(vectors, documents(), scan.search, block)
+    return TwoPass(vectors, documents(), scan.search, block, processor or THIS_PROCESSOR)
 
 
 def _search(scan: Scan, two_pass: TwoPass | None, queries: Floats, k: int) -> Candidates:
