@@ -26,7 +26,7 @@ from nirank_crossencoder.passages import Cutting, Passages
 
 #: Padded tokens of a forward pass: as many as a CPU keeps in its cache, and enough to keep a GPU busy.
 _CPU_TOKENS, _GPU_TOKENS = 1024, 32_768
-#: So many tokens at once take longer in torch than a graph takes to be compiled.
+#: Tokens that take longer in torch, at once, than a graph takes to be compiled.
 _WORTH_COMPILING = 12_000
 
 _HEAD, _CUTTING, _COMPUTING = Head(), Cutting(), Computing()
@@ -48,10 +48,10 @@ class CrossEncoder(nn.Module):
     cut, or read in several passages (`nirank_crossencoder.passages.Cutting`), and a query is cut only where it alone
     has more than half of the room.
 
-    `batch_size` is how many pairs are given at once, `tokens` how many a forward pass has, padding counted; pairs of
+    `batch_size` is how many pairs are read at once, `tokens` how many a forward pass has, padding counted; pairs of
     similar length go together. In bfloat16 the last layer is still float32. `runtime` is what computes without
     gradients: "torch", or in float32 on the CPU "openvino", which is faster and has the same scores to about 1e-6;
-    unless given it is OpenVINO where that is installed and so much is asked at once that compiling pays. Any loss
+    unless given it is OpenVINO where that is installed and so much is scored at once that compiling pays. Any loss
     trains it, in training mode with dropout. Raises `BadInput` for a model that cannot be loaded, settings that leave
     no room, and OpenVINO where it is not used, `MissingDependency` where it is not installed.
     """
@@ -92,7 +92,7 @@ class CrossEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     def score(self, queries: Queries, candidates: Candidates) -> Tensor:
@@ -118,8 +118,8 @@ class CrossEncoder(nn.Module):
     def fingerprint(self) -> str:
         """A hash of all that the scores depend on: weights, tokenizer, and how pairs are read and scored."""
         pieces = [piece.tolist() for prompt in (self._prompt, self._kinds) if prompt for piece in prompt.pieces]
-        told = (self.tokenizer.backend_tokenizer.to_str(), pieces, sorted(self._contract().items()))
-        state = weights_digest(self.network.state_dict()) + repr(told)
+        reading = (self.tokenizer.backend_tokenizer.to_str(), pieces, sorted(self._contract().items()))
+        state = weights_digest(self.network.state_dict()) + repr(reading)
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
 
     def _contract(self) -> dict[str, Any]:
@@ -127,28 +127,28 @@ class CrossEncoder(nn.Module):
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def _cut(self, read: Read) -> tuple[NDArray[np.int64], Passages]:
-        """How many tokens of each pair's query are read, `[pairs]`, and the passages of its document."""
+        """The number of tokens of each pair's query that are read, `[pairs]`, and the passages of its document."""
         lengths = read.lengths()
-        asked = self._prompt.shares(lengths)[:, 0]
-        sizes = np.minimum(self._prompt.room - asked, self.passage or self.max_length)
-        return asked, passages.cut(lengths[:, 1], sizes, self.stride, self.passages == "first")
+        query_lengths = self._prompt.shares(lengths)[:, 0]
+        sizes = np.minimum(self._prompt.room - query_lengths, self.passage or self.max_length)
+        return query_lengths, passages.cut(lengths[:, 1], sizes, self.stride, self.passages == "first")
 
-    def _logits(self, read: Read, asked: NDArray[np.int64], cut: Passages) -> Tensor:
-        """What the head says of each passage, `[passages, outputs]`."""
-        lengths = asked[cut.pairs] + cut.stops - cut.starts + self.max_length - self._prompt.room
+    def _logits(self, read: Read, query_lengths: NDArray[np.int64], cut: Passages) -> Tensor:
+        """The outputs of the head for each passage, `[passages, outputs]`."""
+        lengths = query_lengths[cut.pairs] + cut.stops - cut.starts + self.max_length - self._prompt.room
         places = passes(lengths, len(lengths), self.tokens)
         graph = self._fast.graph(int(lengths.sum()))
         run = self.network if graph is None else graph
-        found = torch.cat([run(self._inputs(read, asked, cut, some)) for some in places])
+        found = torch.cat([run(self._inputs(read, query_lengths, cut, some)) for some in places])
         return found[torch.from_numpy(np.argsort(np.concatenate(places))).to(found.device)]
 
     def _inputs(
-        self, read: Read, asked: NDArray[np.int64], cut: Passages, some: NDArray[np.int64]
+        self, read: Read, query_lengths: NDArray[np.int64], cut: Passages, some: NDArray[np.int64]
     ) -> dict[str, Tensor]:
         """Token numbers of some passages with their queries, `[passages, tokens]`."""
         rows = [
             (
-                read.queries[read.rows[pair]][: asked[pair]],
+                read.queries[read.rows[pair]][: query_lengths[pair]],
                 read.documents[read.docs[pair]][cut.starts[number] : cut.stops[number]],
             )
             for number, pair in zip(some.tolist(), cut.pairs[some].tolist(), strict=True)
@@ -156,7 +156,7 @@ class CrossEncoder(nn.Module):
         ids, mask = self._prompt.filled(rows, self._padding)
         columns = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
         if self._kinds:
-            kinds = [(np.zeros(len(query), np.int32), np.ones(len(told), np.int32)) for query, told in rows]
+            kinds = [(np.zeros(len(query), np.int32), np.ones(len(document), np.int32)) for query, document in rows]
             columns["token_type_ids"] = self._kinds.filled(kinds)[0]
         return {name: torch.from_numpy(column).to(self.device) for name, column in columns.items()}
 
@@ -185,13 +185,15 @@ def _expected(logs: Tensor) -> Tensor:
 
 
 def _prompt(tokenizer: Any, max_length: int) -> tuple[Prompt, Prompt | None]:
-    """What a tokenizer puts around the texts of a pair, and the types of these tokens, for models that want types."""
+    """The tokens that a tokenizer puts around the texts of a pair, and their types, for models that want types."""
     if not getattr(tokenizer, "is_fast", False):
-        raise BadInput(f"{type(tokenizer).__name__} cannot tell what it puts around texts; a fast tokenizer is needed.")
+        raise BadInput(f"{type(tokenizer).__name__} is not a fast tokenizer: use a model that has one.")
     pair = tokenizer("a", "a", return_token_type_ids=True)
     sides = pair.sequence_ids(0)
     if 0 not in sides or 1 not in sides:
-        raise BadInput(f"{type(tokenizer).__name__} reads nothing in the text 'a'.")
+        raise BadInput(
+            f"{type(tokenizer).__name__} makes no token of the text 'a': use a model whose tokenizer reads letters."
+        )
     typed = "token_type_ids" in tokenizer.model_input_names
     kinds = Prompt(_around(pair["token_type_ids"], sides), max_length) if typed else None
     return Prompt(_around(pair["input_ids"], sides), max_length), kinds
@@ -205,19 +207,19 @@ def _around(column: list[int], sides: list[int | None]) -> list[Tokens]:
 
 
 def _activation(model: str, config: Any) -> Activation:
-    """What sentence-transformers has written down of a model that it saved."""
+    """The activation that sentence-transformers has written down of a model that it saved."""
     from transformers.utils import cached_file
 
     name = "config_sentence_transformers.json"
     path = cached_file(
         model, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False
     )
-    told = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
-    named = {**(getattr(config, "sentence_transformers", None) or {}), **told}.get("activation_fn")
+    written = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    named = {**(getattr(config, "sentence_transformers", None) or {}), **written}.get("activation_fn")
     return "sigmoid" if str(named).endswith("Sigmoid") else "none"
 
 
 def _check(**settings: int | None) -> None:
     for name, value in settings.items():
         if value is not None and value < 1:
-            raise BadInput(f"{name} = {value}; at least 1 is expected.")
+            raise BadInput(f"{name} = {value}; it must be 1 or more.")

@@ -21,7 +21,7 @@ Activation = Literal["none", "sigmoid"]
 #: Beside the encoder's files, the head that is not part of the model as transformers knows it.
 HEAD = "head.safetensors"
 
-#: What models of transformers call the last layer of their classification head.
+#: Names that models of transformers have for the last layer of their classification head.
 _LAST = ("classifier", "score")
 
 
@@ -54,7 +54,7 @@ class OwnHead(nn.Module):
         model.to(dtype)
         for layer, weights in last:  # in bfloat16 a logit has 8 bits, and many documents would tie
             layer.float().load_state_dict(weights)
-            layer.register_forward_pre_hook(lambda layer, inputs: tuple(given.float() for given in inputs))
+            layer.register_forward_pre_hook(lambda layer, inputs: tuple(each.float() for each in inputs))
 
     @property
     def encoder(self) -> Any:
@@ -62,12 +62,12 @@ class OwnHead(nn.Module):
         return self.model.base_model
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        """What the head says of each row, float32 `[rows, outputs]`."""
+        """The outputs of the head for each row, float32 `[rows, outputs]`."""
         logits: Tensor = self.model(**inputs).logits
         return logits.float()
 
     def save(self, folder: Path) -> None:
-        """Write what `read` reads."""
+        """Write the files that `read` reads."""
         self.model.save_pretrained(folder)
 
 
@@ -85,7 +85,7 @@ class PooledHead(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        """What the head says of each row, float32 `[rows, outputs]`."""
+        """The outputs of the head for each row, float32 `[rows, outputs]`."""
         states = self.encoder(**inputs).last_hidden_state.float()  # [rows, tokens, dim]
         if self.pooling == "cls":
             return self.head(self.dropout(states[:, 0])).float()
@@ -93,7 +93,7 @@ class PooledHead(nn.Module):
         return self.head(self.dropout((states * mask).sum(1) / mask.sum(1))).float()
 
     def save(self, folder: Path) -> None:
-        """Write what `read` reads."""
+        """Write the files that `read` reads."""
         self.encoder.save_pretrained(folder)
         save_file({name: value.contiguous() for name, value in self.head.state_dict().items()}, folder / HEAD)
 

@@ -33,7 +33,7 @@ class Cutting:
 
 @dataclass(frozen=True, eq=False)
 class Passages:
-    """Of each passage the pair that it belongs to, and where it starts and stops in the document's tokens.
+    """Passages: of each the pair that it belongs to, and its start and stop among the document's tokens.
 
     Passages stand in the order of pairs, and every pair has one at least, all columns `[passages]`.
     """

@@ -50,7 +50,7 @@ class ColBERT(nn.Module):
     As a scorer it encodes each distinct text once. Outside training it has the vectors of some
     documents in memory at a time. As any `nn.Module` it gives vectors and scores with gradients wherever these are
     enabled. It is made in evaluation mode. Raises `BadInput` for a model that cannot be loaded, that has no mask
-    token to augment queries with, or fewer positions than tokens are asked for.
+    token to augment queries with, or fewer positions than the template has tokens.
     """
 
     vectors = "tokens"
@@ -152,7 +152,7 @@ class ColBERT(nn.Module):
                 advance(len(some))
 
     def _vectors(self, texts: Sequence[Content], side: Side) -> TokenVectors:
-        require_text(texts, side)
+        require_text(texts, "content")
         if not len(texts):
             return TokenVectors(np.zeros(1, np.int64), torch.empty(0, self.dim, device=self.device))
         tokens, seen = self._tokens(texts, side)

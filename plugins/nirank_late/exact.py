@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Corpus, Floats, Ints, Queries, TokenVectors, Vectors, to_numpy
+from nirank.data import Candidates, Content, Corpus, Floats, Queries, TokenVectors, Vectors, to_numpy
 from nirank.errors import BadInput
 from nirank.kit import Former
 from nirank_late.maxsim import Meetings, compare, tiled
-from nirank_late.running_best import Best
+from nirank_late.running_best import BestDocuments
 from nirank_late.store import TokenStore
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class MaxSimIndex:
         return Candidates.stack([self._search(self._store, part, k) for part in parts])
 
     def _search(self, store: TokenStore, queries: TokenVectors, k: int) -> Candidates:
-        best, tiles = Best(len(queries), k), tiled(queries.values, queries.offsets)
+        best, tiles = BestDocuments(len(queries), k), tiled(queries.values, queries.offsets)
         for documents in store.blocks(self.block):
             offsets, tokens = store.of(documents)
             scores = _every(tiles, queries.offsets, tokens, offsets)
@@ -90,14 +91,14 @@ def token_vectors(queries: Queries, k: int, dim: int, name: str) -> TokenVectors
     values = to_numpy(vectors.values).astype(np.float32, copy=False)
     if values.shape[1] != dim:
         raise BadInput(
-            f"query vectors have {values.shape[1]} dimensions and the index has {dim}: search with the encoder it was built with."
+            f"query vectors have {values.shape[1]} dimensions, the index has {dim}: search with its own encoder."
         )
     if not np.isfinite(values).all():
         raise BadInput("some query vectors hold numbers that are not finite; look at the model that made them.")
     return TokenVectors(vectors.offsets, values)
 
 
-def _every(tiles: QueryTiles, starts: Ints, tokens: Floats, offsets: Ints) -> Floats:
+def _every(tiles: QueryTiles, starts: NDArray[np.int64], tokens: Floats, offsets: NDArray[np.int64]) -> Floats:
     """MaxSim of all queries with all documents, `[queries, documents]`: document by document, while it is at hand.
 
     `starts` are the offsets of the queries' tokens, `offsets` those of the documents'.

@@ -1,4 +1,4 @@
-"""MaxSim of given pairs, `sum_i max_j q_i . d_j` (Khattab and Zaharia, SIGIR 2020), with gradients.
+"""MaxSim of pairs, `sum_i max_j q_i . d_j` (Khattab and Zaharia, SIGIR 2020), with gradients.
 
 On the CPU compiled loops compute it (`nirank_late.kernels`), elsewhere torch, query by query. Either way only the best
 token of each document for each query token is kept: it is all that the gradient needs, and memory stays bounded.
@@ -28,7 +28,7 @@ _ENTRIES = 1 << 16
 #: Similarities that are in memory at once where torch computes them.
 _SIMILARITIES = 1 << 24
 #: Pairs that are worth a thread of their own.
-_SHARE = 256
+_PAIRS_PER_THREAD = 256
 
 
 def maxsim(queries: TokenVectors, documents: TokenVectors, rows: Ints, columns: Ints) -> Tensor:
@@ -140,7 +140,7 @@ def compare(queries: QueryTiles, documents: Floats, pairs: Meetings, chosen: NDA
         part = kernels.Compared(rows[some], columns[some], scores[some], entries[some], chosen)
         kernels.maxsim(queries, tokens, part)
 
-    count = max(1, min(torch.get_num_threads(), len(rows) // _SHARE))
+    count = max(1, min(torch.get_num_threads(), len(rows) // _PAIRS_PER_THREAD))
     shares = [slice(*ends) for ends in pairwise(np.linspace(0, len(rows), count + 1).astype(int).tolist())]
     if count == 1:
         share(shares[0])

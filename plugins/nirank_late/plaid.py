@@ -63,7 +63,7 @@ class PlaidIndex:
                 raise BadInput(f"{name} = {value}; at least {bound} is expected.")
         self.bits, self.centroids, self.seed, self.chunk = bits, centroids, seed, chunk
         self.probes, self.threshold, self.candidates = probes, threshold, candidates
-        self._searched: Searched | None = None
+        self._searched: CompressedIndex | None = None
 
     @property
     def index_key(self) -> dict[str, Any]:
@@ -83,11 +83,11 @@ class PlaidIndex:
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the index; raises `BadInput` where it is of another number of documents."""
-        searched = Searched.load(folder)
-        if len(searched.offsets) - 1 != len(corpus):
+        searched = CompressedIndex.load(folder)
+        documents = len(searched.offsets) - 1
+        if documents != len(corpus):
             raise BadInput(
-                f"holds vectors of {len(searched.offsets) - 1} documents, and the corpus has {len(corpus)}: build it again.",
-                folder,
+                f"holds vectors of {documents} documents, the corpus has {len(corpus)}: build it again.", folder
             )
         self._searched = searched
 
@@ -102,7 +102,7 @@ class PlaidIndex:
         found = [self._search(self._searched, query) for query in vectors]
         return Candidates.of([docs for docs, _ in found], [scores for _, scores in found]).top(k)
 
-    def _search(self, searched: Searched, query: Floats) -> tuple[Ints, Floats]:
+    def _search(self, searched: CompressedIndex, query: Floats) -> tuple[Ints, Floats]:
         """The documents that came to the last stage for one query, `[tokens, dim]`, and their scores."""
         if not len(query):
             return np.empty(0, np.int64), np.empty(0, np.float32)
@@ -116,7 +116,7 @@ class PlaidIndex:
 
 
 @dataclass(frozen=True, eq=False)
-class Searched:
+class CompressedIndex:
     """A compressed index, mapped.
 
     The tokens of document `d` are those from `offsets[d]` up to `offsets[d + 1]`; `codes` int32 `[tokens]` are their
@@ -132,7 +132,7 @@ class Searched:
     docs: NDArray[np.int32]
 
     @classmethod
-    def load(cls, folder: Path) -> Searched:
+    def load(cls, folder: Path) -> CompressedIndex:
         """Map what was written. Raises `StaleIndex` where files are missing or cut short."""
         try:
             columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in _COLUMNS}

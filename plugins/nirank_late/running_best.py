@@ -10,7 +10,7 @@ from nirank.data import Candidates, Floats, from_sort_keys, sort_keys
 _NONE = np.uint64(2**64 - 1)
 
 
-class Best:
+class BestDocuments:
     """Keeps the best `k` documents of each of some queries."""
 
     def __init__(self, queries: int, k: int) -> None:

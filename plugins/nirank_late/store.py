@@ -48,7 +48,7 @@ class TokenStore:
         offsets, columns = ragged_files.read(folder)
         if len(offsets) - 1 != len(corpus):
             raise BadInput(
-                f"holds vectors of {len(offsets) - 1} documents, and the corpus has {len(corpus)}: build the index again.",
+                f"holds vectors of {len(offsets) - 1} documents, the corpus has {len(corpus)}: build it again.",
                 folder,
             )
         return cls(offsets, columns[_TOKENS])

@@ -11,13 +11,14 @@ from nirank_late.colbert import ColBERT
 from nirank_late.exact import MaxSimIndex
 from nirank_late.template import TemplateSettings
 
+_TEMPLATE, _COMPUTING = TemplateSettings(query_length=12, document_length=40), Computing("cpu", batch_size=8)
+
 
 def encoder(seed: int = 0) -> ColBERT:
     """A two-layer BERT over letters, 16 dimensions projected to 8; the same weights for the same seed."""
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder), seed)
-        template = TemplateSettings(query_length=12, document_length=40)
-        return ColBERT(folder, 8, seed, template=template, computing=Computing("cpu", batch_size=8))
+        return ColBERT(folder, 8, seed, template=_TEMPLATE, computing=_COMPUTING)
 
 
 def save(folder: Path, seed: int = 0) -> None:

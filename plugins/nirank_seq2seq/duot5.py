@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from nirank.data import Candidates, Queries, offsets_of
 from nirank.kit.text import Read, Tokens
 from nirank.kit.transformers import Computing
-from nirank_seq2seq.reader import COMPUTING, LENGTHS, TRUE_OR_FALSE, Contract, Lengths, Reader, TrueOrFalse
+from nirank_seq2seq.reader import COMPUTING, LENGTHS, TRUE_OR_FALSE, AnswerReader, Contract, Lengths, TrueOrFalse
 
 TEMPLATE = "Query: {query} Document0: {document0} Document1: {document1} Relevant:"
 _PLACES = ("query", "document0", "document1")
@@ -41,7 +41,7 @@ class DuoT5(nn.Module):
     Pretrained Sequence-to-Sequence Models, 2021. A list of n documents takes n (n - 1) prompts.
 
     `batch_size` counts documents, and their lists stay whole. Any loss trains it, but with "binary" there is nothing to
-    learn. Raises `BadInput` as `nirank_seq2seq.reader.Reader` does.
+    learn. Raises `BadInput` as `nirank_seq2seq.reader.AnswerReader` does.
     """
 
     reads = "text"
@@ -59,7 +59,7 @@ class DuoT5(nn.Module):
     ) -> None:
         super().__init__()
         contract = Contract(template, _PLACES, dataclasses.astuple(answers), lengths.max_length)
-        self.reader = Reader("AutoModelForSeq2SeqLM", model, contract, lengths.tokens, computing)
+        self.reader = AnswerReader("AutoModelForSeq2SeqLM", model, contract, lengths.tokens, computing)
         self.aggregation, self.precision = aggregation, computing.precision
         self.batch_size = computing.batch_size or 512
         self.eval()
@@ -72,8 +72,8 @@ class DuoT5(nn.Module):
         template = self.reader.template
         read = Read.of(queries, candidates, lambda side, texts: template.tokens(_place(side), texts))
         lengths = read.lengths()
-        given = dict(zip(_PLACES, (lengths[left, 0], lengths[left, 1], lengths[right, 1]), strict=True))
-        shares = template.prompt.shares(np.stack(template.template.order(given), axis=1))
+        by_place = dict(zip(_PLACES, (lengths[left, 0], lengths[left, 1], lengths[right, 1]), strict=True))
+        shares = template.prompt.shares(np.stack(template.template.order(by_place), axis=1))
         log_odds = self.reader(shares, _texts(read, left, right))
         ours, theirs = (torch.from_numpy(side).to(log_odds.device) for side in (left, right))
         return _aggregated(self.aggregation, log_odds, ours, theirs, candidates.pairs)
@@ -138,7 +138,7 @@ def _aggregated(how: Aggregation, log_odds: Tensor, left: Tensor, right: Tensor,
 
 
 def _values(how: Aggregation, log_odds: Tensor) -> Tensor:
-    """What a comparison adds to the score of the document to the left."""
+    """The amount that a comparison adds to the score of the document to the left."""
     if how == "binary":
         return (log_odds > 0).to(log_odds.dtype)
     return F.logsigmoid(log_odds) if how.endswith("log") else torch.sigmoid(log_odds)

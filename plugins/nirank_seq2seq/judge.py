@@ -1,4 +1,4 @@
-"""A decoder-only language model as a judge: it is asked whether a document is relevant, and says yes or no."""
+"""A decoder-only language model as a judge, which answers yes or no to the question if a document is relevant."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from nirank.errors import BadInput
 from nirank.kit import transformers
 from nirank.kit.transformers import Computing
 from nirank_seq2seq.pointwise import PLACES, Pointwise
-from nirank_seq2seq.reader import COMPUTING, LENGTHS, Contract, Lengths, Reader, Score
+from nirank_seq2seq.reader import COMPUTING, LENGTHS, AnswerReader, Contract, Lengths, Score
 
 TEMPLATE = "Query: {query}\nDocument: {document}\nDoes the document answer the query? Yes or no?\nAnswer:"
 
 
 class LLMJudge(Pointwise):
-    """Scores a document by the token with which a language model goes on after being asked about it, yes or no
+    """Scores a document by the token with which a language model goes on after the question about it, yes or no
 
         s(q, d) = log P(yes) - log(P(yes) + P(no))          score = "log_probability"
         s(q, d) = log P(yes) - log P(no)                    score = "log_odds": the same order, for losses of logits
@@ -20,7 +20,7 @@ class LLMJudge(Pointwise):
     the contract of monoT5 with a decoder. `model` is a name on the model hub or a folder. With `chat` the template is
     what a user says, in the chat template of the tokenizer; unless given, where the tokenizer has one. `yes` and `no`
     have to be single tokens of the tokenizer: unless given " yes" and " no", and in a chat "yes" and "no". Any loss
-    trains it. Raises `BadInput` for `chat` without a chat template, and as `nirank_seq2seq.reader.Reader` does.
+    trains it. Raises `BadInput` for `chat` without a chat template, and as `nirank_seq2seq.reader.AnswerReader` does.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class LLMJudge(Pointwise):
             "score": score,
             "precision": computing.precision,
         }
-        reader = Reader("AutoModelForCausalLM", model, contract, lengths.tokens, computing)
+        reader = AnswerReader("AutoModelForCausalLM", model, contract, lengths.tokens, computing)
         super().__init__(reader, score, computing.batch_size, stage)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 
 from nirank.kit.transformers import Computing
 from nirank_seq2seq.pointwise import PLACES, Pointwise
-from nirank_seq2seq.reader import COMPUTING, LENGTHS, TRUE_OR_FALSE, Contract, Lengths, Reader, Score, TrueOrFalse
+from nirank_seq2seq.reader import COMPUTING, LENGTHS, TRUE_OR_FALSE, AnswerReader, Contract, Lengths, Score, TrueOrFalse
 
 TEMPLATE = "Query: {query} Document: {document} Relevant:"
 
@@ -39,5 +39,5 @@ class MonoT5(Pointwise):
             "score": score,
             "precision": computing.precision,
         }
-        reader = Reader("AutoModelForSeq2SeqLM", model, contract, lengths.tokens, computing)
+        reader = AnswerReader("AutoModelForSeq2SeqLM", model, contract, lengths.tokens, computing)
         super().__init__(reader, score, computing.batch_size, stage)

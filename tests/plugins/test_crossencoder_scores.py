@@ -334,7 +334,7 @@ def test_what_is_learned_with_several_outputs_has_the_expected_grade_that_is_sco
 def test_settings_and_files_that_do_not_fit_are_refused(tmp_path):
     folder = _folder(tmp_path / "model")
     for settings in ({"outputs": 0}, {"stride": 0}, {"tokens": 0}, {"passage": -1}, {"batch_size": 0}):
-        with pytest.raises(BadInput, match=f"{next(iter(settings))} = .*; at least 1 is expected"):
+        with pytest.raises(BadInput, match=f"{next(iter(settings))} = .*; it must be 1 or more"):
             built("crossencoder", folder, **settings)
     with pytest.raises(BadInput, match="max_length = 65; the model has 64 positions"):
         built("crossencoder", folder, max_length=65)

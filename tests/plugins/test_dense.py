@@ -125,7 +125,7 @@ def test_queries_without_vectors_or_of_another_size_are_refused():
     search = _searching(np.eye(3))
     with pytest.raises(BadInput, match="have no vectors"):
         search.generate(Queries.of("q"), 1)
-    with pytest.raises(BadInput, match=r"\(1, 2\) for an index of 3 dimensions"):
+    with pytest.raises(BadInput, match=r"shape \(1, 2\), the index has 3 dimensions"):
         _found(search, [(1, 2)], 1)
     with pytest.raises(BadInput, match="not open"):
         ExactSearch(device="cpu").generate(Queries.of("q"), 1)
@@ -162,7 +162,7 @@ def test_a_text_has_the_vector_it_has_alone(encoder):
 
 
 def test_what_is_no_text_is_refused_before_it_reaches_the_model(encoder, tmp_path):
-    with pytest.raises(BadInput, match="0 is of type PosixPath; only texts"):
+    with pytest.raises(BadInput, match="content 1 is of type PosixPath; only texts"):
         encoder.encode_documents(["a", tmp_path])
 
 

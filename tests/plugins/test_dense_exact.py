@@ -28,8 +28,8 @@ from nirank_dense.exact import code_products, first_pass_vnni, floors, kernels, 
 from nirank_dense.exact import search as exact
 from nirank_dense.exact.code_products import Codes, Processor
 from nirank_dense.exact.one_pass import Scan
-from nirank_dense.exact.quantised import CODES, Asked, Quantised, askable, lengths_of
-from nirank_dense.exact.sample import Sample
+from nirank_dense.exact.quantised import CODES, Quantised, QuantisedQueries, askable, lengths_of
+from nirank_dense.exact.sample import DocumentSample
 from nirank_dense.exact.scores_on_device import OnDevice, OnHost
 from nirank_dense.exact.search import ExactSearch
 
@@ -179,7 +179,7 @@ def test_any_vectors_are_searched_exactly(either, documents, dim, queries, seed,
 def _bounds(vectors, asked):
     """Exact scores of all pairs in float64, and the highest that the codes allow, `[queries, documents]`."""
     documents = Quantised.of(vectors)
-    queries = Asked.of(asked, documents.centre, lengths_of(asked))
+    queries = QuantisedQueries.of(asked, documents.centre, lengths_of(asked))
     products = (queries.codes.astype(np.int32) @ documents.codes.T.astype(np.int32)).astype(np.float32)
     steps = products * documents.scales
     steps += queries.by_length[:, None] * documents.lengths + queries.by_error[:, None] * documents.errors
@@ -211,7 +211,7 @@ def test_bounds_are_narrow_also_where_all_vectors_point_to_one_side():
 def test_a_floor_that_was_too_high_is_lowered_until_the_bound_holds(either, monkeypatch):
     vectors, asked = _normal(4000, 16, 11), _normal(30, 16, 12)
     search = _searching(vectors, either)
-    monkeypatch.setattr(Sample, "rank", lambda sample, k: 1)  # as if the best of all were the tenth
+    monkeypatch.setattr(DocumentSample, "rank", lambda sample, k: 1)  # as if the best of all were the tenth
     _assert_exact(search, vectors, asked, 10)
     assert search.passes.widened >= 30
     assert search.passes.scanned == 0
@@ -361,10 +361,10 @@ def test_instructions_find_all_pairs_of_codes_that_reach_what_is_wanted(document
 def test_floors_are_raised_only_to_what_all_better_scores_reach():
     vectors, asked = _unit(_normal(500, 24, 53)), _normal(40, 24, 54).astype(np.float32)
     documents = Quantised.of(vectors)
-    queries = Asked.of(asked, documents.centre, lengths_of(asked))
+    queries = QuantisedQueries.of(asked, documents.centre, lengths_of(asked))
     scores = asked.astype(float) @ vectors.T.astype(float)
     steps = np.full(40, np.finfo(np.float32).min)
-    best = kernels.Best(np.zeros((40, 1), np.float32), np.partition(scores, -10, axis=1)[:, -10])
+    best = kernels.BestScores(np.zeros((40, 1), np.float32), np.partition(scores, -10, axis=1)[:, -10])
     higher = floors.raised(queries, steps, best)
     assert (higher > steps).all()
     assert (queries.scores_of(higher) <= best.floor).all()
@@ -414,7 +414,7 @@ def _asked_much(search):
 
 def test_two_passes_are_loaded_when_so_much_was_asked_for_that_it_pays(monkeypatch):
     vectors, asked = _like_sentences(9000, 8, 34), _like_sentences(30, 8, 35)
-    monkeypatch.setattr(exact, "_WORTH_LOADING", 9000 * 8 * (10 + exact._READING + 3 + exact._READING))
+    monkeypatch.setattr(exact, "_WORTH_LOADING", 9000 * 8 * (10 + exact._READING_QUERIES + 3 + exact._READING_QUERIES))
     search = _searching(vectors, precision=None)
     found = [_generate(search, asked[:10], 7)]
     assert search.passes is None
@@ -474,7 +474,7 @@ def test_an_index_whose_folder_is_gone_is_still_searched(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("precision", ["int8", "float32"])
 def test_fewer_than_no_documents_are_refused(precision):
-    with pytest.raises(BadInput, match=r"k is -1; it must be 0 or more\."):
+    with pytest.raises(BadInput, match=r"k = -1; it must be 0 or more\."):
         _generate(_searching(_normal(100, 4, 37), precision=precision), np.ones((1, 4)), -1)
 
 
@@ -550,7 +550,7 @@ def test_an_index_of_the_version_before_is_refused(tmp_path, monkeypatch):
 
 def test_numbers_that_are_none_are_refused_as_before():
     search = _searching(_normal(1000, 3, 30))
-    with pytest.raises(BadInput, match="no finite number"):
+    with pytest.raises(BadInput, match="numbers that are not finite"):
         _generate(search, [(0, np.nan, 1)], 3)
 
 

@@ -191,7 +191,7 @@ def test_the_gradient_of_nested_dimensions_is_the_mean_of_those_of_models_that_a
 
 def test_dimensions_that_the_model_lacks_are_refused(folders):
     for wrong in ({"dim": 17}, {"nested": [0]}, {"nested": [4, 20]}):
-        with pytest.raises(BadInput, match="of 16"):
+        with pytest.raises(BadInput, match="16 dimensions: choose 1 to 16"):
             built("sentence", folders[0], **wrong)
 
 

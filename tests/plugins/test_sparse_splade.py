@@ -242,7 +242,7 @@ def test_the_fingerprint_is_of_weights_and_settings(folder, tmp_path):
 
 
 def test_what_cannot_be_is_refused(folder, tmp_path):
-    with pytest.raises(BadInput, match="query_terms is 0"):
+    with pytest.raises(BadInput, match="query_terms = 0; it must be 1"):
         built("splade", folder, query_terms=0)
     with pytest.raises(BadInput, match="no folder or hub name"):
         built("splade", tmp_path)

@@ -30,7 +30,7 @@ Side = Literal["query", "document"]
 
 #: Tokens of a forward pass, the padding counted: on a CPU so few that what a layer computes stays in its cache.
 _TOKENS, _TOKENS_ON_DEVICE = 1024, 32768
-#: Texts with so many letters take longer to encode in torch than a graph takes to be compiled (2 s).
+#: Letters of texts that take longer to encode in torch than a graph takes to be compiled (2 s).
 _WORTH_COMPILING = 50_000
 
 #: The names under which models keep the prompt of a side; the first that a model has counts.
@@ -53,6 +53,7 @@ class Adaptation:
     lora_rank: int | None = None
 
 
+#: Texts that are tokenised at once.
 _BATCH_SIZE = 1024
 
 COMPUTING = Computing(batch_size=_BATCH_SIZE)
@@ -69,16 +70,16 @@ class SentenceEncoder(nn.Module):
     `tokens` at a time, the padding counted.
 
     `runtime` is what computes vectors without gradients: "torch", or on the CPU "openvino", which is faster and has the
-    same float32 vectors to about 1e-6. Unless given, it is OpenVINO where that is installed and the texts given at once
-    are so long that compiling, about two seconds, pays; in half precision always where it is installed, since there the
+    same float32 vectors to about 1e-6. Unless given, it is OpenVINO where that is installed and the texts of a call are
+    so long that compiling, about two seconds, pays; in half precision always where it is installed, since there the
     two round differently.
 
     As any `nn.Module`, it gives vectors with gradients wherever gradients are enabled. It is made in evaluation
     mode; `train()` switches dropout on. What the vectors do not depend on, a pooling layer of BERT's that the model
     leaves out, is frozen.
 
-    Raises `BadInput` for a model whose similarity is a distance, or that has fewer dimensions than are asked for, and
-    what sentence-transformers raises for one that cannot be loaded.
+    Raises `BadInput` for a model whose similarity is a distance, or that has fewer dimensions than `dim`, and
+    the errors of sentence-transformers for one that cannot be loaded.
     """
 
     known_as = "nirank_dense.sentence:SentenceEncoder"  # where it was when indexes were first made with it
@@ -117,12 +118,12 @@ class SentenceEncoder(nn.Module):
 
     @property
     def runtime(self) -> Runtime | None:
-        """What computes vectors without gradients; None where that depends on how much text there is."""
+        """The library that computes vectors without gradients; None if that depends on how much text there is."""
         return "torch" if self._fast is None else self._fast.runtime
 
     @property
     def device(self) -> str:
-        """Where the weights are."""
+        """The device of the weights."""
         return str(self.model.device)
 
     def encode(self, queries: Queries) -> Tensor:
@@ -134,7 +135,7 @@ class SentenceEncoder(nn.Module):
         return self._vectors(contents, "document", self.document_prompt)
 
     def shortened(self, vectors: Tensor) -> list[Tensor]:
-        """What training makes good: the vectors `[n, dim]`, and of each the `nested` beginnings."""
+        """The vectors that training makes good: those of `[n, dim]`, and of each the `nested` beginnings."""
         beginnings = [vectors[:, :length] for length in self.nested]
         if self.model.similarity_fn_name == "cosine":
             beginnings = [nn.functional.normalize(beginning, dim=-1) for beginning in beginnings]
@@ -157,14 +158,14 @@ class SentenceEncoder(nn.Module):
             "dim": self.dim,
             "nested": list(self.nested) or None,
         }
-        given = {name: value for name, value in settings.items() if value is not None}
-        return {"use": "encoder/sentence", "model": Path("model"), **given}
+        kept = {name: value for name, value in settings.items() if value is not None}
+        return {"use": "encoder/sentence", "model": Path("model"), **kept}
 
     def export(self, folder: Path) -> None:
         """Write the model for programs without torch: as `save` does, and the transformer as a graph of OpenVINO.
 
         The graph, `folder / "model" / "openvino" / "openvino_model.xml"`, takes what the tokenizer gives, under the
-        same names, and gives `last_hidden_state`; how that is pooled is told in the folder. Raises `BadInput` for what
+        same names, and gives `last_hidden_state`; the folder says how that is pooled. Raises `BadInput` for what
         cannot be compiled, `MissingDependency` without OpenVINO.
         """
         refuse_unless_compilable(self.model, "this model", "cpu")
@@ -182,7 +183,7 @@ class SentenceEncoder(nn.Module):
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
 
     def _vectors(self, texts: Sequence[Content], side: Side, prompt: str | None) -> Tensor:
-        require_text(texts, side)
+        require_text(texts, "content")
         if not len(texts):
             return torch.empty(0, self.model.get_embedding_dimension(), device=self.model.device)
         prompt = self._prompt(side) if prompt is None else prompt
@@ -198,7 +199,7 @@ class SentenceEncoder(nn.Module):
         return vectors
 
     def _forward(self, features: dict[str, Any], side: Side, graph: Graph | None) -> Tensor:
-        """What `encode_query` or `encode_document` of the model computes, which would leave gradients out; float32."""
+        """Compute as `encode_query` or `encode_document` of the model, which would leave gradients out; float32."""
         if graph is None:
             found = self.model(batch_to_device(features, self.model.device), task=side)
         else:
@@ -260,7 +261,7 @@ def _weights(model: str, device: str, precision: Precision) -> SentenceTransform
 def _check_dimensions(whole: int, dim: int | None, nested: Sequence[int]) -> None:
     for name, length in [("dim", dim), *(("nested", length) for length in nested)]:
         if length is not None and not 0 < length <= whole:
-            raise BadInput(f"{name} asks for {length} dimensions of {whole}.")
+            raise BadInput(f"{name} = {length}; vectors of this model have {whole} dimensions: choose 1 to {whole}.")
 
 
 def _adapt(model: SentenceTransformer, adaptation: Adaptation) -> None:
@@ -281,7 +282,7 @@ def _train_beside(model: SentenceTransformer, rank: int) -> None:
 
 
 def _freeze_unused(model: SentenceTransformer) -> None:
-    """No gradient reaches the pooling layer of a transformer of which only the vectors of tokens are used."""
+    """Freeze the pooling layer of a transformer of which only the vectors of tokens are used: it gets no gradient."""
     for module in model.modules():
         if isinstance(module, Transformer) and module.module_output_name == "token_embeddings":
             pooler = getattr(module.model, "pooler", None)

@@ -57,11 +57,11 @@ class TwoTowers(nn.Module):
 
     @property
     def device(self) -> str:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.query.device
 
     def train(self, mode: bool = True) -> TwoTowers:
-        """Dropout in what is trained."""
+        """Switch dropout on in the towers that are trained."""
         super().train(mode)
         self.document.train(mode and self.train_documents)
         return self
@@ -75,7 +75,7 @@ class TwoTowers(nn.Module):
         return self.document.encode_documents(contents)
 
     def shortened(self, vectors: Tensor) -> list[Tensor]:
-        """What training makes good: the vectors `[n, dim]`, and of each the `nested` beginnings."""
+        """The vectors that training makes good: those of `[n, dim]`, and of each the `nested` beginnings."""
         return self.query.shortened(vectors)
 
     def save(self, folder: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from nirank.kit.transformers import word_tokenizer
 VECTORS, WEIGHTS, TOKENIZER = "vectors", "weights", "tokenizer.json"
 
 
-class WordVectors(nn.Module):
+class WeightedWordVectors(nn.Module):
     """Encodes queries and documents by the vectors v of their words and one learned weight a of each word:
 
         sum over the words w of the text, as often as they occur, of a(w) v(w),   made of length 1
@@ -57,7 +57,7 @@ class WordVectors(nn.Module):
 
     @property
     def device(self) -> str:
-        """Where the vectors are."""
+        """The device of the vectors."""
         return str(self.weights.device)
 
     def encode(self, queries: Queries) -> Tensor:

@@ -91,11 +91,11 @@ class Processor:
     matrix_is_fast: Callable[[], bool] = matrix_is_fast
 
     def by_matrix(self, queries: int, dim: int) -> bool:
-        """Whether the codes of `queries` are multiplied as a matrix."""
+        """True if the codes of `queries` are multiplied as a matrix."""
         return _is_many(queries, dim) and self.matrix_is_exact(dim) and self.matrix_is_fast()
 
     def pays(self, queries: int, dim: int) -> bool:
-        """Whether a first pass over codes is worth while for `queries` of `dim` dimensions."""
+        """True if a first pass over codes is worth while for `queries` of `dim` dimensions."""
         return self.instructions() or not _is_many(queries, dim) or self.by_matrix(queries, dim)
 
 

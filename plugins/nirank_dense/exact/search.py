@@ -5,8 +5,8 @@ of the vectors only those that may be among the best (`nirank_dense.exact.two_pa
 pay, all vectors are, block by block (`nirank_dense.exact.one_pass`). Both find the same.
 
 A matrix product in float32 rounds a score by its place in the block, so that equal documents need not score alike.
-What is kept is therefore scored again in float64 and rounded once (`nirank_dense.exact.rounded`): rankings are those of exact
-dot products, equal only where these are the same number in float32, and the same on every machine.
+What is kept is therefore scored again in float64 and rounded once (`nirank_dense.exact.rounded`): rankings are those of
+exact dot products, equal only where these are the same number in float32, and the same on every machine.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from nirank_dense.exact.two_pass import Passes, TwoPass
 
 LONGEST = "longest.npy"
-#: How many queries are compared at once.
+#: Queries that are compared at once.
 QUERIES = 1024
 #: Fewer documents are always scanned: the sample that the first of two passes begins with would be most of them.
-_MANY = 8192
+_MANY_DOCUMENTS = 8192
 #: Products of two numbers that take a scan about as long as loading the code for two passes, and torch: 3 s.
 #: Of 100,000 x 384 vectors a score took 17 ns in a batch, 85 ns and more one query at a time (AMD EPYC, one core).
 _WORTH_LOADING = 80_000_000_000
-#: To read all vectors takes as long as to compare them with so many queries.
-_READING = 4
+#: Queries that all vectors can be compared with in the time that it takes to read them.
+_READING_QUERIES = 4
 
 
 class ExactSearch:
@@ -53,9 +53,9 @@ class ExactSearch:
     `device` is CUDA where there is one, else the CPU. `block` is the number of documents compared at once (chosen
     for the number of queries unless given), `chunk` the number encoded between two writes while the index is
     built: an interrupted build goes on from the last whole chunk. `precision` says what is read first: "int8", bytes
-    that spare most of the vectors, or "float32", the vectors. By default it is the vectors until so much was asked for
-    that loading the code for bytes pays, then bytes, on the CPU and where there are many documents. What is found is
-    the same.
+    that spare most of the vectors, or "float32", the vectors. By default it is the vectors until so much has been
+    searched that loading the code for bytes pays, then bytes, on the CPU and where there are many documents. What is
+    found is the same.
 
     Threads are as many as torch may use. Raises `MissingDependency` for "int8" without numba.
     """
@@ -91,7 +91,7 @@ class ExactSearch:
 
     def update(self, corpus: Corpus, folder: Path, former: Former, encode: Encode | None = None) -> None:
         """The same from the index of an earlier state of the corpus: only what is new is encoded."""
-        known = stored.Known(np.load(former.folder / VECTORS, mmap_mode="r"), former.ordinals)
+        known = stored.KnownVectors(np.load(former.folder / VECTORS, mmap_mode="r"), former.ordinals)
         self._write(stored.write(corpus, folder, encode, self.chunk, known), folder)
 
     def open(self, corpus: Corpus, folder: Path) -> None:
@@ -120,9 +120,9 @@ class ExactSearch:
         if self._products is None or self._scan is None:
             raise BadInput("the index is not open: search through a pipeline, or call open first.")
         if k < 0:
-            raise BadInput(f"k is {k}; it must be 0 or more.")
-        wanted = stored.asked(queries, self._products.vectors.shape[1])
-        work = (len(wanted) + _READING) * self._products.vectors.size
+            raise BadInput(f"k = {k}; it must be 0 or more.")
+        wanted = stored.query_vectors(queries, self._products.vectors.shape[1])
+        work = (len(wanted) + _READING_QUERIES) * self._products.vectors.size
         two_pass = self._two_pass.after(work) if self._two_pass else None
         return Candidates.stack([_search(self._scan, two_pass, part, k) for part in blocks(wanted, QUERIES)])
 
@@ -147,11 +147,11 @@ class ExactSearch:
     def _reads_bytes(self, documents: int) -> bool:
         if self.device != "cpu" or self.precision == "float32":
             return False
-        return self.precision == "int8" or (documents >= _MANY and _compiles())
+        return self.precision == "int8" or (documents >= _MANY_DOCUMENTS and _compiles())
 
 
 class _InTime:
-    """A search in two passes that is loaded once the `work` asked for comes to `enough`."""
+    """A search in two passes that is loaded once the `work` done comes to `enough`."""
 
     def __init__(self, load: Callable[[], TwoPass], enough: int) -> None:
         self.loaded: TwoPass | None = None

@@ -1,10 +1,10 @@
 """Exact search in two passes: codes of a byte find a superset of the best `k`, scores decide.
 
 A sample of the documents says what score about the k-th best will have: the floor. The first pass drops every document
-whose bound (`nirank_dense.exact.quantised`) is below the floor. What is left is scored (`nirank_dense.exact.rounded`), and gives a
-k-th best score that is certain. Where that is not below the floor, nothing that was dropped can be among the best `k`,
-or tie with the last of them: the result is that of a scan of all documents, whatever the floors were. Where it is, the
-floor was too high: it is lowered for these queries, and the pass repeated.
+whose bound (`nirank_dense.exact.quantised`) is below the floor. What is left is scored (`nirank_dense.exact.rounded`),
+and gives a k-th best score that is certain. Where that is not below the floor, nothing that was dropped can be among
+the best `k`, or tie with the last of them: the result is that of a scan of all documents, whatever the floors were.
+Where it is, the floor was too high: it is lowered for these queries, and the pass repeated.
 
 Queries for which too many documents come near the best, so that the first pass spares nothing, are left to such a scan.
 """
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from nirank.data import Candidates, Floats, Ints, offsets_of
 from nirank_dense.exact.code_products import THIS_PROCESSOR, Processor
-from nirank_dense.exact.first_pass import Sieve
-from nirank_dense.exact.pairs import Pairs
-from nirank_dense.exact.quantised import Asked, Quantised, askable, lengths_of
-from nirank_dense.exact.sample import Sample
+from nirank_dense.exact.first_pass import FirstPass
+from nirank_dense.exact.pairs import ScoredPairs
+from nirank_dense.exact.quantised import Quantised, QuantisedQueries, askable, lengths_of
+from nirank_dense.exact.sample import DocumentSample
 
 log = logging.getLogger("nirank")
 
@@ -35,7 +35,7 @@ _WIDER = 8
 
 @dataclass
 class Passes:
-    """Counts of what happened: `queries` searched, floors lowered (`widened`), queries left to a whole scan (`scanned`).
+    """Counts: `queries` searched, floors lowered (`widened`), queries left to a whole scan (`scanned`).
 
     `scored` are the pairs of a query and a document that came through the first pass. Where several threads search one
     index at once, some may go uncounted.
@@ -64,11 +64,11 @@ class TwoPass:
     ) -> None:
         self.passes = Passes()
         self._scan, self._shape, self._centre = scan, vectors.shape, documents.centre
-        self._processor, self._sample = processor, Sample(documents, processor)
-        self._sieve = Sieve(vectors, documents, block, processor)
+        self._processor, self._sample = processor, DocumentSample(documents, processor)
+        self._first_pass = FirstPass(vectors, documents, block, processor)
 
     def suits(self, queries: int, k: int) -> bool:
-        """Decide that searching for the best `k` of this many queries in two passes is worth while, or not."""
+        """True if searching for the best `k` of this many queries in two passes is worth while."""
         return 0 < 4 * k <= _SCORED_SHARE * self._shape[0] and self._processor.pays(queries, self._shape[1])
 
     def search(self, queries: Floats, k: int) -> Candidates:
@@ -76,7 +76,7 @@ class TwoPass:
         norms = lengths_of(queries)
         able = askable(norms)
         rows = np.flatnonzero(able)
-        pairs, unspared = self._superset(Asked.of(queries[rows], self._centre, norms[rows]), k)
+        pairs, unspared = self._superset(QuantisedQueries.of(queries[rows], self._centre, norms[rows]), k)
         left = np.concatenate([np.flatnonzero(~able), rows[unspared]])
         self._count(len(queries), len(left))
         columns: list[tuple[Ints, Ints, Floats]] = [(rows[pairs.rows], pairs.docs.astype(np.int64), pairs.scores)]
@@ -85,27 +85,27 @@ class TwoPass:
             columns.append((left[scanned.rows], scanned.docs, scanned.scores))
         return _grouped(len(queries), *map(np.concatenate, zip(*columns, strict=True))).top(k)
 
-    def _superset(self, asked: Asked, k: int) -> tuple[Pairs, NDArray[np.int64]]:
+    def _superset(self, queries: QuantisedQueries, k: int) -> tuple[ScoredPairs, NDArray[np.int64]]:
         """The best `k` of each query and what ties with the last of them, and the queries that a scan suits better."""
-        waiting, rank = np.arange(len(asked)), self._sample.rank(k)
+        waiting, rank = np.arange(len(queries)), self._sample.rank(k)
         found, left = [], [waiting[:0]]
         while len(waiting):
-            steps, reached = self._sample.floors(asked.take(waiting), rank)
+            steps, reached = self._sample.floors(queries.take(waiting), rank)
             spared = reached <= min(_SCORED_SHARE * self._shape[0], _SCORED_PER_WANTED * k + _SCORED_MORE)
             left.append(waiting[~spared])
             waiting = waiting[spared]
-            pairs, settled = self._pass(asked.take(waiting), steps[spared], k)
-            found.append(Pairs(waiting.astype(np.int32)[pairs.rows], pairs.docs, pairs.scores))
+            pairs, settled = self._pass(queries.take(waiting), steps[spared], k)
+            found.append(ScoredPairs(waiting.astype(np.int32)[pairs.rows], pairs.docs, pairs.scores))
             waiting, rank = waiting[~settled], _WIDER * rank
             self.passes.widened += len(waiting)
-        return Pairs.joined(found), np.concatenate(left)
+        return ScoredPairs.joined(found), np.concatenate(left)
 
-    def _pass(self, asked: Asked, steps: Floats, k: int) -> tuple[Pairs, NDArray[np.bool_]]:
+    def _pass(self, queries: QuantisedQueries, steps: Floats, k: int) -> tuple[ScoredPairs, NDArray[np.bool_]]:
         """The pairs that may be among the best `k`, and a mask of the queries for which these are all."""
-        pairs = self._sieve.pairs(asked, steps, k)
+        pairs = self._first_pass.pairs(queries, steps, k)
         self.passes.scored += len(pairs.rows)
-        best = _kth_best(len(asked), pairs, k)
-        settled: NDArray[np.bool_] = best >= asked.scores_of(steps)
+        best = _kth_best(len(queries), pairs, k)
+        settled: NDArray[np.bool_] = best >= queries.scores_of(steps)
         wanted = np.where(settled, best, np.float32(np.inf))
         return pairs.where(pairs.scores >= wanted[pairs.rows]), settled
 
@@ -120,7 +120,7 @@ def _grouped(queries: int, rows: Ints, docs: Ints, scores: Floats) -> Candidates
     return Candidates(offsets, docs[order], scores[order])
 
 
-def _kth_best(queries: int, pairs: Pairs, k: int) -> Floats:
+def _kth_best(queries: int, pairs: ScoredPairs, k: int) -> Floats:
     """The k-th highest score of each query, -inf where there are fewer, `[queries]`."""
     order, offsets = _by_query(queries, pairs.rows)
     lengths = np.diff(offsets)

@@ -40,7 +40,7 @@ GROUP = 16
 _CHUNK = 64
 
 
-class Documents(NamedTuple):
+class DocumentCodes(NamedTuple):
     """Codes of documents and what their bounds are made of, `[documents]`; `starts` are where sums begin.
 
     `longest` and `widest` are the largest of the `lengths` and `errors` of each tile.
@@ -58,9 +58,9 @@ class Documents(NamedTuple):
 class Whole(NamedTuple):
     """All documents, and copies of the last tile and of the last group, with memory behind them."""
 
-    documents: Documents
-    last_tile: Documents
-    last_group: Documents
+    documents: DocumentCodes
+    last_tile: DocumentCodes
+    last_group: DocumentCodes
 
 
 @functools.cache
@@ -80,18 +80,18 @@ def whole(quantised: Quantised) -> Whole:
     return Whole(_documents(codes, columns), *(_last(codes, columns, size) for size in (TILE, GROUP)))
 
 
-def _last(codes: Column, columns: list[Column], size: int) -> Documents:
-    """The last 1 to `size` documents, filled up to so many, with room for reading behind each."""
+def _last(codes: Column, columns: list[Column], size: int) -> DocumentCodes:
+    """The last 1 to `size` documents, filled up to `size`, with room for reading behind each."""
     first = (len(codes) - 1) // size * size
     room = np.zeros((size, codes.shape[1] + _CHUNK), np.int8)
     room[: len(codes) - first, : codes.shape[1]] = codes[first:]
     return _documents(room, [np.pad(column[first:], (0, first + size - len(codes))) for column in columns])
 
 
-def _documents(codes: Column, columns: list[Column]) -> Documents:
+def _documents(codes: Column, columns: list[Column]) -> DocumentCodes:
     tiles = range(0, len(codes), TILE)
     most = (np.maximum.reduceat(column, tiles) for column in columns[2:])
-    return Documents(*map(read_only, (codes, *columns, *most)))
+    return DocumentCodes(*map(read_only, (codes, *columns, *most)))
 
 
 def panels(codes: Column) -> Column:
@@ -135,7 +135,7 @@ def sum_up(codes: Column, starts: Column) -> None:
 
 
 class _Addresses(NamedTuple):
-    """Addresses at which the columns of `Documents` begin, and the length of a document in bytes."""
+    """Addresses at which the columns of `DocumentCodes` begin, and the length of a document in bytes."""
 
     codes: int
     dim: int
@@ -163,12 +163,12 @@ class _Tile(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """Addresses of what a group of documents is compared with and by; a query has `count` chunks."""
+    """Addresses of what a group of documents is compared with and by; `chunks` registers hold a query."""
 
     codes: int
     dim: int
     query: int
-    count: int
+    chunks: int
     starts: int
     scales: int
     lengths: int
@@ -177,7 +177,7 @@ class _Group(NamedTuple):
 
 
 @inner
-def _addresses(documents: Documents) -> Any:
+def _addresses(documents: DocumentCodes) -> Any:
     return _Addresses(
         documents.codes.ctypes.data,
         documents.codes.shape[1],
@@ -196,7 +196,7 @@ def many(
 ) -> tuple[int, int]:
     """Write down the pairs of documents `low` up to `high` that may reach their query's floor, judged by their codes.
 
-    `queries` are of `panels`, `weights` of `panel_weights`. `low` and `block` are multiples of `TILE`: so many
+    `queries` are of `panels`, `weights` of `panel_weights`. `low` and `block` are multiples of `TILE`: `block`
     documents are compared with all queries before the next. Returns how many pairs there are, and the document to go on
     with where `rows` and `docs` have no room for another block.
     """
@@ -354,7 +354,7 @@ def _wanted_of_panel(make: _Instructions, tile: _Tile) -> list[Any]:
 
 @intrinsic
 def _compare_group(_context: Any, group: Any) -> Any:
-    """Compare `GROUP` documents with one query of `count` chunks; returns a mask, uint16."""
+    """Compare `GROUP` documents with one query; returns a mask, uint16."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         make, group = _Instructions(builder), _Group(*cgutils.unpack_tuple(builder, arguments[0]))
@@ -374,7 +374,7 @@ def _sum_of_document(make: _Instructions, group: _Group, document: int) -> Any:
     """Products of the codes of one document of a group and of the query, added up."""
     total = make.variable(ir.Constant(_INTS, [0] * _LANES))
     row = make.after(group.codes, make.builder.mul(group.dim, _number(document)))
-    with cgutils.for_range(make.builder, group.count) as loop:
+    with cgutils.for_range(make.builder, group.chunks) as loop:
         offset = make.builder.mul(loop.index, _number(_CHUNK))
         codes = (make.load(make.after(column, offset), _INTS) for column in (group.query, row))
         make.add_products(total, *codes)
