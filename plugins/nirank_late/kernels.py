@@ -169,21 +169,23 @@ def _compare_document(tile: Column, tokens: Column, best: Column, where: Column)
 @compiled
 def maxsim(queries: QueryTiles, documents: DocumentTokens, pairs: Compared) -> None:
     """Fill the scores of pairs, and the tokens that were chosen, with MaxSim."""
+    # Taken apart at once: an array that is read from a tuple inside a loop is counted as used each time.
+    (tiles, starts, lengths), (tokens, offsets) = queries, documents
+    rows, columns, scores, entries, where = pairs
     best, chosen = np.empty(QUERY_TILE, np.float32), np.empty(QUERY_TILE, np.int32)
-    for pair in range(len(pairs.rows)):
-        row, document = pairs.rows[pair], pairs.columns[pair]
-        tokens = documents.values[documents.offsets[document] : documents.offsets[document + 1]]
-        first, total = queries.offsets[row], np.float32(0)
-        for tile in range(first, queries.offsets[row + 1]):
-            _compare_document(queries.values[tile], tokens, best, chosen)
-            done = (tile - first) * QUERY_TILE
-            wanted = min(QUERY_TILE, queries.lengths[row] - done)
+    for pair in range(len(rows)):
+        row, document = rows[pair], columns[pair]
+        total = np.float32(0)
+        for tile in range(starts[row], starts[row + 1]):
+            _compare_document(tiles[tile], tokens[offsets[document] : offsets[document + 1]], best, chosen)
+            done = (tile - starts[row]) * QUERY_TILE
+            wanted = min(QUERY_TILE, lengths[row] - done)
             for place in range(wanted):
                 total += best[place]
-            if len(pairs.chosen):
-                begin = pairs.entries[pair] + done
-                pairs.chosen[begin : begin + wanted] = chosen[:wanted]
-        pairs.scores[pair] = total
+            if len(where):
+                begin = entries[pair] + done
+                where[begin : begin + wanted] = chosen[:wanted]
+        scores[pair] = total
 
 
 @compiled
