@@ -207,10 +207,13 @@ def test_losses_of_every_kind_of_sampler_run_on_emoji(data, letters, tmp_path, c
 
 
 def test_words_that_do_not_occur_change_nothing(letters):
-    from nirank_dense.encoders.words import WordVectors
+    from nirank_dense.encoders.words import WeightedWordVectors
 
     texts = ["a b c", "d a", "c"]
-    few, all_words = _module("losses_emoji").FewWords(str(letters), texts), WordVectors(str(letters), "cpu", True)
+    few, all_words = (
+        _module("losses_emoji").FewWords(str(letters), texts),
+        WeightedWordVectors(str(letters), "cpu", True),
+    )
     assert len(few.weights) == 4 < len(all_words.weights)
     for encoder in (few, all_words):
         steps = torch.optim.AdamW(encoder.parameters(), lr=0.1, weight_decay=0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from nirank.errors import BadInput
 from nirank.kit.foreign_weights import new_weights, reported
 
 __all__ = [
+    "Computing",
     "Precision",
     "best_device",
     "check_tokens",
@@ -38,6 +40,32 @@ _POINTER, _POINTER_BYTES = b"version https://git-lfs", 1024
 _LARGE = (".safetensors", ".bin", ".json", ".model", ".txt")
 #: The least share of a model's rows that its tokenizer knows tokens for.
 _TOKENS_OF_ROWS = 0.9
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Settings that every model has, whatever it computes.
+
+    device       where: unless given CUDA, Apple's GPU or the CPU, the first that there is
+    precision    of the weights
+    batch_size   how many texts or pairs are given at once; unless given it depends on the model and the device
+    """
+
+    device: str | None = None
+    precision: Precision = "float32"
+    batch_size: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The device, chosen where none is given."""
+        return self.device or best_device()
+
+    @property
+    def dtype(self) -> Any:
+        """The precision as torch has it."""
+        import torch
+
+        return getattr(torch, self.precision)
 
 
 def load(kind: str, model: str, *, heads: Sequence[str] = (), **settings: Any) -> Any:

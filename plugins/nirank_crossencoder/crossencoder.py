@@ -7,7 +7,7 @@ import hashlib
 import json
 import operator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,17 +19,17 @@ from nirank.errors import BadInput
 from nirank.kit import Fast, Runtime, choose_runtime, token_examples, weights_digest
 from nirank.kit import transformers as pretrained
 from nirank.kit.text import Prompt, Read, Tokens, tokens
-from nirank.kit.transformers import Precision, best_device, longest, passes, quiet
+from nirank.kit.transformers import Computing, longest, passes, quiet
 from nirank_crossencoder import network, passages
-from nirank_crossencoder.network import Pooling
-from nirank_crossencoder.passages import Aggregation, Passages
-
-Activation = Literal["none", "sigmoid"]
+from nirank_crossencoder.network import Activation, Head
+from nirank_crossencoder.passages import Cutting, Passages
 
 #: Padded tokens of a forward pass: as many as a CPU keeps in its cache, and enough to keep a GPU busy.
 _CPU_TOKENS, _GPU_TOKENS = 1024, 32_768
-#: So many tokens at once take longer in torch than a graph takes to be compiled.
+#: Tokens that take longer in torch, at once, than a graph takes to be compiled.
 _WORTH_COMPILING = 12_000
+
+_HEAD, _CUTTING, _COMPUTING = Head(), Cutting(), Computing()
 
 
 class CrossEncoder(nn.Module):
@@ -37,28 +37,21 @@ class CrossEncoder(nn.Module):
 
     Nogueira and Cho, Passage Re-ranking with BERT, 2019. `model` is a name on the model hub or a folder, also of
     sentence-transformers: one with a head for the classification of sequences is taken as it is, any other encoder
-    gets a new head with weights drawn from `seed`: the one that transformers has for it, or with `pooling` one linear
-    layer on the vector of the first token ("cls") or on the mean of all ("mean").
-
-    `outputs` is how many logits the head has, and the score of a pair
+    gets a new head (`nirank_crossencoder.network.Head`). By the number of its logits z the score of a pair is
 
         1:      s = z                   the logit
         2:      s = z1 - z0             the log-odds of class 1, so that sigmoid(s) = softmax(z)[1]
         more:   s = sum c softmax(z)[c] the expected grade; in training log softmax(z), `[pairs, outputs]`, for a loss
                                         over classes
 
-    `activation` "sigmoid" makes a probability of the first two. Unless given it is what the model says of itself, and
-    else "none", while `predict` of sentence-transformers then takes the sigmoid: the order is the same.
-
     A pair has at most `max_length` tokens, as many as the model takes unless given. Where it has more the document is
-    cut, and a query only where it alone has more than half of the room. With `passages` "max" or "mean" a long document
-    is read in several passages instead of its beginning alone, each of at most `passage` tokens, as many as there is
-    room for unless given, one every `stride` tokens, half a passage unless given.
+    cut, or read in several passages (`nirank_crossencoder.passages.Cutting`), and a query is cut only where it alone
+    has more than half of the room.
 
-    `batch_size` is how many pairs are given at once, `tokens` how many a forward pass has, padding counted; pairs of
+    `batch_size` is how many pairs are read at once, `tokens` how many a forward pass has, padding counted; pairs of
     similar length go together. In bfloat16 the last layer is still float32. `runtime` is what computes without
     gradients: "torch", or in float32 on the CPU "openvino", which is faster and has the same scores to about 1e-6;
-    unless given it is OpenVINO where that is installed and so much is asked at once that compiling pays. Any loss
+    unless given it is OpenVINO where that is installed and so much is scored at once that compiling pays. Any loss
     trains it, in training mode with dropout. Raises `BadInput` for a model that cannot be loaded, settings that leave
     no room, and OpenVINO where it is not used, `MissingDependency` where it is not installed.
     """
@@ -68,50 +61,45 @@ class CrossEncoder(nn.Module):
     def __init__(
         self,
         model: str,
-        outputs: int | None = None,
-        pooling: Pooling | None = None,
-        activation: Activation | None = None,
+        head: Head = _HEAD,
         max_length: int | None = None,
-        passages: Aggregation = "first",
-        passage: int | None = None,
-        stride: int | None = None,
-        device: str | None = None,
-        precision: Precision = "float32",
-        batch_size: int | None = None,
         tokens: int | None = None,
-        seed: int = 0,
+        *,
+        cutting: Cutting = _CUTTING,
         runtime: Runtime | None = None,
+        computing: Computing = _COMPUTING,
     ) -> None:
         super().__init__()
-        device = device or best_device()
-        _check(outputs=outputs, passage=passage, stride=stride, batch_size=batch_size, tokens=tokens)
-        self.batch_size = batch_size or (512 if device == "cpu" else 4096)
-        self.tokens = tokens or (_CPU_TOKENS if device == "cpu" else _GPU_TOKENS)
-        self.pooling, self.precision = pooling, precision
-        self.passages, self.passage, self.stride = passages, passage, stride
-        self.network = network.read(model, outputs, pooling, precision, seed).to(device)
+        passage, stride, on_cpu = cutting.passage, cutting.stride, computing.place == "cpu"
+        _check(outputs=head.outputs, passage=passage, stride=stride, batch_size=computing.batch_size, tokens=tokens)
+        self.batch_size = computing.batch_size or (512 if on_cpu else 4096)
+        self.tokens = tokens or (_CPU_TOKENS if on_cpu else _GPU_TOKENS)
+        self.pooling, self.precision = head.pooling, computing.precision
+        self.passages, self.passage, self.stride = cutting.passages, passage, stride
+        self.network = network.read(model, head, computing.dtype).to(computing.place)
         self.tokenizer = pretrained.load("AutoTokenizer", model)
         self.max_length = longest(self.network.encoder, max_length, self.tokenizer.model_max_length)
         self._padding = self.tokenizer.pad_token_id or 0
         if getattr(config := self.network.encoder.config, "pad_token_id", None) is None:
             config.pad_token_id = self._padding  # heads on the last token look for it
-        self.activation = activation or _activation(model, config)
+        self.activation = head.activation or _activation(model, config)
         self._prompt, self._kinds = _prompt(self.tokenizer, self.max_length)
         names = ("input_ids", "attention_mask", "token_type_ids")[: 3 if self._kinds else 2]
-        examples, runtime = functools.partial(token_examples, names), choose_runtime(runtime, device, precision)
+        runtime = choose_runtime(runtime, computing.place, computing.precision)
+        examples = functools.partial(token_examples, names)
         self._fast = Fast(self.network, operator.call, examples, runtime, _WORTH_COMPILING)
         self.eval()
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     def score(self, queries: Queries, candidates: Candidates) -> Tensor:
         """Scores, float32 `[pairs]`; `[pairs, outputs]` in training with more than two outputs."""
         if not candidates.pairs:
             return torch.zeros(0, device=self.device)
-        read = Read.of(queries, candidates, lambda side, texts: tokens(self.tokenizer, texts))
+        read = Read.of(queries, candidates, lambda side, texts: tokens(self.tokenizer, texts))  # noqa: ARG005
         cut = self._cut(read)
         logits = self._logits(read, *cut)
         return self._scores(logits, cut[1])
@@ -130,8 +118,8 @@ class CrossEncoder(nn.Module):
     def fingerprint(self) -> str:
         """A hash of all that the scores depend on: weights, tokenizer, and how pairs are read and scored."""
         pieces = [piece.tolist() for prompt in (self._prompt, self._kinds) if prompt for piece in prompt.pieces]
-        told = (self.tokenizer.backend_tokenizer.to_str(), pieces, sorted(self._contract().items()))
-        state = weights_digest(self.network.state_dict()) + repr(told)
+        reading = (self.tokenizer.backend_tokenizer.to_str(), pieces, sorted(self._contract().items()))
+        state = weights_digest(self.network.state_dict()) + repr(reading)
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
 
     def _contract(self) -> dict[str, Any]:
@@ -139,28 +127,28 @@ class CrossEncoder(nn.Module):
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def _cut(self, read: Read) -> tuple[NDArray[np.int64], Passages]:
-        """How many tokens of each pair's query are read, `[pairs]`, and the passages of its document."""
+        """The number of tokens of each pair's query that are read, `[pairs]`, and the passages of its document."""
         lengths = read.lengths()
-        asked = self._prompt.shares(lengths)[:, 0]
-        sizes = np.minimum(self._prompt.room - asked, self.passage or self.max_length)
-        return asked, passages.cut(lengths[:, 1], sizes, self.stride, self.passages == "first")
+        query_lengths = self._prompt.shares(lengths)[:, 0]
+        sizes = np.minimum(self._prompt.room - query_lengths, self.passage or self.max_length)
+        return query_lengths, passages.cut(lengths[:, 1], sizes, self.stride, self.passages == "first")
 
-    def _logits(self, read: Read, asked: NDArray[np.int64], cut: Passages) -> Tensor:
-        """What the head says of each passage, `[passages, outputs]`."""
-        lengths = asked[cut.pairs] + cut.stops - cut.starts + self.max_length - self._prompt.room
+    def _logits(self, read: Read, query_lengths: NDArray[np.int64], cut: Passages) -> Tensor:
+        """The outputs of the head for each passage, `[passages, outputs]`."""
+        lengths = query_lengths[cut.pairs] + cut.stops - cut.starts + self.max_length - self._prompt.room
         places = passes(lengths, len(lengths), self.tokens)
         graph = self._fast.graph(int(lengths.sum()))
         run = self.network if graph is None else graph
-        found = torch.cat([run(self._inputs(read, asked, cut, some)) for some in places])
+        found = torch.cat([run(self._inputs(read, query_lengths, cut, some)) for some in places])
         return found[torch.from_numpy(np.argsort(np.concatenate(places))).to(found.device)]
 
     def _inputs(
-        self, read: Read, asked: NDArray[np.int64], cut: Passages, some: NDArray[np.int64]
+        self, read: Read, query_lengths: NDArray[np.int64], cut: Passages, some: NDArray[np.int64]
     ) -> dict[str, Tensor]:
         """Token numbers of some passages with their queries, `[passages, tokens]`."""
         rows = [
             (
-                read.queries[read.rows[pair]][: asked[pair]],
+                read.queries[read.rows[pair]][: query_lengths[pair]],
                 read.documents[read.docs[pair]][cut.starts[number] : cut.stops[number]],
             )
             for number, pair in zip(some.tolist(), cut.pairs[some].tolist(), strict=True)
@@ -168,7 +156,7 @@ class CrossEncoder(nn.Module):
         ids, mask = self._prompt.filled(rows, self._padding)
         columns = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
         if self._kinds:
-            kinds = [(np.zeros(len(query), np.int32), np.ones(len(told), np.int32)) for query, told in rows]
+            kinds = [(np.zeros(len(query), np.int32), np.ones(len(document), np.int32)) for query, document in rows]
             columns["token_type_ids"] = self._kinds.filled(kinds)[0]
         return {name: torch.from_numpy(column).to(self.device) for name, column in columns.items()}
 
@@ -197,13 +185,15 @@ def _expected(logs: Tensor) -> Tensor:
 
 
 def _prompt(tokenizer: Any, max_length: int) -> tuple[Prompt, Prompt | None]:
-    """What a tokenizer puts around the texts of a pair, and the types of these tokens, for models that want types."""
+    """The tokens that a tokenizer puts around the texts of a pair, and their types, for models that want types."""
     if not getattr(tokenizer, "is_fast", False):
-        raise BadInput(f"{type(tokenizer).__name__} cannot tell what it puts around texts; a fast tokenizer is needed.")
+        raise BadInput(f"{type(tokenizer).__name__} is not a fast tokenizer: use a model that has one.")
     pair = tokenizer("a", "a", return_token_type_ids=True)
     sides = pair.sequence_ids(0)
     if 0 not in sides or 1 not in sides:
-        raise BadInput(f"{type(tokenizer).__name__} reads nothing in the text 'a'.")
+        raise BadInput(
+            f"{type(tokenizer).__name__} makes no token of the text 'a': use a model whose tokenizer reads letters."
+        )
     typed = "token_type_ids" in tokenizer.model_input_names
     kinds = Prompt(_around(pair["token_type_ids"], sides), max_length) if typed else None
     return Prompt(_around(pair["input_ids"], sides), max_length), kinds
@@ -217,19 +207,19 @@ def _around(column: list[int], sides: list[int | None]) -> list[Tokens]:
 
 
 def _activation(model: str, config: Any) -> Activation:
-    """What sentence-transformers has written down of a model that it saved."""
+    """The activation that sentence-transformers has written down of a model that it saved."""
     from transformers.utils import cached_file
 
     name = "config_sentence_transformers.json"
     path = cached_file(
         model, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False
     )
-    told = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
-    named = {**(getattr(config, "sentence_transformers", None) or {}), **told}.get("activation_fn")
+    written = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    named = {**(getattr(config, "sentence_transformers", None) or {}), **written}.get("activation_fn")
     return "sigmoid" if str(named).endswith("Sigmoid") else "none"
 
 
 def _check(**settings: int | None) -> None:
     for name, value in settings.items():
         if value is not None and value < 1:
-            raise BadInput(f"{name} = {value}; at least 1 is expected.")
+            raise BadInput(f"{name} = {value}; it must be 1 or more.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,15 +14,33 @@ from torch import Tensor, nn
 
 from nirank.errors import BadInput
 from nirank.kit import transformers as pretrained
-from nirank.kit.transformers import Precision
 
 Pooling = Literal["cls", "mean"]
+Activation = Literal["none", "sigmoid"]
 
 #: Beside the encoder's files, the head that is not part of the model as transformers knows it.
 HEAD = "head.safetensors"
 
-#: What models of transformers call the last layer of their classification head.
+#: Names that models of transformers have for the last layer of their classification head.
 _LAST = ("classifier", "score")
+
+
+@dataclass(frozen=True)
+class Head:
+    """Settings of a head: of the one that comes with a model, or of a new one.
+
+    outputs      how many logits it has: unless given as many as it comes with, and a new one 1
+    pooling      a new one is a linear layer on the vector of the first token ("cls") or on the mean of all ("mean");
+                 unless given it is the one that transformers has for the model
+    activation   "sigmoid" makes a probability of one or two logits; unless given it is what the model says of itself,
+                 and else "none", while `predict` of sentence-transformers then takes the sigmoid: the order is the same
+    seed         draws the weights of a new one
+    """
+
+    outputs: int | None = None
+    pooling: Pooling | None = None
+    activation: Activation | None = None
+    seed: int = 0
 
 
 class OwnHead(nn.Module):
@@ -35,7 +54,7 @@ class OwnHead(nn.Module):
         model.to(dtype)
         for layer, weights in last:  # in bfloat16 a logit has 8 bits, and many documents would tie
             layer.float().load_state_dict(weights)
-            layer.register_forward_pre_hook(lambda layer, inputs: tuple(given.float() for given in inputs))
+            layer.register_forward_pre_hook(lambda layer, inputs: tuple(each.float() for each in inputs))  # noqa: ARG005
 
     @property
     def encoder(self) -> Any:
@@ -43,12 +62,12 @@ class OwnHead(nn.Module):
         return self.model.base_model
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        """What the head says of each row, float32 `[rows, outputs]`."""
+        """The outputs of the head for each row, float32 `[rows, outputs]`."""
         logits: Tensor = self.model(**inputs).logits
         return logits.float()
 
     def save(self, folder: Path) -> None:
-        """Write what `read` reads."""
+        """Write the files that `read` reads."""
         self.model.save_pretrained(folder)
 
 
@@ -66,7 +85,7 @@ class PooledHead(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        """What the head says of each row, float32 `[rows, outputs]`."""
+        """The outputs of the head for each row, float32 `[rows, outputs]`."""
         states = self.encoder(**inputs).last_hidden_state.float()  # [rows, tokens, dim]
         if self.pooling == "cls":
             return self.head(self.dropout(states[:, 0])).float()
@@ -74,39 +93,37 @@ class PooledHead(nn.Module):
         return self.head(self.dropout((states * mask).sum(1) / mask.sum(1))).float()
 
     def save(self, folder: Path) -> None:
-        """Write what `read` reads."""
+        """Write the files that `read` reads."""
         self.encoder.save_pretrained(folder)
         save_file({name: value.contiguous() for name, value in self.head.state_dict().items()}, folder / HEAD)
 
 
-def read(
-    model: str, outputs: int | None, pooling: Pooling | None, precision: Precision, seed: int
-) -> OwnHead | PooledHead:
-    """The network of a folder or hub name; a head that it lacks is new, with weights drawn from `seed`.
+def read(model: str, head: Head, dtype: Any) -> OwnHead | PooledHead:
+    """The network of a folder or hub name, with a new head where it lacks one.
 
-    Without `outputs` a head has as many as it comes with, and a new one has 1. Raises `BadInput` where there is no
-    such model.
+    Raises `BadInput` where there is no such model.
     """
-    dtype = getattr(torch, precision)
-    if pooling is not None:
-        return _pooled(model, pooling, outputs, dtype, seed)
+    if head.pooling is not None:
+        return _pooled(model, head.pooling, head, dtype)
+    outputs = head.outputs
     if outputs is None and not _is_classifier(model):
         outputs = 1
     labels = {} if outputs is None else {"num_labels": outputs, "ignore_mismatched_sizes": True}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(head.seed)
         return OwnHead(
             pretrained.load("AutoModelForSequenceClassification", model, dtype=torch.float32, **labels), dtype
         )
 
 
-def _pooled(model: str, pooling: Pooling, outputs: int | None, dtype: Any, seed: int) -> PooledHead:
+def _pooled(model: str, pooling: Pooling, head: Head, dtype: Any) -> PooledHead:
     path = Path(model).expanduser() / HEAD
     kept = _head(path) if path.exists() else None
+    outputs = head.outputs
     if outputs is None:
         outputs = 1 if kept is None else len(kept["weight"])
     encoder = pretrained.load("AutoModel", model, dtype=dtype)
-    made = PooledHead(encoder, pooling, outputs, torch.Generator().manual_seed(seed))
+    made = PooledHead(encoder, pooling, outputs, torch.Generator().manual_seed(head.seed))
     if kept is not None and len(kept["weight"]) == outputs:
         try:
             made.head.load_state_dict(kept)

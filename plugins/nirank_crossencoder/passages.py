@@ -17,9 +17,23 @@ from torch import Tensor
 Aggregation = Literal["first", "max", "mean"]
 
 
+@dataclass(frozen=True)
+class Cutting:
+    """Settings by which a long document is cut into passages.
+
+    passages   "first" reads its beginning alone, "max" and "mean" all passages: which score is the document's
+    passage    the most tokens of a passage: unless given as many as there is room for
+    stride     one begins every `stride` tokens, or every half of a passage unless given
+    """
+
+    passages: Aggregation = "first"
+    passage: int | None = None
+    stride: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Passages:
-    """Of each passage the pair that it belongs to, and where it starts and stops in the document's tokens.
+    """Passages: of each the pair that it belongs to, and its start and stop among the document's tokens.
 
     Passages stand in the order of pairs, and every pair has one at least, all columns `[passages]`.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from nirank.kit.transformers import Computing
 from nirank.testing import save_bert
 from nirank_crossencoder.crossencoder import CrossEncoder
 
@@ -13,7 +14,7 @@ def crossencoder(seed: int = 0) -> CrossEncoder:
     """A two-layer BERT over letters with one logit, 16 dimensions; the same weights for the same seed."""
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder), seed)
-        return CrossEncoder(folder, device="cpu")
+        return CrossEncoder(folder, computing=Computing("cpu"))
 
 
 def save(folder: Path, seed: int = 0, outputs: int = 1) -> None:

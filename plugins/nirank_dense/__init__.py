@@ -20,7 +20,7 @@ def nirank_register(registry: PluginRegistry) -> None:
     registry.add("encoder", "minilm", "nirank_dense.encoders.sentence:minilm", tiny=tiny, extra="demo")
     towers = "nirank_dense.encoders.towers:TwoTowers"
     registry.add("encoder", "two_towers", towers, tiny="nirank_dense.tiny:two_towers", extra="dense")
-    words = "nirank_dense.encoders.words:WordVectors"
+    words = "nirank_dense.encoders.words:WeightedWordVectors"
     registry.add("encoder", "words", words, tiny="nirank_dense.tiny:words", extra="dense")
     registry.add(
         "generator",

@@ -25,14 +25,14 @@ Encode = Callable[[Sequence[Content]], Vectors]
 
 
 @dataclass(frozen=True)
-class Known:
-    """Vectors from before, and for each document now the row that it has among them, or -1."""
+class KnownVectors:
+    """Vectors of an earlier state of the corpus, and for each document its row among them, or -1."""
 
     vectors: Floats
     rows: NDArray[np.int64]
 
 
-def write(corpus: Corpus, folder: Path, encode: Encode | None, chunk: int, known: Known | None = None) -> Floats:
+def write(corpus: Corpus, folder: Path, encode: Encode | None, chunk: int, known: KnownVectors | None = None) -> Floats:
     """Write the vectors of a corpus into a folder, `chunk` of them at a time, and map them.
 
     Raises `BadInput` without `encode`, and for vectors that hold what is no finite number.
@@ -57,11 +57,14 @@ def mapped(folder: Path, documents: int) -> Floats:
     # Mapped copy-on-write, because torch wants memory it may write to; nothing is ever written.
     vectors: Floats = np.load(folder / VECTORS, mmap_mode="c")
     if len(vectors) != documents:
-        raise BadInput(f"{len(vectors)} vectors for {documents} documents.", folder / VECTORS)
+        raise BadInput(
+            f"holds {len(vectors)} vectors, and the corpus has {documents} documents: build the index again.",
+            folder / VECTORS,
+        )
     return vectors
 
 
-def asked(queries: Queries, dim: int) -> Floats:
+def query_vectors(queries: Queries, dim: int) -> Floats:
     """The vectors of queries, float32 `[queries, dim]`.
 
     Raises `BadInput` where they are missing, not finite or of another dimension.
@@ -70,20 +73,22 @@ def asked(queries: Queries, dim: int) -> Floats:
         raise BadInput("these queries have no vectors: write `encoder >> index`.")
     wanted: Floats = to_numpy(queries.vectors).astype(np.float32, copy=False)
     if wanted.ndim != 2 or wanted.shape[1] != dim:
-        raise BadInput(f"query vectors {wanted.shape} for an index of {dim} dimensions.")
+        raise BadInput(
+            f"query vectors have the shape {wanted.shape}, the index has {dim} dimensions: search with its own encoder."
+        )
     check_finite(wanted, "query")
     return wanted
 
 
 def check_finite(vectors: Floats, what: str, first: int = 0) -> None:
-    """Raise `BadInput` for vectors that hold what is no finite number; `first` is the number of the first of them."""
+    """Raise `BadInput` for vectors with numbers that are not finite; `first` is the number of the first vector."""
     wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(wrong):
         place = f"the first is {what} {first + wrong[0] + 1}"
-        raise BadInput(f"{len(wrong)} of {len(vectors)} {what} vectors hold what is no finite number; {place}.")
+        raise BadInput(f"{len(wrong)} of {len(vectors)} {what} vectors hold numbers that are not finite; {place}.")
 
 
-def _chunk(corpus: Corpus, start: int, stop: int, encode: Encode, known: Known | None) -> Floats:
+def _chunk(corpus: Corpus, start: int, stop: int, encode: Encode, known: KnownVectors | None) -> Floats:
     """The vectors of documents `start` up to `stop`, of which only those that are not known are encoded."""
     rows = known.rows[start:stop] if known else np.full(stop - start, -1)
     new = np.flatnonzero(rows < 0)
@@ -105,7 +110,7 @@ def _append(file: BinaryIO, vectors: Floats, shape: tuple[int, int]) -> None:
 
 
 def _whole_chunks(path: Path, chunk: int) -> int:
-    """How many vectors an interrupted build left; what comes after the last whole chunk is cut off."""
+    """The number of vectors that an interrupted build left; cut off what comes after the last whole chunk."""
     try:
         with path.open("r+b") as file:
             np.lib.format.read_magic(file)

@@ -10,18 +10,21 @@ from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
+from nirank.kit.transformers import Computing
 from nirank.testing import letter_tokenizer, save_bert
 from nirank_dense.encoders.sentence import SentenceEncoder
 from nirank_dense.encoders.towers import TwoTowers
-from nirank_dense.encoders.words import WordVectors
+from nirank_dense.encoders.words import WeightedWordVectors
 from nirank_dense.faiss import indexes
+
+_COMPUTING = Computing(device="cpu", batch_size=8)
 
 
 def encoder(seed: int = 0) -> SentenceEncoder:
     """A two-layer BERT over letters, 16 dimensions, mean pooling; the same weights for the same seed."""
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder), seed)
-        return SentenceEncoder(folder, device="cpu", batch_size=8, tokens=64)
+        return SentenceEncoder(folder, tokens=64, computing=_COMPUTING)
 
 
 def two_towers() -> TwoTowers:
@@ -30,7 +33,7 @@ def two_towers() -> TwoTowers:
         query, document = Path(folder) / "query", Path(folder) / "document"
         save(query, seed=0)
         save(document, seed=1)
-        return TwoTowers(str(query), str(document), device="cpu", batch_size=8)
+        return TwoTowers(str(query), str(document), computing=_COMPUTING)
 
 
 def save(folder: Path, seed: int = 0) -> None:
@@ -41,15 +44,15 @@ def save(folder: Path, seed: int = 0) -> None:
     SentenceTransformer(modules=[transformer, pooling], device="cpu", similarity_fn_name="cosine").save(str(folder))
 
 
-def words(seed: int = 0) -> WordVectors:
+def words(seed: int = 0) -> WeightedWordVectors:
     """A vector and a weight for each letter, 16 dimensions; the same ones for the same seed."""
     with tempfile.TemporaryDirectory() as folder:
         save_words(Path(folder), seed)
-        return WordVectors(folder, device="cpu")
+        return WeightedWordVectors(folder, device="cpu")
 
 
 def save_words(folder: Path, seed: int = 0) -> None:
-    """Write word vectors as `WordVectors` reads them."""
+    """Write word vectors as `WeightedWordVectors` reads them."""
     tokenizer = letter_tokenizer(folder)
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
     generator = torch.Generator().manual_seed(seed)

@@ -16,38 +16,41 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nirank.data import Candidates, Content, Ints, Queries, TokenVectors
+from nirank.data import Candidates, Content, Ints, Queries, TokenVectors, offsets_of
 from nirank.errors import BadInput
 from nirank.kit import progress, weights_digest
-from nirank.kit.transformers import Precision, best_device, load, longest, passes, quiet, tokenizer_text
+from nirank.kit.text import require_text
+from nirank.kit.transformers import Computing, load, longest, passes, quiet, tokenizer_text
 from nirank_late.maxsim import maxsim
-from nirank_late.template import LENGTHS, Template, file_of, punctuation
+from nirank_late.template import LENGTHS, Template, TemplateSettings, file_of, punctuation
 
 Side = Literal["query", "document"]
 
 #: Tokens, the padding counted, that a CPU reads at once, so that what a layer computes stays in its cache.
 _TOKENS = 1024
-#: Documents whose vectors are in memory at once while given pairs are scored.
+#: Documents whose vectors are in memory at once while pairs are scored.
 _DOCUMENTS = 1024
 #: Where the weights of the projection may be: ours, ColBERT's, PyLate's.
 _PROJECTIONS = ("projection.safetensors", "model.safetensors", "1_Dense/model.safetensors")
 _WEIGHT = "linear.weight"
 _DIM = 128
 
+_TEMPLATE, _COMPUTING = TemplateSettings(), Computing()
+
 
 class ColBERT(nn.Module):
-    """Encodes texts into a unit vector for each token, and scores given pairs by MaxSim; it can be trained.
+    """Encodes texts into a unit vector for each token, and scores pairs by MaxSim; it can be trained.
 
     `model` is a transformer, or a late-interaction model made with ColBERT, PyLate or nirank: a name on the hub or a
     folder. `dim` is that of its projection, or 128 where it has none yet: a new one is drawn from `seed`; 0 leaves the
-    transformer's own vectors. The settings from `query_length` to `skip_punctuation` are those of
-    `nirank_late.template.Template`; unless given they are as the model says. `device` is chosen (CUDA, Apple's GPU,
-    CPU) unless given, and with it `batch_size`, the most texts of a forward pass; texts of similar length go together.
+    transformer's own vectors. The settings of the template are those of `nirank_late.template.Template`; unless given
+    they are as the model says. `batch_size`, unless given 32 on a CPU and 256 elsewhere, is the most texts of a forward
+    pass; texts of similar length go together.
 
-    As a scorer it encodes each distinct text of what it is given once. Outside training it has the vectors of some
+    As a scorer it encodes each distinct text once. Outside training it has the vectors of some
     documents in memory at a time. As any `nn.Module` it gives vectors and scores with gradients wherever these are
     enabled. It is made in evaluation mode. Raises `BadInput` for a model that cannot be loaded, that has no mask
-    token to augment queries with, or fewer positions than tokens are asked for.
+    token to augment queries with, or fewer positions than the template has tokens.
     """
 
     vectors = "tokens"
@@ -57,50 +60,29 @@ class ColBERT(nn.Module):
         self,
         model: str,
         dim: int | None = None,
-        device: str | None = None,
-        precision: Precision = "float32",
-        batch_size: int | None = None,
-        query_length: int | None = None,
-        document_length: int | None = None,
-        query_marker: str | None = None,
-        document_marker: str | None = None,
-        augment: bool | None = None,
-        attend: bool | None = None,
-        skip_punctuation: bool | None = None,
         seed: int = 0,
+        *,
+        template: TemplateSettings = _TEMPLATE,
+        computing: Computing = _COMPUTING,
     ) -> None:
         super().__init__()
-        device = device or best_device()
-        self.size = batch_size or (32 if device == "cpu" else 256)
-        self.precision = precision
+        self.size = computing.batch_size or (32 if computing.place == "cpu" else 256)
+        self.precision = computing.precision
         self.tokenizer = load("AutoTokenizer", model)
-        self.model = load("AutoModel", model, dtype=getattr(torch, precision))
-        given: dict[str, Any] = {
-            "query_length": query_length,
-            "document_length": document_length,
-            "query_marker": query_marker,
-            "document_marker": document_marker,
-            "augment": augment,
-            "attend": attend,
-            "skip_punctuation": skip_punctuation,
-        }
-        template = Template.of(model, self.tokenizer.get_vocab(), given)
-        lengths: dict[str, Any] = {
-            name: longest(self.model, given[name], getattr(template, name), name) for name in LENGTHS
-        }
-        self.template = replace(template, **lengths)
+        self.model = load("AutoModel", model, dtype=computing.dtype)
+        self.template = _template(model, self.tokenizer, self.model, template)
         self.markers = _markers(self.tokenizer, self.model, self.template)
         if self.template.augment and self.tokenizer.mask_token_id is None:
-            raise BadInput(f"{model!r} has no mask token to fill up queries with: give augment = false.")
+            raise BadInput(f"{model!r} has no mask token to fill up queries with: set augment = false.")
         self.linear = _projection(model, self.model.config.hidden_size, dim, seed)
         self.skipped = _skipped(self.tokenizer, self.template)
         _freeze_unused(self.model)
-        self.to(device)
+        self.to(computing.place)
         self.eval()
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     @property
@@ -122,15 +104,15 @@ class ColBERT(nn.Module):
             return torch.empty(0, device=self.device)
         if candidates.corpus is None:
             raise BadInput("this scorer has to read documents, and these candidates do not know their corpus.")
-        asked = self.encode(queries)
+        vectors = self.encode(queries)
         docs, columns = np.unique(candidates.docs, return_inverse=True)
         order = np.argsort(columns, kind="stable")  # document by document
         rows, columns = candidates.rows[order], columns[order]
         parts = []
         for start, some in self._some_at_a_time(docs):
             here = slice(*np.searchsorted(columns, [start, start + len(some)]).tolist())
-            told = self.encode_documents(candidates.corpus[some])
-            parts.append(maxsim(asked, told, rows[here], columns[here] - start))
+            documents = self.encode_documents(candidates.corpus[some])
+            parts.append(maxsim(vectors, documents, rows[here], columns[here] - start))
         return torch.cat(parts)[torch.from_numpy(np.argsort(order)).to(self.device)]
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -155,10 +137,8 @@ class ColBERT(nn.Module):
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of all that vectors depend on: weights, template, tokenizer, precision."""
-        told = (
-            weights_digest(self.state_dict()) + repr((self.template, self.precision)) + tokenizer_text(self.tokenizer)
-        )
-        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+        reading = repr((self.template, self.precision)) + tokenizer_text(self.tokenizer)
+        return hashlib.blake2b((weights_digest(self.state_dict()) + reading).encode(), digest_size=16).hexdigest()
 
     def _some_at_a_time(self, docs: Ints) -> Iterator[tuple[int, Ints]]:
         """Documents whose vectors are in memory at once, with the place of the first; all if there are gradients."""
@@ -172,9 +152,7 @@ class ColBERT(nn.Module):
                 advance(len(some))
 
     def _vectors(self, texts: Sequence[Content], side: Side) -> TokenVectors:
-        odd = next((text for text in texts if not isinstance(text, str)), None)
-        if odd is not None:
-            raise BadInput(f"this encoder reads texts, and one content is a {type(odd).__name__}.")
+        require_text(texts, "content")
         if not len(texts):
             return TokenVectors(np.zeros(1, np.int64), torch.empty(0, self.dim, device=self.device))
         tokens, seen = self._tokens(texts, side)
@@ -208,12 +186,20 @@ class ColBERT(nn.Module):
         ids[real] = np.concatenate(tokens)
         attended = np.arange(lengths.max()) < seen[:, None]
         kept = real & ~self.skipped[ids] if side == "document" else real
-        given = {"input_ids": ids, "attention_mask": attended.astype(np.int64)}
-        on_device = {name: torch.from_numpy(values).to(self.device) for name, values in given.items()}
+        inputs = {"input_ids": ids, "attention_mask": attended.astype(np.int64)}
+        on_device = {name: torch.from_numpy(values).to(self.device) for name, values in inputs.items()}
         hidden = self.model(**on_device).last_hidden_state[torch.from_numpy(kept).to(self.device)]  # [tokens, hidden]
         projected = hidden if self.linear is None else self.linear(hidden.to(self.linear.weight.dtype))
-        offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
-        return TokenVectors(offsets, nn.functional.normalize(projected.float(), dim=-1))
+        return TokenVectors(offsets_of(kept.sum(axis=1)), nn.functional.normalize(projected.float(), dim=-1))
+
+
+def _template(name: str, tokenizer: Any, model: nn.Module, settings: TemplateSettings) -> Template:
+    """The template of a model, whose texts are no longer than the model has positions."""
+    template = Template.of(name, tokenizer.get_vocab(), settings)
+    lengths: dict[str, Any] = {
+        field: longest(model, getattr(settings, field), getattr(template, field), field) for field in LENGTHS
+    }
+    return replace(template, **lengths)
 
 
 def _markers(tokenizer: Any, model: nn.Module, template: Template) -> dict[Side, int]:
@@ -235,7 +221,7 @@ def _markers(tokenizer: Any, model: nn.Module, template: Template) -> dict[Side,
 
 
 def _skipped(tokenizer: Any, template: Template) -> NDArray[np.bool_]:
-    """For each token whether documents have no vector for it, `[vocabulary]`."""
+    """A mask of the tokens for which documents have no vector, `[vocabulary]`."""
     skipped = np.zeros(len(tokenizer), bool)
     if template.skip_punctuation:
         skipped[punctuation(tokenizer.get_vocab())] = True
@@ -248,7 +234,10 @@ def _projection(model: str, hidden: int, dim: int | None, seed: int) -> nn.Linea
         return None
     stored = _stored_projection(model)
     if stored is not None and stored.shape != (dim or len(stored), hidden):
-        raise BadInput(f"{model!r} has a projection {tuple(stored.shape)}, and [{dim}, {hidden}] was asked for.")
+        raise BadInput(
+            f"{model!r} has a projection to {len(stored)} dimensions of vectors of {stored.shape[1]}; dim = {dim} and "
+            f"its transformer need [{dim}, {hidden}]: leave dim out, or set {len(stored)}."
+        )
     if stored is None:
         stored = torch.empty(dim or _DIM, hidden)
         nn.init.orthogonal_(stored, generator=torch.Generator().manual_seed(seed))
@@ -271,6 +260,6 @@ def _stored_projection(model: str) -> Tensor | None:
 
 
 def _freeze_unused(model: nn.Module) -> None:
-    """No gradient reaches a pooling layer: only the vectors of tokens are used."""
+    """Freeze a pooling layer, which no gradient reaches: only the vectors of tokens are used."""
     if isinstance(pooler := getattr(model, "pooler", None), nn.Module):
         pooler.requires_grad_(False)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nirank.data import Candidates, Content, Corpus, Floats, Queries, TokenVectors, Vectors, to_numpy
 from nirank.errors import BadInput
 from nirank.kit import Former
-from nirank_late.maxsim import Meetings, Tiles, compare, tiled
-from nirank_late.running_best import Best
+from nirank_late.maxsim import Meetings, compare, tiled
+from nirank_late.running_best import BestDocuments
 from nirank_late.store import TokenStore
+
+if TYPE_CHECKING:
+    from nirank_late.kernels import QueryTiles
 
 #: Queries that are compared with a block of documents while it is in memory.
 _QUERIES = 64
@@ -64,15 +68,15 @@ class MaxSimIndex:
         """
         if self._store is None:
             raise BadInput("the index is not open: search through a pipeline, or call open first.")
-        asked = token_vectors(queries, k, self._store.dim, "maxsim")
-        parts = [asked[start : start + _QUERIES] for start in range(0, len(asked), _QUERIES)]
+        vectors = token_vectors(queries, k, self._store.dim, "maxsim")
+        parts = [vectors[start : start + _QUERIES] for start in range(0, len(vectors), _QUERIES)]
         return Candidates.stack([self._search(self._store, part, k) for part in parts])
 
-    def _search(self, store: TokenStore, asked: TokenVectors, k: int) -> Candidates:
-        best, tiles = Best(len(asked), k), tiled(asked.values, asked.offsets)
+    def _search(self, store: TokenStore, queries: TokenVectors, k: int) -> Candidates:
+        best, tiles = BestDocuments(len(queries), k), tiled(queries.values, queries.offsets)
         for documents in store.blocks(self.block):
-            offsets, told = store.of(documents)
-            scores = _every(tiles, asked, told, offsets)
+            offsets, tokens = store.of(documents)
+            scores = _every(tiles, queries.offsets, tokens, offsets)
             best.add(np.arange(documents.start, documents.stop), scores)
         return best.candidates()
 
@@ -80,23 +84,26 @@ class MaxSimIndex:
 def token_vectors(queries: Queries, k: int, dim: int, name: str) -> TokenVectors:
     """The token vectors of queries as numpy has them. Raises `BadInput` for anything else, and for k below 0."""
     if k < 0:
-        raise BadInput(f"k is {k}; it must be 0 or more.")
-    asked = queries.vectors
-    if not isinstance(asked, TokenVectors):
+        raise BadInput(f"k = {k}; it must be 0 or more.")
+    vectors = queries.vectors
+    if not isinstance(vectors, TokenVectors):
         raise BadInput(f"these queries have no token vectors: write `encoder >> {name}`.")
-    values = to_numpy(asked.values).astype(np.float32, copy=False)
+    values = to_numpy(vectors.values).astype(np.float32, copy=False)
     if values.shape[1] != dim:
-        raise BadInput(f"query vectors of {values.shape[1]} dimensions for an index of {dim}.")
+        raise BadInput(
+            f"query vectors have {values.shape[1]} dimensions, the index has {dim}: search with its own encoder."
+        )
     if not np.isfinite(values).all():
-        raise BadInput("some query vectors hold what is no finite number.")
-    return TokenVectors(asked.offsets, values)
+        raise BadInput("some query vectors hold numbers that are not finite; look at the model that made them.")
+    return TokenVectors(vectors.offsets, values)
 
 
-def _every(tiles: Tiles, asked: TokenVectors, told: Floats, offsets: Any) -> Floats:
-    """MaxSim of all queries with all documents, `[queries, documents]`: document by document, while it is at hand."""
-    documents = len(offsets) - 1
-    rows, columns = np.tile(np.arange(len(asked)), documents), np.repeat(np.arange(documents), len(asked))
-    pairs, scores = Meetings(asked.offsets, offsets, rows, columns), np.empty(len(rows), np.float32)
-    nothing = np.zeros(len(rows), np.int64), np.empty(0, np.int32)
-    compare(tiles, told, pairs, scores, *nothing)
-    return scores.reshape(documents, len(asked)).T
+def _every(tiles: QueryTiles, starts: NDArray[np.int64], tokens: Floats, offsets: NDArray[np.int64]) -> Floats:
+    """MaxSim of all queries with all documents, `[queries, documents]`: document by document, while it is at hand.
+
+    `starts` are the offsets of the queries' tokens, `offsets` those of the documents'.
+    """
+    queries, documents = len(starts) - 1, len(offsets) - 1
+    rows, columns = np.tile(np.arange(queries), documents), np.repeat(np.arange(documents), queries)
+    scores = compare(tiles, tokens, Meetings(starts, offsets, rows, columns), np.empty(0, np.int32))
+    return scores.reshape(documents, queries).T

@@ -1,4 +1,4 @@
-"""The compiled loops of late interaction on the CPU: MaxSim of pairs, and what a compressed index is searched with.
+"""The compiled loops of late interaction on the CPU: MaxSim of pairs, and the search of a compressed index.
 
 The products of a tile of document tokens with 32 query tokens stay in registers, and of these only the greatest is
 written: the matrix of similarities never is. Each product is added up by rising dimension, in the same way wherever its
@@ -7,7 +7,7 @@ document stands, so that a score is the same in every batch, to the bit.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -20,10 +20,44 @@ from nirank.kit import compiled
 
 Column = NDArray[Any]
 
-#: Numbers in a register of the widest kind, query tokens in a tile, and document tokens in one.
+
+class QueryTiles(NamedTuple):
+    """Tokens of queries in tiles, float32 `[tiles, dim, 32]`, zeros behind the last token of a query.
+
+    Those of query `i` are in the tiles from `offsets[i]` up to `offsets[i + 1]`, and it has `lengths[i]`.
+    """
+
+    values: Column
+    offsets: Column
+    lengths: Column
+
+
+class DocumentTokens(NamedTuple):
+    """Tokens of documents, float32 `[tokens, dim]`; those of document `i` begin at `offsets[i]`."""
+
+    values: Column
+    offsets: Column
+
+
+class Compared(NamedTuple):
+    """Pairs of a query `rows[p]` and a document `columns[p]`, int64 `[pairs]`, and what is written about them.
+
+    `scores` float32 `[pairs]` is filled with MaxSim. `chosen` int32, if it has any room, is filled with the document
+    token that each query token chose, from `entries[p]` on.
+    """
+
+    rows: Column
+    columns: Column
+    scores: Column
+    entries: Column
+    chosen: Column
+
+
+#: Numbers in a register of the widest kind.
 _LANES = 16
-QUERY_TILE = 2 * _LANES
-TOKEN_TILE = 6
+#: Query tokens, and document tokens, in a tile.
+QUERY_TILE, TOKEN_TILE = 2 * _LANES, 6
+#: Tiles of document tokens between the one that is read and the one that is fetched.
 _TILES_AHEAD = 4
 
 _FLOAT, _INT, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
@@ -50,7 +84,7 @@ def _fetch(builder: Any, address: Any) -> None:
     builder.call(prefetch, [builder.bitcast(address, byte), _INT(0), _INT(3), _INT(1)])  # to read, as near as can be
 
 
-def _add_products(builder: Any, asked: Any, tokens: Any, dim: Any, sums: list[list[Any]]) -> None:
+def _add_products(builder: Any, query: Any, tokens: Any, dim: Any, sums: list[list[Any]]) -> None:
     """Add to `sums[token][half]` the products of every token with both halves of the query tile.
 
     Meanwhile a tile of tokens that comes later is fetched, a little at each dimension: all at once would wait.
@@ -64,7 +98,7 @@ def _add_products(builder: Any, asked: Any, tokens: Any, dim: Any, sums: list[li
         _fetch(builder, _at(builder, tokens, place, _FLOAT, _FLOAT))
         begin = builder.mul(loop.index, _LONG(QUERY_TILE))
         places = [builder.add(begin, _LONG(half * _LANES)) for half in range(2)]
-        halves = [builder.load(_at(builder, asked, place, _FLOAT, _FLOATS), align=4) for place in places]
+        halves = [builder.load(_at(builder, query, place, _FLOAT, _FLOATS), align=4) for place in places]
         for token, row in enumerate(sums):
             place = builder.add(builder.mul(dim, _LONG(token)), loop.index)
             value = _everywhere(builder, builder.load(_at(builder, tokens, place, _FLOAT, _FLOAT), align=4), _FLOATS)
@@ -74,7 +108,7 @@ def _add_products(builder: Any, asked: Any, tokens: Any, dim: Any, sums: list[li
 
 
 def _keep_greatest(builder: Any, first: Any, best: Any, where: Any, sums: list[list[Any]]) -> None:
-    """Where a sum is greater than what is in `best`, take it, and note in `where` which token it is of."""
+    """Take each sum that is greater than what is in `best`, and note in `where` which token it is of."""
     for half in range(2):
         place = _LONG(half * _LANES)
         values, indexes = _at(builder, best, place, _FLOAT, _FLOATS), _at(builder, where, place, _INT, _INTS)
@@ -96,13 +130,13 @@ def _compare(count: int) -> Any:
     """
 
     @intrinsic
-    def compare(typing, asked, tokens, dim, first, best, where):  # type: ignore[no-untyped-def]  # noqa: ARG001 (typed below)
+    def compare(typing, query, tokens, dim, first, best, where):  # type: ignore[no-untyped-def]  # noqa: ARG001
         address = types.intp
 
-        def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
-            asked, tokens, dim, first, best, where = given
+        def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+            query, tokens, dim, first, best, where = arguments
             sums = [[cgutils.alloca_once(builder, _FLOATS) for _ in range(2)] for _ in range(count)]
-            _add_products(builder, asked, tokens, dim, sums)
+            _add_products(builder, query, tokens, dim, sums)
             _keep_greatest(builder, first, best, where, sums)
             return context.get_dummy_value()
 
@@ -115,12 +149,12 @@ _compare_many, _compare_one = _compare(TOKEN_TILE), _compare(1)
 
 
 @compiled
-def _compare_document(asked: Column, tokens: Column, best: Column, where: Column) -> None:
+def _compare_document(tile: Column, tokens: Column, best: Column, where: Column) -> None:
     """Fill `best` and `where` with the greatest product of each query token in a tile `[dim, 32]`."""
     best[:] = -np.inf
     where[:] = 0
     dim, count = tokens.shape[1], len(tokens)
-    query, first, to, place = asked.ctypes.data, tokens.ctypes.data, best.ctypes.data, where.ctypes.data
+    query, first, to, place = tile.ctypes.data, tokens.ctypes.data, best.ctypes.data, where.ctypes.data
     if count < TOKEN_TILE:
         for token in range(count):
             _compare_one(query, first + 4 * token * dim, dim, np.int32(token), to, place)
@@ -133,31 +167,18 @@ def _compare_document(asked: Column, tokens: Column, best: Column, where: Column
 
 
 @compiled
-def maxsim(
-    asked: Column,
-    tiles: Column,
-    lengths: Column,
-    tokens: Column,
-    offsets: Column,
-    rows: Column,
-    columns: Column,
-    scores: Column,
-    entries: Column,
-    where: Column,
-) -> None:
-    """Fill `scores` with MaxSim of the queries `rows` and the documents `columns`, all `[pairs]`.
-
-    `asked` float32 `[tiles, dim, 32]` are query tokens; those of query `i` are in the tiles from `tiles[i]` up to
-    `tiles[i + 1]`, and it has `lengths[i]`. `tokens` float32 `[tokens, dim]` are those of documents, `offsets` say of
-    which. If it has any room, `where` gets the token that each query token chose, from `entries[pair]` on.
-    """
+def maxsim(queries: QueryTiles, documents: DocumentTokens, pairs: Compared) -> None:
+    """Fill the scores of pairs, and the tokens that were chosen, with MaxSim."""
+    # Taken apart at once: an array that is read from a tuple inside a loop is counted as used each time.
+    (tiles, starts, lengths), (tokens, offsets) = queries, documents
+    rows, columns, scores, entries, where = pairs
     best, chosen = np.empty(QUERY_TILE, np.float32), np.empty(QUERY_TILE, np.int32)
     for pair in range(len(rows)):
         row, document = rows[pair], columns[pair]
         total = np.float32(0)
-        for tile in range(tiles[row], tiles[row + 1]):
-            _compare_document(asked[tile], tokens[offsets[document] : offsets[document + 1]], best, chosen)
-            done = (tile - tiles[row]) * QUERY_TILE
+        for tile in range(starts[row], starts[row + 1]):
+            _compare_document(tiles[tile], tokens[offsets[document] : offsets[document + 1]], best, chosen)
+            done = (tile - starts[row]) * QUERY_TILE
             wanted = min(QUERY_TILE, lengths[row] - done)
             for place in range(wanted):
                 total += best[place]

@@ -1,4 +1,4 @@
-"""MaxSim of given pairs, `sum_i max_j q_i . d_j` (Khattab and Zaharia, SIGIR 2020), with gradients.
+"""MaxSim of pairs, `sum_i max_j q_i . d_j` (Khattab and Zaharia, SIGIR 2020), with gradients.
 
 On the CPU compiled loops compute it (`nirank_late.kernels`), elsewhere torch, query by query. Either way only the best
 token of each document for each query token is kept: it is all that the gradient needs, and memory stays bounded.
@@ -10,22 +10,25 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nirank.data import Floats, Ints, TokenVectors
+from nirank.data import Floats, Ints, TokenVectors, offsets_of
 from nirank.errors import BadInput
+
+if TYPE_CHECKING:
+    from nirank_late.kernels import QueryTiles
 
 #: Query tokens of pairs whose gradients are in memory at once.
 _ENTRIES = 1 << 16
 #: Similarities that are in memory at once where torch computes them.
 _SIMILARITIES = 1 << 24
 #: Pairs that are worth a thread of their own.
-_SHARE = 256
+_PAIRS_PER_THREAD = 256
 
 
 def maxsim(queries: TokenVectors, documents: TokenVectors, rows: Ints, columns: Ints) -> Tensor:
@@ -35,7 +38,9 @@ def maxsim(queries: TokenVectors, documents: TokenVectors, rows: Ints, columns: 
     Raises `BadInput` for a document without vectors, which has no maximum.
     """
     if (documents.lengths[columns] == 0).any():
-        raise BadInput("a document without a single vector has no MaxSim.")
+        raise BadInput(
+            "a document has no token vectors, and so no MaxSim; give it a text that the encoder does not leave empty."
+        )
     pairs = Meetings(queries.offsets, documents.offsets, np.asarray(rows), np.asarray(columns))
     scores: Tensor = _MaxSim.apply(queries.values.float(), documents.values.float(), pairs)
     return scores
@@ -43,145 +48,140 @@ def maxsim(queries: TokenVectors, documents: TokenVectors, rows: Ints, columns: 
 
 @dataclass(frozen=True, eq=False)
 class Meetings:
-    """Which queries meet which documents: `rows` and `columns` `[pairs]`, and the offsets of the tokens of either."""
+    """Pairs of queries and documents: `rows` and `columns` `[pairs]`, and the offsets of the tokens of either."""
 
-    asked: NDArray[np.int64]
-    told: NDArray[np.int64]
+    queries: NDArray[np.int64]
+    documents: NDArray[np.int64]
     rows: Ints
     columns: Ints
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """How many query tokens each pair has, `[pairs]`."""
-        return np.diff(self.asked)[self.rows]
+        """The number of query tokens of each pair, `[pairs]`."""
+        return np.diff(self.queries)[self.rows]
 
     @property
     def entries(self) -> NDArray[np.int64]:
-        """Where the query tokens of each pair begin among those of all, `[pairs + 1]`."""
-        return np.concatenate([[0], np.cumsum(self.lengths)])
+        """The places where the query tokens of each pair begin among those of all, `[pairs + 1]`."""
+        return offsets_of(self.lengths)
 
-    def tokens(self, pairs: slice, where: NDArray[np.int32]) -> tuple[NDArray[np.int64], ...]:
-        """Of each query token of some pairs its number, that of the document token it chose, and its pair's."""
+    def tokens(self, pairs: slice, chosen: NDArray[np.int32]) -> tuple[NDArray[np.int64], ...]:
+        """Numbers of each query token of some pairs, of the document token it chose, and of its pair."""
         lengths, begin = self.lengths[pairs], np.cumsum(self.lengths[pairs]) - self.lengths[pairs]
         within = np.arange(lengths.sum()) - np.repeat(begin, lengths)
-        asked = np.repeat(self.asked[self.rows[pairs]], lengths) + within
-        told = np.repeat(self.told[self.columns[pairs]], lengths) + where
-        return asked, told, np.repeat(np.arange(pairs.start, pairs.stop), lengths)
+        left = np.repeat(self.queries[self.rows[pairs]], lengths) + within
+        right = np.repeat(self.documents[self.columns[pairs]], lengths) + chosen
+        return left, right, np.repeat(np.arange(pairs.start, pairs.stop), lengths)
 
 
 class _MaxSim(torch.autograd.Function):
     """The gradient goes to the best token of the document for each token of the query; of equal ones to the first."""
 
     @staticmethod
-    def forward(ctx: Any, asked: Tensor, told: Tensor, pairs: Meetings) -> Tensor:
+    def forward(ctx: Any, queries: Tensor, documents: Tensor, pairs: Meetings) -> Tensor:
         wanted = any(ctx.needs_input_grad[:2])
-        compute = on_cpu if asked.device.type == "cpu" else on_device
-        scores, where = compute(asked.detach(), told.detach(), pairs, wanted)
-        ctx.save_for_backward(asked, told)
-        ctx.pairs, ctx.where = pairs, where
+        compute = on_cpu if queries.device.type == "cpu" else on_device
+        scores, chosen = compute(queries.detach(), documents.detach(), pairs, wanted)
+        ctx.save_for_backward(queries, documents)
+        ctx.pairs, ctx.chosen = pairs, chosen
         return scores
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        (asked, told), pairs, (gradient,) = ctx.saved_tensors, ctx.pairs, gradients
-        to_asked, to_told = torch.zeros_like(asked), torch.zeros_like(told)
+        (queries, documents), pairs, (gradient,) = ctx.saved_tensors, ctx.pairs, gradients
+        to_queries, to_documents = torch.zeros_like(queries), torch.zeros_like(documents)
         for some, entries in _blocks(pairs.entries):
-            chosen = pairs.tokens(some, ctx.where[entries])
-            left, right, pair = (torch.from_numpy(column).to(asked.device) for column in chosen)
+            columns = pairs.tokens(some, ctx.chosen[entries])
+            left, right, pair = (torch.from_numpy(column).to(queries.device) for column in columns)
             weight = gradient[pair, None]
-            to_asked.index_add_(0, left, weight * told[right])
-            to_told.index_add_(0, right, weight * asked[left])
-        return to_asked, to_told, None
+            to_queries.index_add_(0, left, weight * documents[right])
+            to_documents.index_add_(0, right, weight * queries[left])
+        return to_queries, to_documents, None
 
 
-def on_cpu(asked: Tensor, told: Tensor, pairs: Meetings, places: bool = False) -> tuple[Tensor, NDArray[np.int32]]:
+def on_cpu(
+    queries: Tensor, documents: Tensor, pairs: Meetings, places: bool = False
+) -> tuple[Tensor, NDArray[np.int32]]:
     """The scores `[pairs]` and, if `places` are wanted, the document token that each query token chose, `[entries]`.
 
     It runs in as many threads as torch may use.
     """
-    entries = pairs.entries
-    scores, where = np.empty(len(pairs.rows), np.float32), np.empty(entries[-1] if places else 0, np.int32)
-    compare(tiled(asked.numpy(), pairs.asked), told.numpy(), pairs, scores, entries, where)
-    return torch.from_numpy(scores), where
+    chosen = np.empty(pairs.entries[-1] if places else 0, np.int32)
+    scores = compare(tiled(queries.numpy(), pairs.queries), documents.numpy(), pairs, chosen)
+    return torch.from_numpy(scores), chosen
 
 
-@dataclass(frozen=True, eq=False)
-class Tiles:
-    """Query tokens as the compiled loops read them.
-
-    `values` float32 `[tiles, dim, 32]`, zeros behind the last token; those of query `i` are in the tiles from
-    `offsets[i]` up to `offsets[i + 1]`, and it has `lengths[i]`.
-    """
-
-    values: Floats
-    offsets: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-
-
-def tiled(values: Floats, offsets: NDArray[np.int64]) -> Tiles:
-    """From query tokens `[tokens, dim]`."""
-    from nirank_late.kernels import QUERY_TILE
+def tiled(values: Floats, offsets: NDArray[np.int64]) -> QueryTiles:
+    """Query tokens, float32 `[tokens, dim]`, in tiles."""
+    from nirank_late.kernels import QUERY_TILE, QueryTiles
 
     lengths = np.diff(offsets)
-    tiles = np.concatenate([[0], np.cumsum(-(-lengths // QUERY_TILE))])
+    tiles = offsets_of(-(-lengths // QUERY_TILE))
     rows = np.repeat(tiles[:-1] * QUERY_TILE - offsets[:-1], lengths) + np.arange(len(values))
     spread = np.zeros((tiles[-1] * QUERY_TILE, values.shape[1]), np.float32)
     spread[rows] = values
     turned = spread.reshape(-1, QUERY_TILE, values.shape[1]).transpose(0, 2, 1)
-    return Tiles(np.ascontiguousarray(turned), tiles, lengths)
+    return QueryTiles(np.ascontiguousarray(turned), tiles, lengths)
 
 
-def compare(
-    asked: Tiles, told: Floats, pairs: Meetings, scores: Floats, entries: NDArray[np.int64], where: NDArray[np.int32]
-) -> None:
-    """Fill `scores` and, if it has any room, `where`, in several threads; `told` float32 `[tokens, dim]`."""
+def compare(queries: QueryTiles, documents: Floats, pairs: Meetings, chosen: NDArray[np.int32]) -> Floats:
+    """MaxSim of each pair, `[pairs]`, in several threads; `documents` float32 `[tokens, dim]`.
+
+    If it has any room, `chosen` is filled with the document token that each query token chose.
+    """
     from nirank_late import kernels
 
-    told, rows, columns = np.ascontiguousarray(told), pairs.rows.astype(np.int64), pairs.columns.astype(np.int64)
+    tokens = kernels.DocumentTokens(np.ascontiguousarray(documents), pairs.documents)
+    rows, columns = pairs.rows.astype(np.int64), pairs.columns.astype(np.int64)
+    entries = pairs.entries if len(chosen) else np.zeros(len(rows), np.int64)
+    scores = np.empty(len(rows), np.float32)
 
     def share(some: slice) -> None:
-        given = (told, pairs.told, rows[some], columns[some], scores[some], entries[some], where)
-        kernels.maxsim(asked.values, asked.offsets, asked.lengths, *given)
+        part = kernels.Compared(rows[some], columns[some], scores[some], entries[some], chosen)
+        kernels.maxsim(queries, tokens, part)
 
-    count = max(1, min(torch.get_num_threads(), len(rows) // _SHARE))
+    count = max(1, min(torch.get_num_threads(), len(rows) // _PAIRS_PER_THREAD))
     shares = [slice(*ends) for ends in pairwise(np.linspace(0, len(rows), count + 1).astype(int).tolist())]
     if count == 1:
         share(shares[0])
-        return
+        return scores
     with ThreadPoolExecutor(count) as pool:
         list(pool.map(share, shares))
+    return scores
 
 
-def on_device(asked: Tensor, told: Tensor, pairs: Meetings, places: bool = False) -> tuple[Tensor, NDArray[np.int32]]:
+def on_device(
+    queries: Tensor, documents: Tensor, pairs: Meetings, places: bool = False
+) -> tuple[Tensor, NDArray[np.int32]]:
     """The same as `on_cpu`, by torch on any device."""
-    entries, where = pairs.entries, np.empty(pairs.entries[-1] if places else 0, np.int32)
-    scores = asked.new_zeros(len(pairs.rows))
+    entries, chosen = pairs.entries, np.empty(pairs.entries[-1] if places else 0, np.int32)
+    scores = queries.new_zeros(len(pairs.rows))
     for row, some in _of_each_query(pairs):
-        tokens = asked[pairs.asked[row] : pairs.asked[row + 1]]
-        best, chosen = _best_tokens(tokens, told, pairs, some)  # [some, query tokens] both
+        tokens = queries[pairs.queries[row] : pairs.queries[row + 1]]
+        best, places_of_best = _best_tokens(tokens, documents, pairs, some)  # [some, query tokens] both
         scores[torch.from_numpy(some).to(scores.device)] = best.sum(1)
         if places:
             within = entries[some, None] + np.arange(len(tokens))
-            where[within.ravel()] = chosen.cpu().numpy().ravel()
-    return scores, where
+            chosen[within.ravel()] = places_of_best.cpu().numpy().ravel()
+    return scores, chosen
 
 
-def _best_tokens(tokens: Tensor, told: Tensor, pairs: Meetings, some: Ints) -> tuple[Tensor, Tensor]:
-    """For each of some pairs of one query the greatest similarity of each query token, and which token has it."""
-    lengths = np.diff(pairs.told)[pairs.columns[some]]
+def _best_tokens(tokens: Tensor, documents: Tensor, pairs: Meetings, some: Ints) -> tuple[Tensor, Tensor]:
+    """The greatest similarity of each query token in some pairs of one query, and which document token has it."""
+    lengths = np.diff(pairs.documents)[pairs.columns[some]]
     begin = np.cumsum(lengths) - lengths
     within = np.arange(lengths.sum()) - np.repeat(begin, lengths)
-    places = np.repeat(pairs.told[pairs.columns[some]], lengths) + within
+    places = np.repeat(pairs.documents[pairs.columns[some]], lengths) + within
     places, within, segments = (
-        torch.from_numpy(column).to(told.device)
+        torch.from_numpy(column).to(documents.device)
         for column in (places, within, np.repeat(np.arange(len(some)), lengths))
     )
-    similarities = told[places] @ tokens.T  # [document tokens, query tokens]
+    similarities = documents[places] @ tokens.T  # [document tokens, query tokens]
     segments = segments[:, None].expand_as(similarities)
     best = similarities.new_full((len(some), len(tokens)), -torch.inf)
     best = best.scatter_reduce(0, segments, similarities, "amax")
-    found = torch.where(similarities == best.gather(0, segments), within[:, None], len(told))
-    first = found.new_full(best.shape, len(told)).scatter_reduce(0, segments, found, "amin")
+    found = torch.where(similarities == best.gather(0, segments), within[:, None], len(documents))
+    first = found.new_full(best.shape, len(documents)).scatter_reduce(0, segments, found, "amin")
     return best, first
 
 
@@ -191,7 +191,7 @@ def _of_each_query(pairs: Meetings) -> Iterator[tuple[int, NDArray[np.int64]]]:
     starts = np.flatnonzero(np.diff(pairs.rows[order], prepend=-1))
     for some in np.split(order, starts[1:]) if len(order) else []:
         row = int(pairs.rows[some[0]])
-        sizes = np.diff(pairs.told)[pairs.columns[some]] * max(1, pairs.asked[row + 1] - pairs.asked[row])
+        sizes = np.diff(pairs.documents)[pairs.columns[some]] * max(1, pairs.queries[row + 1] - pairs.queries[row])
         parts = np.flatnonzero(np.diff(np.cumsum(sizes) // _SIMILARITIES))
         for part in np.split(some, parts + 1):
             yield row, part

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Corpus, Floats, Ints, Queries, Vectors, sort_keys
+from nirank.data import Candidates, Content, Corpus, Floats, Ints, Queries, Vectors, offsets_of, sort_keys
 from nirank.errors import BadInput, StaleIndex
 from nirank.kit import progress, ragged_files, write_header
 from nirank_late.exact import token_vectors
@@ -63,11 +63,11 @@ class PlaidIndex:
                 raise BadInput(f"{name} = {value}; at least {bound} is expected.")
         self.bits, self.centroids, self.seed, self.chunk = bits, centroids, seed, chunk
         self.probes, self.threshold, self.candidates = probes, threshold, candidates
-        self._searched: Searched | None = None
+        self._searched: CompressedIndex | None = None
 
     @property
     def index_key(self) -> dict[str, Any]:
-        """What the files depend on; how they are searched is not among it."""
+        """The settings that the files depend on; how they are searched is not among them."""
         return {"index": "plaid", "version": 1, "bits": self.bits, "centroids": self.centroids, "seed": self.seed}
 
     def build(self, corpus: Corpus, folder: Path, encode: Callable[[Sequence[Content]], Vectors] | None = None) -> None:
@@ -83,9 +83,12 @@ class PlaidIndex:
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the index; raises `BadInput` where it is of another number of documents."""
-        searched = Searched.load(folder)
-        if len(searched.offsets) - 1 != len(corpus):
-            raise BadInput(f"vectors of {len(searched.offsets) - 1} documents for {len(corpus)}.", folder)
+        searched = CompressedIndex.load(folder)
+        documents = len(searched.offsets) - 1
+        if documents != len(corpus):
+            raise BadInput(
+                f"holds vectors of {documents} documents, the corpus has {len(corpus)}: build it again.", folder
+            )
         self._searched = searched
 
     def generate(self, queries: Queries, k: int) -> Candidates:
@@ -95,25 +98,25 @@ class PlaidIndex:
         """
         if self._searched is None:
             raise BadInput("the index is not open: search through a pipeline, or call open first.")
-        asked = token_vectors(queries, k, self._searched.codec.centroids.shape[1], "plaid")
-        found = [self._search(self._searched, query) for query in asked]
+        vectors = token_vectors(queries, k, self._searched.codec.centroids.shape[1], "plaid")
+        found = [self._search(self._searched, query) for query in vectors]
         return Candidates.of([docs for docs, _ in found], [scores for _, scores in found]).top(k)
 
-    def _search(self, searched: Searched, asked: Floats) -> tuple[Ints, Floats]:
-        """The documents that came to the last stage for one query, and their scores; `asked` `[tokens, dim]`."""
-        if not len(asked):
+    def _search(self, searched: CompressedIndex, query: Floats) -> tuple[Ints, Floats]:
+        """The documents that came to the last stage for one query, `[tokens, dim]`, and their scores."""
+        if not len(query):
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        similarities = searched.codec.centroids @ asked.T  # [centroids, query tokens]
+        similarities = searched.codec.centroids @ query.T  # [centroids, query tokens]
         docs = searched.near(similarities, self.probes)
         near = similarities.max(axis=1) >= self.threshold
         docs = _best(docs, searched.by_centroids(similarities, near, docs, 0.0), self.candidates)
         every = np.ones(len(near), bool)
         docs = _best(docs, searched.by_centroids(similarities, every, docs, -np.inf), self.candidates // 4)
-        return docs, searched.by_vectors(asked, docs)
+        return docs, searched.by_vectors(query, docs)
 
 
 @dataclass(frozen=True, eq=False)
-class Searched:
+class CompressedIndex:
     """A compressed index, mapped.
 
     The tokens of document `d` are those from `offsets[d]` up to `offsets[d + 1]`; `codes` int32 `[tokens]` are their
@@ -129,7 +132,7 @@ class Searched:
     docs: NDArray[np.int32]
 
     @classmethod
-    def load(cls, folder: Path) -> Searched:
+    def load(cls, folder: Path) -> CompressedIndex:
         """Map what was written. Raises `StaleIndex` where files are missing or cut short."""
         try:
             columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in _COLUMNS}
@@ -156,19 +159,18 @@ class Searched:
         interact(np.ascontiguousarray(similarities), kept, self.codes, self.offsets, docs, least, scores)
         return scores
 
-    def by_vectors(self, asked: Floats, docs: NDArray[np.int64]) -> Floats:
+    def by_vectors(self, query: Floats, docs: NDArray[np.int64]) -> Floats:
         """MaxSim of some documents by their vectors, as far as these were kept."""
         from nirank_late.kernels import decompress
 
         sizes = np.diff(self.offsets)[docs]
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        offsets = offsets_of(sizes)
         places = np.repeat(self.offsets[docs] - offsets[:-1], sizes) + np.arange(offsets[-1])
-        values = np.empty((len(places), asked.shape[1]), np.float32)
+        values = np.empty((len(places), query.shape[1]), np.float32)
         decompress(self.codes[places], self.residuals[places], self.codec.centroids, self.codec.steps, values)
-        ends, rows = np.array([0, len(asked)]), np.zeros(len(docs), np.int64)
-        scores, nothing = np.empty(len(docs), np.float32), np.empty(0, np.int32)
-        compare(tiled(asked, ends), values, Meetings(ends, offsets, rows, np.arange(len(docs))), scores, rows, nothing)
-        return scores
+        ends = np.array([0, len(query)])
+        pairs = Meetings(ends, offsets, np.zeros(len(docs), np.int64), np.arange(len(docs)))
+        return compare(tiled(query, ends), values, pairs, np.empty(0, np.int32))
 
 
 def tiny() -> PlaidIndex:
@@ -177,7 +179,7 @@ def tiny() -> PlaidIndex:
 
 
 def _usual(tokens: int) -> int:
-    """How many centroids PLAID takes."""
+    """The number of centroids that PLAID takes: the power of two below 16 times the root of the number of tokens."""
     return int(2 ** np.floor(np.log2(16 * np.sqrt(tokens))))
 
 

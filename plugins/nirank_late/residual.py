@@ -36,7 +36,7 @@ class Codec:
 
     @classmethod
     def fit(cls, sample: Floats, centroids: int, bits: int, seed: int) -> Codec:
-        """From a sample of the vectors, `[tokens, dim]`; `seed` decides the first centroids."""
+        """Fit a codec to a sample of the vectors, `[tokens, dim]`; `seed` decides the first centroids."""
         found = spherical_kmeans(sample, centroids, seed)
         left = sample - found[nearest(sample, found)]
         classes = 2**bits
@@ -46,17 +46,17 @@ class Codec:
 
     @property
     def bits(self) -> int:
-        """Of each dimension."""
+        """The number of bits of each dimension."""
         return int(np.log2(len(self.levels)))
 
     @property
     def width(self) -> int:
-        """Bytes of what is left of a vector."""
+        """The number of bytes that keep what is left of a vector."""
         return -(-self.centroids.shape[1] // (8 // self.bits))
 
     @property
     def steps(self) -> Floats:
-        """What each byte stands for, `[256, 8 / bits]`."""
+        """The numbers that each byte stands for, `[256, 8 / bits]`."""
         shifts = np.arange(0, 8, self.bits)
         return self.levels[np.arange(256)[:, None] >> shifts & (2**self.bits - 1)]
 

@@ -10,7 +10,7 @@ from nirank.data import Candidates, Floats, from_sort_keys, sort_keys
 _NONE = np.uint64(2**64 - 1)
 
 
-class Best:
+class BestDocuments:
     """Keeps the best `k` documents of each of some queries."""
 
     def __init__(self, queries: int, k: int) -> None:
@@ -26,7 +26,7 @@ class Best:
         self._keys = keys
 
     def candidates(self) -> Candidates:
-        """What is kept, ranked."""
+        """The documents that are kept, ranked."""
         keys = np.sort(self._keys, axis=1)
         docs, scores = from_sort_keys(keys.ravel())
         offsets = np.arange(len(keys) + 1) * keys.shape[1]

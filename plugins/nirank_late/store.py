@@ -47,7 +47,10 @@ class TokenStore:
         """Map what `write` wrote. Raises `StaleIndex` where it is incomplete, `BadInput` for another corpus."""
         offsets, columns = ragged_files.read(folder)
         if len(offsets) - 1 != len(corpus):
-            raise BadInput(f"vectors of {len(offsets) - 1} documents for {len(corpus)}.", folder)
+            raise BadInput(
+                f"holds vectors of {len(offsets) - 1} documents, the corpus has {len(corpus)}: build it again.",
+                folder,
+            )
         return cls(offsets, columns[_TOKENS])
 
     @classmethod
@@ -86,5 +89,5 @@ def widened(values: NDArray[np.float16]) -> Floats:
 def _split(vectors: TokenVectors) -> tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]:
     values = to_numpy(vectors.values)
     if not np.isfinite(values).all():
-        raise BadInput("some vectors of documents hold what is no finite number.")
+        raise BadInput("some vectors of documents hold numbers that are not finite; look at the model that made them.")
     return vectors.lengths, {_TOKENS: values.astype(np.float16)}

@@ -1,4 +1,4 @@
-"""How texts become tokens of a late-interaction model, and where models from elsewhere say so."""
+"""Templates: the tokens around the texts of a late-interaction model, as set, or as models from elsewhere say."""
 
 from __future__ import annotations
 
@@ -19,6 +19,19 @@ _MARKERS = {"query": ("[Q] ", "[Q]"), "document": ("[D] ", "[D]")}
 _UNUSED = {"query_marker": "[unused0]", "document_marker": "[unused1]"}
 #: The settings that count tokens.
 LENGTHS = ("query_length", "document_length")
+
+
+@dataclass(frozen=True)
+class TemplateSettings:
+    """The fields of `Template` as settings; those that are None are as the model says, or else as in ColBERT."""
+
+    query_length: int | None = None
+    document_length: int | None = None
+    query_marker: str | None = None
+    document_marker: str | None = None
+    augment: bool | None = None
+    attend: bool | None = None
+    skip_punctuation: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -43,13 +56,13 @@ class Template:
     def __post_init__(self) -> None:
         for name in LENGTHS:
             if (length := getattr(self, name)) < 4:
-                raise BadInput(f"{name} = {length}: the special tokens and the marker leave no room for a text.")
+                raise BadInput(f"{name} = {length}; special tokens, marker and text need 4 at least.")
 
     @classmethod
-    def of(cls, model: str, vocabulary: Mapping[str, int], given: Mapping[str, Any]) -> Template:
-        """What is `given` (None: not), else what comes with the model, else ColBERT's own settings."""
+    def of(cls, model: str, vocabulary: Mapping[str, int], settings: TemplateSettings) -> Template:
+        """The template that is set, else the one that comes with the model, else ColBERT's own."""
         found = {"query_marker": _first(vocabulary, "query"), "document_marker": _first(vocabulary, "document")}
-        chosen = {name: value for name, value in given.items() if value is not None}
+        chosen = {name: value for name, value in asdict(settings).items() if value is not None}
         return replace(cls(), **{**found, **_stored(model), **chosen})
 
     def save(self, folder: Path) -> None:
@@ -68,7 +81,7 @@ def _first(vocabulary: Mapping[str, int], side: str) -> str:
 
 
 def _stored(model: str) -> dict[str, Any]:
-    """What comes with a model, in our words."""
+    """The settings that come with a model, under our names."""
     for name, read in ((_OURS, _ours), (_COLBERT, _colbert), (_PYLATE, _pylate)):
         if path := file_of(model, name):
             try:

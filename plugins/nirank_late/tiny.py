@@ -5,16 +5,20 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from nirank.kit.transformers import Computing
 from nirank.testing import save_bert
 from nirank_late.colbert import ColBERT
 from nirank_late.exact import MaxSimIndex
+from nirank_late.template import TemplateSettings
+
+_TEMPLATE, _COMPUTING = TemplateSettings(query_length=12, document_length=40), Computing("cpu", batch_size=8)
 
 
 def encoder(seed: int = 0) -> ColBERT:
     """A two-layer BERT over letters, 16 dimensions projected to 8; the same weights for the same seed."""
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder), seed)
-        return ColBERT(folder, dim=8, device="cpu", batch_size=8, query_length=12, document_length=40, seed=seed)
+        return ColBERT(folder, 8, seed, template=_TEMPLATE, computing=_COMPUTING)
 
 
 def save(folder: Path, seed: int = 0) -> None:

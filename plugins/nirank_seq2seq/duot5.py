@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from itertools import pairwise
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Queries, offsets_of
 from nirank.kit.text import Read, Tokens
-from nirank.kit.transformers import Precision
-from nirank_seq2seq.reader import Contract, Reader
+from nirank.kit.transformers import Computing
+from nirank_seq2seq.reader import COMPUTING, LENGTHS, TRUE_OR_FALSE, AnswerReader, Contract, Lengths, TrueOrFalse
 
 TEMPLATE = "Query: {query} Document0: {document0} Document1: {document1} Relevant:"
 _PLACES = ("query", "document0", "document1")
@@ -39,9 +40,8 @@ class DuoT5(nn.Module):
     and 0 in a list of one. Pradeep, Nogueira and Lin, The Expando-Mono-Duo Design Pattern for Text Ranking with
     Pretrained Sequence-to-Sequence Models, 2021. A list of n documents takes n (n - 1) prompts.
 
-    `model`, `true`, `false`, `max_length`, `batch_size` (documents given at once, their lists stay whole) and `tokens`
-    are as in monoT5; where a prompt is too long its documents are cut to equal length. Any loss trains it, but with
-    "binary" there is nothing to learn. Raises `BadInput` as monoT5 does.
+    `batch_size` counts documents, and their lists stay whole. Any loss trains it, but with "binary" there is nothing to
+    learn. Raises `BadInput` as `nirank_seq2seq.reader.AnswerReader` does.
     """
 
     reads = "text"
@@ -52,19 +52,16 @@ class DuoT5(nn.Module):
         model: str,
         aggregation: Aggregation = "sym_sum",
         template: str = TEMPLATE,
-        true: str = "true",
-        false: str = "false",
-        max_length: int | None = None,
-        device: str | None = None,
-        precision: Precision = "float32",
-        batch_size: int | None = None,
-        tokens: int | None = None,
+        *,
+        answers: TrueOrFalse = TRUE_OR_FALSE,
+        lengths: Lengths = LENGTHS,
+        computing: Computing = COMPUTING,
     ) -> None:
         super().__init__()
-        contract = Contract(template, _PLACES, (true, false), max_length)
-        self.reader = Reader("AutoModelForSeq2SeqLM", model, contract, device, precision, tokens)
-        self.aggregation, self.precision = aggregation, precision
-        self.batch_size = batch_size or 512
+        contract = Contract(template, _PLACES, dataclasses.astuple(answers), lengths.max_length)
+        self.reader = AnswerReader("AutoModelForSeq2SeqLM", model, contract, lengths.tokens, computing)
+        self.aggregation, self.precision = aggregation, computing.precision
+        self.batch_size = computing.batch_size or 512
         self.eval()
 
     def score(self, queries: Queries, candidates: Candidates) -> Tensor:
@@ -75,8 +72,8 @@ class DuoT5(nn.Module):
         template = self.reader.template
         read = Read.of(queries, candidates, lambda side, texts: template.tokens(_place(side), texts))
         lengths = read.lengths()
-        given = dict(zip(_PLACES, (lengths[left, 0], lengths[left, 1], lengths[right, 1]), strict=True))
-        shares = template.prompt.shares(np.stack(template.template.order(given), axis=1))
+        by_place = dict(zip(_PLACES, (lengths[left, 0], lengths[left, 1], lengths[right, 1]), strict=True))
+        shares = template.prompt.shares(np.stack(template.template.order(by_place), axis=1))
         log_odds = self.reader(shares, _texts(read, left, right))
         ours, theirs = (torch.from_numpy(side).to(log_odds.device) for side in (left, right))
         return _aggregated(self.aggregation, log_odds, ours, theirs, candidates.pairs)
@@ -110,9 +107,8 @@ class DuoT5(nn.Module):
 
 def _comparisons(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Every two different documents of a list, both ways round: the pairs to the left and to the right."""
-    edges = np.concatenate([[0], np.cumsum(lengths)]).tolist()
     sides = []
-    for start, stop in pairwise(edges):
+    for start, stop in pairwise(offsets_of(lengths).tolist()):
         left, right = np.divmod(np.arange((stop - start) ** 2), max(1, stop - start))
         sides.append(start + np.stack([left, right])[:, left != right])
     return tuple(np.concatenate([np.zeros((2, 0), np.int64), *sides], axis=1))
@@ -142,7 +138,7 @@ def _aggregated(how: Aggregation, log_odds: Tensor, left: Tensor, right: Tensor,
 
 
 def _values(how: Aggregation, log_odds: Tensor) -> Tensor:
-    """What a comparison adds to the score of the document to the left."""
+    """The amount that a comparison adds to the score of the document to the left."""
     if how == "binary":
         return (log_odds > 0).to(log_odds.dtype)
     return F.logsigmoid(log_odds) if how.endswith("log") else torch.sigmoid(log_odds)

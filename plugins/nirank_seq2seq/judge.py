@@ -1,31 +1,26 @@
-"""A decoder-only language model as a judge: it is asked whether a document is relevant, and says yes or no."""
+"""A decoder-only language model as a judge, which answers yes or no to the question if a document is relevant."""
 
 from __future__ import annotations
 
 from nirank.errors import BadInput
 from nirank.kit import transformers
-from nirank.kit.transformers import Precision
+from nirank.kit.transformers import Computing
 from nirank_seq2seq.pointwise import PLACES, Pointwise
-from nirank_seq2seq.reader import Contract, Reader, Score
+from nirank_seq2seq.reader import COMPUTING, LENGTHS, AnswerReader, Contract, Lengths, Score
 
 TEMPLATE = "Query: {query}\nDocument: {document}\nDoes the document answer the query? Yes or no?\nAnswer:"
 
 
 class LLMJudge(Pointwise):
-    """Scores a document by the token with which a language model goes on after being asked about it, yes or no
+    """Scores a document by the token with which a language model goes on after the question about it, yes or no
 
         s(q, d) = log P(yes) - log(P(yes) + P(no))          score = "log_probability"
         s(q, d) = log P(yes) - log P(no)                    score = "log_odds": the same order, for losses of logits
 
     the contract of monoT5 with a decoder. `model` is a name on the model hub or a folder. With `chat` the template is
     what a user says, in the chat template of the tokenizer; unless given, where the tokenizer has one. `yes` and `no`
-    have to be single tokens of the tokenizer: unless given " yes" and " no", and in a chat "yes" and "no". A prompt has
-    at most `max_length` tokens (512 unless the tokenizer has fewer); where it would have more the document is cut, and
-    a query only where it alone has more than half of the room: the question stays whole.
-
-    `batch_size` is how many pairs are given at once, `tokens` how many a forward pass has, padding counted; prompts of
-    similar length go together. Any loss trains it. Raises `BadInput` for a model that cannot be loaded, a template
-    without `{query}` and `{document}`, and words that are not single tokens.
+    have to be single tokens of the tokenizer: unless given " yes" and " no", and in a chat "yes" and "no". Any loss
+    trains it. Raises `BadInput` for `chat` without a chat template, and as `nirank_seq2seq.reader.AnswerReader` does.
     """
 
     def __init__(
@@ -36,16 +31,14 @@ class LLMJudge(Pointwise):
         no: str | None = None,
         chat: bool | None = None,
         score: Score = "log_probability",
-        max_length: int | None = None,
-        device: str | None = None,
-        precision: Precision = "float32",
-        batch_size: int | None = None,
-        tokens: int | None = None,
+        *,
+        lengths: Lengths = LENGTHS,
+        computing: Computing = COMPUTING,
     ) -> None:
         chat = _chats(model, chat)
         space = "" if chat else " "
         words = (space + "yes" if yes is None else yes, space + "no" if no is None else no)
-        contract = Contract(template, PLACES, words, max_length, chat)
+        contract = Contract(template, PLACES, words, lengths.max_length, chat)
         stage = {
             "use": "scorer/llm_judge",
             "template": template,
@@ -53,10 +46,10 @@ class LLMJudge(Pointwise):
             "no": words[1],
             "chat": chat,
             "score": score,
-            "precision": precision,
+            "precision": computing.precision,
         }
-        reader = Reader("AutoModelForCausalLM", model, contract, device, precision, tokens)
-        super().__init__(reader, score, batch_size, stage)
+        reader = AnswerReader("AutoModelForCausalLM", model, contract, lengths.tokens, computing)
+        super().__init__(reader, score, computing.batch_size, stage)
 
 
 def _chats(model: str, chat: bool | None) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from nirank.kit.transformers import Precision
+import dataclasses
+
+from nirank.kit.transformers import Computing
 from nirank_seq2seq.pointwise import PLACES, Pointwise
-from nirank_seq2seq.reader import Contract, Reader, Score
+from nirank_seq2seq.reader import COMPUTING, LENGTHS, TRUE_OR_FALSE, AnswerReader, Contract, Lengths, Score, TrueOrFalse
 
 TEMPLATE = "Query: {query} Document: {document} Relevant:"
 
@@ -16,36 +18,26 @@ class MonoT5(Pointwise):
         s(q, d) = log P(true) - log P(false)                    score = "log_odds": the same order, for losses of logits
 
     Nogueira, Jiang, Pradeep and Lin, Document Ranking with a Pretrained Sequence-to-Sequence Model, Findings of EMNLP
-    2020. `model` is a name on the model hub or a folder; `true` and `false` have to be single tokens of its own
-    tokenizer. A prompt has at most `max_length` tokens (512 unless the tokenizer has fewer); where it would have more
-    the document is cut, and a query only where it alone has more than half of the room: the template stays whole.
-
-    `batch_size` is how many pairs are given at once, `tokens` how many a forward pass has, padding counted; prompts of
-    similar length go together. Any loss trains it. Raises `BadInput` for a model that cannot be loaded, a template
-    without `{query}` and `{document}`, and words that are not single tokens.
+    2020. `model` is a name on the model hub or a folder. Any loss trains it.
     """
 
     def __init__(
         self,
         model: str,
         template: str = TEMPLATE,
-        true: str = "true",
-        false: str = "false",
         score: Score = "log_probability",
-        max_length: int | None = None,
-        device: str | None = None,
-        precision: Precision = "float32",
-        batch_size: int | None = None,
-        tokens: int | None = None,
+        *,
+        answers: TrueOrFalse = TRUE_OR_FALSE,
+        lengths: Lengths = LENGTHS,
+        computing: Computing = COMPUTING,
     ) -> None:
-        contract = Contract(template, PLACES, (true, false), max_length)
+        contract = Contract(template, PLACES, dataclasses.astuple(answers), lengths.max_length)
         stage = {
             "use": "scorer/monot5",
             "template": template,
-            "true": true,
-            "false": false,
+            **dataclasses.asdict(answers),
             "score": score,
-            "precision": precision,
+            "precision": computing.precision,
         }
-        reader = Reader("AutoModelForSeq2SeqLM", model, contract, device, precision, tokens)
-        super().__init__(reader, score, batch_size, stage)
+        reader = AnswerReader("AutoModelForSeq2SeqLM", model, contract, lengths.tokens, computing)
+        super().__init__(reader, score, computing.batch_size, stage)

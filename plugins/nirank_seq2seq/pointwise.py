@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nirank.data import Candidates, Queries
 from nirank.kit.text import Read, Tokens
-from nirank_seq2seq.reader import Reader, Score, scored
+from nirank_seq2seq.reader import AnswerReader, Score, scored
 
 PLACES = ("query", "document")
 
@@ -24,7 +24,7 @@ class Pointwise(nn.Module):
 
     reads = "text"
 
-    def __init__(self, reader: Reader, score: Score, batch_size: int | None, stage: dict[str, Any]) -> None:
+    def __init__(self, reader: AnswerReader, score: Score, batch_size: int | None, stage: dict[str, Any]) -> None:
         super().__init__()
         self.reader, self.answer, self._stage = reader, score, stage
         self.batch_size = batch_size or (512 if reader.device.type == "cpu" else 4096)

@@ -1,4 +1,4 @@
-"""A language model that reads a prompt and is asked for one of two words."""
+"""A language model that reads a prompt and answers with one of two words."""
 
 from __future__ import annotations
 
@@ -18,20 +18,42 @@ from nirank.errors import BadInput
 from nirank.kit import transformers as pretrained
 from nirank.kit import weights_digest
 from nirank.kit.text import Tokens
-from nirank.kit.transformers import Precision, best_device, longest, passes, quiet
-from nirank_seq2seq.template import Template, TokenisedTemplate, ends, word
+from nirank.kit.transformers import Computing, longest, passes, quiet
+from nirank_seq2seq.template import PromptTemplate, TokenisedTemplate, ends, word
 
 Score = Literal["log_probability", "log_odds"]
 
 #: Padded tokens of a forward pass: as many as a CPU keeps in its cache, and enough to keep a GPU busy.
 _CPU_TOKENS, _GPU_TOKENS = 1024, 16_384
-#: How many are read where a model says of no number that it is too many.
-_MANY = 512
+#: Tokens of a prompt that are read by a model that has no limit.
+_USUAL_LENGTH = 512
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Settings of how much a model reads at once.
+
+    max_length   the most tokens of a prompt: unless given 512, or fewer where the tokenizer has fewer. Where it would
+                 have more documents are cut, to equal length, and a query only where it alone has more than half of
+                 the room: the template stays whole
+    tokens       how many a forward pass has, padding counted; prompts of similar length go together
+    """
+
+    max_length: int | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class TrueOrFalse:
+    """The two words that T5 was trained to answer with: single tokens of its own tokenizer."""
+
+    true: str = "true"
+    false: str = "false"
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What a model is asked, and what its answer may be: kept with its weights."""
+    """The question that a model answers, and the answers that it may give: kept with its weights."""
 
     template: str
     places: tuple[str, ...]
@@ -40,7 +62,10 @@ class Contract:
     chat: bool = False
 
 
-class Reader(nn.Module):
+LENGTHS, COMPUTING, TRUE_OR_FALSE = Lengths(), Computing(), TrueOrFalse()
+
+
+class AnswerReader(nn.Module):
     """Says of prompts how much sooner the model would go on with the first of two words than with the second.
 
     `kind` is the class of transformers: "AutoModelForSeq2SeqLM", whose first decoded token counts, or
@@ -49,23 +74,22 @@ class Reader(nn.Module):
     """
 
     def __init__(
-        self, kind: str, model: str, contract: Contract, device: str | None, precision: Precision, tokens: int | None
+        self, kind: str, model: str, contract: Contract, tokens: int | None = None, computing: Computing = COMPUTING
     ) -> None:
         super().__init__()
-        device = device or best_device()
-        self.tokens = tokens or (_CPU_TOKENS if device == "cpu" else _GPU_TOKENS)
+        self.tokens = tokens or (_CPU_TOKENS if computing.place == "cpu" else _GPU_TOKENS)
         self.decodes = kind == "AutoModelForSeq2SeqLM"
         self.tokenizer = pretrained.load("AutoTokenizer", model)
-        self.model = pretrained.load(kind, model, dtype=getattr(torch, precision)).to(device)
+        self.model = pretrained.load(kind, model, dtype=computing.dtype).to(computing.place)
         self.contract = contract
-        self.max_length = longest(self.model, contract.max_length, min(_MANY, self.tokenizer.model_max_length))
+        self.max_length = longest(self.model, contract.max_length, min(_USUAL_LENGTH, self.tokenizer.model_max_length))
         self.words = [word(self.tokenizer, text) for text in contract.words]
         self.template = self._template()
         self._narrow = _only_words(self.model.get_output_embeddings(), self.words)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     def forward(self, shares: NDArray[np.int64], texts: Callable[[int], dict[str, Tokens]]) -> Tensor:
@@ -90,20 +114,20 @@ class Reader(nn.Module):
     def fingerprint(self, *more: object) -> str:
         """A hash of weights, tokenizer, contract and `more`."""
         pieces = [piece.tolist() for piece in self.template.prompt.pieces]
-        told = (self.tokenizer.backend_tokenizer.to_str(), pieces, self.words, self.contract, self.max_length, more)
-        return hashlib.blake2b((weights_digest(self.state_dict()) + repr(told)).encode(), digest_size=16).hexdigest()
+        reading = (self.tokenizer.backend_tokenizer.to_str(), pieces, self.words, self.contract, self.max_length, more)
+        return hashlib.blake2b((weights_digest(self.state_dict()) + repr(reading)).encode(), digest_size=16).hexdigest()
 
     def _template(self) -> TokenisedTemplate:
         contract, around = self.contract, ends(self.tokenizer)
         text, nothing = contract.template, np.zeros(0, np.int32)
-        Template.of(text, contract.places)  # so that a message shows what was given
+        PromptTemplate.of(text, contract.places)  # so that a message shows the setting
         if contract.chat:  # it says itself where a text begins
-            asked = [{"role": "user", "content": text}]
-            text = self.tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+            messages = [{"role": "user", "content": text}]
+            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
             around = nothing, nothing
         elif not self.decodes:
             around = around[0], nothing  # what ends a text would end the prompt
-        return TokenisedTemplate(self.tokenizer, Template.of(text, contract.places), self.max_length, around)
+        return TokenisedTemplate(self.tokenizer, PromptTemplate.of(text, contract.places), self.max_length, around)
 
     def _cut(self, texts: dict[str, Tokens], share: NDArray[np.int64]) -> tuple[Tokens, ...]:
         ordered = self.template.template.order(texts)
@@ -113,13 +137,13 @@ class Reader(nn.Module):
         """One forward pass. Prompts are padded behind, where neither attention nor positions before it notice."""
         ids, mask = self.template.prompt.filled(rows, self.tokenizer.pad_token_id or 0)
         inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
-        given = {name: torch.from_numpy(column).to(self.device) for name, column in inputs.items()}
+        arguments = {name: torch.from_numpy(column).to(self.device) for name, column in inputs.items()}
         at = torch.zeros(len(ids), dtype=torch.int64, device=self.device)
         if self.decodes:
-            given["decoder_input_ids"] = torch.full((len(ids), 1), _start(self.model), device=self.device)
+            arguments["decoder_input_ids"] = torch.full((len(ids), 1), _start(self.model), device=self.device)
         else:
-            at = given["attention_mask"].sum(1) - 1
-        logits = self.model(**given, use_cache=False).logits[torch.arange(len(ids), device=self.device), at].float()
+            at = arguments["attention_mask"].sum(1) - 1
+        logits = self.model(**arguments, use_cache=False).logits[torch.arange(len(ids), device=self.device), at].float()
         first, second = logits.unbind(1) if self._narrow else (logits[:, token] for token in self.words)
         return first - second
 
@@ -151,7 +175,9 @@ def _start(model: Any) -> int:
     start = getattr(model.config, "decoder_start_token_id", None)
     start = model.generation_config.decoder_start_token_id if start is None else start
     if start is None:
-        raise BadInput(f"{type(model).__name__} does not say with which token decoding starts.")
+        raise BadInput(
+            f"the config of {type(model).__name__} lacks decoder_start_token_id, the token that decoding starts with."
+        )
     return int(start)
 
 

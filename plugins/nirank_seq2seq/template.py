@@ -21,7 +21,7 @@ _PLACE = re.compile(r"(\s*)\{(\w+)\}")
 
 
 @dataclass(frozen=True, eq=False)
-class Template:
+class PromptTemplate:
     """The literals of a template, and of each place between them its name and the white space before it."""
 
     literals: Sequence[str]
@@ -29,17 +29,17 @@ class Template:
     spaces: Sequence[str]
 
     @classmethod
-    def of(cls, text: str, names: Sequence[str]) -> Template:
+    def of(cls, text: str, names: Sequence[str]) -> PromptTemplate:
         """Read a template. Raises `BadInput` unless each of `names` has exactly one place, and no other has."""
         parts = _PLACE.split(text)
         found = parts[2::3]
         if sorted(found) != sorted(names):
-            wanted, told = (", ".join(f"{{{name}}}" for name in some) or "none" for some in (names, found))
-            raise BadInput(f"the template {text!r} has the places {told}; expected is each of {wanted}, once.")
+            wanted, had = (", ".join(f"{{{name}}}" for name in some) or "none" for some in (names, found))
+            raise BadInput(f"the template {text!r} has the places {had}; each of {wanted} is needed, once.")
         return cls(parts[::3], found, parts[1::3])
 
     def order(self, texts: dict[str, Any]) -> tuple[Any, ...]:
-        """What is given by name, in the order of the places."""
+        """The values of a mapping by name, in the order of the places."""
         return tuple(texts[name] for name in self.names)
 
 
@@ -49,7 +49,7 @@ class TokenisedTemplate:
     `ends` are the tokens before and behind the whole that the tokenizer adds to every text.
     """
 
-    def __init__(self, tokenizer: Any, template: Template, max_length: int, ends: tuple[Tokens, Tokens]) -> None:
+    def __init__(self, tokenizer: Any, template: PromptTemplate, max_length: int, ends: tuple[Tokens, Tokens]) -> None:
         self.template, self._tokenizer = template, tokenizer
         self._bare = not _keeps_spaces(tokenizer, template)
         literals = [_literal(tokenizer, self._part(text, place)) for place, text in enumerate(template.literals)]
@@ -67,7 +67,7 @@ class TokenisedTemplate:
 
 
 def ends(tokenizer: Any) -> tuple[Tokens, Tokens]:
-    """What a tokenizer puts before and behind a text."""
+    """The tokens that a tokenizer puts before and behind a text."""
     bare, whole = (tokenizer("a", add_special_tokens=added)["input_ids"] for added in (False, True))
     start = next(at for at in range(len(whole)) if whole[at : at + len(bare)] == bare)
     return np.array(whole[:start], np.int32), np.array(whole[start + len(bare) :], np.int32)
@@ -78,12 +78,14 @@ def word(tokenizer: Any, text: str) -> int:
     found = tokenizer(text, add_special_tokens=False)["input_ids"]
     if len(found) != 1 or found[0] == tokenizer.unk_token_id:
         pieces = tokenizer.convert_ids_to_tokens(found)
-        raise BadInput(f"the answer {text!r} has to be one token of the model, and its tokenizer makes {pieces} of it.")
+        raise BadInput(
+            f"the answer {text!r} is {pieces} to the tokenizer of the model: choose a word that is one token."
+        )
     return int(found[0])
 
 
-def _keeps_spaces(tokenizer: Any, template: Template) -> bool:
-    """Whether the parts, spaces and all, have the tokens of the whole; where nothing has, they stand for themselves."""
+def _keeps_spaces(tokenizer: Any, template: PromptTemplate) -> bool:
+    """True if the parts, spaces and all, have the tokens of the whole; or if these are got neither way."""
     texts = [space + "cat" for space in template.spaces]
     parts = [template.literals[0]]
     for text, literal in zip(texts, template.literals[1:], strict=True):

@@ -12,11 +12,13 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from nirank.kit.transformers import quiet
+from nirank.kit.transformers import Computing, quiet
 from nirank_seq2seq.duot5 import DuoT5
 from nirank_seq2seq.judge import LLMJudge
 from nirank_seq2seq.monot5 import MonoT5
+from nirank_seq2seq.reader import Lengths
 
+_COMPUTING = Computing("cpu")
 _LETTERS = string.ascii_letters + string.digits + ":?."
 _SPACE = "\u2581"
 _WORDS = ("true", "false", "Query", "Document", "Document0", "Document1", "Relevant")
@@ -24,17 +26,17 @@ _WORDS = ("true", "false", "Query", "Document", "Document0", "Document1", "Relev
 
 def monot5(seed: int = 0) -> MonoT5:
     """A two-layer T5, 16 dimensions; the same weights for the same seed."""
-    return _made(save_t5, lambda folder: MonoT5(folder, max_length=64, device="cpu"), seed)
+    return _made(save_t5, lambda folder: MonoT5(folder, lengths=Lengths(64), computing=_COMPUTING), seed)
 
 
 def duot5(seed: int = 0) -> DuoT5:
     """The same, to compare documents."""
-    return _made(save_t5, lambda folder: DuoT5(folder, max_length=64, device="cpu"), seed)
+    return _made(save_t5, lambda folder: DuoT5(folder, lengths=Lengths(64), computing=_COMPUTING), seed)
 
 
 def llm_judge(seed: int = 0) -> LLMJudge:
     """A two-layer Llama, 16 dimensions; the same weights for the same seed."""
-    return _made(save_llama, lambda folder: LLMJudge(folder, max_length=256, device="cpu"), seed)
+    return _made(save_llama, lambda folder: LLMJudge(folder, lengths=Lengths(256), computing=_COMPUTING), seed)
 
 
 def save_t5(folder: Path, seed: int = 0, words: Sequence[str] = (), **config: Any) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nirank.data import Candidates, Content, Corpus, Queries, SparseVectors, Vectors
 from nirank.errors import BadInput
 from nirank.kit import Former, ragged_files
-from nirank_sparse.postings import Postings
+from nirank_sparse.postings import ImpactPostings
 
 #: Scores that are in memory at once.
 _SCORES = 1 << 24
@@ -32,7 +32,7 @@ class ImpactIndex:
 
     def __init__(self, chunk: int = 1024) -> None:
         self.chunk = chunk
-        self._postings: Postings | None = None
+        self._postings: ImpactPostings | None = None
 
     @property
     def index_key(self) -> dict[str, Any]:
@@ -55,9 +55,12 @@ class ImpactIndex:
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the postings; raises `BadInput` where they are of another number of documents."""
-        postings = Postings.load(folder)
+        postings = ImpactPostings.load(folder)
         if postings.documents != len(corpus):
-            raise BadInput(f"postings of {postings.documents} documents for {len(corpus)}.", folder)
+            raise BadInput(
+                f"holds postings of {postings.documents} documents, the corpus has {len(corpus)}: build it again.",
+                folder,
+            )
         self._postings = postings
 
     def generate(self, queries: Queries, k: int) -> Candidates:
@@ -68,11 +71,11 @@ class ImpactIndex:
         if self._postings is None:
             raise BadInput("the index is not open: search through a pipeline, or call open first.")
         if k < 0:
-            raise BadInput(f"k is {k}; it must be 0 or more.")
+            raise BadInput(f"k = {k}; it must be 0 or more.")
         if not isinstance(queries.vectors, SparseVectors):
             raise BadInput("these queries have no sparse vectors: write `encoder >> impact`.")
-        asked, at_once = queries.vectors, max(1, _SCORES // self._postings.documents)
-        parts = [asked[start : start + at_once] for start in range(0, len(asked), at_once)]
+        vectors, at_once = queries.vectors, max(1, _SCORES // self._postings.documents)
+        parts = [vectors[start : start + at_once] for start in range(0, len(vectors), at_once)]
         return Candidates.stack([self._postings.search(part).top(k) for part in parts])
 
     def _write(
@@ -86,7 +89,7 @@ class ImpactIndex:
             raise BadInput("an index of sparse vectors is built with an encoder: write `encoder >> impact`.")
         ragged_files.write(corpus, folder, encode, _split, self.chunk, _known(former) if former else None)
         offsets, columns = ragged_files.read(folder)
-        Postings.write(folder, offsets, columns["terms"], columns["weights"])
+        ImpactPostings.write(folder, offsets, columns["terms"], columns["weights"])
 
 
 def tiny() -> ImpactIndex:
@@ -103,5 +106,5 @@ def _known(former: Former) -> ragged_files.Known:
 
 def _split(vectors: SparseVectors) -> tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]:
     if not np.isfinite(vectors.weights).all():
-        raise BadInput("some weights of documents are no finite numbers.")
+        raise BadInput("some weights of documents are not finite numbers; look at the model that made them.")
     return vectors.lengths, {"terms": vectors.terms, "weights": vectors.weights}

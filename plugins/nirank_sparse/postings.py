@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, SparseVectors
+from nirank.data import Candidates, SparseVectors, offsets_of
 from nirank.errors import BadInput, StaleIndex
 from nirank.kit import write_header
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 #: Weights that are sorted at once.
-_AT_ONCE = 1 << 22
+_WEIGHTS_AT_ONCE = 1 << 22
 _COLUMNS = {"docs": np.dtype(np.int32), "weights": np.dtype(np.float32)}
 
 
 @dataclass(frozen=True, eq=False)
-class Postings:
-    """Those of term `t` are `docs[starts[t]:starts[t + 1]]`, rising, with `weights` beside them.
+class ImpactPostings:
+    """Postings of all terms: those of term `t` are `docs[starts[t]:starts[t + 1]]`, rising, with `weights` beside them.
 
     `starts` int64 `[terms + 1]`, `docs` int32 and `weights` float32 `[postings]`.
     """
@@ -46,7 +46,7 @@ class Postings:
             (int(terms[offsets[first] : offsets[last]].max(initial=-1)) for first, last in parts), default=-1
         )
         counts = [np.bincount(terms[offsets[first] : offsets[last]], minlength=size) for first, last in parts]
-        starts = np.concatenate([[0], np.cumsum(np.sum(counts, axis=0))])
+        starts = offsets_of(np.sum(counts, axis=0))
         docs, inverted = (_created(folder / f"{name}.npy", kind, int(starts[-1])) for name, kind in _COLUMNS.items())
         free = starts[:-1].copy()
         for (first, last), own in zip(parts, counts, strict=True):
@@ -60,7 +60,7 @@ class Postings:
         np.save(folder / "documents.npy", len(offsets) - 1)
 
     @classmethod
-    def load(cls, folder: Path) -> Postings:
+    def load(cls, folder: Path) -> ImpactPostings:
         """Map what `write` wrote. Raises `StaleIndex` where files are missing or cut short."""
         try:
             starts, docs, weights = (
@@ -70,12 +70,14 @@ class Postings:
         except (OSError, ValueError, EOFError) as error:
             raise StaleIndex(f"The postings in {folder} are incomplete ({error}); build the index again.") from error
 
-    def search(self, asked: SparseVectors) -> Candidates:
+    def search(self, queries: SparseVectors) -> Candidates:
         """All documents that share a term with each query, and their dot products, in no order."""
         terms = len(self.starts) - 1
-        if asked.size < terms:
-            raise BadInput(f"queries with weights of {asked.size} terms, and documents have {terms}.")
-        found = asked.matrix()[:, :terms] @ self._matrix
+        if queries.size < terms:
+            raise BadInput(
+                f"queries have weights of {queries.size} terms, documents of {terms}: search with the index's encoder."
+            )
+        found = queries.matrix()[:, :terms] @ self._matrix
         return Candidates(found.indptr, found.indices, found.data)
 
     @functools.cached_property
@@ -88,16 +90,16 @@ class Postings:
 
 def _parts(offsets: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Ranges of documents with about as many weights as are sorted at once."""
-    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], _AT_ONCE), "right") - 1
+    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], _WEIGHTS_AT_ONCE), "right") - 1
     return [*pairwise(np.unique([0, *cuts, len(offsets) - 1]).tolist())]
 
 
 def _created(path: Path, kind: np.dtype[Any], length: int) -> NDArray[Any]:
-    """A column of zeros to be filled in any order; a full disk is told now, where a mapping would kill later."""
-    zeros = np.zeros(min(length, _AT_ONCE), kind)
+    """A column of zeros to be filled in any order; a full disk is an error now, where a mapping would kill later."""
+    zeros = np.zeros(min(length, _WEIGHTS_AT_ONCE), kind)
     with path.open("wb") as file:
         write_header(file, (length,), kind)
-        for start in range(0, length, _AT_ONCE):
+        for start in range(0, length, _WEIGHTS_AT_ONCE):
             file.write(zeros[: length - start].tobytes())
     if not length:
         return np.empty(0, kind)  # nothing can be mapped of an empty column

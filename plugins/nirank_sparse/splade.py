@@ -21,12 +21,15 @@ from torch import Tensor, nn
 from nirank.data import Content, Queries, SparseVectors, to_numpy
 from nirank.errors import BadInput
 from nirank.kit import weights_digest
-from nirank.kit.transformers import Precision, best_device, load, longest, passes, quiet, tokenizer_text
+from nirank.kit.text import require_text
+from nirank.kit.transformers import Computing, load, longest, passes, quiet, tokenizer_text
 
 #: Tokens, the padding counted, that a CPU reads at once, and terms whose logits it has at once: they stay in its cache.
 _TOKENS, _TERMS = 1024, 2048
-#: Tokens that are read of a text unless it is said.
-_USUAL = 256
+#: Tokens that are read of a text unless `max_length` says otherwise.
+_USUAL_LENGTH = 256
+
+_COMPUTING = Computing()
 
 
 class SPLADE(nn.Module):
@@ -34,8 +37,8 @@ class SPLADE(nn.Module):
 
     `model` is a name on the hub or a folder. `max_length` is the most tokens that are read of a text: unless given 256,
     or as many as the model takes. Of a query only the `query_terms` of largest weight are kept, of a document
-    `document_terms`; all, unless given. `device` is chosen (CUDA, Apple's GPU, CPU) unless given, and with it
-    `batch_size`, the most texts of a forward pass; texts of similar length go together.
+    `document_terms`; all, unless given. `batch_size`, unless given 32 on a CPU and 256 elsewhere, is the most texts of
+    a forward pass; texts of similar length go together.
 
     In evaluation mode, in which it is made, vectors are `SparseVectors`. In training mode they are a tensor
     `[n, terms]` with gradients, all terms kept, and training also makes `penalty` small: the FLOPS regulariser (Paria
@@ -48,39 +51,37 @@ class SPLADE(nn.Module):
     def __init__(
         self,
         model: str,
-        device: str | None = None,
-        precision: Precision = "float32",
-        batch_size: int | None = None,
         max_length: int | None = None,
         query_terms: int | None = None,
         document_terms: int | None = None,
         flops_queries: float = 0.0,
         flops_documents: float = 0.0,
+        *,
+        computing: Computing = _COMPUTING,
     ) -> None:
         super().__init__()
         for name, value in {"query_terms": query_terms, "document_terms": document_terms}.items():
             if value is not None and value < 1:
-                raise BadInput(f"{name} is {value}; it must be 1 or more.")
-        device = device or best_device()
-        self.batch_size = batch_size or (32 if device == "cpu" else 256)
-        self.precision = precision
+                raise BadInput(f"{name} = {value}; it must be 1 or more.")
+        self.batch_size = computing.batch_size or (32 if computing.place == "cpu" else 256)
+        self.precision = computing.precision
         self.query_terms, self.document_terms = query_terms, document_terms
         self.flops_queries, self.flops_documents = flops_queries, flops_documents
         self.tokenizer = load("AutoTokenizer", model)
-        self.model = load("AutoModelForMaskedLM", model, dtype=getattr(torch, precision))
-        self.max_length = longest(self.model, max_length, _USUAL)
+        self.model = load("AutoModelForMaskedLM", model, dtype=computing.dtype)
+        self.max_length = longest(self.model, max_length, _USUAL_LENGTH)
         self._head.forward = _itself  # what would be logits is what they are made of, for `_largest`
-        self.to(device)
+        self.to(computing.place)
         self.eval()
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     @property
     def size(self) -> int:
-        """How many terms there are."""
+        """The number of terms."""
         return len(self._head.weight)
 
     @property
@@ -97,18 +98,18 @@ class SPLADE(nn.Module):
         return self._vectors(contents, self.document_terms)
 
     def penalty(self, queries: Tensor, documents: Tensor) -> Tensor:
-        """What is to be small besides the loss, for the vectors of a batch, `[n, terms]` each."""
+        """The penalty that training makes small besides the loss, for the vectors of a batch, `[n, terms]` each."""
         return self.flops_queries * flops(queries) + self.flops_documents * flops(documents)
 
     def terms(self, vectors: SparseVectors) -> list[dict[str, float]]:
         """The terms of each text with their weights, the largest first: for reading."""
-        told = []
+        found = []
         for row in range(len(vectors)):
             one = vectors[row]
             order = np.argsort(-one.weights, kind="stable")
             names = self.tokenizer.convert_ids_to_tokens(one.terms[order].tolist())
-            told.append(dict(zip(names, one.weights[order].tolist(), strict=True)))
-        return told
+            found.append(dict(zip(names, one.weights[order].tolist(), strict=True)))
+        return found
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write model and tokenizer into `folder / "model"`, with safetensors.
@@ -126,20 +127,18 @@ class SPLADE(nn.Module):
             "flops_queries": self.flops_queries,
             "flops_documents": self.flops_documents,
         }
-        given = {name: value for name, value in settings.items() if value is not None}
-        return {"use": "encoder/splade", "model": Path("model"), **given}
+        kept = {name: value for name, value in settings.items() if value is not None}
+        return {"use": "encoder/splade", "model": Path("model"), **kept}
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of all that vectors depend on: weights, tokenizer, lengths, precision."""
         shape = (self.max_length, self.query_terms, self.document_terms, self.precision)
-        told = weights_digest(self.state_dict()) + repr(shape) + tokenizer_text(self.tokenizer)
-        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+        state = weights_digest(self.state_dict()) + repr(shape) + tokenizer_text(self.tokenizer)
+        return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
 
     def _vectors(self, texts: Sequence[Content], most: int | None) -> SparseVectors | Tensor:
-        odd = next((text for text in texts if not isinstance(text, str)), None)
-        if odd is not None:
-            raise BadInput(f"this encoder reads texts, and one content is a {type(odd).__name__}.")
+        require_text(texts, "content")
         tokens = self._tokens(texts)
         lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
         places = passes(lengths, self.batch_size, _TOKENS if self.device.type == "cpu" else None)
@@ -171,8 +170,8 @@ class SPLADE(nn.Module):
         real: NDArray[np.bool_] = np.arange(lengths.max()) < lengths[:, None]  # [texts, longest]
         ids = np.full(real.shape, self.tokenizer.pad_token_id or 0)
         ids[real] = np.concatenate(tokens)
-        given = {"input_ids": ids, "attention_mask": real.astype(np.int64)}
-        hidden = self.model(**{name: torch.from_numpy(each).to(self.device) for name, each in given.items()}).logits
+        inputs = {"input_ids": ids, "attention_mask": real.astype(np.int64)}
+        hidden = self.model(**{name: torch.from_numpy(each).to(self.device) for name, each in inputs.items()}).logits
         # Padding repeats the first token, which a maximum does not mind: [texts, longest, hidden].
         hidden = torch.where(torch.from_numpy(real).to(self.device)[..., None], hidden, hidden[:, :1])
         # The logarithm rises, so that of the largest logit is the largest.

@@ -6,15 +6,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from nirank.kit.transformers import Computing
 from nirank.testing import save_bert
 from nirank_sparse.splade import SPLADE
 
 
-def encoder(seed: int = 0, **settings: Any) -> SPLADE:
+def encoder(seed: int = 0, batch_size: int = 8, **settings: Any) -> SPLADE:
     """A two-layer BERT over letters, 16 dimensions; the same weights for the same seed."""
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder), seed)
-        return SPLADE(folder, **{"device": "cpu", "batch_size": 8, "max_length": 40, **settings})
+        return SPLADE(folder, **{"max_length": 40, **settings}, computing=Computing("cpu", batch_size=batch_size))
 
 
 def save(folder: Path, seed: int = 0) -> None:

@@ -24,7 +24,7 @@ from transformers import (
 from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput
 from nirank_crossencoder import tiny
-from nirank_crossencoder.crossencoder import CrossEncoder
+from tests.built import built
 
 QUERIES = ["small cat", "", "the dog " * 60, "東京 🙂", "a", "?"]
 TEXTS = [
@@ -71,7 +71,7 @@ def _logits(folder, max_length=64):
 @pytest.mark.parametrize("max_length", [64, 17])
 def test_one_logit_is_the_score(tmp_path, max_length):
     folder = _folder(tmp_path)
-    scores = _scores(CrossEncoder(folder, device="cpu", max_length=max_length))
+    scores = _scores(built("crossencoder", folder, max_length=max_length))
     np.testing.assert_allclose(scores, [row[0] for row in _logits(folder, max_length)], atol=1e-5)
     assert np.ptp(scores) > 0.1
 
@@ -79,9 +79,9 @@ def test_one_logit_is_the_score(tmp_path, max_length):
 def test_of_two_logits_the_score_is_the_log_odds(tmp_path):
     folder = _folder(tmp_path, outputs=2)
     expected = [b - a for a, b in _logits(folder)]
-    np.testing.assert_allclose(_scores(CrossEncoder(folder, device="cpu")), expected, atol=1e-5)
+    np.testing.assert_allclose(_scores(built("crossencoder", folder)), expected, atol=1e-5)
     chances = [math.exp(b) / (math.exp(a) + math.exp(b)) for a, b in _logits(folder)]
-    np.testing.assert_allclose(_scores(CrossEncoder(folder, activation="sigmoid", device="cpu")), chances, atol=1e-5)
+    np.testing.assert_allclose(_scores(built("crossencoder", folder, activation="sigmoid")), chances, atol=1e-5)
 
 
 def test_of_several_logits_the_score_is_the_expected_grade(tmp_path):
@@ -89,7 +89,7 @@ def test_of_several_logits_the_score_is_the_expected_grade(tmp_path):
     for row in _logits(folder):
         odds = [math.exp(logit) for logit in row]
         expected.append(sum(grade * odd for grade, odd in enumerate(odds)) / sum(odds))
-    scorer = CrossEncoder(folder, device="cpu")
+    scorer = built("crossencoder", folder)
     np.testing.assert_allclose(_scores(scorer), expected, atol=1e-5)
     logs = scorer.train().score(*_pairs())
     assert logs.shape == (len(expected), 4)
@@ -106,7 +106,7 @@ def test_scores_are_those_of_sentence_transformers(tmp_path, outputs, activation
     queries, candidates = _pairs()
     pairs = [(queries.contents[row], text) for row, text in zip(candidates.rows, CORPUS[candidates.docs], strict=True)]
     for place in ("transformers", "saved"):
-        scorer = CrossEncoder(str(tmp_path / place), device="cpu")
+        scorer = built("crossencoder", tmp_path / place)
         predicted = peer.predict(pairs, activation_fn=torch.nn.Identity())
         predicted = predicted if outputs == 1 else predicted[:, 1] - predicted[:, 0]
         saved = place == "saved" and peer.activation_fn.__class__ is torch.nn.Sigmoid
@@ -120,7 +120,7 @@ def test_scores_are_those_of_sentence_transformers(tmp_path, outputs, activation
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_a_new_head_is_linear_on_what_is_pooled(tmp_path, pooling):
     folder = _folder(tmp_path)
-    scorer = CrossEncoder(folder, pooling=pooling, outputs=2, device="cpu", seed=3)
+    scorer = built("crossencoder", folder, pooling=pooling, outputs=2, seed=3)
     tokenizer, encoder = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     weight, bias = (parameter.detach().double().numpy() for parameter in scorer.network.head.parameters())
     expected = []
@@ -144,7 +144,7 @@ def test_a_bare_encoder_gets_a_head_that_its_seed_decides(tmp_path):
         prints = []
         for seed in (0, 0, 1):
             torch.rand(1)
-            scorer = CrossEncoder(str(tmp_path / "bare"), pooling=pooling, seed=seed, device="cpu")
+            scorer = built("crossencoder", tmp_path / "bare", pooling=pooling, seed=seed)
             prints.append(scorer.fingerprint)
         assert prints[0] == prints[1] != prints[2]
         assert _scores(scorer).shape == (len(QUERIES) * len(TEXTS),)
@@ -169,7 +169,7 @@ def _roberta(folder):
 
 def test_other_marks_between_texts_and_positions_that_start_elsewhere(tmp_path):
     folder = _roberta(tmp_path)
-    scorer = CrossEncoder(folder, device="cpu")
+    scorer = built("crossencoder", folder)
     assert scorer.max_length == 64  # of 66 positions two are for padding
     np.testing.assert_allclose(_scores(scorer), [row[0] for row in _logits(folder)], atol=1e-5)
 
@@ -180,7 +180,7 @@ def test_other_marks_between_texts_and_positions_that_start_elsewhere(tmp_path):
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("bfloat16", 2e-2)])
 @pytest.mark.parametrize("passages", ["first", "max"])
 def test_a_score_is_a_pairs_own_alone_in_mixed_lengths_and_in_any_order(tmp_path, precision, tolerance, passages):
-    scorer = CrossEncoder(_folder(tmp_path), device="cpu", precision=precision, passages=passages)
+    scorer = built("crossencoder", _folder(tmp_path), precision=precision, passages=passages)
     candidates, whole = _pairs()[1], _scores(scorer)
     allowed = tolerance * np.ptp(whole)
     rows, docs = candidates.rows.tolist(), candidates.docs.tolist()
@@ -201,7 +201,7 @@ def test_a_score_is_a_pairs_own_alone_in_mixed_lengths_and_in_any_order(tmp_path
 
 
 def test_in_bfloat16_logits_do_not_tie(tmp_path):
-    scorer = CrossEncoder(_folder(tmp_path), device="cpu", precision="bfloat16")
+    scorer = built("crossencoder", _folder(tmp_path), precision="bfloat16")
     assert next(scorer.network.encoder.parameters()).dtype == torch.bfloat16
     scores = _scores(scorer)
     as_bfloat16 = torch.from_numpy(scores).bfloat16().float().numpy()
@@ -209,7 +209,7 @@ def test_in_bfloat16_logits_do_not_tie(tmp_path):
 
 
 def test_a_pass_has_no_more_tokens_than_allowed_and_pairs_of_similar_length(tmp_path):
-    scorer = CrossEncoder(_folder(tmp_path), device="cpu", tokens=200, passages="max", runtime="torch")
+    scorer = built("crossencoder", _folder(tmp_path), tokens=200, passages="max", runtime="torch")
     shapes, padded = [], []
 
     def watch(module, inputs):
@@ -228,7 +228,7 @@ def test_a_pass_has_no_more_tokens_than_allowed_and_pairs_of_similar_length(tmp_
 def test_a_compiled_graph_gives_a_pair_the_score_of_torch_also_alone(tmp_path, settings):
     pytest.importorskip("openvino")
     folder = _folder(tmp_path)
-    fast, slow = (CrossEncoder(folder, device="cpu", runtime=runtime, **settings) for runtime in ("openvino", "torch"))
+    fast, slow = (built("crossencoder", folder, runtime=runtime, **settings) for runtime in ("openvino", "torch"))
     scores = _scores(fast)
     np.testing.assert_allclose(scores, _scores(slow), atol=1e-5)
     assert fast._fast.compiled is not None
@@ -244,10 +244,10 @@ def test_a_graph_is_for_float32_on_the_cpu_and_for_much_text(tmp_path, monkeypat
     pytest.importorskip("openvino")
     folder = _folder(tmp_path)
     with pytest.raises(BadInput, match="float32 on the CPU"):
-        CrossEncoder(folder, device="cpu", precision="bfloat16", runtime="openvino")
-    assert CrossEncoder(folder, device="cpu", precision="bfloat16")._fast.runtime == "torch"
+        built("crossencoder", folder, precision="bfloat16", runtime="openvino")
+    assert built("crossencoder", folder, precision="bfloat16")._fast.runtime == "torch"
     monkeypatch.setattr("nirank_crossencoder.crossencoder._WORTH_COMPILING", 1000)
-    scorer = CrossEncoder(folder, device="cpu")
+    scorer = built("crossencoder", folder)
     _scores(scorer, Queries.of(["a"]), Candidates.of([[0]], corpus=CORPUS))
     assert scorer._fast.compiled is None
     _scores(scorer)
@@ -255,7 +255,7 @@ def test_a_graph_is_for_float32_on_the_cpu_and_for_much_text(tmp_path, monkeypat
 
 
 def test_each_distinct_text_is_read_once(tmp_path, monkeypatch):
-    scorer, seen = CrossEncoder(_folder(tmp_path), device="cpu"), []
+    scorer, seen = built("crossencoder", _folder(tmp_path)), []
     monkeypatch.setattr(
         "nirank_crossencoder.crossencoder.tokens",
         lambda tokenizer, texts: seen.extend(texts) or [np.zeros(1, np.int32)] * len(texts),
@@ -313,14 +313,14 @@ def test_a_long_document_has_the_best_the_mean_or_the_first_score_of_its_passage
     corpus = Documents([str(number) for number in range(len(texts))], texts)
     lists = Candidates.of([np.arange(len(texts))] * 4, corpus=corpus)
     for name, numbers in expected.items():
-        scorer = CrossEncoder(folder, passages=name, passage=passage, stride=stride, device="cpu")
+        scorer = built("crossencoder", folder, passages=name, passage=passage, stride=stride)
         np.testing.assert_allclose(_scores(scorer, Queries.of(QUERIES[:4]), lists), numbers, atol=1e-5, err_msg=name)
     assert not np.allclose(expected["first"], expected["max"])
 
 
 def test_what_is_learned_with_several_outputs_has_the_expected_grade_that_is_scored(tmp_path):
     for passages in ("max", "mean"):
-        scorer = CrossEncoder(_folder(tmp_path, 3), passages=passages, passage=15, device="cpu")
+        scorer = built("crossencoder", _folder(tmp_path, 3), passages=passages, passage=15)
         scores = _scores(scorer)
         for module in scorer.modules():
             module.p = 0.0 if isinstance(module, torch.nn.Dropout) else getattr(module, "p", None)
@@ -334,17 +334,17 @@ def test_what_is_learned_with_several_outputs_has_the_expected_grade_that_is_sco
 def test_settings_and_files_that_do_not_fit_are_refused(tmp_path):
     folder = _folder(tmp_path / "model")
     for settings in ({"outputs": 0}, {"stride": 0}, {"tokens": 0}, {"passage": -1}, {"batch_size": 0}):
-        with pytest.raises(BadInput, match=f"{next(iter(settings))} = .*; at least 1 is expected"):
-            CrossEncoder(folder, **settings)
+        with pytest.raises(BadInput, match=f"{next(iter(settings))} = .*; it must be 1 or more"):
+            built("crossencoder", folder, **settings)
     with pytest.raises(BadInput, match="max_length = 65; the model has 64 positions"):
-        CrossEncoder(folder, max_length=65)
+        built("crossencoder", folder, max_length=65)
     with pytest.raises(BadInput, match="max_length = 4 leaves no room for 2 texts"):
-        CrossEncoder(folder, max_length=4)
+        built("crossencoder", folder, max_length=4)
     with pytest.raises(BadInput, match="is no folder or hub name"):
-        CrossEncoder(str(tmp_path / "missing"))
+        built("crossencoder", tmp_path / "missing")
     (tmp_path / "model" / "head.safetensors").write_bytes(b"what")
     with pytest.raises(BadInput, match=r"head.safetensors: is no head of a cross-encoder"):
-        CrossEncoder(folder, pooling="cls")
+        built("crossencoder", folder, pooling="cls")
 
 
 def test_no_pairs_have_no_scores():

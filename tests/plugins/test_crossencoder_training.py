@@ -19,7 +19,7 @@ from nirank.checkpoints import checkpoint
 from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput
 from nirank_crossencoder import tiny
-from nirank_crossencoder.crossencoder import CrossEncoder
+from tests.built import built
 
 TEXTS = ["a cat", "", "the dog ran over a long bridge " * 20, "ünïcödé ∑ 🙂", "cat", "b" * 5000, "a cat", "dog"]
 QUERIES = ["cat", "the long bridge"]
@@ -32,7 +32,7 @@ def _pairs():
 
 def _scorer(path, outputs=1, **settings):
     tiny.save(path, outputs=outputs)
-    return CrossEncoder(str(path), device="cpu", **settings)
+    return built("crossencoder", path, **settings)
 
 
 def _letters(grades=2):
@@ -172,6 +172,6 @@ def test_the_fingerprint_knows_what_scores_depend_on(tmp_path):
         {"activation": "sigmoid"},
     ]
     settings += [{"pooling": "cls"}, {"pooling": "mean"}, {"precision": "bfloat16"}]
-    prints = {CrossEncoder(str(tmp_path), device="cpu", **each).fingerprint for each in settings}
+    prints = {built("crossencoder", tmp_path, **each).fingerprint for each in settings}
     assert len(prints) == len(settings)
-    assert CrossEncoder(str(tmp_path), device="cpu", tokens=99, batch_size=3).fingerprint in prints
+    assert built("crossencoder", tmp_path, tokens=99, batch_size=3).fingerprint in prints

@@ -23,6 +23,7 @@ from nirank_dense.exact.running_best import RunningBest
 from nirank_dense.exact.scores_on_device import OnDevice
 from nirank_dense.exact.search import ExactSearch
 from nirank_dense.stored import VECTORS
+from tests.built import built
 
 TEXTS = ["a cat", "", "the dog ran over a long bridge " * 20, "ünïcödé ∑ 🙂", "cat", "b", "a cat", "\x00\n", "dog"]
 
@@ -124,7 +125,7 @@ def test_queries_without_vectors_or_of_another_size_are_refused():
     search = _searching(np.eye(3))
     with pytest.raises(BadInput, match="have no vectors"):
         search.generate(Queries.of("q"), 1)
-    with pytest.raises(BadInput, match=r"\(1, 2\) for an index of 3 dimensions"):
+    with pytest.raises(BadInput, match=r"shape \(1, 2\), the index has 3 dimensions"):
         _found(search, [(1, 2)], 1)
     with pytest.raises(BadInput, match="not open"):
         ExactSearch(device="cpu").generate(Queries.of("q"), 1)
@@ -161,7 +162,7 @@ def test_a_text_has_the_vector_it_has_alone(encoder):
 
 
 def test_what_is_no_text_is_refused_before_it_reaches_the_model(encoder, tmp_path):
-    with pytest.raises(BadInput, match="reads texts, and one content is a PosixPath"):
+    with pytest.raises(BadInput, match="content 1 is of type PosixPath; only texts"):
         encoder.encode_documents(["a", tmp_path])
 
 
@@ -231,34 +232,30 @@ def test_the_fingerprint_is_of_the_weights_and_not_of_the_folder(encoder):
 
 
 def test_prompts_and_lengths_are_part_of_the_vectors(encoder, tmp_path):
-    from nirank_dense.encoders.sentence import SentenceEncoder
 
     tiny.save(tmp_path)
-    prompted = SentenceEncoder(str(tmp_path), device="cpu", query_prompt="query ")
+    prompted = built("sentence", tmp_path, query_prompt="query ")
     np.testing.assert_allclose(prompted.encode(Queries.of("cat")), encoder.encode_documents(["query cat"]), atol=1e-6)
     np.testing.assert_allclose(prompted.encode_documents(["cat"]), encoder.encode_documents(["cat"]), atol=1e-6)
     assert prompted.fingerprint != encoder.fingerprint
-    short = SentenceEncoder(str(tmp_path), device="cpu", max_length=4)
+    short = built("sentence", tmp_path, max_length=4)
     np.testing.assert_allclose(short.encode_documents(["a b c d"]), encoder.encode_documents(["a b"]), atol=1e-6)
 
 
 def test_a_model_that_compares_by_distance_is_refused(tmp_path):
     import json
 
-    from nirank_dense.encoders.sentence import SentenceEncoder
-
     tiny.save(tmp_path)
     config = tmp_path / "config_sentence_transformers.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"similarity_fn_name": "euclidean"}))
     with pytest.raises(BadInput, match="euclidean"):
-        SentenceEncoder(str(tmp_path), device="cpu")
+        built("sentence", tmp_path)
 
 
 def test_bfloat16_is_close_and_of_length_one(encoder, tmp_path):
-    from nirank_dense.encoders.sentence import SentenceEncoder
 
     tiny.save(tmp_path)
-    vectors = SentenceEncoder(str(tmp_path), device="cpu", precision="bfloat16").encode_documents(TEXTS)
+    vectors = built("sentence", tmp_path, precision="bfloat16").encode_documents(TEXTS)
     assert vectors.dtype == torch.float32
     np.testing.assert_allclose(vectors.norm(dim=1), 1, atol=1e-6)
     np.testing.assert_allclose(vectors, encoder.encode_documents(TEXTS), atol=0.05)

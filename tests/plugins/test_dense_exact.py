@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import shutil
@@ -25,34 +26,32 @@ from nirank.execution import indexes
 from nirank.plugins import Component
 from nirank_dense.exact import code_products, first_pass_vnni, floors, kernels, one_pass, rounded, two_pass, vnni
 from nirank_dense.exact import search as exact
+from nirank_dense.exact.code_products import Codes, Processor
 from nirank_dense.exact.one_pass import Scan
-from nirank_dense.exact.quantised import CODES, Asked, Quantised, askable, lengths_of
-from nirank_dense.exact.sample import Sample
+from nirank_dense.exact.quantised import CODES, Quantised, QuantisedQueries, askable, lengths_of
+from nirank_dense.exact.sample import DocumentSample
 from nirank_dense.exact.scores_on_device import OnDevice, OnHost
 from nirank_dense.exact.search import ExactSearch
 
-#: Before it is replaced.
-coarse_is_fast = code_products._is_fast
+#: Not timed: where the machine is busy, a product of bytes may seem slow, and would not be used.
+UNTIMED = Processor(matrix_is_fast=lambda: True)
+#: The same without instructions for the first pass.
+BY_PRODUCTS = dataclasses.replace(UNTIMED, instructions=lambda: False)
 
 
-@pytest.fixture(autouse=True)
-def _no_clock(monkeypatch):
-    """Where the machine is busy, a product of bytes may seem slow, and would not be used."""
-    monkeypatch.setattr(code_products, "_is_fast", lambda: True)
-
-
-@pytest.fixture(params=["instructions", "products"])
-def either(request, monkeypatch):
+@pytest.fixture(params=["instructions", "products"], scope="module")
+def either(request):
     """Both kinds of first pass: by instructions that the processor may have, and without them."""
     if request.param == "products":
-        monkeypatch.setattr(vnni, "available", lambda: False)
-    elif not vnni.available():
+        return BY_PRODUCTS
+    if not vnni.available():
         pytest.skip("this processor has no AVX512-VNNI")
+    return UNTIMED
 
 
-def _searching(vectors, **settings):
+def _searching(vectors, processor=UNTIMED, **settings):
     search = ExactSearch(**{"device": "cpu", "precision": "int8", **settings})
-    search.search_in(np.asarray(vectors, np.float32))
+    search.search_in(np.asarray(vectors, np.float32), processor)
     return search
 
 
@@ -99,29 +98,27 @@ def _like_sentences(documents, dim, seed):
     return _unit(vectors + 1.5 * spread)
 
 
-@pytest.mark.usefixtures("either")
 @pytest.mark.parametrize(("documents", "dim", "queries", "k"), [
     (700, 16, 1, 1), (1500, 31, 6, 10), (2049, 64, 33, 20), (3000, 384, 3, 40), (1024, 130, 9, 16), (1500, 1, 7, 9),
 ])  # fmt: skip
 @pytest.mark.parametrize("make", [_normal, _like_sentences])
-def test_two_passes_find_what_a_double_loop_finds(make, documents, dim, queries, k):
+def test_two_passes_find_what_a_double_loop_finds(either, make, documents, dim, queries, k):
     vectors, asked = make(documents, dim, 1), make(queries, dim, 2)
     for block in (None, 200):
-        search = _searching(vectors, block=block)
+        search = _searching(vectors, either, block=block)
         _assert_exact(search, vectors, asked, k)
-        assert search.passes.queries == queries or not code_products.pays(queries, dim)
+        assert search.passes.queries == queries or not either.pays(queries, dim)
 
 
-@pytest.mark.usefixtures("either")
-def test_both_ways_agree_on_many_queries_and_every_k():
+def test_both_ways_agree_on_many_queries_and_every_k(either):
     vectors, asked = _like_sentences(9000, 48, 3), _like_sentences(1200, 48, 4)
-    two, one = _searching(vectors), _searching(vectors, precision="float32")
+    two, one = _searching(vectors, either), _searching(vectors, either, precision="float32")
     for queries, k in ((1200, 10), (1200, 1), (70, 140), (4, 9000), (3, 20_000), (2, 8999), (1, 0)):
         ours, theirs = _generate(two, asked[:queries], k), _generate(one, asked[:queries], k)
         for name in ("offsets", "docs", "scores"):
             np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
             assert getattr(ours, name).dtype == getattr(theirs, name).dtype
-    if code_products.pays(1200, 48):
+    if either.pays(1200, 48):
         assert two.passes.scored < 0.1 * 2400 * 9000
         assert two.passes.scanned < 100
 
@@ -154,37 +151,35 @@ def _adversaries():
     }
 
 
-@pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("name", _adversaries())
-def test_odd_vectors_are_searched_exactly(name):
+def test_odd_vectors_are_searched_exactly(either, name):
     vectors = _adversaries()[name].astype(np.float32)
     asked = np.abs(_normal(6, vectors.shape[1], 8)).astype(np.float32)
     asked[3], asked[4] = 0, asked[4] * 1e-40
     asked[5] = vectors[11]
-    _assert_exact(_searching(vectors, block=333), vectors, asked, 1, 5, 23)
+    _assert_exact(_searching(vectors, either, block=333), vectors, asked, 1, 5, 23)
 
 
-@pytest.mark.usefixtures("either")
 @settings(deadline=None, max_examples=40)
 @given(
     st.integers(64, 400), st.integers(1, 9), st.integers(1, 8), st.integers(0, 2**32 - 1),
     st.sampled_from([1.0, 1e-3, 1e3]), st.booleans(), st.integers(1, 64),
 )  # fmt: skip
-def test_any_vectors_are_searched_exactly(documents, dim, queries, seed, length, coarse, block):
+def test_any_vectors_are_searched_exactly(either, documents, dim, queries, seed, length, coarse, block):
     generator = np.random.default_rng(seed)
     vectors = generator.standard_normal((documents, dim)) * length * generator.choice([1, 1, 100], (documents, 1))
     vectors = np.rint(vectors) if coarse else vectors
     asked = generator.standard_normal((queries, dim)) + 3
-    search = _searching(vectors, block=block)
+    search = _searching(vectors, either, block=block)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(two_pass, "_ONE_IN", 1)  # whatever reaches the floor is worth scoring
+        patch.setattr(two_pass, "_SCORED_SHARE", 1)  # whatever reaches the floor is worth scoring
         _assert_exact(search, vectors, asked, max(1, documents // 40))
 
 
 def _bounds(vectors, asked):
     """Exact scores of all pairs in float64, and the highest that the codes allow, `[queries, documents]`."""
     documents = Quantised.of(vectors)
-    queries = Asked.of(asked, documents.centre, lengths_of(asked))
+    queries = QuantisedQueries.of(asked, documents.centre, lengths_of(asked))
     products = (queries.codes.astype(np.int32) @ documents.codes.T.astype(np.int32)).astype(np.float32)
     steps = products * documents.scales
     steps += queries.by_length[:, None] * documents.lengths + queries.by_error[:, None] * documents.errors
@@ -213,29 +208,27 @@ def test_bounds_are_narrow_also_where_all_vectors_point_to_one_side():
         assert (highest - scores).min() > 0
 
 
-@pytest.mark.usefixtures("either")
-def test_a_floor_that_was_too_high_is_lowered_until_the_bound_holds(monkeypatch):
+def test_a_floor_that_was_too_high_is_lowered_until_the_bound_holds(either, monkeypatch):
     vectors, asked = _normal(4000, 16, 11), _normal(30, 16, 12)
-    search = _searching(vectors)
-    monkeypatch.setattr(Sample, "rank", lambda sample, k: 1)  # as if the best of all were the tenth
+    search = _searching(vectors, either)
+    monkeypatch.setattr(DocumentSample, "rank", lambda sample, k: 1)  # as if the best of all were the tenth
     _assert_exact(search, vectors, asked, 10)
     assert search.passes.widened >= 30
     assert search.passes.scanned == 0
     assert search.passes.queries == 30
 
 
-@pytest.mark.usefixtures("either")
-def test_documents_that_the_sample_misses_are_found():
+def test_documents_that_the_sample_misses_are_found(either):
     vectors = _normal(20_000, 16, 13)
-    search = _searching(vectors)
+    search = _searching(vectors, either)
     size = search._two_pass.loaded._sample.size
     chosen = np.arange(size) * 20_000 // size
     vectors[chosen] = 0.1 * vectors[chosen]  # nothing in the sample comes near the best
-    search.search_in(vectors.astype(np.float32))
+    search.search_in(vectors.astype(np.float32), either)
     asked = _normal(5, 16, 14)
     _assert_exact(search, vectors, asked, 30)
     vectors[np.setdiff1d(np.arange(20_000), chosen)] *= 1e-3  # and now all of the best are in it
-    search.search_in(vectors.astype(np.float32))
+    search.search_in(vectors.astype(np.float32), either)
     _assert_exact(search, vectors, asked, 30)
 
 
@@ -249,13 +242,12 @@ def test_queries_that_nearly_everything_answers_are_scanned_instead(caplog):
     assert "scanned=3" in caplog.text
 
 
-@pytest.mark.usefixtures("either")
-def test_threads_do_not_change_what_is_found(monkeypatch):
+def test_threads_do_not_change_what_is_found(either, monkeypatch):
     vectors, asked = _like_sentences(20_000, 24, 17), _like_sentences(200, 24, 18)
-    alone = _generate(_searching(vectors), asked, 100)
+    alone = _generate(_searching(vectors, either), asked, 100)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(first_pass_vnni, "_DOCUMENTS", 1)
-    together = _generate(_searching(vectors), asked, 100)
+    together = _generate(_searching(vectors, either), asked, 100)
     np.testing.assert_array_equal(alone.docs, together.docs)
     np.testing.assert_array_equal(alone.scores, together.scores)
 
@@ -288,13 +280,12 @@ def _vectors_of(kind, documents, dim, generator):
     return random * (generator.choice([1e-3, 1, 1e3], (documents, 1)) if kind == "of all lengths" else 1)
 
 
-@pytest.mark.usefixtures("either")
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(["random", "clustered", "close", "cancelling", "of all lengths"]),
     st.integers(64, 900), st.integers(2, 70), st.integers(1, 40), st.integers(0, 2**32 - 1),
 )  # fmt: skip
-def test_the_ids_are_those_of_a_search_in_float64(kind, documents, dim, queries, seed):
+def test_the_ids_are_those_of_a_search_in_float64(either, kind, documents, dim, queries, seed):
     generator = np.random.default_rng(seed)
     vectors = _vectors_of(kind, documents, dim, generator).astype(np.float32)
     asked = generator.standard_normal((queries, vectors.shape[1])).astype(np.float32)
@@ -302,9 +293,9 @@ def test_the_ids_are_those_of_a_search_in_float64(kind, documents, dim, queries,
     if kind == "cancelling":
         asked[:, dim:] = asked[:, :dim]
     exact = np.array([[math.fsum(row) for row in query * vectors.astype(float)] for query in asked.astype(float)])
-    k, search = max(1, documents // 64), _searching(vectors)
+    k, search = max(1, documents // 64), _searching(vectors, either)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(two_pass, "_ONE_IN", 1)
+        patch.setattr(two_pass, "_SCORED_SHARE", 1)
         found = _generate(search, asked, k)
     for row, scores in enumerate(exact):
         docs = found[row][0]
@@ -370,10 +361,10 @@ def test_instructions_find_all_pairs_of_codes_that_reach_what_is_wanted(document
 def test_floors_are_raised_only_to_what_all_better_scores_reach():
     vectors, asked = _unit(_normal(500, 24, 53)), _normal(40, 24, 54).astype(np.float32)
     documents = Quantised.of(vectors)
-    queries = Asked.of(asked, documents.centre, lengths_of(asked))
+    queries = QuantisedQueries.of(asked, documents.centre, lengths_of(asked))
     scores = asked.astype(float) @ vectors.T.astype(float)
     steps = np.full(40, np.finfo(np.float32).min)
-    best = kernels.Best(np.zeros((40, 1), np.float32), np.partition(scores, -10, axis=1)[:, -10])
+    best = kernels.BestScores(np.zeros((40, 1), np.float32), np.partition(scores, -10, axis=1)[:, -10])
     higher = floors.raised(queries, steps, best)
     assert (higher > steps).all()
     assert (queries.scores_of(higher) <= best.floor).all()
@@ -382,12 +373,10 @@ def test_floors_are_raised_only_to_what_all_better_scores_reach():
     np.testing.assert_array_equal(again, higher)
 
 
-@pytest.mark.parametrize("lacking", ["_is_fast", "_is_exact"])
-def test_without_a_good_product_of_bytes_many_queries_are_scanned(monkeypatch, lacking):
+@pytest.mark.parametrize("lacking", ["matrix_is_fast", "matrix_is_exact"])
+def test_without_a_good_product_of_bytes_many_queries_are_scanned(lacking):
     vectors, asked = _normal(2000, 40, 21), _normal(20, 40, 22)
-    monkeypatch.setattr(vnni, "available", lambda: False)
-    monkeypatch.setattr(code_products, lacking, lambda *_: False)
-    search = _searching(vectors)
+    search = _searching(vectors, dataclasses.replace(BY_PRODUCTS, **{lacking: lambda *_: False}))
     _assert_exact(search, vectors, asked, 7)
     assert search.passes.queries == 0
     _assert_exact(search, vectors, asked[:4], 7)  # few need no matrix product
@@ -399,12 +388,10 @@ def test_products_that_are_used_are_exact(dim):
     generator = np.random.default_rng(23)
     codes = generator.choice(np.array([-127, 127, 126, -1], np.int8), (3000, dim))
     for queries, start, stop in ((1, 0, 3000), (5, 10, 11), (6, 0, 3000), (6, 1, 3), (9, 700, 707), (300, 5, 2053)):
-        if code_products.pays(queries, dim):
+        if UNTIMED.pays(queries, dim):
             asked = generator.integers(-127, 128, (queries, dim)).astype(np.int8)
             asked[0] = 127
-            found = code_products.Codes(codes).products(
-                asked, start, stop, np.empty(queries * (stop - start) + 3, np.int32)
-            )
+            found = Codes(codes, UNTIMED).products(asked, start, stop, np.empty(queries * (stop - start) + 3, np.int32))
             np.testing.assert_array_equal(found, asked.astype(np.int64) @ codes[start:stop].T.astype(np.int64))
 
 
@@ -413,26 +400,26 @@ def test_a_product_that_saturates_is_noticed(monkeypatch):
         return (left.int() @ right.int()).clamp(-32768, 32767)
 
     monkeypatch.setattr(torch, "_int_mm", saturating)
-    assert not code_products._is_exact.__wrapped__(64)
+    assert not code_products.matrix_is_exact.__wrapped__(64)
 
 
 def _asked_much(search):
     """The same search after one query, as if that had been enough to load what reads bytes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exact, "_WORTH_LOADING", 1)
-        search.search_in(search._products.vectors)
+        search.search_in(search._products.vectors, UNTIMED)
         _generate(search, search._products.vectors[:1], 1)
     return search
 
 
 def test_two_passes_are_loaded_when_so_much_was_asked_for_that_it_pays(monkeypatch):
     vectors, asked = _like_sentences(9000, 8, 34), _like_sentences(30, 8, 35)
-    monkeypatch.setattr(exact, "_WORTH_LOADING", 9000 * 8 * (10 + exact._READING + 3 + exact._READING))
+    monkeypatch.setattr(exact, "_WORTH_LOADING", 9000 * 8 * (10 + exact._READING_QUERIES + 3 + exact._READING_QUERIES))
     search = _searching(vectors, precision=None)
     found = [_generate(search, asked[:10], 7)]
     assert search.passes is None
     found += [_generate(search, asked[10:13], 7), _generate(search, asked[13:], 7)]
-    assert search.passes.queries == (20 if code_products.pays(17, 8) else 3)
+    assert search.passes.queries == (20 if UNTIMED.pays(17, 8) else 3)
     assert _generate(search, asked, 7).docs.tolist() == np.concatenate([part.docs for part in found]).tolist()
     expected = _generate(_searching(vectors, precision="float32"), asked, 7)
     np.testing.assert_array_equal(np.concatenate([part.scores for part in found]), expected.scores)
@@ -487,7 +474,7 @@ def test_an_index_whose_folder_is_gone_is_still_searched(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("precision", ["int8", "float32"])
 def test_fewer_than_no_documents_are_refused(precision):
-    with pytest.raises(BadInput, match=r"k is -1; it must be 0 or more\."):
+    with pytest.raises(BadInput, match=r"k = -1; it must be 0 or more\."):
         _generate(_searching(_normal(100, 4, 37), precision=precision), np.ones((1, 4)), -1)
 
 
@@ -563,7 +550,7 @@ def test_an_index_of_the_version_before_is_refused(tmp_path, monkeypatch):
 
 def test_numbers_that_are_none_are_refused_as_before():
     search = _searching(_normal(1000, 3, 30))
-    with pytest.raises(BadInput, match="no finite number"):
+    with pytest.raises(BadInput, match="numbers that are not finite"):
         _generate(search, [(0, np.nan, 1)], 3)
 
 
@@ -656,7 +643,7 @@ def test_on_a_gpu_a_score_does_not_depend_on_the_number_of_pairs_nor_the_ranking
 
 
 def test_what_a_product_of_bytes_is_found_to_be_is_logged(caplog):
-    coarse_is_fast.cache_clear()
+    code_products.matrix_is_fast.cache_clear()
     with caplog.at_level(logging.DEBUG, "nirank"):
-        fast = coarse_is_fast()
+        fast = code_products.matrix_is_fast()
     assert ("compared by bytes first" if fast else "scanned") in caplog.text

@@ -210,7 +210,7 @@ def test_a_pipeline_is_indexed_since_an_earlier_state_of_the_corpus(tmp_path, mo
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("few", [0, 4096])
 def test_only_what_is_allowed_is_found(tmp_path, monkeypatch, kind, few):
-    monkeypatch.setattr("nirank_dense.faiss.search._FEW", few)
+    monkeypatch.setattr("nirank_dense.faiss.search._FEW_DOCUMENTS", few)
     corpus, asked = _corpus(range(400)), _asked(range(1000, 1010))
     index = _opened(_all_probed()[kind], corpus, tmp_path)
     mask = np.arange(400) % 3 == 1
@@ -267,19 +267,19 @@ def test_settings_of_searching_share_an_index_and_settings_of_making_do_not():
 
 
 def test_wrong_settings_and_queries_are_refused(tmp_path):
-    with pytest.raises(BadInput, match="m = 7 does not divide 24"):
+    with pytest.raises(BadInput, match="m = 7 does not divide the 24"):
         _opened(IVFPQ(m=7), _corpus(range(40)), tmp_path / "m")
     with pytest.raises(BadInput, match="not open"):
         Flat().generate(_asked([1]), 1)
     index = _opened(Flat(), _corpus(range(40)), tmp_path)
     with pytest.raises(BadInput, match="have no vectors"):
         index.generate(Queries.of("q"), 1)
-    with pytest.raises(BadInput, match=r"k is -1"):
+    with pytest.raises(BadInput, match=r"k = -1"):
         index.generate(_asked([1]), -1)
     assert index.generate(_asked([1]), 0).pairs == 0
     (path,) = tmp_path.glob(f"faiss*/{VECTORS}")
     np.save(path, np.zeros((3, DIM), np.float32))
-    with pytest.raises(BadInput, match="3 vectors for 40 documents"):
+    with pytest.raises(BadInput, match="3 vectors, and the corpus has 40"):
         index.open(_corpus(range(40)), path.parent)
 
 
@@ -336,7 +336,7 @@ def test_what_cannot_be_tuned_is_told(tmp_path, monkeypatch):
         tune(encoder >> nirank.load("exact", device="cpu"), Queries.of("1"), corpus)
     with pytest.raises(BadInput, match="no queries"):
         tune(encoder >> nirank.load("hnsw"), Queries([], []), corpus)
-    with pytest.raises(BadInput, match=r"recall@10 = 1.1 is not reached: .* comes to 1.0000"):
+    with pytest.raises(BadInput, match=r"recall@10 = 1.1 is not reached: .* reaches 1.0000"):
         tune(encoder >> nirank.load("flat"), Queries.of("1"), corpus, recall=1.1)
 
 

@@ -22,8 +22,8 @@ from nirank.plugins import Component
 from nirank.testing.models import letter_tokenizer
 from nirank_dense import tiny
 from nirank_dense.encoders import sentence
-from nirank_dense.encoders.sentence import SentenceEncoder
 from nirank_dense.encoders.tokenised import parts
+from tests.built import built
 
 TEXTS = [
     "a cat",
@@ -83,30 +83,30 @@ def test_a_text_without_tokens_and_features_that_are_no_matrix_are_fine():
 @pytest.mark.parametrize("tokens", [1, 16, 100_000])
 def test_the_budget_changes_nothing_but_the_order_of_additions(folder, tokens):
     expected = SentenceTransformer(folder, device="cpu").encode(TEXTS, normalize_embeddings=True)
-    encoder = SentenceEncoder(folder, device="cpu", tokens=tokens, runtime="torch")
+    encoder = built("sentence", folder, tokens=tokens, runtime="torch")
     np.testing.assert_allclose(_vectors(encoder, TEXTS), expected, atol=1e-6)
 
 
 def test_a_model_of_bags_of_words_is_one_part(tmp_path):
     static = StaticEmbedding(letter_tokenizer(tmp_path).backend_tokenizer, embedding_dim=8)
     SentenceTransformer(modules=[static], device="cpu", similarity_fn_name="cosine").save(str(tmp_path / "static"))
-    encoder = SentenceEncoder(str(tmp_path / "static"), device="cpu", tokens=1)
+    encoder = built("sentence", tmp_path / "static", tokens=1)
     texts = ["a cat", "dog", "the long bridge"]
     expected = encoder.model.encode(texts, normalize_embeddings=True)
     np.testing.assert_allclose(_vectors(encoder, texts), expected, atol=1e-6)
     assert encoder.runtime == "torch"
     with pytest.raises(BadInput, match="cannot be compiled"):
-        SentenceEncoder(str(tmp_path / "static"), device="cpu", runtime="openvino")
+        built("sentence", tmp_path / "static", runtime="openvino")
 
 
 @pytest.fixture(scope="module")
 def fast(folder):
     pytest.importorskip("openvino")
-    return SentenceEncoder(folder, device="cpu", tokens=64, runtime="openvino")
+    return built("sentence", folder, tokens=64, runtime="openvino")
 
 
 def test_a_compiled_graph_gives_the_vectors_of_torch(folder, fast):
-    slow = SentenceEncoder(folder, device="cpu", runtime="torch")
+    slow = built("sentence", folder, runtime="torch")
     np.testing.assert_allclose(_vectors(fast, TEXTS), _vectors(slow, TEXTS), atol=1e-6)
     assert fast._fast.compiled is not None
     assert slow.runtime == "torch"
@@ -122,7 +122,7 @@ def test_a_compiled_graph_gives_a_text_the_vector_it_has_alone_and_in_any_order(
 
 def test_with_gradients_torch_computes_and_changed_weights_are_compiled_anew(folder):
     pytest.importorskip("openvino")
-    encoder = SentenceEncoder(folder, device="cpu", runtime="openvino")
+    encoder = built("sentence", folder, runtime="openvino")
     before = _vectors(encoder, ["a cat"])
     vectors = encoder.train().encode_documents(["a cat", "dog"])
     vectors.pow(3).sum().backward()
@@ -141,7 +141,7 @@ def test_with_gradients_torch_computes_and_changed_weights_are_compiled_anew(fol
 
 def test_bfloat16_of_a_graph_is_close_pooled_in_float32_and_told_in_the_fingerprint(folder, fast):
     pytest.importorskip("openvino")
-    half = SentenceEncoder(folder, device="cpu", precision="bfloat16")
+    half = built("sentence", folder, precision="bfloat16")
     assert half.runtime == "openvino"
     vectors = _vectors(half, TEXTS)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
@@ -152,7 +152,7 @@ def test_bfloat16_of_a_graph_is_close_pooled_in_float32_and_told_in_the_fingerpr
 
 
 def _half_in_torch(folder):
-    return SentenceEncoder(folder, device="cpu", precision="bfloat16", runtime="torch")
+    return built("sentence", folder, precision="bfloat16", runtime="torch")
 
 
 def test_half_precision_in_torch_is_batch_invariant_too(folder):
@@ -165,7 +165,7 @@ def test_half_precision_in_torch_is_batch_invariant_too(folder):
 def test_unless_it_is_said_much_text_is_compiled_and_little_is_not(folder, monkeypatch):
     pytest.importorskip("openvino")
     monkeypatch.setattr(sentence, "_WORTH_COMPILING", 1000)
-    encoder = SentenceEncoder(folder, device="cpu")
+    encoder = built("sentence", folder)
     few = _vectors(encoder, ["a cat"])
     assert encoder._fast.compiled is None
     many = _vectors(encoder, [*TEXTS, "a cat"])
@@ -175,16 +175,16 @@ def test_unless_it_is_said_much_text_is_compiled_and_little_is_not(folder, monke
 
 def test_without_openvino_torch_computes_and_who_asks_for_it_is_told_how_to_get_it(folder, monkeypatch):
     monkeypatch.setattr(sentence, "openvino_installed", lambda: False)
-    assert SentenceEncoder(folder, device="cpu").runtime == "torch"
+    assert built("sentence", folder).runtime == "torch"
     monkeypatch.setitem(sys.modules, "openvino", None)
-    encoder = SentenceEncoder(folder, device="cpu", runtime="openvino")
+    encoder = built("sentence", folder, runtime="openvino")
     with pytest.raises(MissingDependency, match=r"nirank\[openvino\]"):
         _vectors(encoder, ["a cat"])
 
 
 def test_an_exported_graph_is_the_transformer_under_the_names_of_the_tokenizer(folder, tmp_path):
     openvino = import_openvino("openvino") if openvino_installed() else pytest.skip("no OpenVINO")
-    encoder = SentenceEncoder(folder, device="cpu")
+    encoder = built("sentence", folder)
     encoder.export(tmp_path)
     graph = openvino.Core().compile_model(str(tmp_path / "model" / "openvino" / "openvino_model.xml"), "CPU",
                                           {"INFERENCE_PRECISION_HINT": "f32"})  # fmt: skip

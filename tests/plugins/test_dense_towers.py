@@ -19,8 +19,7 @@ from nirank.testing import samples
 from nirank.training.step import _forms
 from nirank_dense import tiny
 from nirank_dense.encoders import lora
-from nirank_dense.encoders.sentence import SentenceEncoder
-from nirank_dense.encoders.towers import TwoTowers
+from tests.built import built
 
 TEXTS = ["a cat", "", "the dog ran over a long bridge", "ünïcödé ∑ 🙂", "b"]
 
@@ -30,6 +29,10 @@ def folders(tmp_path):
     for seed, name in enumerate(("one", "two")):
         tiny.save(tmp_path / name, seed)
     return str(tmp_path / "one"), str(tmp_path / "two")
+
+
+def _towers(query, document, **settings):
+    return nirank.load("two_towers", query=query, document=document, device="cpu", **settings).component.target
 
 
 def _vectors(encoder, texts=TEXTS):
@@ -51,13 +54,13 @@ def _fit(encoder, **options):
 
 
 def test_each_tower_encodes_its_side(folders):
-    towers = TwoTowers(*folders, device="cpu")
-    np.testing.assert_array_equal(_asked(towers), _asked(SentenceEncoder(folders[0], device="cpu")))
-    np.testing.assert_array_equal(_vectors(towers), _vectors(SentenceEncoder(folders[1], device="cpu")))
+    towers = _towers(*folders)
+    np.testing.assert_array_equal(_asked(towers), _asked(built("sentence", folders[0])))
+    np.testing.assert_array_equal(_vectors(towers), _vectors(built("sentence", folders[1])))
 
 
 def test_towers_that_start_from_one_model_are_trained_apart(folders, tmp_path):
-    towers = nirank.load(TwoTowers(folders[0], folders[0], device="cpu"), "towers")
+    towers = nirank.load(_towers(folders[0], folders[0]), "towers")
     target = towers.component.target
     before = target.fingerprint
     np.testing.assert_array_equal(_asked(target), _vectors(target))
@@ -70,7 +73,7 @@ def test_towers_that_start_from_one_model_are_trained_apart(folders, tmp_path):
 
 
 def test_a_tower_of_documents_that_is_not_trained_stays_and_has_no_dropout(folders):
-    towers = TwoTowers(*folders, device="cpu", train_documents=False)
+    towers = _towers(*folders, train_documents=False)
     queries, documents = _asked(towers), _vectors(towers)
     assert not any(module.training for module in towers.train().document.modules())
     towers.eval()
@@ -83,7 +86,7 @@ def test_towers_that_cannot_be_compared_are_refused(folders, tmp_path):
     model = SentenceTransformer(folders[1], device="cpu", similarity_fn_name="dot")
     model.save(str(tmp_path / "dot"))
     with pytest.raises(BadInput, match="compared by cosine, those of documents 16 and by dot"):
-        TwoTowers(folders[0], str(tmp_path / "dot"), device="cpu")
+        _towers(folders[0], str(tmp_path / "dot"))
 
 
 # Low-rank adaptation
@@ -92,16 +95,16 @@ def test_towers_that_cannot_be_compared_are_refused(folders, tmp_path):
 @pytest.fixture
 def adapted(folders):
     pytest.importorskip("peft")
-    return SentenceEncoder(folders[0], device="cpu", lora_rank=2)
+    return built("sentence", folders[0], lora_rank=2)
 
 
 def test_adaptation_starts_from_the_model_itself_and_trains_little(folders, adapted):
-    plain = SentenceEncoder(folders[0], device="cpu")
+    plain = built("sentence", folders[0])
     np.testing.assert_allclose(_vectors(adapted), _vectors(plain), atol=1e-6)
     trained = {name for name, p in adapted.named_parameters() if p.requires_grad}
     assert trained
     assert all("lora_" in name and "pooler" not in name for name in trained)
-    again = SentenceEncoder(folders[0], device="cpu", lora_rank=2)
+    again = built("sentence", folders[0], lora_rank=2)
     assert again.fingerprint == adapted.fingerprint  # what is drawn is drawn alike
 
 
@@ -136,14 +139,14 @@ def test_what_was_adapted_is_saved_as_a_plain_model_that_sentence_transformers_l
 
 def test_a_rank_that_is_none_is_refused(folders):
     with pytest.raises(BadInput, match="lora_rank = 0"):
-        SentenceEncoder(folders[0], device="cpu", lora_rank=0)
+        built("sentence", folders[0], lora_rank=0)
 
 
 # Nested dimensions
 
 
 def test_dim_cuts_vectors_and_makes_them_of_length_one_again(folders):
-    whole, short = SentenceEncoder(folders[0], device="cpu"), SentenceEncoder(folders[0], device="cpu", dim=5)
+    whole, short = built("sentence", folders[0]), built("sentence", folders[0], dim=5)
     expected = _vectors(whole)[:, :5]
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(_vectors(short), expected, atol=1e-6)
@@ -152,7 +155,7 @@ def test_dim_cuts_vectors_and_makes_them_of_length_one_again(folders):
 
 
 def test_the_loss_of_nested_dimensions_is_the_mean_of_the_losses_of_each(folders):
-    encoder = SentenceEncoder(folders[0], device="cpu", nested=[3, 8])
+    encoder = built("sentence", folders[0], nested=[3, 8])
     queries, documents = _asked(encoder, ["cat", "dog"]), _vectors(encoder)
     forms = _forms(Component("encoder", encoder), [torch.from_numpy(queries), torch.from_numpy(documents)])
     assert [[len(part[0]) for part in form] for form in forms] == [[16, 16], [3, 3], [8, 8]]
@@ -179,17 +182,17 @@ def _gradient(encoder, monkeypatch, chunk):
 
 @pytest.mark.parametrize("chunk", [None, 2])
 def test_the_gradient_of_nested_dimensions_is_the_mean_of_those_of_models_that_are_cut(folders, monkeypatch, chunk):
-    both = _gradient(SentenceEncoder(folders[0], device="cpu", nested=[4]), monkeypatch, chunk)
-    whole = _gradient(SentenceEncoder(folders[0], device="cpu"), monkeypatch, chunk)
-    short = _gradient(SentenceEncoder(folders[0], device="cpu", dim=4), monkeypatch, chunk)
+    both = _gradient(built("sentence", folders[0], nested=[4]), monkeypatch, chunk)
+    whole = _gradient(built("sentence", folders[0]), monkeypatch, chunk)
+    short = _gradient(built("sentence", folders[0], dim=4), monkeypatch, chunk)
     np.testing.assert_allclose(both, (whole + short) / 2, atol=1e-6)
     assert not np.allclose(whole, short, atol=1e-4)
 
 
 def test_dimensions_that_the_model_lacks_are_refused(folders):
     for wrong in ({"dim": 17}, {"nested": [0]}, {"nested": [4, 20]}):
-        with pytest.raises(BadInput, match="of 16"):
-            SentenceEncoder(folders[0], device="cpu", **wrong)
+        with pytest.raises(BadInput, match="16 dimensions: choose 1 to 16"):
+            built("sentence", folders[0], **wrong)
 
 
 def test_nested_dimensions_and_their_length_are_saved(folders, tmp_path):
@@ -206,7 +209,7 @@ def test_nested_dimensions_and_their_length_are_saved(folders, tmp_path):
 def test_negatives_are_mined_from_an_index_of_the_encoder_that_is_trained(folders, monkeypatch, tmp_path):
     pytest.importorskip("faiss")
     monkeypatch.setenv("NIRANK_CACHE", str(tmp_path / "cache"))
-    collection, encoder = samples.collection(), nirank.load(SentenceEncoder(folders[0], device="cpu"), "letters")
+    collection, encoder = samples.collection(), nirank.load(built("sentence", folders[0]), "letters")
     index = nirank.load("hnsw", m=4)
     sampler = nirank.load("mined", pipeline="letters >> hnsw", top=6, negatives=2, every=2)
     searched = []

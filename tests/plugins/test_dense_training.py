@@ -18,7 +18,7 @@ from nirank.data import Queries
 from nirank.execution import stages
 from nirank.plugins import Component
 from nirank_dense import tiny
-from nirank_dense.encoders.sentence import SentenceEncoder
+from tests.built import built
 
 TEXTS = ["a cat", "", "the dog ran over a long bridge " * 20, "ünïcödé ∑ 🙂", "cat", "b" * 5000, "a cat", "dog"]
 
@@ -93,7 +93,7 @@ PROMPTS = {"query": "ask ", "passage": "read ", "corpus": "not this one "}
     ],
 )
 def test_prompts_are_those_that_sentence_transformers_chooses(tmp_path, changes):
-    encoder = SentenceEncoder(_folder(tmp_path, **changes), device="cpu")
+    encoder = built("sentence", _folder(tmp_path, **changes))
     assert not torch.equal(*_same_as_sentence_transformers(encoder))
 
 
@@ -109,7 +109,7 @@ def test_pooling_leaves_prompts_out_where_the_model_does(tmp_path):
     folder = _folder(tmp_path, prompts=PROMPTS)
     config = next(tmp_path.glob("*Pooling")) / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"include_prompt": False}))
-    _same_as_sentence_transformers(SentenceEncoder(folder, device="cpu"))
+    _same_as_sentence_transformers(built("sentence", folder))
 
 
 def test_a_model_with_another_part_for_each_side_uses_both(tmp_path):
@@ -118,7 +118,7 @@ def test_a_model_with_another_part_for_each_side_uses_both(tmp_path):
     queries = StaticEmbedding(documents.tokenizer, embedding_dim=16)
     router = Router.for_query_document([queries], [documents, Pooling(16)])
     SentenceTransformer(modules=[router], device="cpu").save(str(tmp_path / "router"))
-    encoder = SentenceEncoder(str(tmp_path / "router"), device="cpu")
+    encoder = built("sentence", tmp_path / "router")
     _same_as_sentence_transformers(encoder)
     _loss(encoder.encode(Queries.of(TEXTS))).backward()
     reached = {name for name, parameter in encoder.named_parameters() if parameter.grad is not None}
@@ -149,11 +149,11 @@ def _trained(encoder):
 
 def test_what_is_saved_is_built_again_with_the_same_vectors(tmp_path):
     folder = _folder(tmp_path / "first", prompts=PROMPTS)
-    encoder = _trained(SentenceEncoder(folder, device="cpu", max_length=9, document_prompt="x "))
+    encoder = _trained(built("sentence", folder, max_length=9, document_prompt="x "))
     table = encoder.save(tmp_path / "saved")
     assert table.pop("use") == "encoder/sentence"
     assert table["model"].parts == ("model",)
-    again = SentenceEncoder(str(tmp_path / "saved" / table.pop("model")), device="cpu", **table)
+    again = built("sentence", str(tmp_path / "saved" / table.pop("model")), **table)
     assert again.fingerprint == encoder.fingerprint
     assert torch.equal(again.encode(Queries.of(TEXTS)), encoder.encode(Queries.of(TEXTS)))
     assert torch.equal(again.encode_documents(TEXTS), encoder.encode_documents(TEXTS))
@@ -176,7 +176,7 @@ def test_the_state_of_one_encoder_fits_another():
 
 def test_the_fingerprint_knows_how_vectors_are_compared(tmp_path):
     prints = {
-        SentenceEncoder(_folder(tmp_path / name, **changes), device="cpu").fingerprint
+        built("sentence", _folder(tmp_path / name, **changes)).fingerprint
         for name, changes in {"a": {}, "b": {"similarity_fn_name": "dot"}, "c": {"truncate_dim": 4}}.items()
     }
     assert len(prints) == 3

@@ -15,7 +15,7 @@ import nirank
 from nirank.data import Queries
 from nirank.errors import BadInput
 from nirank_dense import tiny
-from nirank_dense.encoders.words import WordVectors
+from nirank_dense.encoders.words import WeightedWordVectors
 
 TEXTS = ["a cat", "", "the dog ran " * 50, "ünïcödé ∑ 🙂 東京", "cat", "  ", "a cat", "\x00\n", "aaaa a"]
 
@@ -77,7 +77,7 @@ def test_a_text_without_length_has_a_finite_gradient(encoder):
 def test_vectors_are_trained_only_where_that_is_asked_for(tmp_path):
     tiny.save_words(tmp_path)
     for train_vectors in (False, True):
-        encoder = WordVectors(str(tmp_path), device="cpu", train_vectors=train_vectors)
+        encoder = WeightedWordVectors(str(tmp_path), device="cpu", train_vectors=train_vectors)
         names = {name for name, parameter in encoder.named_parameters() if parameter.requires_grad}
         assert names == {"weights", "bags.weight"} if train_vectors else {"weights"}
         encoder.encode_documents(TEXTS).sum().backward()
@@ -93,7 +93,7 @@ def test_what_is_saved_is_built_again_with_the_same_vectors(tmp_path):
     assert encoder.fingerprint != before
     table = encoder.save(tmp_path)
     assert table.pop("use") == "encoder/words"
-    again = WordVectors(str(tmp_path / table.pop("model")), device="cpu", **table)
+    again = WeightedWordVectors(str(tmp_path / table.pop("model")), device="cpu", **table)
     assert torch.equal(again.encode_documents(TEXTS), encoder.encode_documents(TEXTS))
     assert again.fingerprint == encoder.fingerprint
     assert tiny.words().fingerprint == before
@@ -106,7 +106,7 @@ def test_a_tokenizer_that_cuts_texts_off_or_pads_them_does_neither_here(tmp_path
     tokenizer.enable_truncation(2)
     tokenizer.enable_padding()
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    found = WordVectors(str(tmp_path), device="cpu").encode_documents(TEXTS)
+    found = WeightedWordVectors(str(tmp_path), device="cpu").encode_documents(TEXTS)
     assert torch.equal(found, tiny.words().encode_documents(TEXTS))
 
 
@@ -114,7 +114,7 @@ def test_weights_are_one_where_the_file_has_none_and_half_precision_is_read(tmp_
     tiny.save_words(tmp_path)
     matrix = torch.randn(77, 8, generator=torch.Generator().manual_seed(0)).half()
     save_file({"embedding.weight": matrix}, tmp_path / "words.safetensors")
-    encoder = WordVectors(str(tmp_path), device="cpu")
+    encoder = WeightedWordVectors(str(tmp_path), device="cpu")
     assert encoder.weights.tolist() == [1.0] * 77
     np.testing.assert_allclose(encoder.encode_documents(TEXTS).detach(), _slowly(encoder, TEXTS), atol=1e-6)
     assert encoder.encode_documents(TEXTS).dtype == torch.float32
@@ -134,23 +134,23 @@ def test_a_file_of_other_tensors_is_refused(tmp_path, tensors, message):
     tiny.save_words(tmp_path)
     save_file(tensors, tmp_path / "words.safetensors")
     with pytest.raises(BadInput, match=message):
-        WordVectors(str(tmp_path), device="cpu")
+        WeightedWordVectors(str(tmp_path), device="cpu")
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
     with pytest.raises(BadInput, match=r"0 files \*.safetensors"):
-        WordVectors(str(tmp_path))
+        WeightedWordVectors(str(tmp_path))
     tiny.save_words(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(BadInput, match="not a tokenizer"):
-        WordVectors(str(tmp_path))
+        WeightedWordVectors(str(tmp_path))
     (tmp_path / "words.safetensors").write_bytes(b"no tensors")
     with pytest.raises(BadInput, match="not a file of safetensors"):
-        WordVectors(str(tmp_path))
+        WeightedWordVectors(str(tmp_path))
 
 
 def test_what_is_no_text_is_refused(encoder, tmp_path):
-    with pytest.raises(BadInput, match="reads texts, and one content is a PosixPath"):
+    with pytest.raises(BadInput, match="content 1 is of type PosixPath; only texts"):
         encoder.encode_documents(["a", tmp_path])
 
 

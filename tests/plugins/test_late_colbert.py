@@ -24,9 +24,9 @@ from nirank.execution import stages
 from nirank.kit.transformers import quiet
 from nirank.testing import violations
 from nirank_late import colbert, tiny
-from nirank_late.colbert import ColBERT
 from nirank_late.template import Template
 from tests import batch_invariance
+from tests.built import built
 
 TEXTS = [
     "a cat",
@@ -54,7 +54,7 @@ def encoder():
 
 
 def _build(folder, **settings):
-    return ColBERT(str(folder), **{"dim": 8, "device": "cpu", "query_length": 12, "document_length": 40, **settings})
+    return built("colbert", folder, **{"dim": 8, "query_length": 12, "document_length": 40, **settings})
 
 
 def _by_hand(encoder, text, side, length, attend=False, augment=True):
@@ -186,7 +186,7 @@ def test_colbert_checkpoints_are_read(folder, tmp_path):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     told = {"query_token_id": "x", "doc_token_id": "y", "query_maxlen": 9, "doc_maxlen": 30, "mask_punctuation": False}
     (tmp_path / "artifact.metadata").write_text(json.dumps(told))
-    encoder = ColBERT(str(tmp_path), device="cpu")
+    encoder = built("colbert", tmp_path)
     assert encoder.template == Template("x", "y", 9, 30, skip_punctuation=False)
     assert torch.equal(encoder.linear.weight, projection)
     assert encoder.markers == {
@@ -195,9 +195,11 @@ def test_colbert_checkpoints_are_read(folder, tmp_path):
     plain = AutoModel.from_pretrained(folder)
     for name, tensor in plain.state_dict().items():
         assert torch.equal(encoder.model.state_dict()[name][: len(tensor)], tensor), name
-    assert ColBERT(str(tmp_path), device="cpu", query_length=7).template.query_length == 7
-    with pytest.raises(BadInput, match=r"projection \(6, 16\)"):
-        ColBERT(str(tmp_path), device="cpu", dim=5)
+    assert built("colbert", tmp_path, query_length=7).template.query_length == 7
+    with pytest.raises(
+        BadInput, match=r"projection to 6 dimensions of vectors of 16; dim = 5 .* need \[5, 16\]: .* set 6"
+    ):
+        built("colbert", tmp_path, dim=5)
 
 
 def test_settings_of_pylate_are_read(folder, tmp_path):
@@ -208,7 +210,7 @@ def test_settings_of_pylate_are_read(folder, tmp_path):
     (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(told))
     (tmp_path / "1_Dense").mkdir()
     save_file({"linear.weight": torch.ones(3, 16)}, tmp_path / "1_Dense" / "model.safetensors")
-    encoder = ColBERT(str(tmp_path), device="cpu")
+    encoder = built("colbert", tmp_path)
     assert encoder.template == Template("[Q] ", "[D] ", 11, 25, attend=True)
     assert encoder.dim == 3
 
@@ -223,21 +225,21 @@ def test_markers_are_added_once_and_begin_as_the_mean(folder):
 
 
 def test_what_cannot_be_is_refused(folder, tmp_path):
-    with pytest.raises(BadInput, match="leave no room"):
+    with pytest.raises(BadInput, match="special tokens, marker and text need 4 at least"):
         _build(folder, query_length=3)
     with pytest.raises(BadInput, match="no folder or hub name"):
-        ColBERT(str(tmp_path))
-    with pytest.raises(BadInput, match="one content is a int"):
+        built("colbert", tmp_path)
+    with pytest.raises(BadInput, match="content 1 is of type int"):
         _build(folder).encode_documents(["a", 3])
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "late_interaction.json").write_text("{")
     with pytest.raises(BadInput, match="is damaged"):
-        ColBERT(str(tmp_path))
+        built("colbert", tmp_path)
     (tmp_path / "late_interaction.json").unlink()
     (tmp_path / "projection.safetensors").write_bytes(b"x" * 20)
     with pytest.raises(BadInput, match="is damaged"):
-        ColBERT(str(tmp_path))
+        built("colbert", tmp_path)
 
 
 def test_a_model_without_a_mask_token_is_asked_for_queries_as_they_are(folder, tmp_path):

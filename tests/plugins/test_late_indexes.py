@@ -17,7 +17,8 @@ from nirank.plugins import Component
 from nirank_late.exact import MaxSimIndex
 from nirank_late.plaid import PlaidIndex
 from nirank_late.residual import Codec, nearest, spherical_kmeans
-from nirank_late.running_best import Best
+from nirank_late.running_best import BestDocuments
+from tests.built import built
 
 DIM = 8
 
@@ -206,12 +207,11 @@ def test_a_threshold_passes_over_far_centroids_and_candidates_bound_what_is_foun
 
 def test_compressed_search_of_real_texts_finds_what_exact_search_finds(shared):
     """With vectors of a small transformer that was never trained to be searched so: more bits, more of the first 10."""
-    from nirank_late.colbert import ColBERT
 
     nfcorpus = nirank.collection(f"beir:{shared('nfcorpus')}")
     texts = nfcorpus.corpus[np.arange(200)]
     corpus = Documents([*map(str, range(200))], [text[:600] for text in texts])
-    encoder = ColBERT(str(shared("weights") / "splade-tiny"), dim=0, device="cpu", document_length=120)
+    encoder = built("colbert", str(shared("weights") / "splade-tiny"), dim=0, document_length=120)
     late, queries = nirank.load(encoder, "late"), nfcorpus.queries.take(slice(0, 40))
     exact = ((late >> nirank.load("maxsim")) % 10).search(queries, corpus)
     recalls = {}
@@ -232,16 +232,16 @@ def test_what_cannot_be_searched_is_refused(tmp_path, kind):
     with pytest.raises(BadInput, match=f"encoder >> {kind}"):
         index.build(_corpus(NUMBERS), tmp_path)
     _opened(index, tmp_path)
-    with pytest.raises(BadInput, match="k is -1"):
+    with pytest.raises(BadInput, match="k = -1"):
         _search(index, -1)
     with pytest.raises(BadInput, match="no token vectors"):
         index.generate(Queries.of(["1"]), 3)
     wrong = Queries.of(["1"]).with_vectors(TokenVectors.of([np.zeros((2, DIM + 1))]))
-    with pytest.raises(BadInput, match="9 dimensions for an index of 8"):
+    with pytest.raises(BadInput, match="9 dimensions, the index has 8"):
         index.generate(wrong, 3)
-    with pytest.raises(BadInput, match="no finite number"):
+    with pytest.raises(BadInput, match="numbers that are not finite"):
         index.generate(Queries.of(["1"]).with_vectors(TokenVectors.of([np.full((2, DIM), np.nan)])), 3)
-    with pytest.raises(BadInput, match="44 documents for 2"):
+    with pytest.raises(BadInput, match="44 documents, the corpus has 2"):
         index.open(_corpus([1, 2]), tmp_path / "index")
     for path in (tmp_path / "index").iterdir():
         path.write_bytes(path.read_bytes()[:-1])
@@ -250,10 +250,11 @@ def test_what_cannot_be_searched_is_refused(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"), [({"bits": 3}, "bits = 3"), ({"probes": 0}, "probes = 0"), ({"candidates": 3}, "at least 4")]
+    ("settings", "message"),
+    [({"bits": 3}, "bits = 3"), ({"probes": 0}, "probes = 0"), ({"candidates": 3}, "at least 4")],
 )
-def test_settings_that_cannot_be_are_refused(settings, told):
-    with pytest.raises(BadInput, match=told):
+def test_settings_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(BadInput, match=message):
         PlaidIndex(**settings)
 
 
@@ -261,7 +262,7 @@ def test_the_best_are_kept_over_any_cuts():
     random = np.random.default_rng(0)
     scores = random.integers(0, 6, (3, 50)).astype(np.float32)
     for k in (0, 1, 5, 50, 80):
-        best = Best(3, k)
+        best = BestDocuments(3, k)
         for start in range(0, 50, 7):
             best.add(np.arange(start, min(50, start + 7)), scores[:, start : start + 7])
         found = best.candidates()

@@ -75,7 +75,7 @@ def test_many_pairs_are_shared_by_threads(monkeypatch):
     queries, documents = _ragged(QUERIES), _ragged(DOCUMENTS, seed=2)
     rows, columns = _pairs(1000)
     whole = maxsim(queries, documents, rows, columns)
-    monkeypatch.setattr(module, "_SHARE", 100)
+    monkeypatch.setattr(module, "_PAIRS_PER_THREAD", 100)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert torch.equal(maxsim(queries, documents, rows, columns), whole)
 
@@ -118,5 +118,5 @@ def test_gradients_are_those_of_torch(monkeypatch, entries):
 def test_no_pairs_have_no_scores_and_a_document_without_vectors_is_refused():
     queries, documents = _ragged([2]), _ragged([3, 0])
     assert maxsim(queries, documents, np.empty(0, int), np.empty(0, int)).shape == (0,)
-    with pytest.raises(BadInput, match="without a single vector"):
+    with pytest.raises(BadInput, match="no token vectors, and so no MaxSim"):
         maxsim(queries, documents, np.array([0]), np.array([1]))

@@ -17,7 +17,7 @@ from nirank.checkpoints import checkpoint
 from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput
 from nirank_seq2seq import tiny
-from nirank_seq2seq.duot5 import DuoT5
+from tests.built import built
 
 QUERIES = ["small cat", "dog", "", "東京 🙂"]
 TEXTS = ["a small cat sat", "", "the dog ran over a bridge", "a small cat sat", "zebra"]
@@ -29,7 +29,7 @@ AGGREGATIONS = ["sum", "sum_log", "sym_sum", "sym_sum_log", "binary", "min", "ma
 def _scorer(path, **settings):
     """With weights that say different things of different documents."""
     tiny.save_t5(path, seed=4)
-    scorer = DuoT5(str(path), device="cpu", **settings)
+    scorer = built("duot5", path, **settings)
     with torch.no_grad():
         for parameter in scorer.parameters():
             parameter *= 1.5
@@ -90,14 +90,14 @@ def compared(tmp_path_factory):
 def test_scores_add_up_what_a_double_loop_adds_up(compared, how):
     folder, tables = compared
     expected = [_slowly(how, table, i) for table in tables for i in range(len(table))]
-    scores = _score(DuoT5(folder, aggregation=how, device="cpu"))
+    scores = _score(built("duot5", folder, aggregation=how))
     np.testing.assert_allclose(scores, expected, atol=2e-5)
     assert scores[4] == 0  # the list of one
     assert how == "binary" or np.ptp(scores) > 0.01
 
 
 def test_a_list_scores_as_it_does_alone_and_in_any_order(compared):
-    scorer = DuoT5(compared[0], device="cpu")
+    scorer = built("duot5", compared[0])
     whole = _score(scorer)
     np.testing.assert_allclose(_score(scorer, QUERIES[:1], LISTS[:1]), whole[:4], atol=1e-5)
     turned = _score(scorer, QUERIES[::-1], [docs[::-1] for docs in LISTS[::-1]])
@@ -137,6 +137,6 @@ def test_a_checkpoint_keeps_how_documents_are_compared(tmp_path):
     assert (again.aggregation, again.reader.contract.template) == ("sum_log", template)
     assert again.fingerprint == scorer.fingerprint
     with pytest.raises(
-        BadInput, match=r"{query}, {document}; expected is each of {query}, {document0}, {document1}, once"
+        BadInput, match=r"{query}, {document}; each of {query}, {document0}, {document1} is needed, once"
     ):
-        DuoT5(str(tmp_path / "model"), template="{query} {document}")
+        built("duot5", tmp_path / "model", template="{query} {document}")

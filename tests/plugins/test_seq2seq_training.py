@@ -15,8 +15,8 @@ from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.execution import stages
 from nirank_seq2seq import tiny
 from nirank_seq2seq.duot5 import DuoT5
-from nirank_seq2seq.judge import LLMJudge
 from nirank_seq2seq.monot5 import MonoT5
+from tests.built import built
 
 
 def _letters():
@@ -34,7 +34,7 @@ def _t5(kind, folder, **settings):
 
 def _llama(folder, **settings):
     tiny.save_llama(folder)
-    return LLMJudge(str(folder), template="{query}: {document}?", device="cpu", **settings)
+    return built("llm_judge", folder, template="{query}: {document}?", **settings)
 
 
 def _first(stage, letters):

@@ -75,7 +75,7 @@ def _brute(query):
 @pytest.mark.parametrize("at_once", [3, 1 << 22])
 @pytest.mark.parametrize("k", [0, 1, 7, 1000])
 def test_search_is_brute_force_with_ties_by_ordinal(tmp_path, monkeypatch, at_once, k):
-    monkeypatch.setattr(postings, "_AT_ONCE", at_once)
+    monkeypatch.setattr(postings, "_WEIGHTS_AT_ONCE", at_once)
     found = _search(_opened(tmp_path), k)
     for row, query in enumerate(QUERIES):
         expected = _brute(query)
@@ -141,13 +141,13 @@ def test_what_cannot_be_searched_is_refused(tmp_path):
     with pytest.raises(BadInput, match="encoder >> impact"):
         index.build(_corpus(NUMBERS), tmp_path)
     index = _opened(tmp_path)
-    with pytest.raises(BadInput, match="k is -1"):
+    with pytest.raises(BadInput, match="k = -1"):
         _search(index, -1)
     with pytest.raises(BadInput, match="no sparse vectors"):
         index.generate(Queries.of(["1"]), 3)
     with pytest.raises(BadInput, match="weights of 9 terms"):
         index.generate(Queries.of(["1"]).with_vectors(SparseVectors.of(np.ones((1, 9), np.float32))), 3)
-    with pytest.raises(BadInput, match="44 documents for 2"):
+    with pytest.raises(BadInput, match="44 documents, the corpus has 2"):
         index.open(_corpus([1, 2]), tmp_path / "index")
     (tmp_path / "index" / "weights.npy").write_bytes(b"")
     with pytest.raises(StaleIndex, match="incomplete"):

@@ -23,8 +23,9 @@ from nirank.plugins import Component
 from nirank.training.gradients import Pass
 from nirank.training.objective import Objective
 from nirank_sparse import splade, tiny
-from nirank_sparse.splade import SPLADE, flops
+from nirank_sparse.splade import flops
 from tests import batch_invariance
+from tests.built import built
 
 TEXTS = [
     "a cat",
@@ -58,7 +59,7 @@ def _by_hand(folder, tokenizer, text, length=40):
 @pytest.mark.parametrize("terms", [7, 2048])
 def test_weights_are_those_of_transformers_called_by_hand(folder, monkeypatch, terms):
     monkeypatch.setattr(splade, "_TERMS", terms)
-    encoder = SPLADE(str(folder), device="cpu", max_length=40, batch_size=4)
+    encoder = built("splade", folder, max_length=40, batch_size=4)
     expected = np.stack([_by_hand(folder, encoder.tokenizer, text) for text in TEXTS])
     with torch.inference_mode():
         both = encoder.encode(Queries.of(TEXTS)), encoder.encode_documents(TEXTS)
@@ -70,7 +71,7 @@ def test_weights_are_those_of_transformers_called_by_hand(folder, monkeypatch, t
 
 def test_real_weights_are_those_of_transformers_called_by_hand(shared):
     path = shared("weights") / "splade-tiny"
-    encoder = SPLADE(str(path), device="cpu")
+    encoder = built("splade", path)
     texts = ["How does vitamin D affect bone health?", "statins and breast cancer " * 100, ""]
     expected = np.stack([_by_hand(path, encoder.tokenizer, text, 256) for text in texts])
     with torch.inference_mode():
@@ -125,15 +126,13 @@ def test_given_pairs_are_scored_by_the_dot_product():
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.05)])
 def test_a_score_is_a_pairs_own_alone_in_mixed_lengths_and_in_any_order(folder, precision, tolerance):
-    batch_invariance.check(
-        nirank.load(SPLADE(str(folder), device="cpu", precision=precision, batch_size=4)), TEXTS, tolerance
-    )
+    batch_invariance.check(nirank.load(built("splade", folder, precision=precision, batch_size=4)), TEXTS, tolerance)
 
 
 def test_no_more_is_read_than_the_model_has_positions(folder):
-    assert SPLADE(str(folder), device="cpu").max_length == 64
+    assert built("splade", folder).max_length == 64
     with pytest.raises(BadInput, match="max_length = 65; the model has 64 positions"):
-        SPLADE(str(folder), device="cpu", max_length=65)
+        built("splade", folder, max_length=65)
 
 
 def test_the_regulariser_is_that_of_a_loop():
@@ -236,16 +235,16 @@ def test_a_checkpoint_scores_as_it_did_wherever_it_lies(folder, tmp_path):
 
 def test_the_fingerprint_is_of_weights_and_settings(folder, tmp_path):
     tiny.save(tmp_path / "copy")
-    first = SPLADE(str(folder), device="cpu").fingerprint
-    assert SPLADE(str(tmp_path / "copy"), device="cpu").fingerprint == first
+    first = built("splade", folder).fingerprint
+    assert built("splade", tmp_path / "copy").fingerprint == first
     others = [{"max_length": 20}, {"query_terms": 3}, {"document_terms": 3}]
-    assert len({first, *(SPLADE(str(folder), device="cpu", **other).fingerprint for other in others)}) == 4
+    assert len({first, *(built("splade", folder, **other).fingerprint for other in others)}) == 4
 
 
 def test_what_cannot_be_is_refused(folder, tmp_path):
-    with pytest.raises(BadInput, match="query_terms is 0"):
-        SPLADE(str(folder), query_terms=0)
+    with pytest.raises(BadInput, match="query_terms = 0; it must be 1"):
+        built("splade", folder, query_terms=0)
     with pytest.raises(BadInput, match="no folder or hub name"):
-        SPLADE(str(tmp_path))
-    with pytest.raises(BadInput, match="one content is a int"):
-        SPLADE(str(folder), device="cpu").encode_documents(["a", 3])
+        built("splade", tmp_path)
+    with pytest.raises(BadInput, match="content 1 is of type int"):
+        built("splade", folder).encode_documents(["a", 3])

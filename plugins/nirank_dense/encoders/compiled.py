@@ -12,9 +12,9 @@ from torch import Tensor
 from nirank.errors import BadInput
 from nirank.kit import import_openvino, token_examples, trace
 
-#: What the graph makes, by the name that transformers has for it.
+#: The output of the graph, under the name that transformers has for it.
 STATES = "last_hidden_state"
-#: What a transformer may be told of its tokens, in the order in which the graph takes it.
+#: Inputs that a transformer may have, in the order in which the graph takes them.
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -25,12 +25,12 @@ def states(transformer: Any, inputs: dict[str, Tensor]) -> Tensor:
 
 
 def names(model: SentenceTransformer) -> list[str]:
-    """What the tokenizer gives and the transformer takes."""
+    """The inputs that the tokenizer makes and the transformer takes."""
     return [name for name in _INPUTS if name in model.tokenizer.model_input_names]
 
 
 def compilable(model: SentenceTransformer) -> bool:
-    """Whether the model begins with a transformer that makes nothing but the vectors of its tokens."""
+    """True if the model begins with a transformer that makes nothing but the vectors of its tokens."""
     first = model[0]
     if not isinstance(first, Transformer) or first.module_output_name != "token_embeddings":
         return False
@@ -50,7 +50,10 @@ def write_graph(model: SentenceTransformer, folder: Path) -> None:
 def refuse_unless_compilable(model: SentenceTransformer, name: str, device: str) -> None:
     """Raise `BadInput` for what OpenVINO is not used for here."""
     if device != "cpu":
-        raise BadInput(f"runtime = 'openvino' computes on the CPU, and the device is {device}.")
+        raise BadInput(f"runtime = 'openvino' computes on the CPU, and device = {device!r}: change one of them.")
     if not compilable(model):
         kinds = ", ".join(type(module).__name__ for module in model)
-        raise BadInput(f"{name} ({kinds}) cannot be compiled: it does not begin with a plain transformer of texts.")
+        raise BadInput(
+            f"{name} ({kinds}) cannot be compiled: it does not begin with a plain transformer of texts. Set "
+            "runtime = 'torch'."
+        )

@@ -19,12 +19,12 @@ _SCALE = 2
 
 
 def adapt(transformer: nn.Module, rank: int, seed: int = 0) -> None:
-    """Freeze a transformer and put matrices of the given rank beside all that are multiplied in its layers.
+    """Freeze a transformer and put matrices of rank `rank` beside all that are multiplied in its layers.
 
     Raises `BadInput` for a rank below 1, `MissingDependency` without peft.
     """
     if rank < 1:
-        raise BadInput(f"lora_rank = {rank}; a whole number from 1 is expected.")
+        raise BadInput(f"lora_rank = {rank}; it must be 1 or more.")
     try:
         from peft import LoraConfig, LoraModel
     except ModuleNotFoundError as error:

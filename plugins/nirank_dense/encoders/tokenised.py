@@ -33,7 +33,7 @@ def parts(features: dict[str, Any], texts: int, budget: int) -> Iterator[tuple[N
 
 
 def _taken(value: Any, shape: torch.Size, rows: Tensor, columns: slice) -> Any:
-    """What some texts have of a feature; one that is not of texts stays as it is."""
+    """The part of a feature that belongs to some texts; a feature that is not of texts stays as it is."""
     if not isinstance(value, Tensor) or not value.ndim or len(value) != shape[0]:
         return value
     taken = value[rows]

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from nirank.data import Content, Queries
 from nirank.errors import BadInput
 from nirank.kit import Runtime
-from nirank.kit.transformers import Precision
-from nirank_dense.encoders.sentence import SentenceEncoder
+from nirank.kit.transformers import Computing
+from nirank_dense.encoders.sentence import ADAPTATION, COMPUTING, Adaptation, SentenceEncoder
 
 
 class TwoTowers(nn.Module):
@@ -37,22 +37,19 @@ class TwoTowers(nn.Module):
         self,
         query: str,
         document: str,
-        device: str | None = None,
-        precision: Precision = "float32",
-        batch_size: int = 1024,
+        train_documents: bool = True,
+        *,
         max_length: int | None = None,
         runtime: Runtime | None = None,
-        dim: int | None = None,
-        nested: Sequence[int] = (),
-        lora_rank: int | None = None,
-        train_documents: bool = True,
+        adaptation: Adaptation = ADAPTATION,
+        computing: Computing = COMPUTING,
     ) -> None:
         super().__init__()
-        shared: dict[str, Any] = {"runtime": runtime, "dim": dim, "nested": nested, "lora_rank": lora_rank}
         self.query, self.document = (
-            SentenceEncoder(model, device, precision, batch_size, max_length, **shared) for model in (query, document)
+            SentenceEncoder(model, max_length, runtime=runtime, adaptation=adaptation, computing=computing)
+            for model in (query, document)
         )
-        self.batch_size, self.train_documents = batch_size, train_documents
+        self.batch_size, self.train_documents = self.query.batch_size, train_documents
         _check_comparable(self.query, self.document)
         if not train_documents:
             self.document.requires_grad_(False)
@@ -60,11 +57,11 @@ class TwoTowers(nn.Module):
 
     @property
     def device(self) -> str:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.query.device
 
     def train(self, mode: bool = True) -> TwoTowers:
-        """Dropout in what is trained."""
+        """Switch dropout on in the towers that are trained."""
         super().train(mode)
         self.document.train(mode and self.train_documents)
         return self
@@ -78,7 +75,7 @@ class TwoTowers(nn.Module):
         return self.document.encode_documents(contents)
 
     def shortened(self, vectors: Tensor) -> list[Tensor]:
-        """What training makes good: the vectors `[n, dim]`, and of each the `nested` beginnings."""
+        """The vectors that training makes good: those of `[n, dim]`, and of each the `nested` beginnings."""
         return self.query.shortened(vectors)
 
     def save(self, folder: Path) -> dict[str, Any]:

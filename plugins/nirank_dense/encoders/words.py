@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from nirank.data import Content, Queries
 from nirank.errors import BadInput
 from nirank.kit import weights_digest
+from nirank.kit.text import require_text
 from nirank.kit.transformers import word_tokenizer
 
 VECTORS, WEIGHTS, TOKENIZER = "vectors", "weights", "tokenizer.json"
 
 
-class WordVectors(nn.Module):
+class WeightedWordVectors(nn.Module):
     """Encodes queries and documents by the vectors v of their words and one learned weight a of each word:
 
         sum over the words w of the text, as often as they occur, of a(w) v(w),   made of length 1
@@ -56,7 +57,7 @@ class WordVectors(nn.Module):
 
     @property
     def device(self) -> str:
-        """Where the vectors are."""
+        """The device of the vectors."""
         return str(self.weights.device)
 
     def encode(self, queries: Queries) -> Tensor:
@@ -90,9 +91,7 @@ class WordVectors(nn.Module):
 
     def _words(self, texts: Sequence[Content]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """The words of all texts in one column, and where each text starts in it."""
-        odd = next((text for text in texts if not isinstance(text, str)), None)
-        if odd is not None:
-            raise BadInput(f"this encoder reads texts, and one content is a {type(odd).__name__}.")
+        require_text(texts, "content")
         words = [cut.ids for cut in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
         ends = np.cumsum([0, *map(len, words)])
         return np.fromiter(itertools.chain.from_iterable(words), np.int64, ends[-1]), ends[:-1]

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from nirank.data import Floats
-from nirank_dense.exact import floors, kernels, vnni
-from nirank_dense.exact.code_products import TILE, Codes
+from nirank_dense.exact import floors, kernels
+from nirank_dense.exact.code_products import THIS_PROCESSOR, TILE, Codes, Processor
 from nirank_dense.exact.first_pass_vnni import ByTiles
-from nirank_dense.exact.kernels import Best, Exact
-from nirank_dense.exact.pairs import Pairs
-from nirank_dense.exact.quantised import Asked, Quantised
+from nirank_dense.exact.kernels import BestScores, Exact
+from nirank_dense.exact.pairs import ScoredPairs
+from nirank_dense.exact.quantised import Quantised, QuantisedQueries
 from nirank_dense.exact.rounded import rounding
 from nirank_dense.exact.threads import mapping, shared
 
@@ -20,52 +20,61 @@ from nirank_dense.exact.threads import mapping, shared
 _QUERIES = 8
 
 
-class Sieve:
+class FirstPass:
     """All documents: their `vectors`, float32 `[documents, dim]`, and what they are in bytes.
 
     `block` of them are looked at at once; unless it is given, as many as keep the processor's cache filled.
     """
 
-    def __init__(self, vectors: Floats, documents: Quantised, block: int | None = None) -> None:
+    def __init__(
+        self,
+        vectors: Floats,
+        documents: Quantised,
+        block: int | None = None,
+        processor: Processor = THIS_PROCESSOR,
+    ) -> None:
         self._vectors, self._norms = kernels.read_only(vectors), kernels.read_only(documents.norms)
-        self._first_pass = ByTiles(documents, block) if vnni.available() else ByProducts(documents, block)
+        by_tiles = processor.instructions()
+        self._first_pass = ByTiles(documents, block) if by_tiles else ByProducts(documents, block, processor)
 
-    def pairs(self, asked: Asked, steps: Floats, k: int) -> Pairs:
+    def pairs(self, queries: QuantisedQueries, steps: Floats, k: int) -> ScoredPairs:
         """Pairs that reach `steps` (`[queries]`, in steps of each query), among them the best `k` of those that do.
 
         Left out are only pairs with a lower score than `k` of these.
         """
-        apart = rounding(asked.vectors.shape[1]) * asked.norms
-        exact = Exact(asked.vectors.astype(np.float64), apart, self._vectors, self._norms)
-        return Pairs.joined(self._first_pass.pairs(asked, steps, exact, k))
+        apart = rounding(queries.vectors.shape[1]) * queries.norms
+        exact = Exact(queries.vectors.astype(np.float64), apart, self._vectors, self._norms)
+        return ScoredPairs.joined(self._first_pass.pairs(queries, steps, exact, k))
 
 
 class ByProducts:
     """The first pass where the processor has no instructions for it that we know: block by block all products."""
 
-    def __init__(self, documents: Quantised, block: int | None) -> None:
-        self._codes, self._block = Codes(documents.codes), block
+    def __init__(self, documents: Quantised, block: int | None, processor: Processor = THIS_PROCESSOR) -> None:
+        self._codes, self._block = Codes(documents.codes, processor), block
         self._bounds = kernels.bounds(documents.scales, documents.lengths, documents.errors)
 
-    def pairs(self, asked: Asked, steps: Floats, exact: Exact, k: int) -> list[Pairs]:
+    def pairs(self, queries: QuantisedQueries, steps: Floats, exact: Exact, k: int) -> list[ScoredPairs]:
         """Pairs that reach `steps`, among them the best `k` of those that do."""
-        return list(self._blocks(asked, steps, exact, floors.begun(asked, steps, k)))
+        return list(self._blocks(queries, steps, exact, floors.begun(queries, steps, k)))
 
-    def _blocks(self, asked: Asked, steps: Floats, exact: Exact, best: Best) -> Iterator[Pairs]:
-        documents, shares = len(self._bounds.scales), shared(len(asked), _QUERIES)
-        size = min(documents, self._block or max(1024, TILE // max(1, len(asked)) // 1024 * 1024))
-        memory = np.empty(len(asked) * size, np.int32)
+    def _blocks(
+        self, queries: QuantisedQueries, steps: Floats, exact: Exact, best: BestScores
+    ) -> Iterator[ScoredPairs]:
+        documents, shares = len(self._bounds.scales), shared(len(queries), _QUERIES)
+        size = min(documents, self._block or max(1024, TILE // max(1, len(queries)) // 1024 * 1024))
+        memory = np.empty(len(queries) * size, np.int32)
         spaces = [kernels.space((share.stop - share.start) * size + 1) for share in shares]
 
-        def look(share: slice, found: kernels.Found) -> Pairs:
+        def look(share: slice, found: kernels.PairColumns) -> ScoredPairs:
             count = kernels.reaching(products[share], bounds, weights.of(share), here.start, found.rows, found.docs)
             found.rows[:count] += share.start
-            return Pairs.judged(exact, best, count, found)
+            return ScoredPairs.judged(exact, best, count, found)
 
         with mapping(len(shares)) as run:
             for start in range(0, documents, size):
                 here = slice(start, min(start + size, documents))
-                products = self._codes.products(asked.codes, here.start, here.stop, memory)
-                bounds, weights = self._bounds.of(here), floors.weights(asked, steps)
+                products = self._codes.products(queries.codes, here.start, here.stop, memory)
+                bounds, weights = self._bounds.of(here), floors.weights(queries, steps)
                 yield from run(look, shares, spaces)
-                steps = floors.raised(asked, steps, best)
+                steps = floors.raised(queries, steps, best)

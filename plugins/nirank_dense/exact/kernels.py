@@ -24,31 +24,31 @@ _NEAR = 512
 
 
 class Bounds(NamedTuple):
-    """What the bounds of documents are made of: columns of `Quantised`, `[documents]`."""
+    """The numbers that bounds of documents are made of: columns of `Quantised`, `[documents]`."""
 
     scales: Column
     lengths: Column
     errors: Column
 
     def of(self, documents: slice) -> Bounds:
-        """Those of some documents."""
+        """The numbers of some documents."""
         return Bounds(*(column[documents] for column in self))
 
 
 class Weights(NamedTuple):
-    """What the bounds of queries are made of, `[queries]`: columns of `Asked`, and the floor in the query's steps."""
+    """The numbers that bounds of queries are made of, `[queries]`; the floor is in the steps of each query."""
 
     by_length: Column
     by_error: Column
     steps: Column
 
     def of(self, queries: slice) -> Weights:
-        """Those of some queries."""
+        """The numbers of some queries."""
         return Weights(*(column[queries] for column in self))
 
 
 class Exact(NamedTuple):
-    """What scores are made of: `queries` float64 `[queries, dim]` and `documents` float32 `[documents, dim]`.
+    """The vectors of scores: `queries` float64 `[queries, dim]` and `documents` float32 `[documents, dim]`.
 
     No document is longer than its norm. `apart` `[queries]` times the norm is how far a sum of products can lie from
     the exact one.
@@ -60,7 +60,7 @@ class Exact(NamedTuple):
     norms: Column
 
 
-class Best(NamedTuple):
+class BestScores(NamedTuple):
     """The best scores of each query so far, float32 `[queries, k]`, the last of them first (a heap); or none.
 
     `floor`, float64 `[queries]`, is the score to reach: it rises as the last of the best does.
@@ -70,8 +70,11 @@ class Best(NamedTuple):
     floor: Column
 
 
-class Found(NamedTuple):
-    """Where pairs are written: their query and document, their score, and whether its rounding is in doubt."""
+class PairColumns(NamedTuple):
+    """Columns that pairs are written into: query `rows[p]`, document `docs[p]` and score.
+
+    A pair is `doubtful` where its score might round to another number.
+    """
 
     rows: Column
     docs: Column
@@ -91,28 +94,28 @@ def bounds(*columns: Column) -> Bounds:
     return Bounds(*map(read_only, columns))
 
 
-def space(pairs: int) -> Found:
-    """Room for so many pairs; pages that are not written to cost no memory."""
+def space(pairs: int) -> PairColumns:
+    """Room for a number of pairs; pages that are not written to cost no memory."""
     rows, docs = (np.empty(pairs, np.int32) for _ in range(2))
-    return Found(rows, docs, np.empty(pairs, np.float32), np.empty(pairs, np.bool_))
+    return PairColumns(rows, docs, np.empty(pairs, np.float32), np.empty(pairs, np.bool_))
 
 
 @compiled(fastmath=_FAST)
-def multiply(asked: Column, codes: Column, products: Column) -> None:
-    """Write the dot products of all `asked` with all `codes` (both int8) into `products`, int32 `[asked, codes]`."""
+def multiply(queries: Column, codes: Column, products: Column) -> None:
+    """Write the dot products of `queries` with `codes` (both int8) into `products`, int32 `[queries, codes]`."""
     for low in range(0, len(codes), _NEAR):
         near = codes[low : low + _NEAR]
-        for query in range(len(asked)):
-            _multiply_one(asked[query], near, products[query, low : low + _NEAR])
+        for query in range(len(queries)):
+            _multiply_one(queries[query], near, products[query, low : low + _NEAR])
 
 
 @compiled(fastmath=_FAST)
-def _multiply_one(asked: Column, codes: Column, products: Column) -> None:
+def _multiply_one(query: Column, codes: Column, products: Column) -> None:
     for document in range(len(codes)):
         row = codes[document]
         total = np.int32(0)
-        for place in range(len(asked)):
-            total += np.int32(row[place]) * np.int32(asked[place])
+        for place in range(len(query)):
+            total += np.int32(row[place]) * np.int32(query[place])
         products[document] = total
 
 
@@ -208,7 +211,7 @@ def _list(marks: Column, length: int, low: int, docs: Column, end: int) -> int:
 
 
 @compiled(fastmath=_FAST)
-def judge(exact: Exact, best: Best, pairs: int, found: Found) -> int:
+def judge(exact: Exact, best: BestScores, pairs: int, found: PairColumns) -> int:
     """Score the first `pairs` that are written down, and keep those that reach their query's floor: how many."""
     kept = 0
     for place in range(pairs):

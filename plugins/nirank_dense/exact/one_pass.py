@@ -27,22 +27,22 @@ class Scan:
         """The best `k` documents of each query, float32 `[queries, dim]`, ranked."""
         products = self._products
         best = RunningBest(k, _slack(queries, self._longest))
-        asked = products.queries(queries)
+        prepared = products.queries(queries)
         documents = len(products.vectors)
         size = self._block or min(65536, max(1024, products.budget // len(queries)))
         for start in range(0, documents, size):
             stop = min(start + size, documents)
-            scores = products.scores(asked, start, stop)  # (queries, documents of the block)
+            scores = products.scores(prepared, start, stop)  # (queries, documents of the block)
             if start == 0 and k <= stop:
                 best.reached(products.kth_best(scores, k))
             rows, columns, found = products.reaching(scores, best.floor)
             best.add(rows, columns + start, found)
         kept = best.candidates()
-        return kept.with_scores(products.each(asked, kept.rows, kept.docs)).top(k)
+        return kept.with_scores(products.each(prepared, kept.rows, kept.docs)).top(k)
 
 
 def _slack(queries: Floats, longest: float) -> Floats:
-    """How far two ways of adding up a dot product can lie apart, `[queries]`, twice over.
+    """Twice the distance that two ways of adding up a dot product can lie apart, `[queries]`.
 
     Twice, because both the k-th best and what is compared with it are rounded.
     """

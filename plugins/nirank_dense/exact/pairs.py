@@ -13,7 +13,7 @@ from nirank_dense.exact import kernels, rounded
 
 
 @dataclass(frozen=True)
-class Pairs:
+class ScoredPairs:
     """Query, document (int32) and score of each pair, `[pairs]`."""
 
     rows: NDArray[np.int32]
@@ -21,15 +21,17 @@ class Pairs:
     scores: Floats
 
     @classmethod
-    def judged(cls, exact: kernels.Exact, best: kernels.Best, pairs: int, found: kernels.Found) -> Pairs:
-        """Of so many `pairs` that were found those that reach their query's floor, scored; floors may rise."""
+    def judged(
+        cls, exact: kernels.Exact, best: kernels.BestScores, pairs: int, found: kernels.PairColumns
+    ) -> ScoredPairs:
+        """Score the first `pairs` that were found, and take those that reach their query's floor; floors may rise."""
         kept = kernels.judge(exact, best, pairs, found)
         rows, docs, scores, doubtful = (column[:kept] for column in found)
         rounded.settle(scores, doubtful, exact.queries, exact.documents, rows, docs)
         return cls(rows.copy(), docs.copy(), scores.copy())
 
     @classmethod
-    def joined(cls, parts: list[Pairs]) -> Pairs:
+    def joined(cls, parts: list[ScoredPairs]) -> ScoredPairs:
         """The pairs of all parts."""
         number = np.empty(0, np.int32)
         columns: Any = zip(
@@ -37,6 +39,6 @@ class Pairs:
         )
         return cls(*map(np.concatenate, columns))
 
-    def where(self, keep: NDArray[np.bool_]) -> Pairs:
+    def where(self, keep: NDArray[np.bool_]) -> ScoredPairs:
         """Only the pairs marked in `keep`."""
-        return Pairs(self.rows[keep], self.docs[keep], self.scores[keep])
+        return ScoredPairs(self.rows[keep], self.docs[keep], self.scores[keep])

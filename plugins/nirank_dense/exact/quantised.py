@@ -90,7 +90,7 @@ class Quantised:
 
 
 def fits(longest: float, dim: int) -> bool:
-    """Whether the bounds hold of vectors of `dim` dimensions, of which the longest has the given length."""
+    """True if the bounds hold of vectors of `dim` dimensions, of which the longest has the length `longest`."""
     return _SHORTEST < longest < _LONGEST and 0 < dim < _DIMENSIONS
 
 
@@ -109,7 +109,7 @@ def write(vectors: Floats, folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class QuantisedQueries:
     """Queries: `vectors` float32 `[queries, dim]` and their `codes` (a); all else is `[queries]`.
 
     `steps` (t) are the scales, `offsets` the products with the mean of the documents, both float64; `by_length` and
@@ -126,7 +126,7 @@ class Asked:
     margins: NDArray[np.float64]
 
     @classmethod
-    def of(cls, vectors: Floats, centre: Floats, norms: NDArray[np.float64]) -> Asked:
+    def of(cls, vectors: Floats, centre: Floats, norms: NDArray[np.float64]) -> QuantisedQueries:
         """Quantise queries, float32 `[queries, dim]`, of which none is zero; `norms` are their lengths."""
         exact, mean = vectors.astype(np.float64), centre.astype(np.float64)
         steps = np.abs(exact).max(axis=1) / 127
@@ -140,27 +140,27 @@ class Asked:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def take(self, queries: NDArray[Any] | slice) -> Asked:
+    def take(self, queries: NDArray[Any] | slice) -> QuantisedQueries:
         """Some of the queries, in their order."""
         codes = self.codes[queries]
         if len(codes) == len(self):
             return self
-        return Asked(*(getattr(self, name)[queries] for name in self.__dataclass_fields__))
+        return QuantisedQueries(*(getattr(self, name)[queries] for name in self.__dataclass_fields__))
 
     def scores_of(self, steps: Floats) -> NDArray[np.float64]:
-        """No score that is bounded by less than `steps` (`[queries]`, in units of t) reaches this."""
+        """Scores that nothing reaches which is bounded by less than `steps` (`[queries]`, in units of t)."""
         exact = steps.astype(np.float64)
         return self.offsets + self.steps * (exact + 2.0**-50 * np.abs(exact) + _TINY_BOUND) + self.margins
 
 
 def askable(norms: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which queries of these lengths have bounds: all but zero ones, and those of absurd length, `[queries]`."""
+    """A mask of the queries, by their lengths, that have bounds: all but zero ones and those of absurd length."""
     found: NDArray[np.bool_] = (norms > _SHORTEST) & (norms < _LONGEST)
     return found
 
 
 def rounding(dim: int) -> float:
-    """How far two ways of adding up a dot product in float32 can lie apart, in units of |q| |d|, and a little more."""
+    """The distance that two sums of a dot product in float32 can lie apart, in units of |q| |d|, and a little more."""
     return 2.02 * (dim + 16) * _UNIT
 
 

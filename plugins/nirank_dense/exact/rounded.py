@@ -36,12 +36,12 @@ def products(left: Floats, right: Floats, rows: Ints, columns: Ints) -> Floats:
 
 
 def rounding(dim: int) -> float:
-    """How far a sum of float64 can lie from the exact dot product, in units of |q| |d|, and a little more."""
+    """The distance of a sum of float64 from the exact dot product, in units of |q| |d|, at most, and a little more."""
     return (dim + 16) * 2.0**-53
 
 
 def rounded(sums: NDArray[np.float64], apart: NDArray[np.float64]) -> tuple[Floats, NDArray[np.bool_]]:
-    """The sums as float32, and where what lies so far apart might round to another number."""
+    """The sums as float32, and a mask of those that, moved `apart`, might round to another number."""
     with np.errstate(over="ignore"):  # to infinity, as ever
         lower, upper = (sums - apart).astype(np.float32), (sums + apart).astype(np.float32)
     return lower, lower != upper

@@ -35,7 +35,7 @@ class RunningBest:
             self._sort()
 
     def candidates(self) -> Candidates:
-        """What is kept for each query, ranked: the best `k` and what is within `slack` of the last of them."""
+        """The documents kept for each query, ranked: the best `k` and all within `slack` of the last of them."""
         self._sort()
         return self._kept
 

@@ -113,15 +113,15 @@ class OnDevice:
         import torch
 
         place = self.vectors.device
-        asked, rounding = queries.to(place), rounded.rounding(self.vectors.shape[1])
+        there, rounding = queries.to(place), rounded.rounding(self.vectors.shape[1])
         scores, doubtful = np.empty(len(rows), np.float32), np.empty(len(rows), np.bool_)
         for start in range(0, len(rows), _PAIRS):
             here = slice(start, start + _PAIRS)
-            left = asked[torch.from_numpy(rows[here]).to(place)].double()
+            left = there[torch.from_numpy(rows[here]).to(place)].double()
             products = left * self.vectors[torch.from_numpy(docs[here]).to(place)]
             sums, apart = products.sum(dim=1), rounding * products.abs().sum(dim=1)
             scores[here], doubtful[here] = rounded.rounded(to_numpy(sums.double()), to_numpy(apart.double()))
-        rounded.settle(scores, doubtful, asked, self.vectors, rows, docs)
+        rounded.settle(scores, doubtful, there, self.vectors, rows, docs)
         return scores
 
 

@@ -5,8 +5,8 @@ of the vectors only those that may be among the best (`nirank_dense.exact.two_pa
 pay, all vectors are, block by block (`nirank_dense.exact.one_pass`). Both find the same.
 
 A matrix product in float32 rounds a score by its place in the block, so that equal documents need not score alike.
-What is kept is therefore scored again in float64 and rounded once (`nirank_dense.exact.rounded`): rankings are those of exact
-dot products, equal only where these are the same number in float32, and the same on every machine.
+What is kept is therefore scored again in float64 and rounded once (`nirank_dense.exact.rounded`): rankings are those of
+exact dot products, equal only where these are the same number in float32, and the same on every machine.
 """
 
 from __future__ import annotations
@@ -32,18 +32,19 @@ from nirank_dense.exact.scores_on_device import OnDevice, OnHost
 from nirank_dense.stored import VECTORS, Encode
 
 if TYPE_CHECKING:
+    from nirank_dense.exact.code_products import Processor
     from nirank_dense.exact.two_pass import Passes, TwoPass
 
 LONGEST = "longest.npy"
-#: How many queries are compared at once.
+#: Queries that are compared at once.
 QUERIES = 1024
 #: Fewer documents are always scanned: the sample that the first of two passes begins with would be most of them.
-_MANY = 8192
+_MANY_DOCUMENTS = 8192
 #: Products of two numbers that take a scan about as long as loading the code for two passes, and torch: 3 s.
 #: Of 100,000 x 384 vectors a score took 17 ns in a batch, 85 ns and more one query at a time (AMD EPYC, one core).
 _WORTH_LOADING = 80_000_000_000
-#: To read all vectors takes as long as to compare them with so many queries.
-_READING = 4
+#: Queries that all vectors can be compared with in the time that it takes to read them.
+_READING_QUERIES = 4
 
 
 class ExactSearch:
@@ -52,9 +53,9 @@ class ExactSearch:
     `device` is CUDA where there is one, else the CPU. `block` is the number of documents compared at once (chosen
     for the number of queries unless given), `chunk` the number encoded between two writes while the index is
     built: an interrupted build goes on from the last whole chunk. `precision` says what is read first: "int8", bytes
-    that spare most of the vectors, or "float32", the vectors. By default it is the vectors until so much was asked for
-    that loading the code for bytes pays, then bytes, on the CPU and where there are many documents. What is found is
-    the same.
+    that spare most of the vectors, or "float32", the vectors. By default it is the vectors until so much has been
+    searched that loading the code for bytes pays, then bytes, on the CPU and where there are many documents. What is
+    found is the same.
 
     Threads are as many as torch may use. Raises `MissingDependency` for "int8" without numba.
     """
@@ -90,7 +91,7 @@ class ExactSearch:
 
     def update(self, corpus: Corpus, folder: Path, former: Former, encode: Encode | None = None) -> None:
         """The same from the index of an earlier state of the corpus: only what is new is encoded."""
-        known = stored.Known(np.load(former.folder / VECTORS, mmap_mode="r"), former.ordinals)
+        known = stored.KnownVectors(np.load(former.folder / VECTORS, mmap_mode="r"), former.ordinals)
         self._write(stored.write(corpus, folder, encode, self.chunk, known), folder)
 
     def open(self, corpus: Corpus, folder: Path) -> None:
@@ -99,13 +100,16 @@ class ExactSearch:
         documents = Quantised.open(folder)  # now: later the folder may be gone
         self._search_in(vectors, float(np.load(folder / LONGEST)), lambda: documents)
 
-    def search_in(self, vectors: Floats) -> None:
-        """Search the given vectors, float32 `[documents, dim]`."""
-        self._search_in(vectors, quantised.longest(vectors), lambda: Quantised.of(vectors))
+    def search_in(self, vectors: Floats, processor: Processor | None = None) -> None:
+        """Search vectors in memory, float32 `[documents, dim]`.
+
+        `processor` says how their bytes are multiplied; unless given that is found out by trying.
+        """
+        self._search_in(vectors, quantised.longest(vectors), lambda: Quantised.of(vectors), processor)
 
     @property
     def passes(self) -> Passes | None:
-        """How often the first of two passes was repeated or given up, since it was loaded; None before, or without."""
+        """Counts of how the first of two passes went since it was loaded; None before, or without."""
         return self._two_pass.loaded.passes if self._two_pass and self._two_pass.loaded else None
 
     def generate(self, queries: Queries, k: int) -> Candidates:
@@ -116,9 +120,9 @@ class ExactSearch:
         if self._products is None or self._scan is None:
             raise BadInput("the index is not open: search through a pipeline, or call open first.")
         if k < 0:
-            raise BadInput(f"k is {k}; it must be 0 or more.")
-        wanted = stored.asked(queries, self._products.vectors.shape[1])
-        work = (len(wanted) + _READING) * self._products.vectors.size
+            raise BadInput(f"k = {k}; it must be 0 or more.")
+        wanted = stored.query_vectors(queries, self._products.vectors.shape[1])
+        work = (len(wanted) + _READING_QUERIES) * self._products.vectors.size
         two_pass = self._two_pass.after(work) if self._two_pass else None
         return Candidates.stack([_search(self._scan, two_pass, part, k) for part in blocks(wanted, QUERIES)])
 
@@ -126,22 +130,28 @@ class ExactSearch:
         np.save(folder / LONGEST, quantised.longest(vectors))
         quantised.write(vectors, folder)
 
-    def _search_in(self, vectors: Floats, longest: float, documents: Callable[[], Quantised]) -> None:
+    def _search_in(
+        self,
+        vectors: Floats,
+        longest: float,
+        documents: Callable[[], Quantised],
+        processor: Processor | None = None,
+    ) -> None:
         self._products = OnHost(vectors) if self.device == "cpu" else OnDevice(vectors, self.device)
         self._scan, self._two_pass = Scan(self._products, longest, self.block), None
         if self._reads_bytes(len(vectors)) and quantised.fits(longest, vectors.shape[1]):
-            load = functools.partial(_load, vectors, documents, self._scan, self.block)
+            load = functools.partial(_load, vectors, documents, self._scan, self.block, processor)
             self._two_pass = _InTime(load, 0 if self.precision == "int8" else _WORTH_LOADING)
             self._two_pass.after(0)
 
     def _reads_bytes(self, documents: int) -> bool:
         if self.device != "cpu" or self.precision == "float32":
             return False
-        return self.precision == "int8" or (documents >= _MANY and _compiles())
+        return self.precision == "int8" or (documents >= _MANY_DOCUMENTS and _compiles())
 
 
 class _InTime:
-    """A search in two passes that is loaded once the `work` asked for comes to `enough`."""
+    """A search in two passes that is loaded once the `work` done comes to `enough`."""
 
     def __init__(self, load: Callable[[], TwoPass], enough: int) -> None:
         self.loaded: TwoPass | None = None
@@ -161,10 +171,17 @@ def tiny() -> ExactSearch:
     return ExactSearch(device="cpu", block=3, chunk=4)
 
 
-def _load(vectors: Floats, documents: Callable[[], Quantised], scan: Scan, block: int | None) -> TwoPass:
+def _load(
+    vectors: Floats,
+    documents: Callable[[], Quantised],
+    scan: Scan,
+    block: int | None,
+    processor: Processor | None,
+) -> TwoPass:
+    from nirank_dense.exact.code_products import THIS_PROCESSOR
     from nirank_dense.exact.two_pass import TwoPass
 
-    return TwoPass(vectors, documents(), scan.search, block)
+    return TwoPass(vectors, documents(), scan.search, block, processor or THIS_PROCESSOR)
 
 
 def _search(scan: Scan, two_pass: TwoPass | None, queries: Floats, k: int) -> Candidates:

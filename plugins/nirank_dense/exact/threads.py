@@ -14,7 +14,7 @@ import torch
 
 @contextmanager
 def mapping(shares: int) -> Iterator[Callable[..., Any]]:
-    """A `map` that works on so many shares at once; one share costs no thread."""
+    """A `map` that works on `shares` parts at once; one share costs no thread."""
     if shares <= 1:
         yield map
         return

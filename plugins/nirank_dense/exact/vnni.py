@@ -42,7 +42,7 @@ GROUP = 16
 _CHUNK = 64
 
 
-class Documents(NamedTuple):
+class DocumentCodes(NamedTuple):
     """Codes of documents and what their bounds are made of, `[documents]`; `starts` are where sums begin.
 
     `longest` and `widest` are the largest of the `lengths` and `errors` of each tile.
@@ -60,14 +60,14 @@ class Documents(NamedTuple):
 class Whole(NamedTuple):
     """All documents, and copies of the last tile and of the last group, with memory behind them."""
 
-    documents: Documents
-    last_tile: Documents
-    last_group: Documents
+    documents: DocumentCodes
+    last_tile: DocumentCodes
+    last_group: DocumentCodes
 
 
 @functools.cache
 def available() -> bool:
-    """Whether numba compiles for a processor that has the instruction."""
+    """True if numba compiles for a processor that has the instruction."""
     features = str(cpu_target.target_context.codegen().magic_tuple()[2])
     return all(f"+{name}" in features for name in ("avx512vnni", "avx512f", "avx512bw", "avx512vl"))
 
@@ -82,18 +82,18 @@ def whole(quantised: Quantised) -> Whole:
     return Whole(_documents(codes, columns), *(_last(codes, columns, size) for size in (TILE, GROUP)))
 
 
-def _last(codes: Column, columns: list[Column], size: int) -> Documents:
-    """The last 1 to `size` documents, filled up to so many, with room for reading behind each."""
+def _last(codes: Column, columns: list[Column], size: int) -> DocumentCodes:
+    """The last 1 to `size` documents, filled up to `size`, with room for reading behind each."""
     first = (len(codes) - 1) // size * size
     room = np.zeros((size, codes.shape[1] + _CHUNK), np.int8)
     room[: len(codes) - first, : codes.shape[1]] = codes[first:]
     return _documents(room, [np.pad(column[first:], (0, first + size - len(codes))) for column in columns])
 
 
-def _documents(codes: Column, columns: list[Column]) -> Documents:
+def _documents(codes: Column, columns: list[Column]) -> DocumentCodes:
     tiles = range(0, len(codes), TILE)
     most = (np.maximum.reduceat(column, tiles) for column in columns[2:])
-    return Documents(*map(read_only, (codes, *columns, *most)))
+    return DocumentCodes(*map(read_only, (codes, *columns, *most)))
 
 
 def panels(codes: Column) -> Column:
@@ -137,7 +137,7 @@ def sum_up(codes: Column, starts: Column) -> None:
 
 
 class _Addresses(NamedTuple):
-    """Where the columns of `Documents` begin, and how long a document is."""
+    """Addresses at which the columns of `DocumentCodes` begin, and the length of a document in bytes."""
 
     codes: int
     dim: int
@@ -149,8 +149,37 @@ class _Addresses(NamedTuple):
     widest: int
 
 
+class _Tile(NamedTuple):
+    """Addresses of what a tile of documents is compared with and by; a query has `quads` times four bytes."""
+
+    codes: int
+    dim: int
+    queries: int
+    quads: int
+    starts: int
+    scales: int
+    longest: int
+    widest: int
+    weights: int
+    masks: int
+
+
+class _Group(NamedTuple):
+    """Addresses of what a group of documents is compared with and by; `chunks` registers hold a query."""
+
+    codes: int
+    dim: int
+    query: int
+    chunks: int
+    starts: int
+    scales: int
+    lengths: int
+    errors: int
+    weights: int
+
+
 @inner
-def _addresses(documents: Documents) -> Any:
+def _addresses(documents: DocumentCodes) -> Any:
     return _Addresses(
         documents.codes.ctypes.data,
         documents.codes.shape[1],
@@ -169,7 +198,7 @@ def many(
 ) -> tuple[int, int]:
     """Write down the pairs of documents `low` up to `high` that may reach their query's floor, judged by their codes.
 
-    `queries` are of `panels`, `weights` of `panel_weights`. `low` and `block` are multiples of `TILE`: so many
+    `queries` are of `panels`, `weights` of `panel_weights`. `low` and `block` are multiples of `TILE`: `block`
     documents are compared with all queries before the next. Returns how many pairs there are, and the document to go on
     with where `rows` and `docs` have no room for another block.
     """
@@ -181,29 +210,31 @@ def many(
         if end + (stop - start) * len(queries) * PANEL > len(rows):
             return end, start
         for panel in range(len(queries)):
-            asked = queries[panel].ctypes.data, queries.shape[1], weights[panel].ctypes.data
+            compared = queries[panel].ctypes.data, queries.shape[1], weights[panel].ctypes.data
             for document in range(start, stop, TILE):
                 if document < filled:
-                    _tile_of(documents, document, asked, masks)
+                    _tile_of(documents, document, compared, masks)
                 else:
-                    _tile_of(last, 0, asked, masks)
+                    _tile_of(last, 0, compared, masks)
                 end = _list(masks, document, stop, panel * PANEL, rows, docs, end)
     return end, high
 
 
 @inner
-def _tile_of(documents: _Addresses, first: int, asked: tuple[int, int, int], masks: Column) -> None:
-    _tile(
-        documents.codes + first * documents.dim,
-        documents.dim,
-        asked[0],
-        asked[1],
-        documents.starts + 4 * first,
-        documents.scales + 4 * first,
-        documents.longest + 4 * (first // TILE),
-        documents.widest + 4 * (first // TILE),
-        asked[2],
-        masks.ctypes.data,
+def _tile_of(documents: _Addresses, first: int, panel: tuple[int, int, int], masks: Column) -> None:
+    _compare_tile(
+        _Tile(
+            documents.codes + first * documents.dim,
+            documents.dim,
+            panel[0],
+            panel[1],
+            documents.starts + 4 * first,
+            documents.scales + 4 * first,
+            documents.longest + 4 * (first // TILE),
+            documents.widest + 4 * (first // TILE),
+            panel[2],
+            masks.ctypes.data,
+        )
     )
 
 
@@ -235,11 +266,11 @@ def few(
         if end + GROUP * len(queries) > len(rows):
             return end, document
         for query in range(len(queries)):
-            asked = queries[query].ctypes.data, queries.shape[1] // _CHUNK, weights[query].ctypes.data
+            compared = queries[query].ctypes.data, queries.shape[1] // _CHUNK, weights[query].ctypes.data
             if document < filled:
-                mask = _group_of(documents, document, asked)
+                mask = _group_of(documents, document, compared)
             else:
-                mask = _group_of(last, 0, asked)
+                mask = _group_of(last, 0, compared)
             for lane in range(min(GROUP, high - document) if mask else 0):
                 rows[end], docs[end] = query, document + lane
                 end += (mask >> lane) & 1
@@ -247,112 +278,109 @@ def few(
 
 
 @inner
-def _group_of(documents: _Addresses, first: int, asked: tuple[int, int, int]) -> Any:
-    return _group(
-        documents.codes + first * documents.dim,
-        documents.dim,
-        asked[0],
-        asked[1],
-        documents.starts + 4 * first,
-        documents.scales + 4 * first,
-        documents.lengths + 4 * first,
-        documents.errors + 4 * first,
-        asked[2],
+def _group_of(documents: _Addresses, first: int, query: tuple[int, int, int]) -> Any:
+    return _compare_group(
+        _Group(
+            documents.codes + first * documents.dim,
+            documents.dim,
+            query[0],
+            query[1],
+            documents.starts + 4 * first,
+            documents.scales + 4 * first,
+            documents.lengths + 4 * first,
+            documents.errors + 4 * first,
+            query[2],
+        )
     )
 
 
-# What numba has no words for, in those of LLVM. All arguments are addresses, or counts.
+# Instructions that numba has no words for, in those of LLVM. All arguments are addresses, or counts.
 
 _INT8, _INT16, _INT32, _INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _FLOAT = ir.FloatType()
 _INTS, _FLOATS = ir.VectorType(_INT32, _LANES), ir.VectorType(_FLOAT, _LANES)
 
 
+#: Registers that the queries of a panel fill.
+_REGISTERS = range(PANEL // _LANES)
+
+
 @intrinsic
-def _tile(
-    _context: Any,
-    codes: Any,
-    dim: Any,
-    queries: Any,
-    quads: Any,
-    starts: Any,
-    scales: Any,
-    longest: Any,
-    widest: Any,
-    weights: Any,
-    masks: Any,
-) -> Any:
+def _compare_tile(_context: Any, tile: Any) -> Any:
     """Compare `TILE` documents with `PANEL` queries; a mask, uint16, for each document and register of queries."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        codes, dim, queries, quads, starts, scales, longest, widest, weights, masks = arguments
-        make = _Instructions(builder)
-        registers = range(PANEL // _LANES)
-        begins = [make.spread(starts, _INT32, document) for document in range(TILE)]
-        sums = [[make.variable(begin) for _ in registers] for begin in begins]
-        rows = [make.after(codes, builder.mul(dim, _number(document))) for document in range(TILE)]
-        next_tile = make.after(codes, builder.mul(dim, _number(TILE)))
-        with cgutils.for_range(builder, quads) as loop:
-            make.fetch(make.after(next_tile, builder.mul(loop.index, _number(4 * TILE))))
-            place = make.after(queries, builder.mul(loop.index, _number(4 * PANEL)))
-            asked = [make.load(place, _INTS, register) for register in registers]
-            offset = builder.mul(loop.index, _number(4))
-            for row, of_row in zip(rows, sums, strict=True):
-                code = make.spread(make.after(row, offset), _INT32)
-                for query, total in zip(asked, of_row, strict=True):
-                    make.add_products(total, query, code)
-        length, error = make.spread(longest, _FLOAT), make.spread(widest, _FLOAT)
-        wanted = []
-        for register in registers:
-            by_length, by_error, steps = (
-                make.load(weights, _FLOATS, len(registers) * row + register) for row in range(3)
-            )
-            wanted.append(make.wanted(by_length, length, by_error, error, steps))
+        make, tile = _Instructions(builder), _Tile(*cgutils.unpack_tuple(builder, arguments[0]))
+        sums = _sums_of_tile(make, tile)
+        wanted = _wanted_of_panel(make, tile)
         for document in range(TILE):
-            scale = make.spread(scales, _FLOAT, document)
-            for register in registers:
+            scale = make.spread(tile.scales, _FLOAT, document)
+            for register in _REGISTERS:
                 mask = make.reached(builder.load(sums[document][register]), scale, wanted[register])
-                make.store(mask, masks, document * len(registers) + register)
+                make.store(mask, tile.masks, document * len(_REGISTERS) + register)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 10), emit
+    return types.void(tile), emit
+
+
+def _sums_of_tile(make: _Instructions, tile: _Tile) -> list[list[Any]]:
+    """Products of the codes of each document and each register of queries, added up in variables."""
+    multiply, dim = make.builder.mul, tile.dim
+    begins = [make.spread(tile.starts, _INT32, document) for document in range(TILE)]
+    sums = [[make.variable(begin) for _ in _REGISTERS] for begin in begins]
+    rows = [make.after(tile.codes, multiply(dim, _number(document))) for document in range(TILE)]
+    next_tile = make.after(tile.codes, multiply(dim, _number(TILE)))
+    with cgutils.for_range(make.builder, tile.quads) as loop:
+        make.fetch(make.after(next_tile, multiply(loop.index, _number(4 * TILE))))
+        place = make.after(tile.queries, multiply(loop.index, _number(4 * PANEL)))
+        queries = [make.load(place, _INTS, register) for register in _REGISTERS]
+        offset = multiply(loop.index, _number(4))
+        for row, of_row in zip(rows, sums, strict=True):
+            code = make.spread(make.after(row, offset), _INT32)
+            for query, total in zip(queries, of_row, strict=True):
+                make.add_products(total, query, code)
+    return sums
+
+
+def _wanted_of_panel(make: _Instructions, tile: _Tile) -> list[Any]:
+    """The numbers that products of a tile have to reach, for each register of queries."""
+    length, error = make.spread(tile.longest, _FLOAT), make.spread(tile.widest, _FLOAT)
+    wanted = []
+    for register in _REGISTERS:
+        by_length, by_error, steps = (
+            make.load(tile.weights, _FLOATS, len(_REGISTERS) * row + register) for row in range(3)
+        )
+        wanted.append(make.wanted(by_length, length, by_error, error, steps))
+    return wanted
 
 
 @intrinsic
-def _group(
-    _context: Any,
-    codes: Any,
-    dim: Any,
-    query: Any,
-    count: Any,
-    starts: Any,
-    scales: Any,
-    lengths: Any,
-    errors: Any,
-    weights: Any,
-) -> Any:
-    """Compare `GROUP` documents with one query of `count` chunks; returns a mask, uint16."""
+def _compare_group(_context: Any, group: Any) -> Any:
+    """Compare `GROUP` documents with one query; returns a mask, uint16."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        codes, dim, query, count, starts, scales, lengths, errors, weights = arguments
-        make = _Instructions(builder)
-        sums = make.load(starts, _INTS)
+        make, group = _Instructions(builder), _Group(*cgutils.unpack_tuple(builder, arguments[0]))
+        sums = make.load(group.starts, _INTS)
         for document in range(GROUP):
-            total = make.variable(ir.Constant(_INTS, [0] * _LANES))
-            row = make.after(codes, builder.mul(dim, _number(document)))
-            with cgutils.for_range(builder, count) as loop:
-                offset = builder.mul(loop.index, _number(_CHUNK))
-                make.add_products(
-                    total, make.load(make.after(query, offset), _INTS), make.load(make.after(row, offset), _INTS)
-                )
             lane = ir.Constant(_INT32, document)
-            one = builder.add(builder.extract_element(sums, lane), make.in_all(builder.load(total)))
-            sums = builder.insert_element(sums, one, lane)
-        scale, length, error = (make.load(column, _FLOATS) for column in (scales, lengths, errors))
-        by_length, by_error, steps = (make.spread(weights, _FLOAT, row) for row in range(3))
+            total = builder.add(builder.extract_element(sums, lane), _sum_of_document(make, group, document))
+            sums = builder.insert_element(sums, total, lane)
+        scale, length, error = (make.load(column, _FLOATS) for column in (group.scales, group.lengths, group.errors))
+        by_length, by_error, steps = (make.spread(group.weights, _FLOAT, row) for row in range(3))
         return make.reached(sums, scale, make.wanted(by_length, length, by_error, error, steps))
 
-    return types.uint16(*[types.intp] * 9), emit
+    return types.uint16(group), emit
+
+
+def _sum_of_document(make: _Instructions, group: _Group, document: int) -> Any:
+    """Products of the codes of one document of a group and of the query, added up."""
+    total = make.variable(ir.Constant(_INTS, [0] * _LANES))
+    row = make.after(group.codes, make.builder.mul(group.dim, _number(document)))
+    with cgutils.for_range(make.builder, group.chunks) as loop:
+        offset = make.builder.mul(loop.index, _number(_CHUNK))
+        codes = (make.load(make.after(column, offset), _INTS) for column in (group.query, row))
+        make.add_products(total, *codes)
+    return make.in_all(make.builder.load(total))
 
 
 @intrinsic
@@ -366,13 +394,13 @@ def _lowest_bit(_context: Any, word: Any) -> Any:
 
 
 class _Instructions:
-    """What the two functions above are made of."""
+    """The instructions that the two comparisons above are made of."""
 
     def __init__(self, builder: Any) -> None:
         self.builder = builder
 
     def after(self, address: Any, offset: Any) -> Any:
-        """The address so many bytes further."""
+        """The address `offset` bytes further."""
         return self.builder.add(address, offset)
 
     def load(self, address: Any, kind: Any, place: int = 0) -> Any:
@@ -418,7 +446,7 @@ class _Instructions:
         )
 
     def wanted(self, by_length: Any, length: Any, by_error: Any, error: Any, steps: Any) -> Any:
-        """What a product, times the scale of its document, has to reach."""
+        """The number that a product, times the scale of its document, has to reach."""
         allowed = self.builder.fadd(self.builder.fmul(by_length, length), self.builder.fmul(by_error, error))
         return self.builder.fsub(steps, allowed)
 

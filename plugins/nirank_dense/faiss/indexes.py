@@ -15,9 +15,9 @@ from nirank.errors import BadInput
 from nirank_dense.faiss.search import FaissSearch, faiss
 
 #: Fewer documents are not scanned in registers, where a score that is rounded to the least there is would be lost.
-_MANY = 256
+_MANY_DOCUMENTS = 256
 #: Points that k-means wants for each centroid.
-_POINTS = 39
+_POINTS_PER_CENTROID = 39
 
 
 class Flat(FaissSearch):
@@ -42,7 +42,7 @@ class SQ8(FaissSearch):
         super().__init__(depth, chunk, device)
 
     def dials(self, k: int) -> list[dict[str, int]]:
-        """How many are scored in float32, from k on."""
+        """Settings of how many documents are scored in float32, from k on."""
         return [{"depth": depth} for depth in _doubling(k, 1024)]
 
     def empty(self, dim: int, documents: int) -> Any:  # noqa: ARG002 (as the others have it)
@@ -72,16 +72,16 @@ class HNSW(FaissSearch):
 
     @property
     def ef(self) -> int:
-        """How many documents are kept in sight; all of them are scored."""
+        """The number of documents kept in sight; all of them are scored."""
         return self.depth
 
     @ef.setter
     def ef(self, value: int) -> None:
-        """Keep so many in sight."""
+        """Keep `value` documents in sight."""
         self.depth = value
 
     def dials(self, k: int) -> list[dict[str, int]]:
-        """How many are kept in sight, from k on."""
+        """Settings of how many documents are kept in sight, from k on."""
         return [{"ef": ef} for ef in _doubling(k, 4096)]
 
     @property
@@ -119,7 +119,7 @@ class IVFFlat(FaissSearch):
         return {"lists": self.lists}
 
     def dials(self, k: int) -> list[dict[str, int]]:  # noqa: ARG002
-        """How many lists are read, up to all of them."""
+        """Settings of how many lists are read, up to all of them."""
         return [{"probes": probes} for probes in _doubling(1, self.opened.nlist)]
 
     def empty(self, dim: int, documents: int) -> Any:
@@ -163,7 +163,7 @@ class IVFPQ(FaissSearch):
         return {"lists": self.lists, "m": self.m, "bits": self.bits}
 
     def dials(self, k: int) -> list[dict[str, int]]:
-        """How many lists are read, and how many documents are scored in float32."""
+        """Settings of how many lists are read, and of how many documents are scored in float32."""
         probes, depths = _doubling(1, self.opened.nlist), _doubling(k, 1024)
         return [{"probes": some, "depth": depth} for some in probes for depth in depths[::2]]
 
@@ -177,8 +177,10 @@ class IVFPQ(FaissSearch):
         most = max(1, 2 * dim // self.bits)
         m = self.m or max(parts for parts in range(1, most + 1) if dim % parts == 0)
         if dim % m:
-            raise BadInput(f"m = {m} does not divide {dim} dimensions.")
-        fast = self.bits == 4 and documents >= _MANY
+            raise BadInput(
+                f"m = {m} does not divide the {dim} dimensions of the vectors; a divisor of {dim} is expected."
+            )
+        fast = self.bits == 4 and documents >= _MANY_DOCUMENTS
         made = faiss().IndexIVFPQFastScan if fast else faiss().IndexIVFPQ
         lists, metric = _lists(self.lists, documents), faiss().METRIC_INNER_PRODUCT
         index = made(faiss().IndexFlatIP(dim), dim, lists, m, self.bits, metric)
@@ -190,9 +192,9 @@ class IVFPQ(FaissSearch):
         return faiss().IVFSearchParameters(nprobe=self.probes)
 
 
-def _lists(asked: int | None, documents: int) -> int:
-    """How many lists there are: no more than there are documents to be their centroids."""
-    return max(1, min(asked or int(4 * documents**0.5), documents if asked else documents // _POINTS))
+def _lists(wanted: int | None, documents: int) -> int:
+    """The number of lists: no more than there are documents to be their centroids."""
+    return max(1, min(wanted or int(4 * documents**0.5), documents if wanted else documents // _POINTS_PER_CENTROID))
 
 
 def _doubling(first: int, last: int) -> list[int]:

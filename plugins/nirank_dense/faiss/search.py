@@ -1,7 +1,7 @@
 """Search in an index of faiss: it proposes documents, and what it proposes is scored in float32.
 
-An index of faiss rounds scores, breaks ties as it happens to, and knows documents by numbers of its own. Here it is
-asked for some more than are wanted, and for all that score like the last of them; these are scored from the vectors
+An index of faiss rounds scores, breaks ties as it happens to, and knows documents by numbers of its own. Here it
+returns some more than are wanted, and all that score like the last of them; these are scored from the vectors
 themselves, each pair by itself, and ranked by that. So every kind of index gives the scores of exact search, and ties
 go by rising ordinal.
 
@@ -35,18 +35,18 @@ from nirank_dense.exact.search import ExactSearch
 from nirank_dense.stored import VECTORS, Encode
 
 INDEX, KEYS, STATE = "index.faiss", "keys.npy", "state.json"
-#: How many more are asked for at first than are wanted, for those that tie with the last.
-_MORE = 16
-#: Entered at a time; of a result, scores and keys that are in memory at once.
+#: Documents that faiss returns at first beyond those wanted, for the ones that tie with the last.
+_MORE_DOCUMENTS = 16
+#: Vectors entered at a time; scores and keys of a result that are in memory at once.
 _ROWS, _RESULTS = 16384, 2**22
-#: So few allowed documents are compared with every query.
-_FEW = 4096
-#: A graph of which a larger share has gone is built anew, and an index of which so many times as much has come.
-_GONE, _GROWN = 0.25, 4
+#: Allowed documents, at most, that are all compared with every query.
+_FEW_DOCUMENTS = 4096
+#: A graph is built anew when more than this share has gone, an index when it has this many times the documents.
+_GONE_SHARE, _GROWN_TIMES = 0.25, 4
 
 
 class FaissSearch:
-    """What the kinds of indexes share; `nirank_dense.faiss.indexes` has them.
+    """The base of the kinds of indexes in `nirank_dense.faiss.indexes`.
 
     `depth` is how many documents are scored at least, for however few are wanted: so far fewer are a prefix of more.
     `chunk` documents are encoded between two writes while the index is built, and an interrupted build goes on from
@@ -67,7 +67,7 @@ class FaissSearch:
 
     @property
     def index_key(self) -> dict[str, object]:
-        """What the files depend on; how they are searched does not matter to them."""
+        """The settings that the files depend on; how they are searched does not matter to them."""
         return {"index": f"faiss {type(self).__name__.lower()}", "version": 1, "made": self.made}
 
     @property
@@ -77,15 +77,15 @@ class FaissSearch:
 
     @property
     def points(self) -> int:
-        """How many documents it is trained on at least; fewer are repeated."""
+        """The number of documents it is trained on at least; fewer are repeated."""
         return 2
 
     def empty(self, dim: int, documents: int) -> Any:
-        """An index of faiss, by inner product, for so many documents; not trained."""
+        """An index of faiss, by inner product, for a number of documents; not trained."""
         raise NotImplementedError
 
     def parameters(self, wanted: int) -> Any:  # noqa: ARG002
-        """How faiss is to search for so many; None for kinds that search in one way."""
+        """Parameters with which faiss searches for `wanted` documents; None for kinds that search in one way."""
         return None
 
     def dials(self, k: int) -> list[dict[str, int]]:  # noqa: ARG002
@@ -106,7 +106,7 @@ class FaissSearch:
 
     def update(self, corpus: Corpus, folder: Path, former: Former, encode: Encode | None = None) -> None:
         """The same from the index of an earlier state of the corpus: new documents are entered, old ones taken out."""
-        known = stored.Known(np.load(former.folder / VECTORS, mmap_mode="r"), former.ordinals)
+        known = stored.KnownVectors(np.load(former.folder / VECTORS, mmap_mode="r"), former.ordinals)
         vectors = stored.write(corpus, folder, encode, self.chunk, known)
         before, state = np.load(former.folder / KEYS), _State.read(former.folder)
         keys = np.where(former.ordinals >= 0, before[former.ordinals], -1)
@@ -144,10 +144,10 @@ class FaissSearch:
         return copied
 
     def exactly(self, queries: Queries, k: int) -> Candidates:
-        """What exact search among the same documents finds."""
+        """The documents that exact search among the same ones finds."""
         if self._vectors is None:
             raise BadInput("the index is not open: search through a pipeline, or call open first.")
-        allowed, wanted = self._mask(), stored.asked(queries, self._vectors.shape[1])
+        allowed, wanted = self._mask(), stored.query_vectors(queries, self._vectors.shape[1])
         return _scan(self._vectors, None if allowed is None else np.flatnonzero(allowed), wanted, k)
 
     def generate(self, queries: Queries, k: int) -> Candidates:
@@ -158,15 +158,15 @@ class FaissSearch:
         if self._vectors is None:
             raise BadInput("the index is not open: search through a pipeline, or call open first.")
         if k < 0:
-            raise BadInput(f"k is {k}; it must be 0 or more.")
-        wanted = stored.asked(queries, self._vectors.shape[1])
+            raise BadInput(f"k = {k}; it must be 0 or more.")
+        wanted = stored.query_vectors(queries, self._vectors.shape[1])
         allowed = self._mask()
-        if allowed is not None and allowed.sum() <= _FEW:
+        if allowed is not None and allowed.sum() <= _FEW_DOCUMENTS:
             return _scan(self._vectors, np.flatnonzero(allowed), wanted, k)
         most = len(self._keys) if allowed is None else int(allowed.sum())
         need = min(max(k, self.depth), most)
         selector = self._selector(allowed)
-        found = [self._search(part, need, need + _MORE, most, selector) for part in blocks(wanted, 1024)]
+        found = [self._search(part, need, need + _MORE_DOCUMENTS, most, selector) for part in blocks(wanted, 1024)]
         return self._scored(wanted, Candidates.stack(found)).top(k)
 
     def _write_anew(self, vectors: Floats, folder: Path) -> None:
@@ -184,9 +184,9 @@ class FaissSearch:
         state.write(folder)
 
     def _is_outdated(self, state: _State, documents: int) -> bool:
-        """Whether too much has gone that cannot be taken out, or come since the index was trained."""
+        """True if too much has gone that cannot be taken out, or come since the index was trained."""
         gone = 0 if self.removes else 1 - documents / state.following
-        return gone > _GONE or documents > _GROWN * state.trained
+        return gone > _GONE_SHARE or documents > _GROWN_TIMES * state.trained
 
     def _mask(self) -> NDArray[np.bool_] | None:
         """The allowed documents, `[documents]`; None for all."""
@@ -194,20 +194,24 @@ class FaissSearch:
             return None
         mask, allowed = np.zeros(len(self._keys), bool), self._allowed
         if allowed.dtype == bool and allowed.shape != mask.shape:
-            raise BadInput(f"a mask of the shape {allowed.shape} for {len(mask)} documents.")
+            raise BadInput(
+                f"a mask has the shape {allowed.shape}; one entry for each of {len(mask)} documents is expected."
+            )
         if allowed.dtype != bool:
             allowed = allowed.astype(np.int64)
             if not ((allowed >= 0) & (allowed < len(mask))).all():
-                raise BadInput(f"ordinals up to {allowed.max()} to search among, and there are {len(mask)} documents.")
+                raise BadInput(
+                    f"ordinals {allowed.min()} to {allowed.max()} to search among; there are {len(mask)} documents."
+                )
         mask[allowed] = True
         return mask
 
     def _selector(self, allowed: NDArray[np.bool_] | None) -> Any:
-        """What faiss may find, where that is not everything."""
+        """A selector of the documents that faiss may find; None for all."""
         if allowed is None and (self.removes or len(self._keys) == len(self._ordinals)):
             return None
         if self.device != "cpu":
-            raise BadInput("on CUDA faiss cannot search among some documents: search on the CPU.")
+            raise BadInput("on CUDA faiss cannot search among some documents: set device = 'cpu'.")
         keys = np.zeros(len(self._ordinals), bool)
         keys[self._keys if allowed is None else self._keys[allowed]] = True
         return faiss().IDSelectorBitmap(np.packbits(keys, bitorder="little"))
@@ -228,7 +232,7 @@ class FaissSearch:
         return Candidates.stack([candidates, again]).take(order)
 
     def _fetched(self, queries: Floats, need: int, fetch: int, selector: Any) -> tuple[Candidates, NDArray[np.bool_]]:
-        """What scores like the `need`-th of each query or better, and whether there may be more of it."""
+        """Documents that score like the `need`-th of each query or better, and a mask of queries that may have more."""
         if not fetch:
             return Candidates.empty(len(queries)), np.zeros(len(queries), bool)
         parameters = self.parameters(fetch)
@@ -242,7 +246,7 @@ class FaissSearch:
         return Candidates.from_matrix(docs, scores, close), close[:, -1]
 
     def _slack(self, queries: Floats) -> NDArray[np.float64]:
-        """How far two float32 sums of one product may lie apart, twice over, `[queries]`."""
+        """Twice the distance that two float32 sums of one product may lie apart, `[queries]`."""
         return 2 * quantised.rounding(queries.shape[1]) * self._longest * quantised.lengths_of(queries)
 
     def _scored(self, queries: Floats, found: Candidates) -> Candidates:
@@ -252,7 +256,7 @@ class FaissSearch:
 
 @dataclass(frozen=True)
 class _State:
-    """Of an index: the next free key, how many documents it was trained on, and the length of the longest vector."""
+    """State of an index: the next free key, the number of documents it was trained on, the longest vector's length."""
 
     following: int
     trained: int
@@ -298,13 +302,13 @@ def _on(device: str, index: Any) -> Any:
     if device == "cpu":
         return index
     if not hasattr(faiss(), "StandardGpuResources"):
-        raise BadInput(f"device = {device!r}, and this faiss was compiled for the CPU alone.")
+        raise BadInput(f"device = {device!r}, and this faiss was compiled for the CPU alone: set device = 'cpu'.")
     return faiss().index_cpu_to_gpu(faiss().StandardGpuResources(), 0, index)
 
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """So many threads of faiss, or as many as it has taken."""
+    """Let faiss use `count` threads inside, or as many as it has taken."""
     before = faiss().omp_get_max_threads()
     faiss().omp_set_num_threads(count or before)
     try:

@@ -1,8 +1,8 @@
-"""What an approximate index finds of the exact answer, and how fast, at each setting of its dials; and the best one.
+"""Tuning: recall and speed of an approximate index at each setting of its dials, and the choice of the best one.
 
     points = tune(minilm >> hnsw, queries, corpus, recall=0.95)
 
-Queries should be such as will be asked: documents in their place would flatter the index.
+Queries should be like those to come: documents in their place would flatter the index.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nirank.kit import encode
 from nirank.pipeline import Generated, Ranking
 from nirank_dense.faiss.search import FaissSearch
 
-#: The fastest of so many searches counts.
+#: Searches of which the fastest counts.
 _LAPS = 3
 
 
@@ -42,15 +42,17 @@ def tune(ranking: Ranking, queries: Queries, corpus: Corpus, k: int = 10, recall
     if not isinstance(ranking, Generated) or not isinstance(ranking.generator.target, FaissSearch):
         raise BadInput(f"{ranking!r} has no dials: `encoder >> index` with an index of faiss is expected.")
     if not len(queries):
-        raise BadInput("no queries to measure with.")
+        raise BadInput("there are no queries to tune the index with: at least one is needed.")
     ranking.index(corpus)
     index = ranking.generator.target
-    asked = encode(ranking.encoder, queries) if ranking.encoder else queries
-    points = list(measured(index, asked, k))
+    encoded = encode(ranking.encoder, queries) if ranking.encoder else queries
+    points = list(measured(index, encoded, k))
     reached = [point for point in points if point.recall >= recall]
     if not reached:
         best = max(points, key=lambda point: point.recall)
-        raise BadInput(f"recall@{k} = {recall} is not reached: {best.setting} comes to {best.recall:.4f}.")
+        raise BadInput(
+            f"recall@{k} = {recall} is not reached: the best setting, {best.setting}, reaches {best.recall:.4f}."
+        )
     chosen = max(reached, key=lambda point: point.rate).setting
     for name, value in chosen.items():
         setattr(index, name, value)
