@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nirank.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger("nirank")
 
@@ -94,6 +97,32 @@ def new_weights(report: Report, model: str, heads: Sequence[str] = (), unused: C
     if wrong := [name for name in report.mismatched if not _within(name, heads)]:
         raise BadInput(f"{model!r} has weights of another shape than its config says: {_some(wrong)}.")
     return missing + [name for name in report.mismatched if _within(name, heads)]
+
+
+class NewHead:
+    """The weights of a head that a checkpoint lacked: random numbers, until a training changes them.
+
+    `parameters` are those of the head, where they are now; none for a model that came with all of its weights.
+    """
+
+    def __init__(self, model: str, parameters: Mapping[str, Tensor]) -> None:
+        self._model, self._parameters = model, dict(parameters)
+        self._versions = {name: parameter._version for name, parameter in self._parameters.items()}
+
+    @classmethod
+    def of(cls, model: str, network: Any, names: Sequence[str]) -> NewHead:
+        """The head of a network whose weights `names` are new."""
+        parameters = dict(network.named_parameters())
+        return cls(model, {name: parameters[name] for name in names if name in parameters})
+
+    def refuse(self, training: bool) -> None:
+        """Raise `BadInput` where the head would rank as it was drawn; in training nothing is said."""
+        untouched = [name for name, value in self._parameters.items() if value._version == self._versions[name]]
+        if not training and untouched:
+            raise BadInput(
+                f"{self._model!r} comes without {_some(sorted(untouched))}: this head is new, and would rank at random. "
+                "Train it first (`nirank.fit`), or name a model that was trained for this."
+            )
 
 
 def _within(name: str, beginnings: Collection[str]) -> bool:

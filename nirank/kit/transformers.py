@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.errors import BadInput
-from nirank.kit.foreign_weights import new_weights, reported
+from nirank.kit.foreign_weights import UNUSED, NewHead, new_weights, reported
 
 __all__ = [
     "Computing",
+    "NewHead",
     "Precision",
     "best_device",
     "check_tokens",
@@ -28,6 +29,7 @@ __all__ = [
     "quiet",
     "refuse_unreadable",
     "reported",
+    "tokenizer_of",
     "tokenizer_text",
     "told_of",
     "word_tokenizer",
@@ -68,17 +70,19 @@ class Computing:
         return getattr(torch, self.precision)
 
 
-def load(kind: str, model: str, *, heads: Sequence[str] = (), **settings: Any) -> Any:
+def load(kind: str, model: str, *, heads: Sequence[str] = (), unused: Collection[str] = UNUSED, **settings: Any) -> Any:
     """A model or tokenizer of transformers: `kind` is one of its Auto classes, `model` a name on the hub or a folder.
 
     Weights of a folder are read as safetensors, and of the hub never by unpickling objects; no code that comes with a
     model is run. Raises `BadInput` where there is no such model, where it is damaged, and where it lacks weights other
-    than those whose names begin as `heads` say (`new_head` loads a model whose head may be new).
+    than those whose names begin as `heads` or `unused` say (`new_head` loads a model whose head may be new).
     """
-    return new_head(kind, model, heads, **settings)[0]
+    return new_head(kind, model, heads, unused, **settings)[0]
 
 
-def new_head(kind: str, model: str, heads: Sequence[str], **settings: Any) -> tuple[Any, list[str]]:
+def new_head(
+    kind: str, model: str, heads: Sequence[str], unused: Collection[str] = UNUSED, **settings: Any
+) -> tuple[Any, list[str]]:
     """A model as `load` gives it, and the names of those weights of its head that are new, with random numbers."""
     import transformers
 
@@ -91,7 +95,7 @@ def new_head(kind: str, model: str, heads: Sequence[str], **settings: Any) -> tu
         loaded = getattr(transformers, kind).from_pretrained(
             place, local_files_only=folder.is_dir(), trust_remote_code=False, **settings
         )
-    return loaded, [name for report in reports for name in new_weights(report, model, heads)]
+    return loaded, [name for report in reports for name in new_weights(report, model, heads, unused)]
 
 
 @contextmanager
@@ -114,6 +118,22 @@ def refuse_unreadable(folder: Path) -> None:
             with path.open("rb") as file:
                 if file.read(len(_POINTER)) == _POINTER:
                     raise BadInput("is a Git LFS pointer and not the file itself: run `git lfs pull` there.", path)
+
+
+def tokenizer_of(model: str, network: Any) -> Any:
+    """The tokenizer of a folder or hub name, checked against the network that was loaded from it.
+
+    Raises `BadInput` where there is none, or that of another model.
+    """
+    tokenizer = load("AutoTokenizer", model)
+    check_tokens(tokenizer, _rows(network), model)
+    return tokenizer
+
+
+def _rows(network: Any) -> int:
+    """How many tokens a network has vectors of; 0 where it does not say."""
+    config = getattr(network.config, "text_config", None) or network.config
+    return int(getattr(config, "vocab_size", 0) or 0)
 
 
 def check_tokens(tokenizer: Any, rows: int, model: str) -> None:

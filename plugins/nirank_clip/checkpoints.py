@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nirank.data import Content, images
 from nirank.errors import BadInput
 from nirank.kit import Fast, Runtime
-from nirank.kit.transformers import load, quiet, tokenizer_text
+from nirank.kit.transformers import load, quiet, tokenizer_of, tokenizer_text
 from nirank.kit.vision import Pixels, imported
 from nirank_clip.contents import by_length
 
@@ -70,10 +70,10 @@ class Transformers:
     """A checkpoint of CLIP or SigLIP on the model hub, or a folder with model, tokenizer and image processor."""
 
     def __init__(self, name: str, runtime: Runtime | None) -> None:
-        self.model = load("AutoModel", name)
+        self.model = load("AutoModel", name, unused=())
         if not (hasattr(self.model, "get_text_features") and hasattr(self.model, "get_image_features")):
             raise BadInput(f"{name} is a {self.model.config.model_type}: a model of texts and images is expected.")
-        self.tokenizer = load("AutoTokenizer", name)
+        self.tokenizer = tokenizer_of(name, self.model)
         self.processor = load("AutoImageProcessor", name, backend="pil")
         self.pixels = Pixels.of(self.processor)
         config = self.model.config

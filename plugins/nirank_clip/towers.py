@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from nirank.data import Content
 from nirank.errors import BadInput
-from nirank.kit.transformers import load, longest, quiet, tokenizer_text
+from nirank.kit.transformers import load, longest, quiet, tokenizer_of, tokenizer_text
 from nirank.kit.vision import Pixels, ViT, jittered
 from nirank_clip.contents import by_length
 from nirank_clip.efficientnet import MEAN, SIZE, STD, EfficientNet
@@ -30,7 +30,8 @@ class Texts(nn.Module):
     def __init__(self, model: str | None, passed: int) -> None:
         super().__init__()
         model = model or _minilm()
-        self.model, self.tokenizer, self.passed = load("AutoModel", model), load("AutoTokenizer", model), passed
+        self.model, self.passed = load("AutoModel", model), passed
+        self.tokenizer = tokenizer_of(model, self.model)
         if isinstance(pooler := getattr(self.model, "pooler", None), nn.Module):
             pooler.requires_grad_(False)  # which is not used
         self.dim = int(self.model.config.hidden_size)

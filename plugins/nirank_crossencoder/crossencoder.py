@@ -77,7 +77,7 @@ class CrossEncoder(nn.Module):
         self.pooling, self.precision = head.pooling, computing.precision
         self.passages, self.passage, self.stride = cutting.passages, passage, stride
         self.network = network.read(model, head, computing.dtype).to(computing.place)
-        self.tokenizer = pretrained.load("AutoTokenizer", model)
+        self.tokenizer = pretrained.tokenizer_of(model, self.network.encoder)
         self.max_length = longest(self.network.encoder, max_length, self.tokenizer.model_max_length)
         self._padding = self.tokenizer.pad_token_id or 0
         if getattr(config := self.network.encoder.config, "pad_token_id", None) is None:
@@ -88,6 +88,7 @@ class CrossEncoder(nn.Module):
         runtime = choose_runtime(runtime, computing.place, computing.precision)
         examples = functools.partial(token_examples, names)
         self._fast = Fast(self.network, operator.call, examples, runtime, _WORTH_COMPILING)
+        self._new = pretrained.NewHead(model, self.network.new)
         self.eval()
 
     @property
@@ -97,9 +98,10 @@ class CrossEncoder(nn.Module):
 
     def score(self, queries: Queries, candidates: Candidates) -> Tensor:
         """Scores, float32 `[pairs]`; `[pairs, outputs]` in training with more than two outputs."""
+        self._new.refuse(self.training)
         if not candidates.pairs:
             return torch.zeros(0, device=self.device)
-        read = Read.of(queries, candidates, lambda side, texts: tokens(self.tokenizer, texts))  # noqa: ARG005
+        read = Read.of(queries, candidates, lambda side, texts: tokens(self.tokenizer, texts))
         cut = self._cut(read)
         logits = self._logits(read, *cut)
         return self._scores(logits, cut[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,8 @@ HEAD = "head.safetensors"
 
 #: Names that models of transformers have for the last layer of their classification head.
 _LAST = ("classifier", "score")
+#: How the names of weights begin that only the classification of sequences needs.
+_HEADS = (*(f"{name}." for name in _LAST), "pooler.", "pre_classifier.", "head.", "sequence_summary.", "logits_proj.")
 
 
 @dataclass(frozen=True)
@@ -46,20 +49,25 @@ class Head:
 class OwnHead(nn.Module):
     """A model for the classification of sequences, as transformers has it."""
 
-    def __init__(self, model: Any, dtype: torch.dtype) -> None:
+    def __init__(self, model: Any, dtype: torch.dtype, new: Sequence[str] = ()) -> None:
         super().__init__()
-        self.model = model
+        self.model, self._new = model, tuple(new)
         found = (getattr(model, name, None) for name in _LAST)
         last = [(layer, copy.deepcopy(layer.state_dict())) for layer in found if isinstance(layer, nn.Module)]
         model.to(dtype)
         for layer, weights in last:  # in bfloat16 a logit has 8 bits, and many documents would tie
             layer.float().load_state_dict(weights)
-            layer.register_forward_pre_hook(lambda layer, inputs: tuple(each.float() for each in inputs))  # noqa: ARG005
+            layer.register_forward_pre_hook(lambda layer, inputs: tuple(each.float() for each in inputs))
 
     @property
     def encoder(self) -> Any:
         """All but the head."""
         return self.model.base_model
+
+    @property
+    def new(self) -> dict[str, Tensor]:
+        """The weights of the head that the checkpoint lacked, by name."""
+        return {name: value for name, value in self.model.named_parameters() if name in self._new}
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """The outputs of the head for each row, float32 `[rows, outputs]`."""
@@ -78,11 +86,21 @@ class PooledHead(nn.Module):
         super().__init__()
         if isinstance(getattr(encoder, "pooler", None), nn.Module):
             encoder.pooler = None  # it is not read, and would get no gradient
-        self.encoder, self.pooling = encoder, pooling
+        self.encoder, self.pooling, self._is_new = encoder, pooling, True
         self.dropout = nn.Dropout(getattr(encoder.config, "hidden_dropout_prob", 0.0))
         self.head = nn.Linear(encoder.config.hidden_size, outputs)
         nn.init.normal_(self.head.weight, std=0.02, generator=generator)
         nn.init.zeros_(self.head.bias)
+
+    @property
+    def new(self) -> dict[str, Tensor]:
+        """The weights of a head that was not kept, by name."""
+        return {f"head.{name}": value for name, value in self.head.named_parameters()} if self._is_new else {}
+
+    def keep(self, state: Mapping[str, Tensor]) -> None:
+        """Take the weights of a head that was kept. Raises `RuntimeError` where they have another shape."""
+        self.head.load_state_dict(state)
+        self._is_new = False
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """The outputs of the head for each row, float32 `[rows, outputs]`."""
@@ -111,9 +129,9 @@ def read(model: str, head: Head, dtype: Any) -> OwnHead | PooledHead:
     labels = {} if outputs is None else {"num_labels": outputs, "ignore_mismatched_sizes": True}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(head.seed)
-        return OwnHead(
-            pretrained.load("AutoModelForSequenceClassification", model, dtype=torch.float32, **labels), dtype
-        )
+        kind = "AutoModelForSequenceClassification"
+        network, new = pretrained.new_head(kind, model, _HEADS, unused=(), dtype=torch.float32, **labels)
+        return OwnHead(network, dtype, new)
 
 
 def _pooled(model: str, pooling: Pooling, head: Head, dtype: Any) -> PooledHead:
@@ -126,7 +144,7 @@ def _pooled(model: str, pooling: Pooling, head: Head, dtype: Any) -> PooledHead:
     made = PooledHead(encoder, pooling, outputs, torch.Generator().manual_seed(head.seed))
     if kept is not None and len(kept["weight"]) == outputs:
         try:
-            made.head.load_state_dict(kept)
+            made.keep(kept)
         except RuntimeError as error:
             raise BadInput(f"is no head of this encoder: {error}", path) from error
     return made

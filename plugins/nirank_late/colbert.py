@@ -20,7 +20,7 @@ from nirank.data import Candidates, Content, Ints, Queries, TokenVectors, offset
 from nirank.errors import BadInput
 from nirank.kit import progress, weights_digest
 from nirank.kit.text import require_text
-from nirank.kit.transformers import Computing, load, longest, passes, quiet, tokenizer_text
+from nirank.kit.transformers import Computing, load, longest, passes, quiet, tokenizer_of, tokenizer_text
 from nirank_late.maxsim import maxsim
 from nirank_late.template import LENGTHS, Template, TemplateSettings, file_of, punctuation
 
@@ -68,8 +68,8 @@ class ColBERT(nn.Module):
         super().__init__()
         self.size = computing.batch_size or (32 if computing.place == "cpu" else 256)
         self.precision = computing.precision
-        self.tokenizer = load("AutoTokenizer", model)
         self.model = load("AutoModel", model, dtype=computing.dtype)
+        self.tokenizer = tokenizer_of(model, self.model)
         self.template = _template(model, self.tokenizer, self.model, template)
         self.markers = _markers(self.tokenizer, self.model, self.template)
         if self.template.augment and self.tokenizer.mask_token_id is None:

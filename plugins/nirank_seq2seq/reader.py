@@ -79,8 +79,8 @@ class AnswerReader(nn.Module):
         super().__init__()
         self.tokens = tokens or (_CPU_TOKENS if computing.place == "cpu" else _GPU_TOKENS)
         self.decodes = kind == "AutoModelForSeq2SeqLM"
-        self.tokenizer = pretrained.load("AutoTokenizer", model)
         self.model = pretrained.load(kind, model, dtype=computing.dtype).to(computing.place)
+        self.tokenizer = pretrained.tokenizer_of(model, self.model)
         self.contract = contract
         self.max_length = longest(self.model, contract.max_length, min(_USUAL_LENGTH, self.tokenizer.model_max_length))
         self.words = [word(self.tokenizer, text) for text in contract.words]

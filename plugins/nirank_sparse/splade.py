@@ -22,7 +22,7 @@ from nirank.data import Content, Queries, SparseVectors, to_numpy
 from nirank.errors import BadInput
 from nirank.kit import weights_digest
 from nirank.kit.text import require_text
-from nirank.kit.transformers import Computing, load, longest, passes, quiet, tokenizer_text
+from nirank.kit.transformers import Computing, NewHead, longest, new_head, passes, quiet, tokenizer_of, tokenizer_text
 
 #: Tokens, the padding counted, that a CPU reads at once, and terms whose logits it has at once: they stay in its cache.
 _TOKENS, _TERMS = 1024, 2048
@@ -30,6 +30,8 @@ _TOKENS, _TERMS = 1024, 2048
 _USUAL_LENGTH = 256
 
 _COMPUTING = Computing()
+#: How the names of weights begin that only a masked language model needs.
+_HEADS = ("cls.predictions.", "lm_head.", "head.", "decoder.", "vocab_", "generator_", "lm_predictions.")
 
 
 class SPLADE(nn.Module):
@@ -67,11 +69,12 @@ class SPLADE(nn.Module):
         self.precision = computing.precision
         self.query_terms, self.document_terms = query_terms, document_terms
         self.flops_queries, self.flops_documents = flops_queries, flops_documents
-        self.tokenizer = load("AutoTokenizer", model)
-        self.model = load("AutoModelForMaskedLM", model, dtype=computing.dtype)
+        self.model, new = new_head("AutoModelForMaskedLM", model, _HEADS, dtype=computing.dtype)
+        self.tokenizer = tokenizer_of(model, self.model)
         self.max_length = longest(self.model, max_length, _USUAL_LENGTH)
         self._head.forward = _itself  # what would be logits is what they are made of, for `_largest`
         self.to(computing.place)
+        self._new = NewHead.of(model, self.model, new)
         self.eval()
 
     @property
@@ -138,6 +141,7 @@ class SPLADE(nn.Module):
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
 
     def _vectors(self, texts: Sequence[Content], most: int | None) -> SparseVectors | Tensor:
+        self._new.refuse(self.training)
         require_text(texts, "content")
         tokens = self._tokens(texts)
         lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,17 @@ from nirank.data import Content, Queries
 from nirank.errors import BadInput
 from nirank.kit import Fast, Graph, Runtime, openvino_installed, token_examples, weights_digest
 from nirank.kit.text import require_text
-from nirank.kit.transformers import Computing, Precision, quiet
+from nirank.kit.transformers import (
+    Computing,
+    Precision,
+    check_tokens,
+    longest,
+    new_weights,
+    quiet,
+    refuse_unreadable,
+    reported,
+    told_of,
+)
 from nirank_dense.encoders import lora
 from nirank_dense.encoders.compiled import compilable, names, refuse_unless_compilable, states, write_graph
 from nirank_dense.encoders.tokenised import parts
@@ -52,6 +63,8 @@ class Adaptation:
     nested: Sequence[int] = ()
     lora_rank: int | None = None
 
+
+log = logging.getLogger("nirank")
 
 #: Texts that are tokenised at once.
 _BATCH_SIZE = 1024
@@ -106,6 +119,7 @@ class SentenceEncoder(nn.Module):
         self.query_prompt, self.document_prompt = query_prompt, document_prompt
         self.model, runtime = _load(model, computing.place, self.precision, runtime)
         if max_length:
+            _check_length(self.model, max_length)
             self.model.max_seq_length = max_length
         if self.model.similarity_fn_name not in ("cosine", "dot"):
             raise BadInput(f"{model} compares by {self.model.similarity_fn_name}; dot product or cosine is needed.")
@@ -254,8 +268,36 @@ def _fast(model: SentenceTransformer, runtime: Runtime | None, precision: Precis
 
 def _weights(model: str, device: str, precision: Precision) -> SentenceTransformer:
     settings = {"dtype": getattr(torch, precision), "use_safetensors": _has_safetensors(model)}
-    with quiet():
-        return SentenceTransformer(model, device=device, local_files_only=Path(model).is_dir(), model_kwargs=settings)
+    local = Path(model).is_dir()
+    refuse_unreadable(Path(model))
+    with quiet(), reported() as reports, told_of(model, "sentence-transformers"):
+        loaded = SentenceTransformer(
+            model, device=device, local_files_only=local, model_kwargs=settings, trust_remote_code=False
+        )
+    for report in reports:
+        new_weights(report, model)
+        check_tokens(loaded.tokenizer, report.model.config.vocab_size, model)
+    _tell_of_other_kind(loaded, model)
+    return loaded
+
+
+def _tell_of_other_kind(loaded: SentenceTransformer, model: str) -> None:
+    """Say that a model was trained for another task, where a folder holds nothing of sentence-transformers'."""
+    folder = Path(model)
+    kinds = getattr(getattr(loaded[0].model, "config", None), "architectures", None) or [""]
+    if folder.is_dir() and not (folder / "modules.json").exists() and kinds[0].endswith("ForSequenceClassification"):
+        log.warning(
+            "%s is a %s: as a bi-encoder it takes the mean of its encoder's vectors, which was not trained for that.",
+            model,
+            kinds[0],
+        )
+
+
+def _check_length(loaded: SentenceTransformer, max_length: int | None) -> None:
+    """Raise `BadInput` for more tokens than a transformer has positions."""
+    network = getattr(loaded[0], "model", None)
+    if max_length and network is not None and hasattr(network, "config"):
+        longest(network, max_length, max_length)
 
 
 def _check_dimensions(whole: int, dim: int | None, nested: Sequence[int]) -> None:
