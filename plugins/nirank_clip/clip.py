@@ -23,6 +23,7 @@ from nirank.kit.transformers import Precision, best_device
 from nirank_clip import templates as prompts
 from nirank_clip.checkpoints import opened
 from nirank_clip.contents import through
+from nirank_clip.settings import Encoding
 
 
 class CLIP(nn.Module):
@@ -33,12 +34,9 @@ class CLIP(nn.Module):
     is installed (`open_clip:hf-hub:NAME` on the hub). An image is a `pathlib.Path`, the bytes of a file, or one of PIL;
     it is resized, cut and normalised as the checkpoint says.
 
-    `templates` are sentences with a place, `{}`, for a text, or the name of a set of them (`nirank_clip.templates`): a
-    text is then the mean of what it is in each. So classes are found for images, as documents. `freeze` names towers
-    ("text", "image") that training leaves as they are. `passed` images, or texts, go through the model together.
     `runtime` is what computes images without gradients: "torch", or in float32 on the CPU "openvino", which is faster
     and has the same vectors to about 1e-6; unless given it is OpenVINO where that is installed, for many images at
-    once. Models of open_clip are left to torch.
+    once. Models of open_clip are left to torch. The other settings are those of `Encoding`.
 
     Raises `BadInput` for a model without the two towers, for a template without a place, for a damaged image, and for
     OpenVINO where it is not used; `MissingDependency` where that is not installed.
@@ -50,18 +48,14 @@ class CLIP(nn.Module):
     def __init__(
         self,
         model: str,
-        device: str | None = None,
         precision: Precision = "float32",
-        batch_size: int = 512,
-        passed: int = 32,
-        templates: str | Sequence[str] = (),
-        freeze: Sequence[str] = (),
         runtime: Runtime | None = None,
+        encoding: Encoding = Encoding(),
     ) -> None:
         super().__init__()
-        self.batch_size, self.passed, self.precision = batch_size, passed, precision
-        self.templates, self.freeze = prompts.chosen(templates), tuple(freeze)
-        device = device or best_device()
+        self.batch_size, self.passed, self.precision = encoding.batch_size, encoding.passed, precision
+        self.templates, self.freeze = prompts.chosen(encoding.templates), tuple(encoding.freeze)
+        device = encoding.device or best_device()
         self.checkpoint = opened(model, choose_runtime(runtime, device, precision))
         self.model = self.checkpoint.model.to(device, getattr(torch, precision))
         self._freeze()
