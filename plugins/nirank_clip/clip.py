@@ -35,7 +35,7 @@ class CLIP(nn.Module):
     it is resized, cut and normalised as the checkpoint says.
 
     `runtime` is what computes images without gradients: "torch", or in float32 on the CPU "openvino", which is faster
-    and has the same vectors to about 1e-6; unless given it is OpenVINO where that is installed, for many images at
+    and has the same vectors to about 1e-6; by default it is OpenVINO where that is installed, for many images at
     once. Models of open_clip are left to torch. The other settings are those of `Encoding`.
 
     Raises `BadInput` for a model without the two towers, for a template without a place, for a damaged image, and for
@@ -67,7 +67,7 @@ class CLIP(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.model.parameters()).device
 
     @property
@@ -84,7 +84,7 @@ class CLIP(nn.Module):
         return through(contents, self._texts, self._images, self.dim, self.device)
 
     def probabilities(self, cosines: Tensor) -> Tensor:
-        """What the model itself makes of the cosines of images with classes, `[images, classes]`.
+        """The model's own probabilities of classes from the cosines of images with them, `[images, classes]`.
 
         CLIP: softmax over classes of the scaled cosines. SigLIP: for each class on its own, the sigmoid of the scaled
         and shifted one.
@@ -100,14 +100,14 @@ class CLIP(nn.Module):
         Returns the table of a stage that builds this encoder again; its path is relative to `folder`.
         """
         self.checkpoint.save(folder / "model")
-        given = {"precision": self.precision, "templates": list(self.templates), "freeze": list(self.freeze)}
-        return {"use": "encoder/clip", "model": Path("model"), **given}
+        settings = {"precision": self.precision, "templates": list(self.templates), "freeze": list(self.freeze)}
+        return {"use": "encoder/clip", "model": Path("model"), **settings}
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of the weights, the tokenizer, and of how texts and images are prepared."""
-        told = [weights_digest(self.state_dict()), self.checkpoint.told, self.templates, self.precision]
-        return hashlib.blake2b("\n".join(map(str, told)).encode(), digest_size=16).hexdigest()
+        known = [weights_digest(self.state_dict()), self.checkpoint.preparation, self.templates, self.precision]
+        return hashlib.blake2b("\n".join(map(str, known)).encode(), digest_size=16).hexdigest()
 
     def _texts(self, texts: Sequence[str]) -> Tensor:
         if not self.templates:
@@ -121,11 +121,13 @@ class CLIP(nn.Module):
         return F.normalize(self.checkpoint.images(contents, self.passed), dim=-1)
 
     def _freeze(self) -> None:
-        """What is to stay as it is, and the scale of the model's own loss, which vectors do not depend on."""
+        """Freeze the towers in `freeze`, and the scale of the model's own loss, which no vector depends on."""
         towers = self.checkpoint.towers
         for side in self.freeze:
             if side not in towers:
-                raise BadInput(f"freeze = {list(self.freeze)}: the towers are {' and '.join(towers)}.")
+                raise BadInput(
+                    f"freeze = {list(self.freeze)} names others than the towers: the towers are {' and '.join(towers)}."
+                )
             for part in towers[side]:
                 part.requires_grad_(False)
         for name in ("logit_scale", "logit_bias"):

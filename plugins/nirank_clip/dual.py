@@ -23,10 +23,10 @@ from nirank_clip import templates as prompts
 from nirank_clip import towers
 from nirank_clip.contents import through
 from nirank_clip.settings import Encoding
-from nirank_clip.towers import ImageTower
+from nirank_clip.towers import ImageSettings
 
 WEIGHTS = "dual.safetensors"
-_TEXT = "text."  # what the names of the text tower's weights begin with
+_TEXT = "text."  # the beginning of the names of the text tower's weights
 _SIDES = ("text", "image")
 
 
@@ -38,7 +38,7 @@ class DualEncoder(nn.Module):
     of the text tower, whose vectors stay as they are (Zhai et al., LiT: Zero-Shot Transfer with Locked-image text
     Tuning, CVPR 2022, with the sides exchanged). `seed` is that of first weights, `model` a file that `save` wrote.
 
-    The settings of the image tower are those of `towers.ImageTower`, the others those of `settings.Encoding`. What a
+    The settings of the image tower are those of `towers.ImageSettings`, the others those of `settings.Encoding`. What a
     tower in `freeze` makes of a text or a file is computed once.
 
     Raises `BadInput` for towers that do not exist, for files that hold something else, and for a damaged image.
@@ -54,7 +54,7 @@ class DualEncoder(nn.Module):
         hidden: int | None = None,
         seed: int = 0,
         model: str | None = None,
-        tower: ImageTower = ImageTower(),
+        tower: ImageSettings = ImageSettings(),
         encoding: Encoding = Encoding(passed=64),
     ) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class DualEncoder(nn.Module):
         self._settings: dict[str, Any] = {"dim": dim, "hidden": hidden, "seed": seed, **tower.saved()}
         self.freeze, self.templates = tuple(encoding.freeze), prompts.chosen(encoding.templates)
         self.batch_size = encoding.batch_size
-        self.text = towers.Texts(text, encoding.passed)
+        self.text = towers.TextTower(text, encoding.passed)
         self.image = tower.build(encoding.passed, seed)
         self.dim = self.text.dim if dim is None else dim
         random = torch.Generator().manual_seed(seed)
@@ -80,11 +80,11 @@ class DualEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     def train(self, mode: bool = True) -> DualEncoder:
-        """Dropout in what is trained."""
+        """Switch on what training alone does, dropout above all, but in frozen towers."""
         super().train(mode)
         for side in self.freeze:
             self._tower(side).eval()
@@ -107,9 +107,9 @@ class DualEncoder(nn.Module):
         self.text.save(folder / "text")
         own = {name: value.contiguous() for name, value in self.state_dict().items() if not name.startswith(_TEXT)}
         save_file(own, folder / WEIGHTS)
-        told = {name: value for name, value in self._settings.items() if value is not None}
-        table: dict[str, Any] = {**told, "freeze": list(self.freeze), "templates": list(self.templates)}
-        if told["image"] not in (towers.VIT, towers.EFFICIENTNET):
+        settings = {name: value for name, value in self._settings.items() if value is not None}
+        table: dict[str, Any] = {**settings, "freeze": list(self.freeze), "templates": list(self.templates)}
+        if settings["image"] not in (towers.VIT, towers.EFFICIENTNET):
             self.image.save(folder / "image")
             table["image"] = Path("image")
         return {"use": "encoder/dual", **table, "text": Path("text"), "model": Path(WEIGHTS)}
@@ -117,14 +117,14 @@ class DualEncoder(nn.Module):
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of all weights, and of how texts and images are prepared."""
-        told = [
+        known = [
             weights_digest(self.state_dict()),
-            self.text.told,
+            self.text.preparation,
             self.image.pixels,
             self.templates,
             self.image.network,
         ]
-        return hashlib.blake2b("\n".join(map(str, told)).encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b("\n".join(map(str, known)).encode(), digest_size=16).hexdigest()
 
     def _texts(self, texts: Sequence[str]) -> Tensor:
         filled = prompts.filled(texts, self.templates) if self.templates else texts

@@ -22,7 +22,7 @@ from nirank.testing import save_bert
 from nirank_clip.clip import CLIP
 from nirank_clip.dual import DualEncoder
 from nirank_clip.settings import Encoding
-from nirank_clip.towers import ImageTower
+from nirank_clip.towers import ImageSettings
 
 _LETTERS = [*string.ascii_lowercase, *string.digits, ".", ",", "ü", "Ġ"]
 _WORDS = ["<|startoftext|>", "<|endoftext|>", *_LETTERS, *(f"{letter}</w>" for letter in _LETTERS)]
@@ -43,7 +43,7 @@ def dual(seed: int = 0) -> DualEncoder:
     """A small BERT over letters beside a small ViT over pictures of 16 x 16 pixels, projected to 12 dimensions."""
     with tempfile.TemporaryDirectory() as folder:
         save_bert(Path(folder), seed=seed)
-        tower = ImageTower(image_size=16, vit_patch=8, vit_width=16, vit_layers=2, vit_heads=2)
+        tower = ImageSettings(image_size=16, vit_patch=8, vit_width=16, vit_layers=2, vit_heads=2)
         return DualEncoder(text=folder, dim=12, seed=seed, tower=tower, encoding=_SMALL)
 
 

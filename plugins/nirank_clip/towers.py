@@ -22,10 +22,10 @@ from nirank_clip.efficientnet import MEAN, SIZE, STD, EfficientNet
 VIT, EFFICIENTNET = "vit", "efficientnet_lite0"
 
 
-class Texts(nn.Module):
+class TextTower(nn.Module):
     """Features of texts: unit vectors `[texts, dim]`, the means of a transformer's vectors of tokens.
 
-    `model` is a folder or a name on the hub, loaded by transformers; all-MiniLM-L6-v2 unless given.
+    `model` is a folder or a name on the hub, loaded by transformers; by default all-MiniLM-L6-v2.
     """
 
     def __init__(self, model: str | None, passed: int) -> None:
@@ -55,12 +55,12 @@ class Texts(nn.Module):
             self.tokenizer.save_pretrained(folder)
 
     @property
-    def told(self) -> str:
-        """What its vectors depend on beside the weights."""
+    def preparation(self) -> str:
+        """A text of all that its vectors depend on beside the weights."""
         return f"{tokenizer_text(self.tokenizer)} {self.longest}"
 
 
-class Images(nn.Module):
+class ImageTower(nn.Module):
     """Features of images, `[images, dim]`: of a network over pixels, `passed` images at a time.
 
     In training the same files come again and again: some of their pixels are kept, so that they are decoded once; and
@@ -96,7 +96,7 @@ class Images(nn.Module):
 
 
 @dataclass(frozen=True)
-class ImageTower:
+class ImageSettings:
     """Settings of the tower of images.
 
     `image` is `vit`, a small transformer from first weights (`nirank.kit.vision.ViT`, settings `vit_*`),
@@ -118,7 +118,7 @@ class ImageTower:
         """The settings that a checkpoint keeps: all but the file of weights, which are among its own."""
         return {name: value for name, value in asdict(self).items() if name != "image_weights"}
 
-    def build(self, passed: int, seed: int) -> Images:
+    def build(self, passed: int, seed: int) -> ImageTower:
         """The tower, for `passed` images at a time; first weights come from `seed`.
 
         Raises `BadInput` for weights or a size that do not belong to this network.
@@ -129,7 +129,7 @@ class ImageTower:
             )
         known = {VIT: lambda: self._vit(seed), EFFICIENTNET: self._efficientnet}
         network, pixels, processor = known.get(self.image, self._pretrained)()
-        return Images(network, pixels, passed, processor, self.jitter)
+        return ImageTower(network, pixels, passed, processor, self.jitter)
 
     def _vit(self, seed: int) -> _Parts:
         size = self.image_size or 64
@@ -158,7 +158,7 @@ _Parts = tuple[nn.Module, Pixels, Any]
 
 
 class Memory:
-    """What something that does not change made of contents, so that it is computed once; at most `limit` bytes.
+    """Features of contents by something that does not change, so that they are computed once; at most `limit` bytes.
 
     A picture in a file is known by its path, size and time of change, a text by itself; other images are not kept.
     """

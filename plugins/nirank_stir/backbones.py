@@ -113,7 +113,7 @@ class Vision:
             return self._timm(together) if self.backbone.startswith(_TIMM) else self._hub()
 
     def read(self, contents: Sequence[Content], backbone: Backbone) -> Tensor:
-        """Images as the backbone is given them: `pixels`, moved where it is trained."""
+        """Images as the backbone takes them: `pixels`, moved where it is trained."""
         images = pixels(contents, self.side, self.channels, backbone.mean.device)
         return jittered(images, self.jitter) if backbone.training and self.jitter else images
 

@@ -77,7 +77,9 @@ class Stir(nn.Module):
     def score(self, queries: Queries, candidates: Candidates) -> Tensor:
         """Minus the distance of each pair, float32 `[pairs]`."""
         if candidates.corpus is None:
-            raise BadInput("this scorer has to read documents, and these candidates do not know their corpus.")
+            raise BadInput(
+                "stir reads documents, and these candidates have no corpus: rank in a pipeline, or use `over(corpus)`."
+            )
         docs, places = np.unique(candidates.docs, return_inverse=True)
         wanted, read = self._look(queries.contents), self._look(candidates.corpus[docs])
         return -self.distances(wanted[torch.from_numpy(candidates.rows)], read[torch.from_numpy(places)])
@@ -136,7 +138,9 @@ def _take(backbone: nn.Module, first: nn.Module) -> None:
     own, known = backbone.state_dict(), first.state_dict()
     odd = [name for name, tensor in known.items() if name not in own or own[name].shape != tensor.shape]
     if odd:
-        raise BadInput(f"the weights of this backbone for one image do not fit two: {', '.join(odd)}.")
+        raise BadInput(
+            f"the weights of `start` do not fit this backbone for two images: {', '.join(odd)}. Leave `start` out."
+        )
     backbone.load_state_dict(own | known)
 
 

@@ -29,7 +29,7 @@ from nirank.testing.models import save_bert  # noqa: E402
 from nirank_clip import tiny  # noqa: E402
 from nirank_clip.dual import DualEncoder  # noqa: E402
 from nirank_clip.efficientnet import EfficientNet  # noqa: E402
-from nirank_clip.towers import Memory, Texts  # noqa: E402
+from nirank_clip.towers import Memory, TextTower  # noqa: E402
 from tests.flat import built  # noqa: E402
 
 TEXTS = ["a cat", "", "a long text " * 40, "東京"]
@@ -57,7 +57,7 @@ def test_texts_are_means_over_tokens_without_padding(bert):
             else getattr(transformers, kind).from_pretrained(bert)
             for kind in ("AutoModel", "AutoTokenizer")
         )
-    found = Texts(bert, passed=2).eval()(TEXTS)
+    found = TextTower(bert, passed=2).eval()(TEXTS)
     for text, vector in zip(TEXTS, found, strict=True):
         given = tokenizer([text], return_tensors="pt", truncation=True, max_length=64)
         expected = F.normalize(model(**given).last_hidden_state[0].mean(0), dim=0)
