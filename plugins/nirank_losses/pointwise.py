@@ -45,7 +45,7 @@ class CrossEntropy(PointwiseLoss):
     """`L = -log softmax(gamma s(q,d,.))[y]`: one score for each relevance class.
 
     Scores are `[lists, length, classes]`, labels the classes 0, 1, ..., as many as there are scores; with `classes`
-    given, scores of another number are refused. `BadInput` is raised for labels that are no class. The cross-entropy
+    set, scores of another number are refused. `BadInput` is raised for labels that are no class. The cross-entropy
     of a multinomial logistic model; monoBERT (Nogueira and Cho, Passage Re-ranking with BERT, 2019) is trained by
     it with two classes.
     """
