@@ -18,7 +18,7 @@ import numpy as np
 from nirank.data import Candidates, Collection, Floats, Ids, Ints, Queries
 from nirank.errors import BadInput
 from nirank.training import Each, Sample
-from nirank_ltr.letor_files import Rows, read_letor
+from nirank_ltr.letor_files import LetorRows, read_letor
 
 FEATURES, FOLDS = 46, 5
 
@@ -77,7 +77,7 @@ def read(paths: list[Path], name: str) -> Collection:
 
 
 @cache  # a file is part of every fold
-def _rows(path: Path) -> Rows:
+def _rows(path: Path) -> LetorRows:
     rows = read_letor(path)
     if len(rows.names) != FEATURES:
         raise BadInput(f"has {len(rows.names)} features; MQ2008 has {FEATURES}.", path)

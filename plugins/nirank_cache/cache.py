@@ -1,4 +1,4 @@
-"""The observer: which results are cached, where they are kept, and the command that shows them."""
+"""The observer that caches results, and the command that shows what is cached."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ class Cache:
 
     def __init__(self, folder: str | None = None, gigabytes: float = 10.0) -> None:
         if not gigabytes > 0:
-            raise BadInput(f"gigabytes = {gigabytes!r} leaves no room; it is the size that the cache may have.")
+            raise BadInput(
+                f"gigabytes = {gigabytes!r} leaves no room for results: a size above 0 is expected, in 10**9 bytes."
+            )
         self.path = _path(folder)
         self.limit = int(gigabytes * 1e9)
         self._store: Store | None = None
@@ -54,7 +56,7 @@ class Cache:
         return functools.partial(self._answer, component, methods) if methods else None
 
     def counts(self) -> tuple[int, int]:
-        """How many results were found, and how many had to be computed."""
+        """The number of results that were found, and of those that had to be computed."""
         shelves = self._shelves.values()
         return sum(shelf.found for shelf in shelves), sum(shelf.computed for shelf in shelves)
 
@@ -83,7 +85,7 @@ class Cache:
 
     def _shelf(self, component: Component, method: str) -> Shelf:
         self._store = self._store or Store(self.path, self.limit)
-        key = keys.of_component(component, method)  # asked for every time: training makes another model of it
+        key = keys.of_component(component, method)  # computed every time: training makes another model of it
         if key not in self._shelves:
             self._shelves[key] = Shelf(self._store, key, component.spec, (repr(component), method))
         return self._shelves[key]
@@ -102,13 +104,13 @@ def _path(folder: str | Path | None) -> Path:
 
 
 def _is_cacheable(component: Component, method: str) -> bool:
-    target = component.target
-    known = component.entry is not None or getattr(target, "fingerprint", None) is not None
-    if not known or not component.can(method) or not getattr(target, "cacheable", True):
+    traits = component.traits
+    known = component.entry is not None or getattr(component.target, "fingerprint", None) is not None
+    if not known or not component.can(method) or not traits.cacheable:
         return False
     if method == "score":
-        return not getattr(target, "listwise", False) and not component.can("build")
-    return getattr(target, "vectors", None) == "dense"
+        return not traits.listwise and not component.can("build")
+    return traits.vectors == "dense"
 
 
 def _show(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""What a cached result depends on, as hashes of 16 bytes."""
+"""Hashes, of 16 bytes, of all that a cached result depends on."""
 
 from __future__ import annotations
 

@@ -27,20 +27,20 @@ Numbers = NDArray[np.int64]
 
 
 def score(call: Callable[..., Any], shelf: Shelf, queries: Queries, candidates: Candidates) -> Any:
-    """The score of each pair, float32 `[pairs]`; `call` is asked for those pairs that the shelf does not have.
+    """The score of each pair, float32 `[pairs]`; `call` scores those pairs that the shelf does not have.
 
-    What is not known by its text, because the corpus is unknown or the queries carry vectors, is always scored.
+    Pairs are always scored where the corpus is unknown or the queries carry vectors, so that no text stands for them.
     """
     if candidates.corpus is None or queries.vectors is not None:
         return call(queries, candidates)
     numbering = _Numbering.of(queries, candidates, candidates.corpus)
     scores = _join(numbering.pairs, *numbering.stored(shelf))
     missing = np.isnan(scores)
-    asked = missing & _first_of_each(numbering.pairs)
-    shelf.count(found=int((~missing).sum()), computed=int(asked.sum()))
-    if asked.any():
-        fresh = numbering.score(call, shelf, Pairs(queries, candidates.where(asked)), numbering.pairs[asked])
-        scores[missing] = _join(numbering.pairs[missing], numbering.pairs[asked], fresh)
+    wanted = missing & _first_of_each(numbering.pairs)
+    shelf.count(found=int((~missing).sum()), computed=int(wanted.sum()))
+    if wanted.any():
+        fresh = numbering.score(call, shelf, Pairs(queries, candidates.where(wanted)), numbering.pairs[wanted])
+        scores[missing] = _join(numbering.pairs[missing], numbering.pairs[wanted], fresh)
     return scores
 
 
@@ -54,12 +54,12 @@ class _Numbering:
 
     @classmethod
     def of(cls, queries: Queries, candidates: Candidates, corpus: Corpus) -> _Numbering:
-        asked = keys.of_contents(queries.contents)
-        _, first, query = np.unique(keys.column(asked), return_index=True, return_inverse=True)
+        hashes = keys.of_contents(queries.contents)
+        _, first, query = np.unique(keys.column(hashes), return_index=True, return_inverse=True)
         docs, place = np.unique(candidates.docs, return_inverse=True)
         documents, document = np.unique(keys.column(keys.of_contents(corpus[docs])), return_inverse=True)
         pairs = query[candidates.rows] * len(documents) + document[place]
-        return cls([asked[row] for row in first.tolist()], documents, pairs)
+        return cls([hashes[row] for row in first.tolist()], documents, pairs)
 
     def stored(self, shelf: Shelf) -> tuple[Numbers, Floats]:
         """The pairs of these queries and documents that the shelf has, and their scores; the earliest first."""
@@ -72,19 +72,19 @@ class _Numbering:
         return (rows * len(self.documents) + place)[known], columns["score"][known]
 
     def score(self, call: Callable[..., Any], shelf: Shelf, missing: Pairs, numbers: Numbers) -> Floats:
-        """Score the missing pairs, whose numbers are given, and store them block by block."""
+        """Score the missing pairs, which have these `numbers`, and store them block by block."""
         rows = np.flatnonzero(missing.candidates.lengths)
-        asked = Pairs(missing.queries.take(rows), missing.candidates.take(rows))
-        scores = np.empty(len(asked), np.float32)
-        for start in range(0, len(asked), BLOCK):
-            here = slice(start, min(start + BLOCK, len(asked)))
-            scores[here] = _checked(call, shelf, asked.cut(here.start, here.stop))
+        pairs = Pairs(missing.queries.take(rows), missing.candidates.take(rows))
+        scores = np.empty(len(pairs), np.float32)
+        for start in range(0, len(pairs), BLOCK):
+            here = slice(start, min(start + BLOCK, len(pairs)))
+            scores[here] = _checked(call, shelf, pairs.cut(here.start, here.stop))
             if not np.isnan(scores[here]).any():  # what is no number is refused by the core, and never stored
                 shelf.put(self._entries(numbers[here], scores[here]))
         return scores
 
     def _entries(self, pairs: Numbers, scores: Floats) -> Iterator[tuple[bytes, bytes, int]]:
-        """One for each query: its hash, the column of its documents and scores, how many these are."""
+        """An entry for each query: its hash, the column of its documents and scores, and their number."""
         queries, documents = np.divmod(pairs, len(self.documents))
         columns = np.empty(len(pairs), _PAIR)
         columns["document"], columns["score"] = self.documents[documents], scores

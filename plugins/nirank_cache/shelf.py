@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from nirank_cache.store import Store
 
-#: How many results are computed between two writes, so that an interruption costs no more.
+#: Results that are computed between two writes, so that an interruption costs no more.
 BLOCK = 16384
 
 
@@ -22,7 +22,7 @@ class Shelf:
         self._store, self._key, self._label = store, key, label
 
     def get(self, hashes: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-        """Hash and value of all that is stored under one of the given hashes, the earliest first."""
+        """Hash and value of all that is stored under one of these hashes, the earliest first."""
         return list(self._store.get(self._key, hashes))
 
     def put(self, entries: Iterable[tuple[bytes, bytes, int]]) -> None:
@@ -30,6 +30,6 @@ class Shelf:
         self._store.put(self._key, self._label, entries)
 
     def count(self, found: int, computed: int) -> None:
-        """Take note of how many results were there, and how many had to be computed."""
+        """Count the results that were there, and those that had to be computed."""
         self.found += found
         self.computed += computed

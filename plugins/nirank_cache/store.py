@@ -42,19 +42,19 @@ _USAGE = """
 SELECT name, method, SUM(count), SUM(LENGTH(value)) AS bytes FROM entries JOIN components USING (component)
 GROUP BY component ORDER BY bytes DESC, name, method
 """
-#: Keys in one statement: SQLite before 3.32 allows 999 variables.
-_KEYS = 900
-#: A use is noted at most so often (in seconds), so that reading seldom has to write.
-_NOTED = 3600
-#: How much is kept when the limit was passed, so that not every store has to drop something.
-_KEPT = 0.8
-#: How long (in seconds) a process waits for another that is writing.
-_WAIT = 60.0
+#: SQLite before 3.32 allows 999 variables in a statement.
+_KEYS_AT_ONCE = 900
+#: Between two notes that an entry was used, so that reading seldom has to write.
+_SECONDS_BETWEEN_NOTES = 3600
+#: Of the limit, kept when it was passed, so that not every store has to drop something.
+_KEPT_SHARE = 0.8
+#: For another process that is writing.
+_SECONDS_TO_WAIT = 60.0
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What is stored for one method of one component: how many scores or vectors, in how many bytes."""
+    """The scores or vectors stored for one method of one component: their number, and their bytes."""
 
     name: str
     method: str
@@ -71,26 +71,26 @@ class Store:
     def __init__(self, path: Path, limit: int | None = None) -> None:
         self.path, self.limit = path, limit
         self._full = False
-        with _damage_told(path):
+        with _naming_damage(path):
             self._database = _connect(path)
 
     def get(self, component: bytes, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Key and value of every entry under one of the `keys`; those of one key in the order they were stored."""
         now, stale = int(time.time()), []
-        with _damage_told(self.path):
-            for start in range(0, len(keys), _KEYS):
-                some = keys[start : start + _KEYS]
+        with _naming_damage(self.path):
+            for start in range(0, len(keys), _KEYS_AT_ONCE):
+                some = keys[start : start + _KEYS_AT_ONCE]
                 statement = _GET.format(marks=", ".join("?" * len(some)))
                 for entry, key, value, used in self._database.execute(statement, (component, *some)):
                     yield key, value
-                    if now - used >= _NOTED:
+                    if now - used >= _SECONDS_BETWEEN_NOTES:
                         stale.append((now, entry))
         self._note_uses(stale)
 
     def put(self, component: bytes, label: tuple[str, str], entries: Iterable[tuple[bytes, bytes, int]]) -> None:
         """Add entries, each a key, a value and how many results it holds; `label` is the component's name and method.
 
-        All are added or none. Where that fails (a full disk) it is told once, and the work goes on.
+        All are added or none. Where that fails (a full disk) a warning says so once, and the work goes on.
         """
         now = int(time.time())
         rows = ((component, key, value, count, now) for key, value, count in entries)
@@ -101,12 +101,16 @@ class Store:
                 self._drop_oldest(database)
         except sqlite3.OperationalError as error:
             if not self._full:
-                log.warning("%s cannot be written: %s. Results are not kept.", self.path, error)
+                log.warning(
+                    "%s cannot be written: %s. Results are not kept; free some space, or set another folder.",
+                    self.path,
+                    error,
+                )
             self._full = True
 
     def usage(self) -> list[Usage]:
-        """What is stored, by component and method, the largest first."""
-        with _damage_told(self.path):
+        """The use of the store by component and method, the largest first."""
+        with _naming_damage(self.path):
             return [Usage(*row) for row in self._database.execute(_USAGE)]
 
     def size(self) -> int:
@@ -135,7 +139,7 @@ class Store:
                 with self._writing() as database:
                     database.executemany("UPDATE entries SET used = ? WHERE id = ?", stale)
         except sqlite3.OperationalError as error:  # they may be dropped too early, and no more than that
-            log.info("%s: uses could not be noted: %s", self.path, error)
+            log.info("%s: the uses of entries could not be noted, so they may be dropped early: %s", self.path, error)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -147,7 +151,7 @@ class Store:
     def _drop_oldest(self, database: sqlite3.Connection) -> None:
         while self.limit is not None and (size := self.size()) > self.limit:
             (total,) = database.execute("SELECT TOTAL(LENGTH(value)) FROM entries").fetchone()
-            if not database.execute(_DROP, (total * _KEPT * self.limit / size,)).rowcount:
+            if not database.execute(_DROP, (total * _KEPT_SHARE * self.limit / size,)).rowcount:
                 return
 
 
@@ -157,7 +161,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Switching to the write-ahead log does not wait for another process that does the same: hence a lock.
     with FileLock(f"{path}.lock"):
-        database = sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
+        database = sqlite3.connect(path, timeout=_SECONDS_TO_WAIT, isolation_level=None)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last results, never the file
         database.execute(f"PRAGMA journal_size_limit = {2**26}")
@@ -166,10 +170,10 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
+def _naming_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:
-        raise BadInput(f"is no cache, or a damaged one ({error}). Remove it, and a new one is made.", path) from error
+        raise BadInput(f"is no cache, or a damaged one ({error}). Remove it: a new one is made.", path) from error

@@ -16,21 +16,21 @@ from nirank.errors import ComponentError
 from nirank_cache import keys
 from nirank_cache.shelf import BLOCK, Shelf
 
-_TYPE = 4
+_TYPE = 4  # bytes
 
-#: Encodes the contents in the given places.
+#: Encodes the contents at some places.
 Encode = Callable[[list[int]], Any]
 
 
 def encode(call: Callable[..., Any], shelf: Shelf, queries: Queries) -> Any:
-    """Vectors of queries, `[queries, dim]`; `call` is asked for those that the shelf does not have."""
+    """Vectors of queries, `[queries, dim]`; `call` makes those that the shelf does not have."""
     if not len(queries):
         return call(queries)
     return _blocks(lambda rows: call(queries.take(np.array(rows))), shelf, queries.contents)
 
 
 def encode_documents(call: Callable[..., Any], shelf: Shelf, contents: Sequence[Content]) -> Any:
-    """Vectors of documents, `[documents, dim]`; `call` is asked for those that the shelf does not have."""
+    """Vectors of documents, `[documents, dim]`; `call` makes those that the shelf does not have."""
     if not len(contents):
         return call(contents)
     return _blocks(lambda rows: call([contents[row] for row in rows]), shelf, contents)

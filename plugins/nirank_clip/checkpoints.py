@@ -1,7 +1,7 @@
-"""Where a model of texts and images comes from: transformers (CLIP, SigLIP) or open_clip, behind the same few methods.
+"""Models of texts and images, from transformers (CLIP, SigLIP) or open_clip, behind the same few methods.
 
 Each gives features of texts and of images, float32 `[n, dim]`, not yet of length 1; `towers` are the modules of each
-side, `told` is what features depend on beside the weights, and `save` writes all into a folder.
+side, `preparation` is a text of all that features depend on beside the weights, and `save` writes all into a folder.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from nirank.kit.transformers import load, quiet, tokenizer_of, tokenizer_text
 from nirank.kit.vision import Pixels, imported
 from nirank_clip.contents import by_length
 
-#: What a model of open_clip begins with, and what open_clip calls a folder.
+#: The beginning of the name of a model of open_clip, and that of a folder in open_clip itself.
 OPEN_CLIP, _FOLDER = "open_clip:", "local-dir:"
 _CONFIG, _WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
-#: So many images at once take longer in torch than a graph takes to be compiled.
-_WORTH_COMPILING = 200
-#: What belongs to each tower of the models of transformers.
+#: With more images at once torch takes longer than a graph takes to be compiled.
+_IMAGES_WORTH_COMPILING = 200
+#: The parts of each tower of the models of transformers.
 _PARTS = {"text": ("text_model", "text_projection"), "image": ("vision_model", "visual_projection")}
 
 
@@ -36,7 +36,7 @@ class Checkpoint(Protocol):
 
     model: nn.Module
     dim: int
-    told: str
+    preparation: str
 
     @property
     def towers(self) -> Mapping[str, Sequence[nn.Module]]:
@@ -62,7 +62,9 @@ def opened(name: str, runtime: Runtime | None) -> Checkpoint:
     if not name.startswith(OPEN_CLIP) and not (folder / _CONFIG).exists():
         return Transformers(name, runtime)
     if runtime == "openvino":
-        raise BadInput(f"runtime = 'openvino' is for models of transformers, and {name} is one of open_clip.")
+        raise BadInput(
+            f"runtime = 'openvino' is for models of transformers, and {name} is one of open_clip: use 'torch'."
+        )
     return OpenCLIP(name.removeprefix(OPEN_CLIP) if name.startswith(OPEN_CLIP) else f"{_FOLDER}{folder}")
 
 
@@ -78,10 +80,10 @@ class Transformers:
         self.pixels = Pixels.of(self.processor)
         config = self.model.config
         self.dim = int(getattr(config, "projection_dim", None) or config.vision_config.hidden_size)
-        self.told = f"{tokenizer_text(self.tokenizer)}\n{self.pixels}"
+        self.preparation = f"{tokenizer_text(self.tokenizer)}\n{self.pixels}"
         self._longest = int(config.text_config.max_position_embeddings)
         self._siglip = str(config.model_type).startswith("siglip")
-        self.fast = Fast(self.model, _image_features, self._examples, runtime, _WORTH_COMPILING)
+        self.fast = Fast(self.model, _image_features, self._examples, runtime, _IMAGES_WORTH_COMPILING)
 
     @property
     def towers(self) -> Mapping[str, Sequence[nn.Module]]:
@@ -107,7 +109,7 @@ class Transformers:
                 part.save_pretrained(folder)
 
     def _examples(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Two images, and three others, as the image tower is given them."""
+        """Two images, and three others, as the image tower takes them."""
         one = self.pixels.batches([images.drawn(0)], 1)
         others = self.pixels.batches([images.drawn(number) for number in (1, 2, 3)], 3)
         return {"pixel_values": next(one).repeat(2, 1, 1, 1)}, {"pixel_values": next(others)}
@@ -141,7 +143,7 @@ class OpenCLIP:
             raise BadInput(f"{OPEN_CLIP}{name} is no model that open_clip can load: {error}") from error
         self._config = library.get_model_config(model)
         self.dim = int(self._config["embed_dim"])
-        self.told = f"{self._config} {self.model.visual.preprocess_cfg}"
+        self.preparation = f"{self._config} {self.model.visual.preprocess_cfg}"
 
     @property
     def towers(self) -> Mapping[str, Sequence[nn.Module]]:
@@ -167,8 +169,8 @@ class OpenCLIP:
 
         folder.mkdir(parents=True, exist_ok=True)
         save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, folder / _WEIGHTS)
-        told = {"model_cfg": self._config, "preprocess_cfg": self.model.visual.preprocess_cfg}
-        (folder / _CONFIG).write_text(json.dumps(told), encoding="utf-8")
+        settings = {"model_cfg": self._config, "preprocess_cfg": self.model.visual.preprocess_cfg}
+        (folder / _CONFIG).write_text(json.dumps(settings), encoding="utf-8")
         if hasattr(self.tokenizer, "save_pretrained"):  # open_clip's own comes with it
             self.tokenizer.save_pretrained(folder)
 
@@ -187,6 +189,6 @@ def _image_features(model: Any, inputs: dict[str, Tensor]) -> Tensor:
 
 
 def _features(output: Any) -> Tensor:
-    """What a tower returns: a tensor, or in later versions of transformers an output that holds it."""
+    """The features in the output of a tower: a tensor, or in later versions of transformers an object that holds it."""
     features: Tensor = getattr(output, "pooler_output", output)
     return features.float()

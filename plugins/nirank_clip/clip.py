@@ -23,6 +23,7 @@ from nirank.kit.transformers import Precision, best_device
 from nirank_clip import templates as prompts
 from nirank_clip.checkpoints import opened
 from nirank_clip.contents import through
+from nirank_clip.settings import Encoding
 
 
 class CLIP(nn.Module):
@@ -33,12 +34,9 @@ class CLIP(nn.Module):
     is installed (`open_clip:hf-hub:NAME` on the hub). An image is a `pathlib.Path`, the bytes of a file, or one of PIL;
     it is resized, cut and normalised as the checkpoint says.
 
-    `templates` are sentences with a place, `{}`, for a text, or the name of a set of them (`nirank_clip.templates`): a
-    text is then the mean of what it is in each. So classes are found for images, as documents. `freeze` names towers
-    ("text", "image") that training leaves as they are. `passed` images, or texts, go through the model together.
     `runtime` is what computes images without gradients: "torch", or in float32 on the CPU "openvino", which is faster
-    and has the same vectors to about 1e-6; unless given it is OpenVINO where that is installed, for many images at
-    once. Models of open_clip are left to torch.
+    and has the same vectors to about 1e-6; by default it is OpenVINO where that is installed, for many images at
+    once. Models of open_clip are left to torch. The other settings are those of `Encoding`.
 
     Raises `BadInput` for a model without the two towers, for a template without a place, for a damaged image, and for
     OpenVINO where it is not used; `MissingDependency` where that is not installed.
@@ -50,18 +48,14 @@ class CLIP(nn.Module):
     def __init__(
         self,
         model: str,
-        device: str | None = None,
         precision: Precision = "float32",
-        batch_size: int = 512,
-        passed: int = 32,
-        templates: str | Sequence[str] = (),
-        freeze: Sequence[str] = (),
         runtime: Runtime | None = None,
+        encoding: Encoding = Encoding(),
     ) -> None:
         super().__init__()
-        self.batch_size, self.passed, self.precision = batch_size, passed, precision
-        self.templates, self.freeze = prompts.chosen(templates), tuple(freeze)
-        device = device or best_device()
+        self.batch_size, self.passed, self.precision = encoding.batch_size, encoding.passed, precision
+        self.templates, self.freeze = prompts.chosen(encoding.templates), tuple(encoding.freeze)
+        device = encoding.device or best_device()
         self.checkpoint = opened(model, choose_runtime(runtime, device, precision))
         self.model = self.checkpoint.model.to(device, getattr(torch, precision))
         self._freeze()
@@ -73,7 +67,7 @@ class CLIP(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.model.parameters()).device
 
     @property
@@ -90,7 +84,7 @@ class CLIP(nn.Module):
         return through(contents, self._texts, self._images, self.dim, self.device)
 
     def probabilities(self, cosines: Tensor) -> Tensor:
-        """What the model itself makes of the cosines of images with classes, `[images, classes]`.
+        """The model's own probabilities of classes from the cosines of images with them, `[images, classes]`.
 
         CLIP: softmax over classes of the scaled cosines. SigLIP: for each class on its own, the sigmoid of the scaled
         and shifted one.
@@ -106,14 +100,14 @@ class CLIP(nn.Module):
         Returns the table of a stage that builds this encoder again; its path is relative to `folder`.
         """
         self.checkpoint.save(folder / "model")
-        given = {"precision": self.precision, "templates": list(self.templates), "freeze": list(self.freeze)}
-        return {"use": "encoder/clip", "model": Path("model"), **given}
+        settings = {"precision": self.precision, "templates": list(self.templates), "freeze": list(self.freeze)}
+        return {"use": "encoder/clip", "model": Path("model"), **settings}
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of the weights, the tokenizer, and of how texts and images are prepared."""
-        told = [weights_digest(self.state_dict()), self.checkpoint.told, self.templates, self.precision]
-        return hashlib.blake2b("\n".join(map(str, told)).encode(), digest_size=16).hexdigest()
+        known = [weights_digest(self.state_dict()), self.checkpoint.preparation, self.templates, self.precision]
+        return hashlib.blake2b("\n".join(map(str, known)).encode(), digest_size=16).hexdigest()
 
     def _texts(self, texts: Sequence[str]) -> Tensor:
         if not self.templates:
@@ -127,11 +121,13 @@ class CLIP(nn.Module):
         return F.normalize(self.checkpoint.images(contents, self.passed), dim=-1)
 
     def _freeze(self) -> None:
-        """What is to stay as it is, and the scale of the model's own loss, which vectors do not depend on."""
+        """Freeze the towers in `freeze`, and the scale of the model's own loss, which no vector depends on."""
         towers = self.checkpoint.towers
         for side in self.freeze:
             if side not in towers:
-                raise BadInput(f"freeze = {list(self.freeze)}: the towers are {' and '.join(towers)}.")
+                raise BadInput(
+                    f"freeze = {list(self.freeze)} names others than the towers: the towers are {' and '.join(towers)}."
+                )
             for part in towers[side]:
                 part.requires_grad_(False)
         for name in ("logit_scale", "logit_bias"):

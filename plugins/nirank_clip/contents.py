@@ -22,7 +22,10 @@ def through(contents: Sequence[Content], text: Tower, image: Tower, dim: int, de
     seen = [images.is_image(content) for content in contents]
     for content, pictured in zip(contents, seen, strict=True):
         if not pictured and not isinstance(content, str):
-            raise BadInput(f"a content is a text, or an image as a pathlib.Path; this is a {type(content).__name__}.")
+            raise BadInput(
+                f"a content is a {type(content).__name__}: a text or an image (a pathlib.Path, bytes, or Pillow's) is "
+                "expected."
+            )
     places, found = [], [torch.empty(0, dim, device=device)]
     for tower, wanted in ((text, False), (image, True)):
         here = [place for place, pictured in enumerate(seen) if pictured == wanted]
@@ -34,7 +37,7 @@ def through(contents: Sequence[Content], text: Tower, image: Tower, dim: int, de
 
 
 def by_length(tokens: Sequence[list[int]], size: int, run: Pass) -> Tensor:
-    """Features of texts, `[texts, dim]`, in their order: `run` is given those of similar length, `size` at a time."""
+    """Features of texts, `[texts, dim]`, in their order: `run` takes those of similar length, `size` at a time."""
     parts = passes(np.array([len(each) for each in tokens]), size)
     found = torch.cat([run([tokens[place] for place in part]) for part in parts])
     return found[torch.from_numpy(np.concatenate(parts).argsort()).to(found.device)]

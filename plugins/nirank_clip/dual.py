@@ -22,25 +22,24 @@ from nirank.kit.transformers import best_device
 from nirank_clip import templates as prompts
 from nirank_clip import towers
 from nirank_clip.contents import through
+from nirank_clip.settings import Encoding
+from nirank_clip.towers import ImageSettings
 
 WEIGHTS = "dual.safetensors"
-_TEXT = "text."  # what the names of the text tower's weights begin with
+_TEXT = "text."  # the beginning of the names of the text tower's weights
 _SIDES = ("text", "image")
 
 
 class DualEncoder(nn.Module):
     """Encodes texts by a transformer, images by a network, both into unit vectors of one space.
 
-    `text` is a model of transformers whose vectors of tokens are averaged (all-MiniLM-L6-v2 unless given). `image` is
-    `vit`, a small transformer that begins with nothing (`nirank.kit.vision.vit`, settings `vit_*`), `efficientnet_lite0`,
-    which takes the file `image_weights`, or a vision model of transformers; in training images are moved at random by
-    up to `jitter` of their size. Features are projected to `dim` dimensions, through a layer of `hidden` units if
-    given; without `dim` into the space of the text tower, whose vectors stay as they are (Zhai et al., LiT: Zero-Shot
-    Transfer with Locked-image text Tuning, CVPR 2022, with the sides exchanged).
+    `text` is a model of transformers whose vectors of tokens are averaged (by default all-MiniLM-L6-v2). Features are
+    projected to `dim` dimensions, through a layer of `hidden` units if there is to be one; without `dim` into the space
+    of the text tower, whose vectors stay as they are (Zhai et al., LiT: Zero-Shot Transfer with Locked-image text
+    Tuning, CVPR 2022, with the sides exchanged). `seed` is that of first weights, `model` a file that `save` wrote.
 
-    `freeze` names the towers ("text", "image") that training leaves as they are; what such a tower makes of a text or a
-    file is computed once. `templates` are those of `CLIP`. `model` is a file that `save` wrote; `seed` is that of
-    first weights.
+    The settings of the image tower are those of `towers.ImageSettings`, the others those of `settings.Encoding`. What a
+    tower in `freeze` makes of a text or a file is computed once.
 
     Raises `BadInput` for towers that do not exist, for files that hold something else, and for a damaged image.
     """
@@ -50,37 +49,21 @@ class DualEncoder(nn.Module):
 
     def __init__(
         self,
-        image: str = towers.VIT,
         text: str | None = None,
         dim: int | None = None,
         hidden: int | None = None,
-        freeze: Sequence[str] = (),
-        templates: str | Sequence[str] = (),
-        image_size: int | None = None,
-        image_weights: str | None = None,
-        vit_patch: int = 16,
-        vit_width: int = 192,
-        vit_layers: int = 4,
-        vit_heads: int = 3,
-        jitter: float = 0.0,
-        model: str | None = None,
         seed: int = 0,
-        device: str | None = None,
-        batch_size: int = 512,
-        passed: int = 64,
+        model: str | None = None,
+        tower: ImageSettings = ImageSettings(),
+        encoding: Encoding = Encoding(passed=64),
     ) -> None:
         super().__init__()
-        if odd := set(freeze) - set(_SIDES):
-            raise BadInput(f"freeze names {', '.join(sorted(odd))}: the towers are {' and '.join(_SIDES)}.")
-        vit = {"patch": vit_patch, "width": vit_width, "layers": vit_layers, "heads": vit_heads}
-        self._settings: dict[str, Any] = {"image": image, "image_size": image_size, "jitter": jitter}
-        self._settings |= {"dim": dim, "hidden": hidden, "seed": seed}
-        self._settings |= {f"vit_{name}": value for name, value in vit.items()}
-        self.freeze, self.templates = tuple(freeze), prompts.chosen(templates)
-        self.batch_size = batch_size
-        self.text = towers.Texts(text, passed)
-        self.image = towers.images(image, image_size, passed, image_weights, vit, seed)
-        self.image.jitter = jitter
+        _check_sides(encoding.freeze)
+        self._settings: dict[str, Any] = {"dim": dim, "hidden": hidden, "seed": seed, **tower.saved()}
+        self.freeze, self.templates = tuple(encoding.freeze), prompts.chosen(encoding.templates)
+        self.batch_size = encoding.batch_size
+        self.text = towers.TextTower(text, encoding.passed)
+        self.image = tower.build(encoding.passed, seed)
         self.dim = self.text.dim if dim is None else dim
         random = torch.Generator().manual_seed(seed)
         self.text_projection = nn.Identity() if dim is None else _projection(self.text.dim, dim, hidden, random)
@@ -89,22 +72,22 @@ class DualEncoder(nn.Module):
         if model is not None:
             self._load(Path(model).expanduser())
         for side in self.freeze:
-            getattr(self, side).requires_grad_(False)
-        self.to(device or best_device()).eval()
+            self._tower(side).requires_grad_(False)
+        self.to(encoding.device or best_device()).eval()
 
     def __repr__(self) -> str:
         return f"DualEncoder({self._settings['image']}, {self.dim} dimensions, freeze={list(self.freeze)})"
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     def train(self, mode: bool = True) -> DualEncoder:
-        """Dropout in what is trained."""
+        """Switch on what training alone does, dropout above all, but in frozen towers."""
         super().train(mode)
         for side in self.freeze:
-            getattr(self, side).eval()
+            self._tower(side).eval()
         return self
 
     def encode(self, queries: Queries) -> Tensor:
@@ -124,9 +107,9 @@ class DualEncoder(nn.Module):
         self.text.save(folder / "text")
         own = {name: value.contiguous() for name, value in self.state_dict().items() if not name.startswith(_TEXT)}
         save_file(own, folder / WEIGHTS)
-        told = {name: value for name, value in self._settings.items() if value is not None}
-        table: dict[str, Any] = {**told, "freeze": list(self.freeze), "templates": list(self.templates)}
-        if told["image"] not in (towers.VIT, towers.EFFICIENTNET):
+        settings = {name: value for name, value in self._settings.items() if value is not None}
+        table: dict[str, Any] = {**settings, "freeze": list(self.freeze), "templates": list(self.templates)}
+        if settings["image"] not in (towers.VIT, towers.EFFICIENTNET):
             self.image.save(folder / "image")
             table["image"] = Path("image")
         return {"use": "encoder/dual", **table, "text": Path("text"), "model": Path(WEIGHTS)}
@@ -134,14 +117,14 @@ class DualEncoder(nn.Module):
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of all weights, and of how texts and images are prepared."""
-        told = [
+        known = [
             weights_digest(self.state_dict()),
-            self.text.told,
+            self.text.preparation,
             self.image.pixels,
             self.templates,
             self.image.network,
         ]
-        return hashlib.blake2b("\n".join(map(str, told)).encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b("\n".join(map(str, known)).encode(), digest_size=16).hexdigest()
 
     def _texts(self, texts: Sequence[str]) -> Tensor:
         filled = prompts.filled(texts, self.templates) if self.templates else texts
@@ -152,8 +135,11 @@ class DualEncoder(nn.Module):
         return F.normalize(self.image_projection(self._features("image", contents)), dim=-1)
 
     def _features(self, side: str, contents: Sequence[Content]) -> Tensor:
-        tower = getattr(self, side)
+        tower = self._tower(side)
         return self._memory[side].get(tower, contents) if side in self.freeze else tower(contents)
+
+    def _tower(self, side: str) -> nn.Module:
+        return self.text if side == "text" else self.image
 
     def _load(self, path: Path) -> None:
         try:
@@ -162,6 +148,11 @@ class DualEncoder(nn.Module):
             self.load_state_dict(text | state)
         except (SafetensorError, OSError, RuntimeError) as error:
             raise BadInput(f"is no dual encoder of these settings: {error}", path) from error
+
+
+def _check_sides(freeze: Sequence[str]) -> None:
+    if odd := set(freeze) - set(_SIDES):
+        raise BadInput(f"freeze names {', '.join(sorted(odd))}: the towers are {' and '.join(_SIDES)}.")
 
 
 def _projection(before: int, after: int, hidden: int | None, random: torch.Generator) -> nn.Module:

@@ -20,8 +20,8 @@ from nirank.errors import BadInput
 #: Stages: kernel, stride, expansion, channels out, blocks.
 _STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4))
 _LAST = (3, 1, 6, 320, 1)
-_STEM = 32
-#: Of its weights what `EfficientNet` has no place for.
+_STEM_CHANNELS = 32
+#: Weights of its file that `EfficientNet` has no place for.
 _CLASSIFIER = ("fc.weight", "fc.bias")
 
 #: Pixels as it was trained with: (byte - 127) / 128.
@@ -39,7 +39,7 @@ class EfficientNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv_stem, self.bn0 = _Convolution(3, _STEM, 3, 2), _norm(_STEM)
+        self.conv_stem, self.bn0 = _Convolution(3, _STEM_CHANNELS, 3, 2), _norm(_STEM_CHANNELS)
         self.blocks = nn.ModuleList(_blocks())
         self.conv_head, self.bn1 = _Convolution(_LAST[3], self.dim, 1), _norm(self.dim)
 
@@ -112,7 +112,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 def _blocks() -> Iterator[_Block]:
-    before = _STEM
+    before = _STEM_CHANNELS
     for kernel, stride, expansion, after, count in (*_STAGES, _LAST):
         for number in range(count):
             yield _Block(before, after, kernel, 1 if number else stride, expansion)

@@ -1,7 +1,7 @@
 """Zero-shot classification as retrieval: the names of classes, put into sentences, are the documents (or the queries).
 
-Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021, section 3.1.4: what
-the templates make of a name is encoded, each vector is made of length 1, and so is their mean.
+Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021, section 3.1.4: a name
+is encoded in each of the templates, each vector is made of length 1, and so is their mean.
 """
 
 from __future__ import annotations
@@ -24,14 +24,19 @@ SETS: dict[str, tuple[str, ...]] = {
 
 
 def chosen(templates: str | Sequence[str]) -> tuple[str, ...]:
-    """The templates of a set's name, or those given; raises `BadInput` for one without a place for the text."""
+    """The templates of a set by its name, or `templates` themselves.
+
+    Raises `BadInput` for one without a place for the text.
+    """
     if isinstance(templates, str):
         if templates not in SETS:
-            raise BadInput(f"templates = {templates!r} is no list of templates, and none of {', '.join(SETS)}.")
+            raise BadInput(
+                f"templates = {templates!r} is no set of templates: a list, or one of {', '.join(SETS)}, is expected."
+            )
         return SETS[templates]
     for template in templates:
         if not isinstance(template, str) or PLACE not in template:
-            raise BadInput(f"the template {template!r} has no {PLACE}, where the text would go.")
+            raise BadInput(f"the template {template!r} has no {PLACE}: put one where the text is to go.")
     return tuple(templates)
 
 

@@ -21,11 +21,14 @@ from nirank.kit.transformers import quiet
 from nirank.testing import save_bert
 from nirank_clip.clip import CLIP
 from nirank_clip.dual import DualEncoder
+from nirank_clip.settings import Encoding
+from nirank_clip.towers import ImageSettings
 
 _LETTERS = [*string.ascii_lowercase, *string.digits, ".", ",", "ü", "Ġ"]
 _WORDS = ["<|startoftext|>", "<|endoftext|>", *_LETTERS, *(f"{letter}</w>" for letter in _LETTERS)]
 _LAYERS = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 _ENDS = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+_SMALL = Encoding(device="cpu", batch_size=8, passed=4)
 _TEXT = {**_LAYERS, **_ENDS, "vocab_size": len(_WORDS), "max_position_embeddings": 24}
 
 
@@ -33,26 +36,15 @@ def clip(seed: int = 0) -> CLIP:
     """CLIP with two layers a side over letters and pictures of 16 x 16 pixels; the same weights for the same seed."""
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder), seed)
-        return CLIP(folder, device="cpu", batch_size=8, passed=4)
+        return CLIP(folder, encoding=_SMALL)
 
 
 def dual(seed: int = 0) -> DualEncoder:
     """A small BERT over letters beside a small ViT over pictures of 16 x 16 pixels, projected to 12 dimensions."""
     with tempfile.TemporaryDirectory() as folder:
         save_bert(Path(folder), seed=seed)
-        return DualEncoder(
-            text=folder,
-            dim=12,
-            image_size=16,
-            vit_patch=8,
-            vit_width=16,
-            vit_layers=2,
-            vit_heads=2,
-            seed=seed,
-            device="cpu",
-            batch_size=8,
-            passed=4,
-        )
+        tower = ImageSettings(image_size=16, vit_patch=8, vit_width=16, vit_layers=2, vit_heads=2)
+        return DualEncoder(text=folder, dim=12, seed=seed, tower=tower, encoding=_SMALL)
 
 
 def save(folder: Path, seed: int = 0) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ from nirank_clip.efficientnet import MEAN, SIZE, STD, EfficientNet
 VIT, EFFICIENTNET = "vit", "efficientnet_lite0"
 
 
-class Texts(nn.Module):
+class TextTower(nn.Module):
     """Features of texts: unit vectors `[texts, dim]`, the means of a transformer's vectors of tokens.
 
-    `model` is a folder or a name on the hub, loaded by transformers; all-MiniLM-L6-v2 unless given.
+    `model` is a folder or a name on the hub, loaded by transformers; by default all-MiniLM-L6-v2.
     """
 
     def __init__(self, model: str | None, passed: int) -> None:
@@ -55,22 +56,22 @@ class Texts(nn.Module):
             self.tokenizer.save_pretrained(folder)
 
     @property
-    def told(self) -> str:
-        """What its vectors depend on beside the weights."""
+    def preparation(self) -> str:
+        """A text of all that its vectors depend on beside the weights."""
         return f"{tokenizer_text(self.tokenizer)} {self.longest}"
 
 
-class Images(nn.Module):
+class ImageTower(nn.Module):
     """Features of images, `[images, dim]`: of a network over pixels, `passed` images at a time.
 
     In training the same files come again and again: some of their pixels are kept, so that they are decoded once; and
     they are moved at random by up to `jitter` of their size.
     """
 
-    def __init__(self, network: nn.Module, pixels: Pixels, passed: int, processor: Any = None) -> None:
+    def __init__(self, network: nn.Module, pixels: Pixels, passed: int, processor: Any, jitter: float) -> None:
         super().__init__()
         self.network, self.pixels, self.passed, self.processor = network, pixels, passed, processor
-        self.jitter = 0.0
+        self.jitter = jitter
         self.dim = _dim(network)
         self._kept = Memory()
 
@@ -95,35 +96,70 @@ class Images(nn.Module):
             self.processor.save_pretrained(folder)
 
 
-def images(name: str, size: int | None, passed: int, weights: str | None, vit: Mapping[str, int], seed: int) -> Images:
-    """The image tower called `vit` (from nothing), `efficientnet_lite0`, or a model of transformers.
+@dataclass(frozen=True)
+class ImageSettings:
+    """Settings of the tower of images.
 
-    `weights` is a file of EfficientNet-lite0's, `vit` the settings of the small transformer, whose first weights come
-    from `seed`. `size` are the pixels of a side, the model's own unless given. Raises `BadInput` for weights that do
-    not fit.
+    `image` is `vit`, a small transformer from first weights (`nirank.kit.vision.ViT`, settings `vit_*`),
+    `efficientnet_lite0`, which reads the file `image_weights`, or a vision model of transformers. `image_size` is in
+    pixels of a side, by default the model's own. In training images are moved at random by up to `jitter` of their
+    size.
     """
-    if weights is not None and name != EFFICIENTNET:
-        raise BadInput(f"image_weights is for {EFFICIENTNET}; {name!r} has other weights, or begins without.")
-    if name == VIT:
-        size = size or 64
+
+    image: str = VIT
+    image_size: int | None = None
+    image_weights: str | None = None
+    vit_patch: int = 16
+    vit_width: int = 192
+    vit_layers: int = 4
+    vit_heads: int = 3
+    jitter: float = 0.0
+
+    def saved(self) -> dict[str, Any]:
+        """The settings that a checkpoint keeps: all but the file of weights, which are among its own."""
+        return {name: value for name, value in asdict(self).items() if name != "image_weights"}
+
+    def build(self, passed: int, seed: int) -> ImageTower:
+        """The tower, for `passed` images at a time; first weights come from `seed`.
+
+        Raises `BadInput` for weights or a size that do not belong to this network.
+        """
+        if self.image_weights is not None and self.image != EFFICIENTNET:
+            raise BadInput(
+                f"image_weights is for {EFFICIENTNET}; remove it, or choose that in the place of {self.image!r}."
+            )
+        known = {VIT: lambda: self._vit(seed), EFFICIENTNET: self._efficientnet}
+        network, pixels, processor = known.get(self.image, self._pretrained)()
+        return ImageTower(network, pixels, passed, processor, self.jitter)
+
+    def _vit(self, seed: int) -> _Parts:
+        size = self.image_size or 64
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = ViT(size, 3, vit["width"], vit["layers"], vit["heads"], vit["patch"])
-        return Images(network, Pixels((size, size)), passed)
-    if name == EFFICIENTNET:
-        efficientnet = EfficientNet()
-        if weights is not None:
-            efficientnet.load(Path(weights).expanduser())
-        size = size or SIZE
-        return Images(efficientnet, Pixels((size, size), mean=(MEAN,) * 3, std=(STD,) * 3), passed)
-    if size is not None:
-        raise BadInput(f"{name!r} sees images of its own size: image_size is for {VIT} and {EFFICIENTNET}.")
-    processor = load("AutoImageProcessor", name, backend="pil")
-    return Images(load("AutoModel", name), Pixels.of(processor), passed, processor)
+            network = ViT(size, 3, self.vit_width, self.vit_layers, self.vit_heads, self.vit_patch)
+        return network, Pixels((size, size)), None
+
+    def _efficientnet(self) -> _Parts:
+        network, size = EfficientNet(), self.image_size or SIZE
+        if self.image_weights is not None:
+            network.load(Path(self.image_weights).expanduser())
+        return network, Pixels((size, size), mean=(MEAN,) * 3, std=(STD,) * 3), None
+
+    def _pretrained(self) -> _Parts:
+        if self.image_size is not None:
+            raise BadInput(
+                f"{self.image!r} reads images of its own size: image_size is for {VIT} and {EFFICIENTNET}; remove it."
+            )
+        processor = load("AutoImageProcessor", self.image, backend="pil")
+        return load("AutoModel", self.image), Pixels.of(processor), processor
+
+
+#: A network, what makes pixels for it, and the image processor that both are saved with, if there is one.
+_Parts = tuple[nn.Module, Pixels, Any]
 
 
 class Memory:
-    """What something that does not change made of contents, so that it is computed once; at most `limit` bytes.
+    """Features of contents by something that does not change, so that they are computed once; at most `limit` bytes.
 
     A picture in a file is known by its path, size and time of change, a text by itself; other images are not kept.
     """

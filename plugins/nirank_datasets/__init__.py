@@ -1,4 +1,4 @@
-"""Test collections: emoji, images, BEIR's folders, TREC's files, ir_datasets; and given lists."""
+"""Test collections: emoji, images, BEIR's folders, TREC's files, ir_datasets; and lists that come with them."""
 
 from __future__ import annotations
 

@@ -14,15 +14,22 @@ def judged_collection(name: str, corpus: Corpus, queries: Queries, judgments: Ru
     """The collection of those queries that have judgments, in their own order.
 
     Judgments on unknown documents are kept, with ordinals beyond the corpus; that there are any, or judgments of
-    unknown queries, which are left out, is told as a warning.
+    unknown queries, which are left out, a warning says.
     """
     known = set(judgments.query_ids)
-    asked = [row for row, query in enumerate(queries.ids) if query in known]
-    chosen = Queries([queries.ids[row] for row in asked], [queries.contents[row] for row in asked])
+    rows = [row for row, query in enumerate(queries.ids) if query in known]
+    chosen = Queries([queries.ids[row] for row in rows], [queries.contents[row] for row in rows])
     aligned = judgments.align(chosen.ids, corpus.ids).over(corpus)
     strangers = int((aligned.docs >= len(corpus)).sum())
     if strangers:
-        log.warning("%s: %d of %d judgments are on documents that the corpus lacks.", name, strangers, aligned.pairs)
+        log.warning(
+            "%s: %d of %d judgments are on documents that the corpus lacks; they count as never found.",
+            name,
+            strangers,
+            aligned.pairs,
+        )
     if others := len(known) - len(chosen):
-        log.warning("%s: %d of %d judged queries are not among the queries.", name, others, len(known))
+        log.warning(
+            "%s: %d of %d judged queries are not among the queries; they are left out.", name, others, len(known)
+        )
     return Collection(name, corpus, chosen, aligned)

@@ -10,7 +10,7 @@ from nirank.data import Candidates, Collection, Queries
 from nirank.errors import BadInput
 from nirank.formats import read_run
 
-#: What `candidates` is where they are the judged documents.
+#: The value of `candidates` for the judged documents.
 JUDGED = "judged"
 
 

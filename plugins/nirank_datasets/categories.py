@@ -1,7 +1,7 @@
-"""Collections of images in categories: every image is a document and a query, and what is of its category is relevant.
+"""Collections of images in categories: every image is a document and a query.
 
-The query itself is in the corpus, under its own id, and not among its judgments: `nirank.others(ranking)` leaves it out
-of what is found.
+Relevant to it are the others of its category. The query itself is in the corpus, under its own id, and not among its
+judgments: `nirank.others(ranking)` leaves it out of what is found.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nirank.data import Candidates, Collection, Content, Documents, Queries
+from nirank.data import Candidates, Collection, Content, Documents, Queries, offsets_of
 from nirank.errors import BadInput
 
 #: Brightness, `[images, height, width]`: 0 is black.
@@ -20,7 +20,7 @@ Pixels = NDArray[np.uint8]
 
 
 class Pictures(Sequence[Content]):
-    """Grey images, uint8 `[images, height, width]`, each of which becomes one of Pillow's when it is asked for."""
+    """Grey images, uint8 `[images, height, width]`, each of which becomes one of Pillow's when it is read."""
 
     def __init__(self, pixels: Pixels) -> None:
         self.pixels = pixels
@@ -42,7 +42,7 @@ class Pictures(Sequence[Content]):
 def categorised(name: str, ids: Sequence[str], pixels: Pixels, categories: ArrayLike) -> Collection:
     """The collection of images with the category of each. Raises `BadInput` where there is no image."""
     if not len(pixels):
-        raise BadInput("there is no image.", name)
+        raise BadInput("there is no image: at least one is expected.", name)
     contents = Pictures(pixels)
     corpus = Documents(list(ids), contents)
     return Collection(name, corpus, Queries(list(ids), contents), same_category(categories).over(corpus))
@@ -55,7 +55,7 @@ def same_category(categories: ArrayLike) -> Candidates:
     place = np.empty_like(members)
     place[members] = np.arange(len(members))
     lengths = counts[category] - 1
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    offsets = offsets_of(lengths)
     within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
     at = np.repeat((np.cumsum(counts) - counts)[category], lengths) + within
     at += at >= np.repeat(place, lengths)  # the image itself is left out

@@ -25,7 +25,7 @@ def beir(folder: str | Path, split: str = "test", candidates: str | None = None)
     BEIR's: nfcorpus 3,633 documents and 323 test queries, scifact 5,183 and 300. `candidates` are lists to be ranked by
     `given >> scorer`: "judged", or the path of a TREC run (`nirank_datasets.candidate_lists`).
 
-    Judgments on documents or queries that are not there are counted and told as warnings of the logger `nirank`;
+    Judgments on documents or queries that are not there are counted in warnings of the logger `nirank`;
     those on documents are kept. Raises `BadInput` where a file is missing or malformed.
     """
     path = Path(folder)
@@ -56,8 +56,8 @@ def trec(
     """
     path = Path(corpus)
     if (topics is None) != (qrels is None):
-        given = "topics without qrels" if qrels is None else "qrels without topics"
-        raise BadInput(f"{given}; give both or, for the documents alone, neither.", path)
+        lone = "topics without qrels" if qrels is None else "qrels without topics"
+        raise BadInput(f"{lone}: set both or, for the documents alone, neither.", path)
     documents = read_jsonl(path) if path.name.endswith(_JSON_LINES) else read_sgml(path)
     if topics is None or qrels is None:
         return _unjudged(path.resolve().name, documents)
@@ -86,5 +86,5 @@ def _present(folder: Path, names: Iterable[str]) -> Path:
 
 
 def _queries(path: Path) -> Queries:
-    asked: ArrowCorpus = read_jsonl(path)
-    return Queries(asked.ids, asked[:])
+    texts: ArrowCorpus = read_jsonl(path)
+    return Queries(texts.ids, texts[:])

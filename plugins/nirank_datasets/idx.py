@@ -19,7 +19,7 @@ from nirank_datasets.categories import categorised
 Split = Literal["train", "test"]
 
 _PREFIX = {"train": "train", "test": "t10k"}
-_BYTES = 8  # the type of the numbers, as the file says it
+_UNSIGNED_BYTE = 8  # the code of the type of the numbers
 
 
 def idx(
@@ -32,7 +32,7 @@ def idx(
     """Images of a class are relevant to one another, and none to itself.
 
     `folder` has `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same of `t10k`, gzipped or not. `classes`
-    are those that are taken (all unless given), and of these images the first `limit` behind the first `skip`, so that
+    are those that are taken (by default all), and of these images the first `limit` behind the first `skip`, so that
     parts of a split need not overlap. The format is that of Yann LeCun's MNIST pages: a magic number, the size of each
     dimension, bytes.
 
@@ -41,27 +41,27 @@ def idx(
     """
     for name, value in (("limit", limit), ("skip", skip)):
         if value is not None and value < 0:
-            raise BadInput(f"{name} is {value}; it must be 0 or more.")
+            raise BadInput(f"{name} = {value}: a number from 0 is expected.")
     if split not in get_args(Split):
         raise UnknownName("split of idx", split, get_args(Split))
     folder = Path(folder)
     pixels = read_idx(_present(folder, f"{_PREFIX[split]}-images-idx3-ubyte"), 3)
     labels = read_idx(_present(folder, f"{_PREFIX[split]}-labels-idx1-ubyte"), 1)
     if len(pixels) != len(labels):
-        raise BadInput(f"{len(pixels)} images and {len(labels)} labels.", folder)
+        raise BadInput(f"{len(pixels)} images and {len(labels)} labels: a label for each image is expected.", folder)
     chosen = np.flatnonzero(np.isin(labels, classes) if classes is not None else labels >= 0)[skip:][:limit]
     ids = [f"{split}-{number}" for number in chosen.tolist()]
     return categorised(f"{folder.resolve().name}/{split}", ids, pixels[chosen], labels[chosen])
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """The bytes of an IDX file with so many dimensions. Raises `BadInput` for a file that is none."""
+    """The bytes of an IDX file with a number of dimensions. Raises `BadInput` for a file that is none."""
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError) as error:
         raise BadInput(f"cannot be read: {error}.", path) from error
     header = struct.calcsize(f">4B{dimensions}I")
-    if len(data) < header or tuple(data[:4]) != (0, 0, _BYTES, dimensions):
+    if len(data) < header or tuple(data[:4]) != (0, 0, _UNSIGNED_BYTE, dimensions):
         raise BadInput(f"is no IDX file of bytes in {dimensions} dimensions: it begins with {data[:4].hex(' ')}.", path)
     shape: tuple[Any, ...] = struct.unpack(f">{dimensions}I", data[4:header])
     if len(data) - header != math.prod(shape):

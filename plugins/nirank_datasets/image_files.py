@@ -1,4 +1,4 @@
-"""Collections of images in files: a folder, a list of paths, or JSON lines that tell more of each image."""
+"""Collections of images in files: a folder, a list of paths, or JSON lines that describe each image."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from nirank.formats import read_jsonl, read_qrels
 from nirank_datasets.assemble import judged_collection
 from nirank_datasets.categories import same_category
 
-Asked = Literal["documents", "images", "classes", "zero_shot"]
+Ask = Literal["documents", "images", "classes", "zero_shot"]
 
 #: The fields of images in folders and lists.
 NAME, CLASS = "name", "class"
 
 
 @dataclass(frozen=True)
-class Listed:
-    """Images by id, with texts told of each; every image has each of the fields, if only empty."""
+class ImageList:
+    """Images by id, with texts that describe each; every image has each of the fields, if only empty."""
 
     ids: list[str]
     paths: list[Path]
     fields: dict[str, list[str]]
 
-    def take(self, places: Sequence[int]) -> Listed:
-        """Those at some places."""
+    def take(self, places: Sequence[int]) -> ImageList:
+        """The images at some places."""
         fields = {name: [column[place] for place in places] for name, column in self.fields.items()}
-        return Listed([self.ids[place] for place in places], [self.paths[place] for place in places], fields)
+        return ImageList([self.ids[place] for place in places], [self.paths[place] for place in places], fields)
 
 
 def images(
     source: str | Path,
-    ask: Asked = "documents",
+    ask: Ask = "documents",
     classes: str = CLASS,
     queries: str | None = None,
     qrels: str | None = None,
     damaged: pictures.Damaged = "skip",
 ) -> Collection:
-    """Images in files, as documents, with what is told of them as fields of the corpus.
+    """Images in files, as documents, with the texts that describe them as fields of the corpus.
 
     `source` is a folder, searched with its sub-folders for files that have the ending of an image; a list of paths
     (`.txt`, one a line); or JSON lines (`.jsonl`), each with `id`, `path` and whatever else: texts become fields, lists
@@ -54,25 +54,25 @@ def images(
 
     `ask` says what the queries are: "classes" (the classes, for which their images are relevant), "images" (every image
     that has others of its class, for which these are relevant) or "zero_shot" (the images, for which their classes are
-    to be found: these are the documents). `classes` is the field that classes are told by. With "documents" there are
+    to be found: these are the documents). `classes` is the field that names their classes. With "documents" there are
     no queries, unless they come with judgments from files beside the source: `queries` (JSON lines) and `qrels` (TREC).
 
-    Each image is decoded once. With `damaged = "skip"` those that cannot be are left out, and told as warnings of the
-    logger `nirank`; with "error" the first of them raises `BadInput`, which is also raised where no image is left, for
+    Each image is decoded once. With `damaged = "skip"` those that cannot be are left out, with warnings of the logger
+    `nirank`; with "error" the first of them raises `BadInput`, which is also raised where no image is left, for
     files that are missing or malformed, and for a field that no image has.
     """
     path = Path(source).expanduser()
     listed = _listed(path)
     listed = listed.take(pictures.readable(listed.paths, damaged))
     if not listed.ids:
-        raise BadInput("there is no image in it that can be read.", path)
+        raise BadInput("there is no image in it that can be read: images, or a list of them, are expected.", path)
     corpus = Documents(listed.ids, listed.paths, listed.fields)
     if ask != "documents":
-        return _asked(path.stem, corpus, listed, ask, classes, path)
+        return _by_class(path.stem, corpus, listed, ask, classes, path)
     return _judged(path.stem, corpus, path.parent if path.is_file() else path, queries, qrels)
 
 
-def _listed(path: Path) -> Listed:
+def _listed(path: Path) -> ImageList:
     if path.is_dir():
         return _in_files(sorted(each for each in path.rglob("*") if _looks_like_image(each)), path)
     if path.suffix == ".jsonl":
@@ -81,21 +81,23 @@ def _listed(path: Path) -> Listed:
     return _in_files([path.parent / line.strip() for line in lines if line.strip()], path.parent)
 
 
-def _in_files(paths: Sequence[Path], folder: Path) -> Listed:
+def _in_files(paths: Sequence[Path], folder: Path) -> ImageList:
     """Images with ids made of their paths; what would be white space in an id is an underscore."""
-    told = [each.relative_to(folder) if each.is_relative_to(folder) else each for each in paths]
-    names = [_words(each.stem) for each in told]
-    classes = [_words(each.parent.name) for each in told]
-    return Listed([_id(each.as_posix()) for each in told], list(paths), {NAME: names, CLASS: classes})
+    short = [each.relative_to(folder) if each.is_relative_to(folder) else each for each in paths]
+    names = [_words(each.stem) for each in short]
+    classes = [_words(each.parent.name) for each in short]
+    return ImageList([_id(each.as_posix()) for each in short], list(paths), {NAME: names, CLASS: classes})
 
 
-def _in_lines(path: Path) -> Listed:
+def _in_lines(path: Path) -> ImageList:
     lines = enumerate(_text(path).splitlines(), 1)
     rows = [_line(line, path, number) for number, line in lines if line.strip()]
     names = dict.fromkeys(name for row in rows for name in row if name not in ("id", "path"))
-    fields = {name: [_told(row.get(name)) for row in rows] for name in names}
+    fields = {name: [_as_text(row.get(name)) for row in rows] for name in names}
     paths = [path.parent / row["path"] for row in rows]
-    return Listed([row["id"] for row in rows], paths, {name: column for name, column in fields.items() if any(column)})
+    return ImageList(
+        [row["id"] for row in rows], paths, {name: column for name, column in fields.items() if any(column)}
+    )
 
 
 def _line(line: str, path: Path, number: int) -> dict[str, Any]:
@@ -108,20 +110,20 @@ def _line(line: str, path: Path, number: int) -> dict[str, Any]:
     return row
 
 
-def _told(value: Any) -> str:
-    """What a field says, as a text: nothing where it is no text."""
+def _as_text(value: Any) -> str:
+    """The value of a field as a text: an empty one where it is no text."""
     if isinstance(value, list):
         return ", ".join(each for each in value if isinstance(each, str))
     return value if isinstance(value, str) else ""
 
 
-def _asked(name: str, corpus: Documents, listed: Listed, ask: Asked, field: str, path: Path) -> Collection:
+def _by_class(name: str, corpus: Documents, listed: ImageList, ask: Ask, field: str, path: Path) -> Collection:
     if field not in listed.fields:
         raise BadInput(f"no image has the field {field!r}; there are {', '.join(listed.fields)}.", path)
-    told = np.array(listed.fields[field], dtype=np.str_)
-    names = [str(each) for each in np.unique(told[told != ""])]
-    numbers = np.searchsorted(names, told) if names else np.zeros(len(told), np.int64)
-    classed = np.flatnonzero(told != "")  # the others are documents that nobody asks for
+    named = np.array(listed.fields[field], dtype=np.str_)
+    names = [str(each) for each in np.unique(named[named != ""])]
+    numbers = np.searchsorted(names, named) if names else np.zeros(len(named), np.int64)
+    classed = np.flatnonzero(named != "")  # the others are relevant to no query
     if ask == "images":
         return _alike(f"{name}/images", corpus, listed, numbers, classed)
     classes = Documents([_id(each) for each in names], [_words(each) for each in names])
@@ -134,7 +136,7 @@ def _asked(name: str, corpus: Documents, listed: Listed, ask: Asked, field: str,
     return Collection(f"{name}/classes", corpus, Queries(classes.ids[:], classes[:]), judged)
 
 
-def _alike(name: str, corpus: Documents, listed: Listed, classes: Any, classed: Any) -> Collection:
+def _alike(name: str, corpus: Documents, listed: ImageList, classes: Any, classed: Any) -> Collection:
     """Each image that has others of its class: these are relevant to it."""
     own = np.arange(len(classes)) + len(classes)  # a class of its own for what has none
     own[classed] = classes[classed]
@@ -146,11 +148,11 @@ def _alike(name: str, corpus: Documents, listed: Listed, classes: Any, classed: 
 
 def _judged(name: str, corpus: Documents, folder: Path, queries: str | None, qrels: str | None) -> Collection:
     if (queries is None) != (qrels is None):
-        raise BadInput("queries and qrels are given together or not at all.", folder)
+        raise BadInput(f"queries = {queries!r} and qrels = {qrels!r}: both are expected, or neither.", folder)
     if queries is None or qrels is None:
         return Collection(name, corpus, Queries([], []), Candidates.empty(0, corpus))
-    asked = read_jsonl(folder / queries)
-    return judged_collection(name, corpus, Queries(asked.ids, asked[:]), read_qrels(folder / qrels))
+    texts = read_jsonl(folder / queries)
+    return judged_collection(name, corpus, Queries(texts.ids, texts[:]), read_qrels(folder / qrels))
 
 
 def _text(path: Path) -> str:
@@ -175,7 +177,7 @@ def _id(name: str) -> str:
 
 
 def tiny() -> Collection:
-    """Four drawn pictures with names, of which two are asked for."""
+    """Four drawn pictures with names, and two queries."""
     names = ["a cat", "a dog", "a car", "a bus"]
     fields: Mapping[str, Sequence[str]] = {NAME: names}
     corpus = Documents(["cat", "dog", "car", "bus"], [pictures.drawn(number) for number in range(4)], fields)

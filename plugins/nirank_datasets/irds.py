@@ -29,8 +29,8 @@ def irds(id: str) -> Collection:
     corpus = _corpus(id, dataset)
     if not (dataset.has_queries() and dataset.has_qrels()):
         return Collection(f"irds:{id}", corpus, Queries([], []), Candidates.empty(0, corpus))
-    asked = {query.query_id: query.default_text() for query in dataset.queries_iter()}
-    return judged_collection(f"irds:{id}", corpus, Queries(list(asked), list(asked.values())), _judgments(dataset))
+    texts = {query.query_id: query.default_text() for query in dataset.queries_iter()}
+    return judged_collection(f"irds:{id}", corpus, Queries(list(texts), list(texts.values())), _judgments(dataset))
 
 
 def _load(id: str) -> Any:
@@ -44,7 +44,7 @@ def _load(id: str) -> Any:
     except KeyError:
         raise UnknownName("collection of ir_datasets", id, list(ir_datasets.registry)) from None
     if not dataset.has_docs():
-        raise BadInput(f"{id} of ir_datasets has no documents.")
+        raise BadInput(f"{id} of ir_datasets has no documents: choose another.")
     return dataset
 
 

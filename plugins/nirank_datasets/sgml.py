@@ -50,14 +50,14 @@ def _batches(files: Sequence[Path]) -> Iterator[Mapping[str, Sequence[str]]]:
 
 
 def _elements(file: Path) -> Iterator[str]:
-    """What stands before each `</DOC>`."""
+    """The text before each `</DOC>`."""
     rest = b""
     with faults_of(file), cast("IO[bytes]", gzip.open(file)) if file.suffix == ".gz" else file.open("rb") as stream:
         while block := stream.read(_BLOCK):
             *elements, rest = _END.split(rest + block)
             yield from map(_decode, elements)
     if _START.search(_decode(rest)):
-        raise BadInput("the last <DOC> has no </DOC>.", file)
+        raise BadInput("the last <DOC> has no </DOC>: the file may be cut short.", file)
 
 
 def _decode(raw: bytes) -> str:
@@ -71,7 +71,7 @@ def _document(file: Path, element: str) -> tuple[str, str, str]:
     number = _DOCNO.search(element)
     start = _START.search(element)
     if not number or not start or not number[1].strip():
-        raise BadInput(f"a document without <DOC> or <DOCNO>: {' '.join(element.split())[:60]!r}", file)
+        raise BadInput(f"a document has no <DOC> or no <DOCNO>: {' '.join(element.split())[:60]!r}", file)
     body = _DOCNO.sub(" ", element[start.end() :])
     title = _TITLE.search(body)
     text = body[: title.start()] + body[title.end() :] if title else body

@@ -1,4 +1,4 @@
-"""The observer: it writes down what came of an experiment, and shows how a training goes while it runs."""
+"""The observer that logs the results of experiments, and shows trainings while they run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Log:
 
     @hookimpl
     def nirank_trained(self, component: Component, step: int, values: dict[str, float]) -> None:
-        """Show how a training goes."""
+        """Show the values that a training reports at a step."""
         if not self.tensorboard:
             return
         if component.name not in self._writers:
@@ -52,17 +52,17 @@ class Log:
         self._writers[component.name].flush()
 
     def close(self) -> None:
-        """End what was shown of trainings."""
+        """Close the files of trainings."""
         for writer in self._writers.values():
             writer.close()
 
     @hookimpl
     def nirank_evaluated(self, system: str, evaluation: Evaluation) -> None:  # noqa: ARG002 (the time is what counts)
-        """Note when the measures of a system were known."""
+        """Note the time at which the measures of a system were known."""
         self._measured[system] = datetime.now(UTC)
 
     def finished(self, results: Results, folder: Path | None) -> None:
-        """Write down what came of an experiment."""
+        """Write down the results of an experiment."""
         append(self.file, list(self._lines(results, folder)))
         if self.tensorboard:
             for system in results.systems.values():

@@ -23,7 +23,7 @@ _LOSSES = {
     "pairwise": {"ranknet": "RankNet", "hinge": "Hinge"},
     "lambdarank": {"lambdarank": "LambdaRank", "lambdaloss": "LambdaLoss"},
     "distillation": {"kl": "KLDivergence", "margin_mse": "MarginMSE"},
-    "contrastive_pairs": {"clip": "CLIP", "siglip": "SigLIP"},
+    "contrastive_pairs": {"clip": "CLIPLoss", "siglip": "SigLIPLoss"},
 }
 
 

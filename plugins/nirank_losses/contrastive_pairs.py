@@ -13,7 +13,7 @@ from nirank_losses.lists import Lists, Reduced, Reduction, softplus
 from nirank_losses.listwise import SoftmaxCrossEntropy
 
 
-class CLIP(Reduced, nn.Module):
+class CLIPLoss(Reduced, nn.Module):
     """`L = 1/2 (CE(gamma S, Y) + CE(gamma S^T, Y^T))`: each query finds its documents, each document its queries.
 
     Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021. `gamma =
@@ -21,6 +21,8 @@ class CLIP(Reduced, nn.Module):
     over a row; rows (and columns) without a relevant entry, or with nothing else, do not count, and the reduction
     is over rows and over columns. `skipped` counts rows.
     """
+
+    known_as = "nirank_losses.contrastive_pairs:CLIP"  # its name when checkpoints were first made with it
 
     def __init__(self, *, scale: float = 1 / 0.07, largest: float = 100.0, reduction: Reduction = "mean") -> None:
         super().__init__()
@@ -59,13 +61,15 @@ class CLIP(Reduced, nn.Module):
         return torch.cat(costs) / 2 if self.reduction == "none" else (costs[0] + costs[1]) / 2
 
 
-class SigLIP(Reduced, nn.Module):
+class SigLIPLoss(Reduced, nn.Module):
     """`L = -sum over documents j of log sigma(z_ij (gamma s_ij + bias))`, z = 1 where they belong together, else -1.
 
     Zhai et al., Sigmoid Loss for Language Image Pre-Training, ICCV 2023. `gamma = exp(log_scale)`, from `scale`, and
     `bias`, which begins so low because nearly all pairs are negative, are learned. The mean is over queries (as in
     the paper); every query with a document counts.
     """
+
+    known_as = "nirank_losses.contrastive_pairs:SigLIP"  # its name when checkpoints were first made with it
 
     def __init__(self, *, scale: float = 10.0, bias: float = -10.0, reduction: Reduction = "mean") -> None:
         super().__init__()

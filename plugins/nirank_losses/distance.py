@@ -28,7 +28,7 @@ class DistanceLoss(ListLoss):
     distance: Distance = "cosine"
 
     def distances(self, scores: Tensor) -> Tensor:
-        """The distances of the given scores, of the same shape."""
+        """The distances that scores stand for, of the same shape."""
         if self.distance == "euclidean":
             # The root has no derivative at 0, where query and document are the same.
             return (2 - 2 * scores).clamp(min=0).add(1e-12).sqrt()
@@ -48,7 +48,7 @@ class Contrastive(DistanceLoss):
     squared: bool = True
 
     def costs(self, lists: Lists) -> Tensor:
-        """What each list costs, `[lists]`."""
+        """The cost of each list, `[lists]`."""
         distances = self.distances(lists.scores)
         wrong = torch.where(lists.relevant, distances, (self.margin - distances).clamp(min=0))
         return lists.per_item(wrong.square() / 2 if self.squared else wrong)
@@ -80,7 +80,7 @@ class Triplet(DistanceLoss):
     over: Literal["all", "active"] = "all"
 
     def costs(self, lists: Lists) -> Tensor:
-        """What each list costs, `[lists]`."""
+        """The cost of each list, `[lists]`."""
         distances = self.distances(lists.scores)
         if self.miner == "all" or not lists.mask.any():
             return self._all(lists, distances)

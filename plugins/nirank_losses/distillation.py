@@ -16,7 +16,7 @@ from nirank_losses.pairwise import count_pairs, ordered_pair_costs
 
 @dataclass(kw_only=True, eq=False)
 class TeacherLoss(ListLoss):
-    """What students of a teacher share: the scores of the teacher beside their own."""
+    """The base of losses for students of a teacher: its scores stand beside their own."""
 
     gamma: float = 1.0
 
@@ -30,7 +30,7 @@ class TeacherLoss(ListLoss):
     ) -> Tensor:
         """The loss of `scores`, `labels`, `mask`, all `[lists, length]`; a scalar, or `[lists]` unreduced.
 
-        `teacher` `[lists, length]` are scores of the teacher (the labels unless given), `documents` ids; a document
+        `teacher` `[lists, length]` are scores of the teacher (by default the labels), `documents` ids; a document
         that is several times in a list counts once.
         """
         lists = Lists.of(scores, labels, mask, documents)
@@ -38,7 +38,7 @@ class TeacherLoss(ListLoss):
         return self.reduce(self.distances(lists, taught), self.counts(lists))
 
     def distances(self, lists: Lists, teacher: Tensor) -> Tensor:
-        """How far from the teacher each list is, `[lists]`."""
+        """The distance of each list from the teacher, `[lists]`."""
         raise NotImplementedError
 
 
@@ -54,7 +54,7 @@ class KLDivergence(TeacherLoss):
     rescale: bool = False
 
     def distances(self, lists: Lists, teacher: Tensor) -> Tensor:
-        """How far from the teacher each list is, `[lists]`."""
+        """The distance of each list from the teacher, `[lists]`."""
         target = log_shares(self.gamma * teacher, lists.mask)
         logs = log_shares(self.gamma * lists.scores, lists.mask)
         divergence = (target.exp() * (target - logs)).where(lists.mask, 0).sum(1)
@@ -75,7 +75,7 @@ class MarginMSE(TeacherLoss):
     """
 
     def distances(self, lists: Lists, teacher: Tensor) -> Tensor:
-        """How far from the teacher each list is, `[lists]`."""
+        """The distance of each list from the teacher, `[lists]`."""
         ahead = self.gamma * lists.scores - teacher
         return ordered_pair_costs(lists, ahead, square) / count_pairs(lists).clamp(min=1)
 

@@ -24,7 +24,7 @@ class HierarchicalSoftmax(ListLoss):
     gamma: float = 1.0
 
     def costs(self, lists: Lists) -> Tensor:
-        """What each list costs, `[lists]`."""
+        """The cost of each list, `[lists]`."""
         scores = self.gamma * lists.scores
         costs = softplus(torch.where(lists.relevant, -scores, scores))
         return costs.where(lists.mask, 0).sum(1)
@@ -45,11 +45,12 @@ class TreeSoftmax(Reduced, nn.Module):
     def __init__(self, tree: Tree, dim: int, *, gamma: float = 1.0, reduction: Reduction = "mean") -> None:
         super().__init__()
         if dim < 1:
-            raise BadInput(f"TreeSoftmax: vectors of {dim} dimensions; at least 1.")
+            raise BadInput(f"TreeSoftmax: dim = {dim}: a number from 1 is expected.")
         self.gamma, self.reduction = gamma, reduction
         self.node_vectors = nn.Parameter(torch.zeros(tree.inner, dim))
-        for name in ("nodes", "branches", "mask"):
-            self.register_buffer(name, getattr(tree, name))
+        self.register_buffer("nodes", tree.nodes)
+        self.register_buffer("branches", tree.branches)
+        self.register_buffer("mask", tree.mask)
 
     @property
     def tree(self) -> Tree:
@@ -64,7 +65,7 @@ class TreeSoftmax(Reduced, nn.Module):
         documents: Tensor | None = None,
         query_vectors: Tensor | None = None,
     ) -> Tensor:
-        """The loss of lists with the given `labels` and `mask`, `[lists, length]`; scores are not looked at.
+        """The loss of lists with `labels` and `mask`, `[lists, length]`; scores are not looked at.
 
         `documents` are the numbers of the documents, `[lists, length]` or `[length]`, one that is several times in a
         list counting once; `query_vectors` `[lists, dim]`. Raises `BadInput` where either is missing.

@@ -46,11 +46,11 @@ class WeightedPairs(ListLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.k is not None and self.k < 1:
-            raise BadInput(f"{type(self).__name__}: k = {self.k}; at least 1, or None for all ranks.")
+            raise BadInput(f"{type(self).__name__}: k = {self.k}: a number from 1 is expected, or None for all ranks.")
         self._random.manual_seed(self.seed)
 
     def costs(self, lists: Lists) -> Tensor:
-        """What each list costs, `[lists]`."""
+        """The cost of each list, `[lists]`."""
         ranked = self._ranked(lists)
         return self.over_pairs(ranked, rows_with_pairs(ranked.labels, ranked.mask))
 
@@ -99,7 +99,7 @@ class LambdaRank(WeightedPairs):
 
     Burges, Ragno and Le, Learning to Rank with Nonsmooth Cost Functions, NIPS 2006; Burges, From RankNet to
     LambdaRank to LambdaMART, 2010. The gradient is theirs exactly:
-    `dL/ds_i = -gamma sum_j w_ij sigma(-gamma (s_i - s_j))`; LambdaRank defines no value, and the one given here is
+    `dL/ds_i = -gamma sum_j w_ij sigma(-gamma (s_i - s_j))`; LambdaRank defines no value, and the one computed here is
     that whose gradient this is while the ranking stays. `k` truncates as LightGBM does, and its normalisation by
     score differences is left out.
     """

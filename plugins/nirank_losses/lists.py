@@ -1,4 +1,4 @@
-"""What all losses share: lists of scores behind a mask, and how the costs of lists become one number."""
+"""The base of all losses: lists of scores behind a mask, and one number from the costs of lists."""
 
 # Settings are checked against these annotations where they are inherited: no postponed evaluation here.
 import dataclasses
@@ -38,10 +38,13 @@ class Lists:
         are calculated with in float32. Raises `BadInput` for shapes that differ and for scores that are no floats.
         """
         if not scores.is_floating_point():
-            raise BadInput(f"scores are {scores.dtype}; a loss needs floating-point numbers.")
+            raise BadInput(f"scores are {scores.dtype}, and a loss needs floating-point numbers: convert them first.")
         for name, tensor in (("labels", labels), ("mask", mask)):
             if tensor.shape != scores.shape[:2]:
-                raise BadInput(f"{name} of the shape {tuple(tensor.shape)} for scores {tuple(scores.shape)}.")
+                raise BadInput(
+                    f"{name} of the shape {tuple(tensor.shape)} beside scores {tuple(scores.shape)}: one number for "
+                    "each score is expected."
+                )
         scores, mask = _full_precision(scores), mask.bool()
         if documents is not None:
             mask = mask & ~repeated(documents, labels, mask)
@@ -52,24 +55,24 @@ class Lists:
 
     @property
     def lengths(self) -> Tensor:
-        """How many documents each list has, `[lists]`."""
+        """The number of documents of each list, `[lists]`."""
         return self.mask.sum(1)
 
     @property
     def relevant(self) -> Tensor:
-        """Which documents have a label above 0, `[lists, length]`."""
+        """True for documents with a label above 0, `[lists, length]`."""
         return self.labels > 0
 
     @property
     def graded(self) -> Tensor:
-        """Which lists have documents of different labels, `[lists]`: the others do not say how to rank."""
+        """True for lists with documents of different labels, `[lists]`: the others do not say how to rank."""
         if not self.mask.shape[1]:
             return self.mask.any(1)
         return self.filled(self.labels, -torch.inf).amax(1) > self.filled(self.labels, torch.inf).amin(1)
 
     @property
     def rankable(self) -> Tensor:
-        """Which lists have a relevant document and others of another label, `[lists]`."""
+        """True for lists with a relevant document and others of another label, `[lists]`."""
         if not self.mask.shape[1]:
             return self.mask.any(1)
         most = self.labels.amax(1)  # above 0 only where it is no padding
@@ -84,7 +87,7 @@ class Lists:
         return cleared(costs, self.mask).sum(1) / self.lengths.clamp(min=1)
 
     def taken(self, order: Tensor) -> "Lists":
-        """The same lists with their documents in the given order, `[lists, length]`."""
+        """The same lists with their documents in another order, `[lists, length]`."""
         return Lists(*(column.gather(1, order) for column in (self.scores, self.labels, self.mask)))
 
 
@@ -92,7 +95,7 @@ class Reduced:
     """Turns the costs of lists into the value of the loss, as `reduction` says.
 
     "mean" is the mean over the lists that count, "sum" their sum, "none" one cost a list. A list that does not
-    count costs 0 and is no part of the mean; `skipped` tells how many there were in the last call.
+    count costs 0 and is no part of the mean; `skipped` is the number of these in the last call.
     """
 
     reduction: Reduction
@@ -100,11 +103,11 @@ class Reduced:
 
     @property
     def skipped(self) -> int:
-        """How many lists of the last call did not count."""
+        """The number of lists of the last call that did not count."""
         return int(self._skipped)
 
     def reduce(self, costs: Tensor, counts: Tensor) -> Tensor:
-        """The value of the loss from costs `[lists]`, and which lists count, `[lists]`."""
+        """The value of the loss from costs `[lists]`, for the lists where `counts`, `[lists]`, is True."""
         self._skipped = (~counts).sum()
         costs = costs.where(counts, 0)
         if self.reduction == "none":
@@ -123,7 +126,8 @@ class ListLoss(Reduced):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if not fits(value, field.type):
-                raise BadInput(f"{type(self).__name__}: {field.name} = {value!r} is not among {field.type}.")
+                readable = str(field.type).removeprefix("typing.")
+                raise BadInput(f"{type(self).__name__}: {field.name} = {value!r}; {readable} is expected.")
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor, documents: Tensor | None = None) -> Tensor:
         """The loss of `scores`, `labels`, `mask`, all `[lists, length]`; a scalar, or `[lists]` unreduced.
@@ -134,11 +138,11 @@ class ListLoss(Reduced):
         return self.reduce(self.costs(lists), self.counts(lists))
 
     def costs(self, lists: Lists) -> Tensor:
-        """What each list costs, `[lists]`; never NaN, also for lists that do not count."""
+        """The cost of each list, `[lists]`; never NaN, also for lists that do not count."""
         raise NotImplementedError
 
     def counts(self, lists: Lists) -> Tensor:
-        """Which lists count, `[lists]`: here those that can be ranked well and badly."""
+        """True for lists that count, `[lists]`: here those that can be ranked well and badly."""
         return lists.rankable
 
 
@@ -155,12 +159,14 @@ def softplus(values: Tensor) -> Tensor:
 def beside(lists: Lists, values: Tensor, name: str) -> Tensor:
     """A further column `[lists, length]`, checked and cleared like the scores; no gradient goes into it."""
     if values.shape != lists.mask.shape:
-        raise BadInput(f"{name} of the shape {tuple(values.shape)} for lists {tuple(lists.mask.shape)}.")
+        raise BadInput(
+            f"{name} of the shape {tuple(values.shape)} beside lists {tuple(lists.mask.shape)}: equal ones are needed."
+        )
     return cleared(values.detach().to(lists.scores.dtype), lists.mask)
 
 
 def repeated(documents: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
-    """Which entries, `[lists, length]`, are a document that stands elsewhere in the list and counts there."""
+    """True for entries, `[lists, length]`, whose document stands elsewhere in the list, and counts there."""
     ids = documents.expand_as(mask)
     by_label = labels.masked_fill(~mask, -torch.inf if labels.is_floating_point() else torch.iinfo(labels.dtype).min)
     order = by_label.argsort(dim=1, descending=True, stable=True)

@@ -31,7 +31,7 @@ class SoftmaxCrossEntropy(ListLoss):
     target: Literal["normalised", "gains", "any"] = "normalised"
 
     def costs(self, lists: Lists) -> Tensor:
-        """What each list costs, `[lists]`."""
+        """The cost of each list, `[lists]`."""
         logs = log_shares(self.gamma * lists.scores, lists.mask)
         if self.target == "any":
             return -log_sum(logs, lists.relevant & lists.rankable[:, None])
@@ -51,7 +51,7 @@ class ListNet(ListLoss):
     gamma: float = 1.0
 
     def costs(self, lists: Lists) -> Tensor:
-        """What each list costs, `[lists]`."""
+        """The cost of each list, `[lists]`."""
         lowest = _lowest(lists.scores)
         target = torch.softmax(lists.filled(lists.labels, lowest), dim=1)
         return F.cross_entropy(lists.filled(self.gamma * lists.scores, lowest), target, reduction="none")
@@ -82,7 +82,7 @@ class ListMLE(ListLoss):
         self._random.manual_seed(self.seed)
 
     def costs(self, lists: Lists) -> Tensor:
-        """What each list costs, `[lists]`."""
+        """The cost of each list, `[lists]`."""
         lists = lists.taken(self._rising(lists))  # padding first, the best last
         scores = (self.gamma * lists.scores).masked_fill(~lists.mask, -torch.inf)
         left = _log_cumulative(scores, lists.mask)

@@ -23,7 +23,7 @@ class PairwiseLoss(ListLoss):
     pairs: Literal["mean", "sum"] = "mean"
 
     def costs(self, lists: Lists) -> Tensor:
-        """What each list costs, `[lists]`."""
+        """The cost of each list, `[lists]`."""
         costs = ordered_pair_costs(lists, self.gamma * lists.scores, self.cost)
         return costs / count_pairs(lists).clamp(min=1) if self.pairs == "mean" else costs
 
@@ -84,7 +84,7 @@ def ordered_pair_costs(lists: Lists, scores: Tensor, cost: PairCost) -> Tensor:
 
 
 def rows_with_pairs(labels: Tensor, mask: Tensor) -> int:
-    """How many documents, the best first, have a worse one in their list, at most in any list."""
+    """The largest number of documents, the best first, that have a worse one in their list."""
     if not labels.numel():
         return 0
     least = labels.masked_fill(~mask, torch.inf).amin(1, keepdim=True)
@@ -92,7 +92,7 @@ def rows_with_pairs(labels: Tensor, mask: Tensor) -> int:
 
 
 def count_pairs(lists: Lists) -> Tensor:
-    """How many pairs of each list have `y_i > y_j`, `[lists]`."""
+    """The number of pairs with `y_i > y_j` in each list, `[lists]`."""
     rising = (-lists.labels).masked_fill(~lists.mask, torch.inf).sort(dim=1).values
     not_lower = torch.searchsorted(rising, rising, right=True)
     return (lists.lengths[:, None] - not_lower).clamp(min=0).sum(1)

@@ -24,7 +24,7 @@ class PointwiseLoss(ListLoss):
     weigh: Literal["lists", "documents"] = "lists"
 
     def costs(self, lists: Lists) -> Tensor:
-        """What each list costs, `[lists]`."""
+        """The cost of each list, `[lists]`."""
         costs = lists.per_item(self.each(lists))
         if self.weigh == "lists":
             return costs
@@ -36,7 +36,7 @@ class PointwiseLoss(ListLoss):
         return lists.lengths > 0
 
     def each(self, lists: Lists) -> Tensor:
-        """What each document costs, `[lists, length]`."""
+        """The cost of each document, `[lists, length]`."""
         raise NotImplementedError
 
 
@@ -45,7 +45,7 @@ class CrossEntropy(PointwiseLoss):
     """`L = -log softmax(gamma s(q,d,.))[y]`: one score for each relevance class.
 
     Scores are `[lists, length, classes]`, labels the classes 0, 1, ..., as many as there are scores; with `classes`
-    given, scores of another number are refused. `BadInput` is raised for labels that are no class. The cross-entropy
+    set, scores of another number are refused. `BadInput` is raised for labels that are no class. The cross-entropy
     of a multinomial logistic model; monoBERT (Nogueira and Cho, Passage Re-ranking with BERT, 2019) is trained by
     it with two classes.
     """
@@ -53,10 +53,11 @@ class CrossEntropy(PointwiseLoss):
     classes: int | None = None
 
     def each(self, lists: Lists) -> Tensor:
-        """What each document costs, `[lists, length]`."""
+        """The cost of each document, `[lists, length]`."""
         shape = tuple(lists.scores.shape)
         if len(shape) != 3 or self.classes not in (None, shape[2]):
-            raise BadInput(f"scores {shape}: one score for each class, [lists, length, {self.classes or 'classes'}].")
+            wanted = f"[lists, length, {self.classes or 'classes'}]"
+            raise BadInput(f"scores of the shape {shape}: one score for each class is expected, {wanted}.")
         _expect_labels(lists.labels, lists.scores.shape[2] - 1, whole=True)
         logs = torch.log_softmax(self.gamma * lists.scores, dim=2)
         return -logs.gather(2, lists.labels.long()[..., None])[..., 0]
@@ -79,7 +80,7 @@ class BinaryCrossEntropy(PointwiseLoss):
     largest_label = 1
 
     def each(self, lists: Lists) -> Tensor:
-        """What each document costs, `[lists, length]`."""
+        """The cost of each document, `[lists, length]`."""
         _expect_labels(lists.labels, 1)
         weight = lists.scores.new_tensor(self.positive_weight)
         scores = self.gamma * lists.scores
@@ -91,7 +92,7 @@ class MeanSquaredError(PointwiseLoss):
     """`L = (gamma s - y)^2`: the score is to be the label (subset regression, Cossock and Zhang, COLT 2006)."""
 
     def each(self, lists: Lists) -> Tensor:
-        """What each document costs, `[lists, length]`."""
+        """The cost of each document, `[lists, length]`."""
         return (self.gamma * lists.scores - lists.labels).square()
 
 
@@ -111,7 +112,7 @@ class Ordinal(Reduced, nn.Module):
     ) -> None:
         super().__init__()
         if grades < 2:
-            raise BadInput(f"Ordinal: grades = {grades}; there are at least two.")
+            raise BadInput(f"Ordinal: grades = {grades}: a number from 2 is expected.")
         self.grades, self.gamma, self.reduction = grades, gamma, reduction
         self.lowest = nn.Parameter(torch.tensor(0.5), requires_grad=learned)
         self.log_gaps = nn.Parameter(torch.zeros(grades - 2), requires_grad=learned)
@@ -144,4 +145,4 @@ def _expect_labels(labels: Tensor, largest: int, whole: bool = False) -> None:
     wrong = (labels < 0) | (labels > largest) | ((labels != labels.round()) if whole else False)
     if bool(wrong.any()):
         example = labels[wrong][0].item()
-        raise BadInput(f"a label is {example:g}; expected {'whole ' if whole else ''}numbers from 0 to {largest}.")
+        raise BadInput(f"a label is {example:g}: {'whole ' if whole else ''}numbers from 0 to {largest} are expected.")

@@ -64,7 +64,7 @@ class SampledSoftmax(ListLoss):
         return self.reduce(-(target * log_shares(corrected, lists.mask)).sum(1), _sampled(lists))
 
     def example_extras(self, labels: Tensor) -> dict[str, Tensor]:
-        """Expected counts to check the loss with, for lists of the given labels."""
+        """Expected counts to check the loss with, for lists of these labels."""
         return _example_extras(labels)
 
     def _correction(self, lists: Lists, log_expected_count: Tensor | None) -> Tensor:
@@ -92,7 +92,7 @@ class NegativeSampling(ListLoss):
         lists = Lists.of(scores, labels, mask)
         if self.drop_hits:
             lists = without_hits(lists, documents)
-        return self.reduce(_told_apart(self.gamma * lists.scores, lists), lists.relevant.any(1))
+        return self.reduce(_separated(self.gamma * lists.scores, lists), lists.relevant.any(1))
 
 
 class NCE(Reduced, nn.Module):
@@ -102,8 +102,8 @@ class NCE(Reduced, nn.Module):
         delta(d) = gamma s(q,d) - log Z - log(k q~(d)),   so that sigma(delta) = p / (p + k q~), p = exp(gamma s) / Z
 
     Gutmann and Hyvaerinen, Noise-contrastive estimation, AISTATS 2010; Mnih and Teh, A Fast and Simple Algorithm for
-    Training Neural Probabilistic Language Models, ICML 2012. `log_z` is the normaliser, fixed at Z = 1 unless
-    given, or where it begins if it is `learned`; the attribute `log_z` tells it. The optimum is
+    Training Neural Probabilistic Language Models, ICML 2012. `log_z` is the normaliser, fixed
+    (by default at Z = 1), or its first value if it is `learned`; the attribute `log_z` is its value now. The optimum is
     gamma s = log p + log Z; with accidental hits dropped (`drop_hits`, which needs `documents`) it is
     log(p / (1 - p)) + log Z. A document drawn twice counts twice. Lists without a relevant document do not count.
     """
@@ -138,10 +138,10 @@ class NCE(Reduced, nn.Module):
             lists = without_hits(lists, documents)
         noise = beside(lists, _needed(log_expected_count, "nce"), "log_expected_count")
         odds = self.gamma * lists.scores - self.log_z.to(lists.scores.dtype) - noise
-        return self.reduce(_told_apart(odds, lists), lists.relevant.any(1))
+        return self.reduce(_separated(odds, lists), lists.relevant.any(1))
 
     def example_extras(self, labels: Tensor) -> dict[str, Tensor]:
-        """Expected counts to check the loss with, for lists of the given labels."""
+        """Expected counts to check the loss with, for lists of these labels."""
         return _example_extras(labels)
 
     def extra_repr(self) -> str:
@@ -151,13 +151,13 @@ class NCE(Reduced, nn.Module):
 
 
 def log_expected_count(log_q: Tensor, k: int, unique: bool = False) -> Tensor:
-    """How often `k` draws from q are expected to hold a document, as a logarithm, of the shape of `log_q`.
+    """The logarithm of how often `k` draws from q are expected to hold a document, of the shape of `log_q`.
 
     With replacement `log(k q)`; for `unique`, the set of the distinct documents among the draws,
     `log(1 - (1 - q)^k)`.
     """
     if k < 1:
-        raise BadInput(f"a sample of {k} documents; at least 1.")
+        raise BadInput(f"a sample of {k} documents: at least 1 is expected.")
     if not unique:
         return log_q + torch.log(log_q.new_tensor(k))
     return torch.log(-torch.expm1(k * torch.log1p(-log_q.exp())))
@@ -169,20 +169,23 @@ def without_hits(lists: Lists, documents: Tensor | None) -> Lists:
     `documents` are ids, `[lists, length]` or `[length]`; raises `BadInput` where they are missing.
     """
     if documents is None:
-        raise BadInput("accidental hits are told by their ids: give documents=[lists, length], or drop_hits=False.")
+        raise BadInput(
+            "accidental hits are dropped by their ids, and there are none: pass documents=[lists, length], or set "
+            "drop_hits=False."
+        )
     hits = ~lists.relevant & _shared(documents.expand_as(lists.mask), lists.relevant)
     return Lists.of(lists.scores, lists.labels, lists.mask & ~hits)
 
 
 def _shared(ids: Tensor, relevant: Tensor) -> Tensor:
-    """Which ids, `[lists, length]`, are among those of the relevant entries of the same list."""
+    """True for ids, `[lists, length]`, that are among those of the relevant entries of the same list."""
     unused = ids.amin() - 1 if ids.numel() else 0
     known = ids.where(relevant, unused).sort(dim=1).values
     place = torch.searchsorted(known, ids.contiguous()).clamp(max=max(ids.shape[1] - 1, 0))
     return known.gather(1, place) == ids
 
 
-def _told_apart(odds: Tensor, lists: Lists) -> Tensor:
+def _separated(odds: Tensor, lists: Lists) -> Tensor:
     """The binary cross-entropy of relevant against sampled documents, summed over each list, `[lists]`."""
     costs = softplus(torch.where(lists.relevant, -odds, odds))
     return costs.where(lists.mask, 0).sum(1)
@@ -192,10 +195,10 @@ def _sampled(lists: Lists) -> Tensor:
     return lists.relevant.any(1) & (lists.mask & ~lists.relevant).any(1)
 
 
-def _needed(given: Tensor | None, who: str) -> Tensor:
-    if given is None:
-        raise BadInput(f"{who!r} corrects for the sample: give log_expected_count=[lists, length].")
-    return given
+def _needed(log_expected_count: Tensor | None, who: str) -> Tensor:
+    if log_expected_count is None:
+        raise BadInput(f"{who!r} corrects for the sample: pass log_expected_count=[lists, length].")
+    return log_expected_count
 
 
 def _example_extras(labels: Tensor) -> dict[str, Tensor]:

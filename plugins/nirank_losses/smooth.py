@@ -33,7 +33,7 @@ class ApproxNDCG(ListLoss):
     floor: float = 1e-9
 
     def costs(self, lists: Lists) -> Tensor:
-        """What each list costs, `[lists]`."""
+        """The cost of each list, `[lists]`."""
         lists = lists.taken(lists.labels.masked_fill(~lists.mask, -torch.inf).argsort(dim=1, descending=True))
         worth = gains(lists) / ideal_dcg(lists, ranked=True)[:, None]
         return 1 - _SmoothDCG.apply(self.gamma * lists.scores, worth, lists.mask, self.floor)
@@ -96,10 +96,10 @@ class NeuralNDCG(ListLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.temperature <= 0 or (self.k is not None and self.k < 1):
-            raise BadInput(f"NeuralNDCG: temperature = {self.temperature}, k = {self.k}; both are above 0.")
+            raise BadInput(f"NeuralNDCG: temperature = {self.temperature}, k = {self.k}: numbers above 0 are expected.")
 
     def costs(self, lists: Lists) -> Tensor:
-        """What each list costs, `[lists]`."""
+        """The cost of each list, `[lists]`."""
         worth = gains(lists) / ideal_dcg(lists, self.k)[:, None]
         return 1 - _OneByOne.apply(self.gamma * lists.scores, worth, lists.mask & lists.rankable[:, None], self._dcg)
 

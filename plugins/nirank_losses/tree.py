@@ -32,7 +32,7 @@ class Tree:
 
     @classmethod
     def huffman(cls, frequencies: ArrayLike) -> Tree:
-        """The tree of least expected depth for documents of the given frequencies `[documents]` (Huffman 1952).
+        """The tree of least expected depth for documents of these frequencies `[documents]` (Huffman 1952).
 
         Raises `BadInput` for none, and for frequencies below 0 or not finite.
         """
@@ -77,11 +77,11 @@ class Tree:
 
     @property
     def inner(self) -> int:
-        """How many inner nodes there are: one less than documents."""
+        """The number of inner nodes: one less than that of documents."""
         return len(self) - 1
 
     def paths(self, documents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The nodes, branches and mask `[lists, depth]` of the paths to the given documents `[lists]`."""
+        """The nodes, branches and mask `[lists, depth]` of the paths to some documents `[lists]`."""
         return self.nodes[documents], self.branches[documents], self.mask[documents]
 
     def log_prob(self, scores: Tensor, documents: Tensor | None = None) -> Tensor:

@@ -23,20 +23,20 @@ from torch.nn import functional as F
 from nirank.data import Candidates
 from nirank.errors import BadInput
 from nirank.training import Padding
-from nirank_ltr.ranker import FeatureRanker, drawn
+from nirank_ltr.ranker import FeatureRanker, RankerSettings, drawn
 from nirank_ltr.sample import taught
 
-_SCORES = 1 << 24  # of attention, that are in memory at a time
+_SCORES = 1 << 24  # numbers of attention that are in memory at a time
 
 
 class Attention(FeatureRanker):
     """Scores the documents of a list by their features, looking at all of them: see the head of this module.
 
     `dim` is that of the vectors of documents, `blocks` is N, each with `heads`, `hidden` units and `dropout`. The other
-    settings are those of `linear`; `seed` is that of the first weights. Lists stay whole; the attention of a long one
-    takes time that grows with the square of its length, and bounded memory where nothing is trained.
+    settings are those of `RankerSettings`. Lists stay whole; the attention of a long one takes time that grows with the
+    square of its length, and bounded memory where nothing is trained.
 
-    Raises `BadInput` for settings that make no sense or a file that holds something else.
+    Raises `BadInput` for numbers that make no sense.
     """
 
     name = "attention"
@@ -50,26 +50,22 @@ class Attention(FeatureRanker):
         heads: int = 2,
         hidden: int = 128,
         dropout: float = 0.1,
-        normalise: str = "z-score",
-        classes: int = 1,
-        seed: int = 0,
-        model: str | None = None,
-        device: str | None = None,
+        shared: RankerSettings = RankerSettings(),
     ) -> None:
         sizes = {"dim": dim, "blocks": blocks, "heads": heads, "hidden": hidden}
         if min(sizes.values()) < 1 or dim % heads or not 0 <= dropout < 1:
-            told = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+            chosen = ", ".join(f"{name} = {size}" for name, size in sizes.items())
             raise BadInput(
-                f"{told}, dropout = {dropout}: numbers from 1, dim a multiple of heads, and a share below 1."
+                f"{chosen}, dropout = {dropout}: numbers from 1, dim a multiple of heads, and a share below 1 are "
+                "expected."
             )
-        own = {**sizes, "dropout": dropout}
-        super().__init__({**own, "normalise": normalise, "classes": classes, "seed": seed}, model, device)
+        super().__init__({**sizes, "dropout": dropout}, shared)
 
     def network(self, features: int, random: torch.Generator) -> nn.Module:
         """The layers, drawn one after the other."""
         shape = self.settings
         blocks = [
-            Block(shape["dim"], shape["heads"], shape["hidden"], shape["dropout"], random)
+            EncoderBlock(shape["dim"], shape["heads"], shape["hidden"], shape["dropout"], random)
             for _ in range(shape["blocks"])
         ]
         first, last = drawn(features, shape["dim"], random), drawn(shape["dim"], shape["classes"], random)
@@ -96,7 +92,7 @@ class _Lists(nn.Module):
         return self.last(found)  # (pairs, classes)
 
 
-class Block(nn.Module):
+class EncoderBlock(nn.Module):
     """E: see the head of this module."""
 
     def __init__(self, dim: int, heads: int, hidden: int, dropout: float, random: torch.Generator) -> None:
@@ -135,7 +131,7 @@ def _of_a_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 
 def _pairs(candidates: Candidates, lists: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where the pairs of some lists stand among all."""
+    """The places of the pairs of some lists among all."""
     lengths = candidates.lengths[lists]
     ends = np.cumsum(lengths)
     return np.repeat(candidates.offsets[lists] - (ends - lengths), lengths) + np.arange(ends[-1])
@@ -143,4 +139,4 @@ def _pairs(candidates: Candidates, lists: NDArray[np.int64]) -> NDArray[np.int64
 
 def tiny() -> Attention:
     """Three features, two blocks of 8 dimensions."""
-    return taught(Attention(dim=8, heads=2, hidden=12, device="cpu"))
+    return taught(Attention(dim=8, heads=2, hidden=12, shared=RankerSettings(device="cpu")))

@@ -1,11 +1,11 @@
-"""What features are worth: to a ranker that has learned, to its trees, and to one that has to learn without them.
+"""The worth of features: to a ranker that has learned, to its trees, and to one that has to learn without them.
 
     permutation_importance(scoring, collection)     what is lost when the values of a feature are shuffled
     gains(ranker)                                   how much each has lowered the objective of LightGBM's trees
     ablation(features, ranker, loss, train, test)   what is lost when a ranker is trained without it
 
-Each gives plain rows, the most important first, which `nirank.experiments.report.rows_table` prints. Where two features say the
-same, shuffling or leaving out either costs little: `groups` take several together.
+Each returns plain rows, the most important first, which `nirank.experiments.report.rows_table` prints. Where two
+features say the same, shuffling or leaving out either costs little: `groups` take several together.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nirank import confidence_intervals
 from nirank.data import Candidates, Collection, Features, Floats
 from nirank.errors import BadInput, UnknownName
 from nirank.kit import score
-from nirank.pipeline import Featured, FeatureSet, Scoring
+from nirank.pipeline import Featured, FeatureSet, Scoring, Stage
 from nirank_ltr.letor_features import GivenFeatures
 
 Groups = Mapping[str, Sequence[str]]
@@ -31,7 +31,7 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Permuted:
-    """How much a measure falls when a feature, or a group, is shuffled: the mean over shuffles, and their deviation."""
+    """The fall of a measure when a feature, or a group, is shuffled: the mean over shuffles, and their deviation."""
 
     feature: str
     drop: float
@@ -40,7 +40,7 @@ class Permuted:
 
 @dataclass(frozen=True)
 class Gain:
-    """How much the splits by a feature have lowered the objective, and its share of all that was gained."""
+    """The sum by which the splits by a feature have lowered the objective, and its share of all that was gained."""
 
     feature: str
     gain: float
@@ -70,7 +70,7 @@ def permutation_importance(
     groups: Groups | None = None,
     seed: int = 0,
 ) -> list[Permuted]:
-    """What `features(...) >> ranker` loses on judged documents when a feature says nothing any more.
+    """The loss of `features(...) >> ranker` on judged documents when a feature says nothing any more.
 
     Its values are shuffled `repeats` times among the documents of each query (Breiman, Random Forests, Machine Learning
     45, 2001; there among all), so that they keep the range that the query gives them: a feature that is the same for
@@ -97,10 +97,11 @@ def permutation_importance(
 
 def gains(ranker: Any) -> list[Gain]:
     """The gains of the features of a ranker of trees, `nirank.load("lightgbm")` or the object itself."""
-    target = getattr(getattr(ranker, "component", ranker), "target", ranker)
-    if not callable(getattr(target, "gains", None)):
-        raise BadInput(f"{target!r} has no trees to ask for gains.")
-    found: dict[str, float] = target.gains()
+    component = (ranker if isinstance(ranker, Stage) else nirank.load(ranker)).component
+    of_features = component.method("gains")
+    if of_features is None:
+        raise BadInput(f"{component} has no trees, and so no gains: use permutation_importance, or a ranker of trees.")
+    found: dict[str, float] = of_features()
     whole = sum(found.values()) or 1.0
     return sorted((Gain(name, gain, gain / whole) for name, gain in found.items()), key=lambda row: -row.gain)
 
@@ -137,7 +138,7 @@ def ablation(
 
 
 def with_features(collection: Collection, features: FeatureSet) -> Collection:
-    """The collection with its judged documents as `queries.found`, and what describes them: `given >> features(letor)`.
+    """The collection with its judged documents as `queries.found`, and their features: `given >> features(letor)`.
 
     So features that take long to compute are computed once.
     """
@@ -164,23 +165,23 @@ def _names(collection: Collection) -> tuple[str, ...]:
 
 def _features(described: Candidates) -> Features:
     if described.features is None:
-        raise BadInput("these pairs have no features.")
+        raise BadInput("these pairs have no features: compute them with `with_features`.")
     return described.features
 
 
 def _groups(groups: Groups | None, names: Sequence[str]) -> Groups:
-    """Every feature for itself, where no groups are given."""
-    asked = groups if groups is not None else {name: (name,) for name in names}
-    for member in (member for members in asked.values() for member in members):
+    """The groups; by default every feature for itself."""
+    chosen = groups if groups is not None else {name: (name,) for name in names}
+    for member in (member for members in chosen.values() for member in members):
         if member not in names:
             raise UnknownName("feature", member, names)
-    return asked
+    return chosen
 
 
 def _left(names: Sequence[str], without: Sequence[str]) -> list[str]:
     kept = [name for name in names if name not in without]
     if not kept:
-        raise BadInput(f"without {', '.join(without)} there is no feature left.")
+        raise BadInput(f"without {', '.join(without)} no feature is left: take smaller groups.")
     return kept
 
 

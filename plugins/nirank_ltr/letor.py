@@ -37,7 +37,9 @@ def letor(
     place, missing = Path(path), float("nan" if absent == "missing" else 0.0)
     files = [place] if place.is_file() else _files(place, split, fold)
     if place.is_file() and (split or fold):
-        raise BadInput(f"is a file, and has no split = {split!r} or fold = {fold}.", place)
+        raise BadInput(
+            f"is a file, and has no split = {split!r} or fold = {fold}: open its folder, or leave these out.", place
+        )
     name = "/".join(str(part) for part in (place.resolve().name, fold, split) if part)
     return collection_of([read_letor(file, features, missing) for file in files], name)
 
@@ -45,7 +47,7 @@ def letor(
 def _files(folder: Path, split: str | None, fold: int | None) -> list[Path]:
     """The files of a split."""
     if not folder.is_dir():
-        raise BadInput("there is no such file or folder of LETOR's.", folder)
+        raise BadInput("there is no such file or folder; one in LETOR's layout is expected.", folder)
     parts = [_present(folder, (f"S{number}",)) for number in range(1, _PARTS + 1)]
     if split is None and fold is None and all(parts):
         return [part for part in parts if part]
@@ -58,7 +60,7 @@ def _files(folder: Path, split: str | None, fold: int | None) -> list[Path]:
     found = _present(inside, names)
     if found is None:
         folds = sorted(place.name for place in folder.iterdir() if re.fullmatch(r"Fold\d+", place.name))
-        advice = f" There are {', '.join(folds)}: give fold=." if folds else ""
+        advice = f" There are {', '.join(folds)}: set `fold`." if folds else ""
         raise BadInput(f"has no {names[0]}.txt.{advice}", inside)
     return [found]
 

@@ -1,4 +1,4 @@
-"""Features that come with queries: those of a LETOR file, or what was computed once and is used again."""
+"""Features that come with queries: those of a LETOR file, or features computed once and used again."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class GivenFeatures:
         found = queries.found
         if found is None or found.features is None:
             raise BadInput("no features came with these queries: open their collection with `letor`.")
-        given = found.features
+        known = found.features
         if self._chosen is None:
-            self.names = given.names
+            self.names = known.names
         for name in self.names:
-            if name not in given.names:
-                raise UnknownName("feature among those given", name, given.names)
-        values = _of(candidates, found, given.values)
-        whole = self.names == given.names
-        return values if whole else values.take([given.names.index(name) for name in self.names], axis=1)
+            if name not in known.names:
+                raise UnknownName("feature of these queries", name, known.names)
+        values = _of(candidates, found, known.values)
+        whole = self.names == known.names
+        return values if whole else values.take([known.names.index(name) for name in self.names], axis=1)
 
 
 def _of(candidates: Candidates, found: Candidates, values: Floats) -> Floats:

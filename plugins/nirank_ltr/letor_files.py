@@ -2,10 +2,10 @@
 
     LABEL qid:QUERY 1:VALUE 2:VALUE ... # COMMENT
 
-Indices rise, and what a line leaves out is 0, or missing where that is asked for. `NULL` and `NaN` are missing values.
+Indices rise, and what a line leaves out is 0, or missing where `absent` is NaN. `NULL` and `NaN` are missing values.
 A comment that says `docid = X`, or is one word, names the document. Lines that are empty or a comment are skipped.
-Where lines have no query, as those of LightGBM's own, a file `FILE.query` or `FILE.group` beside says how long each
-list is.
+Where lines have no query, as those of LightGBM's own, a file `FILE.query` or `FILE.group` beside holds the length of
+each list.
 
 The layout is that of Joachims' SVMLight; LETOR is Qin, Liu, Xu and Li, LETOR: A Benchmark Collection for Research on
 Learning to Rank for Information Retrieval, Information Retrieval 13, 2010.
@@ -33,6 +33,7 @@ from nirank.data import (
     Queries,
     gather,
     integers_to_numpy,
+    offsets_of,
     to_array,
     to_column,
 )
@@ -49,7 +50,7 @@ _WRITTEN = 4096  # lines at a time
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class LetorRows:
     """The lines of a file: those of query `i` are the entries from `offsets[i]` up to `offsets[i + 1]`.
 
     `labels` float32 `[lines]`, `values` float32 `[lines, features]`, with the `names` of these, which are their indices
@@ -64,7 +65,7 @@ class Rows:
     values: Floats
 
 
-def read_letor(path: str | Path, features: int | None = None, absent: float = 0.0) -> Rows:
+def read_letor(path: str | Path, features: int | None = None, absent: float = 0.0) -> LetorRows:
     """The lines of a file, plain or gzipped.
 
     There are `features` features, from 1 on, or else as many as the largest index says (from 0, where there is such an
@@ -83,15 +84,17 @@ def read_letor(path: str | Path, features: int | None = None, absent: float = 0.
     least = 0 if size.least == 0 else 1
     last = max(size.largest, least - 1) if features is None else features + least - 1
     if size.largest > last:
-        raise BadInput(f"has a feature {size.largest}, beyond the {features} that were asked for.", path)
+        raise BadInput(f"has a feature {size.largest}, beyond features = {features}: set a larger number.", path)
     columns = parse.room(size.rows, last - least + 1, absent)
     parse.fill(raw, least, columns)
     queries, offsets = _lists(raw, columns, path)
     documents = _documents(raw, columns, queries, offsets, path)
-    return Rows(queries, offsets, columns.labels, documents, tuple(map(str, range(least, last + 1))), columns.values)
+    return LetorRows(
+        queries, offsets, columns.labels, documents, tuple(map(str, range(least, last + 1))), columns.values
+    )
 
 
-def collection_of(parts: Sequence[Rows], name: str) -> Collection:
+def collection_of(parts: Sequence[LetorRows], name: str) -> Collection:
     """The queries of several files as a collection.
 
     Contents are ids: there is nothing else to be read. The lists of the queries, with features, are `queries.found`,
@@ -101,20 +104,20 @@ def collection_of(parts: Sequence[Rows], name: str) -> Collection:
     named = {part.names for part in parts}
     if len(named) > 1:
         counts = " and ".join(sorted({str(len(names)) for names in named}))
-        raise BadInput(f"its files have {counts} features: say how many there are, with `features`.", name)
-    asked = [query for part in parts for query in part.queries]
-    if len(set(asked)) < len(asked):
-        twice = next(query for place, query in enumerate(asked) if query in asked[:place])
-        raise BadInput(f"the query {twice!r} is in two files.", name)
+        raise BadInput(f"its files have {counts} features: set `features` to their number.", name)
+    ids_of_queries = [query for part in parts for query in part.queries]
+    if len(set(ids_of_queries)) < len(ids_of_queries):
+        twice = next(query for place, query in enumerate(ids_of_queries) if query in ids_of_queries[:place])
+        raise BadInput(f"the query {twice!r} is in two files: each is expected in one.", name)
     encoded = to_column([document for part in parts for document in part.documents]).combine_chunks()
     encoded = encoded.dictionary_encode()
     ids = Ids(encoded.dictionary, unique=True)
     corpus = Documents(ids, ids[:])
-    offsets = np.cumsum(np.concatenate([[0], *(np.diff(part.offsets) for part in parts)]))
-    labels, values = (np.concatenate([getattr(part, column) for part in parts]) for column in ("labels", "values"))
+    offsets = offsets_of(np.concatenate([np.diff(part.offsets) for part in parts]))
+    labels, values = np.concatenate([part.labels for part in parts]), np.concatenate([part.values for part in parts])
     judged = Candidates(offsets, integers_to_numpy(encoded.indices), labels, corpus)
     found = judged.with_scores(np.zeros(len(labels))).with_features(Features(parts[0].names, values))
-    return Collection(name, corpus, Queries(asked, asked, found=found), judged)
+    return Collection(name, corpus, Queries(ids_of_queries, ids_of_queries, found=found), judged)
 
 
 def write_letor(
@@ -135,8 +138,8 @@ def write_letor(
     Raises `BadInput` for pairs without features, and for ids with white space.
     """
     if pairs.features is None:
-        raise BadInput("these pairs have no features to write.", path)
-    path, asked, rows = Path(path), _asked(queries, queries_as, Path(path)), pairs.rows
+        raise BadInput("these pairs have no features to write: compute them first.", path)
+    path, heads, rows = Path(path), _query_fields(queries, queries_as, Path(path)), pairs.rows
     known = ids if ids is not None else pairs.corpus.ids if pairs.corpus else range(int(pairs.docs.max(initial=0)) + 1)
     with beside(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         for start in range(0, pairs.pairs, _WRITTEN):
@@ -144,7 +147,7 @@ def write_letor(
             comments = _comments(None if queries_as == "lengths" else known, pairs.docs[here], path)
             cells = _cells(pairs.features.values[here], zeros)
             lines = zip(pairs.scores[here].tolist(), rows[here].tolist(), cells, comments, strict=True)
-            file.writelines(f"{label:.9g}{asked[row]}{told}{comment}\n" for label, row, told, comment in lines)
+            file.writelines(f"{label:.9g}{heads[row]}{features}{comment}\n" for label, row, features, comment in lines)
     if queries_as == "lengths":
         with beside(path.with_name(f"{path.name}{_LENGTHS[0]}")) as unfinished:
             lengths = pairs.lengths[pairs.lengths > 0].tolist()
@@ -170,7 +173,9 @@ def _lists(raw: NDArray[np.uint8], columns: Any, path: Path) -> tuple[list[str],
     if not named.any():
         return _counted(len(spans), path)
     if not named.all():
-        raise BadInput("qid:QUERY is missing.", path, int(columns.lines[np.flatnonzero(~named)[0]]))
+        raise BadInput(
+            "this line has no qid:QUERY, as others have.", path, int(columns.lines[np.flatnonzero(~named)[0]])
+        )
     encoded = _texts(raw, spans, columns, path).dictionary_encode()
     codes = integers_to_numpy(encoded.indices)
     starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
@@ -178,7 +183,11 @@ def _lists(raw: NDArray[np.uint8], columns: Any, path: Path) -> tuple[list[str],
     if len(starts) > len(queries):
         again = starts[_first_repeated(codes[starts])]
         query = queries[codes[again]]
-        raise BadInput(f"the lines of the query {query!r} do not stand together.", path, int(columns.lines[again]))
+        raise BadInput(
+            f"the lines of the query {query!r} do not stand together: sort the file by query.",
+            path,
+            int(columns.lines[again]),
+        )
     return queries, np.append(starts, len(codes))
 
 
@@ -193,8 +202,12 @@ def _counted(lines: int, path: Path) -> tuple[list[str], NDArray[np.int64]]:
     except ValueError as error:
         raise BadInput(f"a whole number is expected in each line: {error}.", found[0]) from error
     if lengths.sum() != lines or lengths.min(initial=1) < 1:
-        raise BadInput(f"lists of {lengths.sum():,} lines, each of 1 or more; {path.name} has {lines:,}.", found[0])
-    return [str(number) for number in range(1, len(lengths) + 1)], np.concatenate([[0], np.cumsum(lengths)])
+        raise BadInput(
+            f"its lists have {lengths.sum():,} lines, and {path.name} has {lines:,}: equal sums of numbers from 1 are "
+            "expected.",
+            found[0],
+        )
+    return [str(number) for number in range(1, len(lengths) + 1)], offsets_of(lengths)
 
 
 def _documents(
@@ -212,8 +225,8 @@ def _documents(
     keys = rows * (len(codes) + 1) + codes
     if len(np.unique(keys)) < len(keys):
         line = _first_repeated(keys)
-        told = f"the document {documents[line]!r} is listed twice for the query {queries[rows[line]]!r}."
-        raise BadInput(told, path, int(columns.lines[line]))
+        message = f"the document {documents[line]!r} is listed twice for the query {queries[rows[line]]!r}."
+        raise BadInput(message, path, int(columns.lines[line]))
     return documents
 
 
@@ -235,14 +248,14 @@ def _texts(raw: NDArray[np.uint8], spans: Spans, columns: Any, path: Path) -> An
 
 
 def _first_repeated(keys: NDArray[np.integer[Any]]) -> int:
-    """Where the first of some keys stands that has been there before."""
+    """The place of the first of some keys that has been there before."""
     first = np.zeros(len(keys), bool)
     first[np.unique(keys, return_index=True)[1]] = True
     return int(np.flatnonzero(~first)[0])
 
 
-def _asked(queries: Queries, how: str, path: Path) -> list[str]:
-    """How each query is named in its lines."""
+def _query_fields(queries: Queries, how: str, path: Path) -> list[str]:
+    """The field of the query in its lines, for each query."""
     if how == "lengths":
         return [""] * len(queries)
     names = list(map(str, range(1, len(queries) + 1))) if how == "numbers" else list(queries.ids)
@@ -251,7 +264,7 @@ def _asked(queries: Queries, how: str, path: Path) -> list[str]:
 
 
 def _comments(ids: Any, docs: NDArray[np.integer[Any]], path: Path) -> list[str]:
-    """What names the documents of some lines; nothing where there are no ids."""
+    """The comments that name the documents of some lines; empty ones where there are no ids."""
     if ids is None:
         return [""] * len(docs)
     found = ids.take(docs) if isinstance(ids, Ids) else [str(ids[doc]) for doc in docs.tolist()]
@@ -270,4 +283,4 @@ def _cells(values: Floats, zeros: bool) -> Iterator[str]:
 def _refuse_blanks(ids: Sequence[str], path: Path) -> None:
     odd = [each for each in ids if len(each.split()) != 1 or "#" in each]
     if odd:
-        raise BadInput(f"ids with white space or # cannot be written: {odd[:3]}.", path)
+        raise BadInput(f"ids with white space or # cannot be written: {odd[:3]}. Write numbers, or rename them.", path)

@@ -7,31 +7,21 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from nirank.data import Candidates
-from nirank_ltr.ranker import FeatureRanker
+from nirank_ltr.ranker import FeatureRanker, RankerSettings
 from nirank_ltr.sample import taught
 
 
 class Linear(FeatureRanker):
     """Scores a pair by a weighted sum of its features: `features(manual, minilm) >> linear`.
 
-    `normalise` is one of the ways of `nirank_ltr.normalising`. Weights are 0 at first. With several `classes` there is
-    a sum for each grade, for losses of classes, and the score is the expected grade. `seed` is without effect. `model`
-    is a file that `save` wrote.
-
-    Raises `BadInput` for a file that holds something else, `UnknownName` for another normalisation.
+    Weights are 0 at first, so that `seed` is without effect; with several `classes` there is a sum for each grade. The
+    settings are those of `RankerSettings`.
     """
 
     name = "linear"
 
-    def __init__(
-        self,
-        normalise: str = "z-score",
-        classes: int = 1,
-        seed: int = 0,
-        model: str | None = None,
-        device: str | None = None,
-    ) -> None:
-        super().__init__({"normalise": normalise, "classes": classes, "seed": seed}, model, device)
+    def __init__(self, shared: RankerSettings = RankerSettings()) -> None:
+        super().__init__({}, shared)
 
     def network(self, features: int, random: torch.Generator) -> nn.Module:  # noqa: ARG002 (nothing is drawn)
         """One layer."""
@@ -51,4 +41,4 @@ class _Sum(nn.Module):
 
 def tiny() -> Linear:
     """Three features."""
-    return taught(Linear(device="cpu"))
+    return taught(Linear(RankerSettings(device="cpu")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from nirank.data import Candidates, Corpus, Floats, Queries
 from nirank.errors import BadInput, StaleIndex, UnknownName
 from nirank.kit import processors
 from nirank.kit.text import (
-    Analyzer,
     BM25Weighting,
     DirichletWeighting,
     ForwardIndex,
@@ -23,22 +23,37 @@ from nirank.kit.text import (
     Weighting,
     index_key,
 )
-from nirank_ltr.matches import FEATURES, MODELS, PROXIMITY, Field
-from nirank_ltr.query_terms import Asked, Numbers, analysed, numbered
+from nirank_ltr.matches import FEATURES, MODELS, PROXIMITY, IndexedField
+from nirank_ltr.query_terms import Numbers, QueryColumns, TermSettings, analysed, numbered
 
 _WHOLE = ""  # the field that is the document as a whole
 _OF_QUERY = ("query_length",)  # that no field changes
-_AT_ONCE = 1 << 17  # terms of queries, a pair each time: their matches stay in the processor's cache
+_TERMS_AT_ONCE = 1 << 17  # of queries, counted for each pair: their matches stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Weightings:
+    """Settings of the models among the features: `k1` and `b` of BM25, `mu` and `lambda_` of query likelihood."""
+
+    k1: float = 0.9
+    b: float = 0.4
+    mu: float = 1000.0
+    lambda_: float = 0.1
+
+    def by_name(self) -> dict[str, Weighting]:
+        """The models by the names of their features."""
+        models: list[Weighting] = [BM25Weighting(self.k1, self.b), DirichletWeighting(self.mu)]
+        models += [JelinekMercerWeighting(self.lambda_), TFIDFWeighting()]
+        return dict(zip(MODELS, models, strict=True))
 
 
 class Manual:
-    """Features of a query and a text: `features(manual) >> linear`. Which ones there are says `nirank_ltr.matches`.
+    """Features of a query and a text: `features(manual) >> linear`. `nirank_ltr.matches` lists them.
 
-    `fields` names fields of the corpus that get features of their own, such as `title.bm25`, beside those of the whole
-    document. `names` chooses features, in that order; all of them unless given. `k1` and `b` are those of BM25, `mu`
-    and `lambda_` those of query likelihood, and `window` is how many terms the window of `unordered` has. `language` to
-    `stopwords` are settings of `nirank.kit.text.analysis.Analyzer`, and `threads` share the pairs (None: one for each
-    processor). What it reads is an index of the terms of documents in their order.
+    `names` chooses features, in that order; by default all of them. `fields` names fields of the corpus that get
+    features of their own, such as `title.bm25`, beside those of the whole document. The window of `unordered` has
+    `window` terms. `threads` share the pairs (None: one for each processor). The other settings are those of
+    `Weightings` and of `query_terms.TermSettings`. It reads an index of the terms of documents in their order.
 
     Raises `UnknownName` for a feature that there is not, `BadInput` for other settings that make no sense.
     """
@@ -47,25 +62,21 @@ class Manual:
         self,
         names: Sequence[str] | None = None,
         fields: Sequence[str] = (),
-        k1: float = 0.9,
-        b: float = 0.4,
-        mu: float = 1000.0,
-        lambda_: float = 0.1,
         window: int = 8,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = None,
         threads: int | None = None,
+        weightings: Weightings = Weightings(),
+        analysis: TermSettings = TermSettings(),
     ) -> None:
         if window < 2 or (threads is not None and threads < 1) or isinstance(fields, str):
-            raise BadInput(f"window = {window}, threads = {threads}, fields = {fields!r}: from 2, from 1, and a list.")
+            raise BadInput(
+                f"window = {window}, threads = {threads}, fields = {fields!r}: numbers from 2 and from 1, and a list "
+                "are expected."
+            )
         self.fields, self.window, self.threads = tuple(fields), window, threads
         self.names = _chosen(names, self.fields)
-        self.analyzer = Analyzer(language, stemmer, stopwords)
-        models: list[Weighting] = [BM25Weighting(k1, b), DirichletWeighting(mu)]
-        models += [JelinekMercerWeighting(lambda_), TFIDFWeighting()]
-        self.weightings = dict(zip(MODELS, models, strict=True))
-        self._opened: dict[str, Field] | None = None
+        self.analyzer = analysis.analyzer()
+        self.weightings = weightings.by_name()
+        self._opened: dict[str, IndexedField] | None = None
 
     def __repr__(self) -> str:
         models = ", ".join(map(repr, self.weightings.values()))
@@ -73,7 +84,7 @@ class Manual:
 
     @property
     def index_key(self) -> Mapping[str, object]:
-        """What the indexes depend on: how text is analysed, and which fields there are."""
+        """The settings that the indexes depend on: those of the analysis, and the fields."""
         key = index_key(self.analyzer)
         return {**key, "index": "terms of fields", "fields": list(self.fields)} if self.fields else key
 
@@ -88,11 +99,11 @@ class Manual:
     def open(self, corpus: Corpus, folder: Path) -> None:  # noqa: ARG002
         """Map the terms that `build` wrote. Raises `StaleIndex` where they are incomplete."""
         folders = {_WHOLE: folder} | {field: folder / f"field{number}" for number, field in enumerate(self.fields)}
-        asked = {field for field, _ in map(_parted, self.names)}
+        needed = {field for field, _ in map(_parted, self.names)}
         self._opened = {
-            field: Field(ForwardIndex.load(inside), self.weightings)
+            field: IndexedField(ForwardIndex.load(inside), self.weightings)
             for field, inside in folders.items()
-            if field in asked
+            if field in needed
         }
 
     def extract(self, queries: Queries, candidates: Candidates) -> Floats:
@@ -104,21 +115,30 @@ class Manual:
         lengths, rows = np.fromiter(map(len, terms), np.int64, len(terms)), candidates.rows
         docs = candidates.docs.astype(np.int64)
         for name, field in self._opened.items():
-            asked = numbered(terms, field.index.vocabulary)
+            query_terms = numbered(terms, field.index.vocabulary)
 
-            def fill(here: slice, name: str = name, field: Field = field, asked: Asked = asked) -> None:
-                self._fill(values[here], name, field, asked, rows[here], docs[here], lengths)
+            def fill(
+                here: slice, name: str = name, field: IndexedField = field, known: QueryColumns = query_terms
+            ) -> None:
+                self._fill(values[here], name, field, known, rows[here], docs[here], lengths)
 
-            _spread(fill, list(_cuts(np.diff(asked.offsets)[rows])), self.threads or processors())
+            _spread(fill, list(_cuts(np.diff(query_terms.offsets)[rows])), self.threads or processors())
         return values
 
     def _fill(
-        self, values: Floats, name: str, field: Field, asked: Asked, rows: Numbers, docs: Numbers, lengths: Numbers
+        self,
+        values: Floats,
+        name: str,
+        field: IndexedField,
+        known: QueryColumns,
+        rows: Numbers,
+        docs: Numbers,
+        lengths: Numbers,
     ) -> None:
         """Write the features of some pairs that belong to one field."""
         own = [(column, feature) for column, (of, feature) in enumerate(map(_parted, self.names)) if of == name]
         proximity = any(feature in PROXIMITY for _, feature in own)
-        matches = field.matches(asked, rows, docs, self.window, proximity, lengths)
+        matches = field.matches(known, rows, docs, self.window, proximity, lengths)
         for column, feature in own:
             values[:, column] = matches.feature(feature)
 
@@ -145,7 +165,7 @@ def _chosen(names: Sequence[str] | None, fields: Sequence[str]) -> tuple[str, ..
 def _cuts(sizes: Numbers) -> Iterator[slice]:
     """Pairs in pieces of about as many terms of queries; `sizes` is how many each pair has."""
     work = np.cumsum(sizes + 8)  # a pair without any costs something too
-    edges = np.searchsorted(work, np.arange(_AT_ONCE, work[-1] if len(work) else 0, _AT_ONCE))
+    edges = np.searchsorted(work, np.arange(_TERMS_AT_ONCE, work[-1] if len(work) else 0, _TERMS_AT_ONCE))
     yield from (slice(*ends) for ends in pairwise(np.unique([0, *edges, len(sizes)]).tolist()))
 
 

@@ -1,10 +1,10 @@
-"""Features of a pair by name, computed from what a scan of the document found of the query.
+"""Features of a pair by name, computed from the matches that a scan of the document found.
 
 Notation: tf the count of a query term in the document, |d| the terms of the document, idf that of Lucene's BM25,
 log(1 + (N - df + 0.5) / (df + 0.5)). "Terms" of the query are its distinct ones that the index knows.
 
-    bm25, ql_dirichlet, ql_jelinek_mercer, tfidf    the models of `nirank.kit.text.weighting`, as the rankers `bm25`, `ql`
-                                                    and `tfidf` compute them, to the bit
+    bm25, ql_dirichlet, ql_jelinek_mercer, tfidf    the models of `nirank.kit.text`, as the rankers `bm25`, `ql` and
+                                                    `tfidf` compute them, to the bit
     matched, matched_share      terms that the document has, and their share (the coordination level)
     idf, idf_share              the idf of these, added up, and its share of that of all terms
     tf_sum, tf_min, tf_max, tf_mean                 of tf, over all terms, those with 0 as well
@@ -37,45 +37,51 @@ from numpy.typing import NDArray
 from nirank.data import Floats
 from nirank.kit.text import BM25Weighting, ForwardIndex, Weighting
 from nirank_ltr import scan
-from nirank_ltr.query_terms import Asked, Numbers
+from nirank_ltr.query_terms import Numbers, QueryColumns
 
 Doubles = NDArray[np.float64]
 
 _ALPHA = 0.3  # as Tao and Zhai chose it
 
 
-class Field:
+class IndexedField:
     """The texts of a corpus, or of one field of it, under weightings by name."""
 
     def __init__(self, index: ForwardIndex, weightings: Mapping[str, Weighting]) -> None:
         self.index, self.weightings = index, weightings
         self.lengths = index.lengths
-        self.texts = scan.Texts(scan.read_only(index.offsets), scan.read_only(index.terms))
+        self.texts = scan.TextColumns(scan.read_only(index.offsets), scan.read_only(index.terms))
         self.per_term = {name: weighting.per_term(index) for name, weighting in weightings.items()}
         self.per_document = {name: weighting.per_document(index) for name, weighting in weightings.items()}
         self.priors = {name: weighting.prior(index) for name, weighting in weightings.items()}
         self.idf = BM25Weighting(0.9, 0.4).per_term(index)
 
     def matches(
-        self, asked: Asked, rows: Numbers, docs: Numbers, window: int, proximity: bool, query_lengths: Numbers
+        self,
+        query_terms: QueryColumns,
+        rows: Numbers,
+        docs: Numbers,
+        window: int,
+        proximity: bool,
+        query_lengths: Numbers,
     ) -> Matches:
-        """What the documents `docs` have of the queries `rows`, beside one another."""
-        sizes = np.diff(asked.offsets)[rows]
+        """The matches of the queries `rows` in the documents `docs`, beside one another."""
+        sizes = np.diff(query_terms.offsets)[rows]
         found = scan.room(len(rows), int(sizes.sum()))
-        known = Asked(*map(scan.read_only, asked))
+        known = QueryColumns(*map(scan.read_only, query_terms))
         scan.scan(self.texts, known, scan.read_only(rows), scan.read_only(docs), window, proximity, found)
-        return Matches(self, asked, rows, docs, found, query_lengths[rows])
+        return Matches(self, query_terms, rows, docs, found, query_lengths[rows])
 
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """What documents have of queries, pair by pair; each feature is a column `[pairs]`."""
+    """The matches of queries in documents, pair by pair; each feature is a column `[pairs]`."""
 
-    field: Field
-    asked: Asked
+    field: IndexedField
+    query_terms: QueryColumns
     rows: Numbers
     docs: Numbers
-    found: scan.Found
+    found: scan.FoundColumns
     query_length: Numbers
 
     def feature(self, name: str) -> NDArray[Any]:
@@ -89,13 +95,13 @@ class Matches:
 
     @cached_property
     def places(self) -> Numbers:
-        """Where the term of each match stands among those of all queries."""
+        """The place of the term of each match among those of all queries."""
         return self.found.terms[: self.found.ends[-1]]
 
     @cached_property
     def terms(self) -> Numbers:
         """The number of the term of each match."""
-        return self.asked.terms[self.places]
+        return self.query_terms.terms[self.places]
 
     @cached_property
     def of_docs(self) -> Numbers:
@@ -104,17 +110,17 @@ class Matches:
 
     @cached_property
     def matched(self) -> Numbers:
-        """How many terms of the query each document has, `[pairs]`, as the columns below are."""
+        """The number of terms of the query that each document has, `[pairs]`, as the columns below are."""
         return np.diff(self.found.ends)
 
     @cached_property
     def known(self) -> Numbers:
-        """How many distinct terms the query has."""
-        return np.diff(self.asked.offsets)[self.rows]
+        """The number of distinct terms of the query."""
+        return np.diff(self.query_terms.offsets)[self.rows]
 
     @cached_property
     def inside(self) -> NDArray[np.bool_]:
-        """Whether the document is one of the index."""
+        """True where the document is one of the index."""
         return self.docs < len(self.field.lengths)
 
     @cached_property
@@ -131,11 +137,11 @@ class Matches:
         """The score under a weighting: float32, added up in the order in which lexical search adds it up."""
         per_term, per_document = self.field.per_term[name], self.field.per_document[name]
         impacts = self.field.weightings[name].impacts(self.tf, per_term[self.terms], per_document[self.of_docs])
-        sums, weights = np.empty(len(self.rows), np.float32), self.asked.counts[self.places].astype(np.float32)
+        sums, weights = np.empty(len(self.rows), np.float32), self.query_terms.counts[self.places].astype(np.float32)
         scan.add_up(impacts.astype(np.float32), weights, self.found.ends, sums)
         prior = self.field.priors[name]
         if prior is not None:
-            own, tokens = self.inside, _summed(self.asked.counts, self.asked.offsets).astype(np.float32)
+            own, tokens = self.inside, _summed(self.query_terms.counts, self.query_terms.offsets).astype(np.float32)
             sums[own] += tokens[self.rows[own]] * prior.astype(np.float32)[self.docs[own]]
         return sums
 
@@ -165,7 +171,7 @@ class Matches:
         return found
 
     def near(self, column: int) -> Numbers:
-        """One of the columns of `scan.Found.near`."""
+        """One of the columns of `scan.FoundColumns.near`."""
         return self.found.near[:, column]
 
 
@@ -175,7 +181,7 @@ def _share(part: NDArray[Any], whole: NDArray[Any]) -> Doubles:
 
 
 def _idf_share(matches: Matches) -> Doubles:
-    whole = _summed(matches.field.idf[matches.asked.terms], matches.asked.offsets)
+    whole = _summed(matches.field.idf[matches.query_terms.terms], matches.query_terms.offsets)
     return _share(matches.idf, whole[matches.rows])
 
 
@@ -197,7 +203,7 @@ _VALUES: dict[str, Callable[[Matches], Doubles]] = {
 _SPREADS = [f"{values}_{statistic}" for values in _VALUES for statistic in ("sum", "min", "max", "mean")]
 #: The models, by the names of their features.
 MODELS = ("bm25", "ql_dirichlet", "ql_jelinek_mercer", "tfidf")
-#: Features that ask where terms stand.
+#: Features that depend on the places of terms.
 PROXIMITY = ("phrase", "ordered", "unordered", "min_distance", "min_cover", "proximity")
 #: Every feature, in the order in which they come.
 FEATURES: dict[str, Callable[[Matches], NDArray[Any]]] = {

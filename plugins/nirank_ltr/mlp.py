@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nirank.data import Candidates
 from nirank.errors import BadInput
-from nirank_ltr.ranker import FeatureRanker, activation, drawn
+from nirank_ltr.ranker import FeatureRanker, RankerSettings, activation, drawn
 from nirank_ltr.sample import taught
 
 
@@ -19,10 +19,9 @@ class MLP(FeatureRanker):
     """Scores a pair by its features, through layers of `hidden` units with an activation and dropout after each.
 
     `activation` is "relu", "gelu", "tanh" or "silu"; `dropout` the share of units that are left out in training. The
-    other settings are those of `linear`; `seed` is that of the first weights.
+    other settings are those of `RankerSettings`.
 
-    Raises `BadInput` for settings that make no sense or a file that holds something else, `UnknownName` for another
-    normalisation or activation.
+    Raises `BadInput` for numbers that make no sense, `UnknownName` for another activation.
     """
 
     name = "mlp"
@@ -32,16 +31,13 @@ class MLP(FeatureRanker):
         hidden: Sequence[int] = (64, 64),
         dropout: float = 0.3,
         activation: str = "relu",
-        normalise: str = "z-score",
-        classes: int = 1,
-        seed: int = 0,
-        model: str | None = None,
-        device: str | None = None,
+        shared: RankerSettings = RankerSettings(),
     ) -> None:
         if isinstance(hidden, int) or min(hidden, default=1) < 1 or not 0 <= dropout < 1:
-            raise BadInput(f"hidden = {hidden}, dropout = {dropout}: a list of numbers from 1, and a share below 1.")
-        own = {"hidden": list(hidden), "dropout": dropout, "activation": activation}
-        super().__init__({**own, "normalise": normalise, "classes": classes, "seed": seed}, model, device)
+            raise BadInput(
+                f"hidden = {hidden}, dropout = {dropout}: a list of numbers from 1, and a share below 1 are expected."
+            )
+        super().__init__({"hidden": list(hidden), "dropout": dropout, "activation": activation}, shared)
 
     def network(self, features: int, random: torch.Generator) -> nn.Module:
         """The layers, drawn one after the other."""
@@ -62,4 +58,4 @@ class _Layers(nn.Module):
 
 def tiny() -> MLP:
     """Three features, and layers of 8 and 4 units."""
-    return taught(MLP(hidden=(8, 4), device="cpu"))
+    return taught(MLP(hidden=(8, 4), shared=RankerSettings(device="cpu")))

@@ -1,4 +1,4 @@
-"""Features brought to one scale before a network reads them; how is learned from the pairs of a training.
+"""Bring features to one scale before a network reads them, as learned from the pairs of a training.
 
     none            as they are
     z-score         (x - mean) / deviation
@@ -27,15 +27,15 @@ from nirank.errors import UnknownName
 Normalisation = Literal["none", "z-score", "log", "min-max", "quantile", "query"]
 
 _STEPS = 256  # quantiles
-_PAIRS = 1 << 20  # of a training, so many at most are sorted for quantiles
+_PAIRS = 1 << 20  # of a training, that are sorted for quantiles at most
 _SMALL = 1e-12  # relative to the size of a feature: what differs by less is rounding
 
 
 class Normaliser(nn.Module):
     """Normalises features `[pairs, features]`; its statistics are buffers, and saved with the ranker.
 
-    `missing`, `shift` and `scale` are float32 `[features]`, `quantiles` float32 `[features, steps]` where these are
-    asked for, else empty. Raises `UnknownName` for another method.
+    `missing`, `shift` and `scale` are float32 `[features]`, `quantiles` float32 `[features, steps]` for "quantile",
+    else empty. Raises `UnknownName` for another method.
     """
 
     def __init__(self, features: int, method: str = "z-score") -> None:
@@ -50,7 +50,7 @@ class Normaliser(nn.Module):
 
     @property
     def is_listwise(self) -> bool:
-        """Whether what becomes of a feature depends on the documents beside it."""
+        """True where the normalised feature depends on the documents beside it."""
         return self.method == "query"
 
     def learn(self, values: Floats) -> None:

@@ -2,6 +2,7 @@
 
 A file is read twice, byte by byte: once to see how large it is and whether every line is as it should be, once to fill
 columns of that size. Importing this module imports numba; functions are compiled when first used, and kept on disk.
+Columns that belong together are a named tuple, which compiled functions take.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ Column = NDArray[Any]
 
 #: Larger numbers of features are taken for mistakes.
 LARGEST = 1_000_000
-#: What can be wrong with a line, in the order of the numbers that say so.
+#: Faults of a line, in the order of the numbers that stand for them.
 FAULTS = (
     "",
-    "the label at the beginning is no number",
+    "the label at the beginning is not a number",
     "a feature is expected to be INDEX:VALUE",
     "the index of a feature has to be larger than the one before it",
     f"the index of a feature is beyond {LARGEST:,}",
-    "the value of a feature is no number",
+    "the value of a feature is not a number",
 )
 _LABEL, _PAIR, _ORDER, _BEYOND, _VALUE = range(1, 6)
 _TAB, _END, _RETURN, _BLANK, _HASH, _COLON, _EQUALS = (ord(letter) for letter in "\t\n\r #:=")
@@ -35,9 +36,9 @@ _DIGITS = 10**17  # a mantissa that is larger takes no further digits
 
 
 class Size(NamedTuple):
-    """How large a file is: its lines with a label, the least and the largest index of a feature (-1: none).
+    """The size of a file: its lines with a label, the least and the largest index of a feature (-1: none).
 
-    `fault` is the place in `FAULTS` of what is wrong first, `line` where that is, from 1.
+    `fault` is the place in `FAULTS` of the first fault, `line` its line, from 1.
     """
 
     rows: int
@@ -47,8 +48,8 @@ class Size(NamedTuple):
     line: int
 
 
-class Columns(NamedTuple):
-    """Of each line with a label: that, its number in the file, its features, and where its ids stand, `[rows, 2]`.
+class LetorColumns(NamedTuple):
+    """Of each line with a label: that, its number in the file, its features, and the ends of its ids, `[rows, 2]`.
 
     An id that is not there begins and ends at the same place.
     """
@@ -60,9 +61,9 @@ class Columns(NamedTuple):
     documents: Column
 
 
-def room(rows: int, features: int, absent: float) -> Columns:
-    """Columns for so many lines and features, whose values are `absent`."""
-    return Columns(
+def room(rows: int, features: int, absent: float) -> LetorColumns:
+    """Columns for a number of lines and features, whose values are `absent`."""
+    return LetorColumns(
         np.empty(rows, np.float32),
         np.empty(rows, np.int64),
         np.full((rows, features), absent, np.float32),
@@ -90,7 +91,7 @@ def measure(raw: Column) -> tuple[int, int, int, int, int]:
 
 
 @compiled
-def fill(raw: Column, least: int, columns: Columns) -> None:
+def fill(raw: Column, least: int, columns: LetorColumns) -> None:
     """Read a file that was measured; the feature `least` is the first column of the values."""
     at, line, row = 0, 0, 0
     while at < len(raw):
@@ -107,7 +108,7 @@ def fill(raw: Column, least: int, columns: Columns) -> None:
 
 @inner
 def _check(raw: Column, at: int, end: int) -> tuple[int, int, int]:
-    """What is wrong with a line, and its first and last index."""
+    """The fault of a line, and its first and last index."""
     first, last = -1, -1
     at, label, good = _number(raw, at, end)
     if not good or np.isnan(label):
@@ -133,7 +134,7 @@ def _check(raw: Column, at: int, end: int) -> tuple[int, int, int]:
 
 
 @inner
-def _read(raw: Column, at: int, end: int, least: int, row: int, columns: Columns) -> None:
+def _read(raw: Column, at: int, end: int, least: int, row: int, columns: LetorColumns) -> None:
     at = _skip(raw, at, end)
     while at < end and raw[at] != _HASH:
         if _begins(raw, at, end, _QID):
@@ -149,7 +150,7 @@ def _read(raw: Column, at: int, end: int, least: int, row: int, columns: Columns
 
 @inner
 def _document(raw: Column, at: int, end: int) -> tuple[int, int]:
-    """Where a comment names a document: behind `docid =`, or where it is one word."""
+    """The ends of the name of a document in a comment: behind `docid =`, or the comment if it is one word."""
     at = _skip(raw, at, end)
     if at >= end:
         return 0, 0
@@ -190,7 +191,7 @@ def _word_end(raw: Column, at: int, end: int) -> int:
 
 @inner
 def _begins(raw: Column, at: int, end: int, word: Column) -> bool:
-    """Whether `word` stands here, in letters of either case."""
+    """True where `word` stands here, in letters of either case."""
     if at + len(word) > end:
         return False
     for place in range(len(word)):  # noqa: SIM110 (numba knows no `all`)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -14,7 +15,20 @@ from nirank.kit.text import Analyzer, Vocabulary, require_text, words
 Numbers = NDArray[np.int64]
 
 
-class Asked(NamedTuple):
+@dataclass(frozen=True)
+class TermSettings:
+    """Settings that turn texts into terms: those of `nirank.kit.text.Analyzer`."""
+
+    language: str = "english"
+    stemmer: str | None = "default"
+    stopwords: Sequence[str] | None = None
+
+    def analyzer(self) -> Analyzer:
+        """The analyzer of these settings. Raises `UnknownName` or `BadInput` as it does."""
+        return Analyzer(self.language, self.stemmer, self.stopwords)
+
+
+class QueryColumns(NamedTuple):
     """Queries in numbers of terms; of each column, those of query `i` are between entries `i` and `i + 1` of another.
 
     `terms`, between `offsets`: its distinct terms that the index knows, rising; their places among these are called
@@ -33,7 +47,7 @@ class Asked(NamedTuple):
     times: Numbers
 
     @classmethod
-    def of(cls, starts: Numbers, tokens: Numbers) -> Asked:
+    def of(cls, starts: Numbers, tokens: Numbers) -> QueryColumns:
         """From the terms of all queries in order."""
         rows = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
         known = tokens >= 0
@@ -55,17 +69,17 @@ def analysed(texts: Sequence[Any], analyzer: Analyzer) -> list[list[str]]:
     return [[term for term in map(terms.__getitem__, each) if term] for each in found]
 
 
-def numbered(terms: Sequence[Sequence[str]], vocabulary: Vocabulary) -> Asked:
-    """Queries, given by their terms, in the numbers of a vocabulary."""
+def numbered(terms: Sequence[Sequence[str]], vocabulary: Vocabulary) -> QueryColumns:
+    """The terms of each query in the numbers of a vocabulary."""
     distinct = list({*chain.from_iterable(terms)})
     numbers = dict(zip(distinct, vocabulary.find(distinct).tolist(), strict=True))
     starts = np.cumsum([0, *map(len, terms)])
     tokens = np.fromiter(map(numbers.__getitem__, chain.from_iterable(terms)), np.int64, starts[-1])
-    return Asked.of(starts, tokens)
+    return QueryColumns.of(starts, tokens)
 
 
 def _neighbours(rows: Numbers, slots: Numbers, sizes: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Joints, codes and times: see `Asked`."""
+    """Joints, codes and times: see `QueryColumns`."""
     first = np.flatnonzero((rows[:-1] == rows[1:]) & (slots[:-1] >= 0) & (slots[1:] >= 0))
     own = rows[first]
     width = int(sizes.max(initial=0)) ** 2 + 1

@@ -1,4 +1,4 @@
-"""What rankers over features share: names, normalisation, first weights, and the file that holds all of it."""
+"""The base of networks over features: names, normalisation, first weights, and the file that holds all of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,30 @@ from nirank.kit import weights_digest
 from nirank_ltr.normalising import Normaliser
 
 
-class FeatureRanker(nn.Module):
-    """A network that scores pairs by their features, of which it knows the names since its first training.
+@dataclass(frozen=True)
+class RankerSettings:
+    """Settings of a network over features, whatever its layers are.
 
-    `name` is what it is registered as. Its settings are `settings`; those that are told where it is saved. A subclass
-    builds its layers in `network(features, random)`, a module that is called with features `[pairs, features]` and the
-    candidates they belong to, and gives `[pairs, classes]`.
+    `normalise` is one of the ways of `nirank_ltr.normalising`. With several `classes` it gives a number for each grade,
+    for losses of classes, and the score is the expected grade. First weights come from `seed`. `model` is a file that
+    `save` wrote; `device` is where it computes, a GPU if there is one.
+    """
+
+    normalise: str = "z-score"
+    classes: int = 1
+    seed: int = 0
+    model: str | None = None
+    device: str | None = None
+
+
+class FeatureRanker(nn.Module):
+    """A network that scores pairs by their features, whose names it learns in its first training.
+
+    `name` is its registered name, and `settings` are what it is saved with: those of a subclass (`own`) and the shared
+    ones. A subclass builds its layers in `network(features, random)`: a module that is called with features
+    `[pairs, features]` and the candidates they belong to, and returns `[pairs, classes]`.
+
+    Raises `BadInput` for no classes, or for a `model` that holds something else.
     """
 
     reads = "features"
@@ -34,40 +53,44 @@ class FeatureRanker(nn.Module):
     cacheable = False  # a score depends on features, and not on a text
     name: str
 
-    def __init__(self, settings: dict[str, Any], model: str | None, device: str | None) -> None:
+    def __init__(self, own: dict[str, Any], shared: RankerSettings) -> None:
         super().__init__()
-        self.settings = settings
+        self.settings = {**own, "normalise": shared.normalise, "classes": shared.classes, "seed": shared.seed}
         self.names: tuple[str, ...] = ()
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.normaliser = Normaliser(0, settings["normalise"])
+        self._device = torch.device(shared.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.normaliser = Normaliser(0, shared.normalise)
         self.layers: nn.Module | None = None
-        if settings["classes"] < 1:
-            raise BadInput(f"classes = {settings['classes']}; 1 or more are expected.")
-        if model is not None:
-            self._load(Path(model))
+        if shared.classes < 1:
+            raise BadInput(f"classes = {shared.classes}: a number from 1 is expected.")
+        if shared.model is not None:
+            self._load(Path(shared.model))
         self.eval()
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
-        return f"{type(self).__name__}({len(self.names)} features, {told})"
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        return f"{type(self).__name__}({len(self.names)} features, {settings})"
 
     @property
     def listwise(self) -> bool:
-        """Whether a score depends on the documents beside it."""
+        """True where a score depends on the documents beside it."""
         return self.normaliser.is_listwise
 
     def network(self, features: int, random: torch.Generator) -> nn.Module:
-        """The layers for so many features, with weights drawn from `random`."""
+        """The layers for a number of features, with weights drawn from `random`."""
         raise NotImplementedError
 
     def begin(self, collection: Collection) -> None:
         """Take the names and the statistics of the features of a collection's judged pairs, with new weights.
 
-        A ranker that has some keeps what it has. Raises `BadInput` where it knows features that are not there.
+        A ranker that has been trained keeps its own. Raises `BadInput` where it was trained with features that are not
+        there.
         """
         features = collection.judgments.features
         if features is None:
-            raise BadInput(f"{self.name} ranks by features, and the judged documents of {collection!r} have none.")
+            raise BadInput(
+                f"{self.name} ranks by features, and the judged documents of {collection!r} have none: "
+                f"train `features(...) >> {self.name}`."
+            )
         if self.names:
             chosen(features, self.names, self.name)
             return
@@ -80,7 +103,7 @@ class FeatureRanker(nn.Module):
         Raises `BadInput` where a feature is missing that it was trained with.
         """
         if self.layers is None:
-            raise BadInput(f"this {self.name} knows no features yet: train it, or give the file of a model.")
+            raise BadInput(f"this {self.name} knows no features yet: train it, or set `model` to a file that it saved.")
         rows = torch.from_numpy(candidates.rows).to(self.normaliser.shift.device)
         values = torch.from_numpy(chosen(candidates.features, self.names, self.name)).to(rows.device)
         scores = self.layers(self.normaliser(values, rows), candidates)  # (pairs, classes)
@@ -98,8 +121,8 @@ class FeatureRanker(nn.Module):
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of names, settings and weights."""
-        told = f"{weights_digest(self.state_dict())}{json.dumps(self.names)}{self!r}"
-        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+        known = f"{weights_digest(self.state_dict())}{json.dumps(self.names)}{self!r}"
+        return hashlib.blake2b(known.encode(), digest_size=16).hexdigest()
 
     def _build(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
@@ -121,9 +144,9 @@ class FeatureRanker(nn.Module):
 
 
 def chosen(features: Features | None, names: Sequence[str], ranker: str) -> Floats:
-    """The features of the given names, in that order, float32 `[pairs, names]`.
+    """The features called `names`, in that order, float32 `[pairs, names]`.
 
-    Raises `BadInput` where there are none, and for those that are missing.
+    Raises `BadInput` where there are none, or where some are missing.
     """
     if features is None:
         raise BadInput(f"{ranker} ranks by features, and these pairs have none: write `features(...) >> {ranker}`.")
@@ -132,7 +155,9 @@ def chosen(features: Features | None, names: Sequence[str], ranker: str) -> Floa
     places = {name: place for place, name in enumerate(features.names)}
     missing = [name for name in names if name not in places]
     if missing:
-        raise BadInput(f"{ranker} was trained with features that are missing here: {', '.join(missing)}.")
+        raise BadInput(
+            f"{ranker} was trained with features that are missing here: {', '.join(missing)}. Compute these as well."
+        )
     return features.values.take([places[name] for name in names], axis=1)
 
 

@@ -4,6 +4,7 @@ A document's terms are read once, in order. Each is looked up in a small table o
 there; what was found, with its places, is all that the counts of phrases, windows and distances need.
 
 Importing this module imports numba. Functions are compiled when first used, and kept on disk for later processes.
+Columns that belong together are named tuples, which compiled functions take.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from nirank.kit import compiled, inner
 
 Column = NDArray[Any]
 
-#: The columns of `Found.near`.
+#: The columns of `FoundColumns.near`.
 PHRASE, ORDERED, UNORDERED, DISTANCE, COVER = range(5)
-_NEAR = 5
-_LEAST = 64  # places of the smallest table
+_NEAR_COLUMNS = 5
+_SMALLEST_TABLE = 64  # places
 
 
-class Texts(NamedTuple):
+class TextColumns(NamedTuple):
     """Documents: the terms of document `d` are `terms[offsets[d]:offsets[d + 1]]`, in its order."""
 
     offsets: Column
@@ -44,8 +45,8 @@ class Query(NamedTuple):
     times: Column
 
 
-class Found(NamedTuple):
-    """What was found: the matches of pair `i` are those from `ends[i]` up to `ends[i + 1]`, by rising slot.
+class FoundColumns(NamedTuple):
+    """The matches found: those of pair `i` are from `ends[i]` up to `ends[i + 1]`, by rising slot.
 
     `terms` are places in the column of all queries' distinct terms, `counts` how often each occurs in the document.
     `near` are, for each pair, the five columns named at the head of this module.
@@ -57,13 +58,13 @@ class Found(NamedTuple):
     near: Column
 
 
-def room(pairs: int, matches: int) -> Found:
-    """Where the matches of so many pairs are written, of which there are at most so many."""
-    return Found(
+def room(pairs: int, matches: int) -> FoundColumns:
+    """Room for the matches of `pairs`, of which there are at most `matches`."""
+    return FoundColumns(
         np.zeros(pairs + 1, np.int64),
         np.empty(matches, np.int64),
         np.empty(matches, np.float64),
-        np.zeros((pairs, _NEAR), np.int64),
+        np.zeros((pairs, _NEAR_COLUMNS), np.int64),
     )
 
 
@@ -75,19 +76,21 @@ def read_only(column: Column) -> Column:
 
 
 @compiled
-def scan(texts: Texts, asked: Any, rows: Column, docs: Column, window: int, proximity: bool, found: Found) -> None:
+def scan(
+    texts: TextColumns, query_terms: Any, rows: Column, docs: Column, window: int, proximity: bool, found: FoundColumns
+) -> None:
     """Look for the terms of the query `rows[i]` in the document `docs[i]`, for all pairs; fill `found`.
 
-    `asked` are the columns of `nirank_ltr.query_terms.Asked`. A document beyond the last one is empty. `window` is how many
-    terms an unordered window has; without `proximity` nothing is written into `found.near`.
+    `query_terms` are the columns of `nirank_ltr.query_terms.QueryColumns`. A document beyond the last one is empty. An
+    unordered window has `window` terms; without `proximity` nothing is written into `found.near`.
     """
-    places, slots = np.empty(_LEAST, np.int64), np.empty(_LEAST, np.int64)
+    places, slots = np.empty(_SMALLEST_TABLE, np.int64), np.empty(_SMALLEST_TABLE, np.int64)
     row, end = -1, 0
-    query = _query(asked, 0)
+    query = _query(query_terms, 0)
     for pair in range(len(rows)):
         if rows[pair] != row:
             row = rows[pair]
-            query = _query(asked, row)
+            query = _query(query_terms, row)
         if docs[pair] < len(texts.offsets) - 1:
             text = texts.terms[texts.offsets[docs[pair]] : texts.offsets[docs[pair] + 1]]
             if len(text) > len(places):
@@ -95,7 +98,7 @@ def scan(texts: Texts, asked: Any, rows: Column, docs: Column, window: int, prox
             met = _look(text, query, places, slots)
             if proximity:
                 _measure(text, query, places[:met], slots[:met], window, found.near[pair])
-            end = _list(query.counts, asked.offsets[row], found, end)
+            end = _list(query.counts, query_terms.offsets[row], found, end)
         found.ends[pair + 1] = end
 
 
@@ -122,9 +125,9 @@ def summarise(values: Column, ends: Column, found: Column) -> None:
 
 
 @inner
-def _query(asked: Any, row: int) -> Query:
-    terms = asked.terms[asked.offsets[row] : asked.offsets[row + 1]]
-    size = _LEAST
+def _query(query_terms: Any, row: int) -> Query:
+    terms = query_terms.terms[query_terms.offsets[row] : query_terms.offsets[row + 1]]
+    size = _SMALLEST_TABLE
     while size < 4 * len(terms):
         size *= 2
     keys, slots = np.full(size, -1, np.int64), np.full(size, -1, np.int64)
@@ -133,9 +136,12 @@ def _query(asked: Any, row: int) -> Query:
         while keys[at] >= 0:
             at = (at + 1) & (size - 1)
         keys[at], slots[at] = terms[slot], slot
-    here, joints = slice(asked.starts[row], asked.starts[row + 1]), slice(asked.joints[row], asked.joints[row + 1])
+    here, joints = (
+        slice(query_terms.starts[row], query_terms.starts[row + 1]),
+        slice(query_terms.joints[row], query_terms.joints[row + 1]),
+    )
     counts = np.zeros(len(terms), np.int64)
-    return Query(keys, slots, counts, asked.tokens[here], asked.codes[joints], asked.times[joints])
+    return Query(keys, slots, counts, query_terms.tokens[here], query_terms.codes[joints], query_terms.times[joints])
 
 
 @inner
@@ -155,7 +161,7 @@ def _look(text: Column, query: Query, places: Column, slots: Column) -> int:
 
 
 @inner
-def _list(counts: Column, first: int, found: Found, end: int) -> int:
+def _list(counts: Column, first: int, found: FoundColumns, end: int) -> int:
     """Write down the slots that were met, and forget them; returns the new end."""
     for slot in range(len(counts)):
         if counts[slot]:
@@ -175,7 +181,7 @@ def _measure(text: Column, query: Query, places: Column, slots: Column, window: 
 
 @inner
 def _phrases(text: Column, tokens: Column, places: Column) -> int:
-    """At how many places the whole query stands."""
+    """The number of places where the whole query stands."""
     count = 0
     for place in places:
         if place + len(tokens) <= len(text):
@@ -204,7 +210,7 @@ def _windows(query: Query, places: Column, slots: Column, window: int) -> tuple[
 
 @inner
 def _times(query: Query, code: int) -> int:
-    """How often the query has these neighbours."""
+    """The number of times that the query has these neighbours."""
     low, high = 0, len(query.codes)
     while low < high:
         middle = (low + high) >> 1
@@ -217,7 +223,7 @@ def _times(query: Query, code: int) -> int:
 
 @inner
 def _distance(places: Column, slots: Column, length: int) -> int:
-    """How far the two nearest places of different terms lie apart; the length of the text where there are none."""
+    """The distance of the two nearest places of different terms; the length of the text where there are none."""
     least = length
     for place in range(1, len(places)):
         if slots[place] != slots[place - 1]:
@@ -227,7 +233,7 @@ def _distance(places: Column, slots: Column, length: int) -> int:
 
 @inner
 def _cover(counts: Column, places: Column, slots: Column) -> int:
-    """How long the shortest piece is that has every term that was met; 0 where none was."""
+    """The length of the shortest piece that has every term that was met; 0 where none was."""
     missing, first, least = 0, 0, 0
     for slot in range(len(counts)):
         missing += counts[slot] > 0

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +30,45 @@ OBJECTIVES = ("lambdarank", "rank_xendcg")
 Gradient = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 
+@dataclass(frozen=True)
+class Growth:
+    """Settings of the growth of trees.
+
+    At most `trees` trees of `leaves` leaves, of which each has `least` pairs; with dev as many as do best there by the
+    measure of the training, which ends when `patience` trees have brought nothing. Each leaf is taken `learning_rate`
+    times. `features` is the share of features, `queries` that of queries, that each tree sees.
+
+    Raises `BadInput` for numbers that make no sense.
+    """
+
+    trees: int = 300
+    leaves: int = 15
+    least: int = 20
+    patience: int = 30
+    learning_rate: float = 0.05
+    features: float = 1.0
+    queries: float = 1.0
+
+    def __post_init__(self) -> None:
+        counts = (self.trees, self.leaves - 1, self.least, self.patience)
+        shares = (self.learning_rate, self.features, self.queries)
+        if min(counts) < 1 or not all(0 < share <= 1 for share in shares):
+            chosen = ", ".join(f"{name} = {value}" for name, value in asdict(self).items())
+            raise BadInput(f"{chosen}: whole numbers from 1 (leaves from 2), then shares above 0 up to 1 are expected.")
+
+
 class LightGBM:
     """Scores pairs by their features, as the sum of the leaves that they fall into: `features(manual) >> lightgbm`.
 
     It is trained without a loss, by its `objective` ("lambdarank" or "rank_xendcg", on whole labels from 0; those below
     0 count as 0), or with any loss of nirank. Of a loss there is the gradient and no curvature: a leaf is the mean of
-    the negative gradients in it, which are scaled so that their mean square is 1 before the first tree, and taken
-    `learning_rate` times.
+    the negative gradients in it, which are scaled so that their mean square is 1 before the first tree.
 
-    At most `trees` trees of `leaves` leaves, of which each has `least` pairs; with dev as many as do best there by the
-    measure of the training, which ends when `patience` trees have brought nothing. `features` is the share of features,
-    `queries` that of queries, that each tree sees. A missing value goes where it did best. On one machine, equal data
-    and `seed` give equal trees, however many `threads` (None: all) there are.
+    A missing value goes where it did best. On one machine, equal data and `seed` give equal trees, with any number of
+    `threads` (None: all). `model` is a file that `save` wrote, or any model of LightGBM's in text; `names` are those of
+    its features. The other settings are those of `Growth`.
 
-    `model` is a file that `save` wrote, or any model of LightGBM's in text; `names` are those of its features. Raises
-    `BadInput` for another file, and for settings that make no sense.
+    Raises `BadInput` for another file, `UnknownName` for another objective.
     """
 
     reads = "features"
@@ -52,35 +77,24 @@ class LightGBM:
     def __init__(
         self,
         objective: str = "lambdarank",
-        trees: int = 300,
-        leaves: int = 15,
-        learning_rate: float = 0.05,
-        least: int = 20,
-        patience: int = 30,
-        features: float = 1.0,
-        queries: float = 1.0,
         seed: int = 0,
         threads: int | None = None,
         names: Sequence[str] = (),
         model: str | None = None,
+        growth: Growth = Growth(),
     ) -> None:
         if objective not in OBJECTIVES:
             raise UnknownName("objective", objective, OBJECTIVES)
-        counts = {"trees": trees, "leaves": leaves, "least": least, "patience": patience}
-        shares = {"learning_rate": learning_rate, "features": features, "queries": queries}
-        if min(*counts.values(), leaves - 1) < 1 or not all(0 < share <= 1 for share in shares.values()):
-            told = ", ".join(f"{name} = {value}" for name, value in {**counts, **shares}.items())
-            raise BadInput(f"{told}: whole numbers from 1 (leaves from 2), then shares above 0 up to 1 are expected.")
-        self.settings: dict[str, Any] = {"objective": objective, **counts, **shares, "seed": seed}
+        self.settings: dict[str, Any] = {"objective": objective, **asdict(growth), "seed": seed}
         self.threads, self.names = threads, tuple(names)
         self.booster: Any = None if model is None else self._load(Path(model))
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
-        return f"LightGBM({len(self.names)} features, {told})"
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        return f"LightGBM({len(self.names)} features, {settings})"
 
     def learn(self, train: Candidates, dev: Candidates | None, gradient: Gradient | None, options: Any) -> int:
-        """Grow trees anew; how many are kept. See `nirank.training.non_gradient`.
+        """Grow trees anew, and return the number of those that are kept. See `nirank.training.non_gradient`.
 
         Raises `BadInput` for labels that LightGBM's objectives do not take.
         """
@@ -102,13 +116,13 @@ class LightGBM:
             callbacks=[lightgbm.early_stopping(self.settings["patience"], verbose=False)] if watched else [],
         )
         kept = self.booster.best_iteration if watched else self.booster.current_iteration()
-        self.booster = _told(self.booster.model_to_string(num_iteration=kept))
+        self.booster = _booster(self.booster.model_to_string(num_iteration=kept))
         return int(kept)
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:  # noqa: ARG002 (as scorers are called)
         """Scores, float32 `[pairs]`. Raises `BadInput` where a feature is missing that it was trained with."""
         if self.booster is None:
-            raise BadInput("this lightgbm has no trees yet: train it, or give the file of a model.")
+            raise BadInput("this lightgbm has no trees yet: train it, or set `model` to the file of one.")
         values = self._read(candidates)
         if not len(values):
             return np.empty(0, np.float32)
@@ -123,32 +137,32 @@ class LightGBM:
         return {"use": "scorer/lightgbm", **self.settings, "names": list(self.names), "model": Path(FILE)}
 
     def gains(self) -> dict[str, float]:
-        """How much each feature has lowered the objective, over all splits of all trees."""
+        """The gain of each feature: the sum by which its splits have lowered the objective, over all trees."""
         if self.booster is None:
-            raise BadInput("this lightgbm has no trees yet.")
+            raise BadInput("this lightgbm has no trees yet, so no gains of features: train it first.")
         return dict(zip(self.names, self.booster.feature_importance("gain").tolist(), strict=True))
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of names, settings and trees."""
-        told = self.booster.model_to_string() if self.booster else ""
-        trees = told.partition("\nparameters:")[0]  # among which are the threads
+        text = self.booster.model_to_string() if self.booster else ""
+        trees = text.partition("\nparameters:")[0]  # among which are the threads
         return hashlib.blake2b(f"{json.dumps(self.names)}{self!r}{trees}".encode(), digest_size=16).hexdigest()
 
     def _parameters(self, gradient: Gradient | None) -> dict[str, Any]:
-        asked = self.settings
+        own = self.settings
         return {
-            "objective": asked["objective"] if gradient is None else _scaled(gradient),
+            "objective": own["objective"] if gradient is None else _scaled(gradient),
             "metric": "none",
-            "num_leaves": asked["leaves"],
-            "learning_rate": asked["learning_rate"],
-            "min_data_in_leaf": asked["least"],
+            "num_leaves": own["leaves"],
+            "learning_rate": own["learning_rate"],
+            "min_data_in_leaf": own["least"],
             "min_sum_hessian_in_leaf": 1e-3,
-            "feature_fraction": asked["features"],
-            "bagging_fraction": asked["queries"],
-            "bagging_by_query": asked["queries"] < 1,
-            "bagging_freq": int(asked["queries"] < 1),
-            "seed": asked["seed"],
+            "feature_fraction": own["features"],
+            "bagging_fraction": own["queries"],
+            "bagging_by_query": own["queries"] < 1,
+            "bagging_freq": int(own["queries"] < 1),
+            "seed": own["seed"],
             "num_threads": self.threads or 0,
             "deterministic": True,
             "force_row_wise": True,
@@ -160,34 +174,38 @@ class LightGBM:
 
     def _load(self, path: Path) -> Any:
         try:
-            booster = _told(path.read_text(encoding="utf-8"))
+            booster = _booster(path.read_text(encoding="utf-8"))
         except (lightgbm.basic.LightGBMError, OSError, ValueError) as error:
             raise BadInput(f"is no model of LightGBM's in text: {error}", path) from error
         self.names = self.names or tuple(booster.feature_name())
         if len(self.names) != booster.num_feature():
-            raise BadInput(f"has {booster.num_feature()} features, and names are given for {len(self.names)}.", path)
+            raise BadInput(
+                f"has {booster.num_feature()} features, and `names` has {len(self.names)}: one for each is expected.",
+                path,
+            )
         return booster
 
 
-def _told(text: str) -> Any:
+def _booster(text: str) -> Any:
     """A model from its text."""
     return lightgbm.Booster(model_str=text)
 
 
 def _groups(candidates: Candidates) -> NDArray[np.int64]:
-    """How long the lists are; LightGBM wants none that is empty."""
+    """The lengths of the lists; LightGBM takes none that is empty."""
     return candidates.lengths[candidates.lengths > 0]
 
 
 def _check(labels: Floats) -> None:
     if (labels % 1).any() or labels.max(initial=0) > 30:
         raise BadInput(
-            f"LightGBM's objectives take whole labels up to 30; these go up to {labels.max():g}. Train with a loss."
+            f"LightGBM's objectives take whole labels up to 30, and these go up to {labels.max():g} or are no whole "
+            "numbers: train with a loss."
         )
 
 
 def _scaled(gradient: Gradient) -> Callable[[NDArray[Any], Any], tuple[NDArray[Any], NDArray[Any]]]:
-    """The gradient as LightGBM asks for it, with a curvature of 1, and of the same size whatever the loss is."""
+    """The gradient as LightGBM calls for it, with a curvature of 1, and of the same size whatever the loss is."""
     scale = 0.0
 
     def objective(scores: NDArray[Any], known: Any) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: ARG001
@@ -209,6 +227,6 @@ def _measured(dev: Candidates, measure: str) -> Callable[[NDArray[Any], Any], tu
 
 def tiny() -> LightGBM:
     """A few trees over three features."""
-    ranker = LightGBM(trees=5, leaves=4, least=2, threads=1)
+    ranker = LightGBM(threads=1, growth=Growth(trees=5, leaves=4, least=2))
     ranker.learn(collection().judgments, None, None, None)
     return ranker

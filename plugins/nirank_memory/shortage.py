@@ -1,4 +1,4 @@
-"""Telling that memory ran out, and letting go of what the failed work still holds."""
+"""Recognise that memory ran out, and let go of what the failed work still holds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MESSAGES = ("out of memory", "can't allocate memory", "not enough memory", "fai
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether an exception means that memory ran out: Python's own, numpy's, or torch's on any device."""
+    """True for an exception that means that memory ran out: Python's own, numpy's, or torch's on any device."""
     if isinstance(error, RuntimeError):  # torch's is one, and on some devices only its message tells
         return any(message in str(error).lower() for message in _MESSAGES)
     return isinstance(error, MemoryError)

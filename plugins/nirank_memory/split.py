@@ -1,4 +1,4 @@
-"""Halving batches that do not fit in memory.
+"""Halve batches that do not fit in memory.
 
 A batch is tried whole. Where memory runs out, what the failed pass still holds is let go, and the batch is cut in
 two; later batches of that component are cut to the size that worked. A list that a listwise scorer has to see
@@ -25,7 +25,7 @@ log = logging.getLogger("nirank")
 class Splitter:
     """Halves the batches of inference that do not fit in memory, instead of ending the run.
 
-    `sizes` tells how many entries each method of each component is given at once, where that had to be limited.
+    `sizes` are the entries that each method of each component takes at once, where that had to be limited.
     Results are those of whole batches, as far as a component scores each entry alone.
     """
 
@@ -38,7 +38,7 @@ class Splitter:
 
         Raises what the component raised where one entry, or one list that must stay whole, does not fit alone.
         """
-        run, whole = _next_answer(self), bool(getattr(component.target, "listwise", False))
+        run, whole = _next_answer(self), component.traits.listwise
         results, waiting = [], [batch]
         while waiting:
             part = waiting.pop()
@@ -66,7 +66,7 @@ def _next_answer(asking: Splitter) -> Callable[..., Any]:
 
 
 def _attempt(run: Callable[[], Any]) -> tuple[Any, Exception | None]:
-    """A result, or the exception that told of a shortage, which holds nothing any more."""
+    """A result, or the exception that means a shortage, which holds nothing any more."""
     try:
         return run(), None
     except Exception as error:
@@ -84,6 +84,6 @@ def _smaller(part: Batch, whole: bool, component: Component, shortage: Exception
         shortage.add_note(f"{component.name} runs out of memory on {what}: give it shorter inputs or another device.")
         raise shortage
     size = (len(part) + 1) // 2
-    told = "%s ran out of memory on %d entries; from here it is given %d at once."
-    log.warning(told, component.name, len(part), size)
+    message = "%s ran out of memory on %d entries; from here on it gets %d at once."
+    log.warning(message, component.name, len(part), size)
     return size

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from nirank.data import Candidates, Corpus, Floats, Queries
 from nirank.errors import BadInput
 from nirank.pipeline import own_documents
-from nirank_stir.neighbours import asked, mapped, nearest, unit, write
+from nirank_stir.neighbours import mapped, nearest, query_vectors, unit, write
 
 
 class AlphaQE:
@@ -65,7 +65,7 @@ class AlphaQE:
         """The `k` documents nearest to each query, once it was moved; the scores are cosines."""
         if self._vectors is None:
             raise BadInput("the index is not open: search through a pipeline, or call open first.")
-        wanted = asked(queries, self._vectors.shape[1])
+        wanted = query_vectors(queries, self._vectors.shape[1])
         if self.neighbours and len(queries):
             found = nearest(wanted, self._vectors, self.neighbours + 1)
             own = own_documents(queries, self._corpus)
@@ -73,7 +73,7 @@ class AlphaQE:
         return nearest(wanted, self._vectors, k)
 
     def _moved(self, vectors: Floats, found: Candidates, documents: Floats) -> Floats:
-        """Each of the vectors and, in proportion to the scores that `found` tells, documents; of length 1."""
+        """Each of the vectors plus documents in proportion to their scores in `found`; of length 1."""
         weights = np.maximum(found.scores, 0).astype(np.float64) ** self.alpha
         matrix = csr_matrix((weights, found.docs, found.offsets), (len(vectors), len(documents)))
         return unit(vectors + matrix @ documents.astype(np.float64))

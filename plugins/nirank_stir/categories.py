@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Collection, Ints
+from nirank.data import Candidates, Collection, Ints, offsets_of
 from nirank.errors import BadInput
 from nirank.pipeline import Stage, own_documents
 from nirank.training import Each, Sample
@@ -35,7 +35,7 @@ class Categories:
 
     def __post_init__(self) -> None:
         if self.images < 1:
-            raise BadInput(f"images = {self.images}; at least 1 of a category is expected.")
+            raise BadInput(f"images = {self.images}: at least 1 of a category is expected.")
 
     def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:  # noqa: ARG002 (what samplers get)
         """Learn which documents are of one category."""
@@ -63,7 +63,7 @@ class Categories:
         """The documents of the categories of some queries: what is relevant to each and, where it is one, itself."""
         own = self._own[rows]
         known = own >= 0
-        selves = Candidates(np.concatenate([[0], np.cumsum(known)]), own[known], np.zeros(known.sum(), np.float32))
+        selves = Candidates(offsets_of(known), own[known], np.zeros(known.sum(), np.float32))
         return self._judged.take(rows).union(selves)
 
     def _first(self) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""What a first stage confuses: its own best documents, right and wrong, as they will be reranked."""
+"""Lists that a first stage confuses: its own best documents, right and wrong, as they will be reranked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Confused:
 
     def __post_init__(self) -> None:
         if self.top < 2:
-            raise BadInput(f"top = {self.top}; at least 2 documents are expected in a list.")
+            raise BadInput(f"top = {self.top}: at least 2 documents are expected in a list.")
 
     def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:
         """Put the pipeline together. Raises `CompositionError` for one that does not rank documents."""
@@ -42,7 +42,7 @@ class Confused:
         self._found: Candidates | None = None
 
     def sample(self, rows: Ints, positives: Candidates, random: np.random.Generator) -> Sample:  # noqa: ARG002
-        """What was found for each query."""
+        """The documents that were found for each query."""
         if self._found is None:
             self._found = self._labelled()
         return Sample(self._found.take(rows))
@@ -63,5 +63,5 @@ class _Backwards:
 
 
 def tiny() -> Confused:
-    """What a stand-in for a search finds."""
+    """The lists of a stand-in for a search."""
     return Confused(load(_Backwards()), top=8)

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from nirank.data import Candidates, Corpus, Floats, Queries, pair_products
 from nirank.errors import BadInput
-from nirank_stir.neighbours import asked, mapped, nearest, products, write
+from nirank_stir.neighbours import mapped, nearest, products, query_vectors, write
 
 _LAST = "last.npy"
 _PARTS = ("data", "indices", "indptr")
@@ -31,7 +31,7 @@ class KReciprocal:
         score = -((1 - weight) J + weight d),   J = 1 - sum min(V(q), V(d)) / sum max(V(q), V(d))
 
     In the paper all queries are neighbours of one another; here a query is alone with the documents, and these are
-    encoded once, without it, so that a score does not depend on what else is asked. A query that is a document too
+    encoded once, without it, so that a score does not depend on the other queries. A query that is a document too
     meets itself there. V(q) has a place for q, where no document has anything.
 
     Raises `BadInput` for settings out of range, for queries without vectors and for those of another dimension.
@@ -41,7 +41,9 @@ class KReciprocal:
 
     def __init__(self, k1: int = 20, k2: int = 6, weight: float = 0.3) -> None:
         if not 1 <= k2 <= k1 + 1 or not 0 <= weight <= 1:
-            raise BadInput(f"k1 = {k1}, k2 = {k2}, weight = {weight}: 1 <= k2 <= k1 + 1 and a share are expected.")
+            raise BadInput(
+                f"k1 = {k1}, k2 = {k2}, weight = {weight}: 1 <= k2 <= k1 + 1, and a share from 0 to 1, are expected."
+            )
         self.k1, self.k2, self.weight = k1, k2, weight
         self._vectors: Floats | None = None
 
@@ -76,7 +78,7 @@ class KReciprocal:
         """The `k` documents of highest score for each query."""
         if self._vectors is None:
             raise BadInput("the index is not open: search through a pipeline, or call open first.")
-        wanted = asked(queries, self._vectors.shape[1])
+        wanted = query_vectors(queries, self._vectors.shape[1])
         size = max(1, min(_QUERIES, _CELLS // len(self._vectors)))
         found = [self._ranked(wanted[start : start + size], k) for start in range(0, len(wanted), size)]
         return Candidates.stack(found)

@@ -1,4 +1,4 @@
-"""Vectors of a corpus on disk, made of length 1, and which of them are nearest."""
+"""Vectors of a corpus on disk, made of length 1, and the search for the nearest of them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nirank.errors import BadInput, StaleIndex
 
 _VECTORS = "vectors.npy"
 _CHUNK = 4096  # documents encoded at a time
-_PRODUCTS = 1 << 23  # of queries and documents, held at a time
+_PRODUCTS = 1 << 23  # numbers in memory at a time, one for each query and document
 
 
 def write(corpus: Corpus, folder: Path, encode: Callable[..., Any] | None) -> Floats:
     """Encode a corpus into `folder`, each vector made of length 1; they are mapped, float32 `[documents, dim]`."""
     if encode is None:
-        raise BadInput("this is an index of vectors, and nothing encodes the documents: write `encoder >> index`.")
+        raise BadInput("this is an index of vectors, and no encoder stands before it: write `encoder >> index`.")
     written: Any = None
     for start in range(0, len(corpus), _CHUNK):
         part = unit(to_numpy(encode(corpus[start : start + _CHUNK])))
@@ -40,13 +40,15 @@ def mapped(folder: Path) -> Floats:
         raise StaleIndex(f"The vectors in {folder} are incomplete ({error}); build the index again.") from error
 
 
-def asked(queries: Queries, dim: int) -> Floats:
+def query_vectors(queries: Queries, dim: int) -> Floats:
     """The vectors of queries made of length 1, `[queries, dim]`. Raises `BadInput` for others, or none."""
     if queries.vectors is None:
         raise BadInput("these queries have no vectors: write `encoder >> index`.")
     vectors = to_numpy(queries.vectors).astype(np.float32)
     if len(queries) and vectors.shape[1:] != (dim,):
-        raise BadInput(f"vectors of queries have the shape {vectors.shape}, and documents {dim} dimensions.")
+        raise BadInput(
+            f"vectors of queries have the shape {vectors.shape}, and documents {dim} dimensions: encode both alike."
+        )
     return unit(vectors)
 
 

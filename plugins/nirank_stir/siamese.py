@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from nirank.data import Content, Queries
 from nirank.errors import BadInput
 from nirank.kit import weights_digest
 from nirank.kit.transformers import best_device
-from nirank.kit.vision import jittered
-from nirank_stir import backbones
+from nirank_stir.backbones import Vision
 
 WEIGHTS = "siamese.safetensors"
+#: One block of 8 dimensions over 8 x 8 pixels, in colour, for checks.
+SMALL = Vision(side=8, channels=3, config={"dim": 8, "depth": 1, "heads": 2, "patch": 4})
 
 
 class Siamese(nn.Module):
@@ -30,13 +32,10 @@ class Siamese(nn.Module):
     With a transformer as `backbone`, the loss `triplet` and the sampler `categories` it is the first stage of Shabanov
     et al., STIR: Siamese Transformer for Image Retrieval Postprocessing, 2023.
 
-    `backbone` is "vit", a small transformer from scratch (`nirank.kit.vision.vit.ViT`), `timm:NAME`, or a folder or name on
-    the hub of a model of transformers; `config` are its settings. `weights` takes those that it was trained with
-    elsewhere, without them the first ones come from `seed`. Images are read as `side` x `side` pixels of 1 (grey) or 3
-    `channels`. `dim` is that of a linear map behind the backbone; without it the vectors are the backbone's. In
-    training images are moved at random by up to `jitter` of their size. `model` is a file that `save` wrote.
+    `dim` is that of a linear map behind the backbone; without it the vectors are the backbone's. `model` is a file that
+    `save` wrote. The other settings are those of `backbones.Vision`.
 
-    Raises `BadInput` for a file that holds something else, and as `nirank_stir.backbones.build` does.
+    Raises `BadInput` for a file that holds something else, for a `dim` below 1, and as `Vision` does.
     """
 
     vectors = "dense"
@@ -44,34 +43,19 @@ class Siamese(nn.Module):
 
     def __init__(
         self,
-        backbone: str = "vit",
-        side: int = 28,
-        channels: int = 1,
-        config: Mapping[str, Any] | None = None,
         dim: int | None = None,
-        weights: bool = False,
-        jitter: float = 0.0,
-        seed: int = 0,
         batch_size: int = 256,
         device: str | None = None,
         model: str | None = None,
+        vision: Vision = Vision(),
     ) -> None:
         super().__init__()
-        if channels not in (1, 3) or side < 1 or jitter < 0 or (dim is not None and dim < 1):
-            raise BadInput(
-                f"side = {side}, channels = {channels}, dim = {dim}, jitter = {jitter}: pixels, 1 or 3, dimensions and "
-                "a share from 0 are expected."
-            )
-        self.batch_size, self.jitter, self.dim = batch_size, jitter, dim
-        #: What the backbone is built from.
-        self.eye: dict[str, Any] = {
-            "backbone": backbone,
-            "side": side,
-            "channels": channels,
-            "config": dict(config or {}),
-        }
-        self.backbone = backbones.build(**self.eye, weights=weights and model is None, seed=seed, together=1)
-        self.map = nn.Identity() if dim is None else _linear(self.backbone.width, dim, seed)
+        if dim is not None and dim < 1:
+            raise BadInput(f"dim = {dim}: a number of dimensions from 1 is expected, or none for the backbone's own.")
+        self.batch_size, self.dim = batch_size, dim
+        self.vision = vision if model is None else replace(vision, weights=False)
+        self.backbone = self.vision.build(together=1)
+        self.map = nn.Identity() if dim is None else _linear(self.backbone.width, dim, vision.seed)
         if model is not None:
             load(self, Path(model))
         self.to(device or best_device()).eval()
@@ -82,21 +66,25 @@ class Siamese(nn.Module):
 
     def encode_documents(self, contents: Sequence[Content]) -> Tensor:
         """Unit vectors of images, float32 `[images, dim]`."""
-        images = backbones.pixels(contents, self.eye["side"], self.eye["channels"], self.backbone.mean.device)
-        if self.training and self.jitter:
-            images = jittered(images, self.jitter)
+        images = self.vision.read(contents, self.backbone)
         return F.normalize(self.map(self.backbone(self.backbone.look(images))[:, 0]), dim=1)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the weights into `folder`. Returns the table of a stage that builds this encoder again."""
         save_file(contiguous(self.state_dict()), folder / WEIGHTS)
-        eye = backbones.saved(self.backbone, self.eye, folder)
-        return {"use": "encoder/siamese", **eye, "dim": self.dim, "jitter": self.jitter, "model": Path(WEIGHTS)}
+        own = {**self.vision.save(self.backbone, folder), "dim": self.dim, "jitter": self.vision.jitter}
+        return {"use": "encoder/siamese", **own, "model": Path(WEIGHTS)}
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of the weights and of how images are read."""
-        return hashlib.blake2b(f"{weights_digest(self.state_dict())}{self.eye}".encode(), digest_size=16).hexdigest()
+        return fingerprint(self, self.vision)
+
+
+def fingerprint(module: nn.Module, vision: Vision) -> str:
+    """A hash of the weights of a module and of the images that it reads."""
+    known = f"{weights_digest(module.state_dict())}{vision.architecture}"
+    return hashlib.blake2b(known.encode(), digest_size=16).hexdigest()
 
 
 def load(module: nn.Module, path: Path) -> None:
@@ -120,4 +108,4 @@ def _linear(width: int, dim: int, seed: int) -> nn.Linear:
 
 def tiny() -> Siamese:
     """One block of 8 dimensions over 8 x 8 pixels, in colour, with the first weights."""
-    return Siamese(side=8, channels=3, config={"dim": 8, "depth": 1, "heads": 2, "patch": 4}, dim=6, device="cpu")
+    return Siamese(dim=6, device="cpu", vision=SMALL)

@@ -1,10 +1,10 @@
-"""STIR: the query's image and a document's together through a transformer, and a small head tells how far apart."""
+"""STIR: the query's image and a document's together through a transformer, and a small head for their distance."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,9 @@ from torch.nn import functional as F
 import nirank
 from nirank.data import Candidates, Content, Queries
 from nirank.errors import BadInput
-from nirank.kit import weights_digest
 from nirank.kit.transformers import best_device
-from nirank.kit.vision import jittered
-from nirank_stir import backbones
-from nirank_stir.siamese import Siamese, contiguous, load
+from nirank_stir.backbones import Backbone, Vision
+from nirank_stir.siamese import SMALL, Siamese, contiguous, fingerprint, load
 
 WEIGHTS = "stir.safetensors"
 #: Of cosine distances, at first.
@@ -33,11 +31,11 @@ class Stir(nn.Module):
 
     Shabanov et al., STIR: Siamese Transformer for Image Retrieval Postprocessing, 2023. It reranks the best of a first
     stage, `others(siamese >> exact) >> top(10, stir)`, and is trained on the pairs that this one confuses: with the
-    sampler `confused`, given `others(siamese >> exact)`. What is right but far away, as `mined` has it too, would teach
+    sampler `confused` over `others(siamese >> exact)`. What is right but far away, as `mined` has it too, would teach
     that what is near is wrong where many documents are right.
 
-    `backbone`, `side`, `channels`, `config`, `weights`, `jitter`, `seed` and `model` are as in `siamese`. `start` is
-    the folder of a trained `siamese`: its backbone is taken, with its settings and its weights.
+    `start` is the folder of a trained `siamese`: its backbone is taken, with its settings and its weights. The head has
+    `hidden` units. `model` is a file that `save` wrote. The other settings are those of `backbones.Vision`.
 
     With the small transformer an image has two unit vectors, u alone and v when it has seen the other one, and with a
     head of two layers
@@ -55,34 +53,20 @@ class Stir(nn.Module):
 
     def __init__(
         self,
-        backbone: str = "vit",
-        side: int = 28,
-        channels: int = 1,
-        config: Mapping[str, Any] | None = None,
         hidden: int = 64,
         start: str | None = None,
-        weights: bool = False,
-        jitter: float = 0.0,
-        seed: int = 0,
         batch_size: int = 256,
         device: str | None = None,
         model: str | None = None,
+        vision: Vision = Vision(),
     ) -> None:
         super().__init__()
         first = None if start is None or model is not None else _first(Path(start))
-        #: What the backbone is built from.
-        self.eye: dict[str, Any] = {
-            "backbone": backbone,
-            "side": side,
-            "channels": channels,
-            "config": dict(config or {}),
-        }
-        if first is not None:
-            self.eye = first.eye
-        self.batch_size, self.jitter, self.hidden = batch_size, jitter, hidden
-        given = weights and model is None and first is None
-        self.backbone = backbones.build(**self.eye, weights=given, seed=seed, together=2)
-        self.head = _head(self.backbone, hidden, seed)
+        own = {} if first is None else first.vision.architecture
+        self.vision = replace(vision, weights=vision.weights and model is None and first is None, **own)
+        self.batch_size, self.hidden = batch_size, hidden
+        self.backbone = self.vision.build(together=2)
+        self.head = _head(self.backbone, hidden, vision.seed)
         self.scale = nn.Parameter(torch.tensor(_SCALE)) if self.backbone.each else None
         if first is not None:
             _take(self.backbone, first.backbone)
@@ -93,13 +77,15 @@ class Stir(nn.Module):
     def score(self, queries: Queries, candidates: Candidates) -> Tensor:
         """Minus the distance of each pair, float32 `[pairs]`."""
         if candidates.corpus is None:
-            raise BadInput("this scorer has to read documents, and these candidates do not know their corpus.")
+            raise BadInput(
+                "stir reads documents, and these candidates have no corpus: rank in a pipeline, or use `over(corpus)`."
+            )
         docs, places = np.unique(candidates.docs, return_inverse=True)
-        asked, read = self._look(queries.contents), self._look(candidates.corpus[docs])
-        return -self.distances(asked[torch.from_numpy(candidates.rows)], read[torch.from_numpy(places)])
+        wanted, read = self._look(queries.contents), self._look(candidates.corpus[docs])
+        return -self.distances(wanted[torch.from_numpy(candidates.rows)], read[torch.from_numpy(places)])
 
     def distances(self, left: Tensor, right: Tensor) -> Tensor:
-        """How far apart two images are, `[pairs]`, from what the backbone's `look` made of each."""
+        """The distances of two images each, `[pairs]`, from what the backbone's `look` made of them."""
         vectors = self.backbone(left, right)  # [pairs, 2, dim], or [pairs, 1, dim]
         if self.scale is None:
             return self.head(vectors[:, 0])[:, 0]
@@ -109,19 +95,16 @@ class Stir(nn.Module):
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the weights into `folder`. Returns the table of a stage that builds this scorer again."""
         save_file(contiguous(self.state_dict()), folder / WEIGHTS)
-        eye = backbones.saved(self.backbone, self.eye, folder)
-        return {"use": "scorer/stir", **eye, "hidden": self.hidden, "jitter": self.jitter, "model": Path(WEIGHTS)}
+        own = {**self.vision.save(self.backbone, folder), "hidden": self.hidden, "jitter": self.vision.jitter}
+        return {"use": "scorer/stir", **own, "model": Path(WEIGHTS)}
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of the weights and of how images are read."""
-        return hashlib.blake2b(f"{weights_digest(self.state_dict())}{self.eye}".encode(), digest_size=16).hexdigest()
+        return fingerprint(self, self.vision)
 
     def _look(self, contents: Sequence[Content]) -> Tensor:
-        images = backbones.pixels(contents, self.eye["side"], self.eye["channels"], self.backbone.mean.device)
-        if self.training and self.jitter:
-            images = jittered(images, self.jitter)
-        return self.backbone.look(images)
+        return self.backbone.look(self.vision.read(contents, self.backbone))
 
 
 def _compared(vectors: Tensor) -> Tensor:
@@ -131,7 +114,7 @@ def _compared(vectors: Tensor) -> Tensor:
     return torch.cat([(one - two).abs(), one * two], 1)
 
 
-def _head(backbone: backbones.Backbone, hidden: int, seed: int) -> nn.Sequential:
+def _head(backbone: Backbone, hidden: int, seed: int) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
         head = nn.Sequential(
@@ -152,13 +135,15 @@ def _first(start: Path) -> Siamese:
 
 def _take(backbone: nn.Module, first: nn.Module) -> None:
     """Begin with the weights of a backbone for one image. What is for two images alone keeps its own."""
-    own, given = backbone.state_dict(), first.state_dict()
-    odd = [name for name, tensor in given.items() if name not in own or own[name].shape != tensor.shape]
+    own, known = backbone.state_dict(), first.state_dict()
+    odd = [name for name, tensor in known.items() if name not in own or own[name].shape != tensor.shape]
     if odd:
-        raise BadInput(f"the weights of this backbone for one image do not fit two: {', '.join(odd)}.")
-    backbone.load_state_dict(own | given)
+        raise BadInput(
+            f"the weights of `start` do not fit this backbone for two images: {', '.join(odd)}. Leave `start` out."
+        )
+    backbone.load_state_dict(own | known)
 
 
 def tiny() -> Stir:
     """One block of 8 dimensions over 8 x 8 pixels, in colour, with the first weights."""
-    return Stir(side=8, channels=3, config={"dim": 8, "depth": 1, "heads": 2, "patch": 4}, hidden=4, device="cpu")
+    return Stir(hidden=4, device="cpu", vision=SMALL)

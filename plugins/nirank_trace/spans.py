@@ -1,4 +1,4 @@
-"""What was measured of each piece of work, and its two forms: a table and a Chrome trace."""
+"""Measurements of each piece of work, and their two forms: a table and a Chrome trace."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Span:
 
     def event(self, origin: int) -> dict[str, Any]:
         """As a complete event of the trace event format; times are microseconds since `origin`."""
-        told: dict[str, Any] = {**self.sizes}
+        details: dict[str, Any] = {**self.sizes}
         if self.peak:
-            told |= {"batches": self.batches, "resident MB": _mb(self.peak.resident), "CUDA MB": _mb(self.peak.cuda)}
+            details |= {"batches": self.batches, "resident MB": _mb(self.peak.resident), "CUDA MB": _mb(self.peak.cuda)}
         if self.error:
-            told["error"] = self.error
+            details["error"] = self.error
         return {
             "ph": "X",
             "name": f"{self.stage} {self.component}",
@@ -52,7 +52,7 @@ class Span:
             "dur": (self.stop - self.start) / 1000,
             "pid": os.getpid(),
             "tid": 1,
-            "args": told,
+            "args": details,
         }
 
 
@@ -109,8 +109,8 @@ def _cells(calls: list[Span]) -> Iterator[str]:
     yield f"{batches:,}" if batches else ""
     yield f"{sum(call.stop - call.start for call in calls) / 1e9:.3f}"
     yield f"{sum(call.in_batches for call in calls) / 1e9:.3f}" if batches else ""
-    for kind in ("resident", "cuda"):
-        most = max(getattr(call.peak, kind) for call in calls)
+    peaks = [call.peak for call in calls if call.peak]
+    for most in (max(peak.resident for peak in peaks), max(peak.cuda for peak in peaks)):
         yield f"{_mb(most):,.0f}" if most else ""
 
 

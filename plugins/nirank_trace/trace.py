@@ -1,4 +1,4 @@
-"""The observer: it stands round every stage and every batch."""
+"""The observer that measures every stage and every batch."""
 
 from __future__ import annotations
 

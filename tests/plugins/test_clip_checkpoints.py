@@ -23,6 +23,7 @@ from nirank.errors import BadInput  # noqa: E402
 from nirank.kit.transformers import quiet  # noqa: E402
 from nirank_clip import templates, tiny  # noqa: E402
 from nirank_clip.clip import CLIP  # noqa: E402
+from tests.flat import built  # noqa: E402
 
 TEXTS = ["a small cat", "", "12.5 dogs, or so", "a very long text about nothing in particular " * 9, "東京 🙂", "b"]
 PICTURES = [images.drawn(number, *size) for number, size in enumerate([(24, 24), (90, 17), (16, 40), (1, 1), (16, 16)])]
@@ -38,7 +39,7 @@ def folder(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoder(folder):
-    return CLIP(str(folder), device="cpu", passed=2)
+    return built(CLIP, model=str(folder), device="cpu", passed=2)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_vectors_and_similarities_are_those_of_transformers(encoder, reference):
 
 def test_a_compiled_graph_gives_an_image_the_vector_of_torch_also_alone(folder, encoder):
     pytest.importorskip("openvino")
-    fast = CLIP(str(folder), device="cpu", passed=2, runtime="openvino")
+    fast = built(CLIP, model=str(folder), device="cpu", passed=2, runtime="openvino")
     vectors = _vectors(fast, PICTURES)
     assert fast.checkpoint.fast.compiled is not None
     assert encoder.checkpoint.fast.compiled is None
@@ -86,7 +87,7 @@ def test_a_compiled_graph_gives_an_image_the_vector_of_torch_also_alone(folder, 
         assert np.allclose(_vectors(fast, [picture])[0], vector, atol=1e-6)
     assert fast.fingerprint == encoder.fingerprint
     with pytest.raises(BadInput, match="float32 on the CPU"):
-        CLIP(str(folder), device="cpu", precision="bfloat16", runtime="openvino")
+        built(CLIP, model=str(folder), device="cpu", precision="bfloat16", runtime="openvino")
 
 
 def test_probabilities_of_classes_are_those_of_transformers(encoder, reference):
@@ -102,8 +103,8 @@ def test_probabilities_of_classes_are_those_of_transformers(encoder, reference):
 def test_a_text_in_templates_is_the_mean_of_unit_vectors(folder, reference):
     given = ["a {}", "{} and {}.", "no"]
     with pytest.raises(BadInput, match=r"'no' has no \{\}"):
-        CLIP(str(folder), device="cpu", templates=given)
-    encoder = CLIP(str(folder), device="cpu", templates=given[:2], passed=3)
+        built(CLIP, model=str(folder), device="cpu", templates=given)
+    encoder = built(CLIP, model=str(folder), device="cpu", templates=given[:2], passed=3)
     found = _vectors(encoder, ["cat", "a{0}b"])
     for text, vector in zip(["cat", "a{0}b"], found, strict=True):
         filled = [f"a {text}", f"{text} and {text}."]
@@ -113,11 +114,11 @@ def test_a_text_in_templates_is_the_mean_of_unit_vectors(folder, reference):
 
 
 def test_templates_do_nothing_to_images(folder, encoder):
-    with_templates = CLIP(str(folder), device="cpu", templates="pictograms")
+    with_templates = built(CLIP, model=str(folder), device="cpu", templates="pictograms")
     assert np.allclose(_vectors(with_templates, PICTURES), _vectors(encoder, PICTURES), atol=1e-6)
     assert with_templates.templates == templates.SETS["pictograms"]
     with pytest.raises(BadInput, match="'photoes'"):
-        CLIP(str(folder), templates="photoes")
+        built(CLIP, model=str(folder), templates="photoes")
 
 
 def test_pixels_are_those_of_the_processor(folder, encoder):
@@ -135,7 +136,7 @@ def test_a_vector_does_not_depend_on_the_batch_or_on_the_passes(folder, encoder)
     mixed = [item for pair in zip(TEXTS, [*PICTURES, PICTURES[0]], strict=True) for item in pair]
     together = _vectors(encoder, mixed)
     alone = np.concatenate([_vectors(encoder, [content]) for content in mixed])
-    one_pass = _vectors(CLIP(str(folder), device="cpu", passed=100), mixed)
+    one_pass = _vectors(built(CLIP, model=str(folder), device="cpu", passed=100), mixed)
     assert np.allclose(together, alone, atol=1e-6)
     assert np.allclose(together, one_pass, atol=1e-6)
     assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
@@ -173,21 +174,21 @@ def test_a_saved_encoder_has_the_same_vectors_and_fingerprint(folder, tmp_path):
 
 
 def test_a_fingerprint_tells_weights_and_templates_apart(folder, encoder, tmp_path):
-    assert CLIP(str(folder), device="cpu").fingerprint == encoder.fingerprint
-    assert CLIP(str(folder), device="cpu", templates=["{}!"]).fingerprint != encoder.fingerprint
+    assert built(CLIP, model=str(folder), device="cpu").fingerprint == encoder.fingerprint
+    assert built(CLIP, model=str(folder), device="cpu", templates=["{}!"]).fingerprint != encoder.fingerprint
     save = tiny.save_siglip if "siglip" in encoder.model.config.model_type else tiny.save
     save(tmp_path, seed=4)
-    assert CLIP(str(tmp_path), device="cpu").fingerprint != encoder.fingerprint
+    assert built(CLIP, model=str(tmp_path), device="cpu").fingerprint != encoder.fingerprint
 
 
 def test_models_that_are_none_are_told(tmp_path):
     with pytest.raises(BadInput, match="no folder or hub name"):
-        CLIP(str(tmp_path / "nowhere"))
+        built(CLIP, model=str(tmp_path / "nowhere"))
     from nirank.testing.models import save_bert
 
     save_bert(tmp_path)
     with pytest.raises(BadInput, match="a model of texts and images is expected"):
-        CLIP(str(tmp_path))
+        built(CLIP, model=str(tmp_path))
 
 
 def _judged():
@@ -212,11 +213,11 @@ def test_training_moves_what_is_not_frozen_and_nothing_else(folder, loss):
 
 def test_unknown_towers_are_refused(folder):
     with pytest.raises(BadInput, match="the towers are text and image"):
-        CLIP(str(folder), freeze=["vision"])
+        built(CLIP, model=str(folder), freeze=["vision"])
 
 
 def test_half_precision_gives_float32_vectors_near_by(folder, encoder):
-    half = CLIP(str(folder), device="cpu", precision="bfloat16")
+    half = built(CLIP, model=str(folder), device="cpu", precision="bfloat16")
     found = _vectors(half, [*TEXTS, *PICTURES])
     assert found.dtype == np.float32
     assert (found * _vectors(encoder, [*TEXTS, *PICTURES])).sum(1).min() > 0.99

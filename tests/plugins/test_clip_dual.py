@@ -29,7 +29,8 @@ from nirank.testing.models import save_bert  # noqa: E402
 from nirank_clip import tiny  # noqa: E402
 from nirank_clip.dual import DualEncoder  # noqa: E402
 from nirank_clip.efficientnet import EfficientNet  # noqa: E402
-from nirank_clip.towers import Memory, Texts  # noqa: E402
+from nirank_clip.towers import Memory, TextTower  # noqa: E402
+from tests.flat import built  # noqa: E402
 
 TEXTS = ["a cat", "", "a long text " * 40, "東京"]
 PICTURES = [images.drawn(number, 20 + number, 30) for number in range(5)]
@@ -56,7 +57,7 @@ def test_texts_are_means_over_tokens_without_padding(bert):
             else getattr(transformers, kind).from_pretrained(bert)
             for kind in ("AutoModel", "AutoTokenizer")
         )
-    found = Texts(bert, passed=2).eval()(TEXTS)
+    found = TextTower(bert, passed=2).eval()(TEXTS)
     for text, vector in zip(TEXTS, found, strict=True):
         given = tokenizer([text], return_tensors="pt", truncation=True, max_length=64)
         expected = F.normalize(model(**given).last_hidden_state[0].mean(0), dim=0)
@@ -67,13 +68,13 @@ def test_first_weights_come_from_the_seed_and_leave_chance_as_it_was(bert):
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    one, two, other = (DualEncoder(text=bert, seed=seed, **SMALL) for seed in (1, 1, 2))
+    one, two, other = (built(DualEncoder, text=bert, seed=seed, **SMALL) for seed in (1, 1, 2))
     assert torch.equal(torch.rand(1), expected)
     assert one.fingerprint == two.fingerprint != other.fingerprint
 
 
 def test_images_are_moved_in_training_only(bert):
-    encoder = DualEncoder(text=bert, jitter=0.3, freeze=["text"], **SMALL)
+    encoder = built(DualEncoder, text=bert, jitter=0.3, freeze=["text"], **SMALL)
     assert torch.equal(encoder.encode_documents(PICTURES), encoder.encode_documents(PICTURES))
     encoder.train()
     assert not torch.equal(encoder.encode_documents(PICTURES), encoder.encode_documents(PICTURES))
@@ -122,7 +123,7 @@ def test_nothing_in_a_file_of_weights_is_executed(tmp_path):
 
 
 def test_vectors_are_projected_features_of_length_1(bert):
-    encoder = DualEncoder(text=bert, dim=10, hidden=7, **SMALL)
+    encoder = built(DualEncoder, text=bert, dim=10, hidden=7, **SMALL)
     found = _vectors(encoder, [TEXTS[0], PICTURES[0]])
     with torch.inference_mode():
         (pixels,) = encoder.image.pixels.batches(PICTURES[:1], 1)
@@ -134,25 +135,28 @@ def test_vectors_are_projected_features_of_length_1(bert):
 
 
 def test_without_dimensions_texts_stay_in_the_space_of_their_tower(bert):
-    encoder = DualEncoder(text=bert, **SMALL)
+    encoder = built(DualEncoder, text=bert, **SMALL)
     assert np.allclose(_vectors(encoder, TEXTS), encoder.text(TEXTS).detach(), atol=1e-6)
     assert _vectors(encoder, PICTURES).shape == (5, 16)
 
 
 def test_templates_are_averaged(bert):
-    plain, filled = DualEncoder(text=bert, **SMALL), DualEncoder(text=bert, templates=["a {}", "{}!"], **SMALL)
+    plain, filled = (
+        built(DualEncoder, text=bert, **SMALL),
+        built(DualEncoder, text=bert, templates=["a {}", "{}!"], **SMALL),
+    )
     each = _vectors(plain, ["a cat", "cat!"])
     assert np.allclose(_vectors(filled, ["cat"])[0], each.mean(0) / np.linalg.norm(each.mean(0)), atol=1e-6)
 
 
 @pytest.mark.parametrize("freeze", [[], ["text"], ["text", "image"]])
 def test_a_vector_does_not_depend_on_the_batch_or_on_what_was_kept(bert, freeze):
-    encoder = DualEncoder(text=bert, dim=6, freeze=freeze, passed=2, **SMALL)
+    encoder = built(DualEncoder, text=bert, dim=6, freeze=freeze, passed=2, **SMALL)
     contents = [TEXTS[0], PICTURES[0], TEXTS[1], PICTURES[1], TEXTS[0], PICTURES[0], TEXTS[2]]
     together = _vectors(encoder, contents)
     assert np.allclose(together, np.concatenate([_vectors(encoder, [each]) for each in contents]), atol=1e-6)
     assert np.array_equal(together, _vectors(encoder, contents))
-    anew = DualEncoder(text=bert, dim=6, passed=100, **SMALL)
+    anew = built(DualEncoder, text=bert, dim=6, passed=100, **SMALL)
     assert np.allclose(together, _vectors(anew, contents), atol=1e-6)
 
 
@@ -184,7 +188,7 @@ def test_a_memory_computes_once_and_knows_a_file_that_changed(tmp_path):
 
 
 def test_what_inference_left_in_the_memory_can_be_trained_with(bert):
-    encoder = DualEncoder(text=bert, dim=6, freeze=["text"], **SMALL)
+    encoder = built(DualEncoder, text=bert, dim=6, freeze=["text"], **SMALL)
     _vectors(encoder, TEXTS)
     encoder.train()
     encoder.encode_documents(TEXTS).sum().backward()
@@ -263,24 +267,26 @@ _SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "n
 
 
 def test_fingerprints_tell_seeds_and_sizes_apart(bert):
-    prints = {DualEncoder(text=bert, **{**SMALL, **more}).fingerprint for more in ({}, {"seed": 1}, {"image_size": 24})}
+    prints = {
+        built(DualEncoder, text=bert, **{**SMALL, **more}).fingerprint for more in ({}, {"seed": 1}, {"image_size": 24})
+    }
     assert len(prints) == 3
-    assert DualEncoder(text=bert, **SMALL).fingerprint in prints
+    assert built(DualEncoder, text=bert, **SMALL).fingerprint in prints
 
 
 def test_settings_that_do_not_fit_are_refused(bert, tmp_path):
     with pytest.raises(BadInput, match="freeze names vision"):
-        DualEncoder(text=bert, freeze=["vision"])
+        built(DualEncoder, text=bert, freeze=["vision"])
     with pytest.raises(BadInput, match="image_weights is for efficientnet_lite0"):
-        DualEncoder(text=bert, image_weights="x.pth")
+        built(DualEncoder, text=bert, image_weights="x.pth")
     with pytest.raises(BadInput, match="image_size is for vit and efficientnet_lite0"):
-        DualEncoder(text=bert, image=str(tmp_path), image_size=32)
+        built(DualEncoder, text=bert, image=str(tmp_path), image_size=32)
     with pytest.raises(BadInput, match="is no dual encoder of these settings"):
-        DualEncoder(text=bert, model=str(tmp_path / "none.safetensors"), **SMALL)
-    small = DualEncoder(text=bert, dim=6, **SMALL)
+        built(DualEncoder, text=bert, model=str(tmp_path / "none.safetensors"), **SMALL)
+    small = built(DualEncoder, text=bert, dim=6, **SMALL)
     small.save(tmp_path)
     with pytest.raises(BadInput, match="is no dual encoder of these settings"):
-        DualEncoder(text=bert, dim=7, model=str(tmp_path / "dual.safetensors"), **SMALL)
+        built(DualEncoder, text=bert, dim=7, model=str(tmp_path / "dual.safetensors"), **SMALL)
 
 
 def test_the_tiny_ones_are_small():

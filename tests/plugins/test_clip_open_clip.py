@@ -17,6 +17,7 @@ from nirank.checkpoints import checkpoint  # noqa: E402
 from nirank.data import images  # noqa: E402
 from nirank.errors import BadInput, MissingDependency  # noqa: E402
 from nirank_clip.clip import CLIP  # noqa: E402
+from tests.flat import built  # noqa: E402
 
 TEXTS = ["a small cat", "", "a long text about nothing in particular " * 30]
 PICTURES = [images.drawn(number, *size) for number, size in enumerate([(24, 24), (90, 17), (16, 41), (1, 1)])]
@@ -56,7 +57,7 @@ def folder(request, library, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoder(folder):
-    return CLIP(f"open_clip:local-dir:{folder}", device="cpu", passed=2)
+    return built(CLIP, model=f"open_clip:local-dir:{folder}", device="cpu", passed=2)
 
 
 def _vectors(encoder, contents):
@@ -91,7 +92,7 @@ def test_a_saved_encoder_has_the_same_vectors_and_fingerprint(folder, encoder, t
 
 @pytest.mark.parametrize("side", ["text", "image"])
 def test_a_frozen_tower_is_all_that_does_not_learn(folder, side):
-    encoder = CLIP(str(folder), device="cpu", freeze=[side])
+    encoder = built(CLIP, model=str(folder), device="cpu", freeze=[side])
     learns = {name for name, value in encoder.model.named_parameters() if value.requires_grad}
     names = {name for name, _ in encoder.model.named_parameters() if not name.startswith("logit_")}
     assert {name for name in names if name.startswith("visual.")} == (names - learns if side == "image" else learns)
@@ -99,11 +100,11 @@ def test_a_frozen_tower_is_all_that_does_not_learn(folder, side):
 
 def test_names_without_weights_and_without_a_model_are_told(library):
     with pytest.raises(BadInput, match="its tags: openai, laion400m_e31"):
-        CLIP("open_clip:ViT-B-32")
+        built(CLIP, model="open_clip:ViT-B-32")
     with pytest.raises(BadInput, match="there is no such model"):
-        CLIP("open_clip:ViT-B-31")
+        built(CLIP, model="open_clip:ViT-B-31")
     with pytest.raises(BadInput, match="is no model that open_clip can load"):
-        CLIP("open_clip:local-dir:/nowhere")
+        built(CLIP, model="open_clip:local-dir:/nowhere")
 
 
 @pytest.mark.parametrize("fault", [ModuleNotFoundError("no", name="open_clip"), RuntimeError("no torchvision::nms")])
@@ -116,4 +117,4 @@ def test_without_open_clip_one_is_told_what_it_needs(fault, monkeypatch):
     monkeypatch.delitem(sys.modules, "open_clip", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
     with pytest.raises(MissingDependency, match="open_clip"):
-        CLIP("open_clip:ViT-B-32/openai")
+        built(CLIP, model="open_clip:ViT-B-32/openai")

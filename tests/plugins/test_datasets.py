@@ -261,8 +261,8 @@ def test_judgments_on_what_is_not_there_are_counted_and_told(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "nirank"):
         found = beir(folder(tmp_path / "c", "qrels.txt", strange))
     assert caplog.messages == [
-        "c/test: 3 of 6 judgments are on documents that the corpus lacks.",
-        "c/test: 2 of 4 judged queries are not among the queries.",
+        "c/test: 3 of 6 judgments are on documents that the corpus lacks; they count as never found.",
+        "c/test: 2 of 4 judged queries are not among the queries; they are left out.",
     ]
     beyond = [set(found.judgments[row][0].tolist()) - {0, 1} for row in range(2)]
     assert len(beyond[0]) == 1
@@ -324,8 +324,8 @@ def test_sgml_documents_are_read_from_files_and_folders(tmp_path):
 
 def test_sgml_faults_are_told(tmp_path):
     cases = {
-        "number": ("<DOC>no number</DOC>", "a document without <DOC> or <DOCNO>: '<DOC>no number'"),
-        "blank": ("<DOC><DOCNO> </DOCNO></DOC>", "without <DOC> or <DOCNO>"),
+        "number": ("<DOC>no number</DOC>", "a document has no <DOC> or no <DOCNO>: '<DOC>no number'"),
+        "blank": ("<DOC><DOCNO> </DOCNO></DOC>", "has no <DOC> or no <DOCNO>"),
         "open": ("<DOC><DOCNO>1</DOCNO>", "the last <DOC> has no </DOC>"),
         "twice": ("<DOC><DOCNO>1</DOCNO></DOC>" * 2, "both have the id '1'"),
         "empty": ("", "a corpus without documents"),
@@ -377,7 +377,7 @@ def test_trec_without_topics_and_qrels_is_a_corpus_without_queries(tmp_path):
 def test_trec_takes_topics_and_qrels_together(tmp_path):
     (tmp_path / "disk").write_text(SGML)
     topics, qrels = write(tmp_path / "topics", ["7\tone"]), write(tmp_path / "qrels", ["7 0 AP-2 1"])
-    with pytest.raises(BadInput, match="topics without qrels; give both or, for the documents alone, neither"):
+    with pytest.raises(BadInput, match="topics without qrels: set both or, for the documents alone, neither"):
         trec(tmp_path / "disk", topics)
     with pytest.raises(BadInput, match="qrels without topics"):
         trec(tmp_path / "disk", qrels=qrels)
@@ -444,7 +444,9 @@ def test_irds_copies_documents_once_and_aligns_judgments(fakes, caplog, monkeypa
     assert found.queries.ids == ["1", "2"]
     judged = [dict(zip(*map(np.ndarray.tolist, found.judgments[row]), strict=True)) for row in range(2)]
     assert judged == [{0: 1.0}, {1: -1.0, 2: 2.0, 3: 1.0}]
-    assert caplog.messages == ["irds:small: 1 of 4 judgments are on documents that the corpus lacks."]
+    assert caplog.messages == [
+        "irds:small: 1 of 4 judgments are on documents that the corpus lacks; they count as never found."
+    ]
     assert irds("small").corpus.fingerprint == found.corpus.fingerprint
     assert fakes["small"].docs_read == 3, "the second time comes from the cache"
 

@@ -131,7 +131,7 @@ def test_what_is_wrong_is_told_with_file_and_line(folder):
         collection(f"images:{folder / 'empty'}")
     with pytest.raises(BadInput, match="no image has the field 'kind'; there are name, class"):
         collection(f"images:{folder}", ask="classes", classes="kind")
-    with pytest.raises(BadInput, match="queries and qrels are given together"):
+    with pytest.raises(BadInput, match=r"queries = 'queries\.jsonl' and qrels = None"):
         collection(f"images:{folder}", queries="queries.jsonl")
     with pytest.raises(BadInput, match="ask = 'pictures' is not of the type 'documents'"):
         collection(f"images:{folder}", ask="pictures")

@@ -15,7 +15,7 @@ from nirank.plugins import build
 
 torch = pytest.importorskip("torch")
 
-from nirank_losses.contrastive_pairs import CLIP, SigLIP  # noqa: E402
+from nirank_losses.contrastive_pairs import CLIPLoss, SigLIPLoss  # noqa: E402
 from nirank_losses.distance import Contrastive, Triplet  # noqa: E402
 from nirank_losses.distillation import KLDivergence, MarginMSE  # noqa: E402
 from nirank_losses.hierarchical import HierarchicalSoftmax  # noqa: E402
@@ -293,7 +293,7 @@ REFERENCES = {
     **{f"lambdaloss {v} k=2": (LambdaLoss(gamma=2.0, variant=v, k=2), lambdas(v, k=2)) for v in ("1", "2", "2++")},
     "kl": (KLDivergence(gamma=2.0), kl),
     "margin_mse": (MarginMSE(gamma=2.0), margin_mse),
-    "siglip": (SigLIP(), siglip),
+    "siglip": (SigLIPLoss(), siglip),
 }
 
 
@@ -677,7 +677,7 @@ def test_the_divergence_can_be_rescaled_by_the_square_of_the_temperature():
 
 def test_clip_is_the_cross_entropy_both_ways():
     scores = torch.nn.functional.normalize(torch.randn(6, 6), dim=1)
-    loss = CLIP()
+    loss = CLIPLoss()
     target = torch.arange(6)
     cross_entropy = torch.nn.functional.cross_entropy
     wanted = (cross_entropy(scores / 0.07, target) + cross_entropy(scores.T / 0.07, target)) / 2
@@ -685,7 +685,7 @@ def test_clip_is_the_cross_entropy_both_ways():
 
 
 def test_the_scale_of_clip_is_learned_within_its_bounds_and_comes_back_from_them():
-    loss = CLIP(scale=5000.0)
+    loss = CLIPLoss(scale=5000.0)
     assert loss.gamma.item() == pytest.approx(100)
     loss(-torch.eye(3), torch.eye(3), torch.ones(3, 3)).backward()
     assert loss.log_scale.grad > 0  # smaller is better: what is at the bound is not stuck there
@@ -695,14 +695,14 @@ def test_queries_and_documents_that_come_twice_are_not_their_own_negatives():
     scores, ids = torch.randn(4, 4), torch.tensor([1, 2, 3, 4])
     wide = torch.cat([torch.cat([scores, scores[:, :1]], 1), torch.cat([scores[:1], scores[:1, :1]], 1)])
     again = torch.tensor([1, 2, 3, 4, 1])
-    loss = CLIP(reduction="none")
+    loss = CLIPLoss(reduction="none")
     alone = loss(scores, torch.eye(4), torch.ones(4, 4), documents=ids, queries=ids)
     together = loss(wide, torch.eye(5), torch.ones(5, 5), documents=again, queries=again)
     torch.testing.assert_close(together[:4], alone[:4])
     torch.testing.assert_close(together[6:9], alone[5:])
     for found in (
-        CLIP(reduction="none")(wide, torch.eye(5), torch.ones(5, 5)),
-        SigLIP(reduction="none")(wide, torch.eye(5), torch.ones(5, 5)),
+        CLIPLoss(reduction="none")(wide, torch.eye(5), torch.ones(5, 5)),
+        SigLIPLoss(reduction="none")(wide, torch.eye(5), torch.ones(5, 5)),
     ):
         assert found.isfinite().all()
 

@@ -20,6 +20,7 @@ from nirank.experiments.report import rows_table
 from nirank_ltr.importance import ablation, gains, permutation_importance, with_features
 from nirank_ltr.letor_features import GivenFeatures
 from nirank_ltr.linear import Linear
+from nirank_ltr.ranker import RankerSettings
 
 NAMES = ("good", "fair", "noise", "query", "twin")
 
@@ -46,7 +47,7 @@ def _features(names):
 @pytest.fixture(scope="module")
 def scoring():
     fitted = nirank.fit(
-        _features(NAMES[:4]) >> Linear(device="cpu"),
+        _features(NAMES[:4]) >> Linear(RankerSettings(device="cpu")),
         "ranknet",
         _collection(0),
         epochs=20,
@@ -107,7 +108,7 @@ def test_what_is_lost_without_a_feature_is_what_no_other_says():
     groups = {"good": ["good"], "both": ["good", "twin"], "noise": ["noise"]}
     rows = ablation(
         _features(NAMES),
-        lambda: Linear(device="cpu"),
+        lambda: Linear(RankerSettings(device="cpu")),
         "ranknet",
         _collection(0),
         _collection(1),
@@ -122,7 +123,7 @@ def test_what_is_lost_without_a_feature_is_what_no_other_says():
     for row in rows:
         assert row.value == pytest.approx(found[""].value - row.drop)
         assert row.low <= row.drop <= row.high
-    with pytest.raises(BadInput, match="no feature left"):
+    with pytest.raises(BadInput, match="no feature is left"):
         ablation(_features(["good"]), Linear, "ranknet", _collection(0), _collection(1))
 
 

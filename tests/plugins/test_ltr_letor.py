@@ -49,7 +49,7 @@ def test_lines_become_lists_with_features(tmp_path):
 def test_how_many_features_there_are_may_be_said(tmp_path):
     path = _file(tmp_path, FILE)
     assert read_letor(path, features=5).values.shape == (5, 5)
-    with pytest.raises(BadInput, match=r"file.txt: has a feature 3, beyond the 2"):
+    with pytest.raises(BadInput, match=r"file.txt: has a feature 3, beyond features = 2"):
         read_letor(path, features=2)
     assert read_letor(_file(tmp_path, "1 qid:1 0:5 2:6\n", "zero.txt")).names == ("0", "1", "2")
     assert read_letor(_file(tmp_path, "1 qid:1\n", "bare.txt")).values.shape == (1, 0)
@@ -58,9 +58,9 @@ def test_how_many_features_there_are_may_be_said(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("x qid:1 1:2", "the label at the beginning is no number"),
-        ("nan qid:1 1:2", "the label at the beginning is no number"),
-        ("1qid:1 1:2", "the label at the beginning is no number"),
+        ("x qid:1 1:2", "the label at the beginning is not a number"),
+        ("nan qid:1 1:2", "the label at the beginning is not a number"),
+        ("1qid:1 1:2", "the label at the beginning is not a number"),
         ("1 qid:1 2", "INDEX:VALUE"),
         ("1 qid:1 a:2", "INDEX:VALUE"),
         ("1 qid:1 -1:2", "INDEX:VALUE"),
@@ -68,14 +68,14 @@ def test_how_many_features_there_are_may_be_said(tmp_path):
         ("1 qid:1 1:2 1:3", "has to be larger"),
         ("1 qid:1 2:2 1:3", "has to be larger"),
         ("1 qid:1 99999999999999999999:2", "beyond 1,000,000"),
-        ("1 qid:1 1:", "the value of a feature is no number"),
-        ("1 qid:1 1:2x", "the value of a feature is no number"),
-        ("1 qid:1 1:1e", "the value of a feature is no number"),
-        ("1 qid:1 1:.", "the value of a feature is no number"),
-        ("1 qid:1 1:inf", "the value of a feature is no number"),
-        ("1 qid:1 1:1e999", "the value of a feature is no number"),
-        ("1 1:2", "qid:QUERY is missing"),
-        ("1 qid: 1:2", "qid:QUERY is missing"),
+        ("1 qid:1 1:", "the value of a feature is not a number"),
+        ("1 qid:1 1:2x", "the value of a feature is not a number"),
+        ("1 qid:1 1:1e", "the value of a feature is not a number"),
+        ("1 qid:1 1:.", "the value of a feature is not a number"),
+        ("1 qid:1 1:inf", "the value of a feature is not a number"),
+        ("1 qid:1 1:1e999", "the value of a feature is not a number"),
+        ("1 1:2", "this line has no qid:QUERY"),
+        ("1 qid: 1:2", "this line has no qid:QUERY"),
     ],
 )
 def test_a_line_of_another_layout_is_told_with_its_number(tmp_path, line, message):
@@ -122,7 +122,7 @@ def test_lengths_of_lists_may_stand_beside(tmp_path):
     _file(tmp_path, "1\n2\n", "rank.train.query")
     found = read_letor(path)
     assert (found.queries, found.offsets.tolist()) == (["1", "2"], [0, 1, 3])
-    for wrong, message in (("1\n1\n", "lists of 2 lines"), ("3\n0\n", "each of 1 or more"), ("x", "whole number")):
+    for wrong, message in (("1\n1\n", "its lists have 2 lines"), ("3\n0\n", "numbers from 1"), ("x", "whole number")):
         _file(tmp_path, wrong, "rank.train.query")
         with pytest.raises(BadInput, match=f"rank.train.query: .*{message}"):
             read_letor(path)
@@ -192,7 +192,7 @@ def test_folders_with_and_without_folds(tmp_path):
     opened = [("train", None), ("vali", None), ("dev", None), ("train", 2), ("dev", 2)]
     ids = [nirank.collection(f"letor:{tmp_path}", split=split, fold=fold).queries.ids for split, fold in opened]
     assert ids == [["1"], ["2"], ["2"], ["3"], ["4"]]
-    with pytest.raises(BadInput, match=r"has no test.txt. There are Fold2: give fold="):
+    with pytest.raises(BadInput, match=r"has no test.txt. There are Fold2: set `fold`"):
         nirank.collection(f"letor:{tmp_path}", split="test")
     with pytest.raises(UnknownName, match=r"no split 'tset'. Did you mean 'test'"):
         nirank.collection(f"letor:{tmp_path}", split="tset")
@@ -217,7 +217,7 @@ def test_parts_are_folds_in_turns(tmp_path):
 def test_files_that_do_not_fit_together_are_told(tmp_path):
     for part in range(1, 6):
         _file(tmp_path, f"1 qid:{part} {part}:1\n", f"S{part}.txt")
-    with pytest.raises(BadInput, match=r"its files have 1 and 2 and 3 and 4 and 5 features: say how many there are"):
+    with pytest.raises(BadInput, match=r"its files have 1 and 2 and 3 and 4 and 5 features: set `features`"):
         nirank.collection(f"letor:{tmp_path}")
     assert nirank.collection(f"letor:{tmp_path}", features=6).queries.found.features.values.shape == (5, 6)
     _file(tmp_path, "1 qid:1 1:1\n", "S3.txt")
@@ -255,7 +255,7 @@ def test_given_features_are_those_of_the_pair_wherever_it_stands(tmp_path):
 
 def test_given_features_that_are_not_there_are_told(tmp_path):
     opened = nirank.collection(f"letor:{_file(tmp_path, FILE)}")
-    with pytest.raises(UnknownName, match="no feature among those given '12'"):
+    with pytest.raises(UnknownName, match="no feature of these queries '12'"):
         GivenFeatures(["12"]).extract(opened.queries, opened.judgments)
     for queries in (Queries.of(["a", "b"]), Queries.of(["a", "b"]).with_found(opened.judgments)):
         with pytest.raises(BadInput, match="no features came with these queries"):

@@ -18,6 +18,7 @@ from nirank.execution import indexes
 from nirank.kit.text import Analyzer
 from nirank_ltr.manual import Manual, _cuts
 from nirank_ltr.matches import FEATURES
+from tests.flat import built
 
 DOCUMENTS = [
     "a small cat sat on the warm mat",
@@ -210,7 +211,7 @@ def test_unknown_names_and_senseless_settings_are_refused():
         Manual(names=["title.bm25"])
     for settings in ({"names": []}, {"names": "bm25"}, {"names": ["idf", "idf"]}, {"window": 1}, {"threads": 0}):
         with pytest.raises(BadInput, match=next(iter(settings))):
-            Manual(**settings)
+            built(Manual, **settings)
     with pytest.raises(StaleIndex, match="has no index"):
         Manual().extract(Queries.of(["a"]), Candidates.of([[0]]))
 
@@ -228,7 +229,7 @@ def test_threads_and_pieces_change_nothing(corpus, monkeypatch):
     from nirank_ltr import manual
 
     one = _features(QUERIES, corpus, threads=1)
-    monkeypatch.setattr(manual, "_AT_ONCE", 40)
+    monkeypatch.setattr(manual, "_TERMS_AT_ONCE", 40)
     assert len(list(_cuts(np.full(99, 3)))) > 20
     several = _features(QUERIES, corpus, threads=3)
     np.testing.assert_array_equal(one.values, several.values)
@@ -237,7 +238,7 @@ def test_threads_and_pieces_change_nothing(corpus, monkeypatch):
 def test_pieces_are_all_pairs_in_order(monkeypatch):
     from nirank_ltr import manual
 
-    monkeypatch.setattr(manual, "_AT_ONCE", 30)
+    monkeypatch.setattr(manual, "_TERMS_AT_ONCE", 30)
     sizes = np.array([0, 0, 90, 1, 2, 3, 200, 0])
     pieces = list(_cuts(sizes))
     assert [*np.concatenate([np.arange(8)[piece] for piece in pieces])] == list(range(8))

@@ -25,6 +25,7 @@ from nirank_ltr.linear import Linear
 from nirank_ltr.mlp import MLP
 from nirank_ltr.normalising import Normaliser
 from nirank_ltr.trees import LightGBM
+from tests.flat import built
 
 NETWORKS = {"linear": Linear, "mlp": MLP, "attention": Attention}
 METHODS = ["none", "z-score", "log", "min-max", "quantile", "query"]
@@ -211,7 +212,7 @@ def _uneven():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_scores_are_those_of_the_equations(name):
     small = {"mlp": {"hidden": (5, 4)}, "attention": {"dim": 6, "heads": 3, "hidden": 7}}
-    ranker = _drawn(NETWORKS[name](normalise="none", device="cpu", **small.get(name, {})))
+    ranker = _drawn(built(NETWORKS[name], normalise="none", device="cpu", **small.get(name, {})))
     pairs = _uneven()
     lists = np.split(pairs.features.values.astype(np.float64), pairs.offsets[1:-1])
     with torch.no_grad():
@@ -221,7 +222,7 @@ def test_scores_are_those_of_the_equations(name):
 
 
 def test_attention_of_long_lists_in_pieces_is_that_of_the_whole(monkeypatch):
-    ranker, pairs = _drawn(Attention(dim=8, device="cpu")), _uneven()
+    ranker, pairs = _drawn(built(Attention, dim=8, device="cpu")), _uneven()
     with torch.no_grad():
         whole = ranker.score(sample.collection(8).queries, pairs)
         monkeypatch.setattr(attention, "_SCORES", 40)
@@ -238,16 +239,19 @@ def test_lists_of_about_one_length_are_together():
 def test_a_document_is_scored_among_others_by_attention_alone():
     pairs, one = sample.collection().judgments, sample.collection().judgments.where(np.arange(32) == 5)
     for name, alone in (("linear", True), ("mlp", True), ("attention", False)):
-        ranker = _drawn(NETWORKS[name](device="cpu"))
+        ranker = _drawn(built(NETWORKS[name], device="cpu"))
         with torch.no_grad():
             among = ranker.score(sample.collection().queries, pairs)[5]
             by_itself = ranker.score(sample.collection().queries, one)[0]
         assert torch.allclose(among, by_itself, atol=1e-5) == alone == (not ranker.listwise)
-    assert Linear(normalise="query").listwise
+    assert built(Linear, normalise="query").listwise
 
 
 def test_several_classes_are_logits_to_train_and_the_expected_grade_afterwards():
-    for ranker in (_drawn(Linear(classes=3, device="cpu")), _drawn(Attention(classes=3, dropout=0.0, device="cpu"))):
+    for ranker in (
+        _drawn(built(Linear, classes=3, device="cpu")),
+        _drawn(built(Attention, classes=3, dropout=0.0, device="cpu")),
+    ):
         made = sample.collection()
         logits = ranker.train().score(made.queries, made.judgments).detach().numpy()
         shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -256,7 +260,7 @@ def test_several_classes_are_logits_to_train_and_the_expected_grade_afterwards()
 
 
 def test_a_masked_document_gets_no_gradient_and_breaks_none():
-    ranker = _drawn(Attention(dim=8, device="cpu", normalise="none")).train()
+    ranker = _drawn(built(Attention, dim=8, device="cpu", normalise="none")).train()
     pairs = _uneven()
     ranker.score(sample.collection(8).queries, pairs).sum().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in ranker.parameters())
@@ -271,7 +275,7 @@ def test_the_seed_decides_the_weights_and_no_other_chance(name):
     for seed in (0, 0, 1):
         torch.rand(1)
         state = torch.get_rng_state()
-        ranker = NETWORKS[name](seed=seed, device="cpu")
+        ranker = built(NETWORKS[name], seed=seed, device="cpu")
         ranker.begin(sample.collection())
         assert torch.equal(state, torch.get_rng_state())
         made.append(hashing.weights_digest(ranker.state_dict()))
@@ -280,9 +284,9 @@ def test_the_seed_decides_the_weights_and_no_other_chance(name):
 
 
 def _rankers():
-    grown = LightGBM(trees=7, leaves=4, least=2, threads=1)
+    grown = built(LightGBM, trees=7, leaves=4, least=2, threads=1)
     grown.learn(sample.collection().judgments, None, None, None)
-    networks = [_drawn(kind(normalise=method, device="cpu")) for kind in NETWORKS.values() for method in METHODS]
+    networks = [_drawn(built(kind, normalise=method, device="cpu")) for kind in NETWORKS.values() for method in METHODS]
     return [*networks, grown]
 
 
@@ -313,7 +317,7 @@ def test_features_are_found_by_name_and_missing_ones_are_told(ranker):
 
 
 def test_a_ranker_that_knows_features_keeps_what_it_has():
-    ranker = _drawn(MLP(device="cpu"))
+    ranker = _drawn(built(MLP, device="cpu"))
     before = hashing.weights_digest(ranker.state_dict())
     ranker.begin(sample.collection(seed=9))
     assert hashing.weights_digest(ranker.state_dict()) == before
@@ -330,15 +334,15 @@ def test_what_cannot_be_made_or_ranked_is_told(tmp_path):
     bare = nirank.Collection("bare", made.corpus, made.queries, made.judgments.with_features(None))
     with pytest.raises(BadInput, match=r"judged documents .* have none"):
         Linear().begin(bare)
-    _drawn(Linear(device="cpu")).save(tmp_path)
+    _drawn(built(Linear, device="cpu")).save(tmp_path)
     for name in ("missing", "linear.safetensors"):
         with pytest.raises(BadInput, match=f"{name}: is no mlp ranker"):
-            MLP(model=str(tmp_path / name))
+            built(MLP, model=str(tmp_path / name))
     with pytest.raises(BadInput, match="is no linear ranker of these settings"):
-        Linear(classes=2, model=str(tmp_path / "linear.safetensors"))
+        built(Linear, classes=2, model=str(tmp_path / "linear.safetensors"))
     (tmp_path / "tree").write_text("no tree")
     with pytest.raises(BadInput, match="tree: is no model of LightGBM's"):
-        LightGBM(model=str(tmp_path / "tree"))
+        built(LightGBM, model=str(tmp_path / "tree"))
 
 
 @pytest.mark.parametrize(
@@ -359,9 +363,9 @@ def test_what_cannot_be_made_or_ranked_is_told(tmp_path):
 )
 def test_senseless_settings_are_refused(kind, settings):
     with pytest.raises((BadInput, UnknownName), match=f"{next(iter(settings)).replace('normalise', 'normalisation')}"):
-        kind(**settings)
+        built(kind, **settings)
     with pytest.raises(UnknownName, match=r"no activation 'rleu'. Did you mean 'relu'"):
-        MLP(activation="rleu").begin(sample.collection())
+        built(MLP, activation="rleu").begin(sample.collection())
 
 
 # Training
@@ -405,7 +409,7 @@ def test_trees_learn_by_their_own_objectives_and_by_losses(objective, loss, tmp_
 
 
 def test_threads_change_no_tree():
-    grown = [LightGBM(trees=4, least=5, threads=threads, queries=0.5, seed=3) for threads in (1, 2, 1)]
+    grown = [built(LightGBM, trees=4, least=5, threads=threads, queries=0.5, seed=3) for threads in (1, 2, 1)]
     for ranker in grown:
         ranker.learn(sample.collection(30).judgments, None, None, None)
     assert grown[0].fingerprint == grown[1].fingerprint == grown[2].fingerprint
@@ -433,11 +437,11 @@ def test_labels_that_lightgbm_does_not_take_are_told():
 def test_a_model_of_lightgbms_own_ranks_by_the_names_it_is_given(tmp_path):
     ranker = _rankers()[-1]
     ranker.booster.save_model(tmp_path / "model.txt")
-    own = LightGBM(model=str(tmp_path / "model.txt"), names=sample.NAMES)
+    own = built(LightGBM, model=str(tmp_path / "model.txt"), names=sample.NAMES)
     np.testing.assert_array_equal(_scored(own), _scored(ranker))
-    assert LightGBM(model=str(tmp_path / "model.txt")).names == ("Column_0", "Column_1", "Column_2")
-    with pytest.raises(BadInput, match="has 3 features, and names are given for 2"):
-        LightGBM(model=str(tmp_path / "model.txt"), names=["a", "b"])
+    assert built(LightGBM, model=str(tmp_path / "model.txt")).names == ("Column_0", "Column_1", "Column_2")
+    with pytest.raises(BadInput, match="has 3 features, and `names` has 2"):
+        built(LightGBM, model=str(tmp_path / "model.txt"), names=["a", "b"])
 
 
 def test_missing_values_are_no_harm():
@@ -445,9 +449,9 @@ def test_missing_values_are_no_harm():
     values = made.judgments.features.values.copy()
     values[::5] = np.nan
     holes = made.judgments.with_features(Features(sample.NAMES, values))
-    grown = LightGBM(trees=20, least=5, threads=1)
+    grown = built(LightGBM, trees=20, least=5, threads=1)
     grown.learn(holes, None, None, None)
-    network = Linear(device="cpu")
+    network = built(Linear, device="cpu")
     network.begin(nirank.Collection("holes", made.corpus, made.queries, holes))
     for ranker in (grown, network):
         with torch.no_grad():

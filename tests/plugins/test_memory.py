@@ -97,7 +97,7 @@ def test_the_size_that_worked_is_kept_for_the_batches_that_follow(caplog):
         stages.score(component, *_request([4]))
     assert target.tried == [2, 2]
     assert splitter.sizes == {(component, "score"): 2}
-    assert "small ran out of memory on 8 entries; from here it is given 4 at once." in caplog.text
+    assert "small ran out of memory on 8 entries; from here on it gets 4 at once." in caplog.text
 
 
 def test_each_method_has_a_size_of_its_own():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import math
 import sys
@@ -20,6 +21,7 @@ from nirank.pipeline import load
 from nirank_stir.backbones import pixels
 from nirank_stir.siamese import Siamese
 from nirank_stir.stir import Stir
+from tests.flat import built
 from tests.vit_reference import gelu, linear, parameters, scattered, transformed, weights_of
 
 SMALL = {"dim": 8, "depth": 2, "heads": 2, "patch": 4}
@@ -28,12 +30,12 @@ PICTURES = [images.drawn(number) for number in range(6)]
 
 @pytest.fixture
 def siamese():
-    return Siamese(side=8, channels=3, config=SMALL, dim=5, device="cpu")
+    return built(Siamese, side=8, channels=3, config=SMALL, dim=5, device="cpu")
 
 
 @pytest.fixture
 def stir():
-    return Stir(side=8, channels=3, config=SMALL, hidden=4, device="cpu")
+    return built(Stir, side=8, channels=3, config=SMALL, hidden=4, device="cpu")
 
 
 def _pixels(picture, side=8):
@@ -82,7 +84,7 @@ def test_an_image_sees_the_other_one(stir):
 
 
 def test_images_are_moved_in_training_only(siamese):
-    siamese.jitter = 0.3
+    siamese.vision = dataclasses.replace(siamese.vision, jitter=0.3)
     assert torch.equal(siamese.encode_documents(PICTURES), siamese.encode_documents(PICTURES))
     siamese.train()
     assert not torch.equal(siamese.encode_documents(PICTURES), siamese.encode_documents(PICTURES))
@@ -102,7 +104,9 @@ def timm():
 
 def test_any_model_of_timm_is_a_backbone(timm):
     settings = {"embed_dim": 16, "depth": 1, "num_heads": 2, "patch_size": 4}
-    siamese = Siamese("timm:vit_tiny_patch16_224", side=8, channels=3, config=settings, seed=3, device="cpu")
+    siamese = built(
+        Siamese, backbone="timm:vit_tiny_patch16_224", side=8, channels=3, config=settings, seed=3, device="cpu"
+    )
     with torch.random.fork_rng():
         torch.manual_seed(3)
         model = timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=8, **settings).eval()
@@ -115,7 +119,7 @@ def test_any_model_of_timm_is_a_backbone(timm):
 @pytest.mark.parametrize("name", ["timm:vit_tiny_patch16_224", "timm:test_efficientnet"])
 def test_stir_sees_images_one_above_the_other_with_backbones_from_elsewhere(timm, name):
     settings = {"embed_dim": 16, "depth": 1, "num_heads": 2} if "vit" in name else {}
-    stir = Stir(name, side=32, channels=3, config=settings, hidden=4, device="cpu")
+    stir = built(Stir, backbone=name, side=32, channels=3, config=settings, hidden=4, device="cpu")
     left, right = (_tensor(PICTURES[at : at + 2], 32) for at in (0, 2))
     with torch.no_grad():
         together = torch.cat([left, right], 2)
@@ -126,7 +130,7 @@ def test_stir_sees_images_one_above_the_other_with_backbones_from_elsewhere(timm
 
 def test_a_model_that_timm_has_not_is_refused(timm):
     with pytest.raises(UnknownName, match="model of timm"):
-        Siamese("timm:vit_tiny_patch17")
+        built(Siamese, backbone="timm:vit_tiny_patch17")
 
 
 @pytest.mark.parametrize("fault", [ModuleNotFoundError("timm", name="timm"), RuntimeError("no torchvision::nms")])
@@ -139,7 +143,7 @@ def test_without_timm_one_is_told_what_it_needs(fault, monkeypatch):
     monkeypatch.delitem(sys.modules, "timm", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
     with pytest.raises(MissingDependency, match="timm"):
-        Siamese("timm:resnet18")
+        built(Siamese, backbone="timm:resnet18")
 
 
 @pytest.fixture
@@ -156,7 +160,7 @@ def vit(tmp_path):
 
 def test_a_model_of_transformers_is_a_backbone_with_its_weights(vit, tmp_path):
     folder, model = vit
-    siamese = Siamese(str(folder), side=8, channels=3, weights=True, device="cpu")
+    siamese = built(Siamese, backbone=str(folder), side=8, channels=3, weights=True, device="cpu")
     with torch.no_grad():
         hidden = model(pixel_values=_tensor(PICTURES) * 2 - 1).last_hidden_state
         found = siamese.encode_documents(PICTURES)
@@ -168,7 +172,9 @@ def test_a_model_of_transformers_is_a_backbone_with_its_weights(vit, tmp_path):
     again = weights.load(saved).target
     with torch.no_grad():
         torch.testing.assert_close(again.encode_documents(PICTURES), found)
-    assert torch.isfinite(Stir(str(saved / "backbone"), side=8, channels=3, device="cpu").score(*_pairs())).all()
+    assert torch.isfinite(
+        built(Stir, backbone=str(saved / "backbone"), side=8, channels=3, device="cpu").score(*_pairs())
+    ).all()
 
 
 def _pairs():
@@ -224,7 +230,7 @@ def _map(siamese, collection):
 
 def test_stir_begins_with_the_weights_of_a_siamese_encoder(siamese, tmp_path):
     weights.save(nirank.load(siamese, "siamese").component, tmp_path)
-    stir = Stir(start=str(tmp_path), device="cpu")
+    stir = built(Stir, start=str(tmp_path), device="cpu")
     own = stir.backbone.state_dict()
     for name, tensor in siamese.backbone.state_dict().items():
         assert torch.equal(own[name], tensor), name
@@ -240,16 +246,16 @@ def test_stir_begins_with_the_weights_of_a_siamese_encoder(siamese, tmp_path):
 def test_a_start_that_is_no_siamese_encoder_is_refused(stir, tmp_path):
     weights.save(nirank.load(stir, "stir").component, tmp_path)
     with pytest.raises(BadInput, match="holds a Stir"):
-        Stir(start=str(tmp_path))
+        built(Stir, start=str(tmp_path))
     with pytest.raises(BadInput, match="no checkpoint"):
-        Stir(start=str(tmp_path / "nothing"))
+        built(Stir, start=str(tmp_path / "nothing"))
 
 
 def test_the_same_seed_gives_the_same_weights_and_leaves_chance_as_it_was():
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    one, two, other = (Stir(side=8, config=SMALL, seed=seed, device="cpu") for seed in (0, 0, 1))
+    one, two, other = (built(Stir, side=8, config=SMALL, seed=seed, device="cpu") for seed in (0, 0, 1))
     assert torch.equal(torch.rand(1), expected)
     assert one.fingerprint == two.fingerprint != other.fingerprint
 
@@ -257,11 +263,11 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_chance_as_it_was():
 def test_settings_that_make_no_sense_are_refused(tmp_path):
     for settings in ({"channels": 2}, {"side": 30, "config": SMALL}, {"config": {"heads": 5}}, {"jitter": -1.0}):
         with pytest.raises(BadInput, match="expected"):
-            Siamese(**settings)
+            built(Siamese, **settings)
     with pytest.raises(UnknownName, match="setting of vit"):
-        Siamese(config={"layers": 3})
+        built(Siamese, config={"layers": 3})
     with pytest.raises(BadInput, match="no folder or hub name"):
-        Siamese(str(tmp_path / "nothing"), weights=True)
+        built(Siamese, backbone=str(tmp_path / "nothing"), weights=True)
     (tmp_path / "weights").write_text("none")
     with pytest.raises(BadInput, match="does not hold the weights"):
-        Siamese(model=str(tmp_path / "weights"))
+        built(Siamese, model=str(tmp_path / "weights"))

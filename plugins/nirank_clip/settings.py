@@ -1,0 +1,23 @@
+"""The settings that `clip` and `dual` share, declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Settings of an encoder of texts and images, whatever its towers are.
+
+    `templates` are sentences with a place, `{}`, for a text, or the name of a set of them (`nirank_clip.templates`): a
+    text is then the mean of what it is in each. So classes are found for images, as documents. `freeze` names towers
+    ("text", "image") that training leaves as they are. `batch_size` entries come at once, of which `passed` go through
+    the model together; `device` is where, a GPU unless there is none.
+    """
+
+    templates: str | Sequence[str] = ()
+    freeze: Sequence[str] = ()
+    batch_size: int = 512
+    passed: int = 32
+    device: str | None = None
