@@ -15,7 +15,8 @@ import numpy as np
 
 from nirank.component import Component
 from nirank.data import images
-from nirank.data.batches import ContentBatch, Pairs, QueryBatch, similarities, to_numpy
+from nirank.data.arrays import to_numpy
+from nirank.data.batches import ContentBatch, Pairs, QueryBatch, similarities
 from nirank.data.candidates import Candidates
 from nirank.data.corpus import Documents
 from nirank.data.queries import Queries

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nirank.data.arrays import to_numpy
 from nirank.data.features import Features
 from nirank.data.offsets import offsets_of
 from nirank.data.ties import from_sort_keys, sort_keys
@@ -28,6 +29,8 @@ from nirank.errors import BadInput
 
 #: So few numbers are looked at faster in Python than in numpy.
 _FEW = 32
+#: Scores of a matrix that are ranked at a time; their sort keys take 32 MiB.
+_SCORES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +67,11 @@ class Candidates:
     def of(
         cls, docs: Sequence[ArrayLike], scores: Sequence[ArrayLike] | None = None, corpus: Corpus | None = None
     ) -> Candidates:
-        """From one sequence of ordinals per query, with one of scores beside each (0 where none are given)."""
+        """Candidates from one sequence of ordinals per query, with one of scores beside each (0 where none are given).
+
+        Each row stays in the order in which it is written: lists that were made by hand, or found elsewhere. From a
+        matrix of scores of all documents, `from_scores` makes ranked ones.
+        """
         rows = [np.asarray(row, dtype=np.int64).reshape(-1) for row in docs]
         flat = np.concatenate([*rows, np.empty(0, np.int64)])
         values = np.zeros(len(flat)) if scores is None else np.concatenate([*map(np.ravel, scores), np.empty(0)])
@@ -87,8 +94,27 @@ class Candidates:
     def from_matrix(
         cls, docs: Ints, scores: NDArray[Any], found: NDArray[np.bool_], corpus: Corpus | None = None
     ) -> Candidates:
-        """From `[queries, k]` matrices, of which only the entries marked in `found` count."""
+        """Candidates from `[queries, k]` matrices, of which only the entries marked in `found` count."""
         return cls(offsets_of(found.sum(axis=1)), docs[found], scores[found], corpus)
+
+    @classmethod
+    def from_scores(cls, scores: Any, k: int, corpus: Corpus | None = None) -> Candidates:
+        """The best `k` documents of each row of a matrix of scores, `[queries, documents]`, ranked.
+
+        `scores` are an array or a tensor and are compared as float32; column `d` is the document of ordinal `d`. Equal
+        scores rank by rising ordinal, and -inf stands for a document that was not found. Raises `BadInput` for a score
+        that is not a number, for anything but a matrix, and for a matrix of another width than `corpus`.
+        """
+        matrix = np.asarray(to_numpy(scores), dtype=np.float32)
+        if matrix.ndim != 2:
+            raise BadInput(f"scores have the shape {matrix.shape}; a matrix [queries, documents] is needed.")
+        if corpus is not None and matrix.shape[1] != len(corpus):
+            raise BadInput(f"scores of {matrix.shape[1]} documents for a corpus of {len(corpus)}; these must be equal.")
+        if k < 0:
+            raise BadInput(f"k = {k}; a number of documents from 0 on is needed.")
+        rows = max(1, _SCORES_AT_ONCE // max(1, matrix.shape[1]))
+        parts = [_best(matrix[first : first + rows], k) for first in range(0, len(matrix), rows)]
+        return replace(cls.stack(parts), corpus=corpus)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -143,6 +169,18 @@ class Candidates:
         vars(known).update(vars(self), corpus=corpus)
         return known
 
+    def corpus_for(self, reader: str) -> Corpus:
+        """The corpus, where something has to read the documents; `reader` is what the message calls it.
+
+        Raises `BadInput` where these candidates do not know their corpus.
+        """
+        if self.corpus is None:
+            raise BadInput(
+                f"{reader} has to read documents, and these candidates do not know their corpus. "
+                "Name it: candidates.over(corpus)."
+            )
+        return self.corpus
+
     def take(self, queries: Ints | slice) -> Candidates:
         """The rows of the given queries, in that order."""
         lengths = self.lengths[queries]
@@ -153,7 +191,7 @@ class Candidates:
 
     def where(self, keep: NDArray[np.bool_]) -> Candidates:
         """Only the pairs marked in `keep` (`[pairs]`); every query stays, if need be with none."""
-        kept = np.concatenate([[0], np.cumsum(keep)])
+        kept = offsets_of(keep)
         return Candidates(kept[self.offsets], self.docs[keep], self.scores[keep], self.corpus, self._described(keep))
 
     def ranked(self) -> Candidates:
@@ -274,6 +312,16 @@ class Candidates:
         matrix = np.full(mask.shape, fill, column.dtype)
         matrix[mask] = column
         return matrix, mask
+
+
+def _best(scores: Floats, k: int) -> Candidates:
+    """The best `k` of each row of a matrix of scores."""
+    queries, documents = scores.shape
+    keys = sort_keys(np.tile(np.arange(documents), queries), scores.reshape(-1)).reshape(scores.shape)
+    if k < documents:
+        keys = np.partition(keys, max(k - 1, 0), axis=1)[:, :k]
+    docs, values = from_sort_keys(np.sort(keys, axis=1))
+    return Candidates.from_matrix(docs.astype(np.int64), values, values > -np.inf)
 
 
 def _integers(docs: ArrayLike) -> Ints:

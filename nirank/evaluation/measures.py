@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
+from nirank.data.offsets import offsets_of
 from nirank.errors import BadInput
 
 Values: TypeAlias = NDArray[np.float64]
@@ -49,7 +50,7 @@ class Judged:
         at = _maybe_judged(ranked, judgments)
         rows = np.searchsorted(ranked.offsets, at, side="right") - 1
         lengths = np.bincount(rows, minlength=len(ranked))
-        hits = Candidates(np.concatenate([[0], np.cumsum(lengths)]), ranked.docs[at], ranked.scores[at])
+        hits = Candidates(offsets_of(lengths), ranked.docs[at], ranked.scores[at])
         grades = hits.lookup(judgments)
         hit = ~np.isnan(grades)
         rows, at = rows[hit], at[hit]

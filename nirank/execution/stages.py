@@ -159,11 +159,10 @@ def nirank_loss(loss: Component, scores: Any, labels: Any, mask: Any, more: dict
 
 def _similarity(encoder: Component, queries: Queries, candidates: Candidates) -> Any:
     """Each distinct document is encoded once, however many queries it is a candidate of."""
-    if candidates.corpus is None:
-        raise ComponentError(f"{encoder.spec} has to read documents, and these candidates do not know their corpus.")
+    corpus = candidates.corpus_for(encoder.spec)
     docs, inverse = np.unique(candidates.docs, return_inverse=True)
     left = encode(encoder, queries).vectors
-    right = encode_documents(encoder, candidates.corpus[docs], f"Encoding documents with {encoder.name}")
+    right = encode_documents(encoder, corpus[docs], f"Encoding documents with {encoder.name}")
     return similarities(left, right, candidates.rows, inverse)
 
 

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from nirank.data.candidates import Candidates
 from nirank.data.columns import gather, integers_to_numpy, to_array, to_column
 from nirank.data.ids import Ids
+from nirank.data.offsets import offsets_of
 from nirank.data.queries import Queries
 from nirank.errors import BadInput
 from nirank.files import beside
@@ -157,7 +158,7 @@ def _grouped(lines: Lines, docs: NDArray[Any]) -> Candidates:
         order = np.argsort(queries, kind="stable")
         docs, values = docs[order], values[order]
     lengths = np.bincount(queries, minlength=len(lines.query_ids))
-    return Candidates(np.concatenate([[0], np.cumsum(lengths)]), docs, values)
+    return Candidates(offsets_of(lengths), docs, values)
 
 
 # Writing

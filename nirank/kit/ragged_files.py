@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data.batches import concatenate
+from nirank.data.offsets import offsets_of
 from nirank.data.types import Content, Corpus, Vectors
 from nirank.data.vectors import on_host
 from nirank.errors import StaleIndex
@@ -77,7 +78,7 @@ def read(folder: Path) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
     """
     kinds = _kinds(folder)
     try:
-        offsets = np.concatenate([[0], np.cumsum(np.fromfile(folder / LENGTHS, _LENGTH), dtype=np.int64)])
+        offsets = offsets_of(np.fromfile(folder / LENGTHS, _LENGTH))
         short = [name for name, kind in kinds.items() if _rows(folder / name, kind) != offsets[-1]]
     except OSError as error:
         raise StaleIndex(f"The vectors in {folder} are incomplete ({error}); build the index again.") from error

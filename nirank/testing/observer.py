@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.component import Component
-from nirank.data.batches import to_numpy
+from nirank.data.arrays import to_numpy
 from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.types import Floats

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.component import Component
-from nirank.data.batches import Batch, ContentBatch, Pairs, QueryBatch, to_numpy
+from nirank.data.arrays import to_numpy
+from nirank.data.batches import Batch, ContentBatch, Pairs, QueryBatch
 from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.terms import TermWeights

@@ -105,9 +105,7 @@ class VectorForward:
 
     @property
     def _corpus(self) -> Corpus:
-        if self.candidates.corpus is None:
-            raise BadInput("an encoder has to read documents, and this sample does not know its corpus.")
-        return self.candidates.corpus
+        return self.candidates.corpus_for("an encoder in training")
 
 
 def of(

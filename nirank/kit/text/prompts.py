@@ -56,12 +56,11 @@ class Read:
 
         Raises `BadInput` for a content that is no text, and where the candidates do not know their corpus.
         """
-        if candidates.corpus is None:
-            raise BadInput("documents have to be read, and these candidates do not know their corpus.")
-        asked, rows = np.unique(candidates.rows, return_inverse=True)
-        told, docs = np.unique(candidates.docs, return_inverse=True)
-        asking = _tokenized("query", [queries.contents[row] for row in asked.tolist()], tokenize)
-        return cls(asking, _tokenized("document", candidates.corpus[told], tokenize), rows, docs)
+        corpus = candidates.corpus_for("a scorer of texts")
+        query_rows, rows = np.unique(candidates.rows, return_inverse=True)
+        ordinals, docs = np.unique(candidates.docs, return_inverse=True)
+        query_tokens = _tokenized("query", [queries.contents[row] for row in query_rows.tolist()], tokenize)
+        return cls(query_tokens, _tokenized("document", corpus[ordinals], tokenize), rows, docs)
 
     def lengths(self) -> NDArray[np.int64]:
         """How many tokens the query and the document of each pair have, `[pairs, 2]`."""

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank.data.offsets import offsets_of
 from nirank.data.types import Floats, Ints
 from nirank.errors import BadInput
 from nirank.files import beside
@@ -233,7 +234,7 @@ class _Numbered:
     def __iter__(self) -> Iterator[Ragged]:
         texts = iter(self.texts)
         while chunk := list(islice(texts, _TEXTS)):
-            offsets = np.cumsum([0, *map(len, chunk)])
+            offsets = offsets_of([*map(len, chunk)])
             numbers = map(self.numbers.__getitem__, chain.from_iterable(chunk))
             yield offsets, np.fromiter(numbers, np.int64, offsets[-1])
 
@@ -258,7 +259,7 @@ class _Read:
     def _pieces(self, offsets: Ints, numbers: Ints) -> Iterator[list[int]]:
         rows = self.rows[numbers]
         known = rows >= 0
-        cuts = np.concatenate([[0], np.cumsum(known)])[offsets].tolist()
+        cuts = offsets_of(known)[offsets].tolist()
         flat = rows[known].tolist()
         for start, end in pairwise(cuts):
             for piece in range(start, end, _LONGEST):
