@@ -10,7 +10,7 @@ from typing import Any
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value is of an annotated type; what cannot be judged passes."""
+    """True for a plain value of an annotated type; a type that cannot be judged passes."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, argument) for argument in arguments)
@@ -26,7 +26,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def is_simple(hint: Any) -> bool:
-    """Whether `fits` judges values of this type: numbers, texts, truth values, literals, None, and unions of them."""
+    """True for a type that `fits` can judge: numbers, texts, truth values, literals, None, and unions of them."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         return all(is_simple(argument) for argument in typing.get_args(hint))

@@ -17,7 +17,7 @@ from nirank.data.types import Content, Floats, Ints
 
 
 class Batch(Protocol):
-    """What one forward pass is given: it has a length, and it can be cut."""
+    """The input of one forward pass: it has a length, and it can be cut."""
 
     def __len__(self) -> int: ...
 

@@ -121,12 +121,12 @@ class Candidates:
 
     @property
     def pairs(self) -> int:
-        """How many (query, document) pairs there are."""
+        """The number of (query, document) pairs."""
         return len(self.docs)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """How many documents each query has, `[queries]`."""
+        """The number of documents of each query, `[queries]`."""
         return self.offsets[1:] - self.offsets[:-1]  # np.diff would take longer than one query's search
 
     @property
@@ -221,7 +221,7 @@ class Candidates:
         return Candidates(offsets_of(np.minimum(lengths, k)), docs.astype(self.docs.dtype), scores, self.corpus)
 
     def _of_one(self, keys: NDArray[np.uint64]) -> Candidates:
-        """What sorted keys stand for, of the only query."""
+        """The candidates that sorted keys stand for, of the only query."""
         docs, scores = from_sort_keys(keys)
         return Candidates(np.array([0, len(keys)]), docs.astype(self.docs.dtype), scores, self.corpus)
 
@@ -240,7 +240,7 @@ class Candidates:
         return Candidates(offsets_of(lengths), docs[first], scores[first], self.corpus or other.corpus)
 
     def places(self, other: Candidates) -> NDArray[np.int64]:
-        """Where each pair stands among those of `other`, `[pairs]`; -1 where it does not: the one join."""
+        """The position of each pair among those of `other`, `[pairs]`, -1 where it is not there: the one join."""
         if len(self) != len(other):
             raise BadInput(f"Candidates of {len(self)} and of {len(other)} queries cannot be joined.")
         if not other.pairs:
@@ -269,7 +269,7 @@ class Candidates:
         return docs, scores, mask
 
     def is_ranked(self) -> bool:
-        """Whether every row is in order; checking takes a twentieth of the time of sorting."""
+        """True where every row is in order; checking takes a twentieth of the time of sorting."""
         if len(self) == 1 and self.pairs <= _FEW:
             return self._is_one_ranked()
         before, after = self.scores[:-1], self.scores[1:]

@@ -60,7 +60,7 @@ class Queries:
 
 
 def _is_many(contents: Any) -> bool:
-    """Whether these are several contents: a text, a path or an image is one."""
+    """True for several contents: a text, a path or an image is one."""
     return (
         isinstance(contents, Iterable)
         and not isinstance(contents, (str, bytes, PurePath))

@@ -76,7 +76,7 @@ class TokenVectors:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """How many vectors each text has, `[texts]`."""
+        """The number of vectors of each text, `[texts]`."""
         return np.diff(self.offsets)
 
 
@@ -101,7 +101,7 @@ class SparseVectors:
 
     @classmethod
     def of(cls, matrix: Floats, most: int | None = None) -> SparseVectors:
-        """What is not 0 in a matrix `[texts, size]`; of each text only the `most` of largest weight, if that is given.
+        """Keep the nonzero weights of a matrix `[texts, size]`; of each text the `most` largest, if that is given.
 
         Of equal weights the lower dimension is kept.
         """
@@ -129,7 +129,7 @@ class SparseVectors:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """How many weights each text has, `[texts]`."""
+        """The number of weights of each text, `[texts]`."""
         return np.diff(self.offsets)
 
     def matrix(self) -> csr_array:

@@ -1,4 +1,4 @@
-"""How good a run is: measures over its judged queries.
+"""The evaluation of a run: measures over its judged queries.
 
 Here, and where files are read and written, trec_eval's rule for equal scores holds: documents are ranked by falling
 score, as float32, and those with equal scores by falling id, byte by byte. How many were is reported.
@@ -81,7 +81,7 @@ class Evaluation:
         return "\n".join([*(f"{name:{width}}  {value:.4f}" for name, value in self.mean.items()), "", *self.notes()])
 
     def notes(self) -> list[str]:
-        """What one should know about these figures, a sentence each."""
+        """Notes to read with these figures, a sentence each."""
         rule = "falling document id" if self.rule == "docno" else "rising ordinal"
         told = [
             (True, f"{len(self):,} queries were evaluated."),
@@ -92,7 +92,7 @@ class Evaluation:
         return [note for worth, note in told if worth]
 
     def to_dict(self, per_query: bool = False) -> dict[str, Any]:
-        """What JSON can hold: the means and counts and, if asked for, the value of each query by its id or row."""
+        """The means and counts as JSON can hold them and, on request, the value of each query by its id or row."""
         told = {
             "measures": self.mean,
             "queries": len(self),

@@ -122,7 +122,7 @@ def trec_values(names: Iterable[str], ranking: Ranking) -> dict[str, Values]:
 
 
 def _without_results(name: str, ranking: Ranking) -> Values:
-    """What trec_eval says of queries for which nothing was found, `[queries]`."""
+    """The values of trec_eval for queries without results, `[queries]`."""
     if name == "num_rel":
         relevant = ranking.judgments.scores >= ranking.level
         return np.bincount(ranking.judgments.rows, relevant, len(ranking.judgments)).astype(np.float64)
@@ -131,7 +131,7 @@ def _without_results(name: str, ranking: Ranking) -> Values:
 
 
 def trec_mean(name: str, values: Values) -> float:
-    """What trec_eval prints for all queries: counts are summed, `gm_` means are geometric."""
+    """The value that trec_eval prints for all queries: counts are summed, `gm_` means are geometric."""
     if name.startswith("num_"):
         return float(values.sum())
     return float(np.exp(np.log(values).mean())) if name.startswith("gm_") else float(values.mean())

@@ -32,7 +32,7 @@ RELEVANT = "R"
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What measures are computed from.
+    """A ranking with the grades of its documents: the input of every measure.
 
     `rows`, `ranks` (from 1) and `grades`, all `[hits]`, are of the retrieved documents that are judged, by rising
     row and rank; `retrieved` `[queries]` counts all retrieved documents; `judgments` has a row for each query.
@@ -68,7 +68,7 @@ class Judged:
         return np.bincount(rows, weights, len(self)).astype(np.float64)
 
     def relevant(self, level: int) -> Values:
-        """How many documents each query has that are judged relevant, retrieved or not, `[queries]`."""
+        """The number of documents judged relevant to each query, retrieved or not, `[queries]`."""
         return np.bincount(self.judgments.rows, self.judgments.scores >= level, len(self)).astype(np.float64)
 
     @cached_property
@@ -132,7 +132,7 @@ class Measure:
         return lambda judged: compute(judged, self.cutoff, level)
 
     def _is_cut(self) -> bool:
-        """Whether the cutoff is one that this measure can have."""
+        """True for a cutoff that this measure can have."""
         if self.cutoff == RELEVANT:
             return self.name in _AVERAGED
         return is_rank(self.cutoff) or (self.cutoff is None and self.name not in _CUT)
@@ -143,7 +143,7 @@ def _cutoff(node: ast.expr) -> Any:
 
 
 def is_rank(cutoff: Any) -> bool:
-    """Whether this can be a cutoff: a whole number from 1 on."""
+    """True for a possible cutoff: a whole number from 1 on."""
     return isinstance(cutoff, int) and not isinstance(cutoff, bool) and cutoff > 0
 
 

@@ -135,7 +135,7 @@ def place(component: Component, corpus: Corpus, encoder: Component | None = None
 
 
 def index_key(component: Component, encoder: Component | None = None) -> dict[str, Any]:
-    """What the files of an index depend on, besides the corpus."""
+    """The values that the files of an index depend on, besides the corpus."""
     own = getattr(component.target, "index_key", None)
     key: dict[str, Any] = dict(own) if own is not None else {"component": component.fingerprint}
     if encoder:
@@ -198,7 +198,7 @@ def check(folder: Path, key: Mapping[str, Any], corpus: Corpus) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What an index says of itself. Raises `StaleIndex` where it is missing, damaged or never finished."""
+    """Read the description of an index. Raises `StaleIndex` where it is missing, damaged or never finished."""
     path = folder / MANIFEST
     if not path.exists():
         raise StaleIndex(f"{folder} is no index, or one that was never finished: it has no {MANIFEST}.")

@@ -1,4 +1,4 @@
-"""What happens when no plugin steps in: stages are dispatched through their hooks and run in batches.
+"""The execution of stages where no plugin steps in: dispatched through their hooks and run in batches.
 
 The functions without a prefix dispatch a stage (`encode`, `generate`, `score`, `extract`, `loss`); the hook
 implementations below them are the core's own plugin, asked last.
@@ -84,7 +84,7 @@ def loss(component: Component, scores: Any, labels: Any, mask: Any, **more: Any)
 
 
 def encode_documents(encoder: Component, contents: Sequence[Content], what: str = "Encoding documents") -> Vectors:
-    """What `encoder` makes of documents, in their order, encoded in batches of similar length."""
+    """Encode documents in batches of similar length; the vectors come in the order of the documents."""
     with _Noted(encoder, "encode_documents", documents=len(contents)):
         call = encoder.around("encode_documents", lambda contents: _sorted_batches(encoder, contents, what))
         return call(contents)

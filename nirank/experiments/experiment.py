@@ -128,7 +128,7 @@ class Experiment:
         self.recipes()
 
     def recipes(self) -> list[Recipe]:
-        """How stages are trained, one for each table [train.NAME]; raises what is wrong with one."""
+        """The recipes of training, one for each table [train.NAME]; raises for a wrong one."""
         if not self.train:
             return []
         from nirank.experiments.recipe import Recipe
@@ -195,7 +195,7 @@ class Experiment:
 
     @property
     def where(self) -> str:
-        """What messages call it: its file, or its name."""
+        """The name that messages give it: its file, or its name."""
         return str(self.path or self.name)
 
     @property

@@ -38,7 +38,7 @@ _BLANK = ord(" ")  # the highest of all that is white space or control character
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """What a file says of each query: the documents found for it with scores, or judged with grades.
+    """The content of a file: for each query the documents found with scores, or judged with grades.
 
     `candidates` has a row for each of `query_ids`, in order of first appearance, with the documents in the order
     of the file; their ordinals are those of `ids`, which holds the documents of this file only. `tag` is the
@@ -71,7 +71,7 @@ class Run:
         return rows_of(replace(candidates, docs=ordinals[candidates.docs]), self.query_ids, query_ids)
 
     def unknown_documents(self, ids: Ids) -> int:
-        """How many distinct documents of the file `ids` lacks."""
+        """The number of distinct documents of the file that `ids` lacks."""
         return int(np.count_nonzero(self._ordinals(ids) < 0))
 
     def other_queries(self, query_ids: Sequence[str]) -> list[str]:
@@ -245,7 +245,7 @@ def _check_queries(ids: Sequence[str]) -> None:
 
 
 def _unfit(text: str) -> bool:
-    """Whether this cannot be one column. White space beyond ASCII can, as it separates nothing for trec_eval."""
+    """True where this cannot be one column. White space beyond ASCII can: it separates nothing for trec_eval."""
     return not text or min(text) <= chr(_BLANK)
 
 

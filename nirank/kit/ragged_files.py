@@ -115,7 +115,7 @@ def _describe(folder: Path, columns: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _kinds(folder: Path) -> dict[str, np.dtype[Any]]:
-    """What one row of each column is; nothing where nothing was written yet."""
+    """The type of one row of each column; empty where nothing was written yet."""
     try:
         told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         return {name: np.dtype((kind, tuple(shape))) for name, (kind, shape) in told.items()}
@@ -124,7 +124,7 @@ def _kinds(folder: Path) -> dict[str, np.dtype[Any]]:
 
 
 def _whole_chunks(folder: Path, chunk: int) -> int:
-    """How many documents an interrupted build left; what comes after the last whole chunk is cut off."""
+    """Cut off all after the last whole chunk of an interrupted build; the number of documents that are left."""
     kinds, path = _kinds(folder), folder / LENGTHS
     if not kinds or not path.exists() or not all((folder / name).exists() for name in kinds):
         return 0
@@ -139,7 +139,7 @@ def _whole_chunks(folder: Path, chunk: int) -> int:
 
 
 def _rows(path: Path, kind: np.dtype[Any]) -> int:
-    """How many whole rows a file has."""
+    """The number of whole rows of a file."""
     return path.stat().st_size // kind.itemsize
 
 

@@ -129,7 +129,7 @@ def tokenizer_text(tokenizer: Any) -> str:
 
 
 def longest(model: Any, asked: int | None, usual: int, name: str = "max_length") -> int:
-    """How many tokens are read of a text: as many as are `asked` for, else `usual`, where the model has room for these.
+    """The number of tokens read of a text: `wanted`, or else `usual`, cut to the model's positions.
 
     Raises `BadInput`, with the `name` of the setting, where more are asked for than the model has positions.
     """
@@ -140,7 +140,7 @@ def longest(model: Any, asked: int | None, usual: int, name: str = "max_length")
 
 
 def _positions(model: Any) -> int | None:
-    """How many tokens a transformer tells apart by their position; None where their number is not limited (T5)."""
+    """The number of positions of a transformer; None where it is not limited (T5)."""
     found: int | None = getattr(model.config, "max_position_embeddings", None)
     for name, module in model.named_modules():
         if found and name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:

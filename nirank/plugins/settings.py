@@ -150,7 +150,7 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
 
 
 def _has_config(hint: Any) -> bool:
-    """Whether a type brings a configuration of its own, which pydantic does not let one replace."""
+    """True for a type with a configuration of its own, which pydantic does not let one replace."""
     return inspect.isclass(hint) and (dataclasses.is_dataclass(hint) or hasattr(hint, "model_config"))
 
 

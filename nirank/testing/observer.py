@@ -44,7 +44,7 @@ def same_results(subject: Subject) -> None:
 
 
 def errors_pass(subject: Subject) -> None:
-    """What a component raises arrives as it was raised."""
+    """An error of a component arrives as it was raised."""
     pairs = samples.pairs()
     with switched_on([_observer(subject)]):
         failing = wrap(Component("failing", _Failing()))
@@ -74,7 +74,7 @@ class _Shared:
 
 
 class _FailureError(Exception):
-    """What the failing component raises."""
+    """The error of the failing component."""
 
 
 class _Failing:

@@ -62,7 +62,7 @@ def positives_are_there(subject: Subject) -> None:
 
 
 def negatives_are_not_relevant(subject: Subject) -> None:
-    """What counts as not relevant is not judged relevant to the query, unless `hits` is "keep"."""
+    """Documents labelled not relevant are not judged relevant to the query, unless `hits` is "keep"."""
     if getattr(subject.target, "hits", None) == "keep":
         raise Inapplicable("it keeps hits: documents that are drawn though they are relevant.")
     drawing = _Drawing(subject)
@@ -200,7 +200,7 @@ class _Drawing:
         return positives.rows[order], one_each.take(order)
 
     def judged(self, batch: Batch) -> Candidates:
-        """What is judged for the query of each list."""
+        """The judgments for the query of each list."""
         return self.collection.judgments.take(batch[0])
 
     def sample(self, batch: Batch, seed: int = 0) -> Sample:
@@ -220,7 +220,7 @@ class _Drawing:
 
 
 class _Tally:
-    """How often documents came and were expected to, `[queries, documents]`; all in one row where lists are shared."""
+    """Counts of documents, drawn and expected, `[queries, documents]`; all in one row where lists are shared."""
 
     def __init__(self) -> None:
         shape = len(samples.QUERIES), len(samples.DOCUMENTS)

@@ -1,4 +1,4 @@
-"""What a check is given: a component built small, and the ways to call it."""
+"""The subject of a check: a component built small, and the ways to call it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Subject:
 
     @property
     def reads(self) -> str:
-        """What it says that it reads: nothing, "text" or "features" where these are texts, "images" or "either"."""
+        """The kind of contents that it states: nothing, "text" or "features" (of texts), "images" or "either"."""
         return getattr(self.target, "reads", None) or ""
 
     @functools.cached_property
@@ -63,7 +63,7 @@ class Subject:
 
     @functools.cached_property
     def encoder(self) -> Component | None:
-        """What makes the vectors that a generator searches; None for one that takes queries as they are.
+        """The encoder of the vectors that a generator searches; None for one that takes queries as they are.
 
         Dense ones come from a stand-in, others from the `tiny` encoder of the same plugin that makes them.
         """
@@ -90,7 +90,7 @@ class Subject:
         return Pairs(pairs.queries, pairs.candidates.with_features(described))
 
     def generate(self, texts: Sequence[Content], k: int) -> Candidates:
-        """What is found for the given queries: one list each, of documents that exist."""
+        """Search for these queries: one list each, of documents that exist."""
         component, queries = self.component, self._asked(texts)
         if self.encoder:
             queries = queries.with_vectors(self.encoder.target.encode(queries))

@@ -251,7 +251,7 @@ def _refuse_ungathered(objective: Objective, options: Options) -> None:
 
 
 def _features(component: Component, ranking: Ranking | None) -> FeatureSet | None:
-    """What a ranker over features reads, where it stands in a pipeline."""
+    """The features that a ranker reads, from the pipeline that it stands in."""
     if not reads_features(component):
         return None
     if found := ranking and before(component, ranking):

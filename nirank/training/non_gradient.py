@@ -32,7 +32,7 @@ Gradient = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 
 def grows(component: Component) -> bool:
-    """Whether a component learns in a way of its own."""
+    """True for a component that learns in a way of its own."""
     return component.can("learn") and not isinstance(component.target, torch.nn.Module)
 
 

@@ -1,4 +1,4 @@
-"""What training makes small: a loss, given the columns that it asks for by name."""
+"""The objective of training: a loss, and the columns that it names."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class Objective:
 
     @property
     def parameters(self) -> list[Tensor]:
-        """What the loss learns itself."""
+        """The parameters of the loss itself."""
         return list(self.loss.target.parameters()) if isinstance(self.loss.target, torch.nn.Module) else []
 
     def columns(self, sample: Sample, padding: Padding, queries: Queries, rows: Ints) -> dict[str, Any]:
-        """What the loss is called with, but for the scores."""
+        """The arguments of the loss, but for the scores."""
         candidates = sample.candidates
         mask = padding.mask if sample.mask is None else padding.matrix(sample.mask)
         columns: dict[str, Any] = {"labels": padding.matrix(candidates.scores), "mask": mask}

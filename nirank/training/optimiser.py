@@ -100,7 +100,7 @@ def trainable(component: Component) -> dict[str, nn.Parameter]:
 
 
 def factor(share: float, options: Options) -> float:
-    """What the learning rate is multiplied with where so much of training is over (between 0 and 1)."""
+    """The factor of the learning rate after this share of training (between 0 and 1)."""
     if share < options.warmup:
         return share / options.warmup
     left = (1 - share) / (1 - options.warmup) if options.warmup < 1 else 0.0

@@ -1,4 +1,4 @@
-"""How a component is trained: what one may say in `fit(...)`, or in a table [train.NAME] of an experiment."""
+"""The options of training: of `fit(...)`, or in a table [train.NAME] of an experiment."""
 
 # Options are checked against these annotations: no postponed evaluation here.
 import dataclasses

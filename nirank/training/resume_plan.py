@@ -1,4 +1,4 @@
-"""What a training was told to do: written down in its folder, so that only the very same one goes on there."""
+"""The plan of a training, written down in its folder, so that only the very same one goes on there."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def describe(
 
 
 def is_under_way(folder: Path, described: Mapping[str, Any]) -> bool:
-    """Whether `folder` holds this training, interrupted.
+    """True where `folder` holds this training, interrupted.
 
     Raises `BadInput` where it holds another one, one that is finished, or anything else.
     """
@@ -70,7 +70,7 @@ def is_under_way(folder: Path, described: Mapping[str, Any]) -> bool:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether it was being written when a training was killed."""
+    """True for a file that was being written when a training was killed."""
     return any(path.name.startswith(f".{name}.") for name in (PLAN, STATE, BEST, LOG, checkpoint.CHECKPOINT))
 
 

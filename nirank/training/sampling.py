@@ -1,4 +1,4 @@
-"""What a query is trained with: lists of documents, and the samplers that choose them.
+"""Training lists: the documents that a query is trained with, and the samplers that choose them.
 
 A sampler is registered as kind "sampler", and is a plain object with two methods:
 

@@ -52,7 +52,7 @@ class Analyzer:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What decides the terms of a text, to be kept beside an index."""
+        """The settings that decide the terms of a text, to be kept beside an index."""
         return {"language": self.language, "stemmer": self.stemmer, "stopwords": list(self.stopwords)}
 
     def __call__(self, text: str) -> list[str]:

@@ -34,7 +34,7 @@ _COLUMNS = ("offsets", "terms", "frequencies", "document_frequencies")
 
 
 def index_key(analyzer: Analyzer, field: str | None = None) -> dict[str, Any]:
-    """What the files of a forward index depend on, besides the corpus."""
+    """The values that the files of a forward index depend on, besides the corpus."""
     return {"index": "terms", "layout": LAYOUT, "field": field, **analyzer.settings}
 
 

@@ -48,7 +48,7 @@ _TEXTS = 1024  # read at a time
 
 @dataclass(frozen=True, kw_only=True)
 class SkipGram:
-    """How word vectors are trained; equal settings, seed and texts give equal vectors.
+    """The training of word vectors; equal settings, seed and texts give equal vectors.
 
     `dim` numbers a vector; `window` words on either side, at most, are near a word; `negatives` are drawn for each;
     words that occur fewer than `min_count` times are left out, and occurrences of those more frequent than `sample` of
@@ -142,13 +142,13 @@ class Word2Vec:
 
     @classmethod
     def of_index(cls, index: ForwardIndex, settings: SkipGram, **about: Any) -> Word2Vec:
-        """Those of the terms of all documents of an index. Raises `BadInput` where none is frequent enough."""
+        """Train vectors of the terms of all documents of an index. Raises `BadInput` where none is frequent enough."""
         trained = settings.train(_Documents(index), index.frequencies)
         return cls._named(trained, [index.vocabulary[number] for number in trained.numbers.tolist()], settings, about)
 
     @classmethod
     def of_texts(cls, texts: Iterable[Sequence[str]], settings: SkipGram, **about: Any) -> Word2Vec:
-        """Those of the words of some texts, read once more than there are epochs.
+        """Train vectors of the words of some texts, read once more than there are epochs.
 
         Raises `BadInput` where no word is frequent enough.
         """
