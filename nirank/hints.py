@@ -25,6 +25,16 @@ def fits(value: Any, hint: Any) -> bool:
     return True
 
 
+#: Short names of precisions, which are accepted wherever the long one is.
+_SHORT = {"bf16": "bfloat16", "fp16": "float16"}
+
+
+def spelled_out(value: Any, hint: Any) -> Any:
+    """The long name of a precision, `bfloat16` for `bf16`, where the type has that alone; else the value."""
+    long = _SHORT.get(value) if isinstance(value, str) else None
+    return long if long and fits(long, hint) and not fits(value, hint) else value
+
+
 def is_simple(hint: Any) -> bool:
     """True for a type that `fits` can judge: numbers, texts, truth values, literals, None, and unions of them."""
     origin = typing.get_origin(hint)

@@ -2,8 +2,8 @@
 
 `Candidates` is the one type that a run, its judgments and a training batch share: for each query the documents found
 for it, as one compressed sparse row. Documents are ordinals into a corpus; their string ids live in `Corpus.ids` and
-appear only where text is read or written. Columns are numpy arrays on the host, so lexical search, fusion and evaluation
-need no tensor library.
+appear only where text is read or written. Columns are numpy arrays on the host, so lexical search, fusion and
+evaluation need no tensor library.
 
 One tie rule holds everywhere in nirank: falling score, then rising ordinal.
 """

@@ -61,7 +61,9 @@ class Candidates:
         if len(self.offsets) > 2 and (self.lengths < 0).any():  # of one query they begin at 0 and end above
             raise BadInput("offsets must not fall.")
         if self.features is not None and len(self.features) != len(self.docs):
-            raise BadInput(f"features of {len(self.features)} pairs for {len(self.docs)} pairs.")
+            raise BadInput(
+                f"features of {len(self.features)} pairs for {len(self.docs)} pairs; one row per pair is needed."
+            )
 
     @classmethod
     def of(
@@ -82,7 +84,7 @@ class Candidates:
         """The queries of all `parts`, one after the other."""
         if not parts:
             return cls.empty(0)
-        docs, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("docs", "scores"))
+        docs, scores = (np.concatenate([part.docs for part in parts]), np.concatenate([part.scores for part in parts]))
         return cls(offsets_of(np.concatenate([part.lengths for part in parts])), docs, scores, parts[0].corpus)
 
     @classmethod

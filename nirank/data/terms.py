@@ -33,7 +33,8 @@ class TermWeights:
             counted = f"{len(self.terms)} terms, {len(self.weights)} weights, {self.offsets[-1]} places"
             raise BadInput(f"weighted terms do not fit together: {counted}.")
         if not np.isfinite(self.weights).all():
-            raise BadInput("a term has a weight that is no finite number.")
+            worst = int(np.flatnonzero(~np.isfinite(self.weights))[0])
+            raise BadInput(f"the weight of {self.terms[worst]!r} is {self.weights[worst]}, which is no finite number.")
 
     @classmethod
     def of(cls, queries: Sequence[Mapping[str, float]], analysis: Mapping[str, Any]) -> TermWeights:

@@ -97,7 +97,7 @@ class SparseVectors:
     def __post_init__(self) -> None:
         _check(self.offsets, len(self.weights))
         if len(self.terms) != len(self.weights):
-            raise BadInput(f"{len(self.terms)} terms with {len(self.weights)} weights.")
+            raise BadInput(f"{len(self.terms)} terms with {len(self.weights)} weights; one weight per term is needed.")
 
     @classmethod
     def of(cls, matrix: Floats, most: int | None = None) -> SparseVectors:

@@ -1,7 +1,7 @@
 """Measures of effectiveness, computed on columns.
 
 All look only at the documents that were both retrieved and judged, each with its rank and grade, and at how many
-documents were retrieved and judged: what is unjudged counts as not relevant. `Judged` holds these columns.
+documents were retrieved and judged: what is unjudged counts as not relevant. `Grades` holds these columns.
 Values agree with trec_eval's; names are those of ir_measures.
 
 Papers on image retrieval have names of their own: `CMC@k` is 1 where something relevant stands in the first k ranks
@@ -31,7 +31,7 @@ RELEVANT = "R"
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Grades:
     """A ranking with the grades of its documents: the input of every measure.
 
     `rows`, `ranks` (from 1) and `grades`, all `[hits]`, are of the retrieved documents that are judged, by rising
@@ -45,7 +45,7 @@ class Judged:
     judgments: Candidates
 
     @classmethod
-    def of(cls, ranked: Candidates, judgments: Candidates) -> Judged:
+    def of(cls, ranked: Candidates, judgments: Candidates) -> Grades:
         """From documents in the order of their ranks. Raises `BadInput` where a query has a judged one twice."""
         at = _maybe_judged(ranked, judgments)
         rows = np.searchsorted(ranked.offsets, at, side="right") - 1
@@ -118,7 +118,7 @@ class Measure:
             return None
         return cls(node.id, settings, cutoff) if isinstance(node, ast.Name) else None
 
-    def native(self, level: int = 1) -> Callable[[Judged], Values] | None:
+    def native(self, level: int = 1) -> Callable[[Grades], Values] | None:
         """A function that computes this measure, or None where this module does not.
 
         `level` is the least grade that counts as relevant, for measures without a `rel` of their own.
@@ -147,7 +147,7 @@ def is_rank(cutoff: Any) -> bool:
     return isinstance(cutoff, int) and not isinstance(cutoff, bool) and cutoff > 0
 
 
-def ndcg(judged: Judged, cutoff: int | None) -> Values:
+def ndcg(judged: Grades, cutoff: int | None) -> Values:
     """Normalised discounted cumulative gain, with the grade as gain and log2(rank + 1) as discount.
 
     Järvelin and Kekäläinen (2002), in the form trec_eval computes; negative grades gain nothing, and the ideal
@@ -160,7 +160,7 @@ def ndcg(judged: Judged, cutoff: int | None) -> Values:
     return _ratio(judged.sums(gains, _within(judged.ranks, cutoff)), ideal)
 
 
-def average_precision(judged: Judged, cutoff: int | str | None, level: int = 1) -> Values:
+def average_precision(judged: Grades, cutoff: int | str | None, level: int = 1) -> Values:
     """The precision at the rank of each relevant document, 0 for those not retrieved, averaged. `[queries]`
 
     The cutoff "R" is the number of documents that are relevant to the query: mAP@R (Musgrave, Belongie and Lim, A
@@ -174,7 +174,7 @@ def average_precision(judged: Judged, cutoff: int | str | None, level: int = 1) 
     return _ratio(judged.sums(precisions, relevant & _within(judged.ranks, last)), judged.relevant(level))
 
 
-def reciprocal_rank(judged: Judged, cutoff: int | None, level: int = 1) -> Values:
+def reciprocal_rank(judged: Grades, cutoff: int | None, level: int = 1) -> Values:
     """One over the rank of the first relevant document, 0 where there is none. `[queries]`"""
     relevant = np.flatnonzero((judged.grades >= level) & _within(judged.ranks, cutoff))
     rows, first = np.unique(judged.rows[relevant], return_index=True)
@@ -183,28 +183,28 @@ def reciprocal_rank(judged: Judged, cutoff: int | None, level: int = 1) -> Value
     return values
 
 
-def precision(judged: Judged, cutoff: int, level: int = 1) -> Values:
+def precision(judged: Grades, cutoff: int, level: int = 1) -> Values:
     """The part of the first `cutoff` ranks, filled or not, that holds relevant documents. `[queries]`"""
     return _found(judged, cutoff, level) / cutoff
 
 
-def recall(judged: Judged, cutoff: int, level: int = 1) -> Values:
+def recall(judged: Grades, cutoff: int, level: int = 1) -> Values:
     """The part of the relevant documents that stands in the first `cutoff` ranks. `[queries]`"""
     return _ratio(_found(judged, cutoff, level), judged.relevant(level))
 
 
-def success(judged: Judged, cutoff: int, level: int = 1) -> Values:
+def success(judged: Grades, cutoff: int, level: int = 1) -> Values:
     """1 where a relevant document stands in the first `cutoff` ranks, else 0. `[queries]`"""
     return (_found(judged, cutoff, level) > 0).astype(np.float64)
 
 
-def judged_rate(judged: Judged, cutoff: int | None) -> Values:
+def judged_rate(judged: Grades, cutoff: int | None) -> Values:
     """The part of what was retrieved, up to `cutoff`, that is judged, with whatever grade. `[queries]`"""
     depth = judged.retrieved if cutoff is None else np.minimum(judged.retrieved, cutoff)
     return _ratio(judged.sums(_within(judged.ranks, cutoff)), depth)
 
 
-def _found(judged: Judged, cutoff: int, level: int) -> Values:
+def _found(judged: Grades, cutoff: int, level: int) -> Values:
     return judged.sums((judged.grades >= level) & _within(judged.ranks, cutoff))
 
 
@@ -217,7 +217,7 @@ def _ratio(numerator: Values, denominator: NDArray[Any]) -> Values:
     return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator != 0)
 
 
-_NATIVE: dict[str, Callable[[Judged, Any, int], Values]] = {
+_NATIVE: dict[str, Callable[[Grades, Any, int], Values]] = {
     **dict.fromkeys(["nDCG", "NDCG"], lambda judged, cutoff, _: ndcg(judged, cutoff)),
     **dict.fromkeys(["AP", "MAP", "mAP"], average_precision),
     **dict.fromkeys(["RR", "MRR"], reciprocal_rank),

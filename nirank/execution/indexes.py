@@ -188,13 +188,15 @@ def check(folder: Path, key: Mapping[str, Any], corpus: Corpus) -> None:
     manifest = read_manifest(folder)
     again = f"Remove {folder} to have it built again, or name another folder."
     if manifest["layout"] != LAYOUT or manifest["key"] != dict(key):
-        made, asked = manifest["key"], dict(key)
-        differs = [name for name in made | asked if made.get(name) != asked.get(name)] or ["layout"]
+        made, wanted = manifest["key"], dict(key)
+        differs = [name for name in made | wanted if made.get(name) != wanted.get(name)] or ["layout"]
         raise StaleIndex(f"{folder} is of another version or other settings: {', '.join(differs)} differ. {again}")
     if manifest["corpus"] != corpus.fingerprint:
         indexed = f"{manifest['documents']:,} documents, fingerprint {manifest['corpus'][:12]}"
         given = f"{len(corpus):,} documents, fingerprint {corpus.fingerprint[:12]}"
-        raise StaleIndex(f"{folder} is the index of another corpus: it has {indexed}; asked for {given}. {again}")
+        raise StaleIndex(
+            f"{folder} is the index of another corpus: it has {indexed}; the corpus searched has {given}. {again}"
+        )
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from nirank.component import Component
+from nirank.data.arrays import to_numpy
 from nirank.data.batches import (
     Batch,
     ContentBatch,
@@ -24,7 +25,6 @@ from nirank.data.batches import (
     concatenate,
     cuts,
     similarities,
-    to_numpy,
 )
 from nirank.data.candidates import Candidates
 from nirank.data.corpus import field_of
@@ -237,10 +237,10 @@ def _check_ranking(generator: Component, found: Any, queries: int, k: int) -> No
     if len(found) != queries:
         raise ComponentError(f"{generator.spec} returned {len(found)} lists for {queries} queries.")
     if found.longest > k:
-        raise ComponentError(f"{generator.spec} returned {found.longest} documents where {k} were asked for.")
+        raise ComponentError(f"{generator.spec} returned {found.longest} documents for a query, more than k = {k}.")
     if not found.is_ranked():
         _refuse_nan(generator, found.scores)
-        raise ComponentError(f"{generator.spec} returned documents that do not stand by falling score, then ordinal.")
+        raise ComponentError(f"{generator.spec} returned documents out of order; return Candidates.ranked().")
     least, _ = found.extent
     if least < 0:
         raise ComponentError(f"{generator.spec} returned {least} as a document; ordinals begin at 0.")

@@ -200,7 +200,7 @@ def _ids(candidates: Candidates, ids: Ids | None) -> Ids:
 
 def _write(path: str | Path, layout: Layout, queries: Queries, pairs: Candidates, columns: tuple[Any, ...]) -> None:
     if len(queries) != len(pairs):
-        raise BadInput(f"{len(queries)} queries with candidates of {len(pairs)}.")
+        raise BadInput(f"{len(queries)} queries with candidates of {len(pairs)}; one row per query is needed.")
     _check_queries(queries.ids)
     query_ids = to_column(queries.ids)
     rows = pairs.rows

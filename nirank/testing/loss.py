@@ -119,7 +119,7 @@ def repeated_documents(subject: Subject) -> None:
 
 def temperature(subject: Subject) -> None:
     """`gamma` multiplies scores and nothing else."""
-    if not isinstance(getattr(subject.target, "gamma", None), float):
+    if not isinstance(subject.traits.gamma, float):
         raise Inapplicable("it has no plain attribute `gamma`.")
     sharp = copy.deepcopy(subject.target)
     sharp.gamma = 3 * subject.target.gamma

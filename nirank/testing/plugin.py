@@ -81,7 +81,7 @@ def _files(plugin: Plugin) -> Iterator[Path]:
 
 
 def _behind_faces(path: Path) -> Iterator[str]:
-    """What a file imports of nirank that no face shows."""
+    """The imports of a file from nirank that no face shows."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [(alias.name, "") for alias in node.names]

@@ -63,7 +63,7 @@ def positives_are_there(subject: Subject) -> None:
 
 def negatives_are_not_relevant(subject: Subject) -> None:
     """Documents labelled not relevant are not judged relevant to the query, unless `hits` is "keep"."""
-    if getattr(subject.target, "hits", None) == "keep":
+    if subject.traits.hits == "keep":
         raise Inapplicable("it keeps hits: documents that are drawn though they are relevant.")
     drawing = _Drawing(subject)
     for seed in range(20):
@@ -78,7 +78,7 @@ def order_of_lists(subject: Subject) -> None:
         batch = drawing.all(order)
         sample = drawing.sample(batch)
         _expect_positives(sample, batch[1], drawing.some)
-        if getattr(subject.target, "hits", None) != "keep":
+        if subject.traits.hits != "keep":
             _expect_negatives(sample, drawing.judged(batch))
 
 
@@ -181,7 +181,7 @@ class _Drawing:
         self.collection = samples.collection()
         self.target = subject.anew() if subject.entry else copy.deepcopy(subject.target)
         self.target.begin(self.collection, {})
-        self.some = getattr(self.target, "positives", "all") == "some"
+        self.some = subject.traits.positives == "some"
         self.refresh(range(1))
 
     def refresh(self, steps: range) -> None:

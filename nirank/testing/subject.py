@@ -27,6 +27,7 @@ from nirank.plugins.loading import active
 from nirank.registry import Entry
 from nirank.testing import samples
 from nirank.testing.promises import Broken, expect
+from nirank.traits import Traits
 
 
 class Subject:
@@ -47,7 +48,12 @@ class Subject:
     @property
     def reads(self) -> str:
         """The kind of contents that it states: nothing, "text" or "features" (of texts), "images" or "either"."""
-        return getattr(self.target, "reads", None) or ""
+        return self.traits.reads or ""
+
+    @functools.cached_property
+    def traits(self) -> Traits:
+        """The traits of the object."""
+        return Traits.of(self.target, self.entry.spec if self.entry else type(self.target).__name__)
 
     @functools.cached_property
     def component(self) -> Component:
@@ -67,7 +73,7 @@ class Subject:
 
         Dense ones come from a stand-in, others from the `tiny` encoder of the same plugin that makes them.
         """
-        searched = getattr(self.target, "searches", None) if self.kind == "generator" else None
+        searched = self.traits.searches if self.kind == "generator" else None
         if searched is None:
             return None
         if searched == samples.LetterEncoder.vectors:
@@ -121,7 +127,7 @@ def _encoder_of(entry: Entry | None, kind: str) -> Any:
     own = active().registry.of(entry.plugin) if entry else []
     for other in own:
         factory = other.resolve_tiny() if other.kind == "encoder" else None
-        if factory and getattr(encoder := factory(), "vectors", None) == kind:
+        if factory and Traits.of(encoder := factory(), other.spec).vectors == kind:
             return encoder
     raise Broken(f"it searches {kind!r} vectors, and its plugin has no encoder with a `tiny` that makes them.")
 

@@ -42,7 +42,7 @@ def grow(task: Task) -> Fitted:
     Raises `BadInput` where it would have to learn from a teacher or in several processes.
     """
     if task.teacher or processes.count() > 1:
-        raise BadInput(f"{task.component.name} learns in a way of its own: without a teacher and in one process.")
+        raise BadInput(f"{task.component.name} is not trained by gradients: leave `teacher` out and start one process.")
     if task.folder:
         resume_plan.is_under_way(task.folder, described := task.described())
         resume_plan.write(task.folder, described)

@@ -41,9 +41,11 @@ class Objective:
         self.named = set(inspect.signature(call).parameters)
         self.adds_up = loss.traits.reduction == "sum"
         if loss.traits.reduction == "none":
-            raise BadInput(f"{loss.spec}: reduction = 'none' is no number that can be made small; 'mean' or 'sum' is.")
+            raise BadInput(f"{loss.spec}: reduction = 'none' leaves one number per list; train with 'mean' or 'sum'.")
         if teacher and "teacher" not in self.named:
-            raise BadInput(f"{loss.spec} learns from no teacher.")
+            raise BadInput(
+                f"{loss.spec} learns from no teacher: leave `teacher` out, or choose a loss with that argument."
+            )
 
     @property
     def parameters(self) -> list[Tensor]:

@@ -94,7 +94,7 @@ def trainable(component: Component) -> dict[str, nn.Parameter]:
     if half:
         raise BadInput(
             f"{component.spec} holds its weights in {found[half[0]].dtype}, in which small updates are lost: "
-            'load it in float32 and train with precision = "bf16".'
+            'load it in float32 and train with precision = "bfloat16".'
         )
     return found
 

@@ -52,7 +52,9 @@ class Sample:
         for name in ("log_expected_count", "mask"):
             column = getattr(self, name)
             if column is not None and column.shape != (self.candidates.pairs,):
-                raise BadInput(f"{name} {column.shape} for {self.candidates.pairs} pairs.")
+                raise BadInput(
+                    f"{name} has the shape {column.shape} for {self.candidates.pairs} pairs; each pair needs one value."
+                )
 
     def take(self, lists: slice) -> Sample:
         """Some of the lists, one after the other."""
