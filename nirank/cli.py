@@ -20,8 +20,15 @@ from typer.core import TyperGroup
 from nirank.errors import BadInput, DamagedFile, NirankError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
     from rich.table import Table
+
+    from nirank.experiments.experiment import Experiment
+    from nirank.experiments.results import Results
+    from nirank.experiments.workspace import Workspace
+    from nirank.training.assignment import Fitted
 
 
 class _Commands(TyperGroup):
@@ -162,7 +169,7 @@ def search(
             opened = workspace.over(collection, pipeline or BM25, _stages(settings))
         else:
             opened = workspace.open_folder(folder)
-        for query in [text] if text is not None else _asked():
+        for query in [text] if text is not None else _typed_queries():
             _console().print(_found_table(opened, query, k))
 
 
@@ -281,7 +288,7 @@ def new_plugin(
 
 
 def main() -> None:
-    """Run the command line; what goes wrong is told in a sentence, with a traceback where NIRANK_DEBUG is set."""
+    """Run the command line; an error is printed as a sentence, or with its traceback where NIRANK_DEBUG is set."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     try:
         app()
@@ -302,7 +309,7 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
-def _described(path: Path, with_: list[str] | None) -> Any:
+def _described(path: Path, with_: list[str] | None) -> Experiment:
     """The experiment in a file, with what is switched on besides."""
     from dataclasses import replace
 
@@ -318,7 +325,7 @@ def _folder(name: str) -> Path:
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _show(console: Console, results: Any) -> None:
+def _show(console: Console, results: Results) -> None:
     from nirank.experiments import report
 
     console.print(report.systems_table(results))
@@ -326,13 +333,13 @@ def _show(console: Console, results: Any) -> None:
         console.print(line, style="dim", markup=False)
 
 
-def _tell(console: Console, fitted: Any) -> None:
+def _tell(console: Console, fitted: Fitted) -> None:
     from nirank.experiments import report
 
     console.print(report.training_line(fitted), markup=False)
 
 
-def _asked() -> Any:
+def _typed_queries() -> Iterator[str]:
     while True:
         try:
             text = input("search> ")
@@ -394,7 +401,7 @@ def _of_observer(name: str) -> Any:
     return typer.main.get_command(alone)
 
 
-def _found_table(opened: Any, query: str, k: int) -> Table:
+def _found_table(opened: Workspace, query: str, k: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 

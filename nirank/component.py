@@ -63,7 +63,7 @@ class Component:
 
     @property
     def spec(self) -> str:
-        """Where it was registered (`scorer/monot5`), or its class for an object of the user's own."""
+        """The name that it is registered under (`scorer/monot5`), or its class for an object of the user's own."""
         return self.entry.spec if self.entry else type(self.target).__name__
 
     @property
@@ -72,7 +72,7 @@ class Component:
         return str(self.entry.plugin) if self.entry else type(self.target).__module__
 
     def can(self, method: str) -> bool:
-        """Whether the object has this method."""
+        """True where the object has this method."""
         return self.method(method) is not None
 
     def method(self, name: str) -> Callable[..., Any] | None:
@@ -126,7 +126,7 @@ def _plain(target: Any) -> Any:
 
 
 def _class_name(kind: type) -> str:
-    """What fingerprints call a class: where it is, or where it was when indexes were first made with it."""
+    """The name of a class in fingerprints: where it is, or where it was when indexes were first made with it."""
     own: str = vars(kind).get("known_as") or f"{kind.__module__}:{kind.__qualname__}"
     return own
 
@@ -172,7 +172,7 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class Loss(Protocol):
-    """What training makes small; all three arguments are `[lists, length]`."""
+    """A function that training minimises; all three arguments are `[lists, length]`."""
 
     def __call__(self, scores: Any, labels: Any, mask: Any) -> Any:
         """A scalar."""

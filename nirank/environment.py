@@ -1,4 +1,4 @@
-"""What a result depends on besides what was asked: versions of libraries, and random numbers."""
+"""The environment of a result: versions of libraries, and random numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong, and how it is said.
+"""The errors of nirank.
 
 NirankError
 ├── BadInput            (ValueError)    a file or value that cannot be used: file, line, what was expected

@@ -16,7 +16,7 @@ from nirank.errors import BadInput
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept: `$NIRANK_CACHE`, or else `nirank` in the user's cache folder.
+    """The folder of files that can be made again: `$NIRANK_CACHE`, or else `nirank` in the user's cache folder.
 
     That is `$XDG_CACHE_HOME`, or `~/.cache` where it is not set. The folder need not exist yet.
     """
@@ -33,7 +33,7 @@ def refuse_existing(out: str | Path | None) -> None:
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """Where to write a file or folder that `path` becomes if the block succeeds; what was written goes if it fails.
+    """A place to write `path` in: it becomes `path` if the block succeeds, and is removed if it fails.
 
     Folders above `path` are made. A file that was there is replaced; a folder only if it is empty. An `OSError`
     gets a note that names `path`, because that of a full disk names no file.

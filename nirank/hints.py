@@ -10,7 +10,7 @@ from typing import Any
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value is of an annotated type; what cannot be judged passes."""
+    """True for a plain value of an annotated type; a type that cannot be judged passes."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, argument) for argument in arguments)
@@ -25,8 +25,18 @@ def fits(value: Any, hint: Any) -> bool:
     return True
 
 
+#: Short names of precisions, which are accepted wherever the long one is.
+_SHORT = {"bf16": "bfloat16", "fp16": "float16"}
+
+
+def spelled_out(value: Any, hint: Any) -> Any:
+    """The long name of a precision, `bfloat16` for `bf16`, where the type has that alone; else the value."""
+    long = _SHORT.get(value) if isinstance(value, str) else None
+    return long if long and fits(long, hint) and not fits(value, hint) else value
+
+
 def is_simple(hint: Any) -> bool:
-    """Whether `fits` judges values of this type: numbers, texts, truth values, literals, None, and unions of them."""
+    """True for a type that `fits` can judge: numbers, texts, truth values, literals, None, and unions of them."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         return all(is_simple(argument) for argument in typing.get_args(hint))

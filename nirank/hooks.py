@@ -78,8 +78,8 @@ def nirank_score(scorer: Component, queries: Queries, candidates: Candidates) ->
 def nirank_forward(component: Component, method: str, batch: Batch) -> Any:
     """Run one method of a component on one batch: what fits on the device at once.
 
-    `batch` holds queries, contents of documents or pairs (`nirank.data.batches`). It has a length, and `batch.cut(start,
-    stop)` is a part of it, so that a batch that does not fit can be halved.
+    `batch` holds queries, contents of documents or pairs (`nirank.data.batches`). It has a length, and
+    `batch.cut(start, stop)` is a part of it, so that a batch that does not fit can be halved.
     """
 
 

@@ -130,7 +130,7 @@ class Registry:
         self._entries = {key: entry for key, entry in self._entries.items() if entry.plugin is not plugin}
 
     def of(self, plugin: Plugin) -> list[Entry]:
-        """What `plugin` added, in its order."""
+        """The components that `plugin` added, in its order."""
         return [entry for entry in self if entry.plugin is plugin]
 
     def find(self, spec: str, kinds: tuple[str, ...] = KINDS) -> Entry:

@@ -52,7 +52,7 @@ def trait(default: Any, kind: str, meaning: str) -> Any:
 
 @dataclass(frozen=True)
 class Traits:
-    """What a component says of itself by attributes; of those that it lacks, and of other kinds, the defaults."""
+    """The attributes of a component; the defaults for those that it lacks, and for those of other kinds."""
 
     vectors: str | None = trait(None, "encoder", "the kind of vectors it makes: dense, tokens, sparse or terms")
     feedback: bool = trait(False, "encoder", "whether it is told in `queries.found` what a ranking found")
@@ -97,7 +97,7 @@ def kinds_of(target: Any) -> Iterator[str]:
 
 
 def meaning(name: str) -> str:
-    """What a trait says, in words."""
+    """The meaning of a trait, in words."""
     return str(Traits.__dataclass_fields__[name].metadata["meaning"])
 
 
@@ -135,7 +135,7 @@ def _near_misses(target: Any, missing: Iterable[str]) -> Iterator[tuple[str, str
 
 
 def _own_attributes(target: Any) -> Iterator[tuple[str, Any]]:
-    """Those of the object and of its classes, as far as these are its author's: nothing that a library brings."""
+    """The attributes of the object and of its classes that are its author's: nothing that a library brings."""
     yield from getattr(target, "__dict__", {}).items()
     for kind in type(target).__mro__:
         if kind.__module__.partition(".")[0] not in ("builtins", "torch", "typing"):

@@ -224,6 +224,26 @@ def test_modules_and_what_is_public_in_them_are_documented(path):
                 public += [node] if isinstance(node, ast.ClassDef) else []
 
 
+#: First words of a docstring that say neither what a thing is nor what it does.
+_VAGUE = {"What", "How", "Whether", "Where", "Those", "That"}
+
+
+def _vague(path):
+    """The docstrings of a file that begin with one of those words."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            words = re.findall(r"\w+", ast.get_docstring(node) or "")
+            if words and words[0] in _VAGUE:
+                yield f"{floors.module_of(path)}: {getattr(node, 'name', 'the module')}"
+
+
+def test_docstrings_of_the_core_begin_with_a_verb_or_a_noun(record_property):
+    left = [place for path in PLUGIN_FILES for place in _vague(path)]
+    record_property("docstrings", f"{len(left)} of plugins begin with {', '.join(sorted(_VAGUE))}")
+    print(len(left), "docstrings of plugins begin with", ", ".join(sorted(_VAGUE)))  # noqa: T201
+    assert [place for path in CORE for place in _vague(path)] == []
+
+
 def _overloaded(node):
     return any("overload" in ast.dump(mark) for mark in node.decorator_list)
 

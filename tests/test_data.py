@@ -146,3 +146,61 @@ def test_one_query_with_few_documents_is_looked_at_as_many_are(pairs):
         assert one.is_ranked() == two.is_ranked()
         assert one.longest == two.longest == pairs
         assert one.extent == ((docs.min(), docs.max()) if pairs else (0, -1))
+
+
+# The best of a matrix of scores
+
+
+def _best_by_sorting(scores, k):
+    """The same, slowly: each row's documents sorted by falling score, then rising ordinal."""
+    found = [[(-score, doc) for doc, score in enumerate(row) if score != -np.inf] for row in scores.tolist()]
+    return [[(doc, -score) for score, doc in sorted(row)[:k]] for row in found]
+
+
+def _as_pairs(candidates):
+    return [
+        list(zip(docs.tolist(), scores.tolist(), strict=True))
+        for docs, scores in map(candidates.__getitem__, range(len(candidates)))
+    ]
+
+
+@pytest.mark.parametrize("k", [0, 1, 3, 12, 40])
+@pytest.mark.parametrize("at_once", [1, 30, 2**22])
+def test_the_best_of_a_matrix_are_those_that_sorting_finds(monkeypatch, k, at_once):
+    monkeypatch.setattr("nirank.data.candidates._SCORES_AT_ONCE", at_once)
+    rng = np.random.default_rng(k)
+    scores = rng.integers(-2, 3, (9, 12)).astype(np.float32)  # few values: nearly all tie
+    scores[rng.random(scores.shape) < 0.3] = -np.inf
+    scores[0], scores[1, 3] = -np.inf, np.inf
+    found = Candidates.from_scores(scores, k)
+    assert _as_pairs(found) == _best_by_sorting(scores, k)
+    assert found.is_ranked()
+    assert _as_pairs(Candidates.from_scores(scores.astype(np.float64)[:, ::-1], k)) == _best_by_sorting(
+        scores[:, ::-1], k
+    )
+
+
+def test_the_best_of_a_tensor_and_of_an_empty_matrix_know_their_corpus():
+    torch = pytest.importorskip("torch")
+    corpus = Documents(["d1", "d2", "d3"], ["a", "b", "c"])
+    scores = torch.tensor([[0.5, 2.0, 2.0], [-0.0, 0.0, -1.0]], requires_grad=True)
+    assert _as_pairs(Candidates.from_scores(scores.bfloat16(), 2)) == [[(1, 2.0), (2, 2.0)], [(0, 0.0), (1, 0.0)]]
+    assert Candidates.from_scores(scores, 2, corpus).corpus is corpus
+    empty = Candidates.from_scores(np.empty((0, 3)), 2, corpus)
+    assert (len(empty), empty.corpus) == (0, corpus)
+    with pytest.raises(BadInput, match="3 documents for a corpus of 1"):
+        Candidates.from_scores(scores, 2, Documents(["d"], ["text"]))
+    assert _docs(Candidates.from_scores(np.empty((2, 0)), 2)) == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("scores", "k", "message"),
+    [
+        ([[0.0, np.nan]], 1, "1 of 2 scores are not a number"),
+        ([0.0, 1.0], 1, r"shape \(2,\); a matrix"),
+        ([[0.0, 1.0]], -1, "k = -1"),
+    ],
+)
+def test_a_matrix_that_cannot_be_ranked_is_refused(scores, k, message):
+    with pytest.raises(BadInput, match=message):
+        Candidates.from_scores(np.array(scores), k)

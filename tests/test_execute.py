@@ -207,12 +207,12 @@ def test_a_batch_with_another_number_of_results_is_refused():
     ("found", "message"),
     [
         (None, "returned a NoneType; Candidates are expected"),
-        (Candidates.of([[0, 1]], [[1.0, 2.0]]), "do not stand by falling score"),
-        (Candidates.of([[1, 0]], [[1.0, 1.0]]), "do not stand by falling score"),
+        (Candidates.of([[0, 1]], [[1.0, 2.0]]), "returned documents out of order"),
+        (Candidates.of([[1, 0]], [[1.0, 1.0]]), "returned documents out of order"),
         (Candidates.of([[-1]], [[1.0]]), "-1 as a document"),
         (Candidates.of([[7]], [[1.0]]), "found document 7 in a corpus of 3"),
         (Candidates.of([[0], [1]]), "2 lists for 1 queries"),
-        (Candidates.of([[0, 1, 2, 3]]), "4 documents where 3 were asked for"),
+        (Candidates.of([[0, 1, 2, 3]]), "4 documents for a query, more than k = 3"),
     ],
 )
 def test_what_is_no_ranking_of_the_corpus_is_refused(found, message):

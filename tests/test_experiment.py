@@ -165,18 +165,18 @@ def test_one_pipeline_needs_no_table_and_a_collection_may_have_settings():
         (("latency = 2", 'baseline = "plane"'), UnknownName, "pipeline 'plane'. Did you mean 'plain'"),
         (("[pipelines]", 'pipeline = "letter"\n[pipelines]'), BadInput, "not both"),
         (("[evaluate]", "[evaluate"), BadInput, "not TOML"),
-        (("plain =", '"plain letter" ='), BadInput, "a pipeline's name, 'plain letter'"),
-        (("plain =", '"../evil" ='), BadInput, "a pipeline's name, '../evil'"),
-        (("plain =", '"/tmp/evil" ='), BadInput, "a pipeline's name, '/tmp/evil'"),
-        (("plain =", '"" ='), BadInput, "a pipeline's name, ''"),
+        (("plain =", '"plain letter" ='), BadInput, "a pipeline's name = 'plain letter' contains a space"),
+        (("plain =", '"../evil" ='), BadInput, r"a pipeline's name = '../evil' contains '\.\.'"),
+        (("plain =", '"/tmp/evil" ='), BadInput, "a pipeline's name = '/tmp/evil' contains '/'"),
+        (("plain =", '"" ='), BadInput, "a pipeline's name = '' is empty"),
         (("latency = 2", 'test = "wilcoxon"'), UnknownName, "test 'wilcoxon'. Known: randomisation, t"),
         (("latency = 2", "test = []"), BadInput, r"test = \[\] is not of the type str"),
         (("latency = 2", "baseline = 3"), BadInput, "baseline = 3 is not of the type str"),
-        (("latency = 2", "latency = -3"), BadInput, "latency = -3 is not a whole number from 0"),
-        (("latency = 2", "latency = true"), BadInput, "latency = True is not a whole number from 0"),
-        (("[pipelines]", "seed = -1\n[pipelines]"), BadInput, "seed = -1 is not a whole number from 0"),
-        (("[pipelines]", "name = 3\n[pipelines]"), BadInput, "name, 3, names files"),
-        (("[pipelines]", 'name = "a/b"\n[pipelines]'), BadInput, "name, 'a/b', names files"),
+        (("latency = 2", "latency = -3"), BadInput, "latency = -3 is not a whole number of 0 or more"),
+        (("latency = 2", "latency = true"), BadInput, "latency = True is not a whole number of 0 or more"),
+        (("[pipelines]", "seed = -1\n[pipelines]"), BadInput, "seed = -1 is not a whole number of 0 or more"),
+        (("[pipelines]", "name = 3\n[pipelines]"), BadInput, "name = 3 is not a text; names become file names"),
+        (("[pipelines]", 'name = "a/b"\n[pipelines]'), BadInput, "name = 'a/b' contains '/'; names become file names"),
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_what_is_accepted(tmp_path, change, error, message):
@@ -229,7 +229,7 @@ def test_components_of_a_plugin_beside_the_experiment_are_built(tmp_path):
 
 @pytest.mark.parametrize(
     ("pipelines", "message"),
-    [("{}", r"\[pipelines\] is empty"), ('"letter"', r"\[pipelines\] is a table, not 'letter'")],
+    [("{}", r"\[pipelines\] is empty"), ('"letter"', r"\[pipelines\] is 'letter'; a table is needed")],
 )
 def test_pipelines_are_a_table_with_a_line_at_least(tmp_path, pipelines, message):
     with pytest.raises(BadInput, match=message):

@@ -131,9 +131,9 @@ def test_the_resolved_experiment_tells_what_was_switched_on(spy, tmp_path):
         ("[plugin.spi]", UnknownName, "no observer 'spi'. Did you mean 'spy'"),
         ("[plugin.spy]\nwrod = 'x'", UnknownName, "setting of observer/spy 'wrod'. Did you mean 'word'"),
         ("[plugin.spy]\nword = 3", BadInput, "word = 3 is not of the type str"),
-        ("[plugin]\nspy = true", BadInput, r"\[plugin.spy\] is a table, not True"),
+        ("[plugin]\nspy = true", BadInput, r"\[plugin.spy\] is True; a table is needed"),
         ("[plugins.spy]", UnknownName, "key 'plugins'. Did you mean 'plugin'"),
-        ("[[plugin]]", BadInput, r"\[plugin\] is a table"),
+        ("[[plugin]]", BadInput, r"\[plugin\] is .*; a table is needed"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(spy, tmp_path, table, error, message):

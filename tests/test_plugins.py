@@ -298,7 +298,7 @@ def test_a_setting_that_is_declared_twice_is_refused():
         return terms, reading
 
     twice.__annotations__ = {"terms": int, "reading": _Reading}
-    with pytest.raises(TypeError, match="declares the setting 'terms' twice"):
+    with pytest.raises(PluginError, match="declares the setting 'terms' twice"):
         bind(twice, {}, "scorer/x")
 
 

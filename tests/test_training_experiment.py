@@ -80,7 +80,7 @@ def _changed(path, old, new):
         ('collection = "numbers"\n', "", 'collection = "NAME"'),
         ("epochs = 4", "epoch = 4", "epochs"),
         ("epochs = 4", 'epochs = "4"', "epochs = '4'"),
-        ("epochs = 4", "epochs = 0", "at least 1"),
+        ("epochs = 4", "epochs = 0", "give 1 or more"),
         ("epochs = 4", 'schedule = "up"', "'linear' | 'cosine' | 'constant'"),
         ("epochs = 4", "pipeline = 3", "pipeline = 3 is not an expression"),
         ("epochs = 4", "teacher = true", "teacher = True is not an expression"),

@@ -13,7 +13,10 @@ import nirank
 from nirank.data import Candidates
 from nirank.errors import BadInput, NirankError, UnknownName
 from nirank.execution import stages
+from nirank.kit.transformers import Precision
 from nirank.plugins import observers
+from nirank.plugins.settings import bind
+from nirank.training import resume_plan
 from nirank.training.optimiser import factor
 from nirank.training.options import Options
 from tests.small_training import Letters
@@ -259,11 +262,11 @@ def test_every_epoch_sees_each_list_once_in_another_order():
 
 def test_precision_is_that_of_the_forward_pass_and_not_of_the_weights():
     learned = {}
-    for precision in ("float32", "bf16", "float32"):
+    for precision in ("float32", "bfloat16", "float32"):
         scorer = Weighed()
         nirank.fit(scorer, "ranknet", numbers(), precision=precision, learning_rate=0.1, steps=1, **PLAIN)
         learned.setdefault(precision, []).append(scorer.weigh.weight.detach())
-    (exact, again), (rounded,) = learned["float32"], learned["bf16"]
+    (exact, again), (rounded,) = learned["float32"], learned["bfloat16"]
     assert torch.equal(exact, again)
     assert rounded.dtype == torch.float32
     assert not torch.equal(exact, rounded)
@@ -288,13 +291,13 @@ class Tokens(Letters):
         (Nothing(), {}, "neither scores nor encodes"),
         (Tokens(), {}, "tokens vectors"),
         (Weighed().requires_grad_(False), {}, "nothing to train"),
-        (Weighed().half(), {}, 'precision = "bf16"'),
+        (Weighed().half(), {}, 'precision = "bfloat16"'),
         (Weighed(), {"patience": 2}, "dev=COLLECTION"),
         (Weighed(), {"evaluate_every": 2}, "dev=COLLECTION"),
         (Weighed(), {"measure": "nDCG@@10"}, "nDCG"),
-        (Weighed(), {"epochs": 0}, "epochs = 0; at least 1"),
+        (Weighed(), {"epochs": 0}, "epochs = 0 is too small; give 1 or more"),
         (Weighed(), {"learning_rate": math.nan}, "learning_rate = nan"),
-        (Weighed(), {"learning_rate": -1.0}, "at least 0"),
+        (Weighed(), {"learning_rate": -1.0}, "give 0 or more"),
         (Weighed(), {"warmup": 1.5}, "a share of all steps"),
         (Weighed(), {"schedule": "square"}, "'linear' | 'cosine'"),
         (Weighed(), {"batch_size": 2.5}, "int"),
@@ -338,3 +341,24 @@ def test_judgments_of_documents_that_the_corpus_lacks_are_left_out():
     fitted = nirank.fit(Weighed(), loss, lacking, dev=lacking)
     assert seen == [0, 1, 4, 5]
     assert 0 < fitted.best < 1  # what the corpus lacks was not found
+
+
+@pytest.mark.parametrize(("short", "long"), [("bf16", "bfloat16"), ("fp16", "float16")])
+def test_short_names_of_precisions_are_accepted_and_the_long_ones_written(short, long):
+    assert Options(precision=short).precision == long
+
+    def model(precision: Precision = "float32"): ...
+
+    assert bind(model, {"precision": short}, "model").settings == {"precision": long}
+    with pytest.raises(BadInput, match="precision = 'half' is not of the type 'float32'"):
+        Options(precision="half")
+    with pytest.raises(BadInput, match="precision = 'half' is not of the type 'float32'"):
+        bind(model, {"precision": "half"}, "model")
+
+
+def test_a_plan_with_the_short_name_of_a_precision_is_that_of_the_same_training(tmp_path):
+    described = {"options": {"precision": "bfloat16", "seed": 0}}
+    resume_plan.write(tmp_path, {"options": {"precision": "bf16", "seed": 0}})
+    assert not resume_plan.is_under_way(tmp_path, described)  # no state was written yet
+    with pytest.raises(BadInput, match="options differ"):
+        resume_plan.is_under_way(tmp_path, {"options": {"precision": "float16", "seed": 0}})

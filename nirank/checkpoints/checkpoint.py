@@ -133,7 +133,7 @@ def _described(folder: Path) -> dict[str, Any]:
 
 
 def _inside(value: Any) -> Any:
-    """How a setting is written that JSON has no word for."""
+    """Write a setting that JSON has no word for."""
     return {"inside": value.as_posix()} if isinstance(value, Path) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""What a checkpoint promises: the scores of a few pairs, kept beside the weights and held to when they are loaded.
+"""Pinned scores: those of a few pairs, kept beside a checkpoint's weights and compared when it is loaded.
 
 Weights alone do not say what is computed: a template, a tokenizer, a length or a way of pooling that a later version of
 a library understands otherwise changes every score, and no error tells of it. So a component that says
@@ -15,7 +15,8 @@ import numpy as np
 
 from nirank.component import Component
 from nirank.data import images
-from nirank.data.batches import ContentBatch, Pairs, QueryBatch, similarities, to_numpy
+from nirank.data.arrays import to_numpy
+from nirank.data.batches import ContentBatch, Pairs, QueryBatch, similarities
 from nirank.data.candidates import Candidates
 from nirank.data.corpus import Documents
 from nirank.data.queries import Queries
@@ -36,7 +37,7 @@ _TOLERANCE = 1e-2
 
 
 def record(component: Component) -> dict[str, Any] | None:
-    """What is to be kept of a component: scores, and the versions that they were made with; None where it has none."""
+    """Record a component's scores and the versions that they were made with; None where it has no scores."""
     scores = _scores(component)
     return None if scores is None else {"scores": scores.tolist(), "versions": versions()}
 

@@ -2,8 +2,8 @@
 
 `Candidates` is the one type that a run, its judgments and a training batch share: for each query the documents found
 for it, as one compressed sparse row. Documents are ordinals into a corpus; their string ids live in `Corpus.ids` and
-appear only where text is read or written. Columns are numpy arrays on the host, so lexical search, fusion and evaluation
-need no tensor library.
+appear only where text is read or written. Columns are numpy arrays on the host, so lexical search, fusion and
+evaluation need no tensor library.
 
 One tie rule holds everywhere in nirank: falling score, then rising ordinal.
 """
@@ -16,6 +16,7 @@ from nirank import faces
 
 if TYPE_CHECKING:
     from nirank.data import images as images
+    from nirank.data.arrays import to_numpy as to_numpy
     from nirank.data.batches import Batch as Batch
     from nirank.data.batches import ContentBatch as ContentBatch
     from nirank.data.batches import Pairs as Pairs
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from nirank.data.batches import cuts as cuts
     from nirank.data.batches import pair_products as pair_products
     from nirank.data.batches import similarities as similarities
-    from nirank.data.batches import to_numpy as to_numpy
     from nirank.data.candidates import Candidates as Candidates
     from nirank.data.collection import Collection as Collection
     from nirank.data.columns import Strings as Strings
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "nirank.data": ["images"],
+    "nirank.data.arrays": ["to_numpy"],
     "nirank.data.batches": [
         "Batch",
         "ContentBatch",
@@ -68,7 +69,6 @@ _HOMES = {
         "cuts",
         "pair_products",
         "similarities",
-        "to_numpy",
     ],
     "nirank.data.candidates": ["Candidates"],
     "nirank.data.collection": ["Collection"],

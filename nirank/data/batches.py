@@ -10,13 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank.data.arrays import to_numpy
 from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Floats, Ints
 
 
 class Batch(Protocol):
-    """What one forward pass is given: it has a length, and it can be cut."""
+    """The input of one forward pass: it has a length, and it can be cut."""
 
     def __len__(self) -> int: ...
 
@@ -121,15 +122,6 @@ def concatenate(parts: Sequence[Any]) -> Any:
 
         return torch.cat(list(parts))
     return np.concatenate(parts)
-
-
-def to_numpy(values: Any) -> NDArray[Any]:
-    """Results as a numpy array on the host; a tensor comes without its gradient, bfloat16 as float32."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        values = values.float() if values.is_floating_point() else values
-        return np.asarray(values.numpy())
-    return np.asarray(values)
 
 
 def similarities(left: Any, right: Any, rows: Ints, columns: Ints) -> Floats:

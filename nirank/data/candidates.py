@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nirank.data.arrays import to_numpy
 from nirank.data.features import Features
 from nirank.data.offsets import offsets_of
 from nirank.data.ties import from_sort_keys, sort_keys
@@ -28,6 +29,8 @@ from nirank.errors import BadInput
 
 #: So few numbers are looked at faster in Python than in numpy.
 _FEW = 32
+#: Scores of a matrix that are ranked at a time; their sort keys take 32 MiB.
+_SCORES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +61,19 @@ class Candidates:
         if len(self.offsets) > 2 and (self.lengths < 0).any():  # of one query they begin at 0 and end above
             raise BadInput("offsets must not fall.")
         if self.features is not None and len(self.features) != len(self.docs):
-            raise BadInput(f"features of {len(self.features)} pairs for {len(self.docs)} pairs.")
+            raise BadInput(
+                f"features of {len(self.features)} pairs for {len(self.docs)} pairs; one row per pair is needed."
+            )
 
     @classmethod
     def of(
         cls, docs: Sequence[ArrayLike], scores: Sequence[ArrayLike] | None = None, corpus: Corpus | None = None
     ) -> Candidates:
-        """From one sequence of ordinals per query, with one of scores beside each (0 where none are given)."""
+        """Candidates from one sequence of ordinals per query, with one of scores beside each (0 where none are given).
+
+        Each row stays in the order in which it is written: lists that were made by hand, or found elsewhere. From a
+        matrix of scores of all documents, `from_scores` makes ranked ones.
+        """
         rows = [np.asarray(row, dtype=np.int64).reshape(-1) for row in docs]
         flat = np.concatenate([*rows, np.empty(0, np.int64)])
         values = np.zeros(len(flat)) if scores is None else np.concatenate([*map(np.ravel, scores), np.empty(0)])
@@ -75,7 +84,7 @@ class Candidates:
         """The queries of all `parts`, one after the other."""
         if not parts:
             return cls.empty(0)
-        docs, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("docs", "scores"))
+        docs, scores = (np.concatenate([part.docs for part in parts]), np.concatenate([part.scores for part in parts]))
         return cls(offsets_of(np.concatenate([part.lengths for part in parts])), docs, scores, parts[0].corpus)
 
     @classmethod
@@ -87,20 +96,39 @@ class Candidates:
     def from_matrix(
         cls, docs: Ints, scores: NDArray[Any], found: NDArray[np.bool_], corpus: Corpus | None = None
     ) -> Candidates:
-        """From `[queries, k]` matrices, of which only the entries marked in `found` count."""
+        """Candidates from `[queries, k]` matrices, of which only the entries marked in `found` count."""
         return cls(offsets_of(found.sum(axis=1)), docs[found], scores[found], corpus)
+
+    @classmethod
+    def from_scores(cls, scores: Any, k: int, corpus: Corpus | None = None) -> Candidates:
+        """The best `k` documents of each row of a matrix of scores, `[queries, documents]`, ranked.
+
+        `scores` are an array or a tensor and are compared as float32; column `d` is the document of ordinal `d`. Equal
+        scores rank by rising ordinal, and -inf stands for a document that was not found. Raises `BadInput` for a score
+        that is not a number, for anything but a matrix, and for a matrix of another width than `corpus`.
+        """
+        matrix = np.asarray(to_numpy(scores), dtype=np.float32)
+        if matrix.ndim != 2:
+            raise BadInput(f"scores have the shape {matrix.shape}; a matrix [queries, documents] is needed.")
+        if corpus is not None and matrix.shape[1] != len(corpus):
+            raise BadInput(f"scores of {matrix.shape[1]} documents for a corpus of {len(corpus)}; these must be equal.")
+        if k < 0:
+            raise BadInput(f"k = {k}; a number of documents from 0 on is needed.")
+        rows = max(1, _SCORES_AT_ONCE // max(1, matrix.shape[1]))
+        parts = [_best(matrix[first : first + rows], k) for first in range(0, len(matrix), rows)]
+        return replace(cls.stack(parts), corpus=corpus)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     @property
     def pairs(self) -> int:
-        """How many (query, document) pairs there are."""
+        """The number of (query, document) pairs."""
         return len(self.docs)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """How many documents each query has, `[queries]`."""
+        """The number of documents of each query, `[queries]`."""
         return self.offsets[1:] - self.offsets[:-1]  # np.diff would take longer than one query's search
 
     @property
@@ -143,6 +171,18 @@ class Candidates:
         vars(known).update(vars(self), corpus=corpus)
         return known
 
+    def corpus_for(self, reader: str) -> Corpus:
+        """The corpus, where something has to read the documents; `reader` is what the message calls it.
+
+        Raises `BadInput` where these candidates do not know their corpus.
+        """
+        if self.corpus is None:
+            raise BadInput(
+                f"{reader} has to read documents, and these candidates do not know their corpus. "
+                "Name it: candidates.over(corpus)."
+            )
+        return self.corpus
+
     def take(self, queries: Ints | slice) -> Candidates:
         """The rows of the given queries, in that order."""
         lengths = self.lengths[queries]
@@ -153,7 +193,7 @@ class Candidates:
 
     def where(self, keep: NDArray[np.bool_]) -> Candidates:
         """Only the pairs marked in `keep` (`[pairs]`); every query stays, if need be with none."""
-        kept = np.concatenate([[0], np.cumsum(keep)])
+        kept = offsets_of(keep)
         return Candidates(kept[self.offsets], self.docs[keep], self.scores[keep], self.corpus, self._described(keep))
 
     def ranked(self) -> Candidates:
@@ -183,7 +223,7 @@ class Candidates:
         return Candidates(offsets_of(np.minimum(lengths, k)), docs.astype(self.docs.dtype), scores, self.corpus)
 
     def _of_one(self, keys: NDArray[np.uint64]) -> Candidates:
-        """What sorted keys stand for, of the only query."""
+        """The candidates that sorted keys stand for, of the only query."""
         docs, scores = from_sort_keys(keys)
         return Candidates(np.array([0, len(keys)]), docs.astype(self.docs.dtype), scores, self.corpus)
 
@@ -202,7 +242,7 @@ class Candidates:
         return Candidates(offsets_of(lengths), docs[first], scores[first], self.corpus or other.corpus)
 
     def places(self, other: Candidates) -> NDArray[np.int64]:
-        """Where each pair stands among those of `other`, `[pairs]`; -1 where it does not: the one join."""
+        """The position of each pair among those of `other`, `[pairs]`, -1 where it is not there: the one join."""
         if len(self) != len(other):
             raise BadInput(f"Candidates of {len(self)} and of {len(other)} queries cannot be joined.")
         if not other.pairs:
@@ -231,7 +271,7 @@ class Candidates:
         return docs, scores, mask
 
     def is_ranked(self) -> bool:
-        """Whether every row is in order; checking takes a twentieth of the time of sorting."""
+        """True where every row is in order; checking takes a twentieth of the time of sorting."""
         if len(self) == 1 and self.pairs <= _FEW:
             return self._is_one_ranked()
         before, after = self.scores[:-1], self.scores[1:]
@@ -274,6 +314,16 @@ class Candidates:
         matrix = np.full(mask.shape, fill, column.dtype)
         matrix[mask] = column
         return matrix, mask
+
+
+def _best(scores: Floats, k: int) -> Candidates:
+    """The best `k` of each row of a matrix of scores."""
+    queries, documents = scores.shape
+    keys = sort_keys(np.tile(np.arange(documents), queries), scores.reshape(-1)).reshape(scores.shape)
+    if k < documents:
+        keys = np.partition(keys, max(k - 1, 0), axis=1)[:, :k]
+    docs, values = from_sort_keys(np.sort(keys, axis=1))
+    return Candidates.from_matrix(docs.astype(np.int64), values, values > -np.inf)
 
 
 def _integers(docs: ArrayLike) -> Ints:

@@ -25,7 +25,10 @@ class Collection:
 
     def __post_init__(self) -> None:
         if len(self.queries) != len(self.judgments):
-            raise BadInput(f"{len(self.queries)} queries with judgments of {len(self.judgments)}.", self.name)
+            raise BadInput(
+                f"{len(self.queries)} queries with judgments of {len(self.judgments)}; one row per query is needed.",
+                self.name,
+            )
 
     def __repr__(self) -> str:
         sizes = f"{len(self.corpus):,} documents, {len(self.queries):,} queries, {self.judgments.pairs:,} judgments"

@@ -35,7 +35,7 @@ def write_corpus(
         write_batches(unfinished, batches, fields)
         written, _ = map_table(unfinished)
         if not written.num_rows:
-            raise BadInput("a corpus without documents.", path)
+            raise BadInput("a corpus without documents cannot be written.", path)
         refuse_repeated(written["id"])
     return ArrowCorpus(path)
 

@@ -31,5 +31,5 @@ class Features:
         return len(self.values)
 
     def take(self, pairs: Ints | slice | NDArray[np.bool_]) -> Features:
-        """Those of some pairs."""
+        """The features of some pairs."""
         return Features(self.names, self.values[pairs])

@@ -58,7 +58,7 @@ class _ColumnHash:
 
 
 def content_bytes(content: Content) -> bytes:
-    """What a text or an image is hashed by; a path stands for the file's bytes. Raises `BadInput` for other types."""
+    """The bytes that a text or an image is hashed by; a path: its file's. Raises `BadInput` for other types."""
     if isinstance(content, str):
         return content.encode("utf-8", "surrogatepass")
     if isinstance(content, Path):

@@ -78,7 +78,7 @@ class Ids(Sequence[str]):
 
     @cached_property
     def _bytes(self) -> tuple[memoryview, memoryview] | None:
-        """Where each id begins and ends, and the text of all; None of ids in several pieces."""
+        """The begin and end of each id, and the text of all; None of ids in several pieces."""
         if self._values.num_chunks != 1 or not len(self):
             return None
         column = self._values.chunk(0)
@@ -86,7 +86,7 @@ class Ids(Sequence[str]):
         return memoryview(ends).cast("q")[column.offset :], memoryview(text or b"")
 
     def gather(self, ordinals: ArrayLike) -> pa.Array:
-        """What `take` returns, as an Arrow array of large strings: for output that needs no Python strings."""
+        """The ids that `take` returns, as an Arrow array of large strings: for output that needs no Python strings."""
         return gather(self._values, as_ordinals(ordinals, len(self)))
 
     def find(self, strings: Strings) -> Ordinals:
@@ -128,7 +128,7 @@ def refuse_repeated(ids: pa.ChunkedArray) -> None:
 
 
 def as_ordinals(which: Any, size: int) -> Ordinals:
-    """What a slice or a column of integers picks out of `size` documents. Raises `IndexError` for one beyond them."""
+    """The ordinals that a slice or a column of integers picks of `size` documents. Raises `IndexError` beyond them."""
     if isinstance(which, slice):
         return np.arange(*which.indices(size))
     ordinals = np.asarray(which)

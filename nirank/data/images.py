@@ -41,7 +41,7 @@ _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
 def is_image(content: Content) -> bool:
-    """Whether a content is an image: a path, bytes, or an image of PIL."""
+    """True for an image: a path, bytes, or an image of PIL."""
     return isinstance(content, (Path, bytes)) or (hasattr(content, "mode") and hasattr(content, "convert"))
 
 
@@ -64,7 +64,7 @@ def read(content: Content) -> Image:
 
 
 def each(contents: Sequence[Content], make: Callable[[Image], Made], threads: int | None = None) -> Iterator[Made]:
-    """What `make` makes of each image, in their order, made by threads some images ahead.
+    """Apply `make` to each image, in their order, by threads some images ahead.
 
     `threads` are as many as there are processors unless given. Raises as `read` does, when it comes to the image.
     """

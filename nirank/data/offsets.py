@@ -7,5 +7,5 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def offsets_of(lengths: ArrayLike) -> NDArray[np.int64]:
-    """Where rows of these lengths begin in one column, and at last where they end: int64 `[rows + 1]`."""
+    """The offsets at which rows of these lengths begin in one column, and the end of the last: int64 `[rows + 1]`."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

@@ -30,7 +30,9 @@ class Queries:
         if len(self.ids) != len(self.contents):
             raise BadInput(f"{len(self.ids)} query ids for {len(self.contents)} queries; one id per query is expected.")
         if self.found is not None and len(self.found) != len(self.ids):
-            raise BadInput(f"what was found for {len(self.found)} queries beside {len(self.ids)} queries.")
+            raise BadInput(
+                f"found has {len(self.found)} rows for {len(self.ids)} queries; one row per query is needed."
+            )
 
     @classmethod
     def of(cls, contents: Content | Iterable[Content]) -> Queries:
@@ -60,7 +62,7 @@ class Queries:
 
 
 def _is_many(contents: Any) -> bool:
-    """Whether these are several contents: a text, a path or an image is one."""
+    """True for several contents: a text, a path or an image is one."""
     return (
         isinstance(contents, Iterable)
         and not isinstance(contents, (str, bytes, PurePath))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank.data.offsets import offsets_of
 from nirank.data.types import Floats, Ints
 from nirank.errors import BadInput
 
@@ -32,21 +33,22 @@ class TermWeights:
             counted = f"{len(self.terms)} terms, {len(self.weights)} weights, {self.offsets[-1]} places"
             raise BadInput(f"weighted terms do not fit together: {counted}.")
         if not np.isfinite(self.weights).all():
-            raise BadInput("a term has a weight that is no finite number.")
+            worst = int(np.flatnonzero(~np.isfinite(self.weights))[0])
+            raise BadInput(f"the weight of {self.terms[worst]!r} is {self.weights[worst]}, which is no finite number.")
 
     @classmethod
     def of(cls, queries: Sequence[Mapping[str, float]], analysis: Mapping[str, Any]) -> TermWeights:
         """From the terms of each query with their weights."""
-        offsets = np.cumsum([0, *map(len, queries)])
+        offsets = offsets_of([*map(len, queries)])
         weights = np.fromiter(chain.from_iterable(query.values() for query in queries), np.float32, offsets[-1])
         return cls(offsets, [*chain.from_iterable(queries)], weights, analysis)
 
     @classmethod
     def concatenate(cls, parts: Sequence[TermWeights]) -> TermWeights:
         """The queries of all parts, one after the other."""
-        sizes = np.concatenate([[0], *(np.diff(part.offsets) for part in parts)])
+        sizes = np.concatenate([np.diff(part.offsets) for part in parts])
         terms = [*chain.from_iterable(part.terms for part in parts)]
-        return cls(np.cumsum(sizes), terms, np.concatenate([part.weights for part in parts]), parts[0].analysis)
+        return cls(offsets_of(sizes), terms, np.concatenate([part.weights for part in parts]), parts[0].analysis)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -55,7 +57,7 @@ class TermWeights:
         """Some of the queries; one, for a number."""
         chosen = np.atleast_1d(np.arange(len(self))[rows])
         sizes = np.diff(self.offsets)[chosen]
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        offsets = offsets_of(sizes)
         places = np.repeat(self.offsets[chosen] - offsets[:-1], sizes) + np.arange(offsets[-1])
         return TermWeights(
             offsets, [self.terms[place] for place in places.tolist()], self.weights[places], self.analysis

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nirank.data.batches import to_numpy
+from nirank.data.arrays import to_numpy
+from nirank.data.offsets import offsets_of
 from nirank.data.types import Floats, Ints
 from nirank.errors import BadInput
 
@@ -41,7 +42,7 @@ class TokenVectors:
     def of(cls, matrices: Sequence[ArrayLike]) -> TokenVectors:
         """From one matrix `[tokens, dim]` for each text, at least one of them."""
         arrays = [np.asarray(matrix) for matrix in matrices]
-        return cls(_offsets([*map(len, arrays)]), np.concatenate(arrays))
+        return cls(offsets_of([*map(len, arrays)]), np.concatenate(arrays))
 
     @classmethod
     def concatenate(cls, parts: Sequence[TokenVectors]) -> TokenVectors:
@@ -53,7 +54,7 @@ class TokenVectors:
             joined: Any = torch.cat(values)
         else:
             joined = np.concatenate(values)
-        return cls(_offsets(np.concatenate([part.lengths for part in parts])), joined)
+        return cls(offsets_of(np.concatenate([part.lengths for part in parts])), joined)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -75,7 +76,7 @@ class TokenVectors:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """How many vectors each text has, `[texts]`."""
+        """The number of vectors of each text, `[texts]`."""
         return np.diff(self.offsets)
 
 
@@ -96,11 +97,11 @@ class SparseVectors:
     def __post_init__(self) -> None:
         _check(self.offsets, len(self.weights))
         if len(self.terms) != len(self.weights):
-            raise BadInput(f"{len(self.terms)} terms with {len(self.weights)} weights.")
+            raise BadInput(f"{len(self.terms)} terms with {len(self.weights)} weights; one weight per term is needed.")
 
     @classmethod
     def of(cls, matrix: Floats, most: int | None = None) -> SparseVectors:
-        """What is not 0 in a matrix `[texts, size]`; of each text only the `most` of largest weight, if that is given.
+        """Keep the nonzero weights of a matrix `[texts, size]`; of each text the `most` largest, if that is given.
 
         Of equal weights the lower dimension is kept.
         """
@@ -110,13 +111,13 @@ class SparseVectors:
             np.put_along_axis(matrix, dropped, 0, axis=1)
         rows, terms = np.nonzero(matrix)
         lengths = np.bincount(rows, minlength=len(matrix))
-        return cls(_offsets(lengths), terms.astype(np.int32), matrix[rows, terms].astype(np.float32), matrix.shape[1])
+        return cls(offsets_of(lengths), terms.astype(np.int32), matrix[rows, terms].astype(np.float32), matrix.shape[1])
 
     @classmethod
     def concatenate(cls, parts: Sequence[SparseVectors]) -> SparseVectors:
         """The texts of all parts, one after the other."""
         terms, weights = (np.concatenate([getattr(part, name) for part in parts]) for name in ("terms", "weights"))
-        return cls(_offsets(np.concatenate([part.lengths for part in parts])), terms, weights, parts[0].size)
+        return cls(offsets_of(np.concatenate([part.lengths for part in parts])), terms, weights, parts[0].size)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -128,7 +129,7 @@ class SparseVectors:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """How many weights each text has, `[texts]`."""
+        """The number of weights of each text, `[texts]`."""
         return np.diff(self.offsets)
 
     def matrix(self) -> csr_array:
@@ -163,12 +164,8 @@ def _check(offsets: NDArray[np.int64], entries: int) -> None:
         raise BadInput(f"offsets must rise from 0 to the number of entries, {entries}.")
 
 
-def _offsets(lengths: ArrayLike) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-
-
 def _picked(offsets: NDArray[np.int64], rows: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The offsets of some rows put together, and where their entries stood."""
     lengths = np.diff(offsets)[rows]
-    picked = _offsets(lengths)
+    picked = offsets_of(lengths)
     return picked, np.repeat(offsets[rows] - picked[:-1], lengths) + np.arange(picked[-1])

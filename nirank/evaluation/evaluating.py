@@ -1,4 +1,4 @@
-"""How good a run is: measures over its judged queries.
+"""The evaluation of a run: measures over its judged queries.
 
 Here, and where files are read and written, trec_eval's rule for equal scores holds: documents are ranked by falling
 score, as float32, and those with equal scores by falling id, byte by byte. How many were is reported.
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from nirank.data.candidates import Candidates
 from nirank.errors import BadInput
 from nirank.evaluation.external import (
-    Ranking,
+    JudgedRanking,
     ir_mean,
     ir_measure,
     ir_values,
@@ -26,7 +26,7 @@ from nirank.evaluation.external import (
     trec_values,
     unknown,
 )
-from nirank.evaluation.measures import Judged, Measure, Values
+from nirank.evaluation.measures import Grades, Measure, Values
 from nirank.formats.trec import read_judged, read_qrels, rows_of
 
 #: What is measured unless one says otherwise.
@@ -81,7 +81,7 @@ class Evaluation:
         return "\n".join([*(f"{name:{width}}  {value:.4f}" for name, value in self.mean.items()), "", *self.notes()])
 
     def notes(self) -> list[str]:
-        """What one should know about these figures, a sentence each."""
+        """Notes to read with these figures, a sentence each."""
         rule = "falling document id" if self.rule == "docno" else "rising ordinal"
         told = [
             (True, f"{len(self):,} queries were evaluated."),
@@ -92,7 +92,7 @@ class Evaluation:
         return [note for worth, note in told if worth]
 
     def to_dict(self, per_query: bool = False) -> dict[str, Any]:
-        """What JSON can hold: the means and counts and, if asked for, the value of each query by its id or row."""
+        """The means and counts as JSON can hold them and, on request, the value of each query by its id or row."""
         told = {
             "measures": self.mean,
             "queries": len(self),
@@ -143,7 +143,7 @@ def evaluate(
         raise BadInput(f"none of the {len(run):,} queries has judgments{'' if complete else ' and results'}.")
     ids = run.corpus.ids if ids is None and run.corpus is not None else ids
     ranked, ties = rank(_rows(run, queries), ids)
-    ranking = Ranking(_cut(ranked, depth), _rows(judgments, queries), relevance_level)
+    ranking = JudgedRanking(_cut(ranked, depth), _rows(judgments, queries), relevance_level)
     values, mean = plan.compute(ranking)
     return Evaluation(
         values=values,
@@ -247,7 +247,7 @@ class _Plan:
     """Who computes which measure, settled before any work is done: the column of each name in `names`."""
 
     names: list[str]
-    native: dict[str, Callable[[Judged], Values]]
+    native: dict[str, Callable[[Grades], Values]]
     trec: list[str]
     other: dict[str, Any]
 
@@ -274,10 +274,10 @@ class _Plan:
             raise unknown(name)
         self.names.append(name)
 
-    def compute(self, ranking: Ranking) -> tuple[dict[str, Values], dict[str, float]]:
+    def compute(self, ranking: JudgedRanking) -> tuple[dict[str, Values], dict[str, float]]:
         """The values of each query, and of all together."""
         values, mean = {}, {}
-        judged = Judged.of(ranking.ranked, ranking.judgments)
+        judged = Grades.of(ranking.ranked, ranking.judgments)
         for name, native in self.native.items():
             values[name] = native(judged)
             mean[name] = float(values[name].mean())

@@ -31,7 +31,7 @@ _SUBTOPICS = {"alpha_DCG", "alpha_nDCG", "AP_IA", "P_IA", "StRecall", "ERR_IA", 
 
 
 @dataclass(frozen=True, eq=False)
-class Ranking:
+class JudgedRanking:
     """A ranking and its judgments, row beside row, as the dictionaries that other packages take.
 
     `level` is the least grade that counts as relevant where a measure does not say so itself.
@@ -103,7 +103,7 @@ def _is_trec_name(name: str, pytrec_eval: Any) -> bool:
     return all(re.fullmatch(_PARAMETERS[split[1]], parameter) for parameter in split[2].split(","))
 
 
-def trec_values(names: Iterable[str], ranking: Ranking) -> dict[str, Values]:
+def trec_values(names: Iterable[str], ranking: JudgedRanking) -> dict[str, Values]:
     """The values of trec_eval's measures, each `[queries]`; `names` as `trec_names` gives them.
 
     Measures that trec_eval averages geometrically (`gm_map`) have the value that enters the mean: at least 0.00001.
@@ -121,8 +121,8 @@ def trec_values(names: Iterable[str], ranking: Ranking) -> dict[str, Values]:
     return columns
 
 
-def _without_results(name: str, ranking: Ranking) -> Values:
-    """What trec_eval says of queries for which nothing was found, `[queries]`."""
+def _without_results(name: str, ranking: JudgedRanking) -> Values:
+    """The values of trec_eval for queries without results, `[queries]`."""
     if name == "num_rel":
         relevant = ranking.judgments.scores >= ranking.level
         return np.bincount(ranking.judgments.rows, relevant, len(ranking.judgments)).astype(np.float64)
@@ -131,7 +131,7 @@ def _without_results(name: str, ranking: Ranking) -> Values:
 
 
 def trec_mean(name: str, values: Values) -> float:
-    """What trec_eval prints for all queries: counts are summed, `gm_` means are geometric."""
+    """The value that trec_eval prints for all queries: counts are summed, `gm_` means are geometric."""
     if name.startswith("num_"):
         return float(values.sum())
     return float(np.exp(np.log(values).mean())) if name.startswith("gm_") else float(values.mean())
@@ -177,7 +177,7 @@ def _check(measure: Any, settings: Mapping[str, Any]) -> None:
             raise BadInput(f"{measure} cannot have {setting}={settings[setting]!r}.")
 
 
-def ir_values(measure: Any, ranking: Ranking) -> Values:
+def ir_values(measure: Any, ranking: JudgedRanking) -> Values:
     """The values of one of ir_measures' measures, `[queries]`."""
     import ir_measures
 

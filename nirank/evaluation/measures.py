@@ -1,7 +1,7 @@
 """Measures of effectiveness, computed on columns.
 
 All look only at the documents that were both retrieved and judged, each with its rank and grade, and at how many
-documents were retrieved and judged: what is unjudged counts as not relevant. `Judged` holds these columns.
+documents were retrieved and judged: what is unjudged counts as not relevant. `Grades` holds these columns.
 Values agree with trec_eval's; names are those of ir_measures.
 
 Papers on image retrieval have names of their own: `CMC@k` is 1 where something relevant stands in the first k ranks
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
+from nirank.data.offsets import offsets_of
 from nirank.errors import BadInput
 
 Values: TypeAlias = NDArray[np.float64]
@@ -30,8 +31,8 @@ RELEVANT = "R"
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """What measures are computed from.
+class Grades:
+    """A ranking with the grades of its documents: the input of every measure.
 
     `rows`, `ranks` (from 1) and `grades`, all `[hits]`, are of the retrieved documents that are judged, by rising
     row and rank; `retrieved` `[queries]` counts all retrieved documents; `judgments` has a row for each query.
@@ -44,12 +45,12 @@ class Judged:
     judgments: Candidates
 
     @classmethod
-    def of(cls, ranked: Candidates, judgments: Candidates) -> Judged:
+    def of(cls, ranked: Candidates, judgments: Candidates) -> Grades:
         """From documents in the order of their ranks. Raises `BadInput` where a query has a judged one twice."""
         at = _maybe_judged(ranked, judgments)
         rows = np.searchsorted(ranked.offsets, at, side="right") - 1
         lengths = np.bincount(rows, minlength=len(ranked))
-        hits = Candidates(np.concatenate([[0], np.cumsum(lengths)]), ranked.docs[at], ranked.scores[at])
+        hits = Candidates(offsets_of(lengths), ranked.docs[at], ranked.scores[at])
         grades = hits.lookup(judgments)
         hit = ~np.isnan(grades)
         rows, at = rows[hit], at[hit]
@@ -67,7 +68,7 @@ class Judged:
         return np.bincount(rows, weights, len(self)).astype(np.float64)
 
     def relevant(self, level: int) -> Values:
-        """How many documents each query has that are judged relevant, retrieved or not, `[queries]`."""
+        """The number of documents judged relevant to each query, retrieved or not, `[queries]`."""
         return np.bincount(self.judgments.rows, self.judgments.scores >= level, len(self)).astype(np.float64)
 
     @cached_property
@@ -117,7 +118,7 @@ class Measure:
             return None
         return cls(node.id, settings, cutoff) if isinstance(node, ast.Name) else None
 
-    def native(self, level: int = 1) -> Callable[[Judged], Values] | None:
+    def native(self, level: int = 1) -> Callable[[Grades], Values] | None:
         """A function that computes this measure, or None where this module does not.
 
         `level` is the least grade that counts as relevant, for measures without a `rel` of their own.
@@ -131,7 +132,7 @@ class Measure:
         return lambda judged: compute(judged, self.cutoff, level)
 
     def _is_cut(self) -> bool:
-        """Whether the cutoff is one that this measure can have."""
+        """True for a cutoff that this measure can have."""
         if self.cutoff == RELEVANT:
             return self.name in _AVERAGED
         return is_rank(self.cutoff) or (self.cutoff is None and self.name not in _CUT)
@@ -142,11 +143,11 @@ def _cutoff(node: ast.expr) -> Any:
 
 
 def is_rank(cutoff: Any) -> bool:
-    """Whether this can be a cutoff: a whole number from 1 on."""
+    """True for a possible cutoff: a whole number from 1 on."""
     return isinstance(cutoff, int) and not isinstance(cutoff, bool) and cutoff > 0
 
 
-def ndcg(judged: Judged, cutoff: int | None) -> Values:
+def ndcg(judged: Grades, cutoff: int | None) -> Values:
     """Normalised discounted cumulative gain, with the grade as gain and log2(rank + 1) as discount.
 
     Järvelin and Kekäläinen (2002), in the form trec_eval computes; negative grades gain nothing, and the ideal
@@ -159,7 +160,7 @@ def ndcg(judged: Judged, cutoff: int | None) -> Values:
     return _ratio(judged.sums(gains, _within(judged.ranks, cutoff)), ideal)
 
 
-def average_precision(judged: Judged, cutoff: int | str | None, level: int = 1) -> Values:
+def average_precision(judged: Grades, cutoff: int | str | None, level: int = 1) -> Values:
     """The precision at the rank of each relevant document, 0 for those not retrieved, averaged. `[queries]`
 
     The cutoff "R" is the number of documents that are relevant to the query: mAP@R (Musgrave, Belongie and Lim, A
@@ -173,7 +174,7 @@ def average_precision(judged: Judged, cutoff: int | str | None, level: int = 1) 
     return _ratio(judged.sums(precisions, relevant & _within(judged.ranks, last)), judged.relevant(level))
 
 
-def reciprocal_rank(judged: Judged, cutoff: int | None, level: int = 1) -> Values:
+def reciprocal_rank(judged: Grades, cutoff: int | None, level: int = 1) -> Values:
     """One over the rank of the first relevant document, 0 where there is none. `[queries]`"""
     relevant = np.flatnonzero((judged.grades >= level) & _within(judged.ranks, cutoff))
     rows, first = np.unique(judged.rows[relevant], return_index=True)
@@ -182,28 +183,28 @@ def reciprocal_rank(judged: Judged, cutoff: int | None, level: int = 1) -> Value
     return values
 
 
-def precision(judged: Judged, cutoff: int, level: int = 1) -> Values:
+def precision(judged: Grades, cutoff: int, level: int = 1) -> Values:
     """The part of the first `cutoff` ranks, filled or not, that holds relevant documents. `[queries]`"""
     return _found(judged, cutoff, level) / cutoff
 
 
-def recall(judged: Judged, cutoff: int, level: int = 1) -> Values:
+def recall(judged: Grades, cutoff: int, level: int = 1) -> Values:
     """The part of the relevant documents that stands in the first `cutoff` ranks. `[queries]`"""
     return _ratio(_found(judged, cutoff, level), judged.relevant(level))
 
 
-def success(judged: Judged, cutoff: int, level: int = 1) -> Values:
+def success(judged: Grades, cutoff: int, level: int = 1) -> Values:
     """1 where a relevant document stands in the first `cutoff` ranks, else 0. `[queries]`"""
     return (_found(judged, cutoff, level) > 0).astype(np.float64)
 
 
-def judged_rate(judged: Judged, cutoff: int | None) -> Values:
+def judged_rate(judged: Grades, cutoff: int | None) -> Values:
     """The part of what was retrieved, up to `cutoff`, that is judged, with whatever grade. `[queries]`"""
     depth = judged.retrieved if cutoff is None else np.minimum(judged.retrieved, cutoff)
     return _ratio(judged.sums(_within(judged.ranks, cutoff)), depth)
 
 
-def _found(judged: Judged, cutoff: int, level: int) -> Values:
+def _found(judged: Grades, cutoff: int, level: int) -> Values:
     return judged.sums((judged.grades >= level) & _within(judged.ranks, cutoff))
 
 
@@ -216,7 +217,7 @@ def _ratio(numerator: Values, denominator: NDArray[Any]) -> Values:
     return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator != 0)
 
 
-_NATIVE: dict[str, Callable[[Judged, Any, int], Values]] = {
+_NATIVE: dict[str, Callable[[Grades, Any, int], Values]] = {
     **dict.fromkeys(["nDCG", "NDCG"], lambda judged, cutoff, _: ndcg(judged, cutoff)),
     **dict.fromkeys(["AP", "MAP", "mAP"], average_precision),
     **dict.fromkeys(["RR", "MRR"], reciprocal_rank),

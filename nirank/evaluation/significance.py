@@ -1,4 +1,4 @@
-"""Whether two systems differ by more than chance: paired tests over the same queries.
+"""Significance tests: do two systems differ by more than chance on the same queries?
 
 Every pair of systems (or every system and a baseline) is compared on each measure by a randomisation test (Fisher;
 for retrieval Smucker, Allan and Carterette, 2007) or Student's paired t-test, two-sided. The p-values of one measure
@@ -40,7 +40,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better `system` is than `other` on a measure.
+    """The difference of `system` from `other` on a measure.
 
     `difference` is the mean over queries of system minus other, `low` and `high` its 95 % bootstrap confidence
     interval. `effect` is Cohen's d of the paired differences (d_z): their mean over their standard deviation, 0
@@ -62,13 +62,13 @@ class Difference:
     ties: int
 
     def is_significant(self, level: float = 0.05) -> bool:
-        """Whether the corrected p-value is below `level`."""
+        """True where the corrected p-value is below `level`."""
         return self.corrected < level
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found: rows to print, and what they were computed with."""
+    """The result of `compare`: rows to print, and the settings that they were computed with."""
 
     means: list[Mean]
     differences: list[Difference]
@@ -87,7 +87,7 @@ class Comparison:
         return rows[name]
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold: all fields, each row as a dictionary; numbers that are not finite are None."""
+        """All fields as JSON can hold them, each row as a dictionary; numbers that are not finite are None."""
         return asdict(self, dict_factory=_finite)
 
 

@@ -136,7 +136,7 @@ def place(component: Component, corpus: Corpus, encoder: Component | None = None
 
 
 def index_key(component: Component, encoder: Component | None = None) -> dict[str, Any]:
-    """What the files of an index depend on, besides the corpus."""
+    """The values that the files of an index depend on, besides the corpus."""
     own = getattr(component.target, "index_key", None)
     key: dict[str, Any] = dict(own) if own is not None else {"component": component.fingerprint}
     if encoder:
@@ -192,17 +192,19 @@ def check(folder: Path, key: Mapping[str, Any], corpus: Corpus) -> None:
     manifest = read_manifest(folder)
     seals.check(folder, again)
     if manifest["layout"] != LAYOUT or manifest["key"] != dict(key):
-        made, asked = manifest["key"], dict(key)
-        differs = [name for name in made | asked if made.get(name) != asked.get(name)] or ["layout"]
+        made, wanted = manifest["key"], dict(key)
+        differs = [name for name in made | wanted if made.get(name) != wanted.get(name)] or ["layout"]
         raise StaleIndex(f"{folder} is of another version or other settings: {', '.join(differs)} differ. {again}")
     if manifest["corpus"] != corpus.fingerprint:
         indexed = f"{manifest['documents']:,} documents, fingerprint {manifest['corpus'][:12]}"
         given = f"{len(corpus):,} documents, fingerprint {corpus.fingerprint[:12]}"
-        raise StaleIndex(f"{folder} is the index of another corpus: it has {indexed}; asked for {given}. {again}")
+        raise StaleIndex(
+            f"{folder} is the index of another corpus: it has {indexed}; the corpus searched has {given}. {again}"
+        )
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What an index says of itself. Raises `StaleIndex` where it is missing, damaged or never finished."""
+    """Read the description of an index. Raises `StaleIndex` where it is missing, damaged or never finished."""
     path = folder / MANIFEST
     if not path.exists():
         raise StaleIndex(f"{folder} is no index, or one that was never finished: it has no {MANIFEST}.")

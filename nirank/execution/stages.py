@@ -1,4 +1,4 @@
-"""What happens when no plugin steps in: stages are dispatched through their hooks and run in batches.
+"""The execution of stages where no plugin steps in: dispatched through their hooks and run in batches.
 
 The functions without a prefix dispatch a stage (`encode`, `generate`, `score`, `extract`, `loss`); the hook
 implementations below them are the core's own plugin, asked last.
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.component import Component
+from nirank.data.arrays import to_numpy
 from nirank.data.batches import (
     Batch,
     ContentBatch,
@@ -25,7 +26,6 @@ from nirank.data.batches import (
     concatenate,
     cuts,
     similarities,
-    to_numpy,
 )
 from nirank.data.candidates import Candidates
 from nirank.data.corpus import field_of
@@ -86,7 +86,7 @@ def loss(component: Component, scores: Any, labels: Any, mask: Any, **more: Any)
 
 
 def encode_documents(encoder: Component, contents: Sequence[Content], what: str = "Encoding documents") -> Vectors:
-    """What `encoder` makes of documents, in their order, encoded in batches of similar length."""
+    """Encode documents in batches of similar length; the vectors come in the order of the documents."""
     with _Noted(encoder, "encode_documents", documents=len(contents)):
         call = encoder.around("encode_documents", lambda contents: _sorted_batches(encoder, contents, what))
         vectors = call(contents)
@@ -163,11 +163,10 @@ def nirank_loss(loss: Component, scores: Any, labels: Any, mask: Any, more: dict
 
 def _similarity(encoder: Component, queries: Queries, candidates: Candidates) -> Any:
     """Each distinct document is encoded once, however many queries it is a candidate of."""
-    if candidates.corpus is None:
-        raise ComponentError(f"{encoder.spec} has to read documents, and these candidates do not know their corpus.")
+    corpus = candidates.corpus_for(encoder.spec)
     docs, inverse = np.unique(candidates.docs, return_inverse=True)
     left = encode(encoder, queries).vectors
-    right = encode_documents(encoder, candidates.corpus[docs], f"Encoding documents with {encoder.name}")
+    right = encode_documents(encoder, corpus[docs], f"Encoding documents with {encoder.name}")
     return similarities(left, right, candidates.rows, inverse)
 
 
@@ -271,10 +270,10 @@ def _check_ranking(generator: Component, found: Any, queries: int, k: int) -> No
     if len(found) != queries:
         raise ComponentError(f"{generator.spec} returned {len(found)} lists for {queries} queries.")
     if found.longest > k:
-        raise ComponentError(f"{generator.spec} returned {found.longest} documents where {k} were asked for.")
+        raise ComponentError(f"{generator.spec} returned {found.longest} documents for a query, more than k = {k}.")
     if not found.is_ranked():
         _refuse_nan(generator, found.scores)
-        raise ComponentError(f"{generator.spec} returned documents that do not stand by falling score, then ordinal.")
+        raise ComponentError(f"{generator.spec} returned documents out of order; return Candidates.ranked().")
     least, _ = found.extent
     if least < 0:
         raise ComponentError(f"{generator.spec} returned {least} as a document; ordinals begin at 0.")

@@ -31,7 +31,7 @@ _LETTERS = 80  # of a text that stands for an image
 
 
 def pictured(collection: Collection) -> bool:
-    """Whether documents or queries are images: the first of each tells."""
+    """True where documents or queries are images, by the first of each."""
     firsts = (contents[0] for contents in (collection.corpus, collection.queries.contents) if len(contents))
     return any(images.is_image(first) for first in firsts)
 
@@ -59,7 +59,7 @@ class _Album:
         self._data: list[str] = []
 
     def tile(self, key: tuple[str, int], content: Content, name: str) -> str:
-        """What shows a content: a picture, known by `key`, or the beginning of a text."""
+        """The HTML that shows a content: a picture, known by `key`, or the beginning of a text."""
         if not images.is_image(content):
             return f"<p>{escape(_short(str(content)))}</p>"
         if key not in self._numbers:
@@ -106,7 +106,7 @@ def _section(results: Results, row: int, k: int, album: _Album) -> str:
 
 
 def _column(results: Results, name: str, row: int, k: int, album: _Album) -> str:
-    """What one system found for a query."""
+    """The column of one system: its documents for a query."""
     docs, scores = (column[:k] for column in results.systems[name].run[row])
     graded = dict(zip(*(column.tolist() for column in results.collection.judgments[row]), strict=True))
     contents, names = results.collection.corpus[docs], _names(results.collection, docs)
@@ -135,7 +135,7 @@ def _kind(doc: int, graded: dict[int, float]) -> str:
 
 
 def _names(collection: Collection, docs: Any) -> list[str]:
-    """What documents are called: by their field `name`, or else by their ids."""
+    """The names of documents: their field `name`, or else their ids."""
     corpus: Any = collection.corpus
     if "name" in getattr(corpus, "fields", ()):
         names: list[str] = corpus.column("name", np.asarray(docs, np.int64))

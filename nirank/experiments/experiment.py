@@ -123,19 +123,19 @@ class Experiment:
         measures = self.evaluate.measures
         if not isinstance(measures, list) or not measures or not all(isinstance(name, str) for name in measures):
             raise BadInput(f"[evaluate] measures = {measures!r} is not a list of names.", where)
-        with told(f"{where}: [evaluate] measures"):
+        with naming(f"{where}: [evaluate] measures"):
             check_measures(measures)
         self.recipes()
 
     def recipes(self) -> list[Recipe]:
-        """How stages are trained, one for each table [train.NAME]; raises what is wrong with one."""
+        """The recipes of training, one for each table [train.NAME]; raises for a wrong one."""
         if not self.train:
             return []
         from nirank.experiments.recipe import Recipe
 
         found = []
         for name, table in self.train.items():
-            with told(f"{self.where}: [train.{name}]"):
+            with naming(f"{self.where}: [train.{name}]"):
                 if name not in _names_in(self.pipelines.values()):
                     raise UnknownName("stage", name, _names_in(self.pipelines.values()))
                 found.append(Recipe.of(name, table, self.seed, self.evaluate.measures[0]))
@@ -167,25 +167,25 @@ class Experiment:
 
     def _stage(self, name: str, settings: Mapping[str, Any]) -> Stage:
         given = {key: value for key, value in settings.items() if key != "use"}
-        with told(f"{self.where}: [stage.{name}]"):
+        with naming(f"{self.where}: [stage.{name}]"):
             return load(settings.get("use", name), name, **given)
 
     def open(self) -> Collection:
         """The collection that is searched."""
         settings = dict(self.collection)
-        with told(f"{self.where}: collection"):
+        with naming(f"{self.where}: collection"):
             return collection(settings.pop("use"), **settings)
 
     def observers(self) -> list[Any]:
         """The observers that the experiment switches on, built; see `nirank.plugins.observers`."""
         built = []
         for name, settings in self.plugin.items():
-            with told(f"{self.where}: [plugin.{name}]"):
+            with naming(f"{self.where}: [plugin.{name}]"):
                 built.append(observers.build(name, settings))
         return built
 
     def _ranking(self, name: str, text: str, stages: dict[str, Stage]) -> Ranking:
-        with told(f"{self.where}: pipelines.{name} = {text!r}"):
+        with naming(f"{self.where}: pipelines.{name} = {text!r}"):
             for part in sorted(_names_in([text]) - stages.keys()):  # in an order that a seed can be relied on in
                 stages[part] = load(part)
             pipeline = parse(text, stages)
@@ -195,7 +195,7 @@ class Experiment:
 
     @property
     def where(self) -> str:
-        """What messages call it: its file, or its name."""
+        """The name that messages give it: its file, or its name."""
         return str(self.path or self.name)
 
     @property
@@ -249,7 +249,7 @@ def _check_keys(table: Any, known: list[str], where: str, place: str) -> None:
 
 def _expect_table(value: Any, where: str, place: str) -> None:
     if not isinstance(value, Mapping):
-        raise BadInput(f"{place} is a table, not {value!r}.", where)
+        raise BadInput(f"{place} is {value!r}; a table is needed.", where)
 
 
 def _expect(value: Any, kind: type, where: str, place: str) -> None:
@@ -259,13 +259,20 @@ def _expect(value: Any, kind: type, where: str, place: str) -> None:
 
 def _expect_count(value: Any, where: str, place: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise BadInput(f"{place} = {value!r} is not a whole number from 0.", where)
+        raise BadInput(f"{place} = {value!r} is not a whole number of 0 or more.", where)
 
 
 def _expect_name(value: Any, where: str, place: str) -> None:
     """Names become those of files, and the tags of TREC runs."""
-    if not isinstance(value, str) or not re.fullmatch(r"[^\s/\\\x00-\x20\x7f]+", value) or ".." in value:
-        raise BadInput(f"{place}, {value!r}, names files: it has no white space, no / and no two dots in a row.", where)
+    if not isinstance(value, str):
+        fault = "is not a text"
+    elif not value:
+        fault = "is empty"
+    elif odd := re.search(r"[\s/\\\x00-\x20\x7f]|\.\.", value):
+        fault = "contains a space" if odd[0] == " " else f"contains {odd[0]!r}"
+    else:
+        return
+    raise BadInput(f"{place} = {value!r} {fault}; names become file names. Use letters, digits, - and _.", where)
 
 
 def _names_in(expressions: Iterable[str]) -> set[str]:
@@ -274,15 +281,15 @@ def _names_in(expressions: Iterable[str]) -> set[str]:
         try:
             tree = ast.parse(text.strip(), mode="eval")
         except SyntaxError:
-            continue  # told by parse, with the text
+            continue  # reported by parse, with the text
         called = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
         names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called}
     return names
 
 
 @contextmanager
-def told(place: str) -> Iterator[None]:
-    """Errors raised inside name the place in the experiment they come from."""
+def naming(place: str) -> Iterator[None]:
+    """Add to errors raised inside the place in the experiment that they come from."""
     try:
         yield
     except NirankError as error:

@@ -1,4 +1,4 @@
-"""How long one query takes, stage by stage."""
+"""The time that one query takes, stage by stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a result depends on: versions, fingerprints, seeds, devices, the tie policy."""
+"""The manifest of a result: versions, fingerprints, seeds, devices, the tie policy."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def describe(rankings: Mapping[str, Ranking], collection: Collection, seed: int)
 
 
 def describe_component(component: Component) -> dict[str, Any]:
-    """Where a component comes from, its settings, its model's fingerprint, the device it runs on."""
+    """Describe a component: its plugin, its settings, its model's fingerprint, the device it runs on."""
     return {
         "use": component.spec,
         "plugin": component.origin,

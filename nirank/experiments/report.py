@@ -36,7 +36,7 @@ def systems_table(results: Results) -> Table:
 
 
 def notes(results: Results) -> list[str]:
-    """What one should know to read the table: the baseline, the test, and what each evaluation tells of itself."""
+    """Notes to read with the table: the baseline, the test, and the notes of each evaluation."""
     lines = []
     if results.comparison:
         marks = ", ".join(f"{mark} p < {bound}" for bound, mark in reversed(MARKS))
@@ -45,7 +45,7 @@ def notes(results: Results) -> list[str]:
 
 
 def training_line(fitted: Fitted) -> str:
-    """What came of a training, in a sentence."""
+    """The outcome of a training, in a sentence."""
     name, steps = fitted.stage.component.name, f"{fitted.steps:,} steps"
     if fitted.best is None:
         return f"{name}: trained for {steps}."

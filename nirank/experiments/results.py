@@ -1,4 +1,4 @@
-"""What came of an experiment."""
+"""The results of an experiment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class System:
-    """What came of one pipeline: its run, its measures, its times."""
+    """The results of one pipeline: its run, its measures, its times."""
 
     name: str
     ranking: Ranking
@@ -30,7 +30,7 @@ class System:
 
 @dataclass(frozen=True)
 class Results:
-    """What came of an experiment."""
+    """The results of an experiment."""
 
     experiment: Experiment
     collection: Collection
@@ -48,7 +48,7 @@ class Results:
         return next(iter(self.systems.values())).evaluation.measures
 
     def manifest(self) -> dict[str, Any]:
-        """What the results depend on: versions, fingerprints, seeds, devices, the tie policy."""
+        """The manifest: versions, fingerprints, seeds, devices, the tie policy."""
         rankings = {name: system.ranking for name, system in self.systems.items()}
         return manifest.describe(rankings, self.collection, self.experiment.seed)
 

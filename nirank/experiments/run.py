@@ -13,7 +13,7 @@ from nirank.data.collection import Collection
 from nirank.errors import BadInput
 from nirank.evaluation.evaluating import evaluate
 from nirank.experiments import latency
-from nirank.experiments.experiment import Experiment, told
+from nirank.experiments.experiment import Experiment, naming
 from nirank.experiments.results import Results, System
 from nirank.experiments.write import refuse_unwritable, write
 from nirank.files import refuse_existing
@@ -71,7 +71,7 @@ def _results(experiment: Experiment, written: bool) -> Results:
     rankings = experiment.build()
     opened = experiment.open()
     if written:
-        with told(f"{experiment.where}: collection"):
+        with naming(f"{experiment.where}: collection"):
             refuse_unwritable(opened)
     systems = {name: _run_system(name, ranking, opened, experiment) for name, ranking in rankings.items()}
     return Results(experiment, opened, systems, _compare(experiment, systems))

@@ -10,7 +10,7 @@ from typing import Any
 from nirank import environment
 from nirank.checkpoints.checkpoint import CHECKPOINT, settings_of
 from nirank.errors import BadInput
-from nirank.experiments.experiment import Experiment, told
+from nirank.experiments.experiment import Experiment, naming
 from nirank.experiments.recipe import Recipe
 from nirank.experiments.results import Results
 from nirank.experiments.run import load_beside, run
@@ -64,15 +64,15 @@ def train(
 
 
 def _check(experiment: Experiment, recipes: Sequence[Recipe]) -> None:
-    """Raise now what would else be told after hours: names and settings that do not exist, ids that cannot be written.
+    """Raise now what would else be raised after hours: unknown names and settings, ids that cannot be written.
 
     Queries and documents of the collections are opened, and closed again.
     """
     for recipe in recipes:
-        with told(f"{experiment.where}: [train.{recipe.name}]"):
+        with naming(f"{experiment.where}: [train.{recipe.name}]"):
             recipe.check()
             _check_loss(experiment, recipe)
-    with told(f"{experiment.where}: collection"):
+    with naming(f"{experiment.where}: collection"):
         refuse_unwritable(experiment.open())
 
 
@@ -113,5 +113,5 @@ def _train_stage(experiment: Experiment, recipe: Recipe, folder: Path) -> Fitted
     with observers.switched_on(experiment.observers()):
         stages: dict[str, Stage] = {}
         rankings: dict[str, Any] = experiment.build(stages)
-        with told(f"{experiment.where}: [train.{recipe.name}]"):
+        with naming(f"{experiment.where}: [train.{recipe.name}]"):
             return recipe.fit(stages, rankings, folder / recipe.name)

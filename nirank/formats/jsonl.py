@@ -148,7 +148,7 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _sound(value: object) -> bool:
-    """Whether this is a text that UTF-8 can hold: half a surrogate pair is not."""
+    """True for a text that UTF-8 can hold: half a surrogate pair is not."""
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong when a file is read, plain or gzipped, told alike wherever that happens."""
+"""The errors of reading a file, plain or gzipped, in one wording."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from nirank.data.candidates import Candidates
 from nirank.data.columns import gather, integers_to_numpy, to_array, to_column
 from nirank.data.ids import Ids
+from nirank.data.offsets import offsets_of
 from nirank.data.queries import Queries
 from nirank.errors import BadInput
 from nirank.files import beside
@@ -37,7 +38,7 @@ _BLANK = ord(" ")  # the highest of all that is white space or control character
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """What a file says of each query: the documents found for it with scores, or judged with grades.
+    """The content of a file: for each query the documents found with scores, or judged with grades.
 
     `candidates` has a row for each of `query_ids`, in order of first appearance, with the documents in the order
     of the file; their ordinals are those of `ids`, which holds the documents of this file only. `tag` is the
@@ -70,7 +71,7 @@ class Run:
         return rows_of(replace(candidates, docs=ordinals[candidates.docs]), self.query_ids, query_ids)
 
     def unknown_documents(self, ids: Ids) -> int:
-        """How many distinct documents of the file `ids` lacks."""
+        """The number of distinct documents of the file that `ids` lacks."""
         return int(np.count_nonzero(self._ordinals(ids) < 0))
 
     def other_queries(self, query_ids: Sequence[str]) -> list[str]:
@@ -157,7 +158,7 @@ def _grouped(lines: Lines, docs: NDArray[Any]) -> Candidates:
         order = np.argsort(queries, kind="stable")
         docs, values = docs[order], values[order]
     lengths = np.bincount(queries, minlength=len(lines.query_ids))
-    return Candidates(np.concatenate([[0], np.cumsum(lengths)]), docs, values)
+    return Candidates(offsets_of(lengths), docs, values)
 
 
 # Writing
@@ -199,7 +200,7 @@ def _ids(candidates: Candidates, ids: Ids | None) -> Ids:
 
 def _write(path: str | Path, layout: Layout, queries: Queries, pairs: Candidates, columns: tuple[Any, ...]) -> None:
     if len(queries) != len(pairs):
-        raise BadInput(f"{len(queries)} queries with candidates of {len(pairs)}.")
+        raise BadInput(f"{len(queries)} queries with candidates of {len(pairs)}; one row per query is needed.")
     _check_queries(queries.ids)
     query_ids = to_column(queries.ids)
     rows = pairs.rows
@@ -244,7 +245,7 @@ def _check_queries(ids: Sequence[str]) -> None:
 
 
 def _unfit(text: str) -> bool:
-    """Whether this cannot be one column. White space beyond ASCII can, as it separates nothing for trec_eval."""
+    """True where this cannot be one column. White space beyond ASCII can: it separates nothing for trec_eval."""
     return not text or min(text) <= chr(_BLANK)
 
 

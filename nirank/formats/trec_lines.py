@@ -47,7 +47,7 @@ class Layout:
 
     @property
     def value(self) -> str:
-        """What the number of a line is called: score or grade."""
+        """The name of the number of a line: score or grade."""
         return "grade" if "grade" in self.columns else "score"
 
     def __str__(self) -> str:
@@ -180,7 +180,7 @@ def _has_empty(texts: pa.ChunkedArray) -> bool:
 
 
 def _sound(lines: Lines, layout: Layout) -> bool:
-    """Whether there is nothing that the patient reader would refuse, or read in another way."""
+    """True where the patient reader would refuse nothing, and read nothing in another way."""
     if any(not query or query.startswith("#") for query in lines.query_ids):
         return False
     values = lines.values
@@ -190,7 +190,7 @@ def _sound(lines: Lines, layout: Layout) -> bool:
 
 
 def _repeats(lines: Lines) -> bool:
-    """Whether a query lists a document twice."""
+    """True where a query lists a document twice."""
     prints = np.concatenate([_fingerprints(chunk) for chunk in lines.documents.chunks])
     prints += lines.queries.astype(np.uint64) * np.uint64(_KEYS[2])
     if not _has_equal(prints):

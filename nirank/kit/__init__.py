@@ -1,4 +1,4 @@
-"""The kit that plugins build with: compiled functions, graphs of OpenVINO, files that appear whole, progress, hashes."""
+"""The kit that plugins build with: compiled functions, OpenVINO graphs, files that appear whole, progress, hashes."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _PATCHING = threading.RLock()
 
 @dataclass
 class Report:
-    """What a checkpoint lacked of a model, had besides, and had in another shape, by the names of weights."""
+    """The weights that a checkpoint lacked of a model, had besides, and had in another shape, by name."""
 
     model: Any
     missing: list[str] = field(default_factory=list)
@@ -38,14 +38,14 @@ class Report:
 
     @property
     def prefix(self) -> str | None:
-        """What stands before every name in the file, such as `module.`; None where they have nothing in common."""
+        """The text before every name in the file, such as `module.`; None where they have nothing in common."""
         lacking = set(self.missing)
         parts = self.unexpected[0].split(".")[:-1] if self.unexpected else []
         beginnings = (".".join(parts[:count]) + "." for count in range(1, len(parts) + 1))
         return next((prefix for prefix in beginnings if self._explains(prefix, lacking)), None)
 
     def _explains(self, prefix: str, lacking: set[str]) -> bool:
-        """Whether every name begins so, and without it most are names that are missing."""
+        """True where every name begins so, and without it most are names that are missing."""
         bare = [name.removeprefix(prefix) for name in self.unexpected if name.startswith(prefix)]
         return len(bare) == len(self.unexpected) and 2 * sum(name in lacking for name in bare) > len(bare)
 

@@ -61,7 +61,7 @@ class Graph:
 
     @property
     def fits(self) -> bool:
-        """Whether the weights of the network are still those that were compiled."""
+        """True while the weights of the network are those that were compiled."""
         return self._stamp == _stamp(self._network)
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -74,7 +74,7 @@ class Graph:
 
 
 class Fast:
-    """Whether a graph computes `function` of a network, and the graph, compiled when it is first asked for.
+    """The choice between torch and a graph for `function` of a network; the graph is compiled at first use.
 
     `runtime` is what computes where gradients are not wanted; None is OpenVINO for work of which there is at least
     `worth`, in whatever work is counted in: less would take no longer in torch than a graph takes to be compiled. The
@@ -95,7 +95,7 @@ class Fast:
         self.compiled: Graph | None = None
 
     def graph(self, work: int) -> Graph | None:
-        """What computes so much; None is torch.
+        """The graph that computes this much; None is torch.
 
         A network that cannot be compiled is told, and left to torch from then on. Raises `BadInput` for one where
         OpenVINO was asked for.
@@ -171,7 +171,7 @@ def trace(network: nn.Module, function: Function, example: Mapping[str, Tensor],
 
 
 def openvino_installed() -> bool:
-    """Whether OpenVINO is at hand."""
+    """True where OpenVINO is installed."""
     return importlib.util.find_spec("openvino") is not None
 
 

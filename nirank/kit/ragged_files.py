@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data.batches import concatenate
+from nirank.data.offsets import offsets_of
 from nirank.data.types import Content, Corpus, Vectors
 from nirank.data.vectors import on_host
 from nirank.errors import StaleIndex
@@ -77,7 +78,7 @@ def read(folder: Path) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
     """
     kinds = _kinds(folder)
     try:
-        offsets = np.concatenate([[0], np.cumsum(np.fromfile(folder / LENGTHS, _LENGTH), dtype=np.int64)])
+        offsets = offsets_of(np.fromfile(folder / LENGTHS, _LENGTH))
         short = [name for name, kind in kinds.items() if _rows(folder / name, kind) != offsets[-1]]
     except OSError as error:
         raise StaleIndex(f"The vectors in {folder} are incomplete ({error}); build the index again.") from error
@@ -114,7 +115,7 @@ def _describe(folder: Path, columns: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _kinds(folder: Path) -> dict[str, np.dtype[Any]]:
-    """What one row of each column is; nothing where nothing was written yet."""
+    """The type of one row of each column; empty where nothing was written yet."""
     try:
         told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         return {name: np.dtype((kind, tuple(shape))) for name, (kind, shape) in told.items()}
@@ -123,7 +124,7 @@ def _kinds(folder: Path) -> dict[str, np.dtype[Any]]:
 
 
 def _whole_chunks(folder: Path, chunk: int) -> int:
-    """How many documents an interrupted build left; what comes after the last whole chunk is cut off."""
+    """Cut off all after the last whole chunk of an interrupted build; the number of documents that are left."""
     kinds, path = _kinds(folder), folder / LENGTHS
     if not kinds or not path.exists() or not all((folder / name).exists() for name in kinds):
         return 0
@@ -138,7 +139,7 @@ def _whole_chunks(folder: Path, chunk: int) -> int:
 
 
 def _rows(path: Path, kind: np.dtype[Any]) -> int:
-    """How many whole rows a file has."""
+    """The number of whole rows of a file."""
     return path.stat().st_size // kind.itemsize
 
 

@@ -176,19 +176,19 @@ def tokenizer_text(tokenizer: Any) -> str:
     return json.dumps({name: value for name, value in told.items() if name not in ("truncation", "padding")})
 
 
-def longest(model: Any, asked: int | None, usual: int, name: str = "max_length") -> int:
-    """How many tokens are read of a text: as many as are `asked` for, else `usual`, where the model has room for these.
+def longest(model: Any, wanted: int | None, usual: int, name: str = "max_length") -> int:
+    """The number of tokens read of a text: `wanted`, or else `usual`, where the model has room for these.
 
     Raises `BadInput`, with the `name` of the setting, where more are asked for than the model has positions.
     """
     room = _positions(model)
-    if asked and room and asked > room:
-        raise BadInput(f"{name} = {asked}; the model has {room} positions.")
-    return asked or min(usual, room or usual)
+    if wanted and room and wanted > room:
+        raise BadInput(f"{name} = {wanted}; the model has {room} positions. Give {room} or less.")
+    return wanted or min(usual, room or usual)
 
 
 def _positions(model: Any) -> int | None:
-    """How many tokens a transformer tells apart by their position; None where their number is not limited (T5)."""
+    """The number of positions of a transformer; None where it is not limited (T5)."""
     found: int | None = getattr(model.config, "max_position_embeddings", None)
     for name, module in model.named_modules():
         if found and name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:

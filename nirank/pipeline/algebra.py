@@ -39,7 +39,7 @@ DEPTH = 1000
 
 
 class Pipeline:
-    """What rankings and scorings share: they are made of parts, and in the end of components."""
+    """The common part of rankings and scorings: made of parts, and in the end of components."""
 
     def components(self) -> list[Component]:
         """The components of the pipeline, each once, in the order of the expression."""
@@ -121,7 +121,7 @@ class Scoring(Pipeline):
 
 
 class PartialPipeline(Pipeline):
-    """What follows a ranking and does not rank yet: together with the stage after it, it will."""
+    """A stage after a ranking that does not rank yet: together with the next stage it will."""
 
     def after(self, ranking: Ranking) -> Pipeline:
         """Itself, for the documents of `ranking`."""
@@ -164,7 +164,7 @@ class Stage(Ranking, Scoring):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Generated(Ranking):
-    """What a candidate generator finds, perhaps for vectors that an encoder made of the queries.
+    """The documents that a candidate generator finds, perhaps for vectors that an encoder made of the queries.
 
     `feedback` is the ranking that such an encoder is told of, in `Queries.found`.
     """
@@ -298,7 +298,7 @@ class Cut(Ranking):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Union(Ranking):
-    """What either of two rankings found, to be scored."""
+    """The documents of either of two rankings, to be scored."""
 
     left: Ranking
     right: Ranking
@@ -448,7 +448,7 @@ def as_stage(value: Any) -> Ranking | Scoring:
 
 
 def reads_features(component: Component) -> bool:
-    """Whether it ranks by features of pairs (`nirank.pipeline.feature_ranking`)."""
+    """True for a ranker by features of pairs (`nirank.pipeline.feature_ranking`)."""
     return component.traits.reads == "features"
 
 

@@ -38,7 +38,7 @@ from nirank.pipeline.algebra import (
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FeatureSet(PartialPipeline):
-    """What describes a pair: extractors and scorings, in the order of their features."""
+    """The sources of a pair's features: extractors and scorings, in the order of their features."""
 
     parts: tuple[Stage | Scoring, ...]
 
@@ -90,7 +90,7 @@ class Featured(Scoring):
         return f"{self.features!r} >> {self.ranker.name}"
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
-        """What the ranker makes of the features of each pair."""
+        """Score each pair by its features."""
         described = candidates.with_features(self.features.of(queries, candidates))
         return stages.score(self.ranker, queries, described)
 
@@ -103,7 +103,7 @@ class Featured(Scoring):
 
 
 def features(first: Any, *more: Any) -> FeatureSet:
-    """What a ranker over features is to read of each pair: `features(manual, bm25, 0.5 * minilm) >> linear`.
+    """Describe each pair for a ranker over features: `features(manual, bm25, 0.5 * minilm) >> linear`.
 
     A part is an extractor, which gives all its features, or a scoring, whose score is one.
     """

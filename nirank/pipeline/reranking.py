@@ -1,4 +1,4 @@
-"""What becomes of a ranking: its best documents are ranked anew, or the query itself is left out.
+"""Changes to a ranking: its best documents are ranked anew, or the query itself is left out.
 
 `others(siamese >> exact)` leaves out the document that has the query's id; `others(siamese >> exact) >> top(10, stir)`
 ranks the best 10 of these by other scores, and leaves the rest behind them, in order.
@@ -21,7 +21,7 @@ from nirank.pipeline.algebra import PartialPipeline, Pipeline, Ranking, Scoring,
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Top(PartialPipeline):
-    """How the best `k` of a ranking are to be ranked."""
+    """The reranking of the best `k` of a ranking."""
 
     k: int
     scoring: Scoring
@@ -70,7 +70,7 @@ class Reranked(Ranking):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Others(Ranking):
-    """What a ranking finds but for the query itself, the document that has its id."""
+    """A ranking without the query itself, the document that has its id."""
 
     ranking: Ranking
 
@@ -92,7 +92,7 @@ class Others(Ranking):
 
 
 def top(k: int, scoring: Any) -> Top:
-    """What ranks the best `k` of a ranking by other scores and leaves the rest behind them, in order.
+    """Rerank the best `k` of a ranking by other scores and leave the rest behind them, in order.
 
     `bm25 % 1000 >> top(20, monot5)`; the scoring may be a sum. Raises `CompositionError` for what is none.
     """
@@ -102,7 +102,7 @@ def top(k: int, scoring: Any) -> Top:
 
 
 def others(ranking: Any) -> Others:
-    """What a ranking finds but for the query itself: `others(siamese >> exact)`, where queries are in the corpus.
+    """Leave the query itself out of a ranking: `others(siamese >> exact)`, where queries are in the corpus.
 
     A document is the query where it has the query's id. It takes a place in the ranking: `others(ranking % 10)` finds 9
     documents where the query was one of them, `others(ranking) % 10` finds 10.

@@ -1,4 +1,4 @@
-"""What is installed: plugins, their components, and what they lack."""
+"""The inventory of plugins: which are installed, their components, and the packages that they lack."""
 
 from __future__ import annotations
 

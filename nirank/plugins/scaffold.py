@@ -1,6 +1,6 @@
 """The skeleton of a plugin: a distribution that can be installed, and passes its own checks, at once.
 
-The skeleton lies in `nirank/plugins/skeleton` as what it is, a plugin called `my_ranker`; a new one differs in its name.
+The skeleton lies in `nirank/plugins/skeleton` as a plugin called `my_ranker`; a new one differs in its name.
 """
 
 from __future__ import annotations

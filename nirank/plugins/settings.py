@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nirank.errors import BadInput, UnknownName
-from nirank.hints import fits, is_simple, readable
+from nirank.errors import BadInput, PluginError, UnknownName
+from nirank.hints import fits, is_simple, readable, spelled_out
 
 #: The default of a setting that must be given.
 REQUIRED = inspect.Parameter.empty
@@ -59,7 +59,7 @@ def declared(factory: Callable[..., Any]) -> dict[str, Setting]:
     for parameter in named:
         for setting in _of_parameter(parameter, hints.get(parameter.name, Any)):
             if setting.name in found:
-                raise TypeError(f"{factory.__qualname__} declares the setting {setting.name!r} twice.")
+                raise PluginError(f"{factory.__qualname__} declares the setting {setting.name!r} twice; rename one.")
             found[setting.name] = setting
     return found
 
@@ -134,6 +134,7 @@ def _arguments(settings: Mapping[str, Any], known: Mapping[str, Setting], hints:
 def _checked(value: Any, hint: Any, where: str) -> Any:
     """The value as its type has it; what is simple is judged here, the rest by pydantic."""
     if is_simple(hint):
+        value = spelled_out(value, hint)
         if not fits(value, hint):
             raise BadInput(f"{where} = {value!r} is not of the type {readable(hint)}.")
         return _plain(value)
@@ -150,7 +151,7 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
 
 
 def _has_config(hint: Any) -> bool:
-    """Whether a type brings a configuration of its own, which pydantic does not let one replace."""
+    """True for a type with a configuration of its own, which pydantic does not let one replace."""
     return inspect.isclass(hint) and (dataclasses.is_dataclass(hint) or hasattr(hint, "model_config"))
 
 

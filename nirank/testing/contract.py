@@ -34,7 +34,7 @@ class Check:
 
     @property
     def promise(self) -> str:
-        """What is promised, in words."""
+        """The promise, in words."""
         return " ".join((inspect.getdoc(self.function) or "").split())
 
 

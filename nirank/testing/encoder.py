@@ -36,7 +36,7 @@ def one_vector_each(subject: Subject) -> None:
         expect(len(vectors) == len(documents), f"{len(documents)} {what} have {len(vectors)} vectors.")
         expect(all(np.isfinite(vector).all() for vector in vectors), f"some vectors of {what} are not finite.")
         shapes = {vector.shape for vector in vectors}
-        dense = getattr(subject.target, "vectors", None) == "dense"
+        dense = subject.traits.vectors == "dense"
         expect(
             not dense or (len(shapes) == 1 and len(min(shapes)) == 1),
             f"dense vectors of {what} have the shapes {shapes}.",
@@ -85,7 +85,7 @@ def no_texts(subject: Subject) -> None:
 def queries_match_documents(subject: Subject) -> None:
     """Dense vectors of queries and of documents have one length, so that they can be compared."""
     lengths = {what: encode(samples.queries(subject.reads)[:1])[0].shape[-1] for what, encode in _sides(subject)}
-    dense = getattr(subject.target, "vectors", None) == "dense"
+    dense = subject.traits.vectors == "dense"
     expect(not dense or len(set(lengths.values())) == 1, f"the lengths are {lengths}.")
 
 

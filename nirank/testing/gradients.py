@@ -1,4 +1,4 @@
-"""Whether gradients arrive: from what a component returns in training to the parameters that it would train."""
+"""Checks of gradients: they arrive at the parameters that would be trained."""
 
 from __future__ import annotations
 

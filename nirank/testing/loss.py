@@ -119,7 +119,7 @@ def repeated_documents(subject: Subject) -> None:
 
 def temperature(subject: Subject) -> None:
     """`gamma` multiplies scores and nothing else."""
-    if not isinstance(getattr(subject.target, "gamma", None), float):
+    if not isinstance(subject.traits.gamma, float):
         raise Inapplicable("it has no plain attribute `gamma`.")
     sharp = copy.deepcopy(subject.target)
     sharp.gamma = 3 * subject.target.gamma
@@ -143,7 +143,7 @@ def reduction(subject: Subject) -> None:
 
 
 def lists_are_independent(subject: Subject) -> None:
-    """What one list scores does not matter to the gradient of another."""
+    """The scores of one list do not matter to the gradient of another."""
     _, gradient = _run(subject, _SCORES, _LABELS)
     _, other = _run(subject, (_SCORES[0], (-3.0, 2.0, 5.0, 0.0), (9.0, -9.0, 1.0, 0.5)), _LABELS)
     expect_same(other[0].numpy(), gradient[0].numpy(), "the gradient of a list beside others")
@@ -230,7 +230,7 @@ def _parameters(loss: Any) -> set[str]:
 def _difference(
     subject: Subject, scores: Sequence[Sequence[float]], row: int, column: int, step: float = 1e-6
 ) -> float:
-    """How much the loss changes with one score, by the value on either side of it."""
+    """The change of the loss with one score, by the value on either side of it."""
     ends = []
     for shift in (step, -step):
         moved = [list(some) for some in scores]

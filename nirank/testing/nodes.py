@@ -76,7 +76,7 @@ class Checked(pytest.Collector):
 
     @functools.cached_property
     def subject(self) -> Subject:
-        """What is checked."""
+        """The component that is checked."""
         return self.build()
 
 
@@ -105,7 +105,7 @@ class Item(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
-        """What pytest shows: `bm25::generator/no_duplicates`."""
+        """The name that pytest shows: `bm25::generator/no_duplicates`."""
         return self.path, None, f"{self.parent.name}::{self.name}"
 
     def _missing(self, error: MissingDependency) -> None:

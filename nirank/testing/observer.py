@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.component import Component
-from nirank.data.batches import to_numpy
+from nirank.data.arrays import to_numpy
 from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.types import Floats
@@ -44,7 +44,7 @@ def same_results(subject: Subject) -> None:
 
 
 def errors_pass(subject: Subject) -> None:
-    """What a component raises arrives as it was raised."""
+    """An error of a component arrives as it was raised."""
     pairs = samples.pairs()
     with switched_on([_observer(subject)]):
         failing = wrap(Component("failing", _Failing()))
@@ -74,7 +74,7 @@ class _Shared:
 
 
 class _FailureError(Exception):
-    """What the failing component raises."""
+    """The error of the failing component."""
 
 
 class _Failing:

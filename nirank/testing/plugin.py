@@ -81,7 +81,7 @@ def _files(plugin: Plugin) -> Iterator[Path]:
 
 
 def _behind_faces(path: Path) -> Iterator[str]:
-    """What a file imports of nirank that no face shows."""
+    """The imports of a file from nirank that no face shows."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [(alias.name, "") for alias in node.names]
@@ -101,7 +101,7 @@ def _is_shown(module: str, name: str) -> bool:
 
 
 def _target(plugin: Plugin) -> str:
-    """What its entry point names; for a plugin without one, its module."""
+    """The target of its entry point; for a plugin without one, its module."""
     points = importlib.metadata.entry_points(group=GROUP, name=plugin.name)
     return next((point.value for point in points), plugin.name)
 
@@ -119,7 +119,7 @@ def _with_defaults(entry: Entry) -> str:
 
 @functools.cache
 def _probe(target: str) -> dict[str, Any]:
-    """What a fresh interpreter says of a plugin; see `nirank.testing.probe`."""
+    """Probe a plugin in a fresh interpreter; see `nirank.testing.probe`."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(_importable()), "NIRANK_PLUGINS": ""}
     command = [sys.executable, "-m", "nirank.testing.probe", target]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 (our own)

@@ -62,8 +62,8 @@ def positives_are_there(subject: Subject) -> None:
 
 
 def negatives_are_not_relevant(subject: Subject) -> None:
-    """What counts as not relevant is not judged relevant to the query, unless `hits` is "keep"."""
-    if getattr(subject.target, "hits", None) == "keep":
+    """Documents labelled not relevant are not judged relevant to the query, unless `hits` is "keep"."""
+    if subject.traits.hits == "keep":
         raise Inapplicable("it keeps hits: documents that are drawn though they are relevant.")
     drawing = _Drawing(subject)
     for seed in range(20):
@@ -78,7 +78,7 @@ def order_of_lists(subject: Subject) -> None:
         batch = drawing.all(order)
         sample = drawing.sample(batch)
         _expect_positives(sample, batch[1], drawing.some)
-        if getattr(subject.target, "hits", None) != "keep":
+        if subject.traits.hits != "keep":
             _expect_negatives(sample, drawing.judged(batch))
 
 
@@ -181,7 +181,7 @@ class _Drawing:
         self.collection = samples.collection()
         self.target = subject.anew() if subject.entry else copy.deepcopy(subject.target)
         self.target.begin(self.collection, {})
-        self.some = getattr(self.target, "positives", "all") == "some"
+        self.some = subject.traits.positives == "some"
         self.refresh(range(1))
 
     def refresh(self, steps: range) -> None:
@@ -200,7 +200,7 @@ class _Drawing:
         return positives.rows[order], one_each.take(order)
 
     def judged(self, batch: Batch) -> Candidates:
-        """What is judged for the query of each list."""
+        """The judgments for the query of each list."""
         return self.collection.judgments.take(batch[0])
 
     def sample(self, batch: Batch, seed: int = 0) -> Sample:
@@ -220,7 +220,7 @@ class _Drawing:
 
 
 class _Tally:
-    """How often documents came and were expected to, `[queries, documents]`; all in one row where lists are shared."""
+    """Counts of documents, drawn and expected, `[queries, documents]`; all in one row where lists are shared."""
 
     def __init__(self) -> None:
         shape = len(samples.QUERIES), len(samples.DOCUMENTS)

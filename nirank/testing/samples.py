@@ -1,4 +1,4 @@
-"""What components are checked on: a corpus small enough to read, with the texts that break things."""
+"""Samples for the checks: a corpus small enough to read, with the texts that break things."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def queries(reads: str = "") -> tuple[Content, ...]:
 
 @functools.cache
 def odd(reads: str = "") -> tuple[Content, ...]:
-    """What a component that `reads` so may be given: any text, any picture."""
+    """Odd contents for a component that `reads` this: any text, any picture."""
     if reads not in (IMAGES, EITHER):
         return ("", *ODD_TEXTS)
     plain = images.drawn(7)
@@ -109,7 +109,7 @@ def pairs(reads: str = "") -> Pairs:
 
 
 def found(queries: int, reads: str = "") -> Candidates:
-    """What a ranking may have found for so many queries: the same for each, so that only queries tell them apart."""
+    """Results of a ranking for `queries` queries, the same for each, so that only the queries differ."""
     docs = np.arange(0, len(DOCUMENTS), 2)
     return Candidates.of([docs] * queries, [docs % 3] * queries, corpus(reads)).ranked()
 

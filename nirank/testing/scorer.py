@@ -35,7 +35,7 @@ def query_alone(subject: Subject) -> None:
 
 def document_alone(subject: Subject) -> None:
     """A document alone has the score that it has among others, unless the scorer declares itself `listwise`."""
-    if getattr(subject.target, "listwise", False):
+    if subject.traits.listwise:
         raise Inapplicable("it declares itself listwise: a document's score depends on the list.")
     pairs = samples.pairs(subject.reads)
     scores = subject.score(pairs)

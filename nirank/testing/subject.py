@@ -1,4 +1,4 @@
-"""What a check is given: a component built small, and the ways to call it."""
+"""The subject of a check: a component built small, and the ways to call it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.component import Component
-from nirank.data.batches import Batch, ContentBatch, Pairs, QueryBatch, to_numpy
+from nirank.data.arrays import to_numpy
+from nirank.data.batches import Batch, ContentBatch, Pairs, QueryBatch
 from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.terms import TermWeights
@@ -26,6 +27,7 @@ from nirank.plugins.loading import active
 from nirank.registry import Entry
 from nirank.testing import samples
 from nirank.testing.promises import Broken, expect
+from nirank.traits import Traits
 
 
 class Subject:
@@ -45,8 +47,13 @@ class Subject:
 
     @property
     def reads(self) -> str:
-        """What it says that it reads: nothing, "text" or "features" where these are texts, "images" or "either"."""
-        return getattr(self.target, "reads", None) or ""
+        """The kind of contents that it states: nothing, "text" or "features" (of texts), "images" or "either"."""
+        return self.traits.reads or ""
+
+    @functools.cached_property
+    def traits(self) -> Traits:
+        """The traits of the object."""
+        return Traits.of(self.target, self.entry.spec if self.entry else type(self.target).__name__)
 
     @functools.cached_property
     def component(self) -> Component:
@@ -62,11 +69,11 @@ class Subject:
 
     @functools.cached_property
     def encoder(self) -> Component | None:
-        """What makes the vectors that a generator searches; None for one that takes queries as they are.
+        """The encoder of the vectors that a generator searches; None for one that takes queries as they are.
 
         Dense ones come from a stand-in, others from the `tiny` encoder of the same plugin that makes them.
         """
-        searched = getattr(self.target, "searches", None) if self.kind == "generator" else None
+        searched = self.traits.searches if self.kind == "generator" else None
         if searched is None:
             return None
         if searched == samples.LetterEncoder.vectors:
@@ -89,7 +96,7 @@ class Subject:
         return Pairs(pairs.queries, pairs.candidates.with_features(described))
 
     def generate(self, texts: Sequence[Content], k: int) -> Candidates:
-        """What is found for the given queries: one list each, of documents that exist."""
+        """Search for these queries: one list each, of documents that exist."""
         component, queries = self.component, self._asked(texts)
         if self.encoder:
             queries = queries.with_vectors(self.encoder.target.encode(queries))
@@ -120,7 +127,7 @@ def _encoder_of(entry: Entry | None, kind: str) -> Any:
     own = active().registry.of(entry.plugin) if entry else []
     for other in own:
         factory = other.resolve_tiny() if other.kind == "encoder" else None
-        if factory and getattr(encoder := factory(), "vectors", None) == kind:
+        if factory and Traits.of(encoder := factory(), other.spec).vectors == kind:
             return encoder
     raise Broken(f"it searches {kind!r} vectors, and its plugin has no encoder with a `tiny` that makes them.")
 

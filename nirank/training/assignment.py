@@ -1,4 +1,4 @@
-"""What a training is asked for, and what comes of it."""
+"""The task of a training, and its outcome."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nirank.training.options import Options
 
 @dataclass(frozen=True)
 class Fitted:
-    """What came of a training.
+    """The outcome of a training.
 
     `stage` is the component with its best weights, `steps` how many there were, `best` the measure on dev of the
     weights that were kept and `best_step` when that was (None without dev), `log` the lines of the log, `folder`
@@ -39,7 +39,7 @@ class Fitted:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """What `nirank.fit` was asked for; `describer` knows the features that the component reads, if it reads any."""
+    """The task of `nirank.fit`; `describer` knows the features that the component reads, if it reads any."""
 
     stage: Stage
     loss: Component | None
@@ -60,7 +60,7 @@ class Task:
 
     @property
     def component(self) -> Component:
-        """What is trained."""
+        """The component that is trained."""
         return self.stage.component
 
     @property

@@ -32,7 +32,7 @@ Piece = tuple[str, Batch]
 
 
 class Forward(Protocol):
-    """How a component scores the lists of a sample."""
+    """The forward pass of a component over the lists of a sample."""
 
     pieces: Sequence[Piece]
 
@@ -40,7 +40,7 @@ class Forward(Protocol):
         """Scores `[lists, length]` (one more axis for classes) from the outputs of the pieces; 0 in the padding."""
 
     def extras(self, outputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        """What a loss may ask for by name, beside the columns of the sample."""
+        """Columns that a loss may name, beside those of the sample."""
 
 
 class PairForward:
@@ -105,9 +105,7 @@ class VectorForward:
 
     @property
     def _corpus(self) -> Corpus:
-        if self.candidates.corpus is None:
-            raise BadInput("an encoder has to read documents, and this sample does not know its corpus.")
-        return self.candidates.corpus
+        return self.candidates.corpus_for("an encoder in training")
 
 
 def of(
@@ -117,7 +115,7 @@ def of(
     chunk: int | None = None,
     everywhere: Candidates | None = None,
 ) -> tuple[Forward, Padding]:
-    """How `component` scores the lists of a sample, and how these are padded.
+    """The forward pass of `component` over the lists of a sample, and their padding.
 
     The component does not see the labels: where there would be scores of a first stage, there are zeros.
     """

@@ -85,7 +85,7 @@ class Selection:
                 save_model(self._kept, str(unfinished))
 
     def is_over(self, progress: Progress) -> bool:
-        """Whether it is time to stop: there have been `patience` evaluations without a better one."""
+        """True when `patience` evaluations have passed without a better one."""
         return self.options.patience is not None and progress.since_best >= self.options.patience
 
     def restore_best(self) -> None:

@@ -57,6 +57,6 @@ class Dev:
 
     @property
     def _scores_alone(self) -> bool:
-        """Whether the documents are ordered by what the component makes of the features that it reads."""
+        """True where documents are ordered by the component's scores of the features that it reads."""
         scoring = self._rescored and self._rescored.scoring
         return isinstance(scoring, Featured) and scoring.ranker is self.component

@@ -1,4 +1,4 @@
-"""What is learned from, and in which order: a step and a seed say it all, so that nothing has to be remembered."""
+"""The examples of training and their order, which a step and a seed decide, so that no state has to be kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ORDER = 1
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """What lists are made for: the query (a row of the collection) and the relevant documents of each."""
+    """The examples that lists are made for: the query (a row of the collection) and the relevant documents of each."""
 
     rows: NDArray[np.int64]
     positives: Candidates
@@ -62,7 +62,7 @@ class Timetable:
 
     @classmethod
     def of(cls, examples: int, processes: int, options: Options) -> Timetable:
-        """That of so many examples, trained by so many processes."""
+        """The order of a number of examples, trained by a number of processes."""
         return cls(examples, options.batch_size * options.accumulate * processes, options)
 
     @property
@@ -76,7 +76,7 @@ class Timetable:
         return self.options.steps or self.options.epochs * self.per_epoch
 
     def epoch(self, step: int) -> float:
-        """How many epochs are over after `step` steps."""
+        """The number of epochs that are over after `step` steps."""
         return step / self.per_epoch
 
     def batches(self, step: int) -> Iterator[NDArray[np.int64]]:
@@ -87,7 +87,7 @@ class Timetable:
         yield from (chosen[start : start + size] for start in range(0, len(chosen), size))
 
     def evaluates(self, step: int) -> bool:
-        """Whether dev is looked at after `step` steps."""
+        """True where dev is evaluated after `step` steps."""
         return step == self.steps or step % (self.options.evaluate_every or self.per_epoch) == 0
 
 

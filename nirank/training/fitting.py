@@ -44,6 +44,8 @@ from nirank.training.step import Learner, Tally
 _PATIENT = 100
 #: Seconds between two states, where it is not said in steps.
 _SAVE_AFTER = 300
+#: The names that accelerate has for precisions.
+_ACCELERATES = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
 def fit(
@@ -64,9 +66,10 @@ def fit(
     `component` is a registered name, what `nirank.load` returned, or an object of your own: an `nn.Module` with
     `score`, or with `encode` and `encode_documents`. A ranker over features is given with what it reads
     (`features(bm25, ql) >> linear`), or finds that in `pipeline`; what is no `nn.Module` learns in a way of its own
-    (`nirank.training.non_gradient`), where `loss` may be None. A component with `begin(collection)` first makes itself ready
-    for the collection. `loss` and `sampler` are names or components too (`nirank.load("nce", learned=True)`); without a
-    sampler the lists are those that are judged. `dev` chooses the best weights, by searching with `pipeline`, in which
+    (`nirank.training.non_gradient`), where `loss` may be None. A component with `begin(collection)` first makes itself
+    ready for the collection. `loss` and `sampler` are names or components too (`nirank.load("nce", learned=True)`);
+    without a sampler the lists are those that are judged. `dev` chooses the best weights, by searching with
+    `pipeline`, in which
     the component stands, or else by ranking the judged documents. `teacher` scores the lists for a loss that learns
     from one. Both may be expressions, in which the component and `stages` stand by name, as in that of a sampler.
     `options` are those of `nirank.training.options.Options`.
@@ -251,7 +254,7 @@ def _refuse_ungathered(objective: Objective, options: Options) -> None:
 
 
 def _features(component: Component, ranking: Ranking | None) -> FeatureSet | None:
-    """What a ranker over features reads, where it stands in a pipeline."""
+    """The features that a ranker reads, from the pipeline that it stands in."""
     if not reads_features(component):
         return None
     if found := ranking and before(component, ranking):
@@ -269,8 +272,7 @@ def _accelerator(modules: Sequence[torch.nn.Module], options: Options) -> accele
     on_cpu = all(parameter.device.type == "cpu" for parameter in modules[0].parameters())
     # It refuses another precision or device than that of an earlier training.
     accelerate.state.AcceleratorState._reset_state(reset_partial_state=processes.count() == 1)
-    precision = "no" if options.precision == "float32" else options.precision
-    accelerator = accelerate.Accelerator(mixed_precision=precision, cpu=on_cpu)
+    accelerator = accelerate.Accelerator(mixed_precision=_ACCELERATES[options.precision], cpu=on_cpu)
     accelerator.gradient_accumulation_steps = 1  # else what a launcher sets would divide our gradients once more
     device = accelerator.device if processes.count() > 1 else next(modules[0].parameters()).device
     for module in modules:

@@ -1,4 +1,4 @@
-"""What is known of a training while it runs: lines of JSON in a file, and the hook that others listen to."""
+"""The log of a training while it runs: lines of JSON in a file, and the hook that others listen to."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Journal:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """What is in a log; a last line that was cut off is no line."""
+    """The lines of a log; a last line that was cut off is no line."""
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
             if line.endswith("\n"):

@@ -1,4 +1,4 @@
-"""What training needs: imported before anything else of it, so that a missing package is told by the command that helps."""
+"""The packages that training needs, imported first, so that a message names the command that installs them."""
 
 from importlib.util import find_spec
 

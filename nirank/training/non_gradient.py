@@ -32,7 +32,7 @@ Gradient = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 
 def grows(component: Component) -> bool:
-    """Whether a component learns in a way of its own."""
+    """True for a component that learns in a way of its own."""
     return component.can("learn") and not isinstance(component.target, torch.nn.Module)
 
 
@@ -42,7 +42,7 @@ def grow(task: Task) -> Fitted:
     Raises `BadInput` where it would have to learn from a teacher or in several processes.
     """
     if task.teacher or processes.count() > 1:
-        raise BadInput(f"{task.component.name} learns in a way of its own: without a teacher and in one process.")
+        raise BadInput(f"{task.component.name} is not trained by gradients: leave `teacher` out and start one process.")
     if task.folder:
         resume_plan.is_under_way(task.folder, described := task.described())
         resume_plan.write(task.folder, described)

@@ -1,4 +1,4 @@
-"""What training makes small: a loss, given the columns that it asks for by name."""
+"""The objective of training: a loss, and the columns that it names."""
 
 from __future__ import annotations
 
@@ -41,17 +41,19 @@ class Objective:
         self.named = set(inspect.signature(call).parameters)
         self.adds_up = loss.traits.reduction == "sum"
         if loss.traits.reduction == "none":
-            raise BadInput(f"{loss.spec}: reduction = 'none' is no number that can be made small; 'mean' or 'sum' is.")
+            raise BadInput(f"{loss.spec}: reduction = 'none' leaves one number per list; train with 'mean' or 'sum'.")
         if teacher and "teacher" not in self.named:
-            raise BadInput(f"{loss.spec} learns from no teacher.")
+            raise BadInput(
+                f"{loss.spec} learns from no teacher: leave `teacher` out, or choose a loss with that argument."
+            )
 
     @property
     def parameters(self) -> list[Tensor]:
-        """What the loss learns itself."""
+        """The parameters of the loss itself."""
         return list(self.loss.target.parameters()) if isinstance(self.loss.target, torch.nn.Module) else []
 
     def columns(self, sample: Sample, padding: Padding, queries: Queries, rows: Ints) -> dict[str, Any]:
-        """What the loss is called with, but for the scores."""
+        """The arguments of the loss, but for the scores."""
         candidates = sample.candidates
         mask = padding.mask if sample.mask is None else padding.matrix(sample.mask)
         columns: dict[str, Any] = {"labels": padding.matrix(candidates.scores), "mask": mask}

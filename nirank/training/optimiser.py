@@ -94,13 +94,13 @@ def trainable(component: Component) -> dict[str, nn.Parameter]:
     if half:
         raise BadInput(
             f"{component.spec} holds its weights in {found[half[0]].dtype}, in which small updates are lost: "
-            'load it in float32 and train with precision = "bf16".'
+            'load it in float32 and train with precision = "bfloat16".'
         )
     return found
 
 
 def factor(share: float, options: Options) -> float:
-    """What the learning rate is multiplied with where so much of training is over (between 0 and 1)."""
+    """The factor of the learning rate after this share of training (between 0 and 1)."""
     if share < options.warmup:
         return share / options.warmup
     left = (1 - share) / (1 - options.warmup) if options.warmup < 1 else 0.0

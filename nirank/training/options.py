@@ -1,16 +1,16 @@
-"""How a component is trained: what one may say in `fit(...)`, or in a table [train.NAME] of an experiment."""
+"""The options of training: of `fit(...)`, or in a table [train.NAME] of an experiment."""
 
 # Options are checked against these annotations: no postponed evaluation here.
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from nirank.errors import BadInput
-from nirank.hints import fits
+from nirank.hints import fits, readable, spelled_out
 
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["linear", "cosine", "constant"]
-Precision = Literal["float32", "bf16", "fp16"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,8 @@ class Options:
     learning_rate, schedule   rises over the first `warmup` (a share of all steps), then falls to 0 as the schedule says
     optimizer, weight_decay   biases and other vectors do not decay
     clip                      the largest length of the gradient; 0: any
-    precision                 of the forward pass, by autocast; weights stay as they are
+    precision                 of the forward pass, by autocast; weights stay as they are (bf16 and fp16 are accepted as
+                              short names of bfloat16 and float16)
     evaluate_every            steps between evaluations on dev, by `measure`; once an epoch unless given
     patience                  evaluations without a better one before training stops early; never unless given
     save_every, log_every     steps between the states from which training resumes (five minutes unless given), and
@@ -57,6 +58,7 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "precision", spelled_out(self.precision, Precision))
         for option in dataclasses.fields(self):
             _check(option.name, getattr(self, option.name), option.type)
 
@@ -67,9 +69,8 @@ _LEAST = {"seed": 0, "warmup": 0.0, "clip": 0.0, "weight_decay": 0.0, "learning_
 
 def _check(name: str, value: Any, hint: Any) -> None:
     if not fits(value, hint):
-        accepted = " | ".join(map(repr, get_args(hint))) or getattr(hint, "__name__", hint)
-        raise BadInput(f"{name} = {value!r}; expected is {accepted}.")
+        raise BadInput(f"{name} = {value!r} is not of the type {readable(hint)}.")
     if isinstance(value, (int, float)) and not isinstance(value, bool) and not value >= _LEAST.get(name, 1):  # or NaN
-        raise BadInput(f"{name} = {value!r}; at least {_LEAST.get(name, 1)} is expected.")
+        raise BadInput(f"{name} = {value!r} is too small; give {_LEAST.get(name, 1):g} or more.")
     if name == "warmup" and value > 1:
-        raise BadInput(f"warmup = {value!r} is a share of all steps, from 0 to 1.")
+        raise BadInput(f"warmup = {value!r} is above 1; give a share of all steps, from 0 to 1.")

@@ -27,7 +27,7 @@ def join() -> None:
 
 
 def count() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -37,7 +37,7 @@ def number() -> int:
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes and tells."""
+    """True for the process that writes files and messages."""
     return number() == 0
 
 
@@ -86,7 +86,7 @@ def add_up(tensors: Iterable[Tensor]) -> None:
 
 
 def from_first(value: Any) -> Any:
-    """What the first process has, in every process."""
+    """The first process's value, in every process."""
     if count() == 1:
         return value
     box = [value]

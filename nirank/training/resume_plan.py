@@ -1,4 +1,4 @@
-"""What a training was told to do: written down in its folder, so that only the very same one goes on there."""
+"""The plan of a training, written down in its folder, so that only the very same one goes on there."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from nirank.data.collection import Collection
 from nirank.errors import BadInput
 from nirank.files import beside
 from nirank.hashing import digest
+from nirank.hints import spelled_out
 from nirank.pipeline.algebra import Pipeline
 from nirank.training import processes
 from nirank.training.best_weights import BEST
 from nirank.training.log import LOG
-from nirank.training.options import Options
+from nirank.training.options import Options, Precision
 from nirank.training.state import STATE
 
 PLAN = "plan.json"
@@ -37,18 +38,18 @@ def describe(
     data: Mapping[str, Collection | None],
 ) -> dict[str, Any]:
     """All that the outcome depends on, as JSON would hold it."""
-    told = {name: value for name, value in dataclasses.asdict(options).items() if name not in _FREE}
+    kept = {name: value for name, value in dataclasses.asdict(options).items() if name not in _FREE}
     return {
         **{name: _part(part) for name, part in parts.items()},
         **{name: None if pipeline is None else _composed(pipeline) for name, pipeline in pipelines.items()},
         **{name: None if collection is None else _fingerprint(collection) for name, collection in data.items()},
-        "options": told,
+        "options": kept,
         "processes": processes.count(),
     }
 
 
 def is_under_way(folder: Path, described: Mapping[str, Any]) -> bool:
-    """Whether `folder` holds this training, interrupted.
+    """True where `folder` holds this training, interrupted.
 
     Raises `BadInput` where it holds another one, one that is finished, or anything else.
     """
@@ -58,9 +59,10 @@ def is_under_way(folder: Path, described: Mapping[str, Any]) -> bool:
         raise BadInput("holds a training that is finished; name another folder or remove it.", folder)
     if not (folder / PLAN).exists():
         raise BadInput("exists already and holds no training; name another folder or remove it.", folder)
-    told = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-    asked = json.loads(json.dumps(described))
-    differs = [name for name in asked if told.get(name) != asked[name]]
+    noted = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+    noted["options"] = _spelled_out(noted.get("options"))
+    wanted = json.loads(json.dumps(described))
+    differs = [name for name in wanted if noted.get(name) != wanted[name]]
     if differs:
         anew = " An object that an interrupted training has changed has to be built anew." * ("component" in differs)
         raise BadInput(
@@ -69,8 +71,15 @@ def is_under_way(folder: Path, described: Mapping[str, Any]) -> bool:
     return (folder / STATE).exists()
 
 
+def _spelled_out(options: Any) -> Any:
+    """The options of a plan as they are written now: the precision had a short name once."""
+    if not isinstance(options, dict) or "precision" not in options:
+        return options
+    return {**options, "precision": spelled_out(options["precision"], Precision)}
+
+
 def is_leftover(path: Path) -> bool:
-    """Whether it was being written when a training was killed."""
+    """True for a file that was being written when a training was killed."""
     return any(path.name.startswith(f".{name}.") for name in (PLAN, STATE, BEST, LOG, checkpoint.CHECKPOINT))
 
 

@@ -1,4 +1,4 @@
-"""What a query is trained with: lists of documents, and the samplers that choose them.
+"""Training lists: the documents that a query is trained with, and the samplers that choose them.
 
 A sampler is registered as kind "sampler", and is a plain object with two methods:
 
@@ -52,7 +52,9 @@ class Sample:
         for name in ("log_expected_count", "mask"):
             column = getattr(self, name)
             if column is not None and column.shape != (self.candidates.pairs,):
-                raise BadInput(f"{name} {column.shape} for {self.candidates.pairs} pairs.")
+                raise BadInput(
+                    f"{name} has the shape {column.shape} for {self.candidates.pairs} pairs; each pair needs one value."
+                )
 
     def take(self, lists: slice) -> Sample:
         """Some of the lists, one after the other."""

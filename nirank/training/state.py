@@ -1,4 +1,4 @@
-"""Where an interrupted training goes on: all that the next step depends on, in one file.
+"""The state of a training: all that the next step depends on, in one file, so that it can go on there.
 
 The order of examples, sampling and dropout need no place in it, since they follow from the seed and the step.
 """
@@ -24,7 +24,7 @@ STATE = "state.pt"
 
 @dataclasses.dataclass
 class Progress:
-    """How far training has come: steps done, the best evaluation, how many followed without a better one.
+    """The progress of training: steps done, the best evaluation, how many followed without a better one.
 
     `counted` is how many lists have counted in the loss, `tally` that of the steps since the last line of the log.
     """

@@ -20,8 +20,8 @@ _POSSESSIVES = ("'s", "\u2019s", "\uff07s")
 class Analyzer:
     """Turns text into terms; the same one must see documents and queries.
 
-    `language="english"` gives what Lucene's EnglishAnalyzer gives: words (`nirank.kit.text.word_breaks`), possessives cut off,
-    33 stop words left out, Porter's stemmer. Another language gets its Snowball stemmer and no stop words.
+    `language="english"` gives what Lucene's EnglishAnalyzer gives: words (`nirank.kit.text.word_breaks`), possessives
+    cut off, 33 stop words left out, Porter's stemmer. Another language gets its Snowball stemmer and no stop words.
     `stemmer` is `"default"`, `"porter"`, the name of a Snowball algorithm or None; `stopwords` are given in lower
     case, None stands for the language's own, `()` for none.
 
@@ -52,7 +52,7 @@ class Analyzer:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What decides the terms of a text, to be kept beside an index."""
+        """The settings that decide the terms of a text, to be kept beside an index."""
         return {"language": self.language, "stemmer": self.stemmer, "stopwords": list(self.stopwords)}
 
     def __call__(self, text: str) -> list[str]:

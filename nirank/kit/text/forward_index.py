@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank.data.offsets import offsets_of
 from nirank.data.types import Corpus, Ints
 from nirank.errors import StaleIndex
 from nirank.files import write_header
@@ -33,7 +34,7 @@ _COLUMNS = ("offsets", "terms", "frequencies", "document_frequencies")
 
 
 def index_key(analyzer: Analyzer, field: str | None = None) -> dict[str, Any]:
-    """What the files of a forward index depend on, besides the corpus."""
+    """The values that the files of a forward index depend on, besides the corpus."""
     return {"index": "terms", "layout": LAYOUT, "field": field, **analyzer.settings}
 
 
@@ -68,14 +69,14 @@ class ForwardIndex:
         known = np.minimum(docs, len(self) - 1)
         begins = self.offsets[known]
         sizes = np.where(docs < len(self), self.offsets[known + 1] - begins, 0)
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        offsets = offsets_of(sizes)
         return offsets, self.terms[np.repeat(begins - offsets[:-1], sizes) + np.arange(offsets[-1])]
 
     def numbers(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The terms of some texts in order, as offsets `[texts + 1]` and numbers; -1 for a term that is not here."""
         require_text(texts, "query")
         found = [self.analyzer(text) for text in texts]
-        offsets = np.cumsum([0, *map(len, found)])
+        offsets = offsets_of([*map(len, found)])
         return offsets, self.vocabulary.find([*chain.from_iterable(found)])
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""What a transformer reads of a query and its documents: fixed tokens, and between them texts that are cut to fit."""
+"""Prompts of a query and its documents: fixed tokens, and between them texts that are cut to fit."""
 
 from __future__ import annotations
 
@@ -56,15 +56,14 @@ class Read:
 
         Raises `BadInput` for a content that is no text, and where the candidates do not know their corpus.
         """
-        if candidates.corpus is None:
-            raise BadInput("documents have to be read, and these candidates do not know their corpus.")
-        asked, rows = np.unique(candidates.rows, return_inverse=True)
-        told, docs = np.unique(candidates.docs, return_inverse=True)
-        asking = _tokenized("query", [queries.contents[row] for row in asked.tolist()], tokenize)
-        return cls(asking, _tokenized("document", candidates.corpus[told], tokenize), rows, docs)
+        corpus = candidates.corpus_for("a scorer of texts")
+        query_rows, rows = np.unique(candidates.rows, return_inverse=True)
+        ordinals, docs = np.unique(candidates.docs, return_inverse=True)
+        query_tokens = _tokenized("query", [queries.contents[row] for row in query_rows.tolist()], tokenize)
+        return cls(query_tokens, _tokenized("document", corpus[ordinals], tokenize), rows, docs)
 
     def lengths(self) -> NDArray[np.int64]:
-        """How many tokens the query and the document of each pair have, `[pairs, 2]`."""
+        """The number of tokens of the query and of the document of each pair, `[pairs, 2]`."""
         sides = (self.queries, self.rows), (self.documents, self.docs)
         return np.stack([np.array([len(text) for text in texts], np.int64)[own] for texts, own in sides], axis=1)
 
@@ -88,16 +87,16 @@ class Prompt:
 
     @property
     def texts(self) -> int:
-        """How many texts there is a place for."""
+        """The number of places for texts."""
         return len(self.pieces) - 1
 
     @property
     def room(self) -> int:
-        """How many tokens all texts may have together."""
+        """The number of tokens that all texts may have together."""
         return self.max_length - sum(map(len, self.pieces))
 
     def shares(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many tokens of each text are read, of as many as it has; both `[pairs, texts]`.
+        """The number of tokens that are read of each text, from the number that it has; both `[pairs, texts]`.
 
         Where they do not all fit, a text is cut that is longer than its equal share: a long document, that is, and a
         query only where it alone has more than half. For two texts it is what `truncation=True` of transformers does.

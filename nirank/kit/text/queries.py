@@ -9,6 +9,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank.data.offsets import offsets_of
 from nirank.data.terms import TermWeights
 from nirank.data.types import Floats
 from nirank.errors import BadInput
@@ -65,7 +66,7 @@ class QueryParser:
         kept = np.flatnonzero((numbers >= 0) & (asked.weights > 0))
         kept = kept[np.lexsort((numbers[kept], asked.rows[kept]))]
         rows, weights = asked.rows[kept], asked.weights[kept]
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(asked)))])
+        offsets = offsets_of(np.bincount(rows, minlength=len(asked)))
         tokens = np.bincount(rows, weights, len(asked)).astype(np.float32)
         return QueryTerms(offsets, numbers[kept], weights, tokens)
 

@@ -14,6 +14,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank.data.offsets import offsets_of
+
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
@@ -30,7 +32,7 @@ class Vocabulary:
         hashes = np.fromiter(map(crc32, encoded), np.uint32, len(encoded))
         order = np.argsort(hashes, kind="stable")
         ordered = [encoded[place] for place in order.tolist()]
-        offsets = np.concatenate([[0], np.cumsum([len(term) for term in ordered], dtype=np.int64)])
+        offsets = offsets_of([len(term) for term in ordered])
         return cls(hashes[order], offsets, np.frombuffer(b"".join(ordered), np.uint8)), order
 
     def __len__(self) -> int:

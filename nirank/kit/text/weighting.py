@@ -1,4 +1,4 @@
-"""What one occurrence of a query term in a document is worth.
+"""Term weighting: the worth of one occurrence of a query term in a document.
 
 Every model here is a sum over the tokens of the query, of which those that the document lacks add nothing. Each is
 written as three factors that are computed apart: one per term, one per document, and what the count makes of the two.
@@ -23,7 +23,7 @@ Doubles = NDArray[np.float64]
 
 
 class Statistics(Protocol):
-    """What is known of an index: `lengths` of documents in terms, `frequencies` of terms and of documents with them."""
+    """The statistics of an index: document `lengths` in terms, `frequencies` of terms and of documents with them."""
 
     @property
     def lengths(self) -> NDArray[Any]:
@@ -48,10 +48,10 @@ class Weighting(Protocol):
         """One factor for each document, `[documents]`."""
 
     def impacts(self, tf: Doubles, term: Any, document: Doubles) -> Doubles:
-        """What the tokens with these counts and factors are worth, `[matches]`: positive, or 0."""
+        """The worth of tokens with these counts and factors, `[matches]`: positive, or 0."""
 
     def prior(self, index: Statistics) -> Doubles | None:
-        """What each query token adds to every document, `[documents]`; None where that is nothing."""
+        """The worth that each query token adds to every document, `[documents]`; None where that is nothing."""
 
 
 def _lucene_idf(df: Doubles, n: int) -> Doubles:

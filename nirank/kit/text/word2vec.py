@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank.data.offsets import offsets_of
 from nirank.data.types import Floats, Ints
 from nirank.errors import BadInput
 from nirank.files import beside
@@ -47,7 +48,7 @@ _TEXTS = 1024  # read at a time
 
 @dataclass(frozen=True, kw_only=True)
 class SkipGram:
-    """How word vectors are trained; equal settings, seed and texts give equal vectors.
+    """The training of word vectors; equal settings, seed and texts give equal vectors.
 
     `dim` numbers a vector; `window` words on either side, at most, are near a word; `negatives` are drawn for each;
     words that occur fewer than `min_count` times are left out, and occurrences of those more frequent than `sample` of
@@ -141,13 +142,13 @@ class Word2Vec:
 
     @classmethod
     def of_index(cls, index: ForwardIndex, settings: SkipGram, **about: Any) -> Word2Vec:
-        """Those of the terms of all documents of an index. Raises `BadInput` where none is frequent enough."""
+        """Train vectors of the terms of all documents of an index. Raises `BadInput` where none is frequent enough."""
         trained = settings.train(_Documents(index), index.frequencies)
         return cls._named(trained, [index.vocabulary[number] for number in trained.numbers.tolist()], settings, about)
 
     @classmethod
     def of_texts(cls, texts: Iterable[Sequence[str]], settings: SkipGram, **about: Any) -> Word2Vec:
-        """Those of the words of some texts, read once more than there are epochs.
+        """Train vectors of the words of some texts, read once more than there are epochs.
 
         Raises `BadInput` where no word is frequent enough.
         """
@@ -233,7 +234,7 @@ class _Numbered:
     def __iter__(self) -> Iterator[Ragged]:
         texts = iter(self.texts)
         while chunk := list(islice(texts, _TEXTS)):
-            offsets = np.cumsum([0, *map(len, chunk)])
+            offsets = offsets_of([*map(len, chunk)])
             numbers = map(self.numbers.__getitem__, chain.from_iterable(chunk))
             yield offsets, np.fromiter(numbers, np.int64, offsets[-1])
 
@@ -258,7 +259,7 @@ class _Read:
     def _pieces(self, offsets: Ints, numbers: Ints) -> Iterator[list[int]]:
         rows = self.rows[numbers]
         known = rows >= 0
-        cuts = np.concatenate([[0], np.cumsum(known)])[offsets].tolist()
+        cuts = offsets_of(known)[offsets].tolist()
         flat = rows[known].tolist()
         for start, end in pairwise(cuts):
             for piece in range(start, end, _LONGEST):

@@ -1,4 +1,4 @@
-"""What an image model is given: images resized, cut to the middle, normalised, and in training moved a little."""
+"""Pixels for an image model: images resized, cut to the middle, normalised, and in training moved a little."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST = 32
 
 @dataclass(frozen=True)
 class Pixels:
-    """How images become pixels: `resize` says how, `crop` (height, width) what of the middle is kept, None for all.
+    """The steps from images to pixels: `resize`, then `crop` (height, width) of the middle, None for all.
 
     `resize` is one number for the shorter edge, or (height, width), or None for images as they are. Values are
     multiplied by `scale`, then `mean` is taken off and they are divided by `std`, for each channel: one mean asks for

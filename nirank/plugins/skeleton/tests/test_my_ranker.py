@@ -1,4 +1,4 @@
-"""What my_ranker is for, beyond the contract."""
+"""The purpose of my_ranker, beyond the contract."""
 
 import nirank
 from nirank import Candidates, Documents, Queries
