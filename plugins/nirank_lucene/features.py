@@ -33,12 +33,13 @@ from numpy.typing import NDArray
 
 from nirank.data import Candidates, Corpus, Floats, Ints, Queries
 from nirank.errors import BadInput, UnknownName
-from nirank_lucene.index import CONTENTS
+from nirank_lucene.analysis import Analysis
 from nirank_lucene.java import exclusive, java, utf16
-from nirank_lucene.ranker import Searched, check_model, text_of
+from nirank_lucene.ranker import Place, Searched, Similarity, text_of
 from nirank_lucene.search import Searcher, among, documents, highest, joined, query
 
 Doubles = NDArray[np.float64]
+_ANALYSIS, _PLACE = Analysis(), Place()
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,20 +125,16 @@ class LuceneFeatures(Searched):
         b: float = 0.4,
         mu: float = 1000.0,
         lambda_: float = 0.1,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: bool = True,
-        index: str | None = None,
-        field: str = CONTENTS,
-        threads: int | None = None,
-        memory: int = 256,
+        *,
+        analysis: Analysis = _ANALYSIS,
+        place: Place = _PLACE,
     ) -> None:
-        super().__init__(language, stemmer, stopwords, index, field, threads, memory)
-        check_model("bm25", k1, b, mu)
+        Similarity(k1=k1, b=b, mu=mu)  # refuses now what makes no sense
         if not 0 < lambda_ <= 1:
             raise BadInput(f"lambda_ = {lambda_}: above 0 and up to 1 is expected.")
         self.k1, self.b, self.mu, self.lambda_ = float(k1), float(b), float(mu), float(lambda_)
         self.names = _chosen(names)
+        super().__init__(analysis, place, names=self.names, k1=self.k1, b=self.b, mu=self.mu, lambda_=self.lambda_)
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Open the index. Raises `StaleIndex` where it is incomplete or of another corpus."""
@@ -221,4 +218,4 @@ def _chosen(names: Sequence[str] | None) -> tuple[str, ...]:
 
 def tiny() -> LuceneFeatures:
     """All features, for one thread."""
-    return LuceneFeatures(threads=1)
+    return LuceneFeatures(place=Place(threads=1))

@@ -17,10 +17,12 @@ from typing import Any
 
 from nirank.data import Corpus, Queries
 from nirank.errors import BadInput
-from nirank_lucene.index import CONTENTS
+from nirank_lucene.analysis import Analysis
 from nirank_lucene.java import exclusive, java, utf16
-from nirank_lucene.ranker import LuceneRanker, text_of
+from nirank_lucene.ranker import LuceneRanker, Place, Similarity, text_of
 from nirank_lucene.search import bag, query, read
+
+_MODEL, _ANALYSIS, _PLACE = Similarity(), Analysis(), Place()
 
 
 class LuceneRM3(LuceneRanker):
@@ -39,19 +41,11 @@ class LuceneRM3(LuceneRanker):
         fb_docs: int = 10,
         original_query_weight: float = 0.5,
         filter_terms: bool = True,
-        k1: float = 0.9,
-        b: float = 0.4,
-        similarity: str = "bm25",
-        mu: float = 1000.0,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: bool = True,
-        index: str | None = None,
-        field: str = CONTENTS,
-        threads: int | None = None,
-        memory: int = 256,
+        *,
+        model: Similarity = _MODEL,
+        analysis: Analysis = _ANALYSIS,
+        place: Place = _PLACE,
     ) -> None:
-        super().__init__(k1, b, similarity, mu, language, stemmer, stopwords, index, field, threads, memory)
         if fb_terms < 1 or fb_docs < 1 or not 0 <= original_query_weight <= 1:
             raise BadInput(
                 f"fb_terms = {fb_terms}, fb_docs = {fb_docs}, original_query_weight = {original_query_weight}: "
@@ -59,6 +53,8 @@ class LuceneRM3(LuceneRanker):
             )
         self.fb_terms, self.fb_docs, self.filter_terms = fb_terms, fb_docs, filter_terms
         self.original_query_weight = float(original_query_weight)
+        own = ("fb_terms", "fb_docs", "original_query_weight", "filter_terms")
+        super().__init__(model, analysis, place, **{name: getattr(self, name) for name in own})
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Open the index. Raises `StaleIndex` where it is incomplete or of another corpus."""
@@ -84,7 +80,7 @@ class LuceneRM3(LuceneRanker):
                 return {}
             if searcher.getIndexReader().termVectors().get(numbers[0], self.field) is None:
                 why = f"the index has no vectors of the terms of {self.field!r}, by which RM3 expands."
-                raise BadInput(why, self.index)
+                raise BadInput(why, self.place.index)
             return self._feedback(found, asked, text)
 
     def _feedback(self, found: Any, asked: Any, text: str) -> dict[str, float]:
@@ -107,4 +103,4 @@ def _arguments() -> Any:
 
 def tiny() -> LuceneRM3:
     """Three terms of three documents, for one thread."""
-    return LuceneRM3(fb_terms=3, fb_docs=3, threads=1)
+    return LuceneRM3(fb_terms=3, fb_docs=3, place=Place(threads=1))

@@ -23,11 +23,12 @@ from nirank.data import Candidates, Documents, Queries, TermWeights, write_corpu
 from nirank.errors import BadInput, StaleIndex
 from nirank.kit.text import Analyzer, BM25Weighting, QueryParser, TFIDFWeighting, Vocabulary
 from nirank.testing import samples
-from nirank_lexical import impacts, search
+from nirank_lexical import impacts, rankers, search
 from nirank_lexical.postings import Postings
-from nirank_lexical.rankers import BM25, TFIDF, QueryLikelihood
 from nirank_lexical.search import WeightedIndex
+from tests.flat_settings import flat
 
+BM25, QueryLikelihood, TFIDF = map(flat, (rankers.BM25, rankers.QueryLikelihood, rankers.TFIDF))
 MAKERS = [BM25, lambda **more: BM25(variant="bm25+", **more), QueryLikelihood, TFIDF]
 
 
@@ -481,7 +482,7 @@ def _wait_for_laps(folder, processes, laps=3):
 def test_without_numba_batches_are_found_all_the_same_and_that_is_told_once(tmp_path):
     program = """
 import logging
-from nirank_lexical import impacts, search
+from nirank_lexical import impacts, rankers, search
 logging.basicConfig(stream=sys.stdout, format="%(levelname)s")
 few = ranker.generate(Queries.of(["a cat", "dogs"]), 5)
 sys.modules["numba"] = None  # as where it is not installed
