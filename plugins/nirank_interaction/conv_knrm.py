@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,9 @@ from torch import Tensor, nn
 from nirank.errors import BadInput
 from nirank_interaction.knrm import Kernels, weights_of
 from nirank_interaction.lists import CELLS, Lists
-from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
+from nirank_interaction.ranker import Embedding, Ranker, Reading, ready
+
+_EMBEDDING, _READING = Embedding(), Reading()
 
 
 class ConvKNRM(Ranker):
@@ -38,22 +39,16 @@ class ConvKNRM(Ranker):
         ngrams: int = 3,
         filters: int = 128,
         idf: bool = False,
-        vectors: str = CORPUS,
-        train_vectors: bool = False,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = (),
-        max_query: int | None = 64,
-        model: str | None = None,
-        seed: int = 0,
-        device: str | None = None,
+        *,
+        embedding: Embedding = _EMBEDDING,
+        reading: Reading = _READING,
     ) -> None:
         if min(ngrams, filters) < 1:
             raise BadInput(f"ngrams = {ngrams}, filters = {filters}: numbers from 1 are expected.")
         Kernels(kernels, width)  # refuses now what makes no sense
         self.count, self.width, self.ngrams, self.filters, self.idf = kernels, width, ngrams, filters, idf
-        read = Reading(vectors, train_vectors, language, stemmer, stopwords, max_query, None, model, seed, device)
-        super().__init__(read, kernels=kernels, width=width, ngrams=ngrams, filters=filters, idf=idf)
+        words = vars(embedding)
+        super().__init__(reading, **words, kernels=kernels, width=width, ngrams=ngrams, filters=filters, idf=idf)
 
     def layers(self, dim: int) -> None:
         """The convolutions, the kernels and the linear layer."""
@@ -152,4 +147,4 @@ def _exact(lists: Lists, told: _Words, here: slice, rows: Tensor, ngrams: int) -
 
 def tiny() -> Ranker:
     """Two lengths of n-grams, with four filters over vectors of a few words."""
-    return ready(ConvKNRM(ngrams=2, filters=4, train_vectors=True, device="cpu"))
+    return ready(ConvKNRM(ngrams=2, filters=4, embedding=Embedding(train_vectors=True), reading=Reading(device="cpu")))

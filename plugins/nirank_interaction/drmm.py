@@ -15,6 +15,7 @@ from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
 
 Histogram = Literal["CH", "NH", "LCH"]
 Gate = Literal["idf", "vector"]
+_READING = Reading()
 
 
 class DRMM(Ranker):
@@ -40,19 +41,13 @@ class DRMM(Ranker):
         hidden: Sequence[int] = (5,),
         gate: Gate = "idf",
         vectors: str = CORPUS,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = (),
-        max_query: int | None = 64,
-        model: str | None = None,
-        seed: int = 0,
-        device: str | None = None,
+        *,
+        reading: Reading = _READING,
     ) -> None:
         if bins < 2 or min(hidden, default=1) < 1:
             raise BadInput(f"bins = {bins}, hidden = {list(hidden)}: two bins and one unit at least are expected.")
         self.histogram, self.bins, self.hidden, self.gate = histogram, bins, tuple(hidden), gate
-        read = Reading(vectors, False, language, stemmer, stopwords, max_query, None, model, seed, device)
-        super().__init__(read, histogram=histogram, bins=bins, hidden=list(hidden), gate=gate)
+        super().__init__(reading, vectors, histogram=histogram, bins=bins, hidden=list(hidden), gate=gate)
 
     def layers(self, dim: int) -> None:
         """The network of histograms, and the gate."""
@@ -94,4 +89,4 @@ class DRMM(Ranker):
 
 def tiny() -> Ranker:
     """Ten bins over vectors of a few words."""
-    return ready(DRMM(bins=10, gate="vector", device="cpu"))
+    return ready(DRMM(bins=10, gate="vector", reading=Reading(device="cpu")))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from nirank.errors import BadInput
 from nirank_interaction.lists import Lists
-from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
+from nirank_interaction.ranker import Embedding, Ranker, Reading, ready
+
+_EMBEDDING, _READING = Embedding(), Reading()
 
 
 class Kernels(nn.Module):
@@ -57,20 +57,13 @@ class KNRM(Ranker):
         kernels: int = 11,
         width: float = 0.1,
         idf: bool = False,
-        vectors: str = CORPUS,
-        train_vectors: bool = False,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = (),
-        max_query: int | None = 64,
-        model: str | None = None,
-        seed: int = 0,
-        device: str | None = None,
+        *,
+        embedding: Embedding = _EMBEDDING,
+        reading: Reading = _READING,
     ) -> None:
         Kernels(kernels, width)  # refuses now what makes no sense
         self.count, self.width, self.idf = kernels, width, idf
-        read = Reading(vectors, train_vectors, language, stemmer, stopwords, max_query, None, model, seed, device)
-        super().__init__(read, kernels=kernels, width=width, idf=idf)
+        super().__init__(reading, **vars(embedding), kernels=kernels, width=width, idf=idf)
 
     def layers(self, dim: int) -> None:
         """Kernels and the linear layer."""
@@ -94,4 +87,4 @@ def weights_of(lists: Lists) -> Tensor:
 
 def tiny() -> Ranker:
     """Eleven kernels over vectors of a few words."""
-    return ready(KNRM(train_vectors=True, device="cpu"))
+    return ready(KNRM(embedding=Embedding(train_vectors=True), reading=Reading(device="cpu")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 from nirank.errors import BadInput
 from nirank_interaction.knrm import weights_of
 from nirank_interaction.lists import Grid, Lists
-from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
+from nirank_interaction.ranker import BoundedReading, Embedding, Ranker, ready
 
 Similarity = Literal["cosine", "dot", "gaussian", "indicator"]
+_EMBEDDING, _READING = Embedding(), BoundedReading(max_query=32, max_document=500)
 
 
 class MatchPyramid(Ranker):
@@ -44,27 +46,19 @@ class MatchPyramid(Ranker):
         pool: Sequence[int] = (3, 10),
         hidden: int = 32,
         idf: bool = False,
-        vectors: str = CORPUS,
-        train_vectors: bool = False,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = (),
-        max_query: int = 32,
-        max_document: int = 500,
-        model: str | None = None,
-        seed: int = 0,
-        device: str | None = None,
+        *,
+        embedding: Embedding = _EMBEDDING,
+        reading: BoundedReading = _READING,
     ) -> None:
         if min(filters, hidden, *kernel, *pool) < 1 or len(kernel) != 2 or len(pool) != 2:
             told = f"filters = {filters}, hidden = {hidden}, kernel = {list(kernel)}, pool = {list(pool)}"
             raise BadInput(f"{told}: numbers from 1 are expected, two of them in kernel and pool.")
         self.similarity, self.filters, self.hidden, self.idf = similarity, filters, hidden, idf
         self.kernel, self.pool = tuple(kernel), tuple(pool)
-        given = None if similarity == "indicator" else vectors
-        trains = train_vectors and given is not None
-        read = Reading(given, trains, language, stemmer, stopwords, max_query, max_document, model, seed, device)
+        vectors = None if similarity == "indicator" else embedding.vectors
+        trains = embedding.train_vectors and vectors is not None
         shape = {"filters": filters, "kernel": list(kernel), "pool": list(pool), "hidden": hidden}
-        super().__init__(read, similarity=similarity, **shape, idf=idf)
+        super().__init__(reading, vectors, trains, similarity=similarity, **shape, idf=idf)
 
     def layers(self, dim: int) -> None:
         """The convolution and the two layers."""
@@ -120,4 +114,6 @@ def pool(values: Tensor, lengths: Tensor, cells: int) -> Tensor:
 
 def tiny() -> Ranker:
     """Four filters over vectors of a few words."""
-    return ready(MatchPyramid(filters=4, pool=(2, 3), hidden=5, train_vectors=True, device="cpu"))
+    reading = replace(_READING, device="cpu")
+    model = MatchPyramid(filters=4, pool=(2, 3), hidden=5, embedding=Embedding(train_vectors=True), reading=reading)
+    return ready(model)

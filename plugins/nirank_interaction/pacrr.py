@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from nirank.errors import BadInput
 from nirank_interaction.lists import Grid, Lists
-from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
+from nirank_interaction.ranker import BoundedReading, Embedding, Ranker, ready
 
 Combine = Literal["lstm", "dense"]
+_EMBEDDING, _READING = Embedding(), BoundedReading(max_query=16, max_document=800)
 
 
 class PACRR(Ranker):
@@ -41,27 +42,18 @@ class PACRR(Ranker):
         filters: int = 32,
         combine: Combine = "dense",
         hidden: int = 32,
-        vectors: str = CORPUS,
-        train_vectors: bool = False,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = (),
-        max_query: int = 16,
-        max_document: int = 800,
-        model: str | None = None,
-        seed: int = 0,
-        device: str | None = None,
+        *,
+        embedding: Embedding = _EMBEDDING,
+        reading: BoundedReading = _READING,
     ) -> None:
         if min(k, ngrams, filters, hidden) < 1:
             raise BadInput(
                 f"k = {k}, ngrams = {ngrams}, filters = {filters}, hidden = {hidden}: numbers from 1 are expected."
             )
         self.k, self.ngrams, self.filters, self.combine, self.hidden = k, ngrams, filters, combine, hidden
-        self.max_query = max_query
-        read = Reading(
-            vectors, train_vectors, language, stemmer, stopwords, max_query, max_document, model, seed, device
-        )
-        super().__init__(read, k=k, ngrams=ngrams, filters=filters, combine=combine, hidden=hidden)
+        self.max_query = reading.max_query
+        words = vars(embedding)
+        super().__init__(reading, **words, k=k, ngrams=ngrams, filters=filters, combine=combine, hidden=hidden)
 
     def layers(self, dim: int) -> None:
         """The convolutions, and what combines the rows."""
@@ -110,4 +102,5 @@ class PACRR(Ranker):
 
 def tiny() -> Ranker:
     """Four filters and an LSTM over vectors of a few words."""
-    return ready(PACRR(filters=4, combine="lstm", hidden=5, max_query=6, train_vectors=True, device="cpu"))
+    reading = replace(_READING, max_query=6, device="cpu")
+    return ready(PACRR(filters=4, combine="lstm", hidden=5, embedding=Embedding(train_vectors=True), reading=reading))

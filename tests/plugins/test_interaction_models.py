@@ -19,16 +19,13 @@ from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput
 from nirank.kit.text import Analyzer, Word2Vec, words
 from nirank_interaction import conv_knrm, drmm, duet_local, knrm, lists, matchpyramid, pacrr
-from nirank_interaction.conv_knrm import ConvKNRM
-from nirank_interaction.drmm import DRMM
-from nirank_interaction.duet_local import DuetLocal
-from nirank_interaction.knrm import KNRM
-from nirank_interaction.matchpyramid import MatchPyramid
-from nirank_interaction.pacrr import PACRR
+from tests.flat_settings import flat
 
 MODULES = {
     module.__name__.rpartition(".")[2]: module for module in (drmm, duet_local, matchpyramid, knrm, conv_knrm, pacrr)
 }
+DRMM, DuetLocal, MatchPyramid = map(flat, (drmm.DRMM, duet_local.DuetLocal, matchpyramid.MatchPyramid))
+KNRM, ConvKNRM, PACRR = map(flat, (knrm.KNRM, conv_knrm.ConvKNRM, pacrr.PACRR))
 QUERIES = [
     "small cats",
     "",
