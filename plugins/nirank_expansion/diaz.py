@@ -5,16 +5,17 @@ Diaz, Mitra and Craswell, Query Expansion with Locally-Trained Word Embeddings, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from nirank.data import Candidates, Floats, Ints, Queries, TermWeights
 from nirank.errors import BadInput
 from nirank.kit import progress
-from nirank.kit.text import ForwardIndex, SkipGram
+from nirank.kit.text import ForwardIndex
 from nirank_expansion.feedback import DocumentTerms
 from nirank_expansion.mixture import check_share, mixture
+from nirank_expansion.settings import Analysis, Training
+
+_TRAINING, _ANALYSIS = Training(), Analysis()
 
 
 class Diaz(DocumentTerms):
@@ -51,15 +52,9 @@ class Diaz(DocumentTerms):
         share: float = 0.8,
         samples: int = 200,
         temperature: float | None = None,
-        dim: int = 50,
-        window: int = 5,
-        negatives: int = 5,
-        epochs: int = 10,
-        min_count: int = 2,
-        seed: int = 0,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = None,
+        *,
+        training: Training = _TRAINING,
+        analysis: Analysis = _ANALYSIS,
     ) -> None:
         if terms < 1 or samples < 1 or (temperature is not None and not temperature > 0):
             raise BadInput(
@@ -67,11 +62,9 @@ class Diaz(DocumentTerms):
                 "above 0 are expected."
             )
         check_share("share", share)
-        super().__init__(language, stemmer, stopwords)
+        super().__init__(analysis)
         self.terms, self.share, self.samples, self.temperature = terms, share, samples, temperature
-        self.skipgram = SkipGram(
-            dim=dim, window=window, negatives=negatives, epochs=epochs, min_count=min_count, sample=0.0, seed=seed
-        )
+        self.skipgram = training.skipgram
 
     def __repr__(self) -> str:
         own = {name: getattr(self, name) for name in ("terms", "share", "samples", "temperature")}
@@ -121,4 +114,4 @@ class Diaz(DocumentTerms):
 
 def tiny() -> Diaz:
     """Vectors of 8 numbers, of 6 documents a query."""
-    return Diaz(terms=3, samples=6, dim=8, epochs=1, min_count=1)
+    return Diaz(terms=3, samples=6, training=Training(dim=8, epochs=1, min_count=1))

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Corpus, Ints, Queries, TermWeights
+from nirank.data import Candidates, Corpus, Ints, Queries, TermWeights, offsets_of
 from nirank.errors import BadInput, StaleIndex
-from nirank.kit.text import Analyzer, ForwardIndex, index_key, require_text
+from nirank.kit.text import ForwardIndex, index_key, require_text
 from nirank_expansion.feedback_terms import TermRows
+from nirank_expansion.settings import Analysis
 
 #: Documents are read for some queries at a time, so that memory does not depend on how many queries there are.
 _TOKENS_AT_ONCE = 1 << 21
@@ -26,8 +27,8 @@ class DocumentTerms:
     vectors = "terms"
     cacheable = False  # an expansion depends on the corpus, and on what was found
 
-    def __init__(self, language: str, stemmer: str | None, stopwords: Sequence[str] | None) -> None:
-        self.analyzer = Analyzer(language, stemmer, stopwords)
+    def __init__(self, analysis: Analysis) -> None:
+        self.analyzer = analysis.analyzer
         self._index: ForwardIndex | None = None
 
     @property
@@ -59,10 +60,10 @@ class TermFilter:
     Raises `BadInput` for settings that no term meets.
     """
 
-    max_df: float
-    min_length: int
-    max_length: int
-    latin: bool
+    max_df: float = 0.1
+    min_length: int = 2
+    max_length: int = 20
+    latin: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.max_df <= 1:
@@ -93,10 +94,8 @@ class FeedbackEncoder(DocumentTerms):
     feedback = True
     name: str
 
-    def __init__(
-        self, passing: TermFilter, language: str, stemmer: str | None, stopwords: Sequence[str] | None
-    ) -> None:
-        super().__init__(language, stemmer, stopwords)
+    def __init__(self, passing: TermFilter, analysis: Analysis) -> None:
+        super().__init__(analysis)
         self.passing = passing
 
     def open(self, corpus: Corpus, folder: Path) -> None:
@@ -160,7 +159,7 @@ def _asked(index: ForwardIndex, texts: Sequence[str]) -> TermRows:
 def _parts(index: ForwardIndex, found: Candidates) -> Iterator[slice]:
     """Queries whose documents have about so many terms together."""
     lengths = np.append(index.lengths, 0)[np.minimum(found.docs, len(index))]
-    ends = np.concatenate([[0], np.cumsum(lengths)])[found.offsets]
+    ends = offsets_of(lengths)[found.offsets]
     cuts = np.searchsorted(ends, np.arange(0, ends[-1], _TOKENS_AT_ONCE))
     for first, last in pairwise(np.unique([0, *cuts, len(found)]).tolist()):
         yield slice(first, last)
@@ -168,8 +167,7 @@ def _parts(index: ForwardIndex, found: Candidates) -> Iterator[slice]:
 
 def _sums(marks: NDArray[np.bool_], offsets: Ints) -> NDArray[np.int64]:
     """How many bytes of each term are marked."""
-    ends = np.concatenate([[0], np.cumsum(marks)])[offsets]
-    return np.diff(ends)
+    return np.diff(offsets_of(marks)[offsets])
 
 
 _LATIN = np.zeros(256, bool)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,8 +11,10 @@ from nirank.errors import BadInput, UnknownName
 from nirank_expansion.feedback import FeedbackEncoder, TermFilter
 from nirank_expansion.feedback_terms import Doubles, TermRows
 from nirank_expansion.mixture import check_share
+from nirank_expansion.settings import Analysis
 
 Weights = Literal["score", "likelihood"]
+_PASSING, _ANALYSIS = TermFilter(), Analysis()
 
 
 class RM3(FeedbackEncoder):
@@ -54,20 +55,16 @@ class RM3(FeedbackEncoder):
         original_query_weight: float = 0.5,
         weights: Weights = "score",
         prune: bool = True,
-        max_df: float = 0.1,
-        min_length: int = 2,
-        max_length: int = 20,
-        latin: bool = True,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = None,
+        *,
+        passing: TermFilter = _PASSING,
+        analysis: Analysis = _ANALYSIS,
     ) -> None:
         if terms < 1:
             raise BadInput(f"terms is {terms}; it must be 1 or more.")
         if weights not in get_args(Weights):
             raise UnknownName("weight of documents", weights, get_args(Weights))
         check_share("original_query_weight", original_query_weight)
-        super().__init__(TermFilter(max_df, min_length, max_length, latin), language, stemmer, stopwords)
+        super().__init__(passing, analysis)
         self.terms, self.original_query_weight = terms, original_query_weight
         self.weights, self.prune = weights, prune
 
@@ -93,4 +90,4 @@ class RM3(FeedbackEncoder):
 
 def tiny() -> RM3:
     """Three terms."""
-    return RM3(terms=3, max_df=1.0)
+    return RM3(terms=3, passing=TermFilter(max_df=1.0))

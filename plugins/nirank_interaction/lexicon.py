@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from nirank.data import Content, Corpus, Floats
+from nirank.data import Content, Corpus, Floats, offsets_of
 from nirank.errors import BadInput
-from nirank.kit.text import Analyzer, ForwardIndex, SkipGram, Vocabulary, Word2Vec
+from nirank.kit.text import Analyzer, ForwardIndex, SkipGram, Vocabulary, Word2Vec, require_text
 from nirank.kit.text import words as words_of
 from nirank_interaction.vectors import WordVectors
 
@@ -100,8 +100,7 @@ class Ragged:
     @classmethod
     def of(cls, rows: Sequence[Numbers]) -> Ragged:
         """From one array a row."""
-        ends = np.cumsum([0, *map(len, rows)])
-        return cls(np.concatenate([np.empty(0, np.int64), *rows]), ends)
+        return cls(np.concatenate([np.empty(0, np.int64), *rows]), offsets_of([*map(len, rows)]))
 
     @property
     def lengths(self) -> Numbers:
@@ -111,7 +110,7 @@ class Ragged:
     def take(self, rows: Numbers) -> Ragged:
         """Some of the rows."""
         lengths = self.lengths[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        offsets = offsets_of(lengths)
         return Ragged(
             self.values[np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])], offsets
         )
@@ -143,9 +142,7 @@ class Lexicon:
 
     def read(self, texts: Sequence[Content], longest: int | None = None) -> Ragged:
         """The numbers of the first `longest` words of each text. Raises `BadInput` for what is no text."""
-        odd = next((text for text in texts if not isinstance(text, str)), None)
-        if odd is not None:
-            raise BadInput(f"words are read from texts, and one content is a {type(odd).__name__}.")
+        require_text(texts, "content")
         if new := [text for text in dict.fromkeys(texts) if text not in self._texts]:
             self._read(new)
         return Ragged.of([self._texts[text][:longest] for text in texts])

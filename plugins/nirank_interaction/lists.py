@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nirank.data import offsets_of
 from nirank_interaction.lexicon import Lexicon, Numbers, Ragged
 
 #: Words of documents that one query brings along at a time, unless one document has more.
@@ -216,7 +217,7 @@ def _together(lexicon: Lexicon, lists: Sequence[_List], device: torch.device) ->
         "exact": word_terms[:, :, None] == query_terms[:, None],
         "idf": _spread(lexicon.idf(known)[at_query[asked]], asked),
         "tokens": np.concatenate([one.documents.values + row * words.shape[1] for row, one in enumerate(lists)]),
-        "starts": np.cumsum(np.concatenate([[0], *(one.documents.lengths for one in lists)])),
+        "starts": offsets_of(np.concatenate([one.documents.lengths for one in lists])),
         "owners": np.repeat(np.arange(len(lists)), [len(one.pairs) for one in lists]),
     }
     pairs = np.concatenate([one.pairs for one in lists])

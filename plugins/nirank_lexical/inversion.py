@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Corpus
+from nirank.data import Corpus, offsets_of
 from nirank.kit.text import Analyzer, Vocabulary, term_batches
 from nirank_lexical.postings import Columns, Postings
-from nirank_lexical.segments import Read, Reader, Segment, ranges, starts
+from nirank_lexical.segments import Read, Reader, Segment, ranges
 from nirank_lexical.workers import CHARACTERS, Workers, shares
 
 #: How many postings a segment holds unless told otherwise: it grows to some 700 MB.
@@ -93,7 +93,7 @@ class _Building:
         for segment in self._segments:
             frequencies[segment.terms] += segment.totals
         return {
-            "starts": starts(self._sizes()[self._order]),
+            "starts": offsets_of(self._sizes()[self._order]),
             "lengths": np.concatenate(self._lengths),
             "frequencies": frequencies[self._order],
             "vocabulary": self.vocabulary,
@@ -115,7 +115,7 @@ class _Building:
 
     def _of_terms(self, terms: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.unsignedinteger[Any]]]:
         found = [segment.of(terms) for segment in self._segments]
-        begins = starts(np.sum([sizes for _, sizes in found], axis=0, dtype=np.int64))
+        begins = offsets_of(np.sum([sizes for _, sizes in found], axis=0, dtype=np.int64))
         docs, counts = np.empty(begins[-1], np.int32), np.empty(begins[-1], self.kind)
         free = begins[:-1]
         for segment, (places, sizes) in zip(self._segments, found, strict=True):

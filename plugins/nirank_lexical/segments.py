@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank.data import offsets_of
 from nirank.kit.text import Analyzer, TermNumbers, words
 
 #: Texts, and the number of the first of them.
@@ -90,7 +91,7 @@ class Reader:
         sizes = np.zeros(len(self.terms), np.int64)
         for batch in self._batches:
             sizes[batch.terms] += batch.sizes
-        begins = starts(sizes)
+        begins = offsets_of(sizes)
         docs, counts = np.empty((2, begins[-1]), np.int32)
         free = begins[:-1].copy()
         for batch in self._batches:
@@ -116,11 +117,6 @@ class _Batch(NamedTuple):
     def sizes(self) -> NDArray[np.int64]:
         """How many there are of each term."""
         return np.diff(self.heads, append=len(self.docs))
-
-
-def starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each of some rows begins that lie one behind the other, and where the last one ends."""
-    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
 
 def ranges(begins: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from nirank.data import Candidates, Corpus, Floats, Ints
+from nirank.data import Candidates, Corpus, Floats, Ints, offsets_of
 from nirank_lucene.analysis import Analysis
 from nirank_lucene.index import CONTENTS, ID, Index
 from nirank_lucene.java import cast, detach, java, utf16
@@ -146,8 +146,7 @@ class Searcher:
 def joined(found: Sequence[Found], corpus: Corpus) -> Candidates:
     """What was found for each query, as one."""
     docs, scores = zip(*found, _nothing(), strict=True)
-    offsets = np.cumsum([0, *map(len, docs[:-1])])
-    return Candidates(offsets, np.concatenate(docs), np.concatenate(scores), corpus)
+    return Candidates(offsets_of([*map(len, docs[:-1])]), np.concatenate(docs), np.concatenate(scores), corpus)
 
 
 def read(values: Any) -> Any:

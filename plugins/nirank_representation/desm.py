@@ -6,7 +6,7 @@ import functools
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +14,37 @@ import numpy as np
 
 from nirank.data import Content, Corpus, Documents, Floats, Queries
 from nirank.errors import BadInput, StaleIndex
-from nirank.kit.text import Analyzer, ForwardIndex, QueryParser, SkipGram, Vocabulary, Word2Vec, unit
+from nirank.kit.text import Analyzer, ForwardIndex, QueryParser, SkipGram, Vocabulary, Word2Vec, require_text, unit
 
 FILE = "word2vec.safetensors"
 _LAYOUT = 1
 
 _SIDES = {"in-out": ("inputs", "outputs"), "in-in": ("inputs", "inputs"), "out-out": ("outputs", "outputs")}
+
+
+@dataclass(frozen=True)
+class Training:
+    """Settings of `nirank.kit.text.word2vec.SkipGram`."""
+
+    dim: int = 200
+    window: int = 5
+    negatives: int = 5
+    epochs: int = 5
+    min_count: int = 5
+    sample: float = 1e-3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Settings of `nirank.kit.text.analysis.Analyzer`: words are not stemmed unless a stemmer is named."""
+
+    language: str = "english"
+    stemmer: str | None = None
+    stopwords: Sequence[str] | None = None
+
+
+_TRAINING, _ANALYSIS = Training(), Analysis()
 
 
 class DESM:
@@ -53,24 +78,15 @@ class DESM:
         self,
         variant: Literal["in-out", "in-in", "out-out"] = "in-out",
         model: str | None = None,
-        dim: int = 200,
-        window: int = 5,
-        negatives: int = 5,
-        epochs: int = 5,
-        min_count: int = 5,
-        sample: float = 1e-3,
-        seed: int = 0,
-        language: str = "english",
-        stemmer: str | None = None,
-        stopwords: Sequence[str] | None = None,
+        *,
+        training: Training = _TRAINING,
+        analysis: Analysis = _ANALYSIS,
     ) -> None:
         if variant not in _SIDES:
             raise BadInput(f"variant = {variant!r}; one of {', '.join(_SIDES)} is expected.")
         self.variant, self.model = variant, model
-        self.skipgram = SkipGram(
-            dim=dim, window=window, negatives=negatives, epochs=epochs, min_count=min_count, sample=sample, seed=seed
-        )
-        self.analysis: Mapping[str, Any] = Analyzer(language, stemmer, stopwords).settings
+        self.skipgram = SkipGram(**asdict(training))
+        self.analysis: Mapping[str, Any] = Analyzer(**vars(analysis)).settings
         self._words: Word2Vec | None = None
         if model is not None:
             self._take(Word2Vec.load(Path(model)))
@@ -129,9 +145,7 @@ class DESM:
     def _means(self, texts: Sequence[Content], side: int) -> Floats:
         """The mean of the unit vectors of each text's words."""
         self._opened()
-        odd = next((text for text in texts if not isinstance(text, str)), None)
-        if odd is not None:
-            raise BadInput(f"this encoder reads texts, and one content is a {type(odd).__name__}.")
+        require_text(texts, "content")
         terms, vectors = self._parse(texts), self._sides[side]
         means = np.zeros((len(texts), vectors.shape[1]), np.float32)
         known = np.flatnonzero(terms.tokens)
@@ -150,7 +164,7 @@ def tiny() -> DESM:
     """Vectors of 8 numbers of the words of a few sentences."""
     texts = ["a small cat sat on the warm mat", "the dog ran over a long bridge", "a fast red car behind a slow bus"]
     with tempfile.TemporaryDirectory() as folder:
-        encoder = DESM(dim=8, min_count=1, epochs=2)
+        encoder = DESM(training=Training(dim=8, min_count=1, epochs=2))
         encoder.build(Documents(list("abc"), texts), Path(folder))
         encoder.open(Documents([], []), Path(folder))
     return encoder

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nirank.data import Candidates, Collection, Content, Documents, Queries
+from nirank.data import Candidates, Collection, Content, Documents, Queries, offsets_of
 from nirank.errors import BadInput
 from nirank.kit import weights_digest
 from nirank_representation.trigrams import Numbers, trigrams, vocabulary
@@ -136,7 +136,7 @@ class DSSM(nn.Module):
         found, starts = trigrams(texts)
         places = np.minimum(np.searchsorted(self._known, found), len(self._known) - 1)
         known = self._known[places] == found
-        return places[known], np.concatenate([[0], np.cumsum(known)])[starts]
+        return places[known], offsets_of(known)[starts]
 
     def _build(self, known: Numbers) -> None:
         if not len(known):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Ints
+from nirank.data import Candidates, Ints, offsets_of
 
 
 def pool(run: Candidates, relevant: Candidates, skip: int, top: int, below: float | None) -> Candidates:
@@ -42,8 +42,7 @@ def draw(pool: Candidates, rows: Ints, most: int, random: np.random.Generator) -
     places = choose(pool.offsets[rows + 1] - starts, most, random)
     chosen = places >= 0
     docs = pool.docs[(starts[:, None] + places)[chosen]]
-    offsets = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))])
-    return Candidates(offsets, docs, np.zeros(len(docs), np.float32), pool.corpus)
+    return Candidates(offsets_of(chosen.sum(axis=1)), docs, np.zeros(len(docs), np.float32), pool.corpus)
 
 
 def choose(sizes: Ints, most: int, random: np.random.Generator) -> NDArray[Any]:

@@ -72,7 +72,7 @@ def require_text(contents: Sequence[object], what: str, first: int = 0) -> None:
     """Raise `BadInput` for the first of `contents` that is not a string."""
     for number, content in enumerate(contents, first):
         if not isinstance(content, str):
-            raise BadInput(f"Lexical search reads text, but {what} {number} is of type {type(content).__name__}.")
+            raise BadInput(f"{what} {number} is of type {type(content).__name__}; a text is expected.")
 
 
 def _check_words(stopwords: Sequence[str] | Set[str]) -> None:
