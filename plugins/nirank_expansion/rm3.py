@@ -11,10 +11,10 @@ from nirank.errors import BadInput, UnknownName
 from nirank_expansion.feedback import FeedbackEncoder, TermFilter
 from nirank_expansion.feedback_terms import Doubles, TermRows
 from nirank_expansion.mixture import check_share
-from nirank_expansion.settings import Analysis
+from nirank_expansion.settings import TermAnalysis
 
 Weights = Literal["score", "likelihood"]
-_PASSING, _ANALYSIS = TermFilter(), Analysis()
+_PASSING, _ANALYSIS = TermFilter(), TermAnalysis()
 
 
 class RM3(FeedbackEncoder):
@@ -57,7 +57,7 @@ class RM3(FeedbackEncoder):
         prune: bool = True,
         *,
         passing: TermFilter = _PASSING,
-        analysis: Analysis = _ANALYSIS,
+        analysis: TermAnalysis = _ANALYSIS,
     ) -> None:
         if terms < 1:
             raise BadInput(f"terms is {terms}; it must be 1 or more.")
@@ -72,12 +72,12 @@ class RM3(FeedbackEncoder):
         own = {name: getattr(self, name) for name in ("terms", "original_query_weight", "weights", "prune")}
         return f"RM3({', '.join(f'{name}={value!r}' for name, value in own.items())}, {self.passing}, {self.analyzer})"
 
-    def _weigh(self, asked: TermRows, counts: TermRows, found: Candidates) -> TermRows:
+    def _weigh(self, query_terms: TermRows, counts: TermRows, found: Candidates) -> TermRows:
         counts = counts.best(self.terms) if self.prune else counts
         relevant = counts.shares().times(self._document_weights(found)).joined(found.rows, len(found))
         relevant = relevant.best(self.terms).shares()
         share = self.original_query_weight
-        return TermRows.sum([asked.shares().times(share), relevant.times(1 - share)])
+        return TermRows.sum([query_terms.shares().times(share), relevant.times(1 - share)])
 
     def _document_weights(self, found: Candidates) -> Doubles:
         """P(Q|d) of each pair, up to a factor of the query, `[pairs]`."""

@@ -11,9 +11,9 @@ from nirank.data import Candidates
 from nirank.errors import BadInput
 from nirank_expansion.feedback import FeedbackEncoder, TermFilter
 from nirank_expansion.feedback_terms import TermRows
-from nirank_expansion.settings import Analysis
+from nirank_expansion.settings import TermAnalysis
 
-_PASSING, _ANALYSIS = TermFilter(latin=False), Analysis()
+_PASSING, _ANALYSIS = TermFilter(latin=False), TermAnalysis()
 
 
 class Rocchio(FeedbackEncoder):
@@ -48,7 +48,7 @@ class Rocchio(FeedbackEncoder):
         nonrelevant: int = 0,
         *,
         passing: TermFilter = _PASSING,
-        analysis: Analysis = _ANALYSIS,
+        analysis: TermAnalysis = _ANALYSIS,
     ) -> None:
         if terms < 1 or (relevant is not None and relevant < 0) or nonrelevant < 0:
             raise BadInput(
@@ -70,19 +70,19 @@ class Rocchio(FeedbackEncoder):
         ends = _Ends.of(found, self.relevant, self.nonrelevant)
         return found.where(ends.first | ends.last)
 
-    def _weigh(self, asked: TermRows, counts: TermRows, found: Candidates) -> TermRows:
+    def _weigh(self, query_terms: TermRows, counts: TermRows, found: Candidates) -> TermRows:
         ends = _Ends.of(found, self.relevant, self.nonrelevant)
         documents = counts.unit()
         near, far = (
             documents.times(chosen).joined(found.rows, len(found)).best(self.terms).unit()
             for chosen in (ends.first, ends.last)
         )
-        return TermRows.sum([asked.unit().times(self.alpha), near.times(self.beta), far.times(-self.gamma)])
+        return TermRows.sum([query_terms.unit().times(self.alpha), near.times(self.beta), far.times(-self.gamma)])
 
 
 @dataclass(frozen=True, eq=False)
 class _Ends:
-    """Which documents are among the first of their query, and which among its last; `[pairs]` each."""
+    """Marks of documents that are among the first of their query, and among its last; `[pairs]` each."""
 
     first: NDArray[np.bool_]
     last: NDArray[np.bool_]

@@ -28,11 +28,11 @@ from nirank.data import Corpus, Floats, Ints, Queries, TermWeights
 from nirank.errors import BadInput, StaleIndex
 from nirank.kit.text import ForwardIndex, Word2Vec, index_key, unit
 from nirank_expansion.mixture import check_share, mixture
-from nirank_expansion.settings import Analysis, SampledTraining
+from nirank_expansion.settings import SampledTraining, TermAnalysis
 
 FILE = "word2vec.safetensors"
 _LAYOUT = 1
-_TRAINING, _ANALYSIS = SampledTraining(), Analysis()
+_TRAINING, _ANALYSIS = SampledTraining(), TermAnalysis()
 
 
 class Roy:
@@ -58,7 +58,7 @@ class Roy:
         bigrams: bool = True,
         *,
         training: SampledTraining = _TRAINING,
-        analysis: Analysis = _ANALYSIS,
+        analysis: TermAnalysis = _ANALYSIS,
     ) -> None:
         if terms < 1:
             raise BadInput(f"terms is {terms}; it must be 1 or more.")
@@ -72,7 +72,7 @@ class Roy:
 
     @property
     def index_key(self) -> Mapping[str, object]:
-        """What terms and vectors depend on."""
+        """Settings that terms and vectors depend on."""
         key = {**index_key(self.analyzer), **asdict(self.skipgram)}
         return key | {"index": "vectors of terms", "vectors": _LAYOUT}
 
@@ -96,24 +96,24 @@ class Roy:
         index = self._opened()
         offsets, numbers = index.numbers(queries.contents)
         cuts = zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
-        asked = [numbers[start:end] for start, end in cuts]
+        query_terms = [numbers[start:end] for start, end in cuts]
         made = [
             mixture(index.vocabulary, terms[terms >= 0], *self._expansion(terms, allowed), self.alpha)
-            for terms, allowed in zip(asked, self._allowed(queries), strict=True)
+            for terms, allowed in zip(query_terms, self._allowed(queries), strict=True)
         ]
         return TermWeights.of(made, self.analyzer.settings)
 
     def _allowed(self, queries: Queries) -> Iterator[Ints | None]:
-        """For each query the rows of terms that it may be expanded by; None where these are all."""
+        """The rows of terms that may expand each query; None where these are all."""
         yield from (None for _ in range(len(queries)))
 
     def _near(self, similar: Floats, rows: Ints) -> NDArray[np.int64]:
-        """The places in `rows` that are near to a member of Q', to which these have the given similarities."""
+        """The places in `rows` that are near to a member of Q', to which these are `similar`."""
         return _best(similar, self.terms)
 
-    def _expansion(self, asked: Ints, allowed: Ints | None) -> tuple[Ints, Floats]:
+    def _expansion(self, query_terms: Ints, allowed: Ints | None) -> tuple[Ints, Floats]:
         """The terms that expand a query, by number, and the Sim of each; -1 stands for a term that is unknown."""
-        own = np.append(self._rows, -1)[asked]
+        own = np.append(self._rows, -1)[query_terms]
         members = self._members(own)
         rows = np.setdiff1d(np.arange(len(self._unit)) if allowed is None else allowed, own)
         if not len(members) or not len(rows):
@@ -172,7 +172,7 @@ class RoyIncremental(Roy):
         iterations: int = 5,
         *,
         training: SampledTraining = _TRAINING,
-        analysis: Analysis = _ANALYSIS,
+        analysis: TermAnalysis = _ANALYSIS,
     ) -> None:
         super().__init__(terms, alpha, bigrams, training=training, analysis=analysis)
         if neighbours < 1 or prune < 0 or iterations < 0 or neighbours <= prune * (iterations + 1):
@@ -215,10 +215,10 @@ def tiny() -> Roy:
 
 
 def tiny_post() -> RoyPost:
-    """As `tiny`."""
+    """The same as `tiny`, after a ranking."""
     return RoyPost(terms=3, training=_TINY)
 
 
 def tiny_incremental() -> RoyIncremental:
-    """As `tiny`; one neighbour is dropped at a time."""
+    """The same as `tiny`; one neighbour is dropped at a time."""
     return RoyIncremental(terms=3, neighbours=5, prune=1, iterations=2, training=_TINY)

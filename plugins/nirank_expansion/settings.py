@@ -9,7 +9,7 @@ from nirank.kit.text import Analyzer, SkipGram
 
 
 @dataclass(frozen=True)
-class Analysis:
+class TermAnalysis:
     """Settings of `nirank.kit.text.analysis.Analyzer`, which are to be those of the ranking that follows."""
 
     language: str = "english"
@@ -23,7 +23,7 @@ class Analysis:
 
 
 @dataclass(frozen=True)
-class Training:
+class VectorTraining:
     """Settings of `nirank.kit.text.word2vec.SkipGram` for word vectors of which all occurrences of words count."""
 
     dim: int = 50
@@ -40,7 +40,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class SampledTraining(Training):
+class SampledTraining(VectorTraining):
     """The same where occurrences of frequent words are dropped at random: those more frequent than `sample` of all."""
 
     dim: int = 200

@@ -19,7 +19,7 @@ from nirank.kit import compiled, inner
 from nirank.kit.text import SkipGram
 
 _FAST = {"reassoc", "contract", "nsz"}  # sums may be added up in another order
-_PLACES = 1 << 16  # a negative is drawn as one of so many places, of which a word has its share
+_PLACES = 1 << 16  # of a table, of which a word has its share: a negative is drawn as one of them
 
 
 def train(settings: SkipGram, offsets: Ints, words: Ints, vocabulary: int) -> tuple[NDArray[np.int64], Floats]:

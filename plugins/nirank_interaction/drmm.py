@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nirank.errors import BadInput
-from nirank_interaction.lists import CELLS, Lists
+from nirank_interaction.lists import CELLS, WordLists
 from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
 
 Histogram = Literal["CH", "NH", "LCH"]
@@ -57,15 +57,15 @@ class DRMM(Ranker):
         if self.gate == "idf":  # rare words count more before anything was learned
             nn.init.ones_(self.weight.weight)
 
-    def forward(self, lists: Lists) -> Tensor:
+    def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
         values = self.network(self._histograms(lists)).squeeze(2)  # [P, Q]
-        told = lists.idf[:, :, None] if self.gate == "idf" else self.vectors_of(lists.known)[lists.query]
-        gates = self.weight(told).squeeze(2).masked_fill(~lists.asked, -torch.inf)  # [B, Q]
-        gates = gates.softmax(1).where(lists.asked, 0)  # also where a query has no words
+        inputs = lists.idf[:, :, None] if self.gate == "idf" else self.vectors_of(lists.known)[lists.query]
+        gates = self.weight(inputs).squeeze(2).masked_fill(~lists.is_word, -torch.inf)  # [B, Q]
+        gates = gates.softmax(1).where(lists.is_word, 0)  # also where a query has no words
         return (values * gates[lists.owners]).sum(1)
 
-    def _histograms(self, lists: Lists) -> Tensor:
+    def _histograms(self, lists: WordLists) -> Tensor:
         """`[P, Q, bins]`."""
         with torch.no_grad():
             counts: Any = sum(self._counts(part) for part in lists.parts(1))
@@ -73,8 +73,8 @@ class DRMM(Ranker):
                 return counts / lists.lengths.clamp_min(1)[:, None, None]
             return counts.log1p() if self.histogram == "LCH" else counts
 
-    def _counts(self, lists: Lists) -> Tensor:
-        """How many words of each document fall into each bin, `[P, Q, bins]`."""
+    def _counts(self, lists: WordLists) -> Tensor:
+        """The number of words of each document in each bin, `[P, Q, bins]`."""
         cosines = lists.cosines(self.vectors_of(lists.known).double())  # [B, U, Q]
         inner = self.bins - 1
         bins = ((cosines + 1) * (inner / 2)).long().clamp(0, inner - 1).masked_fill(lists.exact, inner).flatten(0, 1)

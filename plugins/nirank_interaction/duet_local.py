@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nirank.errors import BadInput
-from nirank_interaction.lists import Lists
+from nirank_interaction.lists import WordLists
 from nirank_interaction.ranker import BoundedReading, Ranker, ready
 
 _READING = BoundedReading(max_query=10, max_document=1000)
@@ -59,7 +59,7 @@ class DuetLocal(Ranker):
             nn.Linear(self.hidden, 1),
         )
 
-    def forward(self, lists: Lists) -> Tensor:
+    def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
         documents, width = len(lists.pairs), lists.query.shape[1]
         owner = torch.arange(documents, device=self.device).repeat_interleave(lists.lengths)  # [T]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nirank.errors import BadInput
-from nirank_interaction.lists import Lists
+from nirank_interaction.lists import WordLists
 from nirank_interaction.ranker import Embedding, Ranker, Reading, ready
 
 _EMBEDDING, _READING = Embedding(), Reading()
@@ -70,18 +70,18 @@ class KNRM(Ranker):
         self.kernels = Kernels(self.count, self.width)
         self.linear = nn.Linear(self.count, 1)
 
-    def forward(self, lists: Lists) -> Tensor:
+    def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
         counts = sum(part.sums(self.kernels(self.cosines(part))) for part in lists.parts(self.count))
         logs = counts.clamp_min(1e-10).log() * 0.01  # [P, Q, K]
-        weights = weights_of(lists) if self.idf else lists.asked.float()
+        weights = weights_of(lists) if self.idf else lists.is_word.float()
         features = (logs * weights[lists.owners, :, None]).sum(1)  # [P, K]
         return torch.tanh(self.linear(features).squeeze(1))
 
 
-def weights_of(lists: Lists) -> Tensor:
+def weights_of(lists: WordLists) -> Tensor:
     """The idf of each query word, divided by the mean of its query; 0 in the padding. `[B, Q]`."""
-    means = lists.idf.sum(1, keepdim=True) / lists.asked.sum(1, keepdim=True).clamp_min(1)
+    means = lists.idf.sum(1, keepdim=True) / lists.is_word.sum(1, keepdim=True).clamp_min(1)
     return lists.idf / means.clamp_min(1e-6)
 
 

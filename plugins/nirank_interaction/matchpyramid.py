@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nirank.errors import BadInput
 from nirank_interaction.knrm import weights_of
-from nirank_interaction.lists import Grid, Lists
+from nirank_interaction.lists import Grid, WordLists
 from nirank_interaction.ranker import BoundedReading, Embedding, Ranker, ready
 
 Similarity = Literal["cosine", "dot", "gaussian", "indicator"]
@@ -51,8 +51,8 @@ class MatchPyramid(Ranker):
         reading: BoundedReading = _READING,
     ) -> None:
         if min(filters, hidden, *kernel, *pool) < 1 or len(kernel) != 2 or len(pool) != 2:
-            told = f"filters = {filters}, hidden = {hidden}, kernel = {list(kernel)}, pool = {list(pool)}"
-            raise BadInput(f"{told}: numbers from 1 are expected, two of them in kernel and pool.")
+            described = f"filters = {filters}, hidden = {hidden}, kernel = {list(kernel)}, pool = {list(pool)}"
+            raise BadInput(f"{described}: numbers from 1 are expected, two of them in kernel and pool.")
         self.similarity, self.filters, self.hidden, self.idf = similarity, filters, hidden, idf
         self.kernel, self.pool = tuple(kernel), tuple(pool)
         vectors = None if similarity == "indicator" else embedding.vectors
@@ -68,14 +68,14 @@ class MatchPyramid(Ranker):
             nn.Linear(self.filters * rows * columns, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1)
         )
 
-    def forward(self, lists: Lists) -> Tensor:
+    def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
         rows = self._similarities(lists)
         if self.idf:
             rows = rows * weights_of(lists)[:, None]
         return lists.over_grids(rows, self._score)
 
-    def _similarities(self, lists: Lists) -> Tensor:
+    def _similarities(self, lists: WordLists) -> Tensor:
         """`[B, U, Q]`."""
         if self.similarity == "indicator":
             return lists.exact.float()
@@ -94,12 +94,13 @@ class MatchPyramid(Ranker):
         around = ((wide - 1) // 2, wide // 2, (high - 1) // 2, high // 2)  # as many cells come out as go in
         found = self.convolution(F.pad(grid.values[:, None], around)).relu()  # [p, filters, Q, D]
         rows, columns = self.pool
-        pooled = pool(pool(found, grid.told, columns).transpose(2, 3), grid.asked, rows).transpose(2, 3)
+        across = pool(found, grid.document_lengths, columns).transpose(2, 3)
+        pooled = pool(across, grid.query_lengths, rows).transpose(2, 3)
         return self.network(pooled.flatten(1)).squeeze(1)
 
 
 def pool(values: Tensor, lengths: Tensor, cells: int) -> Tensor:
-    """The largest value in each of so many cells of the last axis, of which `lengths` `[p]` count: `[p, a, b, cells]`.
+    """The largest value in each of `cells` cells of the last axis, of which `lengths` `[p]` count: `[p, a, b, cells]`.
 
     Cell c of n values reaches from floor(c n / cells) to ceil((c + 1) n / cells); of no values it is 0.
     """

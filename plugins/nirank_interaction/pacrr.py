@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nirank.errors import BadInput
-from nirank_interaction.lists import Grid, Lists
+from nirank_interaction.lists import Grid, WordLists
 from nirank_interaction.ranker import BoundedReading, Embedding, Ranker, ready
 
 Combine = Literal["lstm", "dense"]
@@ -66,34 +66,35 @@ class PACRR(Ranker):
             first = nn.Linear(self.max_query * width, hidden)
             self.dense = nn.Sequential(first, nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
-    def forward(self, lists: Lists) -> Tensor:
+    def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
         return lists.over_grids(self.cosines(lists), self._score)
 
     def _score(self, grid: Grid) -> Tensor:
-        asked = torch.arange(grid.values.shape[1], device=grid.asked.device) < grid.asked[:, None]  # [p, Q]
+        places = torch.arange(grid.values.shape[1], device=grid.values.device)
+        is_word = places < grid.query_lengths[:, None]  # [p, Q]
         images = [grid.values, *(self._matches(grid.values, one) for one in self.convolutions)]
-        strongest = [self._strongest(image, grid.told) for image in images]
-        idf = grid.idf.masked_fill(~asked, -torch.inf).softmax(1)
-        rows = torch.cat([*strongest, idf[:, :, None]], 2).masked_fill(~asked[:, :, None], 0)  # [p, Q, ngrams k + 1]
-        return self._in_turn(rows, grid.asked) if self.combine == "lstm" else self._all_at_once(rows)
+        strongest = [self._strongest(image, grid.document_lengths) for image in images]
+        idf = grid.idf.masked_fill(~is_word, -torch.inf).softmax(1)
+        rows = torch.cat([*strongest, idf[:, :, None]], 2).masked_fill(~is_word[:, :, None], 0)  # [p, Q, ngrams k + 1]
+        return self._in_turn(rows, grid.query_lengths) if self.combine == "lstm" else self._all_at_once(rows)
 
     def _matches(self, values: Tensor, convolution: nn.Module) -> Tensor:
         """The best of all filters, `[p, Q, D]`."""
         beyond = convolution.kernel_size[0] - 1
         return convolution(F.pad(values[:, None], (0, beyond, 0, beyond))).max(1).values.relu()
 
-    def _strongest(self, image: Tensor, told: Tensor) -> Tensor:
+    def _strongest(self, image: Tensor, lengths: Tensor) -> Tensor:
         """The k largest values of each row, falling, `[p, Q, k]`; 0 where the document has no more words."""
         image = F.pad(image, (0, max(0, self.k - image.shape[2])))
-        outside = torch.arange(image.shape[2], device=told.device) >= told[:, None]
+        outside = torch.arange(image.shape[2], device=lengths.device) >= lengths[:, None]
         largest = image.masked_fill(outside[:, None], -torch.inf).topk(self.k, 2).values
         return largest.masked_fill(largest == -torch.inf, 0)
 
-    def _in_turn(self, rows: Tensor, asked: Tensor) -> Tensor:
+    def _in_turn(self, rows: Tensor, lengths: Tensor) -> Tensor:
         """The LSTM's output behind the last word of each query."""
         states, _ = self.lstm(rows)
-        end = states[torch.arange(len(rows), device=rows.device), (asked - 1).clamp_min(0)]
+        end = states[torch.arange(len(rows), device=rows.device), (lengths - 1).clamp_min(0)]
         return self.last(end).squeeze(1)
 
     def _all_at_once(self, rows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the rankers of this plugin share: they read texts as words, know these words' vectors, and score lists."""
+"""The base of the rankers of this plugin: they read texts as words, know these words' vectors, and score lists."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from nirank.kit import weights_digest
 from nirank.kit.text import Analyzer, SkipGram
 from nirank_interaction import vectors as word_vectors
 from nirank_interaction.lexicon import Lexicon, Rarity, learn
-from nirank_interaction.lists import Lists, lists_of
-from nirank_interaction.vectors import WordVectors
+from nirank_interaction.lists import WordLists, lists_of
+from nirank_interaction.vectors import WordMatrix
 
 #: The value of `vectors` that stands for vectors trained on the collection.
 CORPUS = "corpus"
@@ -113,7 +113,7 @@ class Ranker(nn.Module):
         self._source, self._trains_vectors = vectors, train_vectors
         self._device = torch.device(reading.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._analyzer = Analyzer(reading.language, reading.stemmer, reading.stopwords)
-        self._given: WordVectors | None = None
+        self._given: WordMatrix | None = None
         if reading.model is not None:
             self._load(Path(reading.model))
         elif vectors not in (None, CORPUS):
@@ -124,7 +124,7 @@ class Ranker(nn.Module):
         """Make the layers, for word vectors of `dim` numbers."""
         raise NotImplementedError
 
-    def forward(self, lists: Lists) -> Tensor:
+    def forward(self, lists: WordLists) -> Tensor:
         """The score of each document of the lists, `[P]`."""
         raise NotImplementedError
 
@@ -133,7 +133,7 @@ class Ranker(nn.Module):
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def begin(self, collection: Collection) -> None:
-        """Learn how rare terms are, train vectors where none are given, make the layers; what was made is kept."""
+        """Learn how rare terms are, train vectors where none were read, make the layers; what was made is kept."""
         if self._lexicon is not None:
             return
         trains = self._source == CORPUS
@@ -147,12 +147,14 @@ class Ranker(nn.Module):
         if not candidates.pairs:
             return torch.zeros(0, device=self.device)
         if candidates.corpus is None:
-            raise BadInput(f"{self.name} has to read documents, and these candidates do not know their corpus.")
+            raise BadInput(
+                f"{self.name} reads documents, and these candidates have no corpus; rank or align them over one first."
+            )
         lexicon.make_room()
         docs, contents = np.unique(candidates.docs, return_inverse=True)
-        asked = lexicon.read(queries.contents, self.reading.max_query)
-        told = lexicon.read(candidates.corpus[docs], self.reading.longest_document)
-        lists = lists_of(lexicon, asked, told, candidates.offsets, contents, self.device)
+        query_words = lexicon.read(queries.contents, self.reading.max_query)
+        document_words = lexicon.read(candidates.corpus[docs], self.reading.longest_document)
+        lists = lists_of(lexicon, query_words, document_words, candidates.offsets, contents, self.device)
         scored = [(each.pairs, self(each)) for each in lists]
         order = np.argsort(np.concatenate([pairs for pairs, _ in scored]))
         return torch.cat([scores for _, scores in scored])[torch.from_numpy(order).to(self.device)]
@@ -161,13 +163,12 @@ class Ranker(nn.Module):
     def lexicon(self) -> Lexicon:
         """The words it knows. Raises `BadInput` where there are none yet."""
         if self._lexicon is None:
-            told = "train it with nirank.fit, or give the folder of a model"
-            raise BadInput(f"this {self.name} knows no words yet: {told}.")
+            raise BadInput(f"{self.name} knows no words yet: train it with nirank.fit, or set `model` to a saved one.")
         return self._lexicon
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     def vectors_of(self, known: Any) -> Tensor:
@@ -176,8 +177,8 @@ class Ranker(nn.Module):
         at, starts = (torch.from_numpy(part).to(self.vectors.device) for part in (rows.values, rows.offsets))
         return F.embedding_bag(at, self.vectors, starts, mode="mean")  # the mean of nothing is 0
 
-    def cosines(self, lists: Lists) -> Tensor:
-        """Of the words of documents and queries, `[B, U, Q]`: exactly 1 where both have the same term."""
+    def cosines(self, lists: WordLists) -> Tensor:
+        """The cosines of the words of documents and queries, `[B, U, Q]`: exactly 1 where both have the same term."""
         return lists.cosines(self.vectors_of(lists.known)).masked_fill(lists.exact, 1)
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -211,10 +212,10 @@ class Ranker(nn.Module):
         return {name: value for name, value in read.items() if name not in ("model", "seed", "device")}
 
     def _weights(self) -> dict[str, Tensor]:
-        """All weights but the vectors."""
+        """The weights without the vectors."""
         return {name: value.contiguous() for name, value in self.state_dict().items() if name != "vectors"}
 
-    def _make(self, rarity: Rarity, vectors: WordVectors | None) -> None:
+    def _make(self, rarity: Rarity, vectors: WordMatrix | None) -> None:
         self._lexicon = Lexicon(self._analyzer, rarity, vectors)
         if vectors:
             matrix = torch.from_numpy(vectors.matrix)
@@ -228,12 +229,12 @@ class Ranker(nn.Module):
         self.to(self._device).train(self.training)
 
     def _load(self, folder: Path) -> None:
-        vectors = None if self._source is None else WordVectors.load(folder / _WORDS)
+        vectors = None if self._source is None else WordMatrix.load(folder / _WORDS)
         self._make(Rarity.load(folder / _TERMS), vectors)
         try:
             self.load_state_dict(load_file(folder / _NETWORK) | self._own_vectors())
         except (SafetensorError, OSError, RuntimeError) as error:
-            raise BadInput(f"are no weights of {self!r}: {error}", folder / _NETWORK) from error
+            raise BadInput(f"holds no weights of {self!r}: {error}", folder / _NETWORK) from error
 
     def _own_vectors(self) -> dict[str, Tensor]:
         return {"vectors": self.vectors} if self._trains_vectors else {}

@@ -28,8 +28,8 @@ _SHORTEST = 256 * _TILE  # ranges are longer where k is large, so that few docum
 _LONGEST = 1024 * _TILE
 _RANGE_PER_K = 256
 _FOLD = 8  # maxima are folded while they are more than this many times k
-_BLOCK = 256  # so many maxima are compared at once
-_FEW = 32  # so many are kept in order one by one
+_BLOCK = 256  # maxima that are compared at once
+_FEW = 32  # up to this k candidates are kept in order one by one
 # The next three are set by measurement, on copies of one real corpus in which 60 % of the postings were kept: with them
 # one query took, in microseconds, against adding up all postings,
 #
@@ -43,13 +43,13 @@ _SPARSE = 10  # times as many documents as postings: to look at all documents co
 _SHARE = 0.3  # of the bound may come from omitted terms
 _FEW_WANTED = 100  # from a larger k on no term is omitted
 _FEW_TERMS = 64  # nor of a query of more
-_ROUNDING = 1e-4  # sums of so many float32 are this exact, and much more
-_BINS = 1024  # the search for a threshold counts in so many bins, and two beside them
+_ROUNDING = 1e-4  # relative error of a sum of float32; it is much less
+_BINS = 1024  # of the search for a threshold, beside which there are two more
 _NO_RANK = np.int32(-(2**31))
 _NOTHING = np.uint64(2**64 - 1)  # behind every key, and the key of no document
 
 
-class Searched(NamedTuple):
+class IndexColumns(NamedTuple):
     """The index: `impacts` beside the `docs` of all postings, and the `most` of each term.
 
     `prior` is per document, empty where there is none.
@@ -63,7 +63,7 @@ class Searched(NamedTuple):
     prior: Column
 
 
-class Asked(NamedTuple):
+class QueryColumns(NamedTuple):
     """The columns of `nirank.kit.text.queries.QueryTerms`."""
 
     offsets: Column
@@ -78,7 +78,7 @@ class _Query(NamedTuple):
     tokens: float
 
 
-class Workspace(NamedTuple):
+class Scratch(NamedTuple):
     """Memory that every query uses again. Scores (float32) and ranks (int32) are the same piece of it."""
 
     scores: Column  # 0 between ranges
@@ -91,8 +91,8 @@ class Workspace(NamedTuple):
     candidate_docs: Column
 
 
-class Terms(NamedTuple):
-    """What is known of the terms of one query, in their order: memory that queries use again."""
+class TermScratch(NamedTuple):
+    """Facts of the terms of one query, in their order: memory that queries use again."""
 
     begins: Column  # its postings of the range at hand, or an earlier one
     ends: Column
@@ -101,38 +101,44 @@ class Terms(NamedTuple):
     places: Column  # the place of each there
 
 
-def workspace(documents: int, k: int) -> Workspace:
-    """What a search for the `k` best of so many documents needs."""
+def workspace(documents: int, k: int) -> Scratch:
+    """Memory for a search for the `k` best of some number of documents."""
     length = min(_LONGEST, -(-documents // _TILE) * _TILE)
     scores, groups = np.zeros(length, np.float32), length // _GROUP_SIZE
     maxima, folded = np.empty(groups, np.int32), np.empty((groups + 1) // 2, np.int32)
     # what is kept of earlier ranges, a whole range, and one more, written before it is known to count
     kept, docs = np.empty((2, 2 * k + length + 1), np.int32)
     counters = np.empty(_BINS + 2, np.int64)
-    return Workspace(scores, scores.view(np.int32), maxima, folded, counters, kept.view(np.float32), kept, docs)
+    return Scratch(scores, scores.view(np.int32), maxima, folded, counters, kept.view(np.float32), kept, docs)
 
 
-def terms(longest: int) -> Terms:
-    """Room for queries of up to so many terms."""
+def terms(longest: int) -> TermScratch:
+    """Memory for queries of up to `longest` terms."""
     begins, ends, by_bound, places = np.empty((4, longest), np.int64)
-    return Terms(begins, ends, np.empty(longest, np.float64), by_bound, places)
+    return TermScratch(begins, ends, np.empty(longest, np.float64), by_bound, places)
 
 
-def room(workspace: Workspace) -> int:
+def room(workspace: Scratch) -> int:
     """The largest k that the workspace has room for."""
     return (len(workspace.candidate_docs) - len(workspace.scores) - 1) // 2
 
 
 @compiled
 def search(
-    searched: Searched, asked: Asked, k: int, workspace: Workspace, terms: Terms, best: Column, found: Column
+    searched: IndexColumns,
+    queries: QueryColumns,
+    k: int,
+    workspace: Scratch,
+    terms: TermScratch,
+    best: Column,
+    found: Column,
 ) -> None:
     """Fill row q of `best` with the keys of the k best documents of query q, in no order, and `found` with how many.
 
     A key is uint64: the rank, so that better is less, over the document. Behind those of documents comes `_NOTHING`.
     """
-    for query in range(len(asked.offsets) - 1):
-        candidates = _candidates(searched, _query(asked, query), k, workspace, terms)
+    for query in range(len(queries.offsets) - 1):
+        candidates = _candidates(searched, _query(queries, query), k, workspace, terms)
         found[query] = candidates
         for place in range(candidates):
             best[query, place] = _key(workspace.candidate_ranks[place], workspace.candidate_docs[place])
@@ -140,9 +146,9 @@ def search(
 
 
 @inner
-def _query(asked: Asked, query: int) -> Any:
-    first, last = asked.offsets[query], asked.offsets[query + 1]
-    return _Query(asked.terms[first:last], asked.weights[first:last], asked.tokens[query])
+def _query(queries: QueryColumns, query: int) -> Any:
+    first, last = queries.offsets[query], queries.offsets[query + 1]
+    return _Query(queries.terms[first:last], queries.weights[first:last], queries.tokens[query])
 
 
 @compiled
@@ -158,7 +164,7 @@ def read_keys(best: Column, found: Column, docs: Column, scores: Column) -> None
 
 
 @inner
-def _candidates(searched: Searched, query: _Query, k: int, workspace: Workspace, terms: Terms) -> int:
+def _candidates(searched: IndexColumns, query: _Query, k: int, workspace: Scratch, terms: TermScratch) -> int:
     """Collect the `k` best documents of a query, range by range, and say how many there are."""
     prior = len(searched.prior) > 0
     _begin(searched, query, terms)
@@ -190,7 +196,7 @@ def _candidates(searched: Searched, query: _Query, k: int, workspace: Workspace,
 
 @inner
 def _add_range(
-    searched: Searched, query: _Query, low: int, high: int, omitted: int, scores: Column, terms: Terms
+    searched: IndexColumns, query: _Query, low: int, high: int, omitted: int, scores: Column, terms: TermScratch
 ) -> int:
     """Add up the postings of a range, but for those of the omitted terms; how many there are."""
     docs, impacts, postings = searched.docs, searched.impacts, 0
@@ -206,7 +212,7 @@ def _add_range(
 
 
 @inner
-def _ranked(searched: Searched, query: _Query, low: int, high: int, workspace: Workspace) -> Column:
+def _ranked(searched: IndexColumns, query: _Query, low: int, high: int, workspace: Scratch) -> Column:
     """The maxima of the groups of a range, its priors added."""
     length = (high - low + _TILE - 1) // _TILE * _TILE
     ranks, maxima = workspace.ranks[:length], workspace.maxima[: length // _GROUP_SIZE]
@@ -218,16 +224,16 @@ def _ranked(searched: Searched, query: _Query, low: int, high: int, workspace: W
 
 @inner
 def _gather_touched(
-    searched: Searched,
+    searched: IndexColumns,
     slots: int,
     low: int,
     omitted: int,
     bound: Any,
-    workspace: Workspace,
-    terms: Terms,
+    workspace: Scratch,
+    terms: TermScratch,
     candidates: int,
 ) -> int:
-    """As `_gather`, for a range of few postings: looks only at documents that have one, and sets their scores to 0."""
+    """Do as `_gather` for a range of few postings: look only at documents that have one, and set scores to 0."""
     ranks, candidate_ranks, candidate_docs = workspace.ranks, workspace.candidate_ranks, workspace.candidate_docs
     for slot in range(slots):
         if terms.places[slot] >= omitted:
@@ -279,8 +285,8 @@ def _take_maxima(ranks: Column, maxima: Column) -> None:
 
 
 @inner
-def _bound(maxima: Column, floor: Any, k: int, workspace: Workspace) -> Any:
-    """A rank that k documents reach, if so many are found: about the k-th of the maxima."""
+def _bound(maxima: Column, floor: Any, k: int, workspace: Scratch) -> Any:
+    """A rank that k documents reach, where k are found: about the k-th of the maxima."""
     most = np.int32(2**31 - 1)
     maxima = _fold(maxima, workspace.folded, _FOLD * k)
     above, low, high = 0, most, floor
@@ -331,7 +337,7 @@ def _kth_largest(values: Column, length: int, k: int, low: Any, high: Any, round
 
 
 @inner
-def _gather(maxima: Column, bound: Any, low: int, workspace: Workspace, candidates: int) -> int:
+def _gather(maxima: Column, bound: Any, low: int, workspace: Scratch, candidates: int) -> int:
     """Add the documents that reach the bound to the candidates, and say how many there are then."""
     for start in range(0, len(maxima), _BLOCK):
         block = maxima[start : start + _BLOCK]
@@ -344,7 +350,7 @@ def _gather(maxima: Column, bound: Any, low: int, workspace: Workspace, candidat
 
 
 @inner
-def _gather_block(start: int, block: Column, bound: Any, low: int, workspace: Workspace, candidates: int) -> int:
+def _gather_block(start: int, block: Column, bound: Any, low: int, workspace: Scratch, candidates: int) -> int:
     ranks, candidate_ranks, candidate_docs = workspace.ranks, workspace.candidate_ranks, workspace.candidate_docs
     for place in range(len(block)):
         if block[place] >= bound:
@@ -358,7 +364,7 @@ def _gather_block(start: int, block: Column, bound: Any, low: int, workspace: Wo
 
 
 @inner
-def _cut(candidates: int, k: int, workspace: Workspace) -> Any:
+def _cut(candidates: int, k: int, workspace: Scratch) -> Any:
     """Leave the k best of more candidates; the last rank. Of those that share it the first documents stay."""
     ranks, docs = workspace.candidate_ranks, workspace.candidate_docs
     if k <= _FEW:
@@ -391,7 +397,7 @@ def _key(rank: Any, document: Any) -> Any:
 
 
 @inner
-def _last_of_the_best(candidates: int, k: int, workspace: Workspace) -> tuple[Any, Any]:
+def _last_of_the_best(candidates: int, k: int, workspace: Scratch) -> tuple[Any, Any]:
     ranks = workspace.candidate_ranks
     low, high = ranks[:candidates].min(), ranks[:candidates].max()
     rank = _kth_largest(ranks, candidates, k, low, high, 4, workspace.counters)
@@ -403,7 +409,7 @@ def _last_of_the_best(candidates: int, k: int, workspace: Workspace) -> tuple[An
 
 @inner
 def _last_tied(candidates: int, wanted: int, rank: Any, ranks: Column, docs: Column) -> Any:
-    """The document that so many of the given rank reach, found by bisection."""
+    """The document up to which `wanted` documents have this rank, found by bisection."""
     low, high = np.int32(0), docs[:candidates].max()
     while low < high:
         middle = (low + high) >> 1
@@ -424,7 +430,7 @@ def _last_tied(candidates: int, wanted: int, rank: Any, ranks: Column, docs: Col
 
 
 @inner
-def _begin(searched: Searched, query: _Query, terms: Terms) -> None:
+def _begin(searched: IndexColumns, query: _Query, terms: TermScratch) -> None:
     for slot in range(len(query.terms)):
         terms.ends[slot] = searched.starts[query.terms[slot]]
         terms.places[slot] = slot
@@ -433,7 +439,7 @@ def _begin(searched: Searched, query: _Query, terms: Terms) -> None:
 
 
 @inner
-def _sort_by_bound(searched: Searched, query: _Query, terms: Terms) -> None:
+def _sort_by_bound(searched: IndexColumns, query: _Query, terms: TermScratch) -> None:
     bounds, by_bound = terms.bounds, terms.by_bound
     for slot in range(len(query.terms)):
         bounds[slot] = np.float64(query.weights[slot]) * searched.most[query.terms[slot]]
@@ -447,8 +453,8 @@ def _sort_by_bound(searched: Searched, query: _Query, terms: Terms) -> None:
 
 
 @inner
-def _omitted(bound: Any, omitted: int, query: _Query, workspace: Workspace, terms: Terms) -> int:
-    """How many terms, by rising bound, to omit: all together may add so much that few documents must be looked up."""
+def _omitted(bound: Any, omitted: int, query: _Query, workspace: Scratch, terms: TermScratch) -> int:
+    """The number of terms, by rising bound, to omit: together they add too little to lift many documents."""
     wanted, rest = _SHARE * _score_of(bound, workspace), 0.0
     for place in range(len(query.terms)):
         rest += terms.bounds[terms.by_bound[place]]
@@ -458,14 +464,14 @@ def _omitted(bound: Any, omitted: int, query: _Query, workspace: Workspace, term
 
 
 @inner
-def _score_of(rank: Any, workspace: Workspace) -> float:
+def _score_of(rank: Any, workspace: Scratch) -> float:
     """The score of a rank above 0."""
     workspace.candidate_ranks[-1] = rank
     return np.float64(workspace.candidate_scores[-1])
 
 
 @inner
-def _reachable(bound: Any, omitted: int, workspace: Workspace, terms: Terms) -> Any:
+def _reachable(bound: Any, omitted: int, workspace: Scratch, terms: TermScratch) -> Any:
     """The least rank without the omitted terms from which a document can reach the bound with them."""
     if not omitted:
         return bound
@@ -475,7 +481,7 @@ def _reachable(bound: Any, omitted: int, workspace: Workspace, terms: Terms) -> 
 
 
 @inner
-def _rest(omitted: int, terms: Terms) -> float:
+def _rest(omitted: int, terms: TermScratch) -> float:
     rest = 0.0
     for place in range(omitted):
         rest += terms.bounds[terms.by_bound[place]]
@@ -483,8 +489,8 @@ def _rest(omitted: int, terms: Terms) -> float:
 
 
 @inner
-def _find_omitted(searched: Searched, query: _Query, low: int, high: int, omitted: int, terms: Terms) -> None:
-    """Where the postings of the omitted terms lie in a range."""
+def _find_omitted(searched: IndexColumns, query: _Query, low: int, high: int, omitted: int, terms: TermScratch) -> None:
+    """Find the postings of the omitted terms in a range."""
     for place in range(omitted):
         slot = terms.by_bound[place]
         end = searched.starts[query.terms[slot] + 1]
@@ -494,14 +500,14 @@ def _find_omitted(searched: Searched, query: _Query, low: int, high: int, omitte
 
 @inner
 def _complete(
-    searched: Searched,
+    searched: IndexColumns,
     query: _Query,
     bound: Any,
     omitted: int,
     first: int,
     last: int,
-    workspace: Workspace,
-    terms: Terms,
+    workspace: Scratch,
+    terms: TermScratch,
 ) -> int:
     """Give the candidates from `first` to `last` their whole scores; those that reach the bound stay: the new last."""
     wanted, rest = _score_of(bound, workspace) * (1 - _ROUNDING), _rest(omitted, terms)
@@ -522,10 +528,10 @@ def _may_reach(
     score: float,
     rest: float,
     document: int,
-    searched: Searched,
+    searched: IndexColumns,
     query: _Query,
     omitted: int,
-    terms: Terms,
+    terms: TermScratch,
 ) -> bool:
     """Look the document up in the omitted terms, from the one that can add most, until it falls behind."""
     for place in range(omitted - 1, -1, -1):
@@ -538,7 +544,7 @@ def _may_reach(
 
 
 @inner
-def _whole_score(document: int, searched: Searched, query: _Query, terms: Terms) -> Any:
+def _whole_score(document: int, searched: IndexColumns, query: _Query, terms: TermScratch) -> Any:
     """Added up in the order of the terms, as for all documents."""
     score = np.float32(0)
     for slot in range(len(query.terms)):
@@ -547,7 +553,7 @@ def _whole_score(document: int, searched: Searched, query: _Query, terms: Terms)
 
 
 @inner
-def _impact(document: int, slot: int, searched: Searched, terms: Terms) -> Any:
+def _impact(document: int, slot: int, searched: IndexColumns, terms: TermScratch) -> Any:
     begin, end = terms.begins[slot], terms.ends[slot]
     place = _first_at_least(searched.docs, begin, end, document)
     return searched.impacts[place] if place < end and searched.docs[place] == document else np.float32(0)

@@ -27,7 +27,7 @@ from nirank.kit.text import (
     TFIDFWeighting,
     Weighting,
 )
-from nirank_lexical.postings import LAYOUT, Postings
+from nirank_lexical.postings import LAYOUT, InvertedIndex
 from nirank_lexical.search import WeightedIndex
 
 
@@ -74,7 +74,7 @@ class LexicalRanker:
 
     @property
     def index_key(self) -> Mapping[str, object]:
-        """What the index depends on: how text is analysed, and not how matches are weighted."""
+        """Settings that the index depends on: the analyser's, and not the weighting's."""
         return {"index": "postings", "layout": LAYOUT, **self.analyzer.settings}
 
     def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:
@@ -86,7 +86,7 @@ class LexicalRanker:
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the index that `build` wrote. Raises `StaleIndex` where it is incomplete or of another corpus."""
-        index = Postings.load(folder)
+        index = InvertedIndex.load(folder)
         if (indexed := len(index.lengths)) != len(corpus):
             raise StaleIndex(f"The index in {folder} is of {indexed} documents, the corpus of {len(corpus)}.")
         self.corpus = corpus
@@ -98,15 +98,15 @@ class LexicalRanker:
         """The `k` best documents of each query, ranked; fewer where fewer match. Raises `BadInput` for k below 0."""
         corpus = self._opened()
         if k < 0:
-            raise BadInput(f"k is {k}; it must be 0 or more.")
-        lengths, docs, scores = self._searched.search(_asked(queries), self._parse, k, self._threads)
+            raise BadInput(f"k = {k}; it must be 0 or more.")
+        lengths, docs, scores = self._searched.search(_searched_for(queries), self._parse, k, self._threads)
         offsets = np.array([0, *accumulate(lengths.tolist())], np.int64)  # faster than numpy's for one query
         return Candidates(offsets, docs, scores, corpus)
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The score of each pair, `[pairs]`: the number that `generate` gives it; 0, or its prior, without a match."""
         self._opened()
-        return self._searched.score(self._parse(_asked(queries)), candidates)
+        return self._searched.score(self._parse(_searched_for(queries)), candidates)
 
     def _opened(self) -> Corpus:
         if self.corpus is None:
@@ -114,8 +114,8 @@ class LexicalRanker:
         return self.corpus
 
 
-def _asked(queries: Queries) -> Sequence[str] | TermWeights:
-    """What is searched for: the terms that an encoder weighted, or else the texts."""
+def _searched_for(queries: Queries) -> Sequence[str] | TermWeights:
+    """The terms that an encoder weighted, or else the texts of queries."""
     return queries.vectors if isinstance(queries.vectors, TermWeights) else queries.contents
 
 

@@ -1,4 +1,4 @@
-"""The component `lucene`: BM25 or query likelihood as Lucene computes them, to find documents and to score given ones.
+"""The component `lucene`: BM25 or query likelihood as Lucene computes them, to find documents and to score others'.
 
 A query is text: nothing in it is an operator. Or it is the weighted terms that an encoder made of it, in Lucene's terms
 for English. Documents are found if they share a term with it; scores are Lucene's, which keeps the length of a document
@@ -17,13 +17,13 @@ import numpy as np
 from nirank.data import Candidates, Corpus, Floats, Queries, TermWeights
 from nirank.errors import BadInput, StaleIndex, UnknownName
 from nirank.kit import processors
-from nirank_lucene.analysis import Analysis
+from nirank_lucene.analysis import LuceneAnalysis
 from nirank_lucene.index import CONTENTS, LAYOUT, Index, made, match, matched, write
 from nirank_lucene.java import exclusive, java
 from nirank_lucene.search import Searcher, among, bag, documents, joined, query
 
 _MODELS = ("bm25", "ql")
-_ANALYSIS = Analysis()
+_ANALYSIS = LuceneAnalysis()
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,12 @@ class Place:
         return Path(self.index or "").expanduser()
 
 
-class Searched:
+class LuceneComponent:
     """An index, nirank's or one made elsewhere, and how its text is analysed; `own` are the subclass's settings."""
 
     batch_size = 1 << 16  # pairs: each is an object of Java while it is scored
 
-    def __init__(self, analysis: Analysis, place: Place, **own: object) -> None:
+    def __init__(self, analysis: LuceneAnalysis, place: Place, **own: object) -> None:
         self.analysis, self.place, self.field = analysis, place, place.field
         self.settings = {**own, **_fields(analysis), **_fields(place)}
         self.corpus: Corpus | None = None
@@ -103,14 +103,14 @@ class Searched:
 
     @property
     def index_key(self) -> Mapping[str, object]:
-        """What the index depends on: how text is analysed; of one made elsewhere what is kept is who is who."""
+        """Settings that the index depends on: the analyser's; of one made elsewhere a table of ids is kept."""
         if self.place.index:
             return {"index": "lucene elsewhere", "layout": LAYOUT, "made": made(self.place.elsewhere)}
         return {"index": "lucene", "layout": LAYOUT, **self.analysis.settings}
 
     @property
     def fingerprint(self) -> Mapping[str, object]:
-        """What results depend on: the settings, and what is in an index made elsewhere."""
+        """Settings that results depend on, and a hash of an index made elsewhere."""
         left_out = ("index", "threads", "memory")
         return {name: value for name, value in self.settings.items() if name not in left_out} | dict(self.index_key)
 
@@ -137,10 +137,10 @@ class Searched:
         return Searcher(self.opened, similarity, self.place.threads or processors())
 
 
-class LuceneRanker(Searched):
+class LuceneRanker(LuceneComponent):
     """An index under one similarity, which finds documents and scores those of another ranking."""
 
-    def __init__(self, model: Similarity, analysis: Analysis, place: Place, **own: object) -> None:
+    def __init__(self, model: Similarity, analysis: LuceneAnalysis, place: Place, **own: object) -> None:
         super().__init__(analysis, place, **own, **_fields(model))
         self.model = model
 
@@ -154,18 +154,18 @@ class LuceneRanker(Searched):
         """The `k` best documents of each query, ranked; fewer where fewer match. Raises `BadInput` for k below 0."""
         corpus = self._ready()
         if k < 0:
-            raise BadInput(f"k is {k}; it must be 0 or more.")
+            raise BadInput(f"k = {k}; it must be 0 or more.")
         with exclusive():
-            asked = [self._query(queries, row) for row in range(len(queries))]
-            return joined(self.searcher.best(asked, k), corpus)
+            lucene_queries = [self._query(queries, row) for row in range(len(queries))]
+            return joined(self.searcher.best(lucene_queries, k), corpus)
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The score of each pair, `[pairs]`: the number that `generate` gives it, or 0 where no term matches."""
         corpus = self._ready()
         with exclusive():
-            asked = [self._limited(queries, candidates, row, corpus) for row in range(len(queries))]
+            lucene_queries = [self._limited(queries, candidates, row, corpus) for row in range(len(queries))]
             size = max(1, int(candidates.lengths.max(initial=0)))
-            found = joined(self.searcher.search(asked, size), corpus)
+            found = joined(self.searcher.search(lucene_queries, size), corpus)
         return candidates.lookup(found, default=0.0)
 
     def _limited(self, queries: Queries, candidates: Candidates, row: int, corpus: Corpus) -> Any:
@@ -175,14 +175,14 @@ class LuceneRanker(Searched):
         return among(documents(corpus, docs), self._query(queries, row)) if len(docs) else None
 
     def _query(self, queries: Queries, row: int) -> Any:
-        """What Lucene is asked for a query."""
+        """Lucene's query for a row of `queries`."""
         raise NotImplementedError
 
 
 class Lucene(LuceneRanker):
     """BM25 or query likelihood in Lucene: `lucene % 100 >> minilm`.
 
-    The settings are those of `Similarity`, `nirank_lucene.analysis.Analysis` and `Place`.
+    The settings are those of `Similarity`, `nirank_lucene.analysis.LuceneAnalysis` and `Place`.
 
     Raises `UnknownName` or `BadInput` for settings that make no sense.
     """
@@ -190,7 +190,7 @@ class Lucene(LuceneRanker):
     accepts = "terms"
 
     def __init__(
-        self, *, model: Similarity = Similarity(), analysis: Analysis = _ANALYSIS, place: Place = Place()
+        self, *, model: Similarity = Similarity(), analysis: LuceneAnalysis = _ANALYSIS, place: Place = Place()
     ) -> None:
         super().__init__(model, analysis, place)
 
@@ -199,19 +199,21 @@ class Lucene(LuceneRanker):
             return query(self._weights(queries.vectors[row]), self.field)
         return bag(text_of(queries, row), self.analysis, self.field)
 
-    def _weights(self, asked: TermWeights) -> dict[str, float]:
+    def _weights(self, query_terms: TermWeights) -> dict[str, float]:
         own = self.analysis.as_nirank
-        if own is None or {name: asked.analysis.get(name) for name in own} != own:
+        if own is None or {name: query_terms.analysis.get(name) for name in own} != own:
             raise BadInput(
-                f"the terms of a query were analysed by {dict(asked.analysis)}, and those of the index by "
-                f"{self.analysis}: the encoder and Lucene are to have the same settings, those of English."
+                f"the terms of a query were analysed by {dict(query_terms.analysis)}, and those of the index by "
+                f"{self.analysis}: give the encoder and Lucene the same settings, those of English."
             )
-        if asked.weights.min(initial=0) < 0:
-            raise BadInput(f"a term of a query has the weight {asked.weights.min()}: Lucene adds, from 0 on.")
-        return asked.query(0)
+        if query_terms.weights.min(initial=0) < 0:
+            raise BadInput(
+                f"a term of a query has the weight {query_terms.weights.min()}; Lucene takes weights from 0 on."
+            )
+        return query_terms.query(0)
 
 
-def _fields(settings: Similarity | Analysis | Place) -> dict[str, object]:
+def _fields(settings: Similarity | LuceneAnalysis | Place) -> dict[str, object]:
     return {field.name: getattr(settings, field.name) for field in fields(settings)}
 
 
@@ -224,5 +226,5 @@ def text_of(queries: Queries, row: int) -> str:
 
 
 def tiny() -> Lucene:
-    """With its defaults, for one thread."""
+    """A ranker with its defaults, for one thread."""
     return Lucene(place=Place(threads=1))

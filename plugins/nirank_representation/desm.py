@@ -23,7 +23,7 @@ _SIDES = {"in-out": ("inputs", "outputs"), "in-in": ("inputs", "inputs"), "out-o
 
 
 @dataclass(frozen=True)
-class Training:
+class DesmTraining:
     """Settings of `nirank.kit.text.word2vec.SkipGram`."""
 
     dim: int = 200
@@ -36,7 +36,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Analysis:
+class DesmAnalysis:
     """Settings of `nirank.kit.text.analysis.Analyzer`: words are not stemmed unless a stemmer is named."""
 
     language: str = "english"
@@ -44,7 +44,7 @@ class Analysis:
     stopwords: Sequence[str] | None = None
 
 
-_TRAINING, _ANALYSIS = Training(), Analysis()
+_TRAINING, _ANALYSIS = DesmTraining(), DesmAnalysis()
 
 
 class DESM:
@@ -60,13 +60,14 @@ class DESM:
 
     The vectors are an index, trained on the words of the corpus that is searched when that is first needed, so that an
     experiment names the encoder and its settings, and no other step or file; variants share it. Settings of training
-    are those of `nirank.kit.text.word2vec.SkipGram`, those of words (`language`, `stemmer`, `stopwords`) the analyser's:
-    words are not stemmed unless asked for. With `model`, a file that `nirank.kit.text.word2vec.Word2Vec.save` wrote, the
-    vectors are those of the file, its words those that `about["analysis"]` says, and both kinds of settings are left
+    are those of `nirank.kit.text.word2vec.SkipGram`, those of words (`language`, `stemmer`, `stopwords`) the
+    analyser's: words are not stemmed unless a stemmer is named. With `model`, a file that
+    `nirank.kit.text.word2vec.Word2Vec.save` wrote, the vectors are those of the file, its words those that
+    `about["analysis"]` says, and both kinds of settings are left
     aside.
 
     Raises `BadInput` for a file that holds something else and a variant that there is not, `StaleIndex` where vectors
-    are asked for before there are any.
+    are needed before there are any.
     """
 
     vectors = "dense"
@@ -79,8 +80,8 @@ class DESM:
         variant: Literal["in-out", "in-in", "out-out"] = "in-out",
         model: str | None = None,
         *,
-        training: Training = _TRAINING,
-        analysis: Analysis = _ANALYSIS,
+        training: DesmTraining = _TRAINING,
+        analysis: DesmAnalysis = _ANALYSIS,
     ) -> None:
         if variant not in _SIDES:
             raise BadInput(f"variant = {variant!r}; one of {', '.join(_SIDES)} is expected.")
@@ -103,7 +104,7 @@ class DESM:
 
     @property
     def index_key(self) -> Mapping[str, object]:
-        """What the vectors depend on; with `model`, they lie there and not in the index."""
+        """Settings that the vectors depend on; with `model`, they lie there and not in the index."""
         if self.model:
             return {"index": "word2vec", "layout": _LAYOUT, "model": self.model}
         return {"index": "word2vec", "layout": _LAYOUT, **asdict(self.skipgram), **self.analysis}
@@ -156,7 +157,7 @@ class DESM:
 
     def _opened(self) -> Word2Vec:
         if self._words is None:
-            raise StaleIndex(f"{self} has no vectors: search with it, or give the file of a model.")
+            raise StaleIndex(f"{self} has no vectors: search with it, or set `model` to the file of a model.")
         return self._words
 
 
@@ -164,7 +165,7 @@ def tiny() -> DESM:
     """Vectors of 8 numbers of the words of a few sentences."""
     texts = ["a small cat sat on the warm mat", "the dog ran over a long bridge", "a fast red car behind a slow bus"]
     with tempfile.TemporaryDirectory() as folder:
-        encoder = DESM(training=Training(dim=8, min_count=1, epochs=2))
+        encoder = DESM(training=DesmTraining(dim=8, min_count=1, epochs=2))
         encoder.build(Documents(list("abc"), texts), Path(folder))
         encoder.open(Documents([], []), Path(folder))
     return encoder

@@ -124,11 +124,13 @@ class DSSM(nn.Module):
 
     def _vectors(self, texts: Sequence[Content], tower: int) -> Tensor:
         if not self.towers:
-            raise BadInput("this DSSM knows no trigrams yet: train it with nirank.fit, or give the file of a model.")
+            raise BadInput(
+                "this DSSM knows no trigrams yet: train it with nirank.fit, or set `model` to the file of a model."
+            )
         rows, starts = self._rows(texts)
         known = torch.from_numpy(np.diff(starts) > 0).to(self.trigrams.device)
-        given = (torch.from_numpy(part).to(self.trigrams.device) for part in (rows, starts))
-        vectors = F.normalize(self.towers[tower](*given), dim=1)
+        columns = (torch.from_numpy(part).to(self.trigrams.device) for part in (rows, starts))
+        vectors = F.normalize(self.towers[tower](*columns), dim=1)
         return vectors.where(known[:, None], 0)
 
     def _rows(self, texts: Sequence[Content]) -> tuple[Numbers, Numbers]:
@@ -157,7 +159,7 @@ class DSSM(nn.Module):
 
 
 def _texts(collection: Collection) -> Iterator[Sequence[Content]]:
-    """All documents, batch by batch, and the queries."""
+    """The documents, batch by batch, and the queries."""
     for start in range(0, len(collection.corpus), _READ):
         yield collection.corpus[start : start + _READ]
     yield collection.queries.contents

@@ -46,7 +46,7 @@ def draw(pool: Candidates, rows: Ints, most: int, random: np.random.Generator) -
 
 
 def choose(sizes: Ints, most: int, random: np.random.Generator) -> NDArray[Any]:
-    """For each of `sizes` n at most `most` different numbers below n, `[rows, most]`; -1 where n has no more.
+    """Choose for each n of `sizes` at most `most` different numbers below n, `[rows, most]`; -1 where n has no more.
 
     Floyd's algorithm for all rows at once: to choose k of n, draw from 0..j for j = n - k, ..., n - 1, and take j
     itself where what was drawn is taken already. The cost does not depend on n (Bentley and Floyd, A Sample of
