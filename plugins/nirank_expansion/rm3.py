@@ -34,7 +34,7 @@ class RM3(FeedbackEncoder):
 
     - `prune`: each document is first cut to its `terms` most frequent terms. Of equally frequent ones some are left,
       here and there others: on Cranfield the average precision of a query differs by .019 in the mean from Anserini's,
-      and by .005 with so many `terms` that nothing is cut.
+      and by .005 with `terms` large enough that nothing is cut.
     - `weights` = "score": the score of a document stands for P(Q|d), and those with scores below 0 count nothing. With
       "likelihood" P(Q|d) is exp(score), up to a factor of the query, as the paper has it where scores are logarithms of
       likelihoods: those of `ql`.

@@ -177,7 +177,7 @@ class RoyIncremental(Roy):
         super().__init__(terms, alpha, bigrams, training=training, analysis=analysis)
         if neighbours < 1 or prune < 0 or iterations < 0 or neighbours <= prune * (iterations + 1):
             raise BadInput(
-                f"neighbours = {neighbours}, prune = {prune}, iterations = {iterations}: pruning leaves nothing. More "
+                f"neighbours = {neighbours}, prune = {prune}, iterations = {iterations}: pruning leaves no term. More "
                 "neighbours are needed than are dropped in all iterations and once before."
             )
         self.neighbours, self.prune, self.iterations = neighbours, prune, iterations

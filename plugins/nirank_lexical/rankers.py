@@ -88,7 +88,9 @@ class LexicalRanker:
         """Map the index that `build` wrote. Raises `StaleIndex` where it is incomplete or of another corpus."""
         index = InvertedIndex.load(folder)
         if (indexed := len(index.lengths)) != len(corpus):
-            raise StaleIndex(f"The index in {folder} is of {indexed} documents, the corpus of {len(corpus)}.")
+            raise StaleIndex(
+                f"The index in {folder} is of {indexed} documents, the corpus of {len(corpus)}; build it again."
+            )
         self.corpus = corpus
         self._threads = self.indexing.threads or processors()
         self._parse = QueryParser(index.vocabulary, self.analyzer)

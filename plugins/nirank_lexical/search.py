@@ -122,5 +122,5 @@ def _can_compile() -> bool:
     """True where numba is installed; cached, so that its absence is logged once."""
     installed = importlib.util.find_spec("numba") is not None
     if not installed:
-        log.warning("Searching many queries is slower without numba: pip install 'nirank[lexical]'")
+        log.warning("Numba is not installed, and searching many queries is slower. Run: pip install 'nirank[lexical]'")
     return installed

@@ -131,7 +131,7 @@ class LuceneFeatures(LuceneComponent):
     ) -> None:
         Similarity(k1=k1, b=b, mu=mu)  # refuses now what makes no sense
         if not 0 < lambda_ <= 1:
-            raise BadInput(f"lambda_ = {lambda_}: above 0 and up to 1 is expected.")
+            raise BadInput(f"lambda_ = {lambda_}; a number above 0 and up to 1 is expected.")
         self.k1, self.b, self.mu, self.lambda_ = float(k1), float(b), float(mu), float(lambda_)
         self.names = _chosen(names)
         super().__init__(analysis, place, names=self.names, k1=self.k1, b=self.b, mu=self.mu, lambda_=self.lambda_)

@@ -102,7 +102,8 @@ class Index:
         reader = _open(folder)
         if reader.maxDoc() != len(corpus):
             raise StaleIndex(
-                f"The index in {folder} is of {reader.maxDoc():,} documents, the corpus of {len(corpus):,}."
+                f"The index in {folder} is of {reader.maxDoc():,} documents, the corpus of {len(corpus):,}. "
+                "Build it again, or search the corpus that it was made of."
             )
         return cls(reader)
 
@@ -129,7 +130,9 @@ def made(folder: Path) -> str:
     """
     commits = [path for path in folder.glob("segments_*") if path.is_file()]
     if not commits:
-        raise BadInput(f"there is no Lucene index in {folder}: it has no file segments_N.")
+        raise BadInput(
+            f"there is no Lucene index in {folder}: it has no file segments_N. Set `index` to a folder that has one."
+        )
     latest = max(commits, key=lambda path: int(path.name.removeprefix("segments_"), 36))
     return hashlib.blake2b(latest.read_bytes(), digest_size=16).hexdigest()
 
@@ -145,11 +148,12 @@ def match(elsewhere: Path, corpus: Corpus, folder: Path) -> None:
         ordinals[numbers] = corpus.ids.find(ids)
         unknown = np.flatnonzero(ordinals[numbers] < 0)
         if len(unknown):
-            raise BadInput(f"the index has the document {ids[unknown[0]]!r}, which is not in the corpus.", elsewhere)
+            other = f"the index has the document {ids[unknown[0]]!r}, which is not in the corpus"
+            raise BadInput(f"{other}; search the corpus that it was made of.", elsewhere)
     present = ordinals[ordinals >= 0]
     if len(np.unique(present)) < len(present):
         twice = corpus.ids[int(np.flatnonzero(np.bincount(present) > 1)[0])]
-        raise BadInput(f"the index has several documents with the id {twice!r}.", elsewhere)
+        raise BadInput(f"the index has several documents with the id {twice!r}; ids must be unique.", elsewhere)
     np.save(folder / _ORDINALS, ordinals)
 
 

@@ -45,7 +45,7 @@ class Similarity:
             raise UnknownName("similarity", self.similarity, _MODELS)
         if not (self.k1 >= 0 and 0 <= self.b <= 1 and self.mu > 0 and np.isfinite([self.k1, self.mu]).all()):
             raise BadInput(
-                f"k1 = {self.k1}, b = {self.b}, mu = {self.mu}: from 0, from 0 to 1, and above 0 are expected."
+                f"k1 = {self.k1}, b = {self.b}, mu = {self.mu}: k1 from 0, b from 0 to 1 and mu above 0 are expected."
             )
 
     def java(self) -> Any:

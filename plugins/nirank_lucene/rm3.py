@@ -49,7 +49,7 @@ class LuceneRM3(LuceneRanker):
         if fb_terms < 1 or fb_docs < 1 or not 0 <= original_query_weight <= 1:
             raise BadInput(
                 f"fb_terms = {fb_terms}, fb_docs = {fb_docs}, original_query_weight = {original_query_weight}: "
-                "from 1, from 1, and from 0 to 1 are expected."
+                "whole numbers from 1, and a share from 0 to 1, are expected."
             )
         self.fb_terms, self.fb_docs, self.filter_terms = fb_terms, fb_docs, filter_terms
         self.original_query_weight = float(original_query_weight)

@@ -84,8 +84,8 @@ class DSSM(nn.Module):
         super().__init__()
         if not dims or min(dims) < 1 or towers not in (1, 2) or min_count < 1:
             raise BadInput(
-                f"dims = {list(dims)}, towers = {towers}, min_count = {min_count}: the units of each layer, 1 or 2, "
-                "and a number from 1 are expected."
+                f"dims = {list(dims)}, towers = {towers}, min_count = {min_count}: layers of 1 unit or more, 1 or 2 "
+                "towers, and a whole number from 1 are expected."
             )
         self.dims, self.min_count, self.seed = tuple(dims), min_count, seed
         self.towers = nn.ModuleList()
@@ -130,8 +130,7 @@ class DSSM(nn.Module):
         rows, starts = self._rows(texts)
         known = torch.from_numpy(np.diff(starts) > 0).to(self.trigrams.device)
         columns = (torch.from_numpy(part).to(self.trigrams.device) for part in (rows, starts))
-        vectors = F.normalize(self.towers[tower](*columns), dim=1)
-        return vectors.where(known[:, None], 0)
+        return F.normalize(self.towers[tower](*columns), dim=1).where(known[:, None], 0)
 
     def _rows(self, texts: Sequence[Content]) -> tuple[Numbers, Numbers]:
         """The known trigrams of all texts as rows of the first layer, and where each text begins."""
