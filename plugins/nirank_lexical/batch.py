@@ -24,7 +24,7 @@ _KEYS_AT_ONCE = 1 << 18
 _SCORES_AT_ONCE = 1 << 24
 _TERMS = 64  # of one query, at least, that memory is taken for
 
-_Room: TypeAlias = tuple[kernel.Scratch, kernel.TermScratch]
+_Room: TypeAlias = tuple[kernel.Workspace, kernel.Terms]
 
 
 class BatchSearch:
@@ -34,7 +34,7 @@ class BatchSearch:
         self.documents = searched.documents
         index = searched.index
         columns = (index.starts, index.docs, *impacts, searched.prior)
-        self._searched = kernel.IndexColumns(self.documents, *(_read_only(column) for column in columns))
+        self._searched = kernel.Searched(self.documents, *(_read_only(column) for column in columns))
         self._spare: list[_Room] = []
 
     def search(self, wanted: Sequence[str] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
@@ -66,7 +66,7 @@ class BatchSearch:
         """Search some queries in one thread, in memory that an earlier search may have left."""
         one = len(queries) == 1  # then it is no use to ask numpy for a maximum or a sum
         room = self._room(k, len(queries.terms) if one else int(np.diff(queries.offsets).max(initial=0)))
-        columns = kernel.QueryColumns(queries.offsets, queries.terms, queries.weights, queries.tokens)
+        columns = kernel.Asked(queries.offsets, queries.terms, queries.weights, queries.tokens)
         best, found = np.empty((len(queries), k), np.uint64), np.empty(len(queries), np.int64)
         kernel.search(self._searched, columns, k, *room, best, found)
         self._spare.append(room)

@@ -6,6 +6,7 @@ documents tell where the best can be, so that most documents are looked at once,
 reached to be among the best of the ranges so far is the bound for the next.
 
 All of it is one module because numba compiles anew what it has kept on disk only if the file of the caller changes.
+The named tuples keep their names: what numba has kept on disk names them, and cannot be read without.
 
 Importing this module imports numba. Functions are compiled when first used, and kept on disk for later processes.
 """
@@ -49,7 +50,7 @@ _NO_RANK = np.int32(-(2**31))
 _NOTHING = np.uint64(2**64 - 1)  # behind every key, and the key of no document
 
 
-class IndexColumns(NamedTuple):
+class Searched(NamedTuple):
     """The index: `impacts` beside the `docs` of all postings, and the `most` of each term.
 
     `prior` is per document, empty where there is none.
@@ -63,7 +64,7 @@ class IndexColumns(NamedTuple):
     prior: Column
 
 
-class QueryColumns(NamedTuple):
+class Asked(NamedTuple):
     """The columns of `nirank.kit.text.queries.QueryTerms`."""
 
     offsets: Column
@@ -78,7 +79,7 @@ class _Query(NamedTuple):
     tokens: float
 
 
-class Scratch(NamedTuple):
+class Workspace(NamedTuple):
     """Memory that every query uses again. Scores (float32) and ranks (int32) are the same piece of it."""
 
     scores: Column  # 0 between ranges
@@ -91,7 +92,7 @@ class Scratch(NamedTuple):
     candidate_docs: Column
 
 
-class TermScratch(NamedTuple):
+class Terms(NamedTuple):
     """Facts of the terms of one query, in their order: memory that queries use again."""
 
     begins: Column  # its postings of the range at hand, or an earlier one
@@ -101,7 +102,7 @@ class TermScratch(NamedTuple):
     places: Column  # the place of each there
 
 
-def workspace(documents: int, k: int) -> Scratch:
+def workspace(documents: int, k: int) -> Workspace:
     """Memory for a search for the `k` best of some number of documents."""
     length = min(_LONGEST, -(-documents // _TILE) * _TILE)
     scores, groups = np.zeros(length, np.float32), length // _GROUP_SIZE
@@ -109,27 +110,27 @@ def workspace(documents: int, k: int) -> Scratch:
     # what is kept of earlier ranges, a whole range, and one more, written before it is known to count
     kept, docs = np.empty((2, 2 * k + length + 1), np.int32)
     counters = np.empty(_BINS + 2, np.int64)
-    return Scratch(scores, scores.view(np.int32), maxima, folded, counters, kept.view(np.float32), kept, docs)
+    return Workspace(scores, scores.view(np.int32), maxima, folded, counters, kept.view(np.float32), kept, docs)
 
 
-def terms(longest: int) -> TermScratch:
+def terms(longest: int) -> Terms:
     """Memory for queries of up to `longest` terms."""
     begins, ends, by_bound, places = np.empty((4, longest), np.int64)
-    return TermScratch(begins, ends, np.empty(longest, np.float64), by_bound, places)
+    return Terms(begins, ends, np.empty(longest, np.float64), by_bound, places)
 
 
-def room(workspace: Scratch) -> int:
+def room(workspace: Workspace) -> int:
     """The largest k that the workspace has room for."""
     return (len(workspace.candidate_docs) - len(workspace.scores) - 1) // 2
 
 
 @compiled
 def search(
-    searched: IndexColumns,
-    queries: QueryColumns,
+    searched: Searched,
+    queries: Asked,
     k: int,
-    workspace: Scratch,
-    terms: TermScratch,
+    workspace: Workspace,
+    terms: Terms,
     best: Column,
     found: Column,
 ) -> None:
@@ -146,7 +147,7 @@ def search(
 
 
 @inner
-def _query(queries: QueryColumns, query: int) -> Any:
+def _query(queries: Asked, query: int) -> Any:
     first, last = queries.offsets[query], queries.offsets[query + 1]
     return _Query(queries.terms[first:last], queries.weights[first:last], queries.tokens[query])
 
@@ -164,7 +165,7 @@ def read_keys(best: Column, found: Column, docs: Column, scores: Column) -> None
 
 
 @inner
-def _candidates(searched: IndexColumns, query: _Query, k: int, workspace: Scratch, terms: TermScratch) -> int:
+def _candidates(searched: Searched, query: _Query, k: int, workspace: Workspace, terms: Terms) -> int:
     """Collect the `k` best documents of a query, range by range, and say how many there are."""
     prior = len(searched.prior) > 0
     _begin(searched, query, terms)
@@ -196,7 +197,7 @@ def _candidates(searched: IndexColumns, query: _Query, k: int, workspace: Scratc
 
 @inner
 def _add_range(
-    searched: IndexColumns, query: _Query, low: int, high: int, omitted: int, scores: Column, terms: TermScratch
+    searched: Searched, query: _Query, low: int, high: int, omitted: int, scores: Column, terms: Terms
 ) -> int:
     """Add up the postings of a range, but for those of the omitted terms; how many there are."""
     docs, impacts, postings = searched.docs, searched.impacts, 0
@@ -212,7 +213,7 @@ def _add_range(
 
 
 @inner
-def _ranked(searched: IndexColumns, query: _Query, low: int, high: int, workspace: Scratch) -> Column:
+def _ranked(searched: Searched, query: _Query, low: int, high: int, workspace: Workspace) -> Column:
     """The maxima of the groups of a range, its priors added."""
     length = (high - low + _TILE - 1) // _TILE * _TILE
     ranks, maxima = workspace.ranks[:length], workspace.maxima[: length // _GROUP_SIZE]
@@ -224,13 +225,13 @@ def _ranked(searched: IndexColumns, query: _Query, low: int, high: int, workspac
 
 @inner
 def _gather_touched(
-    searched: IndexColumns,
+    searched: Searched,
     slots: int,
     low: int,
     omitted: int,
     bound: Any,
-    workspace: Scratch,
-    terms: TermScratch,
+    workspace: Workspace,
+    terms: Terms,
     candidates: int,
 ) -> int:
     """Do as `_gather` for a range of few postings: look only at documents that have one, and set scores to 0."""
@@ -285,7 +286,7 @@ def _take_maxima(ranks: Column, maxima: Column) -> None:
 
 
 @inner
-def _bound(maxima: Column, floor: Any, k: int, workspace: Scratch) -> Any:
+def _bound(maxima: Column, floor: Any, k: int, workspace: Workspace) -> Any:
     """A rank that k documents reach, where k are found: about the k-th of the maxima."""
     most = np.int32(2**31 - 1)
     maxima = _fold(maxima, workspace.folded, _FOLD * k)
@@ -337,7 +338,7 @@ def _kth_largest(values: Column, length: int, k: int, low: Any, high: Any, round
 
 
 @inner
-def _gather(maxima: Column, bound: Any, low: int, workspace: Scratch, candidates: int) -> int:
+def _gather(maxima: Column, bound: Any, low: int, workspace: Workspace, candidates: int) -> int:
     """Add the documents that reach the bound to the candidates, and say how many there are then."""
     for start in range(0, len(maxima), _BLOCK):
         block = maxima[start : start + _BLOCK]
@@ -350,7 +351,7 @@ def _gather(maxima: Column, bound: Any, low: int, workspace: Scratch, candidates
 
 
 @inner
-def _gather_block(start: int, block: Column, bound: Any, low: int, workspace: Scratch, candidates: int) -> int:
+def _gather_block(start: int, block: Column, bound: Any, low: int, workspace: Workspace, candidates: int) -> int:
     ranks, candidate_ranks, candidate_docs = workspace.ranks, workspace.candidate_ranks, workspace.candidate_docs
     for place in range(len(block)):
         if block[place] >= bound:
@@ -364,7 +365,7 @@ def _gather_block(start: int, block: Column, bound: Any, low: int, workspace: Sc
 
 
 @inner
-def _cut(candidates: int, k: int, workspace: Scratch) -> Any:
+def _cut(candidates: int, k: int, workspace: Workspace) -> Any:
     """Leave the k best of more candidates; the last rank. Of those that share it the first documents stay."""
     ranks, docs = workspace.candidate_ranks, workspace.candidate_docs
     if k <= _FEW:
@@ -397,7 +398,7 @@ def _key(rank: Any, document: Any) -> Any:
 
 
 @inner
-def _last_of_the_best(candidates: int, k: int, workspace: Scratch) -> tuple[Any, Any]:
+def _last_of_the_best(candidates: int, k: int, workspace: Workspace) -> tuple[Any, Any]:
     ranks = workspace.candidate_ranks
     low, high = ranks[:candidates].min(), ranks[:candidates].max()
     rank = _kth_largest(ranks, candidates, k, low, high, 4, workspace.counters)
@@ -430,7 +431,7 @@ def _last_tied(candidates: int, wanted: int, rank: Any, ranks: Column, docs: Col
 
 
 @inner
-def _begin(searched: IndexColumns, query: _Query, terms: TermScratch) -> None:
+def _begin(searched: Searched, query: _Query, terms: Terms) -> None:
     for slot in range(len(query.terms)):
         terms.ends[slot] = searched.starts[query.terms[slot]]
         terms.places[slot] = slot
@@ -439,7 +440,7 @@ def _begin(searched: IndexColumns, query: _Query, terms: TermScratch) -> None:
 
 
 @inner
-def _sort_by_bound(searched: IndexColumns, query: _Query, terms: TermScratch) -> None:
+def _sort_by_bound(searched: Searched, query: _Query, terms: Terms) -> None:
     bounds, by_bound = terms.bounds, terms.by_bound
     for slot in range(len(query.terms)):
         bounds[slot] = np.float64(query.weights[slot]) * searched.most[query.terms[slot]]
@@ -453,7 +454,7 @@ def _sort_by_bound(searched: IndexColumns, query: _Query, terms: TermScratch) ->
 
 
 @inner
-def _omitted(bound: Any, omitted: int, query: _Query, workspace: Scratch, terms: TermScratch) -> int:
+def _omitted(bound: Any, omitted: int, query: _Query, workspace: Workspace, terms: Terms) -> int:
     """The number of terms, by rising bound, to omit: together they add too little to lift many documents."""
     wanted, rest = _SHARE * _score_of(bound, workspace), 0.0
     for place in range(len(query.terms)):
@@ -464,14 +465,14 @@ def _omitted(bound: Any, omitted: int, query: _Query, workspace: Scratch, terms:
 
 
 @inner
-def _score_of(rank: Any, workspace: Scratch) -> float:
+def _score_of(rank: Any, workspace: Workspace) -> float:
     """The score of a rank above 0."""
     workspace.candidate_ranks[-1] = rank
     return np.float64(workspace.candidate_scores[-1])
 
 
 @inner
-def _reachable(bound: Any, omitted: int, workspace: Scratch, terms: TermScratch) -> Any:
+def _reachable(bound: Any, omitted: int, workspace: Workspace, terms: Terms) -> Any:
     """The least rank without the omitted terms from which a document can reach the bound with them."""
     if not omitted:
         return bound
@@ -481,7 +482,7 @@ def _reachable(bound: Any, omitted: int, workspace: Scratch, terms: TermScratch)
 
 
 @inner
-def _rest(omitted: int, terms: TermScratch) -> float:
+def _rest(omitted: int, terms: Terms) -> float:
     rest = 0.0
     for place in range(omitted):
         rest += terms.bounds[terms.by_bound[place]]
@@ -489,7 +490,7 @@ def _rest(omitted: int, terms: TermScratch) -> float:
 
 
 @inner
-def _find_omitted(searched: IndexColumns, query: _Query, low: int, high: int, omitted: int, terms: TermScratch) -> None:
+def _find_omitted(searched: Searched, query: _Query, low: int, high: int, omitted: int, terms: Terms) -> None:
     """Find the postings of the omitted terms in a range."""
     for place in range(omitted):
         slot = terms.by_bound[place]
@@ -500,14 +501,14 @@ def _find_omitted(searched: IndexColumns, query: _Query, low: int, high: int, om
 
 @inner
 def _complete(
-    searched: IndexColumns,
+    searched: Searched,
     query: _Query,
     bound: Any,
     omitted: int,
     first: int,
     last: int,
-    workspace: Scratch,
-    terms: TermScratch,
+    workspace: Workspace,
+    terms: Terms,
 ) -> int:
     """Give the candidates from `first` to `last` their whole scores; those that reach the bound stay: the new last."""
     wanted, rest = _score_of(bound, workspace) * (1 - _ROUNDING), _rest(omitted, terms)
@@ -528,10 +529,10 @@ def _may_reach(
     score: float,
     rest: float,
     document: int,
-    searched: IndexColumns,
+    searched: Searched,
     query: _Query,
     omitted: int,
-    terms: TermScratch,
+    terms: Terms,
 ) -> bool:
     """Look the document up in the omitted terms, from the one that can add most, until it falls behind."""
     for place in range(omitted - 1, -1, -1):
@@ -544,7 +545,7 @@ def _may_reach(
 
 
 @inner
-def _whole_score(document: int, searched: IndexColumns, query: _Query, terms: TermScratch) -> Any:
+def _whole_score(document: int, searched: Searched, query: _Query, terms: Terms) -> Any:
     """Added up in the order of the terms, as for all documents."""
     score = np.float32(0)
     for slot in range(len(query.terms)):
@@ -553,7 +554,7 @@ def _whole_score(document: int, searched: IndexColumns, query: _Query, terms: Te
 
 
 @inner
-def _impact(document: int, slot: int, searched: IndexColumns, terms: TermScratch) -> Any:
+def _impact(document: int, slot: int, searched: Searched, terms: Terms) -> Any:
     begin, end = terms.begins[slot], terms.ends[slot]
     place = _first_at_least(searched.docs, begin, end, document)
     return searched.impacts[place] if place < end and searched.docs[place] == document else np.float32(0)

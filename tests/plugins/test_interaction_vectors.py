@@ -107,7 +107,7 @@ def test_damaged_binary_files_are_refused(tmp_path):
         ("less", binary[:-2], "damaged"),
         ("huge", b"9999999999 300\n" + binary, "too short for"),
         ("text", b"cat 1 2", "does not begin as word2vec"),
-        ("twice", binary.replace("東京".encode(), b"cat   "), "6 words, and"),
+        ("twice", binary.replace("東京".encode(), b"cat   "), "6 words, but"),
     ):
         (tmp_path / f"{name}.bin").write_bytes(damaged)
         with pytest.raises(BadInput, match=rf"{name}.bin: .*{told}"):
