@@ -1,4 +1,4 @@
-"""What encoders of queries share that read the documents found: the terms of these, in an index."""
+"""Encoders of queries that read the documents found, whose terms are in an index."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Corpus, Ints, Queries, TermWeights
+from nirank.data import Candidates, Corpus, Ints, Queries, TermWeights, offsets_of
 from nirank.errors import BadInput, StaleIndex
-from nirank.kit.text import Analyzer, ForwardIndex, index_key, require_text
+from nirank.kit.text import ForwardIndex, index_key, require_text
 from nirank_expansion.feedback_terms import TermRows
+from nirank_expansion.settings import TermAnalysis
 
 #: Documents are read for some queries at a time, so that memory does not depend on how many queries there are.
 _TOKENS_AT_ONCE = 1 << 21
@@ -26,13 +27,13 @@ class DocumentTerms:
     vectors = "terms"
     cacheable = False  # an expansion depends on the corpus, and on what was found
 
-    def __init__(self, language: str, stemmer: str | None, stopwords: Sequence[str] | None) -> None:
-        self.analyzer = Analyzer(language, stemmer, stopwords)
+    def __init__(self, analysis: TermAnalysis) -> None:
+        self.analyzer = analysis.analyzer
         self._index: ForwardIndex | None = None
 
     @property
     def index_key(self) -> Mapping[str, object]:
-        """What the index depends on: how text is analysed."""
+        """Settings that the index depends on: the analyser's."""
         return index_key(self.analyzer)
 
     def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
@@ -51,7 +52,7 @@ class DocumentTerms:
 
 @dataclass(frozen=True)
 class TermFilter:
-    """Which terms may expand a query.
+    """A filter of the terms that may expand a query.
 
     They occur in no more than the share `max_df` of all documents, and have from `min_length` to `max_length`
     characters, with `latin` none but a to z and 0 to 9.
@@ -59,10 +60,10 @@ class TermFilter:
     Raises `BadInput` for settings that no term meets.
     """
 
-    max_df: float
-    min_length: int
-    max_length: int
-    latin: bool
+    max_df: float = 0.1
+    min_length: int = 2
+    max_length: int = 20
+    latin: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.max_df <= 1:
@@ -74,7 +75,7 @@ class TermFilter:
             )
 
     def of(self, index: ForwardIndex) -> NDArray[np.bool_]:
-        """For each term of an index whether it may, `[terms]`."""
+        """True for each term of an index that may expand a query, `[terms]`."""
         vocabulary, text = index.vocabulary, index.vocabulary.text
         lengths = _sums(text & 0xC0 != 0x80, vocabulary.offsets)  # in UTF-8 a character has one byte that begins it
         passed = (lengths >= self.min_length) & (lengths <= self.max_length)
@@ -93,10 +94,8 @@ class FeedbackEncoder(DocumentTerms):
     feedback = True
     name: str
 
-    def __init__(
-        self, passing: TermFilter, language: str, stemmer: str | None, stopwords: Sequence[str] | None
-    ) -> None:
-        super().__init__(language, stemmer, stopwords)
+    def __init__(self, passing: TermFilter, analysis: TermAnalysis) -> None:
+        super().__init__(analysis)
         self.passing = passing
 
     def open(self, corpus: Corpus, folder: Path) -> None:
@@ -118,14 +117,14 @@ class FeedbackEncoder(DocumentTerms):
         return self._named(index, weighed)
 
     def _read(self, found: Candidates) -> Candidates:
-        """Those of the documents found that are read."""
+        """The documents found that are read."""
         return found
 
-    def _weigh(self, asked: TermRows, counts: TermRows, found: Candidates) -> TermRows:
+    def _weigh(self, query_terms: TermRows, counts: TermRows, found: Candidates) -> TermRows:
         """Weights of terms, a row for each query.
 
-        `asked` are counts of the terms of each query, where numbers beyond the index stand for terms that no document
-        has; `counts` those of the terms that may expand it in each document of `found`, one row a pair.
+        `query_terms` are counts of the terms of each query, where numbers beyond the index stand for terms that no
+        document has; `counts` those of the terms that may expand it in each document of `found`, one row a pair.
         """
         raise NotImplementedError
 
@@ -145,7 +144,7 @@ class FeedbackEncoder(DocumentTerms):
 
 
 def _asked(index: ForwardIndex, texts: Sequence[str]) -> TermRows:
-    """How often each term is in each query; terms that the index lacks have numbers beyond its own."""
+    """Counts of the terms of each query; terms that the index lacks have numbers beyond its own."""
     require_text(texts, "query")
     found = [index.analyzer(text) for text in texts]
     flat = [*chain.from_iterable(found)]
@@ -158,18 +157,17 @@ def _asked(index: ForwardIndex, texts: Sequence[str]) -> TermRows:
 
 
 def _parts(index: ForwardIndex, found: Candidates) -> Iterator[slice]:
-    """Queries whose documents have about so many terms together."""
+    """Slices of queries whose documents have about `_TOKENS_AT_ONCE` terms together."""
     lengths = np.append(index.lengths, 0)[np.minimum(found.docs, len(index))]
-    ends = np.concatenate([[0], np.cumsum(lengths)])[found.offsets]
+    ends = offsets_of(lengths)[found.offsets]
     cuts = np.searchsorted(ends, np.arange(0, ends[-1], _TOKENS_AT_ONCE))
     for first, last in pairwise(np.unique([0, *cuts, len(found)]).tolist()):
         yield slice(first, last)
 
 
 def _sums(marks: NDArray[np.bool_], offsets: Ints) -> NDArray[np.int64]:
-    """How many bytes of each term are marked."""
-    ends = np.concatenate([[0], np.cumsum(marks)])[offsets]
-    return np.diff(ends)
+    """The number of marked bytes of each term."""
+    return np.diff(offsets_of(marks)[offsets])
 
 
 _LATIN = np.zeros(256, bool)

@@ -54,11 +54,11 @@ class TermRows:
         return self.where(kept)
 
     def where(self, kept: Ints | NDArray[np.bool_]) -> TermRows:
-        """Some of the entries."""
+        """The matrix of some of the entries."""
         return TermRows(self.rows[kept], self.terms[kept], self.values[kept], self.size)
 
     def times(self, factors: ArrayLike) -> TermRows:
-        """All entries times a number, or those of each row times that of the row (`[size]`)."""
+        """The matrix times a number, or those of each row times that of the row (`[size]`)."""
         each = np.broadcast_to(np.asarray(factors, np.float64), self.size)
         return replace(self, values=self.values * each[self.rows])
 

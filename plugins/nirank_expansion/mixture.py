@@ -1,4 +1,4 @@
-"""What a query asks for, mixed with what it is expanded by."""
+"""Mixture of the terms of a query with those that it is expanded by."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from nirank.errors import BadInput
 from nirank.kit.text import Vocabulary
 
 
-def mixture(vocabulary: Vocabulary, asked: Ints, terms: Ints, weights: Floats, share: float) -> dict[str, float]:
+def mixture(vocabulary: Vocabulary, query_terms: Ints, terms: Ints, weights: Floats, share: float) -> dict[str, float]:
     """A distribution over terms: P(w) = share P(w|query) + (1 - share) P(w|expansion).
 
-    P(w|query) is how often the term w is among `asked`, the terms of the query in order, of all of them; P(w|expansion)
-    its weight of that of all `terms`, which are distinct and weigh more than 0. Without either the other has all.
+    P(w|query) is how often the term w is among `query_terms`, the terms of the query in order, of all of them;
+    P(w|expansion) its weight of that of all `terms`, which are distinct and weigh more than 0. Without either the other
+    has all.
     """
-    if not len(terms) or not len(asked):
-        share = float(len(asked) > 0)
-    numbers = np.concatenate([asked, terms])
-    parts = [np.full(len(asked), share / max(len(asked), 1)), (1 - share) * weights / max(weights.sum(), 1e-30)]
+    if not len(terms) or not len(query_terms):
+        share = float(len(query_terms) > 0)
+    numbers = np.concatenate([query_terms, terms])
+    parts = [
+        np.full(len(query_terms), share / max(len(query_terms), 1)),
+        (1 - share) * weights / max(weights.sum(), 1e-30),
+    ]
     distinct, place = np.unique(numbers, return_inverse=True)
     total = np.bincount(place, np.concatenate(parts), len(distinct))
     known = total > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,8 +11,10 @@ from nirank.errors import BadInput, UnknownName
 from nirank_expansion.feedback import FeedbackEncoder, TermFilter
 from nirank_expansion.feedback_terms import Doubles, TermRows
 from nirank_expansion.mixture import check_share
+from nirank_expansion.settings import TermAnalysis
 
 Weights = Literal["score", "likelihood"]
+_PASSING, _ANALYSIS = TermFilter(), TermAnalysis()
 
 
 class RM3(FeedbackEncoder):
@@ -33,7 +34,7 @@ class RM3(FeedbackEncoder):
 
     - `prune`: each document is first cut to its `terms` most frequent terms. Of equally frequent ones some are left,
       here and there others: on Cranfield the average precision of a query differs by .019 in the mean from Anserini's,
-      and by .005 with so many `terms` that nothing is cut.
+      and by .005 with `terms` large enough that nothing is cut.
     - `weights` = "score": the score of a document stands for P(Q|d), and those with scores below 0 count nothing. With
       "likelihood" P(Q|d) is exp(score), up to a factor of the query, as the paper has it where scores are logarithms of
       likelihoods: those of `ql`.
@@ -54,20 +55,16 @@ class RM3(FeedbackEncoder):
         original_query_weight: float = 0.5,
         weights: Weights = "score",
         prune: bool = True,
-        max_df: float = 0.1,
-        min_length: int = 2,
-        max_length: int = 20,
-        latin: bool = True,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = None,
+        *,
+        passing: TermFilter = _PASSING,
+        analysis: TermAnalysis = _ANALYSIS,
     ) -> None:
         if terms < 1:
             raise BadInput(f"terms is {terms}; it must be 1 or more.")
         if weights not in get_args(Weights):
             raise UnknownName("weight of documents", weights, get_args(Weights))
         check_share("original_query_weight", original_query_weight)
-        super().__init__(TermFilter(max_df, min_length, max_length, latin), language, stemmer, stopwords)
+        super().__init__(passing, analysis)
         self.terms, self.original_query_weight = terms, original_query_weight
         self.weights, self.prune = weights, prune
 
@@ -75,12 +72,12 @@ class RM3(FeedbackEncoder):
         own = {name: getattr(self, name) for name in ("terms", "original_query_weight", "weights", "prune")}
         return f"RM3({', '.join(f'{name}={value!r}' for name, value in own.items())}, {self.passing}, {self.analyzer})"
 
-    def _weigh(self, asked: TermRows, counts: TermRows, found: Candidates) -> TermRows:
+    def _weigh(self, query_terms: TermRows, counts: TermRows, found: Candidates) -> TermRows:
         counts = counts.best(self.terms) if self.prune else counts
         relevant = counts.shares().times(self._document_weights(found)).joined(found.rows, len(found))
         relevant = relevant.best(self.terms).shares()
         share = self.original_query_weight
-        return TermRows.sum([asked.shares().times(share), relevant.times(1 - share)])
+        return TermRows.sum([query_terms.shares().times(share), relevant.times(1 - share)])
 
     def _document_weights(self, found: Candidates) -> Doubles:
         """P(Q|d) of each pair, up to a factor of the query, `[pairs]`."""
@@ -93,4 +90,4 @@ class RM3(FeedbackEncoder):
 
 def tiny() -> RM3:
     """Three terms."""
-    return RM3(terms=3, max_df=1.0)
+    return RM3(terms=3, passing=TermFilter(max_df=1.0))

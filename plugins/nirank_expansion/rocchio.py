@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,9 @@ from nirank.data import Candidates
 from nirank.errors import BadInput
 from nirank_expansion.feedback import FeedbackEncoder, TermFilter
 from nirank_expansion.feedback_terms import TermRows
+from nirank_expansion.settings import TermAnalysis
+
+_PASSING, _ANALYSIS = TermFilter(latin=False), TermAnalysis()
 
 
 class Rocchio(FeedbackEncoder):
@@ -44,13 +46,9 @@ class Rocchio(FeedbackEncoder):
         gamma: float = 0.15,
         relevant: int | None = None,
         nonrelevant: int = 0,
-        max_df: float = 0.1,
-        min_length: int = 2,
-        max_length: int = 20,
-        latin: bool = False,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = None,
+        *,
+        passing: TermFilter = _PASSING,
+        analysis: TermAnalysis = _ANALYSIS,
     ) -> None:
         if terms < 1 or (relevant is not None and relevant < 0) or nonrelevant < 0:
             raise BadInput(
@@ -59,7 +57,7 @@ class Rocchio(FeedbackEncoder):
             )
         if not all(0 <= weight < np.inf for weight in (alpha, beta, gamma)):
             raise BadInput(f"alpha = {alpha}, beta = {beta}, gamma = {gamma}: numbers from 0 are expected.")
-        super().__init__(TermFilter(max_df, min_length, max_length, latin), language, stemmer, stopwords)
+        super().__init__(passing, analysis)
         self.terms, self.alpha, self.beta, self.gamma = terms, alpha, beta, gamma
         self.relevant, self.nonrelevant = relevant, nonrelevant
 
@@ -72,19 +70,19 @@ class Rocchio(FeedbackEncoder):
         ends = _Ends.of(found, self.relevant, self.nonrelevant)
         return found.where(ends.first | ends.last)
 
-    def _weigh(self, asked: TermRows, counts: TermRows, found: Candidates) -> TermRows:
+    def _weigh(self, query_terms: TermRows, counts: TermRows, found: Candidates) -> TermRows:
         ends = _Ends.of(found, self.relevant, self.nonrelevant)
         documents = counts.unit()
         near, far = (
             documents.times(chosen).joined(found.rows, len(found)).best(self.terms).unit()
             for chosen in (ends.first, ends.last)
         )
-        return TermRows.sum([asked.unit().times(self.alpha), near.times(self.beta), far.times(-self.gamma)])
+        return TermRows.sum([query_terms.unit().times(self.alpha), near.times(self.beta), far.times(-self.gamma)])
 
 
 @dataclass(frozen=True, eq=False)
 class _Ends:
-    """Which documents are among the first of their query, and which among its last; `[pairs]` each."""
+    """Marks of documents that are among the first of their query, and among its last; `[pairs]` each."""
 
     first: NDArray[np.bool_]
     last: NDArray[np.bool_]
@@ -98,4 +96,4 @@ class _Ends:
 
 def tiny() -> Rocchio:
     """Three terms, of five documents and not of the last."""
-    return Rocchio(terms=3, relevant=5, nonrelevant=1, max_df=1.0)
+    return Rocchio(terms=3, relevant=5, nonrelevant=1, passing=TermFilter(max_df=1.0, latin=False))

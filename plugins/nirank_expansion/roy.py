@@ -16,7 +16,7 @@ Terms of the query are no candidates, nor are those with a Sim below 0. The thre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ from numpy.typing import NDArray
 
 from nirank.data import Corpus, Floats, Ints, Queries, TermWeights
 from nirank.errors import BadInput, StaleIndex
-from nirank.kit.text import Analyzer, ForwardIndex, SkipGram, Word2Vec, index_key, unit
+from nirank.kit.text import ForwardIndex, Word2Vec, index_key, unit
 from nirank_expansion.mixture import check_share, mixture
+from nirank_expansion.settings import SampledTraining, TermAnalysis
 
 FILE = "word2vec.safetensors"
 _LAYOUT = 1
+_TRAINING, _ANALYSIS = SampledTraining(), TermAnalysis()
 
 
 class Roy:
@@ -54,25 +56,15 @@ class Roy:
         terms: int = 30,
         alpha: float = 0.8,
         bigrams: bool = True,
-        dim: int = 200,
-        window: int = 5,
-        negatives: int = 5,
-        epochs: int = 10,
-        min_count: int = 2,
-        sample: float = 1e-3,
-        seed: int = 0,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = None,
+        *,
+        training: SampledTraining = _TRAINING,
+        analysis: TermAnalysis = _ANALYSIS,
     ) -> None:
         if terms < 1:
             raise BadInput(f"terms is {terms}; it must be 1 or more.")
         check_share("alpha", alpha)
         self.terms, self.alpha, self.bigrams = terms, alpha, bigrams
-        self.skipgram = SkipGram(
-            dim=dim, window=window, negatives=negatives, epochs=epochs, min_count=min_count, sample=sample, seed=seed
-        )
-        self.analyzer = Analyzer(language, stemmer, stopwords)
+        self.skipgram, self.analyzer = training.skipgram, analysis.analyzer
         self._index: ForwardIndex | None = None
 
     def __repr__(self) -> str:
@@ -80,7 +72,7 @@ class Roy:
 
     @property
     def index_key(self) -> Mapping[str, object]:
-        """What terms and vectors depend on."""
+        """Settings that terms and vectors depend on."""
         key = {**index_key(self.analyzer), **asdict(self.skipgram)}
         return key | {"index": "vectors of terms", "vectors": _LAYOUT}
 
@@ -104,24 +96,24 @@ class Roy:
         index = self._opened()
         offsets, numbers = index.numbers(queries.contents)
         cuts = zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
-        asked = [numbers[start:end] for start, end in cuts]
+        query_terms = [numbers[start:end] for start, end in cuts]
         made = [
             mixture(index.vocabulary, terms[terms >= 0], *self._expansion(terms, allowed), self.alpha)
-            for terms, allowed in zip(asked, self._allowed(queries), strict=True)
+            for terms, allowed in zip(query_terms, self._allowed(queries), strict=True)
         ]
         return TermWeights.of(made, self.analyzer.settings)
 
     def _allowed(self, queries: Queries) -> Iterator[Ints | None]:
-        """For each query the rows of terms that it may be expanded by; None where these are all."""
+        """The rows of terms that may expand each query; None where these are all."""
         yield from (None for _ in range(len(queries)))
 
     def _near(self, similar: Floats, rows: Ints) -> NDArray[np.int64]:  # noqa: ARG002 (others look at the rows)
-        """The places in `rows` that are near to a member of Q', to which these have the given similarities."""
+        """The places in `rows` that are near to a member of Q', to which these are `similar`."""
         return _best(similar, self.terms)
 
-    def _expansion(self, asked: Ints, allowed: Ints | None) -> tuple[Ints, Floats]:
+    def _expansion(self, query_terms: Ints, allowed: Ints | None) -> tuple[Ints, Floats]:
         """The terms that expand a query, by number, and the Sim of each; -1 stands for a term that is unknown."""
-        own = np.append(self._rows, -1)[asked]
+        own = np.append(self._rows, -1)[query_terms]
         members = self._members(own)
         rows = np.setdiff1d(np.arange(len(self._unit)) if allowed is None else allowed, own)
         if not len(members) or not len(rows):
@@ -178,22 +170,14 @@ class RoyIncremental(Roy):
         neighbours: int = 100,
         prune: int = 10,
         iterations: int = 5,
-        dim: int = 200,
-        window: int = 5,
-        negatives: int = 5,
-        epochs: int = 10,
-        min_count: int = 2,
-        sample: float = 1e-3,
-        seed: int = 0,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = None,
+        *,
+        training: SampledTraining = _TRAINING,
+        analysis: TermAnalysis = _ANALYSIS,
     ) -> None:
-        settings = (dim, window, negatives, epochs, min_count, sample, seed, language, stemmer, stopwords)
-        super().__init__(terms, alpha, bigrams, *settings)
+        super().__init__(terms, alpha, bigrams, training=training, analysis=analysis)
         if neighbours < 1 or prune < 0 or iterations < 0 or neighbours <= prune * (iterations + 1):
             raise BadInput(
-                f"neighbours = {neighbours}, prune = {prune}, iterations = {iterations}: pruning leaves nothing. More "
+                f"neighbours = {neighbours}, prune = {prune}, iterations = {iterations}: pruning leaves no term. More "
                 "neighbours are needed than are dropped in all iterations and once before."
             )
         self.neighbours, self.prune, self.iterations = neighbours, prune, iterations
@@ -222,16 +206,19 @@ def _pruned(places: NDArray[np.int64], dropped: int) -> NDArray[np.int64]:
     return places[: max(len(places) - dropped, 0)]
 
 
+_TINY = SampledTraining(dim=8, epochs=1, min_count=1)
+
+
 def tiny() -> Roy:
     """Vectors of 8 numbers of the terms of a few sentences."""
-    return Roy(terms=3, dim=8, epochs=1, min_count=1)
+    return Roy(terms=3, training=_TINY)
 
 
 def tiny_post() -> RoyPost:
-    """As `tiny`."""
-    return RoyPost(terms=3, dim=8, epochs=1, min_count=1)
+    """The same as `tiny`, after a ranking."""
+    return RoyPost(terms=3, training=_TINY)
 
 
 def tiny_incremental() -> RoyIncremental:
-    """As `tiny`; one neighbour is dropped at a time."""
-    return RoyIncremental(terms=3, neighbours=5, prune=1, iterations=2, dim=8, epochs=1, min_count=1)
+    """The same as `tiny`; one neighbour is dropped at a time."""
+    return RoyIncremental(terms=3, neighbours=5, prune=1, iterations=2, training=_TINY)

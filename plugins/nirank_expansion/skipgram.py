@@ -9,15 +9,17 @@ Importing this module imports numba. The function is compiled when first used, a
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Floats, Ints
+from nirank.data import Floats, Ints, offsets_of
 from nirank.kit import compiled, inner
 from nirank.kit.text import SkipGram
 
 _FAST = {"reassoc", "contract", "nsz"}  # sums may be added up in another order
-_PLACES = 1 << 16  # a negative is drawn as one of so many places, of which a word has its share
+_PLACES = 1 << 16  # of a table, of which a word has its share: a negative is drawn as one of them
 
 
 def train(settings: SkipGram, offsets: Ints, words: Ints, vocabulary: int) -> tuple[NDArray[np.int64], Floats]:
@@ -29,13 +31,14 @@ def train(settings: SkipGram, offsets: Ints, words: Ints, vocabulary: int) -> tu
     counts = np.bincount(words, minlength=vocabulary)
     kept = np.flatnonzero(counts >= settings.min_count)
     known = counts[words] >= settings.min_count
-    cuts = np.concatenate([[0], np.cumsum(known)])[offsets]
+    cuts = offsets_of(known)[offsets]
     texts = np.searchsorted(kept, words[known]).astype(np.int32)
     inputs, outputs = _start(settings, len(kept))
     if len(texts):
         drawn = _places(counts[kept])
         rate, seed = np.float32(settings.learning_rate), np.uint64(settings.seed)
-        _descend(cuts, texts, inputs, outputs, drawn, settings.window, settings.negatives, settings.epochs, rate, seed)
+        steps = _Steps(settings.window, settings.negatives, settings.epochs, rate)
+        _descend(cuts, texts, inputs, outputs, drawn, steps, seed)
     return kept, inputs
 
 
@@ -50,6 +53,15 @@ def _places(counts: Ints) -> NDArray[np.int32]:
     """Words, each in as many places as it has of the sum of all counts to the power 3/4."""
     ends = np.cumsum(counts**0.75)
     return np.searchsorted(ends, (np.arange(_PLACES) + 0.5) / _PLACES * ends[-1]).astype(np.int32)
+
+
+class _Steps(NamedTuple):
+    """The settings of the descent, as compiled code takes them."""
+
+    window: int
+    negatives: int
+    epochs: int
+    first_rate: np.float32
 
 
 @inner(fastmath=_FAST, inline="always")
@@ -77,28 +89,25 @@ def _descend(
     inputs: Floats,
     outputs: Floats,
     drawn: Ints,
-    window: int,
-    negatives: int,
-    epochs: int,
-    first_rate: np.float32,
+    steps: _Steps,
     random: np.uint64,
 ) -> None:
     """Gradient descent, an example at a time, by a rate that falls to 0; changes `inputs` and `outputs`."""
     gradient, done = np.empty(inputs.shape[1], np.float32), 0
-    for turn in range(epochs * (len(cuts) - 1)):
+    for turn in range(steps.epochs * (len(cuts) - 1)):
         text = turn % (len(cuts) - 1)
         for place in range(cuts[text], cuts[text + 1]):
-            rate = first_rate * np.float32(1 - done / (epochs * len(texts)))
+            rate = steps.first_rate * np.float32(1 - done / (steps.epochs * len(texts)))
             done += 1
             random = _next(random)
-            reach = 1 + np.int64(random >> np.uint64(33)) % window  # near words are drawn more often
+            reach = 1 + np.int64(random >> np.uint64(33)) % steps.window  # near words are drawn more often
             for near in range(max(cuts[text], place - reach), min(cuts[text + 1], place + reach + 1)):
                 if near == place:
                     continue
                 source, word = inputs[texts[near]], texts[place]
                 gradient[:] = 0
                 _learn(source, outputs[word], gradient, rate, np.float32(1))
-                for _ in range(negatives):
+                for _ in range(steps.negatives):
                     random = _next(random)
                     other = drawn[np.int64(random >> np.uint64(33)) % len(drawn)]
                     if other != word:

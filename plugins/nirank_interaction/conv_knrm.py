@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +10,10 @@ from torch import Tensor, nn
 
 from nirank.errors import BadInput
 from nirank_interaction.knrm import Kernels, weights_of
-from nirank_interaction.lists import CELLS, Lists
-from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
+from nirank_interaction.lists import CELLS, WordLists
+from nirank_interaction.ranker import Embedding, Ranker, Reading, ready
+
+_EMBEDDING, _READING = Embedding(), Reading()
 
 
 class ConvKNRM(Ranker):
@@ -26,7 +27,7 @@ class ConvKNRM(Ranker):
     words have the same terms match exactly. Sums, logarithms and `idf` are those of KNRM.
 
     A convolution is a sum of one product for each of its places, which is computed once for each distinct word;
-    documents are streamed over, so many words at a time.
+    documents are streamed over, some words at a time.
     """
 
     name = "conv_knrm"
@@ -38,22 +39,16 @@ class ConvKNRM(Ranker):
         ngrams: int = 3,
         filters: int = 128,
         idf: bool = False,
-        vectors: str = CORPUS,
-        train_vectors: bool = False,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = (),
-        max_query: int | None = 64,
-        model: str | None = None,
-        seed: int = 0,
-        device: str | None = None,
+        *,
+        embedding: Embedding = _EMBEDDING,
+        reading: Reading = _READING,
     ) -> None:
         if min(ngrams, filters) < 1:
             raise BadInput(f"ngrams = {ngrams}, filters = {filters}: numbers from 1 are expected.")
         Kernels(kernels, width)  # refuses now what makes no sense
         self.count, self.width, self.ngrams, self.filters, self.idf = kernels, width, ngrams, filters, idf
-        read = Reading(vectors, train_vectors, language, stemmer, stopwords, max_query, None, model, seed, device)
-        super().__init__(read, kernels=kernels, width=width, ngrams=ngrams, filters=filters, idf=idf)
+        words = vars(embedding)
+        super().__init__(reading, **words, kernels=kernels, width=width, ngrams=ngrams, filters=filters, idf=idf)
 
     def layers(self, dim: int) -> None:
         """The convolutions, the kernels and the linear layer."""
@@ -61,33 +56,33 @@ class ConvKNRM(Ranker):
         self.kernels = Kernels(self.count, self.width)
         self.linear = nn.Linear(self.ngrams**2 * self.count, 1)
 
-    def forward(self, lists: Lists) -> Tensor:
+    def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
-        weights = weights_of(lists) if self.idf else lists.asked.float()
+        weights = weights_of(lists) if self.idf else lists.is_word.float()
         counts = self._counts(lists)  # [P, ngrams, Q, ngrams, K]
         logs = counts.clamp_min(1e-10).log() * 0.01
         features = torch.einsum("pbqak,pq->pabk", logs, weights[lists.owners])
         return torch.tanh(self.linear(features.flatten(1)).squeeze(1))
 
-    def _counts(self, lists: Lists) -> Tensor:
+    def _counts(self, lists: WordLists) -> Tensor:
         """The soft counts of all documents, streamed over their words."""
-        products, (asked, told) = self._products(lists), _texts(lists)
-        query = self._ngrams(asked, 0, len(asked), products).unflatten(0, lists.query.shape).flatten(1, 2)
+        products, (query_words, document) = self._products(lists), _texts(lists)
+        query = self._ngrams(query_words, 0, len(query_words), products).unflatten(0, lists.query.shape).flatten(1, 2)
         owners = torch.arange(len(lists.pairs), device=lists.owners.device).repeat_interleave(lists.lengths)
         counts = query.new_zeros(len(lists.pairs), self.ngrams, query.shape[1], self.count)
         step = max(1, 8 * CELLS // (self.ngrams * query.shape[1] * self.count))
-        for start in range(0, len(told), step):
+        for start in range(0, len(document), step):
             here = slice(start, start + step)
             rows = lists.owners[owners[here]]
-            ngrams = self._ngrams(told, start, min(start + step, len(told)), products)
+            ngrams = self._ngrams(document, start, min(start + step, len(document)), products)
             sizes = torch.bincount(rows, minlength=len(query)).tolist()
             found = [part @ one.T for part, one in zip(ngrams.split(sizes), query, strict=True) if len(part)]
-            cosines = torch.cat(found).masked_fill(_exact(lists, told, here, rows, self.ngrams), 1)
+            cosines = torch.cat(found).masked_fill(_exact(lists, document, here, rows, self.ngrams), 1)
             counts = counts.index_add(0, owners[here], self.kernels(cosines))
         return counts.unflatten(2, (-1, self.ngrams))
 
-    def _products(self, lists: Lists) -> list[list[Tensor]]:
-        """For each convolution, and each of its places, the products with all known words, `[W + 1, filters]`.
+    def _products(self, lists: WordLists) -> list[list[Tensor]]:
+        """The products of each convolution, and each of its places, with all known words, `[W + 1, filters]`.
 
         The last row is 0, for what is beyond a text.
         """
@@ -116,33 +111,33 @@ class _Words:
         return len(self.known)
 
     def ahead(self, start: int, stop: int, places: int) -> Tensor:
-        """The words so many places behind each of some words, in its text."""
+        """The words `places` places behind each of some words, in its text."""
         at = torch.arange(start + places, stop + places, device=self.ends.device)
         return self.known[at.clamp_max(len(self) - 1)].masked_fill(at >= self.ends[start:stop], self.beyond)
 
 
-def _texts(lists: Lists) -> tuple[_Words, _Words]:
+def _texts(lists: WordLists) -> tuple[_Words, _Words]:
     """The words of queries `[B Q]`, with their padding, and those of documents `[T]`."""
-    lengths, width = lists.asked.sum(1), lists.query.shape[1]
+    lengths, width = lists.is_word.sum(1), lists.query.shape[1]
     firsts = torch.arange(len(lists.query), device=lengths.device) * width
-    asked = _Words(lists.query.flatten(), (firsts + lengths).repeat_interleave(width), len(lists.known))
+    query_words = _Words(lists.query.flatten(), (firsts + lengths).repeat_interleave(width), len(lists.known))
     ends = lists.starts[1:].repeat_interleave(lists.lengths)
-    return asked, _Words(lists.words.flatten()[lists.tokens], ends, len(lists.known))
+    return query_words, _Words(lists.words.flatten()[lists.tokens], ends, len(lists.known))
 
 
-def _exact(lists: Lists, told: _Words, here: slice, rows: Tensor, ngrams: int) -> Tensor:
-    """Which n-grams that begin at some words are n-grams of their query, `[words, ngrams, Q ngrams]`.
+def _exact(lists: WordLists, document: _Words, here: slice, rows: Tensor, ngrams: int) -> Tensor:
+    """True for n-grams beginning at some words that are n-grams of their query, `[words, ngrams, Q ngrams]`.
 
     `rows` are the queries of these words. Behind the ends of both texts all is the same.
     """
     width, exact = lists.query.shape[1], lists.exact.flatten(0, 1)
-    lengths, ends = lists.asked.sum(1)[rows, None], told.ends[here, None]
+    lengths, ends = lists.is_word.sum(1)[rows, None], document.ends[here, None]
     first = torch.arange(here.start, here.start + len(rows), device=rows.device)[:, None]
     each, same = [], torch.ones(1, dtype=torch.bool, device=rows.device)
     for place in range(ngrams):
         column = torch.arange(place, width + place, device=rows.device)
         over, ended = first + place >= ends, column >= lengths  # [words, 1] and [words, Q]
-        token = lists.tokens[(first[:, 0] + place).clamp_max(len(told) - 1)]
+        token = lists.tokens[(first[:, 0] + place).clamp_max(len(document) - 1)]
         matches = exact[token][:, column.clamp_max(width - 1)]
         same = same & matches.where(~(over | ended), over & ended)
         each.append(same)
@@ -152,4 +147,4 @@ def _exact(lists: Lists, told: _Words, here: slice, rows: Tensor, ngrams: int) -
 
 def tiny() -> Ranker:
     """Two lengths of n-grams, with four filters over vectors of a few words."""
-    return ready(ConvKNRM(ngrams=2, filters=4, train_vectors=True, device="cpu"))
+    return ready(ConvKNRM(ngrams=2, filters=4, embedding=Embedding(train_vectors=True), reading=Reading(device="cpu")))

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from nirank.errors import BadInput
-from nirank_interaction.lists import CELLS, Lists
+from nirank_interaction.lists import CELLS, WordLists
 from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
 
 Histogram = Literal["CH", "NH", "LCH"]
 Gate = Literal["idf", "vector"]
+_READING = Reading()
 
 
 class DRMM(Ranker):
@@ -40,19 +41,13 @@ class DRMM(Ranker):
         hidden: Sequence[int] = (5,),
         gate: Gate = "idf",
         vectors: str = CORPUS,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = (),
-        max_query: int | None = 64,
-        model: str | None = None,
-        seed: int = 0,
-        device: str | None = None,
+        *,
+        reading: Reading = _READING,
     ) -> None:
         if bins < 2 or min(hidden, default=1) < 1:
             raise BadInput(f"bins = {bins}, hidden = {list(hidden)}: two bins and one unit at least are expected.")
         self.histogram, self.bins, self.hidden, self.gate = histogram, bins, tuple(hidden), gate
-        read = Reading(vectors, False, language, stemmer, stopwords, max_query, None, model, seed, device)
-        super().__init__(read, histogram=histogram, bins=bins, hidden=list(hidden), gate=gate)
+        super().__init__(reading, vectors, histogram=histogram, bins=bins, hidden=list(hidden), gate=gate)
 
     def layers(self, dim: int) -> None:
         """The network of histograms, and the gate."""
@@ -62,15 +57,15 @@ class DRMM(Ranker):
         if self.gate == "idf":  # rare words count more before anything was learned
             nn.init.ones_(self.weight.weight)
 
-    def forward(self, lists: Lists) -> Tensor:
+    def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
         values = self.network(self._histograms(lists)).squeeze(2)  # [P, Q]
-        told = lists.idf[:, :, None] if self.gate == "idf" else self.vectors_of(lists.known)[lists.query]
-        gates = self.weight(told).squeeze(2).masked_fill(~lists.asked, -torch.inf)  # [B, Q]
-        gates = gates.softmax(1).where(lists.asked, 0)  # also where a query has no words
+        inputs = lists.idf[:, :, None] if self.gate == "idf" else self.vectors_of(lists.known)[lists.query]
+        gates = self.weight(inputs).squeeze(2).masked_fill(~lists.is_word, -torch.inf)  # [B, Q]
+        gates = gates.softmax(1).where(lists.is_word, 0)  # also where a query has no words
         return (values * gates[lists.owners]).sum(1)
 
-    def _histograms(self, lists: Lists) -> Tensor:
+    def _histograms(self, lists: WordLists) -> Tensor:
         """`[P, Q, bins]`."""
         with torch.no_grad():
             counts: Any = sum(self._counts(part) for part in lists.parts(1))
@@ -78,8 +73,8 @@ class DRMM(Ranker):
                 return counts / lists.lengths.clamp_min(1)[:, None, None]
             return counts.log1p() if self.histogram == "LCH" else counts
 
-    def _counts(self, lists: Lists) -> Tensor:
-        """How many words of each document fall into each bin, `[P, Q, bins]`."""
+    def _counts(self, lists: WordLists) -> Tensor:
+        """The number of words of each document in each bin, `[P, Q, bins]`."""
         cosines = lists.cosines(self.vectors_of(lists.known).double())  # [B, U, Q]
         inner = self.bins - 1
         bins = ((cosines + 1) * (inner / 2)).long().clamp(0, inner - 1).masked_fill(lists.exact, inner).flatten(0, 1)
@@ -94,4 +89,4 @@ class DRMM(Ranker):
 
 def tiny() -> Ranker:
     """Ten bins over vectors of a few words."""
-    return ready(DRMM(bins=10, gate="vector", device="cpu"))
+    return ready(DRMM(bins=10, gate="vector", reading=Reading(device="cpu")))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nirank.errors import BadInput
-from nirank_interaction.lists import Lists
-from nirank_interaction.ranker import Ranker, Reading, ready
+from nirank_interaction.lists import WordLists
+from nirank_interaction.ranker import BoundedReading, Ranker, ready
+
+_READING = BoundedReading(max_query=10, max_document=1000)
 
 
 class DuetLocal(Ranker):
@@ -36,23 +36,17 @@ class DuetLocal(Ranker):
         hidden: int = 300,
         dropout: float = 0.2,
         idf: bool = False,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = (),
-        max_query: int = 10,
-        max_document: int = 1000,
-        model: str | None = None,
-        seed: int = 0,
-        device: str | None = None,
+        *,
+        reading: BoundedReading = _READING,
     ) -> None:
         if min(filters, hidden) < 1 or not 0 <= dropout < 1:
             raise BadInput(
-                f"filters = {filters}, hidden = {hidden}, dropout = {dropout}: two numbers from 1, a share of 1."
+                f"filters = {filters}, hidden = {hidden}, dropout = {dropout}: whole numbers from 1, and a "
+                "share below 1, are expected."
             )
         self.filters, self.hidden, self.share, self.idf = filters, hidden, dropout, idf
-        self.max_query, self.max_document = max_query, max_document
-        read = Reading(None, False, language, stemmer, stopwords, max_query, max_document, model, seed, device)
-        super().__init__(read, filters=filters, hidden=hidden, dropout=dropout, idf=idf)
+        self.max_query, self.max_document = reading.max_query, reading.max_document
+        super().__init__(reading, None, filters=filters, hidden=hidden, dropout=dropout, idf=idf)
 
     def layers(self, dim: int) -> None:  # noqa: ARG002 (it has no word vectors)
         """W and the layers."""
@@ -66,7 +60,7 @@ class DuetLocal(Ranker):
             nn.Linear(self.hidden, 1),
         )
 
-    def forward(self, lists: Lists) -> Tensor:
+    def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
         documents, width = len(lists.pairs), lists.query.shape[1]
         owner = torch.arange(documents, device=self.device).repeat_interleave(lists.lengths)  # [T]
@@ -83,4 +77,4 @@ class DuetLocal(Ranker):
 
 def tiny() -> Ranker:
     """Four words of a query and fifty of a document, with the first weights."""
-    return ready(DuetLocal(filters=6, hidden=5, max_query=4, max_document=50, device="cpu"))
+    return ready(DuetLocal(filters=6, hidden=5, reading=BoundedReading(max_query=4, max_document=50, device="cpu")))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from nirank.errors import BadInput
-from nirank_interaction.lists import Lists
-from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
+from nirank_interaction.lists import WordLists
+from nirank_interaction.ranker import Embedding, Ranker, Reading, ready
+
+_EMBEDDING, _READING = Embedding(), Reading()
 
 
 class Kernels(nn.Module):
@@ -57,41 +57,34 @@ class KNRM(Ranker):
         kernels: int = 11,
         width: float = 0.1,
         idf: bool = False,
-        vectors: str = CORPUS,
-        train_vectors: bool = False,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = (),
-        max_query: int | None = 64,
-        model: str | None = None,
-        seed: int = 0,
-        device: str | None = None,
+        *,
+        embedding: Embedding = _EMBEDDING,
+        reading: Reading = _READING,
     ) -> None:
         Kernels(kernels, width)  # refuses now what makes no sense
         self.count, self.width, self.idf = kernels, width, idf
-        read = Reading(vectors, train_vectors, language, stemmer, stopwords, max_query, None, model, seed, device)
-        super().__init__(read, kernels=kernels, width=width, idf=idf)
+        super().__init__(reading, **vars(embedding), kernels=kernels, width=width, idf=idf)
 
     def layers(self, dim: int) -> None:  # noqa: ARG002 (it has no word vectors)
         """Kernels and the linear layer."""
         self.kernels = Kernels(self.count, self.width)
         self.linear = nn.Linear(self.count, 1)
 
-    def forward(self, lists: Lists) -> Tensor:
+    def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
         counts = sum(part.sums(self.kernels(self.cosines(part))) for part in lists.parts(self.count))
         logs = counts.clamp_min(1e-10).log() * 0.01  # [P, Q, K]
-        weights = weights_of(lists) if self.idf else lists.asked.float()
+        weights = weights_of(lists) if self.idf else lists.is_word.float()
         features = (logs * weights[lists.owners, :, None]).sum(1)  # [P, K]
         return torch.tanh(self.linear(features).squeeze(1))
 
 
-def weights_of(lists: Lists) -> Tensor:
+def weights_of(lists: WordLists) -> Tensor:
     """The idf of each query word, divided by the mean of its query; 0 in the padding. `[B, Q]`."""
-    means = lists.idf.sum(1, keepdim=True) / lists.asked.sum(1, keepdim=True).clamp_min(1)
+    means = lists.idf.sum(1, keepdim=True) / lists.is_word.sum(1, keepdim=True).clamp_min(1)
     return lists.idf / means.clamp_min(1e-6)
 
 
 def tiny() -> Ranker:
     """Eleven kernels over vectors of a few words."""
-    return ready(KNRM(train_vectors=True, device="cpu"))
+    return ready(KNRM(embedding=Embedding(train_vectors=True), reading=Reading(device="cpu")))

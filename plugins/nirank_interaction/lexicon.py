@@ -1,9 +1,9 @@
 """Texts as numbers of words, and what a model knows of each word: its term, how rare that is, and the rows of its
 vector.
 
-Words are those of `nirank.kit.text.word_breaks`, in lower case; those that the analyser leaves out (stop words, where there are
-any) do not count. The *term* of a word is what the analyser makes of it, by default its stem: two words match exactly
-where they have the same term.
+Words are those of `nirank.kit.text.word_breaks`, in lower case; those that the analyser leaves out (stop words, where
+there are any) do not count. The *term* of a word is what the analyser makes of it, by default its stem: two words match
+exactly where they have the same term.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from nirank.data import Content, Corpus, Floats
+from nirank.data import Content, Corpus, Floats, offsets_of
 from nirank.errors import BadInput
-from nirank.kit.text import Analyzer, ForwardIndex, SkipGram, Vocabulary, Word2Vec
+from nirank.kit.text import Analyzer, ForwardIndex, SkipGram, Vocabulary, Word2Vec, require_text
 from nirank.kit.text import words as words_of
-from nirank_interaction.vectors import WordVectors
+from nirank_interaction.vectors import WordMatrix
 
 Numbers = NDArray[np.int64]
 
 _COUNTS = "counts.safetensors"
-#: So many words, and letters of texts, are remembered; then all are forgotten.
+#: The number of words, and of letters of texts, that are remembered at most; then all are forgotten.
 _WORDS, _LETTERS = 1 << 20, 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
 class Rarity:
-    """In how many of the `documents` of a collection each term of a vocabulary occurs: `counts` int64 `[terms]`."""
+    """Document frequencies of the terms of a vocabulary: `counts` int64 `[terms]`, in `documents` documents."""
 
     vocabulary: Vocabulary
     counts: Numbers
@@ -77,15 +77,15 @@ class Rarity:
         return cls(vocabulary, counts, documents)
 
 
-def learn(corpus: Corpus, analyzer: Analyzer, skipgram: SkipGram | None) -> tuple[Rarity, WordVectors | None]:
-    """How rare the terms of a corpus are and, where it is said how to train them, the vectors of these terms."""
+def learn(corpus: Corpus, analyzer: Analyzer, skipgram: SkipGram | None) -> tuple[Rarity, WordMatrix | None]:
+    """The rarity of the terms of a corpus and, where `skipgram` says how to train them, their vectors."""
     with tempfile.TemporaryDirectory() as folder:
         ForwardIndex.write(corpus, analyzer, Path(folder))
         index = ForwardIndex.load(Path(folder))
         vectors = None
         if skipgram:
             trained = Word2Vec.of_index(index, skipgram)
-            vectors = WordVectors.of_words(trained.words, trained.inputs, stems=True)
+            vectors = WordMatrix.of_words(trained.words, trained.inputs, stems=True)
         held = Vocabulary(*(np.array(getattr(index.vocabulary, name)) for name in ("hashes", "offsets", "text")))
         return Rarity(held, np.array(index.document_frequencies), len(index)), vectors
 
@@ -100,32 +100,31 @@ class Ragged:
     @classmethod
     def of(cls, rows: Sequence[Numbers]) -> Ragged:
         """From one array a row."""
-        ends = np.cumsum([0, *map(len, rows)])
-        return cls(np.concatenate([np.empty(0, np.int64), *rows]), ends)
+        return cls(np.concatenate([np.empty(0, np.int64), *rows]), offsets_of([*map(len, rows)]))
 
     @property
     def lengths(self) -> Numbers:
-        """How long each row is."""
+        """The length of each row."""
         return np.diff(self.offsets)
 
     def take(self, rows: Numbers) -> Ragged:
-        """Some of the rows."""
+        """A selection of the rows."""
         lengths = self.lengths[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        offsets = offsets_of(lengths)
         return Ragged(
             self.values[np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])], offsets
         )
 
 
 class Lexicon:
-    """Gives words numbers as they come up, and remembers the texts that it has read, so many as fit in its bounds."""
+    """Gives words numbers as they come up, and remembers the texts that it has read, within bounds."""
 
-    def __init__(self, analyzer: Analyzer, rarity: Rarity, vectors: WordVectors | None) -> None:
+    def __init__(self, analyzer: Analyzer, rarity: Rarity, vectors: WordMatrix | None) -> None:
         self.analyzer, self.rarity, self.vectors = analyzer, rarity, vectors
         self.forget()
 
     def forget(self) -> None:
-        """Forget all texts and words; numbers given before mean nothing any more."""
+        """Forget all texts and words; earlier numbers mean nothing any more."""
         self._texts: dict[str, Numbers] = {}
         self._letters = 0
         self._numbers: dict[str, int] = {}
@@ -143,9 +142,7 @@ class Lexicon:
 
     def read(self, texts: Sequence[Content], longest: int | None = None) -> Ragged:
         """The numbers of the first `longest` words of each text. Raises `BadInput` for what is no text."""
-        odd = next((text for text in texts if not isinstance(text, str)), None)
-        if odd is not None:
-            raise BadInput(f"words are read from texts, and one content is a {type(odd).__name__}.")
+        require_text(texts, "content")
         if new := [text for text in dict.fromkeys(texts) if text not in self._texts]:
             self._read(new)
         return Ragged.of([self._texts[text][:longest] for text in texts])
@@ -155,7 +152,7 @@ class Lexicon:
         return np.frombuffer(self._terms, np.int64)[numbers] if len(self) else np.zeros(0, np.int64)
 
     def idf(self, numbers: Numbers) -> Floats:
-        """How rare the terms of words are, float32."""
+        """The idf of the terms of words, float32."""
         return np.frombuffer(self._idf, np.float32)[numbers] if len(self) else np.zeros(0, np.float32)
 
     def rows(self, numbers: Numbers) -> Ragged:

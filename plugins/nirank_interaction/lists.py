@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nirank.data import offsets_of
 from nirank_interaction.lexicon import Lexicon, Numbers, Ragged
 
 #: Words of documents that one query brings along at a time, unless one document has more.
@@ -28,12 +29,12 @@ _FEW = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Lists:
+class WordLists:
     """B queries of up to Q words with P documents; of each query's documents up to U distinct words. All on one device.
 
     known        [W]         the distinct words of all, as numbers of the lexicon (numpy)
     query        [B, Q]      the query words as places in `known`; W in the padding
-    asked        [B, Q]      which of them are words and no padding
+    is_word      [B, Q]      True for words, False for padding
     words        [B, U]      the distinct words of each query's documents, as places in `known`; W in the padding
     exact        [B, U, Q]   which words have the same term
     idf          [B, Q]      how rare the query words are; 0 in the padding
@@ -45,7 +46,7 @@ class Lists:
 
     known: Numbers
     query: Tensor
-    asked: Tensor
+    is_word: Tensor
     words: Tensor
     exact: Tensor
     idf: Tensor
@@ -56,11 +57,11 @@ class Lists:
 
     @property
     def lengths(self) -> Tensor:
-        """How many words each document has, `[P]`."""
+        """The number of words of each document, `[P]`."""
         return self.starts.diff()
 
     def sums(self, rows: Tensor) -> Tensor:
-        """For each document the sum, over its words, of their `rows` `[B, U, ...]`; `[P, ...]`."""
+        """The sum for each document, over its words, of their `rows` `[B, U, ...]`; `[P, ...]`."""
         flat = rows.flatten(2).flatten(0, 1)
         summed = F.embedding_bag(self.tokens, flat, self.starts, mode="sum", include_last_offset=True)
         return summed.unflatten(1, rows.shape[2:])
@@ -78,7 +79,7 @@ class Lists:
         lengths = vectors.norm(dim=1).clamp_min(1e-12)
         return self.products(vectors) / (lengths[self.words][:, :, None] * lengths[self.query][:, None])
 
-    def parts(self, each: int) -> Iterator[Lists]:
+    def parts(self, each: int) -> Iterator[WordLists]:
         """The same lists with some of their distinct words at a time, so that tables `[B, U, Q, each]` stay small.
 
         A sum over a document's words is the sum of those over the parts.
@@ -98,23 +99,23 @@ class Lists:
             yield self._of(replace(self, words=words, exact=exact, tokens=tokens, starts=kept[self.starts]))
 
     @staticmethod
-    def _of(lists: Lists) -> Lists:
-        """With no more known words than it needs."""
+    def _of(lists: WordLists) -> WordLists:
+        """The same lists with no more known words than they need."""
         used, places = torch.cat([lists.words.flatten(), lists.query.flatten()]).unique(return_inverse=True)
         words, query = places.split([lists.words.numel(), lists.query.numel()])
         known = lists.known[used[used < len(lists.known)].cpu().numpy()]  # padding stays behind them
         return replace(lists, known=known, words=words.view_as(lists.words), query=query.view_as(lists.query))
 
     def over_grids(self, rows: Tensor, score: Callable[[Grid], Tensor]) -> Tensor:
-        """The scores of all documents, `[P]`, by their matrices, which `score` is given some at a time.
+        """The scores of all documents, `[P]`, by their matrices; `score` takes some of these at a time.
 
         `rows` `[B, U, Q]` are the similarities of all words. Documents of similar length go together.
         """
         nothing = rows.new_zeros(1, rows.shape[2])
-        flat = torch.cat([(rows * self.asked[:, None]).flatten(0, 1), nothing])
-        asked = self.asked.sum(1)[self.owners]
-        order = (asked // 4 * (self.lengths.max() + 1) + self.lengths).argsort(descending=True, stable=True)
-        sizes = torch.stack([asked, self.lengths])[:, order].clamp_min(1)
+        flat = torch.cat([(rows * self.is_word[:, None]).flatten(0, 1), nothing])
+        query_lengths = self.is_word.sum(1)[self.owners]
+        order = (query_lengths // 4 * (self.lengths.max() + 1) + self.lengths).argsort(descending=True, stable=True)
+        sizes = torch.stack([query_lengths, self.lengths])[:, order].clamp_min(1)
         scores, start, (queries, documents) = [], 0, sizes.tolist()
         while start < len(order):
             high, wide = min(rows.shape[2], queries[start] + 3), documents[start]
@@ -130,19 +131,19 @@ class Lists:
         places = (self.starts[documents, None] + at).masked_fill(at >= lengths[:, None], len(self.tokens))
         tokens = torch.cat([self.tokens, self.tokens.new_tensor([len(flat) - 1])])[places]
         values = F.embedding(tokens, flat)[:, :, :high].transpose(1, 2)
-        return Grid(values, self.asked[owners].sum(1), lengths, self.idf[owners, :high])
+        return Grid(values, self.is_word[owners].sum(1), lengths, self.idf[owners, :high])
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
     """Matrices of similarities, float32 `[p, Q, D]`, 0 beyond the words there are.
 
-    `asked` and `told` are how many words the query and the document of each have, `[p]`; `idf` `[p, Q]`.
+    `query_lengths` and `document_lengths` count the words of the query and the document of each, `[p]`; `idf` `[p, Q]`.
     """
 
     values: Tensor
-    asked: Tensor
-    told: Tensor
+    query_lengths: Tensor
+    document_lengths: Tensor
     idf: Tensor
 
 
@@ -158,7 +159,7 @@ class _List:
 
 def lists_of(
     lexicon: Lexicon, queries: Ragged, documents: Ragged, offsets: Numbers, contents: Numbers, device: torch.device
-) -> Iterator[Lists]:
+) -> Iterator[WordLists]:
     """The lists of queries: pairs `offsets[i]:offsets[i + 1]` are those of query `i` with the documents `contents`."""
     found = [*_cut(lexicon, queries, documents, offsets, contents)]
     found.sort(key=lambda one: (len(one.query), len(one.words)), reverse=True)
@@ -175,7 +176,7 @@ def lists_of(
 
 
 def _cut(lexicon: Lexicon, queries: Ragged, documents: Ragged, offsets: Numbers, contents: Numbers) -> Iterator[_List]:
-    """Each query with its documents, in pieces of so many words."""
+    """Each query with its documents, in pieces of about `_TOKENS` words."""
     scratch = np.zeros(len(lexicon), np.int64)
     ends = np.cumsum(documents.lengths[contents])
     for number, (start, stop) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
@@ -200,27 +201,31 @@ def distinct(words: Numbers, scratch: Numbers) -> tuple[Numbers, Numbers]:
     return words[new], (np.cumsum(new) - 1)[first]
 
 
-def _together(lexicon: Lexicon, lists: Sequence[_List], device: torch.device) -> Lists:
-    words, told = _padded([one.words for one in lists])
-    query, asked = _padded([one.query for one in lists])
-    known, places = distinct(np.concatenate([words[told], query[asked]]), np.zeros(len(lexicon), np.int64))
+def _together(lexicon: Lexicon, lists: Sequence[_List], device: torch.device) -> WordLists:
+    words, in_words = _padded([one.words for one in lists])
+    query, in_query = _padded([one.query for one in lists])
+    known, places = distinct(np.concatenate([words[in_words], query[in_query]]), np.zeros(len(lexicon), np.int64))
     terms = lexicon.terms(known)
     at_words, at_query = (
-        _spread(*some, len(known)) for some in ((places[: told.sum()], told), (places[told.sum() :], asked))
+        _spread(*some, len(known))
+        for some in ((places[: in_words.sum()], in_words), (places[in_words.sum() :], in_query))
     )
-    word_terms, query_terms = _spread(terms[at_words[told]], told, -1), _spread(terms[at_query[asked]], asked, -2)
+    word_terms = _spread(terms[at_words[in_words]], in_words, -1)
+    query_terms = _spread(terms[at_query[in_query]], in_query, -2)
     columns = {
         "query": at_query,
-        "asked": asked,
+        "is_word": in_query,
         "words": at_words,
         "exact": word_terms[:, :, None] == query_terms[:, None],
-        "idf": _spread(lexicon.idf(known)[at_query[asked]], asked),
+        "idf": _spread(lexicon.idf(known)[at_query[in_query]], in_query),
         "tokens": np.concatenate([one.documents.values + row * words.shape[1] for row, one in enumerate(lists)]),
-        "starts": np.cumsum(np.concatenate([[0], *(one.documents.lengths for one in lists)])),
+        "starts": offsets_of(np.concatenate([one.documents.lengths for one in lists])),
         "owners": np.repeat(np.arange(len(lists)), [len(one.pairs) for one in lists]),
     }
     pairs = np.concatenate([one.pairs for one in lists])
-    return Lists(known, pairs=pairs, **{name: torch.from_numpy(column).to(device) for name, column in columns.items()})
+    return WordLists(
+        known, pairs=pairs, **{name: torch.from_numpy(column).to(device) for name, column in columns.items()}
+    )
 
 
 def _padded(rows: Sequence[Numbers]) -> tuple[Numbers, NDArray[np.bool_]]:

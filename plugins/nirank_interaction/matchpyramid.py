@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,10 +12,11 @@ from torch import Tensor, nn
 
 from nirank.errors import BadInput
 from nirank_interaction.knrm import weights_of
-from nirank_interaction.lists import Grid, Lists
-from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
+from nirank_interaction.lists import Grid, WordLists
+from nirank_interaction.ranker import BoundedReading, Embedding, Ranker, ready
 
 Similarity = Literal["cosine", "dot", "gaussian", "indicator"]
+_EMBEDDING, _READING = Embedding(), BoundedReading(max_query=32, max_document=500)
 
 
 class MatchPyramid(Ranker):
@@ -44,27 +46,19 @@ class MatchPyramid(Ranker):
         pool: Sequence[int] = (3, 10),
         hidden: int = 32,
         idf: bool = False,
-        vectors: str = CORPUS,
-        train_vectors: bool = False,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = (),
-        max_query: int = 32,
-        max_document: int = 500,
-        model: str | None = None,
-        seed: int = 0,
-        device: str | None = None,
+        *,
+        embedding: Embedding = _EMBEDDING,
+        reading: BoundedReading = _READING,
     ) -> None:
         if min(filters, hidden, *kernel, *pool) < 1 or len(kernel) != 2 or len(pool) != 2:
-            told = f"filters = {filters}, hidden = {hidden}, kernel = {list(kernel)}, pool = {list(pool)}"
-            raise BadInput(f"{told}: numbers from 1 are expected, two of them in kernel and pool.")
+            described = f"filters = {filters}, hidden = {hidden}, kernel = {list(kernel)}, pool = {list(pool)}"
+            raise BadInput(f"{described}: numbers from 1 are expected, two of them in kernel and pool.")
         self.similarity, self.filters, self.hidden, self.idf = similarity, filters, hidden, idf
         self.kernel, self.pool = tuple(kernel), tuple(pool)
-        given = None if similarity == "indicator" else vectors
-        trains = train_vectors and given is not None
-        read = Reading(given, trains, language, stemmer, stopwords, max_query, max_document, model, seed, device)
+        vectors = None if similarity == "indicator" else embedding.vectors
+        trains = embedding.train_vectors and vectors is not None
         shape = {"filters": filters, "kernel": list(kernel), "pool": list(pool), "hidden": hidden}
-        super().__init__(read, similarity=similarity, **shape, idf=idf)
+        super().__init__(reading, vectors, trains, similarity=similarity, **shape, idf=idf)
 
     def layers(self, dim: int) -> None:  # noqa: ARG002 (it has no word vectors)
         """The convolution and the two layers."""
@@ -74,14 +68,14 @@ class MatchPyramid(Ranker):
             nn.Linear(self.filters * rows * columns, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1)
         )
 
-    def forward(self, lists: Lists) -> Tensor:
+    def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
         rows = self._similarities(lists)
         if self.idf:
             rows = rows * weights_of(lists)[:, None]
         return lists.over_grids(rows, self._score)
 
-    def _similarities(self, lists: Lists) -> Tensor:
+    def _similarities(self, lists: WordLists) -> Tensor:
         """`[B, U, Q]`."""
         if self.similarity == "indicator":
             return lists.exact.float()
@@ -100,12 +94,13 @@ class MatchPyramid(Ranker):
         around = ((wide - 1) // 2, wide // 2, (high - 1) // 2, high // 2)  # as many cells come out as go in
         found = self.convolution(F.pad(grid.values[:, None], around)).relu()  # [p, filters, Q, D]
         rows, columns = self.pool
-        pooled = pool(pool(found, grid.told, columns).transpose(2, 3), grid.asked, rows).transpose(2, 3)
+        across = pool(found, grid.document_lengths, columns).transpose(2, 3)
+        pooled = pool(across, grid.query_lengths, rows).transpose(2, 3)
         return self.network(pooled.flatten(1)).squeeze(1)
 
 
 def pool(values: Tensor, lengths: Tensor, cells: int) -> Tensor:
-    """The largest value in each of so many cells of the last axis, of which `lengths` `[p]` count: `[p, a, b, cells]`.
+    """The largest value in each of `cells` cells of the last axis, of which `lengths` `[p]` count: `[p, a, b, cells]`.
 
     Cell c of n values reaches from floor(c n / cells) to ceil((c + 1) n / cells); of no values it is 0.
     """
@@ -120,4 +115,6 @@ def pool(values: Tensor, lengths: Tensor, cells: int) -> Tensor:
 
 def tiny() -> Ranker:
     """Four filters over vectors of a few words."""
-    return ready(MatchPyramid(filters=4, pool=(2, 3), hidden=5, train_vectors=True, device="cpu"))
+    reading = replace(_READING, device="cpu")
+    model = MatchPyramid(filters=4, pool=(2, 3), hidden=5, embedding=Embedding(train_vectors=True), reading=reading)
+    return ready(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nirank.errors import BadInput
-from nirank_interaction.lists import Grid, Lists
-from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
+from nirank_interaction.lists import Grid, WordLists
+from nirank_interaction.ranker import BoundedReading, Embedding, Ranker, ready
 
 Combine = Literal["lstm", "dense"]
+_EMBEDDING, _READING = Embedding(), BoundedReading(max_query=16, max_document=800)
 
 
 class PACRR(Ranker):
@@ -41,27 +42,18 @@ class PACRR(Ranker):
         filters: int = 32,
         combine: Combine = "dense",
         hidden: int = 32,
-        vectors: str = CORPUS,
-        train_vectors: bool = False,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = (),
-        max_query: int = 16,
-        max_document: int = 800,
-        model: str | None = None,
-        seed: int = 0,
-        device: str | None = None,
+        *,
+        embedding: Embedding = _EMBEDDING,
+        reading: BoundedReading = _READING,
     ) -> None:
         if min(k, ngrams, filters, hidden) < 1:
             raise BadInput(
                 f"k = {k}, ngrams = {ngrams}, filters = {filters}, hidden = {hidden}: numbers from 1 are expected."
             )
         self.k, self.ngrams, self.filters, self.combine, self.hidden = k, ngrams, filters, combine, hidden
-        self.max_query = max_query
-        read = Reading(
-            vectors, train_vectors, language, stemmer, stopwords, max_query, max_document, model, seed, device
-        )
-        super().__init__(read, k=k, ngrams=ngrams, filters=filters, combine=combine, hidden=hidden)
+        self.max_query = reading.max_query
+        words = vars(embedding)
+        super().__init__(reading, **words, k=k, ngrams=ngrams, filters=filters, combine=combine, hidden=hidden)
 
     def layers(self, dim: int) -> None:  # noqa: ARG002 (it has no word vectors)
         """The convolutions, and what combines the rows."""
@@ -74,34 +66,35 @@ class PACRR(Ranker):
             first = nn.Linear(self.max_query * width, hidden)
             self.dense = nn.Sequential(first, nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
-    def forward(self, lists: Lists) -> Tensor:
+    def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
         return lists.over_grids(self.cosines(lists), self._score)
 
     def _score(self, grid: Grid) -> Tensor:
-        asked = torch.arange(grid.values.shape[1], device=grid.asked.device) < grid.asked[:, None]  # [p, Q]
+        places = torch.arange(grid.values.shape[1], device=grid.values.device)
+        is_word = places < grid.query_lengths[:, None]  # [p, Q]
         images = [grid.values, *(self._matches(grid.values, one) for one in self.convolutions)]
-        strongest = [self._strongest(image, grid.told) for image in images]
-        idf = grid.idf.masked_fill(~asked, -torch.inf).softmax(1)
-        rows = torch.cat([*strongest, idf[:, :, None]], 2).masked_fill(~asked[:, :, None], 0)  # [p, Q, ngrams k + 1]
-        return self._in_turn(rows, grid.asked) if self.combine == "lstm" else self._all_at_once(rows)
+        strongest = [self._strongest(image, grid.document_lengths) for image in images]
+        idf = grid.idf.masked_fill(~is_word, -torch.inf).softmax(1)
+        rows = torch.cat([*strongest, idf[:, :, None]], 2).masked_fill(~is_word[:, :, None], 0)  # [p, Q, ngrams k + 1]
+        return self._in_turn(rows, grid.query_lengths) if self.combine == "lstm" else self._all_at_once(rows)
 
     def _matches(self, values: Tensor, convolution: nn.Module) -> Tensor:
         """The best of all filters, `[p, Q, D]`."""
         beyond = convolution.kernel_size[0] - 1
         return convolution(F.pad(values[:, None], (0, beyond, 0, beyond))).max(1).values.relu()
 
-    def _strongest(self, image: Tensor, told: Tensor) -> Tensor:
+    def _strongest(self, image: Tensor, lengths: Tensor) -> Tensor:
         """The k largest values of each row, falling, `[p, Q, k]`; 0 where the document has no more words."""
         image = F.pad(image, (0, max(0, self.k - image.shape[2])))
-        outside = torch.arange(image.shape[2], device=told.device) >= told[:, None]
+        outside = torch.arange(image.shape[2], device=lengths.device) >= lengths[:, None]
         largest = image.masked_fill(outside[:, None], -torch.inf).topk(self.k, 2).values
         return largest.masked_fill(largest == -torch.inf, 0)
 
-    def _in_turn(self, rows: Tensor, asked: Tensor) -> Tensor:
+    def _in_turn(self, rows: Tensor, lengths: Tensor) -> Tensor:
         """The LSTM's output behind the last word of each query."""
         states, _ = self.lstm(rows)
-        end = states[torch.arange(len(rows), device=rows.device), (asked - 1).clamp_min(0)]
+        end = states[torch.arange(len(rows), device=rows.device), (lengths - 1).clamp_min(0)]
         return self.last(end).squeeze(1)
 
     def _all_at_once(self, rows: Tensor) -> Tensor:
@@ -110,4 +103,5 @@ class PACRR(Ranker):
 
 def tiny() -> Ranker:
     """Four filters and an LSTM over vectors of a few words."""
-    return ready(PACRR(filters=4, combine="lstm", hidden=5, max_query=6, train_vectors=True, device="cpu"))
+    reading = replace(_READING, max_query=6, device="cpu")
+    return ready(PACRR(filters=4, combine="lstm", hidden=5, embedding=Embedding(train_vectors=True), reading=reading))

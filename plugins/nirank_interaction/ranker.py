@@ -1,10 +1,9 @@
-"""What the rankers of this plugin share: they read texts as words, know these words' vectors, and score lists."""
+"""The base of the rankers of this plugin: they read texts as words, know these words' vectors, and score lists."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import inspect
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,8 +22,8 @@ from nirank.kit import weights_digest
 from nirank.kit.text import Analyzer, SkipGram
 from nirank_interaction import vectors as word_vectors
 from nirank_interaction.lexicon import Lexicon, Rarity, learn
-from nirank_interaction.lists import Lists, lists_of
-from nirank_interaction.vectors import WordVectors
+from nirank_interaction.lists import WordLists, lists_of
+from nirank_interaction.vectors import WordMatrix
 
 #: The value of `vectors` that stands for vectors trained on the collection.
 CORPUS = "corpus"
@@ -32,36 +31,68 @@ _WORDS, _TERMS, _NETWORK = "words", "terms", "network.safetensors"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How texts are read: the settings that all rankers of this plugin have.
+class Embedding:
+    """Settings of the vectors of words.
 
-    vectors                        where the vectors of words come from: the path of a file or folder
-                                   (`nirank_interaction.vectors.read`), or "corpus": skip-gram vectors of 100 numbers of
-                                   the terms that occur twice, trained on the collection the ranker is first trained on
-    train_vectors                  whether training changes them, too
-    language, stemmer, stopwords   of the analyser that makes terms of words: words of one term match exactly, words
-                                   that it leaves out are not read
-    max_query, max_document        how many words of a text are read; all of them where it is None
-    model                          a folder that `save` wrote, with all of the above but `train_vectors`
-    seed                           of the first weights
-    device                         CUDA where it is there, unless given
+    vectors         where they come from: the path of a file or folder (`nirank_interaction.vectors.read`), or "corpus":
+                    skip-gram vectors of 100 numbers of the terms that occur twice, trained on the collection that the
+                    ranker is first trained on
+    train_vectors   whether training changes them, too
     """
 
-    vectors: str | None
-    train_vectors: bool
-    language: str
-    stemmer: str | None
-    stopwords: Sequence[str] | None
-    max_query: int | None
-    max_document: int | None
-    model: str | None
-    seed: int
-    device: str | None
+    vectors: str = CORPUS
+    train_vectors: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Settings of how texts are read, and of the first weights: those that all rankers of this plugin have.
+
+    language, stemmer, stopwords   of the analyser that makes terms of words: words of one term match exactly, words
+                                   that it leaves out are not read
+    max_query                      words of a query that are read; all of them where it is None
+    model                          a folder that `save` wrote, with vectors, words and weights
+    seed                           of the first weights
+    device                         CUDA where it is there, unless named
+    """
+
+    language: str = "english"
+    stemmer: str | None = "default"
+    stopwords: Sequence[str] | None = ()
+    max_query: int | None = 64
+    model: str | None = None
+    seed: int = 0
+    device: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_query", "max_document"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise BadInput(f"{name} = {value}; a number from 1, or None for all words, is expected.")
+        _check_length("max_query", self.max_query)
+
+    @property
+    def longest_document(self) -> int | None:
+        """Words of a document that are read; all of them where it is None."""
+        return None
+
+
+@dataclass(frozen=True)
+class BoundedReading(Reading):
+    """The same for rankers whose texts are no longer than `max_query` and `max_document` words."""
+
+    max_query: int = 32
+    max_document: int = 500
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_length("max_document", self.max_document)
+
+    @property
+    def longest_document(self) -> int:
+        """Words of a document that are read."""
+        return self.max_document
+
+
+def _check_length(name: str, words: int | None) -> None:
+    if words is not None and words < 1:
+        raise BadInput(f"{name} = {words}; a number from 1, or None for all words, is expected.")
 
 
 class Ranker(nn.Module):
@@ -73,35 +104,39 @@ class Ranker(nn.Module):
     vectors: Tensor
     _lexicon: Lexicon | None = None
 
-    def __init__(self, reading: Reading, **settings: Any) -> None:
+    def __init__(
+        self, reading: Reading, vectors: str | None, train_vectors: bool | None = None, **settings: Any
+    ) -> None:
+        """`settings` are the model's own; `vectors` and `train_vectors` are None where it has no such setting."""
         super().__init__()
         self.reading, self.settings = reading, settings
+        self._source, self._trains_vectors = vectors, train_vectors
         self._device = torch.device(reading.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._analyzer = Analyzer(reading.language, reading.stemmer, reading.stopwords)
-        self._given: WordVectors | None = None
+        self._given: WordMatrix | None = None
         if reading.model is not None:
             self._load(Path(reading.model))
-        elif reading.vectors not in (None, CORPUS):
-            self._given = word_vectors.read(str(reading.vectors))
+        elif vectors not in (None, CORPUS):
+            self._given = word_vectors.read(str(vectors))
         self.eval()
 
     def layers(self, dim: int) -> None:
         """Make the layers, for word vectors of `dim` numbers."""
         raise NotImplementedError
 
-    def forward(self, lists: Lists) -> Tensor:
+    def forward(self, lists: WordLists) -> Tensor:
         """The score of each document of the lists, `[P]`."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        shown = {**self.settings, "vectors": self.reading.vectors}
+        shown = {**self.settings, "vectors": self._source}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def begin(self, collection: Collection) -> None:
-        """Learn how rare terms are, train vectors where none are given, make the layers; what was made is kept."""
+        """Learn how rare terms are, train vectors where none were read, make the layers; what was made is kept."""
         if self._lexicon is not None:
             return
-        trains = self.reading.vectors == CORPUS
+        trains = self._source == CORPUS
         skipgram = SkipGram(dim=100, min_count=2, seed=self.reading.seed) if trains else None
         rarity, trained = learn(collection.corpus, self._analyzer, skipgram)
         self._make(rarity, trained or self._given)
@@ -112,12 +147,14 @@ class Ranker(nn.Module):
         if not candidates.pairs:
             return torch.zeros(0, device=self.device)
         if candidates.corpus is None:
-            raise BadInput(f"{self.name} has to read documents, and these candidates do not know their corpus.")
+            raise BadInput(
+                f"{self.name} reads documents, and these candidates have no corpus; rank or align them over one first."
+            )
         lexicon.make_room()
         docs, contents = np.unique(candidates.docs, return_inverse=True)
-        asked = lexicon.read(queries.contents, self.reading.max_query)
-        told = lexicon.read(candidates.corpus[docs], self.reading.max_document)
-        lists = lists_of(lexicon, asked, told, candidates.offsets, contents, self.device)
+        query_words = lexicon.read(queries.contents, self.reading.max_query)
+        document_words = lexicon.read(candidates.corpus[docs], self.reading.longest_document)
+        lists = lists_of(lexicon, query_words, document_words, candidates.offsets, contents, self.device)
         scored = [(each.pairs, self(each)) for each in lists]
         order = np.argsort(np.concatenate([pairs for pairs, _ in scored]))
         return torch.cat([scores for _, scores in scored])[torch.from_numpy(order).to(self.device)]
@@ -126,13 +163,12 @@ class Ranker(nn.Module):
     def lexicon(self) -> Lexicon:
         """The words it knows. Raises `BadInput` where there are none yet."""
         if self._lexicon is None:
-            told = "train it with nirank.fit, or give the folder of a model"
-            raise BadInput(f"this {self.name} knows no words yet: {told}.")
+            raise BadInput(f"{self.name} knows no words yet: train it with nirank.fit, or set `model` to a saved one.")
         return self._lexicon
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     def vectors_of(self, known: Any) -> Tensor:
@@ -141,8 +177,8 @@ class Ranker(nn.Module):
         at, starts = (torch.from_numpy(part).to(self.vectors.device) for part in (rows.values, rows.offsets))
         return F.embedding_bag(at, self.vectors, starts, mode="mean")  # the mean of nothing is 0
 
-    def cosines(self, lists: Lists) -> Tensor:
-        """Of the words of documents and queries, `[B, U, Q]`: exactly 1 where both have the same term."""
+    def cosines(self, lists: WordLists) -> Tensor:
+        """The cosines of the words of documents and queries, `[B, U, Q]`: exactly 1 where both have the same term."""
         return lists.cosines(self.vectors_of(lists.known)).masked_fill(lists.exact, 1)
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -171,19 +207,19 @@ class Ranker(nn.Module):
     @property
     def _read_so(self) -> dict[str, Any]:
         """The settings of reading that a saved model keeps, of those that this model has."""
-        own = inspect.signature(type(self)).parameters.keys() - {"vectors", "model", "seed", "device"}
-        read = {**asdict(self.reading), **self._analyzer.settings}
-        return {name: value for name, value in read.items() if name in own}
+        trained = {} if self._trains_vectors is None else {"train_vectors": self._trains_vectors}
+        read = {**trained, **asdict(self.reading), **self._analyzer.settings}
+        return {name: value for name, value in read.items() if name not in ("model", "seed", "device")}
 
     def _weights(self) -> dict[str, Tensor]:
-        """All weights but the vectors."""
+        """The weights without the vectors."""
         return {name: value.contiguous() for name, value in self.state_dict().items() if name != "vectors"}
 
-    def _make(self, rarity: Rarity, vectors: WordVectors | None) -> None:
+    def _make(self, rarity: Rarity, vectors: WordMatrix | None) -> None:
         self._lexicon = Lexicon(self._analyzer, rarity, vectors)
         if vectors:
             matrix = torch.from_numpy(vectors.matrix)
-            if self.reading.train_vectors:
+            if self._trains_vectors:
                 self.vectors = nn.Parameter(matrix.clone())
             else:  # what does not change is in no checkpoint of a training
                 self.register_buffer("vectors", matrix, persistent=False)
@@ -193,15 +229,15 @@ class Ranker(nn.Module):
         self.to(self._device).train(self.training)
 
     def _load(self, folder: Path) -> None:
-        vectors = None if self.reading.vectors is None else WordVectors.load(folder / _WORDS)
+        vectors = None if self._source is None else WordMatrix.load(folder / _WORDS)
         self._make(Rarity.load(folder / _TERMS), vectors)
         try:
             self.load_state_dict(load_file(folder / _NETWORK) | self._own_vectors())
         except (SafetensorError, OSError, RuntimeError) as error:
-            raise BadInput(f"are no weights of {self!r}: {error}", folder / _NETWORK) from error
+            raise BadInput(f"holds no weights of {self!r}: {error}", folder / _NETWORK) from error
 
     def _own_vectors(self) -> dict[str, Tensor]:
-        return {"vectors": self.vectors} if self.reading.train_vectors else {}
+        return {"vectors": self.vectors} if self._trains_vectors else {}
 
 
 def ready(ranker: Ranker) -> Ranker:

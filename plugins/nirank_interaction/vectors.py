@@ -36,8 +36,8 @@ _UNKNOWN, _EACH = 1024, 3
 _EMBEDDINGS = ("word_embeddings.weight", "embed_tokens.weight", "wte.weight", "shared.weight", "tok_embeddings.weight")
 
 
-class Rows(Protocol):
-    """How words find their rows."""
+class RowFinder(Protocol):
+    """A way from words to their rows."""
 
     def __call__(self, words: Sequence[str]) -> list[list[int]]:
         """The rows of each word, none for one that is not known."""
@@ -47,7 +47,7 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Listed:
+class WordRows:
     """Words with a row each: row `i` is that of word `i` of the vocabulary. `stems` where these are stems of words."""
 
     vocabulary: Vocabulary
@@ -85,40 +85,40 @@ class Pieces:
 
 
 @dataclass(frozen=True, eq=False)
-class WordVectors:
+class WordMatrix:
     """A matrix, float32 `[rows, dim]`, whose last rows are for unknown words; `known` finds the rows of the others."""
 
     matrix: Floats
-    known: Listed | Pieces
+    known: WordRows | Pieces
 
     @classmethod
-    def of(cls, matrix: Floats, known: Listed | Pieces) -> WordVectors:
-        """With rows for unknown words added, as long as those of other words are on average."""
+    def of(cls, matrix: Floats, known: WordRows | Pieces) -> WordMatrix:
+        """The matrix with rows for unknown words added, as long as those of other words are on average."""
         random = np.random.default_rng(0).standard_normal((_UNKNOWN, matrix.shape[1]), np.float32)
         length = float(np.sqrt((matrix.astype(np.float32) ** 2).sum(1).mean()))
         unknown = random * np.float32(length * np.sqrt(_EACH / matrix.shape[1]))
         return cls(np.concatenate([matrix.astype(np.float32), unknown]), known)
 
     @classmethod
-    def of_words(cls, words: Sequence[str], matrix: Floats, stems: bool = False) -> WordVectors:
+    def of_words(cls, words: Sequence[str], matrix: Floats, stems: bool = False) -> WordMatrix:
         """From a list of words, which are looked up in lower case: of `Cat` and `cat` the latter counts."""
         rows = {word: row for row, word in enumerate(words) if word == lower(word)}
         for row, word in enumerate(words):
             rows.setdefault(lower(word), row)
         vocabulary, order = Vocabulary.of(rows)
-        return cls.of(matrix[np.fromiter(rows.values(), np.int64, len(rows))[order]], Listed(vocabulary, stems))
+        return cls.of(matrix[np.fromiter(rows.values(), np.int64, len(rows))[order]], WordRows(vocabulary, stems))
 
     @property
     def dim(self) -> int:
-        """How many numbers a vector has."""
+        """The length of a vector."""
         return self.matrix.shape[1]
 
     @functools.cached_property
     def known_by(self) -> bytes:
         """A hash of how words find their rows; without the matrix, which a model may have trained."""
         known = self.known
-        told = known.tokenizer.to_str().encode() if isinstance(known, Pieces) else known.vocabulary.text.tobytes()
-        return hashlib.blake2b(told, digest_size=16).digest()
+        described = known.tokenizer.to_str().encode() if isinstance(known, Pieces) else known.vocabulary.text.tobytes()
+        return hashlib.blake2b(described, digest_size=16).digest()
 
     def rows(self, words: Sequence[str]) -> list[list[int]]:
         """The rows that each word is the mean of; there is one at least."""
@@ -137,7 +137,7 @@ class WordVectors:
         self.known.save(folder)
 
     @classmethod
-    def load(cls, folder: Path) -> WordVectors:
+    def load(cls, folder: Path) -> WordMatrix:
         """Read what `save` wrote. Raises `BadInput` where it is incomplete or damaged."""
         try:
             with safe_open(folder / _MATRIX, "numpy") as file:
@@ -149,27 +149,27 @@ class WordVectors:
             raise BadInput(f"holds no word vectors that were saved with a model: {error}", folder) from error
         if len(vocabulary) + _UNKNOWN != len(matrix):
             raise BadInput(f"has {len(matrix) - _UNKNOWN} vectors for {len(vocabulary)} words.", folder)
-        return cls(matrix, Listed(vocabulary, kind == "stems"))
+        return cls(matrix, WordRows(vocabulary, kind == "stems"))
 
 
-def read(vectors: str) -> WordVectors:
+def read(vectors: str) -> WordMatrix:
     """The word vectors of a file or a folder.
 
     A folder holds a tokenizer (`tokenizer.json`, or its only JSON file) and safetensors: with a `config.json` those of
     a transformer, of which the input embeddings are taken, and otherwise one matrix, as WordLlama's. A file ends in
-    `.safetensors` (what `nirank.kit.text.word2vec.Word2Vec.save` wrote; its vectors IN are taken) or is one of those that
-    `nirank_interaction.wordfiles` reads. Raises `BadInput` for anything else, and for what is damaged.
+    `.safetensors` (what `nirank.kit.text.word2vec.Word2Vec.save` wrote; its vectors IN are taken) or is one of
+    those that `nirank_interaction.wordfiles` reads. Raises `BadInput` for anything else, and for what is damaged.
     """
     path = Path(vectors).expanduser()
     if path.is_dir():
         matrix = _embeddings(path)
-        return WordVectors.of(matrix, Pieces(word_tokenizer(_tokenizer_file(path), len(matrix))))
+        return WordMatrix.of(matrix, Pieces(word_tokenizer(_tokenizer_file(path), len(matrix))))
     if not path.exists():
         raise BadInput('does not exist; the path of word vectors is expected, or "corpus" to train them.', path)
     if path.suffix == ".safetensors":
         found = Word2Vec.load(path)
-        return WordVectors.of_words(found.words, found.inputs)
-    return WordVectors.of_words(*wordfiles.read(path))
+        return WordMatrix.of_words(found.words, found.inputs)
+    return WordMatrix.of_words(*wordfiles.read(path))
 
 
 def _embeddings(folder: Path) -> Floats:
@@ -178,8 +178,8 @@ def _embeddings(folder: Path) -> Floats:
     named = [name for name in matrices if name.endswith(_EMBEDDINGS)]
     chosen = named if (folder / "config.json").exists() else list(matrices)
     if len(chosen) != 1:
-        told = ", ".join(sorted(chosen or matrices)[:5]) or "none"
-        raise BadInput(f"one matrix of word vectors is expected in files *.safetensors; here are: {told}.", folder)
+        found = ", ".join(sorted(chosen or matrices)[:5]) or "none"
+        raise BadInput(f"one matrix of word vectors is expected in files *.safetensors; found: {found}.", folder)
     path, name = matrices[chosen[0]], chosen[0]
     import torch
     from safetensors.torch import load_file

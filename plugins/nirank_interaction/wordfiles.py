@@ -21,14 +21,14 @@ from nirank.errors import BadInput
 _HEADER = re.compile(rb"\s*(\d+)\s+(\d+)\s*")
 
 
-class Read(NamedTuple):
+class VectorFile(NamedTuple):
     """Words, each once, with the vectors beside them, float32 `[words, dim]`."""
 
     words: Sequence[str]
     matrix: Floats
 
 
-def read(path: Path) -> Read:
+def read(path: Path) -> VectorFile:
     """The words and vectors of a file; `.bin` and `.bin.gz` are word2vec's binary form, all others text.
 
     Raises `BadInput`, with the line where there are lines, for a file that is missing, cut short or damaged, where
@@ -44,7 +44,7 @@ def _open(path: Path) -> AbstractContextManager[IO[bytes]]:
     return cast("IO[bytes]", gzip.open(path) if path.suffix == ".gz" else path.open("rb"))
 
 
-def _text(path: Path) -> Read:
+def _text(path: Path) -> VectorFile:
     places: dict[str, int] = {}
     vectors: list[Floats] = []
     with _open(path) as file:
@@ -55,7 +55,7 @@ def _text(path: Path) -> Read:
             vectors.append(vector)
     if not vectors:
         raise BadInput("has no vectors; each line is expected to have a word and its numbers.", path)
-    return Read(list(places), np.stack(vectors))
+    return VectorFile(list(places), np.stack(vectors))
 
 
 def _lines(file: IO[bytes], path: Path) -> Iterator[tuple[int, str, Floats]]:
@@ -71,9 +71,7 @@ def _lines(file: IO[bytes], path: Path) -> Iterator[tuple[int, str, Floats]]:
         dim, last = dim or line.count(b" "), last + 1
         yield number, *_word(line, dim, path, number)
     if expected not in (None, last):
-        raise BadInput(
-            f"the first line says that there are {expected} words, and here are {last}.", path, max(number, 1)
-        )
+        raise BadInput(f"the first line announces {expected} words, but {last} follow.", path, max(number, 1))
 
 
 def _word(line: bytes, dim: int, path: Path, number: int) -> tuple[str, Floats]:
@@ -90,8 +88,8 @@ def _word(line: bytes, dim: int, path: Path, number: int) -> tuple[str, Floats]:
     return decoded, vector
 
 
-def _binary(path: Path) -> Read:
-    """By gensim, which leaves out words that come twice."""
+def _binary(path: Path) -> VectorFile:
+    """Read by gensim, which leaves out words that come twice."""
     from gensim.models import KeyedVectors
 
     with _open(path) as file:
@@ -108,7 +106,7 @@ def _binary(path: Path) -> Read:
     except (EOFError, ValueError) as error:
         raise BadInput(f"is no file of word2vec's binary form, or a damaged one: {error}", path) from error
     if (distinct := len(found.key_to_index)) != words:
-        raise BadInput(f"the first line says that there are {words} words, and {distinct} are distinct.", path)
+        raise BadInput(f"the first line announces {words} words, but {distinct} are distinct.", path)
     if not np.isfinite(found.vectors).all():
         raise BadInput("a vector holds what is no finite number.", path)
-    return Read(found.index_to_key, found.vectors)
+    return VectorFile(found.index_to_key, found.vectors)

@@ -9,7 +9,7 @@ _RANKERS = {"bm25": "BM25", "ql": "QueryLikelihood", "tfidf": "TFIDF"}
 
 @hookimpl
 def nirank_register(registry: Any) -> None:
-    """Each ranker finds candidates and scores given ones."""
+    """Register each ranker as a generator and as a scorer."""
     for kind in ("generator", "scorer"):
         for name, ranker in _RANKERS.items():
             factory = f"nirank_lexical.rankers:{ranker}"

@@ -37,20 +37,20 @@ class BatchSearch:
         self._searched = kernel.Searched(self.documents, *(_read_only(column) for column in columns))
         self._spare: list[_Room] = []
 
-    def search(self, asked: Sequence[str] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
+    def search(self, wanted: Sequence[str] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
         """The `k` best documents of each query; `k` is 1 or more.
 
         Each thread takes the next few queries when it is done with its last, while this one goes on parsing.
         """
-        size = self._size(len(asked), k, threads) if len(asked) > 1 else 1
-        if len(asked) <= size:
-            return self._part(parse(asked), k)
-        parts = (parse(asked[first : first + size], first) for first in range(0, len(asked), size))
+        size = self._size(len(wanted), k, threads) if len(wanted) > 1 else 1
+        if len(wanted) <= size:
+            return self._part(parse(wanted), k)
+        parts = (parse(wanted[first : first + size], first) for first in range(0, len(wanted), size))
         lengths, docs, scores = zip(*self._parts(parts, k, threads), strict=True)
         return np.concatenate(lengths), np.concatenate(docs), np.concatenate(scores)
 
     def _size(self, queries: int, k: int, threads: int) -> int:
-        """How many queries a thread takes at a time: about as many in each part, and in no more parts than pay."""
+        """Queries that a thread takes at a time: about as many in each part, and in no more parts than pay."""
         most = min(_QUERIES_AT_ONCE, _KEYS_AT_ONCE // k, _SCORES_AT_ONCE // self.documents)
         parts = min(_PARTS_PER_THREAD * threads, queries * self.documents // _SCORES_WORTH_A_PART)
         return max(1, min(most, -(-queries // max(1, parts)) if threads > 1 else most))
@@ -63,12 +63,12 @@ class BatchSearch:
             yield from pool.map(lambda part: self._part(part, k), parts)
 
     def _part(self, queries: QueryTerms, k: int) -> Found:
-        """What one thread does at a time, in memory that an earlier search may have left."""
+        """Search some queries in one thread, in memory that an earlier search may have left."""
         one = len(queries) == 1  # then it is no use to ask numpy for a maximum or a sum
         room = self._room(k, len(queries.terms) if one else int(np.diff(queries.offsets).max(initial=0)))
-        asked = kernel.Asked(queries.offsets, queries.terms, queries.weights, queries.tokens)
+        columns = kernel.Asked(queries.offsets, queries.terms, queries.weights, queries.tokens)
         best, found = np.empty((len(queries), k), np.uint64), np.empty(len(queries), np.int64)
-        kernel.search(self._searched, asked, k, *room, best, found)
+        kernel.search(self._searched, columns, k, *room, best, found)
         self._spare.append(room)
         best.sort(axis=1)
         pairs = int(found[0]) if one else int(found.sum())
@@ -77,7 +77,7 @@ class BatchSearch:
         return found, docs, scores
 
     def _room(self, k: int, terms: int) -> _Room:
-        """A spare one for `k` documents of queries of so many terms, or a new one."""
+        """A spare one for `k` documents of queries of up to `terms` terms, or a new one."""
         try:
             workspace, known = self._spare.pop()  # another thread may take the last one, so it is of no use to look
         except IndexError:

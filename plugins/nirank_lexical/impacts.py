@@ -1,4 +1,4 @@
-"""What every posting is worth under a weighting, worked out once.
+"""Impacts: the worth of every posting under a weighting, computed once.
 
 For an index on disk it is written beside the index, and mapped: processes that search one index share the memory, and
 those that come later do not work it out again. Where nothing can be written it is kept in memory.
@@ -29,14 +29,14 @@ _POSTINGS_AT_ONCE = 1 << 18
 
 
 class Impacts(NamedTuple):
-    """Of all postings, float32 `[postings]`, and the `most` of each term's, float32 `[terms]`."""
+    """Impacts of all postings, float32 `[postings]`, and the `most` of each term's, float32 `[terms]`."""
 
     each: Floats
     most: Floats
 
 
 def impacts(searched: WeightedPostings) -> Impacts:
-    """Those of an index under its weighting: mapped where it lies on disk, written first where they are missing."""
+    """The impacts of an index under its weighting: mapped where it is on disk, written first where missing."""
     folder = _folder(searched)
     if folder is None or not len(searched.index.docs):
         return _in_memory(searched)
@@ -45,12 +45,12 @@ def impacts(searched: WeightedPostings) -> Impacts:
             _keep(searched, folder)
         return _mapped(searched, folder)
     except (OSError, ValueError, EOFError) as error:
-        log.debug("impacts are kept in memory, for they cannot be kept in %s: %s", folder, error)
+        log.debug("Impacts cannot be written to %s and stay in memory: %s", folder, error)
         return _in_memory(searched)
 
 
 def _folder(searched: WeightedPostings) -> Path | None:
-    """Where they belong: beside an index that is still there, and apart from those of other weightings."""
+    """The folder of the impacts: in that of an index that still exists, with a name of the weighting's own."""
     index, weighting = searched.index.folder, searched.weighting
     if index is None or not index.is_dir() or not is_dataclass(weighting):  # which tells all its settings
         return None

@@ -18,25 +18,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Corpus
+from nirank.data import Corpus, offsets_of
 from nirank.kit.text import Analyzer, Vocabulary, term_batches
-from nirank_lexical.postings import Columns, Postings
-from nirank_lexical.segments import Read, Reader, Segment, ranges, starts
+from nirank_lexical.postings import InvertedIndex, SideColumns
+from nirank_lexical.segments import Read, Segment, SegmentReader, ranges
 from nirank_lexical.workers import CHARACTERS, Workers, shares
 
-#: How many postings a segment holds unless told otherwise: it grows to some 700 MB.
+#: Postings in a segment by default, which take some 700 MB.
 SEGMENT = 1 << 25
 
 _POSTINGS_AT_ONCE = 1 << 22
 _CHARACTERS_A_POSTING = 4  # about; English has more
 
 
-def invert(corpus: Corpus, analyzer: Analyzer) -> Postings:
+def invert(corpus: Corpus, analyzer: Analyzer) -> InvertedIndex:
     """Index every document of `corpus`, in memory. Raises `BadInput` where a content is not text."""
     building = _Building(analyzer)
     building.read(corpus)
     docs, counts = zip((np.empty(0, np.int32), np.empty(0, building.kind)), *building.merged(), strict=True)
-    return Postings(docs=np.concatenate(docs), counts=np.concatenate(counts), **building.columns())
+    return InvertedIndex(docs=np.concatenate(docs), counts=np.concatenate(counts), **building.columns())
 
 
 def write_index(corpus: Corpus, analyzer: Analyzer, folder: Path, segment: int = SEGMENT, workers: int = 1) -> None:
@@ -49,7 +49,7 @@ def write_index(corpus: Corpus, analyzer: Analyzer, folder: Path, segment: int =
     with tempfile.TemporaryDirectory(prefix="segments-", dir=folder) as spilled:
         building = _Building(analyzer, segment, Path(spilled))
         building.read(corpus, workers)
-        Postings.write(folder, building.merged(), building.postings, building.kind, building.columns())
+        InvertedIndex.write(folder, building.merged(), building.postings, building.kind, building.columns())
 
 
 @dataclass
@@ -72,7 +72,7 @@ class _Building:
         parts = shares(term_batches(corpus), characters)
         first = [*islice(parts, workers)]
         documents = chain.from_iterable(chain(first, parts))
-        reading: Reader | Workers = Reader(self.analyzer)
+        reading: SegmentReader | Workers = SegmentReader(self.analyzer)
         if len(first) < workers or workers == 1:  # too few to share
             self._take(reading.segments(documents, self.segment or sys.maxsize))
         else:
@@ -87,20 +87,20 @@ class _Building:
             self.postings += len(segment.docs)
             self._segments.append(segment.mapped(self.folder, len(self._segments)) if self.folder else segment)
 
-    def columns(self) -> Columns:
-        """All but the postings themselves."""
+    def columns(self) -> SideColumns:
+        """The columns beside the postings."""
         frequencies = np.zeros(len(self._order), np.int64)
         for segment in self._segments:
             frequencies[segment.terms] += segment.totals
         return {
-            "starts": starts(self._sizes()[self._order]),
+            "starts": offsets_of(self._sizes()[self._order]),
             "lengths": np.concatenate(self._lengths),
             "frequencies": frequencies[self._order],
             "vocabulary": self.vocabulary,
         }
 
     def _sizes(self) -> NDArray[np.int64]:
-        """How many postings each term has, by its number."""
+        """The number of postings of each term, by its number."""
         sizes = np.zeros(len(self._order), np.int64)
         for segment in self._segments:
             sizes[segment.terms] += segment.sizes
@@ -115,7 +115,7 @@ class _Building:
 
     def _of_terms(self, terms: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.unsignedinteger[Any]]]:
         found = [segment.of(terms) for segment in self._segments]
-        begins = starts(np.sum([sizes for _, sizes in found], axis=0, dtype=np.int64))
+        begins = offsets_of(np.sum([sizes for _, sizes in found], axis=0, dtype=np.int64))
         docs, counts = np.empty(begins[-1], np.int32), np.empty(begins[-1], self.kind)
         free = begins[:-1]
         for segment, (places, sizes) in zip(self._segments, found, strict=True):

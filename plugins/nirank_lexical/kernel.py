@@ -6,6 +6,7 @@ documents tell where the best can be, so that most documents are looked at once,
 reached to be among the best of the ranges so far is the bound for the next.
 
 All of it is one module because numba compiles anew what it has kept on disk only if the file of the caller changes.
+The named tuples keep their names: what numba has kept on disk names them, and cannot be read without.
 
 Importing this module imports numba. Functions are compiled when first used, and kept on disk for later processes.
 """
@@ -28,8 +29,8 @@ _SHORTEST = 256 * _TILE  # ranges are longer where k is large, so that few docum
 _LONGEST = 1024 * _TILE
 _RANGE_PER_K = 256
 _FOLD = 8  # maxima are folded while they are more than this many times k
-_BLOCK = 256  # so many maxima are compared at once
-_FEW = 32  # so many are kept in order one by one
+_BLOCK = 256  # maxima that are compared at once
+_FEW = 32  # up to this k candidates are kept in order one by one
 # The next three are set by measurement, on copies of one real corpus in which 60 % of the postings were kept: with them
 # one query took, in microseconds, against adding up all postings,
 #
@@ -43,8 +44,8 @@ _SPARSE = 10  # times as many documents as postings: to look at all documents co
 _SHARE = 0.3  # of the bound may come from omitted terms
 _FEW_WANTED = 100  # from a larger k on no term is omitted
 _FEW_TERMS = 64  # nor of a query of more
-_ROUNDING = 1e-4  # sums of so many float32 are this exact, and much more
-_BINS = 1024  # the search for a threshold counts in so many bins, and two beside them
+_ROUNDING = 1e-4  # relative error of a sum of float32; it is much less
+_BINS = 1024  # of the search for a threshold, beside which there are two more
 _NO_RANK = np.int32(-(2**31))
 _NOTHING = np.uint64(2**64 - 1)  # behind every key, and the key of no document
 
@@ -92,7 +93,7 @@ class Workspace(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What is known of the terms of one query, in their order: memory that queries use again."""
+    """Facts of the terms of one query, in their order: memory that queries use again."""
 
     begins: Column  # its postings of the range at hand, or an earlier one
     ends: Column
@@ -102,7 +103,7 @@ class Terms(NamedTuple):
 
 
 def workspace(documents: int, k: int) -> Workspace:
-    """What a search for the `k` best of so many documents needs."""
+    """Memory for a search for the `k` best of some number of documents."""
     length = min(_LONGEST, -(-documents // _TILE) * _TILE)
     scores, groups = np.zeros(length, np.float32), length // _GROUP_SIZE
     maxima, folded = np.empty(groups, np.int32), np.empty((groups + 1) // 2, np.int32)
@@ -113,7 +114,7 @@ def workspace(documents: int, k: int) -> Workspace:
 
 
 def terms(longest: int) -> Terms:
-    """Room for queries of up to so many terms."""
+    """Memory for queries of up to `longest` terms."""
     begins, ends, by_bound, places = np.empty((4, longest), np.int64)
     return Terms(begins, ends, np.empty(longest, np.float64), by_bound, places)
 
@@ -125,14 +126,20 @@ def room(workspace: Workspace) -> int:
 
 @compiled
 def search(
-    searched: Searched, asked: Asked, k: int, workspace: Workspace, terms: Terms, best: Column, found: Column
+    searched: Searched,
+    queries: Asked,
+    k: int,
+    workspace: Workspace,
+    terms: Terms,
+    best: Column,
+    found: Column,
 ) -> None:
     """Fill row q of `best` with the keys of the k best documents of query q, in no order, and `found` with how many.
 
     A key is uint64: the rank, so that better is less, over the document. Behind those of documents comes `_NOTHING`.
     """
-    for query in range(len(asked.offsets) - 1):
-        candidates = _candidates(searched, _query(asked, query), k, workspace, terms)
+    for query in range(len(queries.offsets) - 1):
+        candidates = _candidates(searched, _query(queries, query), k, workspace, terms)
         found[query] = candidates
         for place in range(candidates):
             best[query, place] = _key(workspace.candidate_ranks[place], workspace.candidate_docs[place])
@@ -140,9 +147,9 @@ def search(
 
 
 @inner
-def _query(asked: Asked, query: int) -> Any:
-    first, last = asked.offsets[query], asked.offsets[query + 1]
-    return _Query(asked.terms[first:last], asked.weights[first:last], asked.tokens[query])
+def _query(queries: Asked, query: int) -> Any:
+    first, last = queries.offsets[query], queries.offsets[query + 1]
+    return _Query(queries.terms[first:last], queries.weights[first:last], queries.tokens[query])
 
 
 @compiled
@@ -227,7 +234,7 @@ def _gather_touched(
     terms: Terms,
     candidates: int,
 ) -> int:
-    """As `_gather`, for a range of few postings: looks only at documents that have one, and sets their scores to 0."""
+    """Do as `_gather` for a range of few postings: look only at documents that have one, and set scores to 0."""
     ranks, candidate_ranks, candidate_docs = workspace.ranks, workspace.candidate_ranks, workspace.candidate_docs
     for slot in range(slots):
         if terms.places[slot] >= omitted:
@@ -280,7 +287,7 @@ def _take_maxima(ranks: Column, maxima: Column) -> None:
 
 @inner
 def _bound(maxima: Column, floor: Any, k: int, workspace: Workspace) -> Any:
-    """A rank that k documents reach, if so many are found: about the k-th of the maxima."""
+    """A rank that k documents reach, where k are found: about the k-th of the maxima."""
     most = np.int32(2**31 - 1)
     maxima = _fold(maxima, workspace.folded, _FOLD * k)
     above, low, high = 0, most, floor
@@ -403,7 +410,7 @@ def _last_of_the_best(candidates: int, k: int, workspace: Workspace) -> tuple[An
 
 @inner
 def _last_tied(candidates: int, wanted: int, rank: Any, ranks: Column, docs: Column) -> Any:
-    """The document that so many of the given rank reach, found by bisection."""
+    """The document up to which `wanted` documents have this rank, found by bisection."""
     low, high = np.int32(0), docs[:candidates].max()
     while low < high:
         middle = (low + high) >> 1
@@ -448,7 +455,7 @@ def _sort_by_bound(searched: Searched, query: _Query, terms: Terms) -> None:
 
 @inner
 def _omitted(bound: Any, omitted: int, query: _Query, workspace: Workspace, terms: Terms) -> int:
-    """How many terms, by rising bound, to omit: all together may add so much that few documents must be looked up."""
+    """The number of terms, by rising bound, to omit: together they add too little to lift many documents."""
     wanted, rest = _SHARE * _score_of(bound, workspace), 0.0
     for place in range(len(query.terms)):
         rest += terms.bounds[terms.by_bound[place]]
@@ -484,7 +491,7 @@ def _rest(omitted: int, terms: Terms) -> float:
 
 @inner
 def _find_omitted(searched: Searched, query: _Query, low: int, high: int, omitted: int, terms: Terms) -> None:
-    """Where the postings of the omitted terms lie in a range."""
+    """Find the postings of the omitted terms in a range."""
     for place in range(omitted):
         slot = terms.by_bound[place]
         end = searched.starts[query.terms[slot] + 1]

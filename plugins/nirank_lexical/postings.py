@@ -27,8 +27,8 @@ Part: TypeAlias = tuple[NDArray[np.int32], NDArray[np.unsignedinteger[Any]]]
 _COLUMNS = ("starts", "docs", "counts", "lengths", "frequencies")
 
 
-class Columns(TypedDict):
-    """What there is beside the postings themselves, as `Postings` has it."""
+class SideColumns(TypedDict):
+    """The columns of `InvertedIndex` beside the postings themselves."""
 
     starts: NDArray[np.int64]
     lengths: NDArray[np.int32]
@@ -37,7 +37,7 @@ class Columns(TypedDict):
 
 
 @dataclass(frozen=True, eq=False)
-class Postings:
+class InvertedIndex:
     """An inverted index in memory or mapped from disk.
 
     The documents of term `t` are `docs[starts[t]:starts[t + 1]]` in rising order, with `counts` beside them.
@@ -56,19 +56,19 @@ class Postings:
 
     @property
     def document_frequencies(self) -> NDArray[np.int64]:
-        """In how many documents each term occurs, `[terms]`."""
+        """The number of documents that each term occurs in, `[terms]`."""
         return np.diff(self.starts)
 
     def save(self, folder: Path) -> None:
         """Write the columns into `folder`, which exists."""
-        rest = Columns(
+        rest = SideColumns(
             starts=self.starts, lengths=self.lengths, frequencies=self.frequencies, vocabulary=self.vocabulary
         )
         self.write(folder, [(self.docs, self.counts)], len(self.docs), self.counts.dtype, rest)
 
     @staticmethod
-    def write(folder: Path, parts: Iterable[Part], postings: int, kind: np.dtype[Any], rest: Columns) -> None:
-        """Write an index whose postings come in `parts`: `docs` and `counts` of so many `postings` in all.
+    def write(folder: Path, parts: Iterable[Part], postings: int, kind: np.dtype[Any], rest: SideColumns) -> None:
+        """Write an index whose postings come in `parts`: `docs` and `counts` of `postings` postings in all.
 
         `kind` is the type of the counts, `rest` are the other columns.
         """
@@ -84,7 +84,7 @@ class Postings:
         rest["vocabulary"].save(folder)
 
     @classmethod
-    def load(cls, folder: Path) -> Postings:
+    def load(cls, folder: Path) -> InvertedIndex:
         """Map what `save` wrote. Raises `StaleIndex` where files are missing or cut short."""
         try:
             columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in _COLUMNS}

@@ -1,17 +1,14 @@
-"""The components: BM25, query likelihood and TF-IDF, each to find candidates and to score given ones.
+"""The components: BM25, query likelihood and TF-IDF, each to find candidates and to score those of another ranking.
 
 A query is text: nothing in it is an operator. Or it is the weighted terms that an encoder made of it. Documents are
-found if they share a term with it that is worth something. All three take the settings of
-`nirank.kit.text.analysis.Analyzer` (`language`, `stemmer`, `stopwords`), rankers that analyse text alike share one index,
-and `threads` search a batch of queries, and as many processes index a large corpus (None: one for each processor).
-Indexing holds about `segment` postings in memory at a time (None: `nirank_lexical.inversion.SEGMENT`) and the rest on
-disk.
+found if they share a term with it that is worth something. All three have the settings of `Indexing`, and those that
+analyse text alike share one index.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -30,56 +27,72 @@ from nirank.kit.text import (
     TFIDFWeighting,
     Weighting,
 )
-from nirank_lexical.postings import LAYOUT, Postings
+from nirank_lexical.postings import LAYOUT, InvertedIndex
 from nirank_lexical.search import WeightedIndex
 
 
+@dataclass(frozen=True)
+class Indexing:
+    """Analysis and indexing of text, and the processors to use: settings that all rankers of this plugin have.
+
+    language, stemmer, stopwords   of `nirank.kit.text.analysis.Analyzer`
+    threads                        that search a batch of queries, and processes that index a large corpus; None: one
+                                   for each processor
+    segment                        about how many postings are in memory while indexing, the rest being on disk; None:
+                                   `nirank_lexical.inversion.SEGMENT`
+
+    Raises `BadInput` for numbers below 1.
+    """
+
+    language: str = "english"
+    stemmer: str | None = "default"
+    stopwords: Sequence[str] | None = None
+    threads: int | None = None
+    segment: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "segment"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise BadInput(f"{name} = {value}; it must be 1 or more.")
+
+
 class LexicalRanker:
-    """What the models share: an inverted index, searched under a weighting."""
+    """An inverted index that is searched under a weighting; `own` are the settings of the subclass."""
 
     accepts = "terms"
 
-    def __init__(
-        self,
-        weighting: Weighting,
-        language: str,
-        stemmer: str | None,
-        stopwords: Sequence[str] | None,
-        threads: int | None,
-        segment: int | None,
-    ) -> None:
-        for name, value in (("threads", threads), ("segment", segment)):
-            if value is not None and value < 1:
-                raise BadInput(f"{name} is {value}; it must be 1 or more.")
-        self.weighting = weighting
-        self.language, self.stemmer, self.stopwords = language, stemmer, stopwords
-        self.threads, self.segment = threads, segment
-        self.analyzer = Analyzer(language, stemmer, stopwords)
+    def __init__(self, weighting: Weighting, indexing: Indexing, **own: object) -> None:
+        self.weighting, self.indexing = weighting, indexing
+        self.settings = {**own, **vars(indexing)}
+        self.analyzer = Analyzer(indexing.language, indexing.stemmer, indexing.stopwords)
         self.corpus: Corpus | None = None
 
     def __repr__(self) -> str:
-        settings = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-        written = ", ".join(f"{name}={value!r}" for name, value in settings.items() if value is not None)
+        written = ", ".join(f"{name}={value!r}" for name, value in self.settings.items() if value is not None)
         return f"{type(self).__name__}({written})"
 
     @property
     def index_key(self) -> Mapping[str, object]:
-        """What the index depends on: how text is analysed, and not how matches are weighted."""
+        """Settings that the index depends on: the analyser's, and not the weighting's."""
         return {"index": "postings", "layout": LAYOUT, **self.analyzer.settings}
 
     def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
         """Write the index of `corpus` into `folder`, which exists and is empty. Contents are texts."""
         from nirank_lexical.inversion import SEGMENT, write_index
 
-        write_index(corpus, self.analyzer, folder, self.segment or SEGMENT, self.threads or processors())
+        segment, workers = self.indexing.segment or SEGMENT, self.indexing.threads or processors()
+        write_index(corpus, self.analyzer, folder, segment, workers)
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the index that `build` wrote. Raises `StaleIndex` where it is incomplete or of another corpus."""
-        index = Postings.load(folder)
+        index = InvertedIndex.load(folder)
         if (indexed := len(index.lengths)) != len(corpus):
-            raise StaleIndex(f"The index in {folder} is of {indexed} documents, the corpus of {len(corpus)}.")
+            raise StaleIndex(
+                f"The index in {folder} is of {indexed} documents, the corpus of {len(corpus)}; build it again."
+            )
         self.corpus = corpus
-        self._threads = self.threads or processors()
+        self._threads = self.indexing.threads or processors()
         self._parse = QueryParser(index.vocabulary, self.analyzer)
         self._searched = WeightedIndex(index, self.weighting)
 
@@ -87,14 +100,15 @@ class LexicalRanker:
         """The `k` best documents of each query, ranked; fewer where fewer match. Raises `BadInput` for k below 0."""
         corpus = self._opened()
         if k < 0:
-            raise BadInput(f"k is {k}; it must be 0 or more.")
-        lengths, docs, scores = self._searched.search(_asked(queries), self._parse, k, self._threads)
-        return Candidates(np.array([0, *accumulate(lengths.tolist())], np.int64), docs, scores, corpus)
+            raise BadInput(f"k = {k}; it must be 0 or more.")
+        lengths, docs, scores = self._searched.search(_searched_for(queries), self._parse, k, self._threads)
+        offsets = np.array([0, *accumulate(lengths.tolist())], np.int64)  # faster than numpy's for one query
+        return Candidates(offsets, docs, scores, corpus)
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The score of each pair, `[pairs]`: the number that `generate` gives it; 0, or its prior, without a match."""
         self._opened()
-        return self._searched.score(self._parse(_asked(queries)), candidates)
+        return self._searched.score(self._parse(_searched_for(queries)), candidates)
 
     def _opened(self) -> Corpus:
         if self.corpus is None:
@@ -102,8 +116,8 @@ class LexicalRanker:
         return self.corpus
 
 
-def _asked(queries: Queries) -> Sequence[str] | TermWeights:
-    """What is searched for: the terms that an encoder weighted, or else the texts."""
+def _searched_for(queries: Queries) -> Sequence[str] | TermWeights:
+    """The terms that an encoder weighted, or else the texts of queries."""
     return queries.vectors if isinstance(queries.vectors, TermWeights) else queries.contents
 
 
@@ -119,14 +133,11 @@ class BM25(LexicalRanker):
         b: float = 0.4,
         variant: str = "lucene",
         delta: float | None = None,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = None,
-        threads: int | None = None,
-        segment: int | None = None,
+        *,
+        indexing: Indexing = Indexing(),
     ) -> None:
-        super().__init__(BM25Weighting(k1, b, variant, delta), language, stemmer, stopwords, threads, segment)
-        self.k1, self.b, self.variant, self.delta = k1, b, variant, delta
+        weighting = BM25Weighting(k1, b, variant, delta)
+        super().__init__(weighting, indexing, k1=k1, b=b, variant=variant, delta=delta)
 
 
 class QueryLikelihood(LexicalRanker):
@@ -141,11 +152,8 @@ class QueryLikelihood(LexicalRanker):
         smoothing: str = "dirichlet",
         mu: float = 1000.0,
         lambda_: float = 0.1,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = None,
-        threads: int | None = None,
-        segment: int | None = None,
+        *,
+        indexing: Indexing = Indexing(),
     ) -> None:
         models: dict[str, Weighting] = {
             "dirichlet": DirichletWeighting(mu),
@@ -153,19 +161,11 @@ class QueryLikelihood(LexicalRanker):
         }
         if smoothing not in models:
             raise UnknownName("smoothing", smoothing, models)
-        super().__init__(models[smoothing], language, stemmer, stopwords, threads, segment)
-        self.smoothing, self.mu, self.lambda_ = smoothing, mu, lambda_
+        super().__init__(models[smoothing], indexing, smoothing=smoothing, mu=mu, lambda_=lambda_)
 
 
 class TFIDF(LexicalRanker):
     """TF-IDF as Lucene's ClassicSimilarity defines it: see `TFIDFWeighting`."""
 
-    def __init__(
-        self,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: Sequence[str] | None = None,
-        threads: int | None = None,
-        segment: int | None = None,
-    ) -> None:
-        super().__init__(TFIDFWeighting(), language, stemmer, stopwords, threads, segment)
+    def __init__(self, *, indexing: Indexing = Indexing()) -> None:
+        super().__init__(TFIDFWeighting(), indexing)

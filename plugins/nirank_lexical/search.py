@@ -1,7 +1,7 @@
-"""Searching an inverted index and scoring given pairs: exact, and the same numbers on every path.
+"""Search of an inverted index, and scores of pairs: exact, and the same numbers on every path.
 
 A score is a float32 sum in rising order of term numbers, whether it comes from the compiled batch search, from numpy
-for a few queries, or from looking up given candidates. Equal scores go by rising ordinal.
+for a few queries, or from looking up candidates. Equal scores go by rising ordinal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nirank.data import Candidates, Floats, Ints, TermWeights, from_sort_keys, sort_keys
 from nirank.kit.text import QueryParser, QueryTerms, Weighting
 from nirank_lexical.impacts import Impacts, impacts
-from nirank_lexical.postings import Postings
+from nirank_lexical.postings import InvertedIndex
 from nirank_lexical.weighted import Found, WeightedPostings
 
 if TYPE_CHECKING:
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nirank")
 
-# From so many scores on, loading the compiled search (about a second) pays for itself.
+# Scores from which on loading the compiled search (about a second) pays for itself.
 _SCORES_WORTH_LOADING = 100_000_000
 _PAIRS_AT_ONCE = 1 << 18
 
 
 class WeightedIndex(WeightedPostings):
-    """An inverted index under a weighting, searched, and asked for the scores of given pairs."""
+    """An inverted index under a weighting, for searching and for scoring pairs."""
 
-    def __init__(self, index: Postings, weighting: Weighting) -> None:
+    def __init__(self, index: InvertedIndex, weighting: Weighting) -> None:
         super().__init__(index, weighting)
         self._scores_asked = 0
 
     @cached_property
     def all_impacts(self) -> Impacts:
-        """What every posting is worth."""
+        """The impacts of all postings."""
         return impacts(self)
 
     @cached_property
@@ -49,12 +49,12 @@ class WeightedIndex(WeightedPostings):
 
         return BatchSearch(self, self.all_impacts)
 
-    def search(self, asked: Sequence[str] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
+    def search(self, wanted: Sequence[str] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
         """The `k` best documents of each query, among those with a term that is worth something."""
         k = min(k, self.documents)
-        if k and self._is_batch(len(asked)):
-            return self._batch.search(asked, parse, k, threads)
-        queries = parse(asked)
+        if k and self._is_batch(len(wanted)):
+            return self._batch.search(wanted, parse, k, threads)
+        queries = parse(wanted)
         rows = [self._best(queries, query, k) for query in range(len(queries))]
         docs, scores = from_sort_keys(np.concatenate([*rows, np.empty(0, np.uint64)]))
         return np.array([len(keys) for keys in rows], np.int64), docs.view(np.int32), scores
@@ -106,7 +106,7 @@ class WeightedIndex(WeightedPostings):
         return scores
 
     def _lookup(self, terms: NDArray[np.int64], docs: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Which of the (term, document) pairs have a posting, and where: bisection of all side by side."""
+        """The (term, document) pairs that have a posting, and its place: bisection of all side by side."""
         low, high = self.index.starts[terms], self.index.starts[terms + 1]
         ends = high
         for _ in range(int((high - low).max(initial=0)).bit_length()):
@@ -119,8 +119,8 @@ class WeightedIndex(WeightedPostings):
 
 @cache
 def _can_compile() -> bool:
-    """Whether numba is installed; asked once, so that its absence is told once."""
+    """True where numba is installed; cached, so that its absence is logged once."""
     installed = importlib.util.find_spec("numba") is not None
     if not installed:
-        log.warning("Searching many queries is slower without numba: pip install 'nirank[lexical]'")
+        log.warning("Numba is not installed, and searching many queries is slower. Run: pip install 'nirank[lexical]'")
     return installed

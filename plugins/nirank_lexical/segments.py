@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank.data import offsets_of
 from nirank.kit.text import Analyzer, TermNumbers, words
 
 #: Texts, and the number of the first of them.
@@ -42,7 +43,7 @@ class Segment(NamedTuple):
         return Segment(terms[order], begins, sizes, totals, self.docs, self.counts)
 
     def of(self, terms: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the postings of each of some terms begin and how many there are; none of terms that are not here."""
+        """The first posting of each of some terms and their number, which is 0 for a term that is not here."""
         if not len(self.terms):
             return np.zeros_like(terms), np.zeros_like(terms)
         places = np.minimum(np.searchsorted(self.terms, terms), len(self.terms) - 1)
@@ -53,7 +54,7 @@ class Segment(NamedTuple):
 Read: TypeAlias = tuple[Segment, NDArray[np.int32]]
 
 
-class Reader:
+class SegmentReader:
     """Documents whose postings gather until they are taken. Terms are numbered as they come up."""
 
     def __init__(self, analyzer: Analyzer) -> None:
@@ -67,7 +68,7 @@ class Reader:
         return self._numbers.terms
 
     def segments(self, documents: Iterator[Texts], size: int) -> Iterator[Read]:
-        """All documents, in segments of about `size` postings."""
+        """The segments of all documents, each of about `size` postings."""
         for texts, first in documents:
             self.add(texts, first)
             if sum(len(batch.docs) for batch in self._batches) >= size:
@@ -86,11 +87,11 @@ class Reader:
         self._lengths.append(np.bincount(rows, minlength=len(texts)).astype(np.int32))
 
     def taken(self) -> Read:
-        """What has gathered: each batch goes behind the ones before it, term by term, so nothing is sorted again."""
+        """Take the batches as one segment: each goes behind those before it, term by term, so nothing is sorted."""
         sizes = np.zeros(len(self.terms), np.int64)
         for batch in self._batches:
             sizes[batch.terms] += batch.sizes
-        begins = starts(sizes)
+        begins = offsets_of(sizes)
         docs, counts = np.empty((2, begins[-1]), np.int32)
         free = begins[:-1].copy()
         for batch in self._batches:
@@ -114,17 +115,12 @@ class _Batch(NamedTuple):
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """How many there are of each term."""
+        """The number of postings of each term."""
         return np.diff(self.heads, append=len(self.docs))
 
 
-def starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each of some rows begins that lie one behind the other, and where the last one ends."""
-    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-
-
 def ranges(begins: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """So many integers in a row from each of `begins`, one row after the other."""
+    """Rows of `sizes` integers that rise from `begins`, one row after the other."""
     ends = np.cumsum(sizes)
     return np.repeat(begins - (ends - sizes), sizes) + np.arange(ends[-1] if len(ends) else 0)
 

@@ -1,4 +1,4 @@
-"""An inverted index under a weighting: what each posting is worth."""
+"""An inverted index under a weighting, which gives each posting its worth."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nirank.data import Floats
 from nirank.kit.text import Weighting
-from nirank_lexical.postings import Postings
+from nirank_lexical.postings import InvertedIndex
 
 #: How many documents each query has (int64 `[queries]`), and those documents and their scores, ranked (`[pairs]`).
 Found: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], Floats]
@@ -18,7 +18,7 @@ Found: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], Floats]
 class WeightedPostings:
     """The postings of an index, with the parts of a weighting that belong to its terms and to its documents."""
 
-    def __init__(self, index: Postings, weighting: Weighting) -> None:
+    def __init__(self, index: InvertedIndex, weighting: Weighting) -> None:
         self.index, self.weighting = index, weighting
         self.per_term = weighting.per_term(index)
         self.per_document = weighting.per_document(index)
@@ -27,11 +27,11 @@ class WeightedPostings:
 
     @property
     def documents(self) -> int:
-        """How many documents there are."""
+        """The number of documents."""
         return len(self.index.lengths)
 
     def impacts(self, places: Any, terms: Any) -> Floats:
-        """What the postings at `places` (a slice or ordinals) are worth; `terms` is the term of each, or of all."""
+        """The worth of the postings at `places` (a slice or ordinals); `terms` is the term of each, or of all."""
         tf = self.index.counts[places].astype(np.float64)
         document = self.per_document[self.index.docs[places]]
         return self.weighting.impacts(tf, self.per_term[terms], document).astype(np.float32)

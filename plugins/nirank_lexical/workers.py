@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.kit.text import Analyzer
-from nirank_lexical.segments import Read, Reader, Texts
+from nirank_lexical.segments import Read, SegmentReader, Texts
 
-#: Characters that a process is given at a time: a second of work, and segments that are not too many.
+#: Characters that a process reads at a time: a second of work, and segments that are not too many.
 CHARACTERS = 1 << 23
 
 #: What a process gives back, and the terms that it has not met before, in the order of its numbers.
@@ -32,14 +32,14 @@ _Answer = tuple[Read, list[str]]
 
 
 class Workers:
-    """So many processes; `terms` numbers all terms that came up so far, as one process would have."""
+    """Some processes; `terms` numbers all terms that came up so far, as one process would have."""
 
     def __init__(self, analyzer: Analyzer, count: int) -> None:
         self.terms: dict[str, int] = {}
         self._settings, self._count = analyzer.settings, count
 
     def segments(self, documents: Iterator[Texts], characters: int) -> Iterator[Read]:
-        """All documents, so many characters in a segment. What a process raises is raised here."""
+        """Segments of all documents, of about `characters` characters each. What a process raises is raised here."""
         with ExitStack() as stack:
             workers = [stack.enter_context(_Worker(self._settings)) for _ in range(self._count)]
             pool = stack.enter_context(ThreadPoolExecutor(self._count))
@@ -70,7 +70,7 @@ class Workers:
 
 
 def shares(documents: Iterator[Texts], characters: int) -> Iterator[list[Texts]]:
-    """Documents in lists of so many characters, or a little more."""
+    """Lists of documents of `characters` characters, or a little more."""
     share: list[Texts] = []
     size = 0
     for texts, first in documents:
@@ -101,12 +101,12 @@ class _Worker:
         self._process.communicate()
 
     def ask(self, texts: list[Texts]) -> _Answer:
-        """What it makes of documents. Raises what it raises, and `ChildProcessError` where it ends."""
+        """Have documents made into a segment. Raises what it raises, and `ChildProcessError` where it ends."""
         try:
             self._send(texts)
             answer = pickle.load(cast("BinaryIO", self._process.stdout))  # noqa: S301 (our own)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
-            ended = f"a process that read documents for an index ended with the code {self._process.wait()}"
+            ended = f"A process that read documents for an index ended with the code {self._process.wait()}"
             raise ChildProcessError(f"{ended}; -9 may mean that there was not enough memory.") from error
         if isinstance(answer, Exception):
             raise answer
@@ -120,10 +120,10 @@ class _Worker:
 
 
 def serve() -> None:
-    """In a process of its own: documents come from one pipe and segments go to the other, until there are no more."""
+    """Serve in a process of its own: documents come from one pipe, segments go to the other."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints does not print into the answers
-    reader = Reader(Analyzer(**pickle.load(requests)))  # noqa: S301 (our own)
+    reader = SegmentReader(Analyzer(**pickle.load(requests)))  # noqa: S301 (our own)
     while True:
         try:
             texts = pickle.load(requests)  # noqa: S301 (our own)
@@ -136,7 +136,7 @@ def serve() -> None:
             return
 
 
-def _answer(reader: Reader, texts: list[Texts]) -> _Answer | Exception:
+def _answer(reader: SegmentReader, texts: list[Texts]) -> _Answer | Exception:
     known = len(reader.terms)
     try:
         for some, first in texts:

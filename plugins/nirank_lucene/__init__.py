@@ -13,7 +13,7 @@ _RANKERS = {"lucene": "ranker:Lucene", "lucene_rm3": "rm3:LuceneRM3"}
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Each ranker finds candidates and scores given ones; the extractor describes them."""
+    """Register each ranker as a generator and as a scorer, and the extractor."""
     for kind in ("generator", "scorer"):
         for name, ranker in _RANKERS.items():
             module = f"nirank_lucene.{ranker.partition(':')[0]}"

@@ -1,4 +1,4 @@
-"""How text becomes terms in Lucene: its analysers by language, as Anserini chooses them."""
+"""Analysers of Lucene by language, as Anserini chooses them: they make terms of text."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _STEMMERS = {"default": "porter", "porter": "porter", "krovetz": "krovetz", None
 
 
 @dataclass(frozen=True)
-class Analysis:
+class LuceneAnalysis:
     """An analyser by its settings: `language` is "english", another that Anserini knows, or "whitespace".
 
     English is stemmed by "porter" (the default), "krovetz" or not at all (None), and loses its stop words unless
@@ -66,7 +66,7 @@ class Analysis:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the terms of a text."""
+        """The settings that decide the terms of a text."""
         return asdict(self) | {"stemmer": _STEMMERS[self.stemmer]}
 
     @property

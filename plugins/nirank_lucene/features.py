@@ -33,16 +33,17 @@ from numpy.typing import NDArray
 
 from nirank.data import Candidates, Corpus, Floats, Ints, Queries
 from nirank.errors import BadInput, UnknownName
-from nirank_lucene.index import CONTENTS
+from nirank_lucene.analysis import LuceneAnalysis
 from nirank_lucene.java import exclusive, java, utf16
-from nirank_lucene.ranker import Searched, check_model, text_of
+from nirank_lucene.ranker import LuceneComponent, Place, Similarity, text_of
 from nirank_lucene.search import Searcher, among, documents, highest, joined, query
 
 Doubles = NDArray[np.float64]
+_ANALYSIS, _PLACE = LuceneAnalysis(), Place()
 
 
 @dataclass(frozen=True, eq=False)
-class Terms:
+class QueryStatistics:
     """The distinct terms of a query that an index knows, with what it knows of them: columns `[terms]`.
 
     `tokens` is how many terms the query has in a row, known or not.
@@ -63,7 +64,7 @@ class Terms:
 
     @cached_property
     def idf(self) -> Doubles:
-        """As Lucene's BM25 has it."""
+        """The inverse document frequency, as Lucene's BM25 has it."""
         return np.log1p((self.size - self.df + 0.5) / (self.df + 0.5))
 
     @cached_property
@@ -94,7 +95,7 @@ _OF_DOCUMENT: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "tf_max": ("tf", "ones", highest),
     "tf_idf_sum": ("tf", "idf", query),
 }
-_OF_QUERY: dict[str, Callable[[Terms], float]] = {
+_OF_QUERY: dict[str, Callable[[QueryStatistics], float]] = {
     "query_length": lambda terms: terms.tokens,
     "terms": lambda terms: len(terms.names),
     "idf_mean": lambda terms: float(terms.idf.mean()) if len(terms.names) else 0.0,
@@ -108,10 +109,10 @@ _OF_QUERY: dict[str, Callable[[Terms], float]] = {
 FEATURES = (*_OF_DOCUMENT, *_OF_QUERY)
 
 
-class LuceneFeatures(Searched):
+class LuceneFeatures(LuceneComponent):
     """Statistics of terms in a Lucene index: `features(lucene_features) >> linear`. See `nirank_lucene.features`.
 
-    `names` chooses features, in that order; all of them unless given. `k1` and `b` are those of BM25, `mu` and
+    `names` chooses features, in that order; None: all of them. `k1` and `b` are those of BM25, `mu` and
     `lambda_` those of query likelihood; the other settings are those of `lucene`, with which it shares its index.
 
     Raises `UnknownName` for a feature that there is not, `BadInput` for other settings that make no sense.
@@ -124,20 +125,16 @@ class LuceneFeatures(Searched):
         b: float = 0.4,
         mu: float = 1000.0,
         lambda_: float = 0.1,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: bool = True,
-        index: str | None = None,
-        field: str = CONTENTS,
-        threads: int | None = None,
-        memory: int = 256,
+        *,
+        analysis: LuceneAnalysis = _ANALYSIS,
+        place: Place = _PLACE,
     ) -> None:
-        super().__init__(language, stemmer, stopwords, index, field, threads, memory)
-        check_model("bm25", k1, b, mu)
+        Similarity(k1=k1, b=b, mu=mu)  # refuses now what makes no sense
         if not 0 < lambda_ <= 1:
-            raise BadInput(f"lambda_ = {lambda_}: above 0 and up to 1 is expected.")
+            raise BadInput(f"lambda_ = {lambda_}; a number above 0 and up to 1 is expected.")
         self.k1, self.b, self.mu, self.lambda_ = float(k1), float(b), float(mu), float(lambda_)
         self.names = _chosen(names)
+        super().__init__(analysis, place, names=self.names, k1=self.k1, b=self.b, mu=self.mu, lambda_=self.lambda_)
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Open the index. Raises `StaleIndex` where it is incomplete or of another corpus."""
@@ -161,24 +158,27 @@ class LuceneFeatures(Searched):
                 values[:, column] = self._feature(name, terms, pairs, limits)
         return values
 
-    def _feature(self, name: str, terms: Sequence[Terms], pairs: Ints, limits: _Limits) -> Floats:
+    def _feature(self, name: str, terms: Sequence[QueryStatistics], pairs: Ints, limits: _Limits) -> Floats:
         """A column, `[pairs]`."""
         if name in _OF_QUERY:
             return np.array([_OF_QUERY[name](each) for each in terms], np.float32)[pairs]
         similarity, weights, make = _OF_DOCUMENT[name]
-        asked = [each.query(weights, self.field, make) for each in terms]
-        scores = limits.scores(self._searchers[similarity], asked)
+        lucene_queries = [each.query(weights, self.field, make) for each in terms]
+        scores = limits.scores(self._searchers[similarity], lucene_queries)
         if name == "matched_share":
             return scores / np.array([max(1, len(each.names)) for each in terms], np.float32)[pairs]
         return scores
 
-    def _terms(self, text: str) -> Terms:
+    def _terms(self, text: str) -> QueryStatistics:
         counts, reader, term = self.analysis.counts(text), self.opened.reader, java("org.apache.lucene.index.Term")
-        asked = {name: term(self.field, utf16(name)) for name in counts}
-        known = [name for name in counts if reader.docFreq(asked[name])]
-        rows = [(counts[name], reader.docFreq(asked[name]), reader.totalTermFreq(asked[name])) for name in known]
+        lucene_terms = {name: term(self.field, utf16(name)) for name in counts}
+        known = [name for name in counts if reader.docFreq(lucene_terms[name])]
+        rows = [
+            (counts[name], reader.docFreq(lucene_terms[name]), reader.totalTermFreq(lucene_terms[name]))
+            for name in known
+        ]
         count, df, cf = np.array(rows, np.float64).reshape(-1, 3).T
-        return Terms(known, count, df, cf, self._documents, self._tokens, counts.total())
+        return QueryStatistics(known, count, df, cf, self._documents, self._tokens, counts.total())
 
     def _similarities(self) -> dict[str, Callable[[], Any]]:
         of = "org.apache.lucene.search.similarities"
@@ -202,9 +202,9 @@ class _Limits:
         inside = [docs[docs < len(corpus)] for docs in rows]
         self._documents = [documents(corpus, docs) if len(docs) else None for docs in inside]
 
-    def scores(self, searcher: Searcher, asked: Sequence[Any]) -> Floats:
-        """What a search gives each pair; 0 where it does not find it, `[pairs]`."""
-        both = zip(self._documents, asked, strict=True)
+    def scores(self, searcher: Searcher, lucene_queries: Sequence[Any]) -> Floats:
+        """The score of each pair in a search; 0 where the document is not found, `[pairs]`."""
+        both = zip(self._documents, lucene_queries, strict=True)
         limited = [None if docs is None else among(docs, query) for docs, query in both]
         return self._candidates.lookup(joined(searcher.search(limited, self._size), self._corpus), default=0.0)
 
@@ -220,5 +220,5 @@ def _chosen(names: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def tiny() -> LuceneFeatures:
-    """All features, for one thread."""
-    return LuceneFeatures(threads=1)
+    """An extractor of all features, for one thread."""
+    return LuceneFeatures(place=Place(threads=1))

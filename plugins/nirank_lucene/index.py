@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nirank.data import Corpus, Ints
 from nirank.errors import BadInput, StaleIndex
-from nirank_lucene.analysis import Analysis
+from nirank_lucene.analysis import LuceneAnalysis
 from nirank_lucene.java import cast, java, java_error, utf16
 
 ID, CONTENTS = "id", "contents"
@@ -30,7 +30,7 @@ _DOCUMENTS = 1024  # are read from the corpus at a time
 _IDS = 1 << 14  # are read from an index at a time
 
 
-def write(corpus: Corpus, analysis: Analysis, folder: Path, memory: int) -> None:
+def write(corpus: Corpus, analysis: LuceneAnalysis, folder: Path, memory: int) -> None:
     """Write the index of `corpus`, whose contents are texts, into `folder`; `memory` MB hold what is not on disk yet.
 
     Raises `BadInput` for a content that is no text.
@@ -46,7 +46,7 @@ def write(corpus: Corpus, analysis: Analysis, folder: Path, memory: int) -> None
     writer.close()
 
 
-def _writer(analysis: Analysis, folder: Path, memory: int) -> Any:
+def _writer(analysis: LuceneAnalysis, folder: Path, memory: int) -> Any:
     config = java("org.apache.lucene.index.IndexWriterConfig")(analysis.analyzer)
     config.setRAMBufferSizeMB(float(memory))
     config.setMergePolicy(java("org.apache.lucene.index.LogByteSizeMergePolicy")())  # of neighbours: order stays
@@ -102,13 +102,14 @@ class Index:
         reader = _open(folder)
         if reader.maxDoc() != len(corpus):
             raise StaleIndex(
-                f"The index in {folder} is of {reader.maxDoc():,} documents, the corpus of {len(corpus):,}."
+                f"The index in {folder} is of {reader.maxDoc():,} documents, the corpus of {len(corpus):,}. "
+                "Build it again, or search the corpus that it was made of."
             )
         return cls(reader)
 
     @cached_property
     def in_order(self) -> bool:
-        """Whether documents stand in the order of the corpus, so that Lucene's rule for equal scores is nirank's."""
+        """True where documents stand in the order of the corpus, so that Lucene's rule for equal scores is nirank's."""
         if self.ordinals is None:
             return True
         present = self.ordinals[self.ordinals >= 0]
@@ -129,7 +130,9 @@ def made(folder: Path) -> str:
     """
     commits = [path for path in folder.glob("segments_*") if path.is_file()]
     if not commits:
-        raise BadInput(f"there is no Lucene index in {folder}: it has no file segments_N.")
+        raise BadInput(
+            f"there is no Lucene index in {folder}: it has no file segments_N. Set `index` to a folder that has one."
+        )
     latest = max(commits, key=lambda path: int(path.name.removeprefix("segments_"), 36))
     return hashlib.blake2b(latest.read_bytes(), digest_size=16).hexdigest()
 
@@ -137,7 +140,7 @@ def made(folder: Path) -> str:
 def match(elsewhere: Path, corpus: Corpus, folder: Path) -> None:
     """Write into `folder` which document of an index made elsewhere is which of the corpus, by their ids.
 
-    Raises `BadInput` where the index has an id that the corpus lacks, or one id twice: what is found could not be told.
+    Raises `BadInput` where the index has an id that the corpus lacks, or one id twice: documents could not be named.
     """
     reader = _open(elsewhere)
     ordinals = np.full(reader.maxDoc(), -1)
@@ -145,11 +148,12 @@ def match(elsewhere: Path, corpus: Corpus, folder: Path) -> None:
         ordinals[numbers] = corpus.ids.find(ids)
         unknown = np.flatnonzero(ordinals[numbers] < 0)
         if len(unknown):
-            raise BadInput(f"the index has the document {ids[unknown[0]]!r}, which is not in the corpus.", elsewhere)
+            other = f"the index has the document {ids[unknown[0]]!r}, which is not in the corpus"
+            raise BadInput(f"{other}; search the corpus that it was made of.", elsewhere)
     present = ordinals[ordinals >= 0]
     if len(np.unique(present)) < len(present):
         twice = corpus.ids[int(np.flatnonzero(np.bincount(present) > 1)[0])]
-        raise BadInput(f"the index has several documents with the id {twice!r}.", elsewhere)
+        raise BadInput(f"the index has several documents with the id {twice!r}; ids must be unique.", elsewhere)
     np.save(folder / _ORDINALS, ordinals)
 
 

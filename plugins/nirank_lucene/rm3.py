@@ -17,17 +17,19 @@ from typing import Any
 
 from nirank.data import Corpus, Queries
 from nirank.errors import BadInput
-from nirank_lucene.index import CONTENTS
+from nirank_lucene.analysis import LuceneAnalysis
 from nirank_lucene.java import exclusive, java, utf16
-from nirank_lucene.ranker import LuceneRanker, text_of
+from nirank_lucene.ranker import LuceneRanker, Place, Similarity, text_of
 from nirank_lucene.search import bag, query, read
+
+_MODEL, _ANALYSIS, _PLACE = Similarity(), LuceneAnalysis(), Place()
 
 
 class LuceneRM3(LuceneRanker):
     """RM3 in Lucene: what is found first expands the query, which is then searched or scored: `lucene_rm3 % 1000`.
 
     `fb_terms`, `fb_docs` and `original_query_weight` are Anserini's settings, with its defaults; the other ones are
-    those of `lucene`, and decide both searches. The documents found first are `fb_docs`, however many are asked for.
+    those of `lucene`, and decide both searches. The first search finds `fb_docs` documents, however many are kept.
     An index made elsewhere needs vectors of terms, which Anserini writes with `-storeDocvectors`.
 
     Raises `UnknownName` or `BadInput` for settings that make no sense.
@@ -39,26 +41,20 @@ class LuceneRM3(LuceneRanker):
         fb_docs: int = 10,
         original_query_weight: float = 0.5,
         filter_terms: bool = True,
-        k1: float = 0.9,
-        b: float = 0.4,
-        similarity: str = "bm25",
-        mu: float = 1000.0,
-        language: str = "english",
-        stemmer: str | None = "default",
-        stopwords: bool = True,
-        index: str | None = None,
-        field: str = CONTENTS,
-        threads: int | None = None,
-        memory: int = 256,
+        *,
+        model: Similarity = _MODEL,
+        analysis: LuceneAnalysis = _ANALYSIS,
+        place: Place = _PLACE,
     ) -> None:
-        super().__init__(k1, b, similarity, mu, language, stemmer, stopwords, index, field, threads, memory)
         if fb_terms < 1 or fb_docs < 1 or not 0 <= original_query_weight <= 1:
             raise BadInput(
                 f"fb_terms = {fb_terms}, fb_docs = {fb_docs}, original_query_weight = {original_query_weight}: "
-                "from 1, from 1, and from 0 to 1 are expected."
+                "whole numbers from 1, and a share from 0 to 1, are expected."
             )
         self.fb_terms, self.fb_docs, self.filter_terms = fb_terms, fb_docs, filter_terms
         self.original_query_weight = float(original_query_weight)
+        own = ("fb_terms", "fb_docs", "original_query_weight", "filter_terms")
+        super().__init__(model, analysis, place, **{name: getattr(self, name) for name in own})
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Open the index. Raises `StaleIndex` where it is incomplete or of another corpus."""
@@ -77,29 +73,31 @@ class LuceneRM3(LuceneRanker):
         """
         self._ready()
         with exclusive():
-            asked, searcher = bag(text, self.analysis, self.field), self.searcher.java
-            found = java("io.anserini.search.ScoredDocs").fromTopDocs(searcher.search(asked, self.fb_docs), searcher)
+            first_query, searcher = bag(text, self.analysis, self.field), self.searcher.java
+            found = java("io.anserini.search.ScoredDocs").fromTopDocs(
+                searcher.search(first_query, self.fb_docs), searcher
+            )
             numbers = found.lucene_docids
             if not numbers:
                 return {}
             if searcher.getIndexReader().termVectors().get(numbers[0], self.field) is None:
                 why = f"the index has no vectors of the terms of {self.field!r}, by which RM3 expands."
-                raise BadInput(why, self.index)
-            return self._feedback(found, asked, text)
+                raise BadInput(why, self.place.index)
+            return self._feedback(found, first_query, text)
 
-    def _feedback(self, found: Any, asked: Any, text: str) -> dict[str, float]:
+    def _feedback(self, found: Any, first_query: Any, text: str) -> dict[str, float]:
         """The model that Anserini estimates and leaves in the context. It searches by it, too: for nothing, here."""
         terms = java("io.anserini.analysis.AnalyzerUtils").analyze(self.analysis.analyzer, utf16(text))
         nothing, arguments = java("org.apache.lucene.search.MatchNoDocsQuery")(), _arguments()
         kind = java("io.anserini.rerank.RerankerContext")
-        context = kind(self.searcher.java, None, asked, None, utf16(text), terms, nothing, arguments)
+        context = kind(self.searcher.java, None, first_query, None, utf16(text), terms, nothing, arguments)
         self._reranker.rerank(found, context)
         weights: dict[str, float] = read(context.feedbackTerms)
         return weights
 
 
 def _arguments() -> Any:
-    """What Anserini's own search is told: one document, and no order among equal ones."""
+    """Arguments of Anserini's own search: one document, and no order among equal ones."""
     arguments = java("io.anserini.search.SearchCollection$Args")()
     arguments.hits, arguments.arbitraryScoreTieBreak = 1, True
     return arguments
@@ -107,4 +105,4 @@ def _arguments() -> Any:
 
 def tiny() -> LuceneRM3:
     """Three terms of three documents, for one thread."""
-    return LuceneRM3(fb_terms=3, fb_docs=3, threads=1)
+    return LuceneRM3(fb_terms=3, fb_docs=3, place=Place(threads=1))

@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from nirank.data import Candidates, Corpus, Floats, Ints
-from nirank_lucene.analysis import Analysis
+from nirank.data import Candidates, Corpus, Floats, Ints, offsets_of
+from nirank_lucene.analysis import LuceneAnalysis
 from nirank_lucene.index import CONTENTS, ID, Index
 from nirank_lucene.java import cast, detach, java, utf16
 
@@ -27,7 +27,7 @@ _CLAUSES = 1 << 20  # that a query may have; Lucene's own limit of 1,024 is belo
 _AT_ONCE = 16  # queries that a thread takes
 
 
-def bag(text: str, analysis: Analysis, field: str = CONTENTS) -> Any:
+def bag(text: str, analysis: LuceneAnalysis, field: str = CONTENTS) -> Any:
     """Documents with any of the terms of a text, each of which counts as often as it occurs there."""
     return _bags().buildQuery(field, analysis.analyzer, utf16(text))
 
@@ -64,10 +64,10 @@ def documents(corpus: Corpus, docs: Ints) -> Any:
     return java("org.apache.lucene.search.TermInSetQuery")(ID, collected)
 
 
-def among(documents: Any, asked: Any) -> Any:
-    """Of some documents those that a query finds, with the scores that it gives them."""
+def among(documents: Any, wanted: Any) -> Any:
+    """The query that finds what `wanted` finds among some documents, with the same scores."""
     both, occur = java("org.apache.lucene.search.BooleanQuery$Builder")(), _occur()
-    both.add(asked, occur.MUST)
+    both.add(wanted, occur.MUST)
     both.add(documents, occur.FILTER)
     return both.build()
 
@@ -89,35 +89,35 @@ class Searcher:
         searcher.setSimilarity(self.similarity)
         return searcher
 
-    def best(self, asked: Sequence[Any], k: int) -> list[Found]:
-        """For each query its `k` best documents, by falling score, then rising ordinal."""
+    def best(self, queries: Sequence[Any], k: int) -> list[Found]:
+        """The `k` best documents of each query, by falling score, then rising ordinal."""
         k = min(k, self.index.reader.maxDoc())
         if not k:
-            return [_nothing()] * len(asked)
-        found, wanted = self.search(asked, k + self._more), k + self._more
+            return [_nothing()] * len(queries)
+        found, wanted = self.search(queries, k + self._more), k + self._more
         while open_ := [row for row, one in enumerate(found) if not self._settled(one, k, wanted)]:
             wanted *= 2
-            for row, one in zip(open_, self.search([asked[row] for row in open_], wanted), strict=True):
+            for row, one in zip(open_, self.search([queries[row] for row in open_], wanted), strict=True):
                 found[row] = one
         return [_ranked(*one, k) for one in found]
 
     @property
     def _more(self) -> int:
-        """Where documents stand in another order, one more tells whether any is equal to the last."""
+        """Documents to find beyond k: one where order differs, which shows whether any is equal to the last."""
         return 0 if self.index.in_order else 1
 
     def _settled(self, found: Found, k: int, wanted: int) -> bool:
-        """Whether the best `k` are known: Lucene orders equal documents in its own way."""
+        """True where the best `k` are known: Lucene orders equal documents in its own way."""
         scores = found[1]
         return self.index.in_order or len(scores) < wanted or bool(scores[k - 1] > scores[-1])
 
-    def search(self, asked: Sequence[Any], size: int) -> list[Found]:
-        """What Lucene finds for each query, at most `size` documents; nothing for None."""
-        found = iter(self._search([one for one in asked if one is not None], size))
-        return [_nothing() if one is None else next(found) for one in asked]
+    def search(self, queries: Sequence[Any], size: int) -> list[Found]:
+        """The documents that Lucene finds for each query, at most `size` of them; none for a query that is None."""
+        found = iter(self._search([one for one in queries if one is not None], size))
+        return [_nothing() if one is None else next(found) for one in queries]
 
-    def _search(self, asked: Sequence[Any], size: int) -> list[Found]:
-        """All threads call the same method of the same object, after the first call: `nirank_lucene.java.exclusive`."""
+    def _search(self, queries: Sequence[Any], size: int) -> list[Found]:
+        """Search in threads, which all call one method of one object after the first call: see `java.exclusive`."""
         searcher, mapper = self.java, _mapper()
 
         def some(queries: Sequence[Any]) -> list[Found]:
@@ -129,7 +129,7 @@ class Searcher:
             finally:
                 detach()
 
-        first, rest = some(asked[:1]), asked[1:]
+        first, rest = some(queries[:1]), queries[1:]
         if self.threads == 1 or len(rest) <= _AT_ONCE:
             return first + some(rest)
         with ThreadPoolExecutor(self.threads) as pool:
@@ -137,21 +137,20 @@ class Searcher:
             return first + list(chain.from_iterable(parts))
 
     def _read(self, mapper: Any, top: Any) -> Found:
-        """As one text, for a call for each number would take longer than the search."""
+        """Results as one text of JSON: a call for each number would take longer than the search."""
         rows = json.loads(mapper.writeValueAsString(top))[1]
         columns = np.array(rows, np.float64).reshape(-1, 3)  # score, document, and which of several indexes
         return self.index.documents(columns[:, 1].astype(np.int64)), columns[:, 0].astype(np.float32)
 
 
 def joined(found: Sequence[Found], corpus: Corpus) -> Candidates:
-    """What was found for each query, as one."""
+    """The results of all queries as candidates of one corpus."""
     docs, scores = zip(*found, _nothing(), strict=True)
-    offsets = np.cumsum([0, *map(len, docs[:-1])])
-    return Candidates(offsets, np.concatenate(docs), np.concatenate(scores), corpus)
+    return Candidates(offsets_of([*map(len, docs[:-1])]), np.concatenate(docs), np.concatenate(scores), corpus)
 
 
 def read(values: Any) -> Any:
-    """What Java has, all at once: lists, maps, numbers and texts."""
+    """Lists, maps, numbers and texts of Java as those of Python, in one call."""
     return json.loads(_mapper().writeValueAsString(values))
 
 

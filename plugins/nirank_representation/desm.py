@@ -6,7 +6,7 @@ import functools
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +14,37 @@ import numpy as np
 
 from nirank.data import Content, Corpus, Documents, Floats, Queries
 from nirank.errors import BadInput, StaleIndex
-from nirank.kit.text import Analyzer, ForwardIndex, QueryParser, SkipGram, Vocabulary, Word2Vec, unit
+from nirank.kit.text import Analyzer, ForwardIndex, QueryParser, SkipGram, Vocabulary, Word2Vec, require_text, unit
 
 FILE = "word2vec.safetensors"
 _LAYOUT = 1
 
 _SIDES = {"in-out": ("inputs", "outputs"), "in-in": ("inputs", "inputs"), "out-out": ("outputs", "outputs")}
+
+
+@dataclass(frozen=True)
+class DesmTraining:
+    """Settings of `nirank.kit.text.word2vec.SkipGram`."""
+
+    dim: int = 200
+    window: int = 5
+    negatives: int = 5
+    epochs: int = 5
+    min_count: int = 5
+    sample: float = 1e-3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DesmAnalysis:
+    """Settings of `nirank.kit.text.analysis.Analyzer`: words are not stemmed unless a stemmer is named."""
+
+    language: str = "english"
+    stemmer: str | None = None
+    stopwords: Sequence[str] | None = None
+
+
+_TRAINING, _ANALYSIS = DesmTraining(), DesmAnalysis()
 
 
 class DESM:
@@ -35,13 +60,14 @@ class DESM:
 
     The vectors are an index, trained on the words of the corpus that is searched when that is first needed, so that an
     experiment names the encoder and its settings, and no other step or file; variants share it. Settings of training
-    are those of `nirank.kit.text.word2vec.SkipGram`, those of words (`language`, `stemmer`, `stopwords`) the analyser's:
-    words are not stemmed unless asked for. With `model`, a file that `nirank.kit.text.word2vec.Word2Vec.save` wrote, the
-    vectors are those of the file, its words those that `about["analysis"]` says, and both kinds of settings are left
+    are those of `nirank.kit.text.word2vec.SkipGram`, those of words (`language`, `stemmer`, `stopwords`) the
+    analyser's: words are not stemmed unless a stemmer is named. With `model`, a file that
+    `nirank.kit.text.word2vec.Word2Vec.save` wrote, the vectors are those of the file, its words those that
+    `about["analysis"]` says, and both kinds of settings are left
     aside.
 
     Raises `BadInput` for a file that holds something else and a variant that there is not, `StaleIndex` where vectors
-    are asked for before there are any.
+    are needed before there are any.
     """
 
     vectors = "dense"
@@ -53,24 +79,15 @@ class DESM:
         self,
         variant: Literal["in-out", "in-in", "out-out"] = "in-out",
         model: str | None = None,
-        dim: int = 200,
-        window: int = 5,
-        negatives: int = 5,
-        epochs: int = 5,
-        min_count: int = 5,
-        sample: float = 1e-3,
-        seed: int = 0,
-        language: str = "english",
-        stemmer: str | None = None,
-        stopwords: Sequence[str] | None = None,
+        *,
+        training: DesmTraining = _TRAINING,
+        analysis: DesmAnalysis = _ANALYSIS,
     ) -> None:
         if variant not in _SIDES:
             raise BadInput(f"variant = {variant!r}; one of {', '.join(_SIDES)} is expected.")
         self.variant, self.model = variant, model
-        self.skipgram = SkipGram(
-            dim=dim, window=window, negatives=negatives, epochs=epochs, min_count=min_count, sample=sample, seed=seed
-        )
-        self.analysis: Mapping[str, Any] = Analyzer(language, stemmer, stopwords).settings
+        self.skipgram = SkipGram(**asdict(training))
+        self.analysis: Mapping[str, Any] = Analyzer(**vars(analysis)).settings
         self._words: Word2Vec | None = None
         if model is not None:
             self._take(Word2Vec.load(Path(model)))
@@ -87,7 +104,7 @@ class DESM:
 
     @property
     def index_key(self) -> Mapping[str, object]:
-        """What the vectors depend on; with `model`, they lie there and not in the index."""
+        """Settings that the vectors depend on; with `model`, they lie there and not in the index."""
         if self.model:
             return {"index": "word2vec", "layout": _LAYOUT, "model": self.model}
         return {"index": "word2vec", "layout": _LAYOUT, **asdict(self.skipgram), **self.analysis}
@@ -129,9 +146,7 @@ class DESM:
     def _means(self, texts: Sequence[Content], side: int) -> Floats:
         """The mean of the unit vectors of each text's words."""
         self._opened()
-        odd = next((text for text in texts if not isinstance(text, str)), None)
-        if odd is not None:
-            raise BadInput(f"this encoder reads texts, and one content is a {type(odd).__name__}.")
+        require_text(texts, "content")
         terms, vectors = self._parse(texts), self._sides[side]
         means = np.zeros((len(texts), vectors.shape[1]), np.float32)
         known = np.flatnonzero(terms.tokens)
@@ -142,7 +157,7 @@ class DESM:
 
     def _opened(self) -> Word2Vec:
         if self._words is None:
-            raise StaleIndex(f"{self} has no vectors: search with it, or give the file of a model.")
+            raise StaleIndex(f"{self} has no vectors: search with it, or set `model` to the file of a model.")
         return self._words
 
 
@@ -150,7 +165,7 @@ def tiny() -> DESM:
     """Vectors of 8 numbers of the words of a few sentences."""
     texts = ["a small cat sat on the warm mat", "the dog ran over a long bridge", "a fast red car behind a slow bus"]
     with tempfile.TemporaryDirectory() as folder:
-        encoder = DESM(dim=8, min_count=1, epochs=2)
+        encoder = DESM(training=DesmTraining(dim=8, min_count=1, epochs=2))
         encoder.build(Documents(list("abc"), texts), Path(folder))
         encoder.open(Documents([], []), Path(folder))
     return encoder

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nirank.data import Candidates, Collection, Content, Documents, Queries
+from nirank.data import Candidates, Collection, Content, Documents, Queries, offsets_of
 from nirank.errors import BadInput
 from nirank.kit import weights_digest
 from nirank_representation.trigrams import Numbers, trigrams, vocabulary
@@ -84,8 +84,8 @@ class DSSM(nn.Module):
         super().__init__()
         if not dims or min(dims) < 1 or towers not in (1, 2) or min_count < 1:
             raise BadInput(
-                f"dims = {list(dims)}, towers = {towers}, min_count = {min_count}: the units of each layer, 1 or 2, "
-                "and a number from 1 are expected."
+                f"dims = {list(dims)}, towers = {towers}, min_count = {min_count}: layers of 1 unit or more, 1 or 2 "
+                "towers, and a whole number from 1 are expected."
             )
         self.dims, self.min_count, self.seed = tuple(dims), min_count, seed
         self.towers = nn.ModuleList()
@@ -124,19 +124,20 @@ class DSSM(nn.Module):
 
     def _vectors(self, texts: Sequence[Content], tower: int) -> Tensor:
         if not self.towers:
-            raise BadInput("this DSSM knows no trigrams yet: train it with nirank.fit, or give the file of a model.")
+            raise BadInput(
+                "this DSSM knows no trigrams yet: train it with nirank.fit, or set `model` to the file of a model."
+            )
         rows, starts = self._rows(texts)
         known = torch.from_numpy(np.diff(starts) > 0).to(self.trigrams.device)
-        given = (torch.from_numpy(part).to(self.trigrams.device) for part in (rows, starts))
-        vectors = F.normalize(self.towers[tower](*given), dim=1)
-        return vectors.where(known[:, None], 0)
+        columns = (torch.from_numpy(part).to(self.trigrams.device) for part in (rows, starts))
+        return F.normalize(self.towers[tower](*columns), dim=1).where(known[:, None], 0)
 
     def _rows(self, texts: Sequence[Content]) -> tuple[Numbers, Numbers]:
         """The known trigrams of all texts as rows of the first layer, and where each text begins."""
         found, starts = trigrams(texts)
         places = np.minimum(np.searchsorted(self._known, found), len(self._known) - 1)
         known = self._known[places] == found
-        return places[known], np.concatenate([[0], np.cumsum(known)])[starts]
+        return places[known], offsets_of(known)[starts]
 
     def _build(self, known: Numbers) -> None:
         if not len(known):
@@ -157,7 +158,7 @@ class DSSM(nn.Module):
 
 
 def _texts(collection: Collection) -> Iterator[Sequence[Content]]:
-    """All documents, batch by batch, and the queries."""
+    """The documents, batch by batch, and the queries."""
     for start in range(0, len(collection.corpus), _READ):
         yield collection.corpus[start : start + _READ]
     yield collection.queries.contents

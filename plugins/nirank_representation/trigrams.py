@@ -12,9 +12,8 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Content
-from nirank.errors import BadInput
-from nirank.kit.text import words
+from nirank.data import Content, offsets_of
+from nirank.kit.text import require_text, words
 
 Numbers = NDArray[np.int64]
 
@@ -24,14 +23,12 @@ def trigrams(texts: Sequence[Content]) -> tuple[Numbers, Numbers]:
 
     Words are those of `nirank.kit.text.word_breaks`, in lower case. Raises `BadInput` for a content that is no text.
     """
-    odd = next((text for text in texts if not isinstance(text, str)), None)
-    if odd is not None:
-        raise BadInput(f"letters are read from texts, and one content is a {type(odd).__name__}.")
+    require_text(texts, "content")
     found = [words(text) for text in texts]
     each = np.fromiter(map(len, found), np.int64, len(found))
     lengths = np.fromiter(map(len, chain.from_iterable(found)), np.int64, each.sum())  # as many trigrams as letters
-    ends = np.concatenate([[0], np.cumsum(lengths)])
-    return _numbers("".join(f"#{word}#" for word in chain.from_iterable(found)), lengths), ends[_cuts(each)]
+    ends = offsets_of(lengths)[offsets_of(each)]
+    return _numbers("".join(f"#{word}#" for word in chain.from_iterable(found)), lengths), ends
 
 
 def vocabulary(batches: Iterable[Sequence[Content]], least: int = 1) -> Numbers:
@@ -55,7 +52,3 @@ def _numbers(marked: str, lengths: Numbers) -> Numbers:
     letters = np.frombuffer(marked.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.int64)
     first = np.arange(lengths.sum()) + 2 * np.repeat(np.arange(len(lengths)), lengths)  # two marks for each word before
     return letters[first] << 42 | letters[first + 1] << 21 | letters[first + 2]
-
-
-def _cuts(lengths: Numbers) -> Numbers:
-    return np.concatenate([[0], np.cumsum(lengths)])

@@ -1,4 +1,4 @@
-"""What the settings of samplers may be."""
+"""Bounds of the settings of samplers."""
 
 from nirank.errors import BadInput
 

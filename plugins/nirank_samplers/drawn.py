@@ -69,7 +69,7 @@ class Drawn:
 
 @dataclass(kw_only=True, eq=False)
 class Uniform(Drawn):
-    """Any document of the corpus alike: q(d) = 1 / documents. The settings are those of `Drawn`."""
+    """Documents drawn alike from the corpus: q(d) = 1 / documents. The settings are those of `Drawn`."""
 
     def _learn(self, relevance: Relevance) -> Noise:
         return Even(relevance.documents)
@@ -77,7 +77,7 @@ class Uniform(Drawn):
 
 @dataclass(kw_only=True, eq=False)
 class Frequency(Drawn):
-    """In proportion to how often a document is relevant: q(d) ~ (count(d) + smoothing)^power.
+    """Documents drawn in proportion to how often each is relevant: q(d) ~ (count(d) + smoothing)^power.
 
     The count is that of the queries that the document is judged relevant to; the power 0.75 is that of Mikolov et
     al., Distributed Representations of Words and Phrases and their Compositionality, NIPS 2013. `smoothing`, above 0,

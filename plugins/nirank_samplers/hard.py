@@ -130,7 +130,7 @@ class Mined(Hard):
         return super().sample(rows, positives, random)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """What was found last: `offsets` `[queries + 1]`, `docs` and `scores` `[pairs]`; nothing before a search."""
+        """The negatives found last: `offsets` `[queries + 1]`, `docs` and `scores` `[pairs]`; empty before a search."""
         found = self._mined
         return {} if found is None else {"offsets": found.offsets, "docs": found.docs, "scores": found.scores}
 
@@ -141,7 +141,10 @@ class Mined(Hard):
             return
         found = Candidates(state["offsets"], state["docs"], state["scores"], self._collection.corpus)
         if len(found) != len(self._collection.queries):
-            raise BadInput(f"negatives of {len(found)} queries for {len(self._collection.queries)}.")
+            raise BadInput(
+                f"the saved negatives are of {len(found)} queries, the collection has {len(self._collection.queries)}; "
+                "resume with the queries that training began with."
+            )
         self._take(found)
 
     def _take(self, found: Candidates) -> None:

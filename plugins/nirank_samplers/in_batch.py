@@ -16,9 +16,9 @@ from nirank_samplers.relevance import Relevance
 
 @dataclass(kw_only=True, eq=False)
 class InBatch:
-    """All lists hold the same documents: the distinct positives of the batch, by rising ordinal.
+    """Lists that all hold the same documents: the distinct positives of the batch, by rising ordinal.
 
-    A document that is relevant to the query of a list, and is not what the list is made for, is masked there, told
+    A document that is relevant to the query of a list, and is not what the list is made for, is masked there, known
     by its id. So are two lists of one query: each masks the positive of the other. `collisions` tells how many
     entries of the last sample were masked. `negatives` is a number of documents more, drawn from the whole corpus
     for the whole batch, that stand among the others.
@@ -66,6 +66,6 @@ class InBatch:
 
 
 def _places(pairs: Candidates, docs: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where those of the pairs whose document is a column stand in `[lists, columns]`; `docs` are the columns."""
+    """Places of the pairs whose document is a column in `[lists, columns]`; `docs` are the columns."""
     there = np.isin(pairs.docs, docs)
     return pairs.rows[there], np.searchsorted(docs, pairs.docs[there])

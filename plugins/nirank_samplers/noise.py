@@ -1,4 +1,4 @@
-"""What documents are drawn from: a distribution q over the corpus."""
+"""Distributions that documents are drawn from: q(d) over the documents of a corpus."""
 
 from typing import Any, Protocol
 
@@ -17,11 +17,11 @@ class Noise(Protocol):
         """Ordinals, drawn with replacement."""
 
     def shares(self, docs: Ints) -> Shares:
-        """q(d) for each of the given documents."""
+        """q(d) for each of `docs`."""
 
 
 class Even:
-    """All documents alike."""
+    """A distribution with one probability for all documents."""
 
     def __init__(self, documents: int) -> None:
         self.documents = documents
@@ -36,7 +36,7 @@ class Even:
 
 
 class Counted:
-    """In proportion to a power of counts, `[documents]`, all above 0.
+    """A distribution in proportion to a power of counts, `[documents]`, all above 0.
 
     Documents of one count are alike: a draw chooses a count and then one of its documents, so that the cost hardly
     depends on the size of the corpus.
@@ -55,12 +55,12 @@ class Counted:
         return self._by_kind[self._starts[kinds] + random.integers(0, self._sizes[kinds])]
 
     def shares(self, docs: Ints) -> Shares:
-        """q(d) for each of the given documents."""
+        """q(d) for each of `docs`."""
         return self._shares[self._kinds[docs]]
 
 
 def log_counts(shares: Shares, draws: int, unique: bool) -> Floats:
-    """How often a sample is expected to hold documents of the given shares, as a logarithm, float32.
+    """Logarithms of the expected counts, in a sample, of documents of these shares, float32.
 
     `log(k q)` for `draws` = k with replacement; for `unique`, the distinct documents among them,
     `log(1 - (1 - q)^k)`.

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Ints
+from nirank.data import Candidates, Ints, offsets_of
 
 
 def pool(run: Candidates, relevant: Candidates, skip: int, top: int, below: float | None) -> Candidates:
@@ -42,12 +42,11 @@ def draw(pool: Candidates, rows: Ints, most: int, random: np.random.Generator) -
     places = choose(pool.offsets[rows + 1] - starts, most, random)
     chosen = places >= 0
     docs = pool.docs[(starts[:, None] + places)[chosen]]
-    offsets = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))])
-    return Candidates(offsets, docs, np.zeros(len(docs), np.float32), pool.corpus)
+    return Candidates(offsets_of(chosen.sum(axis=1)), docs, np.zeros(len(docs), np.float32), pool.corpus)
 
 
 def choose(sizes: Ints, most: int, random: np.random.Generator) -> NDArray[Any]:
-    """For each of `sizes` n at most `most` different numbers below n, `[rows, most]`; -1 where n has no more.
+    """Choose for each n of `sizes` at most `most` different numbers below n, `[rows, most]`; -1 where n has no more.
 
     Floyd's algorithm for all rows at once: to choose k of n, draw from 0..j for j = n - k, ..., n - 1, and take j
     itself where what was drawn is taken already. The cost does not depend on n (Bentley and Floyd, A Sample of

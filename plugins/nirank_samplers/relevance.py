@@ -1,4 +1,4 @@
-"""What is judged relevant: what a sampler must not take for a negative, and how often it is one."""
+"""Documents judged relevant, which a sampler must not take for negatives, and how often each is one."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from nirank.errors import BadInput
 
 
 class Relevance:
-    """Which documents of the corpus are judged relevant (label above 0) to each query of a collection."""
+    """The documents of the corpus that are judged relevant (label above 0) to each query of a collection."""
 
     def __init__(self, collection: Collection) -> None:
         judged = collection.judgments.over(collection.corpus)
@@ -21,7 +21,7 @@ class Relevance:
             raise BadInput("there is nothing to draw from: the corpus has no documents.", collection.name)
 
     def of(self, rows: Ints, positives: Candidates) -> Candidates:
-        """Those of the queries `rows`, by rising ordinal; the positives of each must be among them.
+        """The pairs of the queries `rows`, by rising ordinal; the positives of each must be among them.
 
         Raises `BadInput` for another positive: it would be drawn as a negative, and has no frequency.
         """

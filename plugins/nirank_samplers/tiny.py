@@ -21,17 +21,17 @@ class Backwards:
 
 
 def uniform() -> Uniform:
-    """With replacement, hits dropped."""
+    """A sampler with replacement that drops hits."""
     return Uniform(negatives=3)
 
 
 def frequency() -> Frequency:
-    """Distinct documents, hits kept."""
+    """A sampler of distinct documents that keeps hits."""
     return Frequency(negatives=4, unique=True, hits="keep", smoothing=0.5)
 
 
 def in_batch() -> InBatch:
-    """With documents beyond those of the batch."""
+    """A sampler with documents beyond those of the batch."""
     return InBatch(negatives=2)
 
 
@@ -43,5 +43,5 @@ def from_run() -> FromRun:
 
 
 def mined() -> Mined:
-    """What a stand-in for a search finds."""
+    """A sampler of what a stand-in for a search finds."""
     return Mined(load(Backwards()) % 8, negatives=2, top=7, every=2, each="query")

@@ -16,11 +16,12 @@ import nirank
 from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput, StaleIndex
 from nirank.kit.text import SkipGram, Word2Vec
-from nirank_expansion.diaz import Diaz
+from nirank_expansion import diaz, roy
 from nirank_expansion.mixture import mixture
-from nirank_expansion.roy import Roy, RoyIncremental, RoyPost
 from nirank_expansion.skipgram import train
+from tests.flat import flat
 
+Roy, RoyPost, RoyIncremental, Diaz = map(flat, (roy.Roy, roy.RoyPost, roy.RoyIncremental, diaz.Diaz))
 ANIMALS, VEHICLES = ["cat", "dog", "rat", "pig"], ["car", "van", "tram", "boat"]  # words that are their own stems
 PLACES = ["garden", "street", "park", "road", "東京"]
 
@@ -134,7 +135,7 @@ def _roy_slowly(encoder, folder, query, allowed=None):
     near = set()
     for member in members:
         ordered = _nearest(vectors, term, member, candidates)
-        if isinstance(encoder, RoyIncremental):
+        if isinstance(encoder, roy.RoyIncremental):
             ordered = ordered[: encoder.neighbours]
             near |= set(_pruned_slowly(vectors, term, ordered, encoder.prune, encoder.iterations))
         else:

@@ -13,11 +13,11 @@ pytest.importorskip("regex")
 import nirank
 from nirank.data import Candidates, Documents, Queries, TermWeights
 from nirank.errors import BadInput, StaleIndex, UnknownName
-from nirank_expansion import feedback
+from nirank_expansion import feedback, rm3, rocchio
 from nirank_expansion.feedback_terms import TermRows
-from nirank_expansion.rm3 import RM3
-from nirank_expansion.rocchio import Rocchio
+from tests.flat import flat
 
+RM3, Rocchio = flat(rm3.RM3), flat(rocchio.Rocchio)
 WORDS = ["cat", "dog", "rat", "pig", "car", "van", "tram", "boat", "naïve", "東", "東京", "x", "a1", "common"]
 
 
@@ -344,7 +344,7 @@ def test_feedback_raises_average_precision(shared, name, before, after):
     [
         (RM3, {"terms": 0}, BadInput, "terms is 0"),
         (RM3, {"original_query_weight": 1.5}, BadInput, "original_query_weight is 1.5; a share of 1"),
-        (RM3, {"weights": "scores"}, UnknownName, "scores"),
+        (rm3.RM3, {"weights": "scores"}, UnknownName, "scores"),
         (RM3, {"max_df": 0.0}, BadInput, "max_df is 0.0"),
         (RM3, {"min_length": 5, "max_length": 4}, BadInput, "min_length = 5"),
         (Rocchio, {"terms": 0}, BadInput, "terms = 0"),
@@ -359,7 +359,7 @@ def test_settings_that_make_no_sense_are_refused(kind, settings, error, message)
         kind(**settings)
 
 
-@pytest.mark.parametrize("kind", [RM3, Rocchio])
+@pytest.mark.parametrize("kind", [rm3.RM3, rocchio.Rocchio])
 def test_an_expansion_without_what_it_needs_is_told(opened, kind):
     with pytest.raises(StaleIndex, match="has no index"):
         kind().encode(Queries.of(["cat"]))

@@ -22,7 +22,7 @@ from nirank.errors import BadInput, StaleIndex
 from nirank.kit.text import Analyzer, QueryParser, Vocabulary, corpus_terms
 from nirank_lexical import inversion, segments, workers
 from nirank_lexical.inversion import invert, write_index
-from nirank_lexical.postings import Postings
+from nirank_lexical.postings import InvertedIndex
 
 TEXTS = [
     "The cat sat on the mat; the cat purred.",
@@ -89,7 +89,7 @@ def test_an_index_merged_from_segments_is_the_same_to_the_last_byte(tmp_path, mo
     files = {path.name: path.read_bytes() for path in whole.iterdir()}
     assert {path.name: path.read_bytes() for path in merged.iterdir()} == files
     for name in ("starts", "docs", "counts", "lengths", "frequencies"):
-        np.save(tmp_path / "plain.npy", getattr(Postings.load(whole), name))
+        np.save(tmp_path / "plain.npy", getattr(InvertedIndex.load(whole), name))
         assert (tmp_path / "plain.npy").read_bytes() == files[f"{name}.npy"]
 
 
@@ -194,8 +194,8 @@ def test_documents_are_read_so_many_characters_at_a_time(monkeypatch, characters
     monkeypatch.setattr(corpus_terms, "_CHARACTERS_AT_ONCE", characters)
     monkeypatch.setattr(corpus_terms, "_DOCUMENTS_AT_ONCE", 30)
     texts = ["cat " * (number % 40) for number in range(100)] + ["dog " * 1000, "", ""]
-    added, add = [], segments.Reader.add
-    monkeypatch.setattr(segments.Reader, "add", lambda self, *of: added.append(of) or add(self, *of))
+    added, add = [], segments.SegmentReader.add
+    monkeypatch.setattr(segments.SegmentReader, "add", lambda self, *of: added.append(of) or add(self, *of))
     index = invert(_documents(texts), Analyzer())
     assert [text for part, _ in added for text in part] == texts
     assert all(part == texts[first : first + len(part)] for part, first in added)
@@ -219,7 +219,7 @@ def test_postings_that_are_not_yet_merged_lie_on_disk(tmp_path, monkeypatch):
 def test_an_index_is_read_back_as_it_was_written(tmp_path, texts):
     index = invert(_documents(texts), Analyzer())
     index.save(tmp_path)
-    again = Postings.load(tmp_path)
+    again = InvertedIndex.load(tmp_path)
     for name in ("starts", "docs", "counts", "lengths", "frequencies"):
         written, read = getattr(index, name), getattr(again, name)
         assert np.array_equal(written, read)
@@ -240,10 +240,10 @@ def test_an_index_with_a_file_missing_or_cut_short_is_refused(tmp_path, name):
     file = tmp_path / name
     file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(StaleIndex, match="build it again"):
-        Postings.load(tmp_path)
+        InvertedIndex.load(tmp_path)
     file.unlink()
     with pytest.raises(StaleIndex, match=name):
-        Postings.load(tmp_path)
+        InvertedIndex.load(tmp_path)
 
 
 def test_contents_that_are_not_text_are_refused_with_their_number():

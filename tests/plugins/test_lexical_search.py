@@ -23,11 +23,12 @@ from nirank.data import Candidates, Documents, Queries, TermWeights, write_corpu
 from nirank.errors import BadInput, StaleIndex
 from nirank.kit.text import Analyzer, BM25Weighting, QueryParser, TFIDFWeighting, Vocabulary
 from nirank.testing import samples
-from nirank_lexical import impacts, search
-from nirank_lexical.postings import Postings
-from nirank_lexical.rankers import BM25, TFIDF, QueryLikelihood
+from nirank_lexical import impacts, rankers, search
+from nirank_lexical.postings import InvertedIndex
 from nirank_lexical.search import WeightedIndex
+from tests.flat import flat
 
+BM25, QueryLikelihood, TFIDF = map(flat, (rankers.BM25, rankers.QueryLikelihood, rankers.TFIDF))
 MAKERS = [BM25, lambda **more: BM25(variant="bm25+", **more), QueryLikelihood, TFIDF]
 
 
@@ -96,7 +97,7 @@ def _drawn_index(documents, shares):
     starts = np.cumsum([0, *map(len, rows)])
     frequencies = np.add.reduceat(counts, starts[:-1], dtype=np.int64)
     vocabulary = Vocabulary.of([f"w{term}" for term in range(len(shares))])[0]
-    return Postings(starts, docs, counts, lengths, frequencies, vocabulary)
+    return InvertedIndex(starts, docs, counts, lengths, frequencies, vocabulary)
 
 
 SHARES = [0.7, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 3e-6]
@@ -256,7 +257,7 @@ def test_words_that_look_like_operators_are_words(tmp_path):
 def test_a_component_without_an_index_and_a_negative_k_are_refused(tmp_path):
     with pytest.raises(StaleIndex, match="no index"):
         BM25().generate(Queries.of(["cat"]), 10)
-    with pytest.raises(BadInput, match="k is -1"):
+    with pytest.raises(BadInput, match="k = -1"):
         _opened(BM25(), ["cat"], tmp_path / "index").generate(Queries.of(["cat"]), -1)
     with pytest.raises(BadInput, match="threads"):
         BM25(threads=0)
@@ -481,7 +482,7 @@ def _wait_for_laps(folder, processes, laps=3):
 def test_without_numba_batches_are_found_all_the_same_and_that_is_told_once(tmp_path):
     program = """
 import logging
-from nirank_lexical import impacts, search
+from nirank_lexical import impacts, rankers, search
 logging.basicConfig(stream=sys.stdout, format="%(levelname)s")
 few = ranker.generate(Queries.of(["a cat", "dogs"]), 5)
 sys.modules["numba"] = None  # as where it is not installed

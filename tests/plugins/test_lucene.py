@@ -12,19 +12,24 @@ pytest.importorskip("jnius_config")
 pytest.importorskip("pyserini")
 
 import nirank
+import nirank_lucene.features
+import nirank_lucene.ranker
+import nirank_lucene.rm3
 from nirank.data import Candidates, Documents, Queries, TermWeights
 from nirank.errors import BadInput, CompositionError, StaleIndex, UnknownName
 from nirank.execution import indexes
 from nirank.pipeline.algebra import as_stage
 from nirank.plugins import build
 from nirank.testing import samples
-from nirank_lucene.features import LuceneFeatures
 from nirank_lucene.index import Index, made
 from nirank_lucene.java import cast, java
-from nirank_lucene.ranker import Lucene
-from nirank_lucene.rm3 import LuceneRM3
+from tests.flat import flat
 
 pytestmark = pytest.mark.lucene
+
+Lucene, LuceneRM3, LuceneFeatures = map(
+    flat, (nirank_lucene.ranker.Lucene, nirank_lucene.rm3.LuceneRM3, nirank_lucene.features.LuceneFeatures)
+)
 
 ODD = (
     "aZ1_.:',;-\u2019\"\u00b7 \t\ufb01é\u0130\u0131ß\u0301\u00ad\u200d😀👍🏽🇩🇪#*\u20e3かなカー日本語한국אבกไ"

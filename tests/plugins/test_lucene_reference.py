@@ -16,16 +16,22 @@ pytest.importorskip("jnius_config")
 pytest.importorskip("pyserini")
 
 import nirank
+import nirank_lucene.features
+import nirank_lucene.ranker
+import nirank_lucene.rm3
 from nirank.data import Candidates, Documents, Queries
 from nirank.kit.text import Analyzer
 from nirank.plugins import build
 from nirank.testing import samples
-from nirank_lucene.features import FEATURES, LuceneFeatures
+from nirank_lucene.features import FEATURES
 from nirank_lucene.java import java
-from nirank_lucene.ranker import Lucene
-from nirank_lucene.rm3 import LuceneRM3
+from tests.flat import flat
 
 pytestmark = pytest.mark.lucene
+
+Lucene, LuceneRM3, LuceneFeatures = map(
+    flat, (nirank_lucene.ranker.Lucene, nirank_lucene.rm3.LuceneRM3, nirank_lucene.features.LuceneFeatures)
+)
 
 WORDS = [f"{first}{second}" for first, second in itertools.product("bdfgklmnprt", ["ado", "eki", "ola", "umi"])]
 ANALYZE = Analyzer()

@@ -399,7 +399,7 @@ def test_what_was_mined_is_restored_without_a_search():
     resumed.restore({})
     assert negatives_of(resumed, data) == {2, 3}
     assert finder.times == 2
-    with pytest.raises(BadInput, match="negatives of 2 queries for 1"):
+    with pytest.raises(BadInput, match="the saved negatives are of 2 queries, the collection has 1"):
         begun(Mined(load(finder)), collection([[0]])).restore(sampler.state())
 
 
