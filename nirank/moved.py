@@ -12,7 +12,7 @@ import sys
 import warnings
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 #: Where the names of a module are now; of several places the first that has one.
 MOVED: dict[str, tuple[str, ...]] = {
@@ -78,10 +78,10 @@ class _Finder:
     """Answers for modules that have moved, after everything that is really there."""
 
     def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
-        package, _, module = name.partition(".")
+        package, module = name.partition(".")[::2]
         if package != "nirank" or module not in MOVED:
             return None
-        return ModuleSpec(name, _Loader(), is_package=module in ("text", "vision"))
+        return ModuleSpec(name, cast("Any", _Loader()), is_package=module in ("text", "vision"))
 
 
 class _Loader:
@@ -107,4 +107,4 @@ class _Loader:
 
 def install() -> None:
     """Answer for the modules of version 0.1."""
-    sys.meta_path.append(_Finder())  # type: ignore[arg-type]  # a finder needs no base class
+    sys.meta_path.append(_Finder())

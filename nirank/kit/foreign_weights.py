@@ -120,7 +120,7 @@ class NewHead:
         untouched = [name for name, value in self._parameters.items() if value._version == self._versions[name]]
         if not training and untouched:
             raise BadInput(
-                f"{self._model!r} comes without {_some(sorted(untouched))}: this head is new, and would rank at random. "
+                f"{self._model!r} comes without {_some(sorted(untouched))}: a new head of random numbers. "
                 "Train it first (`nirank.fit`), or name a model that was trained for this."
             )
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _MODELS = {"nirank.testing": ["samples"], "nirank.testing.models": ["letter_tokenizer", "save_bert"]}
 __all__ = ["checks", "letter_tokenizer", "samples", "save_bert", "violations"]
-__getattr__, _, _ = faces.lazily(__name__, _MODELS)  # pytest finds what this plugin implements by its `dir`
+__getattr__ = faces.lazily(__name__, _MODELS)[0]  # pytest finds what this plugin implements by its `dir`
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -254,7 +254,7 @@ def test_a_template_has_one_place_for_each_text(tmp_path, template):
 def test_words_and_settings_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(BadInput, match=r"the answer 'tru' is \['▁', 't', 'r'"):
         _t5(tmp_path / "t5", true="tru")
-    with pytest.raises(BadInput, match="the answer '東' is .* to the tokenizer"):
+    with pytest.raises(BadInput, match=r"the answer '東' is .* to the tokenizer"):
         built("monot5", tmp_path / "t5", false="東")
     with pytest.raises(BadInput, match=r"max_length = 6 leaves no room for 2 texts beside \d+ fixed tokens"):
         built("monot5", tmp_path / "t5", max_length=6)
