@@ -43,7 +43,7 @@ _HEAD = "| extra | installed with it | seconds | components | what does not work
 def main() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     asked = _arguments([NONE, *(name for name in extras if name not in _TOOLS)])
-    rows, failed = [], False
+    rows, failed = _saved() if asked.save else {}, False
     print(_HEAD)
     with tempfile.TemporaryDirectory(prefix="nirank-extras-") as folder:
         wheel = _wheel(Path(folder))
@@ -51,10 +51,10 @@ def main() -> None:
             first = "torch" if _WANT_TORCH & set(packages(extra, extras)) else None
             row, fine = _row(extra, wheel, first, asked.checks)
             print(row, flush=True)
-            rows.append(row)
+            rows[extra] = row
             failed |= not fine
     if asked.save:
-        RESULT.write_text("\n".join([*_heading(), "", _HEAD, *rows, ""]), encoding="utf-8")
+        RESULT.write_text("\n".join([*_heading(), "", _HEAD, *rows.values(), ""]), encoding="utf-8")
     sys.exit(int(failed))
 
 
@@ -78,6 +78,12 @@ def _heading() -> list[str]:
         "Each extra was installed alone, `pip install 'nirank[EXTRA]'`, into a fresh environment; `none` is nirank",
         "without any, and what stands beside it are promises. Beside the others stand the components that were built.",
     ]
+
+
+def _saved() -> dict[str, str]:
+    """The lines of the table that was saved before, by extra: those that are not made again stay."""
+    lines = RESULT.read_text(encoding="utf-8").splitlines() if RESULT.exists() else []
+    return {line.split("`")[1]: line for line in lines if line.startswith("| `")}
 
 
 def _wheel(folder: Path) -> Path:

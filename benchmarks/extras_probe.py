@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,11 +21,11 @@ NONE = "none"
 ADDS = {
     "log": "tensorboard.summary",
     "lora": "peft",
-    "open_clip": "open_clip",
     "openvino": "openvino",
-    "timm": "timm",
     "train": "nirank.training.fitting",
 }
+#: Those that want a torchvision which fits the torch that is there; where it does not, that is told.
+_VISION = ("open_clip", "timm")
 
 
 def main() -> None:
@@ -54,6 +55,19 @@ def _attempts(extra: str, checks: bool) -> Iterator[tuple[str, Callable[[], Any]
         yield entry.spec, lambda entry=entry: _build(entry, checks)
     if extra in ADDS:
         yield f"import {ADDS[extra]}", lambda: importlib.import_module(ADDS[extra])
+    if extra in _VISION:
+        yield f"import {extra}", lambda: _vision(extra)
+    if extra == "demo":
+        yield (
+            "nirank demo",
+            lambda: subprocess.run([sys.executable, "-m", "nirank", "demo"], check=True, capture_output=True),
+        )
+
+
+def _vision(library: str) -> None:
+    from nirank.kit.vision import imported
+
+    imported(library, f"models of {library}")
 
 
 def _build(entry: Any, checks: bool) -> None:
