@@ -68,9 +68,9 @@ class Test(StrEnum):
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
-        from nirank import __version__
+        from importlib.metadata import version
 
-        typer.echo(f"nirank {__version__}")
+        typer.echo(f"nirank {version('nirank')}")
         raise typer.Exit
 
 
