@@ -8,6 +8,7 @@ The peers come with `pip install -e '.[bench]'`, and allRank with `pip install -
 installed is left out and told. Every engine runs in a process of its own, on the same cores and with as many threads,
 after a warm-up and in turns with the others. Medians are of `--rounds` laps (fewer of those that take long); "least -
 most" is their spread, "processor" the median of the processor time, which other programs on the machine disturb less.
+Where a work fails the others are measured, shown and saved all the same, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import platform
 import shlex
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -66,14 +68,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="nirank-speed-") as folder:
         os.environ["NIRANK_CACHE"] = f"{folder}/cache"
         run = Run(Path(folder), asked.threads, asked.rounds, asked.small)
-        for work in asked.works:
-            print(f"{work} ...", file=sys.stderr)
-            WORKS[work](run, report)
-        heading = _heading(run, asked.works)
+        measured = [work for work in asked.works if _measure(work, run, report)]
+        heading = _heading(run, measured)
     show(report, heading)
     if asked.save:
         works = asked.works if asked.works != list(WORKS) else []
         print(f"Written to {save(report, heading, RESULTS, works)}")
+    sys.exit(int(measured != asked.works))
+
+
+def _measure(work: str, run: Run, report: Report) -> bool:
+    """Whether a work could be measured to its end; where not, that is told, and what it had measured is kept."""
+    print(f"{work} ...", file=sys.stderr)
+    try:
+        WORKS[work](run, report)
+    except Exception as error:  # a quarter of an hour of others' figures is not lost with it
+        traceback.print_exc()
+        report.note(f"{work} failed, and lacks the rows that were to come: {type(error).__name__}: {error}")
+        return False
+    return True
 
 
 def _arguments() -> argparse.Namespace:

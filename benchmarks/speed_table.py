@@ -139,16 +139,36 @@ def show(report: Report, heading: Sequence[str]) -> None:
 def save(report: Report, heading: Sequence[str], folder: Path, works: Sequence[str] = ()) -> Path:
     """Write the table as Markdown and its figures as JSON; the path of the first.
 
-    The name is that of the kind of machine, with the works where not all were run.
+    The name is that of the kind of machine, with the works where not all were run. What was measured before on this
+    kind of machine and has been again is taken out of the other files, so that no two of them disagree on a row.
     """
     path = folder / f"{'-'.join([machine_kind(), *works])}.md"
+    _write_table(report, heading, path)
+    for other in sorted(folder.glob(f"{machine_kind()}*.json")):
+        if other != path.with_suffix(".json"):
+            leave_to(report, path, other)
+    return path
+
+
+def leave_to(newer: Report, path: Path, other: Path) -> None:
+    """Take out of an older file of figures, `other`, the rows of what `newer`, saved as `path`, has measured again."""
+    figures = json.loads(other.read_text(encoding="utf-8"))
+    again = {row.work for row in newer.rows}
+    kept = [Row(**row) for row in figures["rows"] if row["work"] not in again]
+    if len(kept) == len(figures["rows"]):
+        return
+    notes = [note for note in figures["notes"] if note not in newer.notes]
+    older = Report(kept, [*notes, f"What was measured again is in {path.name}, and left out here."])
+    _write_table(older, figures["heading"], other.with_suffix(".md"))
+
+
+def _write_table(report: Report, heading: Sequence[str], path: Path) -> None:
     rows = ["| " + " | ".join(cells) + " |" for cells in (COLUMNS, ["---"] * len(COLUMNS), *report.lines())]
     missed = [f"Missed: {line}" for line in report.missed()]
     text = "\n\n".join(["# Speed", *heading, "\n".join(rows), *report.notes, *missed])
     _write(path, text + "\n")
     figures = {"heading": list(heading), "rows": [asdict(row) for row in report.rows], "notes": report.notes}
     _write(path.with_suffix(".json"), json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
-    return path
 
 
 def machine() -> str:

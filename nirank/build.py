@@ -39,12 +39,15 @@ def collection(spec: str, **given: Any) -> Collection:
     """Open a test collection by name: `collection("emoji")`, `collection("beir:FOLDER", split="dev")`.
 
     What follows the colon is the collection's first setting. Raises `UnknownName` for a collection or a
-    setting that does not exist; what else goes wrong is said by the collection.
+    setting that does not exist, `MissingDependency` for a package that is not installed; what else goes wrong is said
+    by the collection.
     """
     name, colon, argument = spec.partition(":")
     entry = active().registry.find(name, ("collection",))
     factory = entry.resolve()
     if colon:
         given = {next(iter(inspect.signature(factory).parameters)): argument, **given}
-    opened: Collection = factory(**settings.bind(factory, given, entry.spec).arguments)
+    arguments = settings.bind(factory, given, entry.spec).arguments
+    with entry.needing():
+        opened: Collection = factory(**arguments)
     return opened

@@ -73,6 +73,23 @@ class Test(StrEnum):
     t = "t"
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"nirank {version('nirank')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What is not the option of a command; the help text is the application's."""
+
+
 @app.command()
 def demo(
     out: Annotated[Path | None, typer.Option(help="Also write the results into this folder.")] = None,

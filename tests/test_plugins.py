@@ -15,10 +15,11 @@ from typing import Literal
 import numpy as np
 import pytest
 
+import nirank
 from nirank import hooks
 from nirank.errors import BadInput, MissingDependency, PluginError, UnknownName
 from nirank.hooks import hookimpl
-from nirank.plugins import Component, Plugin
+from nirank.plugins import Component, Plugin, inventory, observers
 from nirank.plugins import loading as plugins
 from nirank.plugins.loading import Plugins
 from nirank.plugins.settings import bind
@@ -61,6 +62,28 @@ def test_a_missing_dependency_says_what_to_install(fresh, tmp_path, monkeypatch)
     fresh.load(plugin, lambda: _registering(("scorer", "s", "needy:Thing"), extra="text"))
     with pytest.raises(MissingDependency, match=r"pip install 'needy-ranker\[text\]'"):
         fresh.registry.find("s").resolve()
+
+
+@pytest.mark.parametrize("spec", ["scorer/late", "collection/late", "observer/late"])
+def test_what_is_missing_when_a_component_is_built_is_told_too(fresh, tmp_path, monkeypatch, spec):
+    late = "def late():\n    import surely_not_installed_anywhere\n"
+    (tmp_path / "late_needy.py").write_text(late)
+    monkeypatch.syspath_prepend(tmp_path)
+    kind = spec.partition("/")[0]
+    plugin = Plugin("late_needy", "needy-ranker")
+    fresh.load(plugin, lambda: _registering((kind, "late", "late_needy:late"), extra="all"))
+    for module in ("nirank.build", "nirank.plugins.observers", "nirank.plugins.assembly"):
+        monkeypatch.setattr(f"{module}.active", lambda: fresh)
+    build = {"scorer": nirank.load, "collection": nirank.collection, "observer": observers.build}[kind]
+    with pytest.raises(MissingDependency, match=r"surely_not_installed_anywhere.*pip install 'needy-ranker\[all\]'"):
+        build("late")
+
+
+def test_what_an_extra_lacks_is_told_however_its_name_is_written(fresh, monkeypatch):
+    lines = ["surely-not-installed>=1; extra == 'all-of-it'", "numpy>=2; extra == 'all-of-it'", "nothing; extra == 'x'"]
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: lines)
+    fresh.load(Plugin("p", "needy-ranker"), lambda: _registering(("scorer", "s", "p:S"), extra="all_of_it"))
+    assert inventory.missing(fresh.registry.find("s")) == ["surely-not-installed"]
 
 
 def test_a_plugins_own_missing_module_is_its_own_fault(fresh, tmp_path, monkeypatch):

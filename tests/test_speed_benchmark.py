@@ -56,6 +56,58 @@ def test_a_saved_table_has_all_rows_and_the_figures_beside_it(tmp_path):
     assert sorted(path.parent.iterdir()) == sorted([path, path.with_suffix(".json")])
 
 
+def test_what_is_measured_again_is_left_to_the_newer_file(tmp_path):
+    table = _module("speed_table")
+    both = _report(nirank=[2], slow=[40])
+    both.rows.append(table.Row("another", "nirank", [1.0]))
+    both.note("told of both")
+    older = table.save(both, ["the whole"], tmp_path)
+    again = _report(nirank=[1], slow=[40])
+    again.note("told of both")
+    newer = table.save(again, ["a part"], tmp_path, ["part"])
+    kept = json.loads(older.with_suffix(".json").read_text())
+    assert [row["work"] for row in kept["rows"]] == ["another"]
+    assert kept["heading"] == ["the whole"]
+    assert kept["notes"] == [f"What was measured again is in {newer.name}, and left out here."]
+    assert "\n| work | nirank |" not in older.read_text()
+    assert "\n| work | nirank |" in newer.read_text()
+    assert len(json.loads(newer.with_suffix(".json").read_text())["rows"]) == 2
+
+
+def test_no_row_of_the_results_stands_in_two_files(benchmark):
+    seen = {}
+    for path in sorted(benchmark("speed").RESULTS.glob("*.json")):
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        if "rows" in figures:  # the others are of quality and of losses
+            rows = {(row["work"], row["engine"]) for row in figures["rows"]}
+            assert {row: seen[row] for row in rows & seen.keys()} == {}
+            seen |= dict.fromkeys(rows, path.name)
+    assert ("BM25 k=10, one by one, numbers", "nirank") in seen
+
+
+def test_a_work_that_fails_loses_nothing_but_its_own_rows(benchmark, monkeypatch, capsys, tmp_path):
+    speed = benchmark("speed")
+
+    def broken(run, report):
+        report.sizes("measured before it failed", {"nirank": [1e6]})
+        raise RuntimeError("out of luck")
+
+    works = {"broken": broken, "fine": lambda run, report: report.sizes("measured after", {"nirank": [2e6]})}
+    monkeypatch.setattr(speed, "WORKS", works)
+    monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    monkeypatch.setattr(speed, "_same_for_all", lambda threads: None)
+    monkeypatch.setattr("sys.argv", ["speed.py", "--save"])
+    monkeypatch.setenv("NIRANK_CACHE", "")
+    with pytest.raises(SystemExit) as ended:
+        speed.main()
+    assert ended.value.code == 1
+    (saved,) = tmp_path.glob("*.json")
+    figures = json.loads(saved.read_text())
+    assert [row["work"] for row in figures["rows"]] == ["measured before it failed", "measured after"]
+    assert figures["notes"] == ["broken failed, and lacks the rows that were to come: RuntimeError: out of luck"]
+    assert "out of luck" in capsys.readouterr().out
+
+
 class Sleeper:
     """An engine for these tests, found by its worker through the path."""
 

@@ -209,6 +209,6 @@ def _pil() -> Any:
     try:
         from PIL import Image
     except ModuleNotFoundError as error:
-        message = "images need the package 'pillow'. Run: pip install 'nirank[clip]'"
+        message = "images need the package 'pillow'. Run: pip install 'nirank[images]'"
         raise MissingDependency(message, name=error.name) from error
     return Image

@@ -42,12 +42,14 @@ def assemble(
     """Build what was registered as `entry`, with the given settings and the defaults of the rest.
 
     `name` is what it is called in expressions; `prepare` is given the object before anything is known of it, to load
-    its weights. Raises `UnknownName` for a setting that does not exist, `BadInput` for one of the wrong type.
+    its weights. Raises `UnknownName` for a setting that does not exist, `BadInput` for one of the wrong type,
+    `MissingDependency` for a package that is not installed.
     """
     factory = entry.resolve()
     field, own = _field_apart(entry, factory, given)
     bound = settings.bind(factory, own, entry.spec)
-    target = factory(**bound.arguments)
+    with entry.needing():
+        target = factory(**bound.arguments)
     prepare(target)
     component = Component(name or entry.name, target, bound.settings | field, entry)
     component.field = field.get(FIELD)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nirank.errors import MissingDependency
 from nirank.plugins.loading import active
 from nirank.registry import Entry, Plugin
 
@@ -31,13 +32,10 @@ def plugins() -> Iterator[Row]:
 
 
 def collections() -> Iterator[tuple[str, str]]:
-    """Name and first line of documentation of every collection."""
+    """Name and first line of documentation of every collection; of one that lacks a package, how to install it."""
     for entry in active().registry:
         if entry.kind == "collection":
-            factory = entry.resolve()
-            first = next(iter(inspect.signature(factory).parameters.values()))
-            name = f"{entry.name}:{first.name.upper()}" if first.default is first.empty else entry.name
-            yield name, (inspect.getdoc(factory) or "").split("\n", 1)[0]
+            yield _described(entry)
 
 
 def missing(entry: Entry) -> list[str]:
@@ -48,9 +46,20 @@ def missing(entry: Entry) -> list[str]:
         required = importlib.metadata.requires(entry.plugin.distribution) or []
     except importlib.metadata.PackageNotFoundError:
         return []
-    marker = re.compile(rf"""extra\s*==\s*['"]{re.escape(entry.extra)}['"]""")
+    extra = re.sub("[-_.]+", "[-_.]+", entry.extra)  # builders write any of these for any other
+    marker = re.compile(rf"""extra\s*==\s*['"]{extra}['"]""", re.IGNORECASE)
     names = [re.split(r"[\s\[<>=!~;(]", line, maxsplit=1)[0] for line in required if marker.search(line)]
     return [name for name in names if not _installed(name)]
+
+
+def _described(entry: Entry) -> tuple[str, str]:
+    try:
+        factory = entry.resolve()
+    except MissingDependency as error:
+        return entry.name, str(error)
+    first = next(iter(inspect.signature(factory).parameters.values()))
+    name = f"{entry.name}:{first.name.upper()}" if first.default is first.empty else entry.name
+    return name, (inspect.getdoc(factory) or "").split("\n", 1)[0]
 
 
 def _state(plugin: Plugin, entries: list[Entry]) -> str:

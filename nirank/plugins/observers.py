@@ -32,7 +32,9 @@ def build(name: str, given: Mapping[str, Any] | None = None) -> Any:
     """
     entry = active().registry.find(name, ("observer",))
     factory = entry.resolve()
-    return factory(**settings.bind(factory, given or {}, entry.spec).arguments)
+    arguments = settings.bind(factory, given or {}, entry.spec).arguments
+    with entry.needing():
+        return factory(**arguments)
 
 
 @contextmanager

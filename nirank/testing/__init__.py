@@ -24,15 +24,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from nirank import faces
 from nirank.errors import UnknownName
 from nirank.plugins.loading import active
 from nirank.registry import Plugin
 from nirank.testing.contract import checks, violations
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # without pytest one can still ask for violations, and build what is small
+    import pytest
+
     from nirank.testing.nodes import Contracts
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def _chosen(config: pytest.Config) -> list[Plugin]:
+    import pytest
+
     known = {plugin.name: plugin for plugin in active().known if not plugin.blocked}
     names = config.getoption("--nirank-plugin") or config.getini("nirank_plugins") or known
     for name in names:

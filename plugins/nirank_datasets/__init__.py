@@ -21,7 +21,7 @@ def nirank_register(registry: PluginRegistry) -> None:
     registry.add("collection", "jsonl", "nirank_datasets.folders:jsonl", tiny="nirank_datasets.tiny:tiny")
     registry.add("collection", "irds", "nirank_datasets.irds:irds", tiny="nirank_datasets.tiny:tiny", extra="irds")
     files = "nirank_datasets.image_files"
-    registry.add("collection", "images", f"{files}:images", tiny=f"{files}:tiny", extra="clip")
+    registry.add("collection", "images", f"{files}:images", tiny=f"{files}:tiny", extra="images")
     pictures = "nirank_datasets.categories:tiny"
-    registry.add("collection", "omniglot", "nirank_datasets.omniglot:omniglot", tiny=pictures, extra="stir")
-    registry.add("collection", "idx", "nirank_datasets.idx:idx", tiny=pictures, extra="stir")
+    registry.add("collection", "omniglot", "nirank_datasets.omniglot:omniglot", tiny=pictures, extra="images")
+    registry.add("collection", "idx", "nirank_datasets.idx:idx", tiny=pictures, extra="images")

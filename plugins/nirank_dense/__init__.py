@@ -17,7 +17,7 @@ def nirank_register(registry: PluginRegistry) -> None:
     """Name the encoders, the exact index and those of faiss."""
     tiny = "nirank_dense.tiny:encoder"
     registry.add("encoder", "sentence", "nirank_dense.encoders.sentence:SentenceEncoder", tiny=tiny, extra="dense")
-    registry.add("encoder", "minilm", "nirank_dense.encoders.sentence:minilm", tiny=tiny, extra="demo")
+    registry.add("encoder", "minilm", "nirank_dense.encoders.sentence:minilm", tiny=tiny, extra="dense")
     towers = "nirank_dense.encoders.towers:TwoTowers"
     registry.add("encoder", "two_towers", towers, tiny="nirank_dense.tiny:two_towers", extra="dense")
     words = "nirank_dense.encoders.words:WeightedWordVectors"
@@ -31,5 +31,9 @@ def nirank_register(registry: PluginRegistry) -> None:
     )
     for name, kind in _KINDS.items():
         registry.add(
-            "generator", name, f"nirank_dense.faiss.indexes:{kind}", tiny=f"nirank_dense.tiny:{name}", extra="faiss"
+            "generator",
+            name,
+            f"nirank_dense.faiss.indexes:{kind}",
+            tiny=f"nirank_dense.faiss.tiny:{name}",
+            extra="faiss",
         )

@@ -15,7 +15,6 @@ from nirank.testing import letter_tokenizer, save_bert
 from nirank_dense.encoders.sentence import SentenceEncoder
 from nirank_dense.encoders.towers import TwoTowers
 from nirank_dense.encoders.words import WeightedWordVectors
-from nirank_dense.faiss import indexes
 
 _COMPUTING = Computing(device="cpu", batch_size=8)
 
@@ -59,28 +58,3 @@ def save_words(folder: Path, seed: int = 0) -> None:
     vectors = torch.randn(len(tokenizer), 16, generator=generator)
     weights = torch.rand(len(tokenizer), generator=generator) + 0.5
     save_file({"vectors": vectors, "weights": weights}, folder / "words.safetensors")
-
-
-def flat() -> indexes.Flat:
-    """An exact index of faiss."""
-    return indexes.Flat(chunk=4)
-
-
-def sq8() -> indexes.SQ8:
-    """One that scores as many documents as the checks have."""
-    return indexes.SQ8(depth=16, chunk=4)
-
-
-def hnsw() -> indexes.HNSW:
-    """A small graph."""
-    return indexes.HNSW(m=4, construction=16, ef=16, chunk=4)
-
-
-def ivf_flat() -> indexes.IVFFlat:
-    """Three lists, all of which are read: the checks expect that a document which could be found is found."""
-    return indexes.IVFFlat(lists=3, probes=3, chunk=4)
-
-
-def ivf_pq() -> indexes.IVFPQ:
-    """The same, with codes."""
-    return indexes.IVFPQ(lists=3, probes=3, depth=16, chunk=4)

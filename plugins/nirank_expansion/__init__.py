@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
     """Name the encoders of weighted terms."""
-    for name, module, target, tiny in (
-        ("roy", "roy", "Roy", "tiny"),
-        ("roy_post", "roy", "RoyPost", "tiny_post"),
-        ("roy_incremental", "roy", "RoyIncremental", "tiny_incremental"),
-        ("diaz", "diaz", "Diaz", "tiny"),
-        ("rm3", "rm3", "RM3", "tiny"),
-        ("rocchio", "rocchio", "Rocchio", "tiny"),
+    for name, module, target, tiny, extra in (
+        ("roy", "roy", "Roy", "tiny", "expansion"),
+        ("roy_post", "roy", "RoyPost", "tiny_post", "expansion"),
+        ("roy_incremental", "roy", "RoyIncremental", "tiny_incremental", "expansion"),
+        ("diaz", "diaz", "Diaz", "tiny", "expansion"),
+        ("rm3", "rm3", "RM3", "tiny", "lexical"),  # the terms of documents, and no vectors of words
+        ("rocchio", "rocchio", "Rocchio", "tiny", "lexical"),
     ):
         made, small = (f"nirank_expansion.{module}:{attribute}" for attribute in (target, tiny))
-        registry.add("encoder", name, made, tiny=small, extra="expansion")
+        registry.add("encoder", name, made, tiny=small, extra=extra)

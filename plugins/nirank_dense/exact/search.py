@@ -191,7 +191,8 @@ def _search(scan: Scan, two_pass: TwoPass | None, queries: Floats, k: int) -> Ca
 
 
 def _compiles() -> bool:
-    return importlib.util.find_spec("numba") is not None
+    """Whether the code for bytes can be loaded."""
+    return all(importlib.util.find_spec(package) for package in ("numba", "torch"))
 
 
 def _best_device() -> str:

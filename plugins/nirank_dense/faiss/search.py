@@ -50,7 +50,8 @@ class FaissSearch:
 
     `depth` is how many documents are scored at least, for however few are wanted: so far fewer are a prefix of more.
     `chunk` documents are encoded between two writes while the index is built, and an interrupted build goes on from
-    there. `device` is "cpu", or "cuda" where faiss was compiled for it. `threads` make the index, all unless said.
+    there. `device` is "cpu", or "cuda" where faiss was compiled for it. `threads` make the index, all unless said. Raises
+    `MissingDependency` without faiss.
     """
 
     searches = "dense"
@@ -59,6 +60,7 @@ class FaissSearch:
     removes = True
 
     def __init__(self, depth: int, chunk: int, device: str = "cpu", threads: int | None = None) -> None:
+        faiss()  # now, not when the corpus has been encoded
         self.depth, self.chunk, self.device, self.threads = depth, chunk, device, threads
         #: The index of faiss, once it is open.
         self.opened: Any = None
