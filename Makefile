@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench docs floors clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/nirank demo
@@ -18,6 +18,12 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/python benchmarks/speed.py
+
+docs: $(VENV)/.test
+	$(VENV)/bin/python -m sphinx -W -c docs . build/docs
+
+floors:
+	$(PYTHON) tests/floors.py
 
 clean:
 	rm -rf $(VENV) build dist
