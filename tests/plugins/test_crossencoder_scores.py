@@ -117,10 +117,30 @@ def test_scores_are_those_of_sentence_transformers(tmp_path, outputs, activation
             np.testing.assert_allclose(_scores(scorer), peer.predict(pairs), atol=1e-5)
 
 
+def _trained(scorer):
+    """The scorer with its new head as it is, counted as trained: a step of training has touched it."""
+    with torch.no_grad():
+        for weight in scorer.network.new.values():
+            weight.mul_(1)
+    return scorer
+
+
+def test_a_new_head_ranks_nothing_before_it_is_trained(tmp_path):
+    tiny.save(tmp_path / "whole")
+    for pooling in (None, "cls"):
+        encoder, tokenizer = (kind.from_pretrained(tmp_path / "whole") for kind in (AutoModel, AutoTokenizer))
+        encoder.save_pretrained(tmp_path / "bare")
+        tokenizer.save_pretrained(tmp_path / "bare")
+        scorer = built("crossencoder", tmp_path / "bare", pooling=pooling)
+        with pytest.raises(BadInput, match=r"comes without .*bias, .*weight: a new head of random numbers\. Train it"):
+            _scores(scorer)
+        assert np.isfinite(_scores(_trained(scorer))).all()
+
+
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_a_new_head_is_linear_on_what_is_pooled(tmp_path, pooling):
     folder = _folder(tmp_path)
-    scorer = built("crossencoder", folder, pooling=pooling, outputs=2, seed=3)
+    scorer = _trained(built("crossencoder", folder, pooling=pooling, outputs=2, seed=3))
     tokenizer, encoder = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     weight, bias = (parameter.detach().double().numpy() for parameter in scorer.network.head.parameters())
     expected = []
@@ -147,7 +167,7 @@ def test_a_bare_encoder_gets_a_head_that_its_seed_decides(tmp_path):
             scorer = built("crossencoder", tmp_path / "bare", pooling=pooling, seed=seed)
             prints.append(scorer.fingerprint)
         assert prints[0] == prints[1] != prints[2]
-        assert _scores(scorer).shape == (len(QUERIES) * len(TEXTS),)
+        assert _scores(_trained(scorer)).shape == (len(QUERIES) * len(TEXTS),)
 
 
 def _roberta(folder):
@@ -228,7 +248,9 @@ def test_a_pass_has_no_more_tokens_than_allowed_and_pairs_of_similar_length(tmp_
 def test_a_compiled_graph_gives_a_pair_the_score_of_torch_also_alone(tmp_path, settings):
     pytest.importorskip("openvino")
     folder = _folder(tmp_path)
-    fast, slow = (built("crossencoder", folder, runtime=runtime, **settings) for runtime in ("openvino", "torch"))
+    fast, slow = (
+        _trained(built("crossencoder", folder, runtime=runtime, **settings)) for runtime in ("openvino", "torch")
+    )
     scores = _scores(fast)
     np.testing.assert_allclose(scores, _scores(slow), atol=1e-5)
     assert fast._fast.compiled is not None

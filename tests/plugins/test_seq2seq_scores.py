@@ -16,6 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 import nirank
+from nirank import seals
 from nirank.checkpoints import checkpoint
 from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput
@@ -236,9 +237,11 @@ def test_a_damaged_template_is_refused(tmp_path):
     path = tmp_path / "kept" / "component.json"
     whole = path.read_text()
     path.write_text(whole.replace("{document}", "document"))
+    seals.seal(tmp_path / "kept")
     with pytest.raises(BadInput, match=r"has the places {query}; each of {query}, {document} is needed, once"):
         checkpoint.load(tmp_path / "kept")
     path.write_text(whole.replace(" Relevant:", ""))
+    seals.seal(tmp_path / "kept")
     with pytest.raises(BadInput, match="does not score as it did when it was saved"):
         checkpoint.load(tmp_path / "kept")
 

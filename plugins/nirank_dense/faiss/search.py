@@ -50,8 +50,8 @@ class FaissSearch:
 
     `depth` is how many documents are scored at least, for however few are wanted: so far fewer are a prefix of more.
     `chunk` documents are encoded between two writes while the index is built, and an interrupted build goes on from
-    there. `device` is "cpu", or "cuda" where faiss was compiled for it. `threads` make the index, all unless said. Raises
-    `MissingDependency` without faiss.
+    there. `device` is "cpu", or "cuda" where faiss was compiled for it. `threads` make the index, all unless said.
+    Raises `MissingDependency` without faiss.
     """
 
     searches = "dense"
