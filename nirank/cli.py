@@ -66,6 +66,11 @@ With = Annotated[
 ]
 
 
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run the code of the nirank_plugin.py that came with results; remembered.")
+]
+
+
 class Test(StrEnum):
     """The paired tests that one can ask for."""
 
@@ -120,11 +125,12 @@ def run(
     experiment: Annotated[Path, typer.Argument(help="An experiment in TOML.")],
     out: Annotated[Path | None, typer.Option(help="The folder to write; runs/NAME-DATE unless given.")] = None,
     with_: With = None,
+    trust: Trust = False,
 ) -> None:
     """Run an experiment: index, search, measure, compare; write runs, measures and a manifest."""
     from nirank.experiments import run as experiments
 
-    described = _described(experiment, with_)
+    described = _described(experiment, with_, trust)
     out = out or _folder(described.name)
     console = _console()
     experiments.run(described, out, show=partial(_show, console))
@@ -138,11 +144,12 @@ def train(
         Path | None, typer.Option(help="The folder to write, or to go on in; runs/NAME-DATE unless given.")
     ] = None,
     with_: With = None,
+    trust: Trust = False,
 ) -> None:
     """Train stages of an experiment, then run it; with the same --out an interrupted training goes on."""
     from nirank.experiments.train import train as train_and_run
 
-    described = _described(experiment, with_)
+    described = _described(experiment, with_, trust)
     out = out or _folder(described.name)
     console = _console()
     results = train_and_run(described, out, partial(_tell, console), partial(_show, console))
@@ -312,8 +319,10 @@ def main() -> None:
     except (NirankError, OSError) as error:
         if os.environ.get("NIRANK_DEBUG"):
             raise
+        from nirank.experiments.report import harmless
+
         notes = [f"  ({note})" for note in getattr(error, "__notes__", [])]
-        print("\n".join([f"nirank: {error}", *notes]), file=sys.stderr)  # noqa: T201
+        print(harmless("\n".join([f"nirank: {error}", *notes])), file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -326,14 +335,18 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
-def _described(path: Path, with_: list[str] | None) -> Experiment:
+def _described(path: Path, with_: list[str] | None, trusted: bool) -> Experiment:
     """The experiment in a file, with what is switched on besides."""
     from dataclasses import replace
 
     from nirank.experiments.experiment import Experiment
+    from nirank.plugins import trust
 
     described = Experiment.read(path)
-    return replace(described, plugin=_observers(with_, described.plugin))
+    if trusted and described.plugin_file:
+        trust.remember(described.plugin_file)
+    commanded = frozenset(text.partition("=")[0] for text in with_ or [])
+    return replace(described, plugin=_observers(with_, described.plugin), commanded=commanded)
 
 
 def _folder(name: str) -> Path:
@@ -420,13 +433,14 @@ def _of_observer(name: str) -> Any:
 
 def _found_table(opened: Workspace, query: str, k: int) -> Table:
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(title=Text(query), title_justify="left", show_header=False, box=None)
+    from nirank.experiments.report import shown
+
+    table = Table(title=shown(query), title_justify="left", show_header=False, box=None)
     docs, scores = opened.search(query, k)
     for rank, (doc, score) in enumerate(zip(docs.tolist(), scores.tolist(), strict=True), start=1):
         content = " ".join(str(opened.corpus[doc]).split())
-        table.add_row(str(rank), f"{score:.4f}", Text(opened.corpus.ids[doc], style="bold"), Text(content[:200]))
+        table.add_row(str(rank), f"{score:.4f}", shown(opened.corpus.ids[doc], style="bold"), shown(content[:200]))
     if not len(docs):
         table.add_row("nothing found")
     return table

@@ -32,6 +32,25 @@ def refuse_existing(out: str | Path | None) -> None:
 
 
 @contextmanager
+def alone(path: Path, what: str) -> Iterator[None]:
+    """Have no other process write to `path` meanwhile: raise `BadInput` where one does, which `what` names.
+
+    The lock is a hidden file beside `path`; it goes with the process, however that ends.
+    """
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    try:
+        with lock:
+            yield
+    except Timeout:
+        raise BadInput(
+            f"another {what} is writing to it; wait until it is done, or name another place.", path
+        ) from None
+
+
+@contextmanager
 def beside(path: Path) -> Iterator[Path]:
     """A place to write `path` in: it becomes `path` if the block succeeds, and is removed if it fails.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nirank import files
 from nirank.errors import BadInput
 from nirank.experiments import workspace
 from nirank.pipeline import Ranking
@@ -67,3 +68,14 @@ def test_the_current_folder_is_refused(tmp_path, documents, monkeypatch):
     monkeypatch.chdir(tmp_path / "empty")
     with pytest.raises(BadInput, match="is the current folder"):
         workspace.create(Path(), documents, "bm25")
+
+
+def test_a_second_writer_is_refused_while_the_first_one_writes(tmp_path, documents):
+    with (
+        files.alone(tmp_path / "made", "nirank index"),
+        pytest.raises(BadInput, match="another nirank index is writing"),
+    ):
+        workspace.create(tmp_path / "made", documents, "bm25")
+    assert _found(workspace.create(tmp_path / "made", documents, "bm25")) == ["d0"]
+    with pytest.raises(BadInput, match="exists already"):
+        workspace.create(tmp_path / "made", documents, "bm25")

@@ -62,7 +62,10 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment as it is written: collection, pipelines, stages, training, measures, observers."""
+    """An experiment as it is written: collection, pipelines, stages, training, measures, observers.
+
+    `commanded` are the settings of observers (`log.file`) that do not come from the file `path`, but from the user.
+    """
 
     name: str
     collection: dict[str, Any]
@@ -73,6 +76,7 @@ class Experiment:
     plugin: dict[str, dict[str, Any]] = field(default_factory=dict)
     seed: int = 0
     path: Path | None = None
+    commanded: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, path: str | Path) -> Experiment:
@@ -181,7 +185,8 @@ class Experiment:
         built = []
         for name, settings in self.plugin.items():
             with naming(f"{self.where}: [plugin.{name}]"):
-                built.append(observers.build(name, settings))
+                own = {setting for setting in settings if f"{name}.{setting}" not in self.commanded}
+                built.append(observers.build(name, settings, confined=own if self.path else ()))
         return built
 
     def _ranking(self, name: str, text: str, stages: dict[str, Stage]) -> Ranking:
@@ -207,7 +212,7 @@ class Experiment:
     def as_table(self) -> dict[str, Any]:
         """The experiment as TOML would hold it, every option written out."""
         table = asdict(self)
-        del table["path"]
+        del table["path"], table["commanded"]
         return table
 
 

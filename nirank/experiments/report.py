@@ -16,14 +16,29 @@ if TYPE_CHECKING:
     from nirank.experiments.results import Results
     from nirank.training.assignment import Fitted
 
+#: Control characters with their pictures; those from 128 to 159, and the delete, have one in common.
+_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | dict.fromkeys(
+    range(127, 160), 9249
+)
+
 #: Marks of a difference from the baseline, by the largest corrected p-value they stand for.
 MARKS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+
+
+def shown(text: str, style: str = "") -> Text:
+    """A text for the terminal: control characters, which could write elsewhere on it, are seen and do nothing."""
+    return Text(harmless(text), style=style)
+
+
+def harmless(text: str) -> str:
+    """A text with its control characters, but for line feeds and tabs, as the pictures that Unicode has of them."""
+    return text.translate(_PICTURES)
 
 
 def systems_table(results: Results) -> Table:
     """One row a system: its expression, its measures with marks of significance, its time for all queries."""
     names = results.measured  # the evaluation's own names: trec_eval's "official" stands for many
-    table = Table(title=Text(repr(results.collection).strip("<>")), title_justify="left", title_style="bold")
+    table = Table(title=shown(repr(results.collection).strip("<>")), title_justify="left", title_style="bold")
     table.add_column("system", style="bold")
     table.add_column("pipeline", overflow="fold")
     for name in [*names, "seconds"]:
@@ -31,7 +46,7 @@ def systems_table(results: Results) -> Table:
     best = {name: max(system.evaluation[name] for system in results.systems.values()) for name in names}
     for system in results.systems.values():
         cells = [_cell(results, system.name, measure, best[measure]) for measure in names]
-        table.add_row(Text(system.name), Text(repr(system.ranking)), *cells, f"{system.seconds:.2f}")
+        table.add_row(shown(system.name), shown(repr(system.ranking)), *cells, f"{system.seconds:.2f}")
     return table
 
 
@@ -57,10 +72,10 @@ def examples_table(results: Results, queries: Sequence[int], k: int = 8) -> Tabl
     table = Table(title="What each system found first (relevant ones underlined)", title_justify="left")
     table.add_column("query", style="bold")
     for name in results.systems:
-        table.add_column(Text(name))
+        table.add_column(shown(name))
     for query in queries:
         cells = [_found(results, name, query, k) for name in results.systems]
-        table.add_row(Text(str(results.collection.queries.contents[query])), *cells)
+        table.add_row(shown(str(results.collection.queries.contents[query])), *cells)
     return table
 
 
@@ -91,18 +106,18 @@ def trec_lines(evaluation: Evaluation, queries: bool = False) -> Iterator[str]:
 
 def rows_table(rows: Sequence[Any], title: str = "") -> Table:
     """Any rows of one dataclass, a column a field: numbers with four digits behind the point, to the right."""
-    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    table = Table(title=shown(title), title_justify="left", title_style="bold")
     for number, field in enumerate(dataclasses.fields(rows[0]) if rows else ()):
-        table.add_column(Text(field.name), justify="left" if number == 0 else "right", overflow="fold")
+        table.add_column(shown(field.name), justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:
         values = dataclasses.astuple(row)
-        table.add_row(*(Text(f"{value:.4f}" if isinstance(value, float) else str(value)) for value in values))
+        table.add_row(*(shown(f"{value:.4f}" if isinstance(value, float) else str(value)) for value in values))
     return table
 
 
 def _cell(results: Results, system: str, measure: str, best: float) -> Text:
     value = results.systems[system].evaluation[measure]
-    return Text(f"{value:.4f}{_mark(results, system, measure):<3}", style="bold green" if value == best else "")
+    return shown(f"{value:.4f}{_mark(results, system, measure):<3}", style="bold green" if value == best else "")
 
 
 def _mark(results: Results, system: str, measure: str) -> str:
@@ -119,9 +134,9 @@ def _found(results: Results, system: str, query: int, k: int) -> Text:
     line = Text()
     ids = results.collection.corpus.ids.take(docs[:k])
     for doc, name in zip(docs[:k].tolist(), ids, strict=True):
-        line.append(name, style="bold green underline" if doc in good else "")
+        line.append(harmless(name), style="bold green underline" if doc in good else "")
         line.append(" ")
-    return line if len(docs) else Text("nothing", style="dim")
+    return line if len(docs) else shown("nothing", style="dim")
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -142,7 +157,7 @@ def comparison_table(comparison: Comparison) -> Table:
     for row in comparison.differences:
         interval = f"{row.low:+.4f} .. {row.high:+.4f}"
         numbers = (f"{row.difference:+.4f}", interval, f"{row.effect:.2f}", f"{row.p:.4f}", f"{row.corrected:.4f}")
-        table.add_row(row.measure, Text(row.system), Text(row.other), *numbers, f"{row.wins}/{row.losses}/{row.ties}")
+        table.add_row(row.measure, shown(row.system), shown(row.other), *numbers, f"{row.wins}/{row.losses}/{row.ties}")
     return table
 
 
@@ -150,5 +165,5 @@ def means_table(comparison: Comparison) -> Table:
     """The mean of each system on each measure, with its interval."""
     table = Table("measure", "system", "mean", "95% interval", title="Means", title_justify="left")
     for row in comparison.means:
-        table.add_row(row.measure, Text(row.system), f"{row.mean:.4f}", f"{row.low:.4f} .. {row.high:.4f}")
+        table.add_row(row.measure, shown(row.system), f"{row.mean:.4f}", f"{row.low:.4f} .. {row.high:.4f}")
     return table

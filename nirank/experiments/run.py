@@ -15,10 +15,10 @@ from nirank.evaluation.evaluating import evaluate
 from nirank.experiments import latency
 from nirank.experiments.experiment import Experiment, naming
 from nirank.experiments.results import Results, System
-from nirank.experiments.write import refuse_unwritable, write
+from nirank.experiments.write import MANIFEST, refuse_unwritable, write
 from nirank.files import refuse_existing
 from nirank.pipeline.algebra import Ranking
-from nirank.plugins import observers
+from nirank.plugins import observers, trust
 from nirank.plugins.loading import active, load_file
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def load_beside(experiment: Experiment) -> None:
     beside = experiment.plugin_file
     loaded = [Path(plugin.name) for plugin in active().known if plugin.name.endswith("nirank_plugin.py")]
     if beside and not any(path.exists() and filecmp.cmp(path, beside, shallow=False) for path in loaded):
+        trust.check(beside, came_with_results=(beside.parent / MANIFEST).exists())
         load_file(beside)
 
 

@@ -17,7 +17,7 @@ from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Floats, Ints
 from nirank.errors import BadInput
 from nirank.experiments.experiment import Experiment
-from nirank.files import refuse_existing
+from nirank.files import alone, refuse_existing
 from nirank.formats.toml import to_toml
 from nirank.pipeline.algebra import Ranking
 
@@ -56,6 +56,12 @@ def create(folder: Path, name: str, pipeline: str, stages: Mapping[str, dict[str
     if folder == Path.cwd():
         raise BadInput("is the current folder; name one to be made, such as nirank-index.", folder)
     described = _described(name, pipeline, stages)
+    with alone(folder, "nirank index"):
+        refuse_existing(folder)
+        return _create(folder, name, described)
+
+
+def _create(folder: Path, name: str, described: Experiment) -> Workspace:
     (ranking,) = described.build().values()
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)  # what an interrupted run left there is gone on with

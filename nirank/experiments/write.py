@@ -17,10 +17,14 @@ from nirank.experiments.results import Results, System
 from nirank.files import refuse_existing
 from nirank.formats.toml import to_toml
 from nirank.formats.trec import write_run
+from nirank.plugins import trust
 from nirank.seals import sealed
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+MANIFEST = "manifest.json"
 
 
 def write(results: Results, folder: Path) -> None:
@@ -39,11 +43,12 @@ def _write_into(folder: Path, results: Results) -> None:
     if results.comparison:
         _write_json(folder / "comparison.json", results.comparison.to_dict())
     (folder / "experiment.toml").write_text(to_toml(results.experiment.as_table()), encoding="utf-8")
-    _write_json(folder / "manifest.json", results.manifest())
+    _write_json(folder / MANIFEST, results.manifest())
     if contact_sheet.pictured(results.collection):
         (folder / contact_sheet.PAGE).write_text(contact_sheet.page(results), encoding="utf-8")
     if plugin := results.experiment.plugin_file:
         shutil.copyfile(plugin, folder / plugin.name)  # so that experiment.toml runs from here too
+        trust.remember(plugin)
 
 
 def refuse_unwritable(collection: Collection) -> None:

@@ -6,7 +6,9 @@ An observer is an object with hook implementations; its plugin names it, as it n
 
 A table `[plugin.trace]` of an experiment, or `--with trace` on the command line, switches it on: it is built
 from those settings before any component is, so that its `nirank_wrap` is asked for each, and its hooks are called
-until the run ends. Three methods are called where it has them:
+until the run ends. Settings that name a place to write to are listed in its attribute `places`: an experiment file
+may name one inside `./runs` or the cache alone, for it may be somebody else's. Three methods are called where it has
+them:
 
     finished(results, folder)   an experiment is done; its results lie in `folder`, unless that is None
     close()                     it has been switched off, also where the run failed
@@ -15,26 +17,45 @@ until the run ends. Three methods are called where it has them:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
-from nirank.errors import UnknownName
+from nirank.errors import BadInput, UnknownName
+from nirank.files import cache_folder
 from nirank.plugins import settings
 from nirank.plugins.loading import active
 
 
-def build(name: str, given: Mapping[str, Any] | None = None) -> Any:
+def build(name: str, given: Mapping[str, Any] | None = None, confined: Collection[str] = ()) -> Any:
     """Build the observer called `name` with the given settings; it does nothing until it is switched on.
+
+    Those `confined` come from a file that may be somebody else's: where they name a place to write to (the observer
+    lists them in `places`), it has to lie within the folder `runs` or the cache, else `BadInput` is raised.
 
     Raises `UnknownName` for an observer or a setting that does not exist, `BadInput` for a setting of the wrong
     type, `MissingDependency` for a package that it lacks.
     """
     entry = active().registry.find(name, ("observer",))
     factory = entry.resolve()
+    for place in set(confined).intersection(getattr(factory, "places", ())):
+        _refuse_outside(name, place, (given or {}).get(place))
     arguments = settings.bind(factory, given or {}, entry.spec).arguments
     with entry.needing():
         return factory(**arguments)
+
+
+def _refuse_outside(name: str, setting: str, value: Any) -> None:
+    """A file that is run could else have anything written over the user's own files."""
+    if not isinstance(value, str):
+        return
+    place = Path(value).expanduser().resolve()
+    if not any(place.is_relative_to(home.resolve()) for home in (Path("runs"), cache_folder())):
+        raise BadInput(
+            f"{setting} = {value!r} is outside of ./runs and of the cache, where an experiment file may have things "
+            f"written. Choose the place yourself: --with {name}.{setting}=PLACE."
+        )
 
 
 @contextmanager

@@ -38,6 +38,8 @@ class Cache:
     was not used for longest is dropped. Several processes may use one folder at once.
     """
 
+    places = ("folder",)  # settings that name what is written
+
     def __init__(self, folder: str | None = None, gigabytes: float = 10.0) -> None:
         if not gigabytes > 0:
             raise BadInput(

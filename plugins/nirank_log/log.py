@@ -28,6 +28,8 @@ class Log:
     TensorBoard a system; and so is what a training reports, step by step, one run a component.
     """
 
+    places = ("file",)  # settings that name what is written
+
     def __init__(self, file: str = "runs/log.jsonl", tensorboard: bool | None = None) -> None:
         installed = importlib.util.find_spec("tensorboard") is not None
         if tensorboard and not installed:

@@ -30,6 +30,8 @@ class Trace:
     chrome://tracing and Perfetto show: to `file`, or else as `trace.json` into the folder of an experiment's results.
     """
 
+    places = ("file",)  # settings that name what is written
+
     def __init__(self, file: str | None = None, table: bool = True) -> None:
         self.file, self.table = Path(file) if file else None, table
         self.spans: list[Span] = []
