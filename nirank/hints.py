@@ -47,6 +47,10 @@ def readable(hint: Any) -> str:
     """An annotated type as messages name it: `'dense' | 'tokens'`, `int | None`."""
     if typing.get_origin(hint) is typing.Literal:
         return " | ".join(map(repr, typing.get_args(hint)))
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " | ".join(map(readable, typing.get_args(hint)))
+    if hint is type(None):
+        return "None"
     if inspect.isclass(hint) and typing.get_origin(hint) is None:
         return hint.__name__
     return str(hint).replace("typing.", "")

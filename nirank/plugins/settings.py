@@ -57,7 +57,7 @@ def declared(factory: Callable[..., Any]) -> dict[str, Setting]:
     named = [parameter for parameter in parameters if parameter.kind not in _STARRED]
     found: dict[str, Setting] = {}
     for parameter in named:
-        for setting in _of_parameter(parameter, hints.get(parameter.name, Any)):
+        for setting in _of_parameter(parameter, hints[parameter.name]):
             if setting.name in found:
                 raise PluginError(f"{factory.__qualname__} declares the setting {setting.name!r} twice; rename one.")
             found[setting.name] = setting
@@ -73,7 +73,7 @@ def bind(factory: Callable[..., Any], given: Mapping[str, Any], owner: str) -> B
     known, parameters = declared(factory), inspect.signature(factory).parameters
     given = _taken_apart(given, known, parameters)
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        for name in given.keys() - known.keys():
+        for name in sorted(given.keys() - known.keys()):
             raise UnknownName(f"setting of {owner}", name, known)
     for name, setting in known.items():
         if setting.default is REQUIRED and name not in given:
@@ -159,11 +159,18 @@ _STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def _type_hints(factory: Callable[..., Any]) -> dict[str, Any]:
+    """The type of each parameter; where annotations name what cannot be imported, that of a group is its default's."""
     function = factory.__init__ if inspect.isclass(factory) else factory
     try:
-        return typing.get_type_hints(function)
-    except Exception:  # annotations may name what is imported for type checking only: then nothing is checked
-        return {}
+        hints = typing.get_type_hints(function)
+    except Exception:  # annotations may name what is imported for type checking only: then little is checked
+        hints = {}
+    parameters = inspect.signature(factory).parameters.values()
+    return {parameter.name: hints.get(parameter.name, _type_of_default(parameter.default)) for parameter in parameters}
+
+
+def _type_of_default(default: Any) -> Any:
+    return type(default) if dataclasses.is_dataclass(default) and not inspect.isclass(default) else Any
 
 
 def _plain(value: Any) -> Any:
