@@ -65,7 +65,7 @@ def remember(path: Path) -> None:
     """Take a folder or file that has just been written, and moved to its place, for what its seal says."""
     seal_path = path / SEAL if path.is_dir() else _beside(path)
     folder = seal_path.parent
-    _remember(path, {name: _stamp(folder / name) for name in _read(seal_path, "")})
+    _remember(path, seal_path, {name: _stamp(folder / name) for name in _read(seal_path, "")})
 
 
 def check(folder: Path, again: str, everything: bool = False) -> bool:
@@ -94,13 +94,13 @@ def _check(sealed: Path, folder: Path, seal_path: Path, again: str, everything: 
     files, stamps = _read(seal_path, again), {}
     for name, (size, _) in files.items():
         stamps[name] = _sized(folder / name, size, again)
-    seen = {} if everything else _seen(sealed)
+    seen = {} if everything else _seen(sealed, seal_path)
     unseen = [name for name, stamp in stamps.items() if seen.get(name) != stamp]
     for name in unseen:
         if _hash(folder / name) != files[name][1]:
             raise DamagedFile(f"is damaged: its contents are not those that were written. {again}", folder / name)
     if unseen:
-        _remember(sealed, stamps)
+        _remember(sealed, seal_path, stamps)
     return True
 
 
@@ -175,18 +175,20 @@ def _record(sealed: Path) -> Path:
     return cache_folder() / "verified" / f"{digest(os.path.abspath(sealed))}.json"
 
 
-def _seen(sealed: Path) -> dict[str, Any]:
+def _seen(sealed: Path, seal_path: Path) -> dict[str, Any]:
+    """The states in which files were found to be as this very seal says."""
     try:
         seen: dict[str, Any] = json.loads(_record(sealed).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        files: dict[str, Any] = seen["files"] if seen["seal"] == _stamp(seal_path) else {}
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return seen if isinstance(seen, dict) else {}
+    return files if isinstance(files, dict) else {}
 
 
-def _remember(sealed: Path, stamps: Mapping[str, Stamp]) -> None:
+def _remember(sealed: Path, seal_path: Path, stamps: Mapping[str, Stamp]) -> None:
     """Note in which state the files were; where nothing can be written they are hashed again the next time."""
     try:
         with beside(_record(sealed)) as unfinished:
-            unfinished.write_text(json.dumps(stamps), encoding="utf-8")
+            unfinished.write_text(json.dumps({"seal": _stamp(seal_path), "files": stamps}), encoding="utf-8")
     except OSError as error:
         log.debug("it cannot be remembered that %s was checked: %s", sealed, error)

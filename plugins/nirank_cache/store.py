@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import xxhash
+
 from nirank.errors import BadInput
 
 log = logging.getLogger("nirank")
 
 #: The file is named after its layout, so that another version of nirank has a file of its own.
-FILE = "computed-1.sqlite"
+FILE = "computed-2.sqlite"
 _LAYOUT = """
 CREATE TABLE IF NOT EXISTS components (component BLOB PRIMARY KEY, name TEXT, method TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS entries (
@@ -44,6 +46,7 @@ GROUP BY component ORDER BY bytes DESC, name, method
 """
 #: SQLite before 3.32 allows 999 variables in a statement.
 _KEYS_AT_ONCE = 900
+_SUM_BYTES = 16
 #: Between two notes that an entry was used, so that reading seldom has to write.
 _SECONDS_BETWEEN_NOTES = 3600
 #: Of the limit, kept when it was passed, so that not every store has to drop something.
@@ -70,7 +73,7 @@ class Store:
 
     def __init__(self, path: Path, limit: int | None = None) -> None:
         self.path, self.limit = path, limit
-        self._full = False
+        self._full = self._damaged = False
         with _naming_damage(path):
             self._database = _connect(path)
 
@@ -82,7 +85,11 @@ class Store:
                 some = keys[start : start + _KEYS_AT_ONCE]
                 statement = _GET.format(marks=", ".join("?" * len(some)))
                 for entry, key, value, used in self._database.execute(statement, (component, *some)):
-                    yield key, value
+                    whole = _unsealed(component, key, value)
+                    if whole is None:
+                        self._tell_of_damage()
+                        continue
+                    yield key, whole
                     if now - used >= _SECONDS_BETWEEN_NOTES:
                         stale.append((now, entry))
         self._note_uses(stale)
@@ -93,7 +100,7 @@ class Store:
         All are added or none. Where that fails (a full disk) a warning says so once, and the work goes on.
         """
         now = int(time.time())
-        rows = ((component, key, value, count, now) for key, value, count in entries)
+        rows = ((component, key, _sealed(component, key, value), count, now) for key, value, count in entries)
         try:
             with self._writing() as database:
                 database.execute("INSERT OR REPLACE INTO components VALUES (?, ?, ?)", (component, *label))
@@ -141,6 +148,11 @@ class Store:
         except sqlite3.OperationalError as error:  # they may be dropped too early, and no more than that
             log.info("%s: the uses of entries could not be noted, so they may be dropped early: %s", self.path, error)
 
+    def _tell_of_damage(self) -> None:
+        if not self._damaged:
+            log.warning("%s holds entries that are not as they were written; they are computed again.", self.path)
+        self._damaged = True
+
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction; one process at a time has one."""
@@ -153,6 +165,17 @@ class Store:
             (total,) = database.execute("SELECT TOTAL(LENGTH(value)) FROM entries").fetchone()
             if not database.execute(_DROP, (total * _KEPT_SHARE * self.limit / size,)).rowcount:
                 return
+
+
+def _sealed(component: bytes, key: bytes, value: bytes) -> bytes:
+    """A value behind its hash, which also says under which key of which component it belongs."""
+    return xxhash.xxh3_128_digest(component + key + value) + value
+
+
+def _unsealed(component: bytes, key: bytes, stored: bytes) -> bytes | None:
+    """The value of what `_sealed` made; None where it is not what was written."""
+    value = stored[_SUM_BYTES:]
+    return value if _sealed(component, key, value) == stored else None
 
 
 def _connect(path: Path) -> sqlite3.Connection:

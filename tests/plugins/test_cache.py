@@ -572,6 +572,17 @@ def test_many_keys_are_looked_up(tmp_path):
     store.close()
 
 
+def test_an_entry_that_was_damaged_or_moved_is_left_out_and_told_once(tmp_path, caplog):
+    store = Store(tmp_path / FILE)
+    store.put(b"c", ("name", "score"), [(b"k1", b"one", 1), (b"k2", b"two", 1), (b"k3", b"three", 1)])
+    ((value,),) = store._database.execute("SELECT value FROM entries WHERE key = ?", (b"k1",)).fetchall()
+    store._database.execute("UPDATE entries SET value = ? WHERE key = ?", (value, b"k2"))
+    store._database.execute("UPDATE entries SET value = ? WHERE key = ?", (value[:-1] + b"f", b"k1"))
+    assert list(store.get(b"c", [b"k1", b"k2", b"k3"])) == [(b"k3", b"three")]
+    assert list(store.get(b"c", [b"k1"])) == []
+    assert caplog.text.count("are computed again") == 1
+
+
 def test_a_file_that_is_no_cache_is_told(tmp_path):
     (tmp_path / FILE).write_bytes(b"something else entirely, of some length, and no database" * 10)
     with pytest.raises(BadInput, match="no cache, or a damaged one") as caught:
