@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
 from nirank.errors import BadInput
@@ -26,18 +26,12 @@ from nirank.evaluation.external import (
     trec_values,
     unknown,
 )
+from nirank.evaluation.joining import Docnos, all_queries, join
 from nirank.evaluation.measures import Judged, Measure, Values
-from nirank.formats.trec import read_judged, read_qrels, rows_of
+from nirank.formats.trec import Run, read_judged, read_qrels, rows_of
 
 #: What is measured unless one says otherwise.
 MEASURES = ("nDCG@10", "RR@10", "AP", "R@100")
-
-
-class Docnos(Protocol):
-    """Turns ordinals into document ids, as `nirank.data.ids.Ids` does."""
-
-    def take(self, ordinals: ArrayLike) -> list[str]:
-        """The ids at `ordinals`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +105,8 @@ class Evaluation:
 
 
 def evaluate(
-    run: Candidates,
-    judgments: Candidates,
+    run: Candidates | Run | str | Path,
+    judgments: Candidates | Run | str | Path,
     measures: Sequence[str],
     ids: Docnos | None = None,
     *,
@@ -121,8 +115,10 @@ def evaluate(
     complete: bool = True,
     depth: int | None = None,
 ) -> Evaluation:
-    """Evaluate a run, whose rows are those of `judgments`, one a query.
+    """Evaluate a run: what a search found, what `read_run` returns, or the path of a file; so, too, the judgments.
 
+    Both are joined by the ids of their queries and documents, wherever these are known; what was found for a whole
+    collection must be judged by the same queries. Rows without ids are taken in their order, one a query.
     Measures have ir_measures' names (`nDCG@10`, `AP(rel=2)@100`, `RR@10`, `ERR@20`) or trec_eval's (`map`,
     `ndcg_cut_10`, `official`, `all_trec`). `ids`, by default those of `run.corpus`, break ties as trec_eval does;
     without them nirank's rule holds. A query without judgments is left out. One with judgments but no results
@@ -130,10 +126,15 @@ def evaluate(
     `relevance_level` is the least grade that is relevant for measures that name none (trec_eval's `-l`), `depth`
     how many documents of each query are looked at (its `-M`).
 
-    Raises `BadInput` for rows that do not match, NaN, and where no query is judged; `UnknownName` for a measure
-    that does not exist; `MissingDependency` for one that nothing installed computes.
+    Raises `BadInput` for queries or documents that do not match, NaN, and where no query is judged; `UnknownName` for
+    a measure that does not exist; `MissingDependency` for one that nothing installed computes.
     """
+    if isinstance(run, (str, Path)) and isinstance(judgments, (str, Path)) and ids is None and query_ids is None:
+        return evaluate_files(run, judgments, measures, relevance_level, complete, depth)
+    joined = join(run, judgments)
+    run, judgments = joined.run, joined.judgments
     _check_rows(run, judgments, query_ids)
+    query_ids = joined.query_ids if query_ids is None else query_ids
     if relevance_level < 1 or (depth is not None and depth < 1):
         raise BadInput(f"relevance_level {relevance_level} and depth {depth} must be 1 or more.")
     plan = _Plan.of(measures, relevance_level)
@@ -141,7 +142,7 @@ def evaluate(
     queries = np.flatnonzero(judged if complete else judged & found)
     if not len(queries):
         raise BadInput(f"none of the {len(run):,} queries has judgments{'' if complete else ' and results'}.")
-    ids = run.corpus.ids if ids is None and run.corpus is not None else ids
+    ids = joined.ids if ids is None else ids
     ranked, ties = rank(_rows(run, queries), ids)
     ranking = Ranking(_cut(ranked, depth), _rows(judgments, queries), relevance_level)
     values, mean = plan.compute(ranking)
@@ -176,7 +177,7 @@ def evaluate_files(
     """
     qrels = read_qrels(qrels_path)
     found, run, docnos = read_judged(run_path, qrels.ids)
-    query_ids = list(dict.fromkeys([*qrels.query_ids, *found]))
+    query_ids = all_queries(qrels.query_ids, found)
     return evaluate(
         rows_of(run, found, query_ids),
         rows_of(qrels.candidates, qrels.query_ids, query_ids),

@@ -139,8 +139,8 @@ def rows_of(candidates: Candidates, known: Sequence[str], wanted: Sequence[str])
     offsets = np.append(candidates.offsets, candidates.offsets[-1])  # a last row without documents
     rows = np.array([row.get(query, len(known)) for query in wanted], np.int64)
     if np.array_equal(rows, np.arange(len(known))):
-        return candidates
-    return replace(candidates, offsets=offsets).take(rows)
+        return candidates.for_queries(wanted)
+    return replace(candidates, offsets=offsets, query_ids=None).take(rows).for_queries(wanted)
 
 
 def _interned(lines: Lines) -> Run:
@@ -157,7 +157,8 @@ def _grouped(lines: Lines, docs: NDArray[Any]) -> Candidates:
         order = np.argsort(queries, kind="stable")
         docs, values = docs[order], values[order]
     lengths = np.bincount(queries, minlength=len(lines.query_ids))
-    return Candidates(np.concatenate([[0], np.cumsum(lengths)]), docs, values)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return Candidates(offsets, docs, values, query_ids=lines.query_ids)
 
 
 # Writing

@@ -26,6 +26,8 @@ import numpy as np
 from nirank.build import build
 from nirank.component import Component
 from nirank.data.candidates import Candidates
+from nirank.data.collection import Collection
+from nirank.data.corpus import ArrowCorpus, Documents, Field
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
 from nirank.errors import BadInput, ComponentError, CompositionError
@@ -72,9 +74,13 @@ class Ranking(Pipeline):
         """
         if not self.scored:
             raise CompositionError(f"{self!r} finds documents and does not order them. Add `>> scorer`, or use fuse.")
+        if isinstance(corpus, _NO_CORPORA):
+            raise CompositionError(_no_corpus(corpus))
         ranking = as_ranking(self)
         ranking.index(corpus)
-        return ranking._find(Queries.of(queries), corpus)
+        if not isinstance(queries, Queries):  # which are numbered, and so have no ids that anybody else knows
+            return ranking._find(_asked(queries), corpus)
+        return ranking._find(queries, corpus).for_queries(queries.ids)
 
     def index(self, corpus: Corpus, folder: Path | None = None, since: Corpus | None = None) -> None:
         """Build or open every index that the pipeline needs over `corpus`.
@@ -110,6 +116,10 @@ class Scoring(Pipeline):
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """One float32 for each pair, in the order of `candidates`."""
         raise NotImplementedError
+
+    def search(self, queries: Any, corpus: Corpus) -> Candidates:  # noqa: ARG002 - the signature of a ranking's
+        """Refuse: a scoring orders documents that something else has found. Raises `CompositionError`."""
+        raise CompositionError(f"{self!r} scores documents and finds none: put a generator before it.")
 
     def __add__(self, other: Any) -> Scoring:
         return Sum(self, as_scoring(other))
@@ -450,6 +460,32 @@ def as_stage(value: Any) -> Ranking | Scoring:
 def reads_features(component: Component) -> bool:
     """Whether it ranks by features of pairs (`nirank.pipeline.feature_ranking`)."""
     return component.traits.reads == "features"
+
+
+#: What people give in the place of a corpus.
+_NO_CORPORA = (Collection, Queries, Candidates, Pipeline, Path, str, list, tuple, dict, type(None))
+
+
+def _no_corpus(value: Any) -> str:
+    """What to say where something else stands for a corpus."""
+    if isinstance(value, Collection):
+        advice = "; it has one: write `search(collection.queries, collection.corpus)`"
+    elif isinstance(value, Queries):
+        advice = ": the queries come first, `search(queries, corpus)`"
+    else:
+        advice = ": wrap texts as `nirank.Documents(ids, texts)`"
+    return f"`search` takes a corpus as its second argument, and got a {type(value).__name__}{advice}."
+
+
+def _asked(queries: Any) -> Queries:
+    """Contents as numbered queries; raises `CompositionError` for what holds queries, or documents, in their place."""
+    if isinstance(queries, Collection):
+        raise CompositionError(
+            "`search` takes queries first, and got a Collection: write `search(collection.queries, collection.corpus)`."
+        )
+    if isinstance(queries, (Documents, ArrowCorpus, Field)):
+        raise CompositionError("`search` takes queries first and the corpus second; here a corpus stands first.")
+    return Queries.of(queries)
 
 
 def _generated(value: Any) -> Generated:
