@@ -26,6 +26,7 @@ from nirank.evaluation.external import (
     trec_values,
     unknown,
 )
+from nirank.evaluation.graded import COUNTED, graded, respelled, trec_ten
 from nirank.evaluation.joining import Docnos, all_queries, join
 from nirank.evaluation.measures import Judged, Measure, Values
 from nirank.formats.trec import Run, read_judged, read_qrels, rows_of
@@ -263,17 +264,31 @@ class _Plan:
 
     def _add(self, name: str, level: int) -> None:
         measure = Measure.parse(name)
-        if measure and (native := measure.native(level)):
+        if measure and (native := measure.native(level) or graded(measure, level)):
             self.native[name] = native
+        elif later := trec_ten(name):
+            self.native.update(later)
+            self.names.extend(later)
+            return
         elif (expanded := trec_names(name)) is not None:
             self.trec.extend(expanded)
             self.names.extend(expanded)
             return
-        elif measure and (other := ir_measure(measure, level)):
-            self.other[name] = other
-        else:
+        elif not self._add_other(name, measure, level):
             raise unknown(name)
         self.names.append(name)
+
+    def _add_other(self, name: str, measure: Measure | None, level: int) -> bool:
+        """Add a measure that is written in another way, or that ir_measures has; False where there is no such one."""
+        if measure and (other := respelled(measure)):
+            if native := other.native(level) or graded(other, level):
+                self.native[name] = native
+                return True
+            measure = other
+        if measure and (theirs := ir_measure(measure, level)):
+            self.other[name] = theirs
+            return True
+        return False
 
     def compute(self, ranking: Ranking) -> tuple[dict[str, Values], dict[str, float]]:
         """The values of each query, and of all together."""
@@ -281,7 +296,7 @@ class _Plan:
         judged = Judged.of(ranking.ranked, ranking.judgments)
         for name, native in self.native.items():
             values[name] = native(judged)
-            mean[name] = float(values[name].mean())
+            mean[name] = float(values[name].sum() if name.startswith(COUNTED) else values[name].mean())
         if self.trec:
             values.update(trec_values(self.trec, ranking))
             mean.update({name: trec_mean(name, values[name]) for name in self.trec})
