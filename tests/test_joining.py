@@ -60,7 +60,7 @@ def test_queries_in_another_order_are_joined_by_their_ids(collection):
 def test_queries_of_another_collection_are_refused_naming_both(collection):
     others = Queries(["x", "b", "c"], QUERIES.contents)
     found = nirank.load(Lists()).search(others, CORPUS)
-    with pytest.raises(BadInput, match=r"the run has 3 queries \('x', 'b', 'c'\).*3 \('a', 'b', 'c'\); 2 of them"):
+    with pytest.raises(BadInput, match=r"of the run: 3 \('x', 'b', 'c'\).*3 \('a', 'b', 'c'\); 2 of them"):
         evaluate(found, collection.judgments, ["RR"])
 
 
@@ -105,7 +105,7 @@ def test_documents_beyond_the_corpus_are_not_taken_for_each_other(measure, tmp_p
 def test_files_without_a_query_in_common_are_refused(files, tmp_path):
     (tmp_path / "padded").write_text("0a Q0 d1 1 3 x\n")
     for run in (tmp_path / "padded", read_run(tmp_path / "padded")):
-        with pytest.raises(BadInput, match=r"1 queries \('0a'\).*none of them are in both"):
+        with pytest.raises(BadInput, match=r"1 \('0a'\).*none of them are in both"):
             evaluate(run, files[1], ["RR"])
 
 
@@ -169,3 +169,71 @@ def test_a_sum_that_is_searched_is_told():
     summed = nirank.load(Zero()) + nirank.load(Zero())
     with pytest.raises(CompositionError, match="put a generator before it"):
         summed.search("one", CORPUS)
+
+
+def test_what_makes_figures_doubtful_is_told_by_evaluate_and_by_compare(files, tmp_path, collection):
+    (tmp_path / "upper").write_text("a Q0 D1 1 3 x\nb Q0 D2 1 3 x\n")
+    odd, good = (evaluate(run, files[1], ["RR"]) for run in (tmp_path / "upper", files[0]))
+    assert "None of the retrieved documents is judged" in odd.warnings[0]
+    assert not good.warnings
+    notes = compare({"odd": odd, "good": good}).notes
+    assert "1 judged queries have no results." in notes["odd"]
+    assert odd.warnings[0] in notes["odd"]
+    assert notes["good"] == good.notes()
+    assert odd.to_dict()["warnings"] == list(odd.warnings)
+    assert "warnings" not in good.to_dict()
+
+
+class Everything:
+    """Finds all of a large corpus, as many as it is asked for."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def generate(self, queries, k):
+        row = np.arange(min(k, self.size))
+        return Candidates.of([row] * len(queries), [-row] * len(queries))
+
+
+@pytest.fixture
+def large():
+    corpus = Documents([f"d{number}" for number in range(3000)], ["apple"] * 3000)
+    return Collection("large", corpus, Queries(["q"], ["apple"]), Candidates.of([np.arange(3000)], [np.ones(3000)]))
+
+
+def test_a_cutoff_beyond_what_was_asked_for_is_told(large):
+    stage = nirank.load(Everything(3000))
+    measures = ["R@1000", "R@2000", "recall_2000", "AP"]
+    found = evaluate(stage.search(large.queries, large.corpus), large.judgments, measures)
+    beyond, unreachable = found.warnings
+    assert beyond.startswith("R@2000, recall_2000: the ranking ends at 1,000 documents")
+    assert unreachable.startswith("1 queries have more relevant documents than the 1,000")
+    deep = evaluate((stage % 3000).search(large.queries, large.corpus), large.judgments, measures)
+    assert not deep.warnings  # there are no more documents
+    assert deep["R@2000"] == pytest.approx(2 / 3)
+    few = nirank.load(Everything(20)).search(large.queries, large.corpus)
+    assert not [note for note in evaluate(few, large.judgments, ["R@1000"]).warnings if "R@1000" in note]
+
+
+def test_a_run_in_a_file_that_was_cut_off_is_told(tmp_path):
+    lines = [f"q{query} Q0 d{rank} {rank} {-rank} x" for query in range(3) for rank in range(100)]
+    (tmp_path / "run").write_text("\n".join(lines) + "\n")
+    (tmp_path / "qrels").write_text("q0 0 d3 1\n")
+    found = evaluate(tmp_path / "run", tmp_path / "qrels", ["R@100", "R@1000"])
+    assert [note.split(":")[0] for note in found.warnings] == ["R@1000"]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "deeper"),
+    [
+        *[("e", "e % 2000"), ("e % 50", "e % 50"), ("e >> s", "(e % 2000) >> s"), ("e >> top(3, s)", "2000")],
+        *[("fuse(e, e % 9)", "fuse(e % 2000, e % 9"), ("others(e)", "others(e % 2001)"), ("e | e", "(e % 2000) | ")],
+    ],
+)
+def test_a_ranking_goes_deeper_where_it_does_not_say_how_deep(pipeline, deeper):
+    class Zero:
+        def score(self, queries, candidates):
+            return np.zeros(candidates.pairs)
+
+    parts = {"e": nirank.load(Everything(9), name="e"), "s": nirank.load(Zero(), name="s")}
+    assert deeper in repr(nirank.parse(pipeline, parts).at_depth(2000))

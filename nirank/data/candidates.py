@@ -39,6 +39,7 @@ class Candidates:
     are relevance grades. `corpus` is the one that `docs` are ordinals of. `features` are what a ranker over features
     reads, one row a pair; they stay with the pairs until these are ranked anew or joined with others. `query_ids` are
     those of the rows, where these come from a search, a collection or a file: measures join runs and judgments by them.
+    `depth` is how many documents a search was asked for, where that is known.
     """
 
     offsets: NDArray[np.int64]
@@ -47,6 +48,7 @@ class Candidates:
     corpus: Corpus | None = field(default=None, repr=False)
     features: Features | None = field(default=None, repr=False)
     query_ids: Sequence[str] | None = field(default=None, repr=False)
+    depth: int | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         set_column = object.__setattr__  # the dataclass is frozen for users, not for its own construction
@@ -150,12 +152,12 @@ class Candidates:
         vars(known).update(vars(self), corpus=corpus)
         return known
 
-    def for_queries(self, query_ids: Sequence[str] | None) -> Candidates:
-        """The same pairs, known to be of the queries with these ids."""
+    def for_queries(self, query_ids: Sequence[str] | None, depth: int | None = None) -> Candidates:
+        """The same pairs, known to be of the queries with these ids, and perhaps what `depth` was searched to."""
         if query_ids is not None and len(query_ids) != len(self):
             raise BadInput(f"{len(query_ids)} query ids for candidates of {len(self)} queries.")
         known = object.__new__(type(self))  # whose columns need no second check
-        vars(known).update(vars(self), query_ids=query_ids)
+        vars(known).update(vars(self), query_ids=query_ids, depth=depth or self.depth)
         return known
 
     def take(self, queries: Ints | slice) -> Candidates:
@@ -165,7 +167,7 @@ class Candidates:
         starts = np.repeat(self.offsets[:-1][queries] - offsets[:-1], lengths)
         pairs = starts + np.arange(offsets[-1])
         described, named = self._described(pairs), self._named(queries)
-        return Candidates(offsets, self.docs[pairs], self.scores[pairs], self.corpus, described, named)
+        return Candidates(offsets, self.docs[pairs], self.scores[pairs], self.corpus, described, named, self.depth)
 
     def where(self, keep: NDArray[np.bool_]) -> Candidates:
         """Only the pairs marked in `keep` (`[pairs]`); every query stays, if need be with none."""

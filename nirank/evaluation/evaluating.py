@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
 from nirank.errors import BadInput
+from nirank.evaluation.doubts import cutoff_of, doubts
 from nirank.evaluation.external import (
     Ranking,
     ir_mean,
@@ -43,7 +44,8 @@ class Evaluation:
     `query_ids` (their ids, where these are known) are `[evaluated queries]`. `ties` counts the documents whose rank
     only the tie rule decided, having the score of the one before them; `rule` is `"docno"` for trec_eval's, and
     `"ordinal"` where no ids were at hand. `unjudged` queries had no judgments and were left out; `empty` ones had
-    judgments and no results, and count as zero unless they were left out on demand.
+    judgments and no results, and count as zero unless they were left out on demand. `warnings` say, a sentence each,
+    what makes the figures doubtful: that no retrieved document is judged, or that a cutoff lies beyond the ranking.
     """
 
     values: dict[str, Values]
@@ -54,6 +56,7 @@ class Evaluation:
     rule: str
     unjudged: int
     empty: int
+    warnings: tuple[str, ...] = ()
 
     @property
     def measures(self) -> list[str]:
@@ -78,13 +81,13 @@ class Evaluation:
     def notes(self) -> list[str]:
         """What one should know about these figures, a sentence each."""
         rule = "falling document id" if self.rule == "docno" else "rising ordinal"
-        told = [
+        told: list[tuple[Any, str]] = [
             (True, f"{len(self):,} queries were evaluated."),
             (self.empty, f"{self.empty:,} judged queries have no results."),
             (self.unjudged, f"{self.unjudged:,} queries without judgments are left out."),
             (self.ties, f"{self.ties:,} ties were broken by {rule}."),
         ]
-        return [note for worth, note in told if worth]
+        return [*(note for worth, note in told if worth), *self.warnings]
 
     def to_dict(self, per_query: bool = False) -> dict[str, Any]:
         """What JSON can hold: the means and counts and, if asked for, the value of each query by its id or row."""
@@ -95,6 +98,8 @@ class Evaluation:
             "queries_without_results": self.empty,
             "ties": {"count": self.ties, "broken_by": self.rule},
         }
+        if self.warnings:
+            told["warnings"] = list(self.warnings)
         if per_query:
             names = self.query_ids or [str(row) for row in self.queries.tolist()]
             columns = [column.tolist() for column in self.values.values()]
@@ -146,7 +151,8 @@ def evaluate(
     ids = joined.ids if ids is None else ids
     ranked, ties = rank(_rows(run, queries), ids)
     ranking = Ranking(_cut(ranked, depth), _rows(judgments, queries), relevance_level)
-    values, mean = plan.compute(ranking)
+    judged_documents = Judged.of(ranking.ranked, ranking.judgments)
+    values, mean = plan.compute(ranking, judged_documents)
     return Evaluation(
         values=values,
         mean=mean,
@@ -156,7 +162,13 @@ def evaluate(
         rule="ordinal" if ids is None else "docno",
         unjudged=int(np.count_nonzero(~judged)),
         empty=int(np.count_nonzero(judged & ~found)),
+        warnings=tuple(doubts(plan.names, judged_documents, run, relevance_level)),
     )
+
+
+def deepest_cutoff(measures: Sequence[str]) -> int:
+    """The deepest rank that one of the measures looks at; 0 where none has a cutoff."""
+    return max((cutoff_of(name) or 0 for name in _Plan.of(measures, level=1).names), default=0)
 
 
 def check_measures(measures: Sequence[str]) -> None:
@@ -178,7 +190,7 @@ def evaluate_files(
     """
     qrels = read_qrels(qrels_path)
     found, run, docnos = read_judged(run_path, qrels.ids)
-    query_ids = all_queries(qrels.query_ids, found)
+    query_ids = all_queries(qrels.query_ids, found, (str(run_path), str(qrels_path)))
     return evaluate(
         rows_of(run, found, query_ids),
         rows_of(qrels.candidates, qrels.query_ids, query_ids),
@@ -290,10 +302,9 @@ class _Plan:
             return True
         return False
 
-    def compute(self, ranking: Ranking) -> tuple[dict[str, Values], dict[str, float]]:
+    def compute(self, ranking: Ranking, judged: Judged) -> tuple[dict[str, Values], dict[str, float]]:
         """The values of each query, and of all together."""
         values, mean = {}, {}
-        judged = Judged.of(ranking.ranked, ranking.judgments)
         for name, native in self.native.items():
             values[name] = native(judged)
             mean[name] = float(values[name].sum() if name.startswith(COUNTED) else values[name].mean())

@@ -103,7 +103,7 @@ def _of_files(run: Run, judgments: Run) -> Joined:
 def _of_rows_and_file(run: Candidates, judgments: Run) -> Joined:
     """A run of a search with judgments of a file."""
     corpus, asked = _known(run, "a run", "judgments")
-    query_ids = all_queries(asked, judgments.query_ids)
+    query_ids = all_queries(judgments.query_ids, asked)
     return Joined(rows_of(run, asked, query_ids), judgments.align(query_ids, corpus.ids), query_ids, corpus.ids)
 
 
@@ -116,11 +116,13 @@ def _of_file_and_rows(run: Run, judgments: Candidates) -> Joined:
     return Joined(aligned, rows_of(judgments, judged, query_ids), query_ids, names)
 
 
-def all_queries(known: Sequence[str], others: Sequence[str]) -> list[str]:
-    """The queries of both sides, each once. Raises `BadInput` where they have none in common."""
-    if not {*known} & {*others}:
-        raise BadInput(_other_queries(others, known))
-    return list(dict.fromkeys([*known, *others]))
+def all_queries(
+    judged: Sequence[str], run: Sequence[str], names: tuple[str, str] = ("the run", "the judgments")
+) -> list[str]:
+    """The queries of both sides, those of the judgments first. Raises `BadInput` where they have none in common."""
+    if not {*judged} & {*run}:
+        raise BadInput(_other_queries(run, judged, names))
+    return list(dict.fromkeys([*judged, *run]))
 
 
 def _known(candidates: Candidates, what: str, other: str) -> tuple[Corpus, Sequence[str]]:
@@ -133,11 +135,13 @@ def _known(candidates: Candidates, what: str, other: str) -> tuple[Corpus, Seque
     return candidates.corpus, candidates.query_ids
 
 
-def _other_queries(run: Sequence[str], judgments: Sequence[str]) -> str:
+def _other_queries(
+    run: Sequence[str], judgments: Sequence[str], names: tuple[str, str] = ("the run", "the judgments")
+) -> str:
     shared = len({*run} & {*judgments})
     return (
-        f"the run has {len(run)} queries ({_few(run)}) and the judgments have {len(judgments)} ({_few(judgments)}); "
-        f"{shared or 'none'} of them are in both. They must be of the same queries, with the same ids."
+        f"queries of {names[0]}: {len(run)} ({_few(run)}); of {names[1]}: {len(judgments)} ({_few(judgments)}); "
+        f"{shared or 'none'} of them are in both. Both must name the same queries by the same ids."
     )
 
 

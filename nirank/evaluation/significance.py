@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -68,7 +68,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found: rows to print, and what they were computed with."""
+    """What `compare` found: rows to print, and what they were computed with.
+
+    `notes` are what each evaluation tells of itself (`Evaluation.notes`), by system.
+    """
 
     means: list[Mean]
     differences: list[Difference]
@@ -77,6 +80,7 @@ class Comparison:
     permutations: int
     resamples: int
     seed: int
+    notes: dict[str, list[str]] = field(default_factory=dict)
 
     def of(self, system: str, other: str, measure: str) -> Difference:
         """The row of two systems in this order. Raises `UnknownName` where they were not compared so."""
@@ -132,7 +136,8 @@ def compare(
         ps = np.array([p_value(row, seed) for row in paired])
         differences += _differences(measure, pairs, paired, ps, confidence_intervals(paired, resamples, seed))
     queries = len(next(iter(evaluations.values())))
-    return Comparison(means, differences, queries, test, permutations, resamples, seed)
+    notes = {name: evaluation.notes() for name, evaluation in evaluations.items()}
+    return Comparison(means, differences, queries, test, permutations, resamples, seed, notes)
 
 
 def randomisation_test(differences: Values, permutations: int = 10_000, seed: int = 0) -> float:

@@ -65,6 +65,13 @@ class Ranking(Pipeline):
 
     #: False where the documents found have no scores that order them (a union).
     scored = True
+    #: How many documents it is asked for, at most; None where that is not known.
+    depth: int | None = None
+
+    def at_depth(self, k: int) -> Ranking:
+        """The same ranking with `k` documents asked of each generator for which the pipeline does not say how many."""
+        del k
+        return self
 
     def search(self, queries: Queries | Content | Sequence[Content], corpus: Corpus) -> Candidates:
         """The documents found for each query, ranked.
@@ -80,7 +87,7 @@ class Ranking(Pipeline):
         ranking.index(corpus)
         if not isinstance(queries, Queries):  # which are numbered, and so have no ids that anybody else knows
             return ranking._find(_asked(queries), corpus)
-        return ranking._find(queries, corpus).for_queries(queries.ids)
+        return ranking._find(queries, corpus).for_queries(queries.ids, ranking.depth)
 
     def index(self, corpus: Corpus, folder: Path | None = None, since: Corpus | None = None) -> None:
         """Build or open every index that the pipeline needs over `corpus`.
@@ -147,6 +154,10 @@ class Stage(Ranking, Scoring):
     def __repr__(self) -> str:
         return self.component.name
 
+    def at_depth(self, k: int) -> Ranking:
+        """The generator, asked for `k` documents."""
+        return as_ranking(self).at_depth(k)
+
     def __rshift__(self, other: Any) -> Any:
         if self.component.traits.feedback:
             raise CompositionError(f"{self!r} learns from what was found: write `ranking >> {self!r} >> index`.")
@@ -195,10 +206,19 @@ class Generated(Ranking):
         k = _depth(k)
         return Generated(self.generator, self.encoder, k if self.k is None else min(k, self.k), self.feedback)
 
+    @property
+    def depth(self) -> int:  # type: ignore[override]
+        """How many documents are asked for."""
+        return DEPTH if self.k is None else self.k
+
+    def at_depth(self, k: int) -> Ranking:
+        """The same, asked for `k` documents unless the pipeline says how many."""
+        return self if self.k is not None else dataclasses.replace(self, k=k)
+
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         if self.encoder:
             queries = self._encoded(self.encoder, queries, corpus)
-        found = stages.generate(self.generator, queries, min(DEPTH if self.k is None else self.k, len(corpus)))
+        found = stages.generate(self.generator, queries, min(self.depth, len(corpus)))
         _, last = found.extent
         if last >= len(corpus):
             name = self.generator.spec
@@ -275,6 +295,15 @@ class Rescored(Ranking):
     def __repr__(self) -> str:
         return f"{_operand(self.ranking)} >> {_operand(self.scoring)}"
 
+    @property
+    def depth(self) -> int | None:  # type: ignore[override]
+        """That of the ranking."""
+        return self.ranking.depth
+
+    def at_depth(self, k: int) -> Ranking:
+        """The same over the ranking at that depth."""
+        return dataclasses.replace(self, ranking=self.ranking.at_depth(k))
+
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         found = self.ranking._find(queries, corpus)
         return found.with_scores(self.scoring.score(queries, found)).ranked()
@@ -299,6 +328,11 @@ class Cut(Ranking):
     def __repr__(self) -> str:
         return f"{_operand(self.ranking)} % {self.k}"
 
+    @property
+    def depth(self) -> int:  # type: ignore[override]
+        """What is kept."""
+        return self.k
+
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return self.ranking._find(queries, corpus).top(self.k)
 
@@ -316,6 +350,10 @@ class Union(Ranking):
 
     def __repr__(self) -> str:
         return f"{_operand(self.left)} | {_operand(self.right)}"
+
+    def at_depth(self, k: int) -> Ranking:
+        """The same of both rankings at that depth."""
+        return Union(self.left.at_depth(k), self.right.at_depth(k))
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return self.left._find(queries, corpus).union(self.right._find(queries, corpus))
@@ -340,6 +378,10 @@ class Fused(Ranking):
         return (
             f"fuse({', '.join([*map(repr, self.rankings), *(f'{name}={value!r}' for name, value in named.items())])})"
         )
+
+    def at_depth(self, k: int) -> Ranking:
+        """The same of all rankings at that depth."""
+        return dataclasses.replace(self, rankings=tuple(ranking.at_depth(k) for ranking in self.rankings))
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         found = [ranking._find(queries, corpus) for ranking in self.rankings]
