@@ -174,6 +174,7 @@ def evaluate(
     relevance_level: Annotated[int, typer.Option("--relevance-level", "-l", help="The lowest relevant grade.")] = 1,
     retrieved: Annotated[bool, typer.Option(help="Average over the queries in the run only.")] = False,
     depth: Annotated[int | None, typer.Option(help="Look at the best so many documents only.")] = None,
+    version: Annotated[int, typer.Option("--trec-eval", min=9, max=10, help="Whose figures: of version 9 or 10.")] = 10,
     queries: Annotated[bool, typer.Option("--queries", "-q", help="Also the values of each query.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -182,7 +183,11 @@ def evaluate(
     from nirank.experiments import report
 
     found = evaluate_files(
-        run, qrels, measures or MEASURES, relevance_level=relevance_level, complete=not retrieved, depth=depth
+        *(run, qrels, measures or MEASURES),
+        relevance_level=relevance_level,
+        complete=not retrieved,
+        depth=depth,
+        trec_eval=9 if version == 9 else 10,
     )
     if as_json:
         typer.echo(json.dumps(found.to_dict(per_query=queries), ensure_ascii=False))

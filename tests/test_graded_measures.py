@@ -186,3 +186,15 @@ def test_measures_of_version_ten_are_trec_evals(output, qrels, run, settings):
     for (name, query), value in expected.items():
         ours = found[name] if query == "all" else found.values[name][found.query_ids.index(query)]
         assert ours == pytest.approx(value, abs=6e-5), (name, query)
+
+
+def test_recall_levels_are_rounded_by_version_ten_and_raised_by_nine():
+    run = Candidates.of([[0, 10, 11, 1, 2]], [[5, 4, 3, 2, 1]])
+    judgments = Candidates.of([[0, 1, 2]], [[1, 1, 1]])
+    names = ["iprec_at_recall_0.40", "iprec_at_recall_0.50", "iprec_at_recall_0.90", "11pt_avg"]
+    ten = evaluate(run, judgments, names).mean
+    # of three relevant documents 1.2, 1.5 and 2.7 are asked for: 1, 2 and 3
+    assert list(ten.values())[:3] == pytest.approx([1, 3 / 5, 3 / 5])
+    assert ten["11pt_avg"] == pytest.approx((5 * 1 + 6 * 3 / 5) / 11)
+    nine = evaluate(run, judgments, names, trec_eval=9).mean
+    assert nine["iprec_at_recall_0.40"] == pytest.approx(3 / 5)

@@ -19,8 +19,8 @@ def cutoff_of(name: str) -> int | None:
     if found := _CUT.fullmatch(name):
         return int(found[1])
     measure = Measure.parse(name)
-    cutoff = measure and measure.settings.get("cutoff", measure.cutoff)
-    return cutoff if is_rank(cutoff) else None
+    cutoff = None if measure is None else measure.settings.get("cutoff", measure.cutoff)
+    return int(cutoff) if is_rank(cutoff) else None
 
 
 def doubts(names: Sequence[str], judged: Judged, run: Candidates, level: int) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,10 @@ from nirank.evaluation.external import (
     trec_values,
     unknown,
 )
-from nirank.evaluation.graded import COUNTED, graded, respelled, trec_ten
+from nirank.evaluation.graded import COUNTED, graded, respelled
 from nirank.evaluation.joining import Docnos, all_queries, join
 from nirank.evaluation.measures import Judged, Measure, Values
+from nirank.evaluation.trec_ten import changed_measure, new_measures
 from nirank.formats.trec import Run, read_judged, read_qrels, rows_of
 
 #: What is measured unless one says otherwise.
@@ -120,6 +121,7 @@ def evaluate(
     relevance_level: int = 1,
     complete: bool = True,
     depth: int | None = None,
+    trec_eval: Literal[9, 10] = 10,
 ) -> Evaluation:
     """Evaluate a run: what a search found, what `read_run` returns, or the path of a file; so, too, the judgments.
 
@@ -130,20 +132,22 @@ def evaluate(
     without them nirank's rule holds. A query without judgments is left out. One with judgments but no results
     counts as zero, unless `complete=False` leaves it out too, as trec_eval does without its `-c`.
     `relevance_level` is the least grade that is relevant for measures that name none (trec_eval's `-l`), `depth`
-    how many documents of each query are looked at (its `-M`).
+    how many documents of each query are looked at (its `-M`). Figures are those of version 10 of trec_eval, which
+    ranks the scores of a file as float64, or with `trec_eval=9` of that, which ranks them as float32 and rounds recall
+    levels up (`nirank.evaluation.trec_ten`).
 
     Raises `BadInput` for queries or documents that do not match, NaN, and where no query is judged; `UnknownName` for
     a measure that does not exist; `MissingDependency` for one that nothing installed computes.
     """
     if isinstance(run, (str, Path)) and isinstance(judgments, (str, Path)) and ids is None and query_ids is None:
-        return evaluate_files(run, judgments, measures, relevance_level, complete, depth)
-    joined = join(run, judgments)
+        return evaluate_files(run, judgments, measures, relevance_level, complete, depth, trec_eval)
+    joined = join(run, judgments, exact=trec_eval >= 10)
     run, judgments = joined.run, joined.judgments
     _check_rows(run, judgments, query_ids)
     query_ids = joined.query_ids if query_ids is None else query_ids
     if relevance_level < 1 or (depth is not None and depth < 1):
         raise BadInput(f"relevance_level {relevance_level} and depth {depth} must be 1 or more.")
-    plan = _Plan.of(measures, relevance_level)
+    plan = _Plan.of(measures, relevance_level, trec_eval)
     judged, found = judgments.lengths > 0, run.lengths > 0
     queries = np.flatnonzero(judged if complete else judged & found)
     if not len(queries):
@@ -183,13 +187,14 @@ def evaluate_files(
     relevance_level: int = 1,
     complete: bool = True,
     depth: int | None = None,
+    trec_eval: Literal[9, 10] = 10,
 ) -> Evaluation:
     """Evaluate a run in a file by judgments in a file, as `evaluate` does; the fastest way from files to figures.
 
     Queries stand in the order of the judgments. Raises `BadInput` as `read_run` and `read_qrels` do.
     """
     qrels = read_qrels(qrels_path)
-    found, run, docnos = read_judged(run_path, qrels.ids)
+    found, run, docnos = read_judged(run_path, qrels.ids, exact=trec_eval >= 10)
     query_ids = all_queries(qrels.query_ids, found, (str(run_path), str(qrels_path)))
     return evaluate(
         rows_of(run, found, query_ids),
@@ -200,6 +205,7 @@ def evaluate_files(
         relevance_level=relevance_level,
         complete=complete,
         depth=depth,
+        trec_eval=trec_eval,
     )
 
 
@@ -264,12 +270,15 @@ class _Plan:
     native: dict[str, Callable[[Judged], Values]]
     trec: list[str]
     other: dict[str, Any]
+    version: int
 
     @classmethod
-    def of(cls, measures: Sequence[str], level: int) -> _Plan:
+    def of(cls, measures: Sequence[str], level: int, version: int = 10) -> _Plan:
         if isinstance(measures, str):
             raise BadInput(f"measures are a list of names, not the text {measures!r}.")
-        plan = cls([], {}, [], {})
+        if version not in (9, 10):
+            raise BadInput(f"trec_eval = {version!r} is no version that is known; 9 and 10 are.")
+        plan = cls([], {}, [], {}, version)
         for name in dict.fromkeys(map(str, measures)):
             plan._add(name, level)
         return replace(plan, names=list(dict.fromkeys(plan.names)), trec=list(dict.fromkeys(plan.trec)))
@@ -278,17 +287,24 @@ class _Plan:
         measure = Measure.parse(name)
         if measure and (native := measure.native(level) or graded(measure, level)):
             self.native[name] = native
-        elif later := trec_ten(name):
+        elif later := new_measures(name):
             self.native.update(later)
             self.names.extend(later)
             return
         elif (expanded := trec_names(name)) is not None:
-            self.trec.extend(expanded)
-            self.names.extend(expanded)
+            for one in expanded:
+                self._add_trec(one, level)
             return
         elif not self._add_other(name, measure, level):
             raise unknown(name)
         self.names.append(name)
+
+    def _add_trec(self, name: str, level: int) -> None:
+        self.names.append(name)
+        if self.version >= 10 and (changed := changed_measure(name, level)):
+            self.native[name] = changed
+        else:
+            self.trec.append(name)
 
     def _add_other(self, name: str, measure: Measure | None, level: int) -> bool:
         """Add a measure that is written in another way, or that ir_measures has; False where there is no such one."""

@@ -1,19 +1,16 @@
 """Further measures on columns: gains that grow with 2^y, cascades, persistence, and counts.
 
-    nDCG(dcg='exp-log2')@10   nDCG with gains 2^y - 1 (Burges et al. 2005), the measure of papers on learning to rank
-    DCG@10                    the same without the ideal; gains are grades, or 2^y - 1 with dcg='exp-log2'
-    ERR@20                    expected reciprocal rank; grades up to 4, as for gdeval, unless max_rel says otherwise
-    RBP, RBP(p=0.5,rel=1)@10  rank-biased precision; p is 0.8 unless given, and gains are graded without `rel`
-    F1@10                     the harmonic mean of precision and recall
-    Accuracy                  how often a relevant document stands before one that is not, among those retrieved
-    NumRel                    how many documents are relevant, summed over queries
-
-`rbp`, `rbp_resid` and `unj_5` are those of trec_eval's version 10: there p is 0.9 and gains are graded.
+nDCG(dcg='exp-log2')@10   nDCG with gains 2^y - 1 (Burges et al. 2005), the measure of papers on learning to rank
+DCG@10                    the same without the ideal; gains are grades, or 2^y - 1 with dcg='exp-log2'
+ERR@20                    expected reciprocal rank; grades up to 4, as for gdeval, unless max_rel says otherwise
+RBP, RBP(p=0.5,rel=1)@10  rank-biased precision; p is 0.8 unless given, and gains are graded without `rel`
+F1@10                     the harmonic mean of precision and recall
+Accuracy                  how often a relevant document stands before one that is not, among those retrieved
+NumRel                    how many documents are relevant, summed over queries
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -42,8 +39,7 @@ SPELLINGS = {
     **dict.fromkeys(["bpref"], "Bpref"),
 }
 _LARGEST = 4  # the largest grade of gdeval, which ERR is known by
-_PERSISTENCE, _TREC_PERSISTENCE = 0.8, 0.9  # of RBP, and of trec_eval's rbp
-_UNJUDGED = (5, 10, 20)  # trec_eval's cutoffs of `unj`
+_PERSISTENCE = 0.8
 
 
 def respelled(measure: Measure) -> Measure | None:
@@ -217,20 +213,3 @@ _SETTINGS: dict[str, Callable[[Any], bool]] = {
     "p": lambda value: isinstance(value, float) and 0 < value < 1,
     "rel": is_rank,
 }
-
-
-def trec_ten(name: str) -> dict[str, Callable[[Judged], Values]] | None:
-    """What a name of trec_eval's version 10 stands for, of those that version 9 lacks; None for any other name."""
-    if name == "rbp":
-        return {name: lambda judged: rank_biased_precision(judged, None, _TREC_PERSISTENCE)}
-    if name == "rbp_resid":
-        return {name: lambda judged: rbp_residual(judged, _TREC_PERSISTENCE)}
-    found = re.fullmatch(r"unj(?:[._]([1-9]\d*(?:,[1-9]\d*)*))?", name)
-    if not found:
-        return None
-    cutoffs = map(int, found[1].split(",")) if found[1] else _UNJUDGED
-    return {f"unj_{cutoff}": _unjudged_at(cutoff) for cutoff in cutoffs}
-
-
-def _unjudged_at(cutoff: int) -> Callable[[Judged], Values]:
-    return lambda judged: unjudged_rate(judged, cutoff)

@@ -38,13 +38,15 @@ class Joined:
     ids: Docnos | None
 
 
-def join(run: Any, judgments: Any) -> Joined:
+def join(run: Any, judgments: Any, exact: bool = True) -> Joined:
     """Join a run and judgments: each `Candidates`, what `read_run` and `read_qrels` return, or the path of a file.
 
-    Raises `BadInput` where they have other queries or documents, and for anything else in their place.
+    With `exact` the documents of a file are ranked by its scores as float64, and not as float32. Raises `BadInput`
+    where they have other queries or documents, and for anything else in their place.
     """
     run, judgments = _side(run, "a run"), _side(judgments, "judgments")
     if isinstance(run, Run):
+        run = run.in_float64() if exact else run
         return _of_files(run, judgments) if isinstance(judgments, Run) else _of_file_and_rows(run, judgments)
     return _of_rows_and_file(run, judgments) if isinstance(judgments, Run) else _of_rows(run, judgments)
 
