@@ -237,3 +237,18 @@ def test_a_ranking_goes_deeper_where_it_does_not_say_how_deep(pipeline, deeper):
 
     parts = {"e": nirank.load(Everything(9), name="e"), "s": nirank.load(Zero(), name="s")}
     assert deeper in repr(nirank.parse(pipeline, parts).at_depth(2000))
+
+
+def test_ids_in_the_place_of_ordinals_are_told():
+    with pytest.raises(BadInput, match=r"documents are ordinals.*\['d1', 'd2'\]; `corpus\.ids\.find\(ids\)`"):
+        Candidates.of([["d1", "d2"]])
+    with pytest.raises(BadInput, match="documents are ordinals"):
+        Candidates(np.array([0, 1]), np.array(["d1"]), np.array([1.0]))
+
+
+def test_what_is_no_evaluation_is_not_compared(collection):
+    evaluation = evaluate(Lists_over(CORPUS), collection.judgments)
+    with pytest.raises(BadInput, match="not a list"):
+        compare([evaluation, evaluation])
+    with pytest.raises(BadInput, match="'b' is a Candidates and no evaluation"):
+        compare({"a": evaluation, "b": Lists_over(CORPUS)})

@@ -71,7 +71,7 @@ class Candidates:
         cls, docs: Sequence[ArrayLike], scores: Sequence[ArrayLike] | None = None, corpus: Corpus | None = None
     ) -> Candidates:
         """From one sequence of ordinals per query, with one of scores beside each (0 where none are given)."""
-        rows = [np.asarray(row, dtype=np.int64).reshape(-1) for row in docs]
+        rows = [_ordinals(row) for row in docs]
         flat = np.concatenate([*rows, np.empty(0, np.int64)])
         values = np.zeros(len(flat)) if scores is None else np.concatenate([*map(np.ravel, scores), np.empty(0)])
         return cls(offsets_of([len(row) for row in rows]), flat, values.astype(np.float32), corpus)
@@ -307,6 +307,17 @@ class Candidates:
         matrix = np.full(mask.shape, fill, column.dtype)
         matrix[mask] = column
         return matrix, mask
+
+
+def _ordinals(row: ArrayLike) -> NDArray[np.int64]:
+    """One query's documents as a column; raises `BadInput` for ids, and whatever else is no number."""
+    try:
+        return np.asarray(row, dtype=np.int64).reshape(-1)
+    except (TypeError, ValueError, OverflowError):
+        raise BadInput(
+            f"documents are ordinals, whole numbers from 0, and here are {row!r:.80}; "
+            "`corpus.ids.find(ids)` has those of ids."
+        ) from None
 
 
 def _integers(docs: ArrayLike) -> Ints:

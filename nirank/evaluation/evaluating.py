@@ -114,7 +114,7 @@ class Evaluation:
 def evaluate(
     run: Candidates | Run | str | Path,
     judgments: Candidates | Run | str | Path,
-    measures: Sequence[str],
+    measures: Sequence[str] = MEASURES,
     ids: Docnos | None = None,
     *,
     query_ids: Sequence[str] | None = None,

@@ -118,6 +118,7 @@ def compare(
     Raises `BadInput` for fewer than two systems, or systems evaluated on other queries than the first one;
     `UnknownName` for a baseline, test or measure that does not exist.
     """
+    _refuse_others(evaluations)
     names = list(evaluations)
     pairs = _pairs(names, baseline)
     measures = _measures(evaluations, measures)
@@ -279,6 +280,21 @@ def _measures(evaluations: Mapping[str, Evaluation], measures: Sequence[str] | N
         if name not in shared:
             raise UnknownName("measure that all systems have,", name, shared)
     return shared if measures is None else list(measures)
+
+
+def _refuse_others(evaluations: Any) -> None:
+    """Raise `BadInput` for anything but evaluations by name."""
+    if not isinstance(evaluations, Mapping):
+        raise BadInput(
+            f"compare takes evaluations by the names of their systems, {{name: evaluation, ...}}, "
+            f"not a {type(evaluations).__name__}."
+        )
+    for name, evaluation in evaluations.items():
+        if not isinstance(evaluation, Evaluation):
+            raise BadInput(
+                f"{name!r} is a {type(evaluation).__name__} and no evaluation: compare what "
+                "`nirank.evaluate(run, judgments, measures)` returns."
+            )
 
 
 def _check_queries(evaluations: Mapping[str, Evaluation]) -> None:

@@ -189,16 +189,19 @@ def _may_be_lost(candidates: Candidates, exact: NDArray[np.float64]) -> bool:
 
 def _by_double(candidates: Candidates, exact: NDArray[np.float64]) -> Candidates:
     """The candidates with small whole numbers for scores, in each query equal and ordered as `exact` is."""
-    rows = candidates.rows
-    order = np.lexsort((exact, rows))
-    rises = np.zeros(len(order), np.int64)
-    same_row = rows[order][1:] == rows[order][:-1]
-    rises[1:] = same_row & (exact[order][1:] > exact[order][:-1])
-    places = np.cumsum(rises)
-    scores = np.empty(len(order), np.int64)
-    scores[order] = places - places[candidates.offsets[:-1][candidates.lengths > 0]].repeat(
-        candidates.lengths[candidates.lengths > 0]
-    )
+    starts = candidates.offsets[:-1]  # no query is empty
+    inside = np.ones(candidates.pairs, bool)
+    inside[starts] = False
+    order = None
+    if np.any(inside[1:] & (exact[1:] > exact[:-1])):
+        order = np.lexsort((-exact, candidates.rows))
+        exact = exact[order]
+    falls = np.zeros(len(exact), np.int32)
+    falls[1:] = inside[1:] & (exact[1:] < exact[:-1])
+    places = np.cumsum(falls, dtype=np.int64)
+    places -= np.repeat(places[starts], candidates.lengths)
+    scores = np.empty(len(exact), np.float32)
+    scores[slice(None) if order is None else order] = -places
     return candidates.with_scores(scores)
 
 
