@@ -252,3 +252,9 @@ def test_what_is_no_evaluation_is_not_compared(collection):
         compare([evaluation, evaluation])
     with pytest.raises(BadInput, match="'b' is a Candidates and no evaluation"):
         compare({"a": evaluation, "b": Lists_over(CORPUS)})
+
+
+def test_judgments_of_a_collection_stay_the_same_object_while_they_are_known(collection):
+    assert Collection("again", CORPUS, QUERIES, collection.judgments).judgments is collection.judgments
+    renamed = Collection("renamed", CORPUS, Queries(["x", "y", "z"], QUERIES.contents), collection.judgments)
+    assert [*renamed.judgments.query_ids] == ["x", "y", "z"]

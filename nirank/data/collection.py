@@ -26,9 +26,14 @@ class Collection:
     def __post_init__(self) -> None:
         if len(self.queries) != len(self.judgments):
             raise BadInput(f"{len(self.queries)} queries with judgments of {len(self.judgments)}.", self.name)
-        judgments = self.judgments.for_queries(self.queries.ids)
-        judgments = judgments if judgments.corpus is not None else judgments.over(self.corpus)
-        object.__setattr__(self, "judgments", judgments)  # which know now whose they are: measures join by that
+        object.__setattr__(self, "judgments", self._known())
+
+    def _known(self) -> Candidates:
+        """The judgments, which know whose they are: measures join by that."""
+        judgments = self.judgments
+        if judgments.query_ids is not self.queries.ids and [*(judgments.query_ids or ())] != [*self.queries.ids]:
+            judgments = judgments.for_queries(self.queries.ids)
+        return judgments if judgments.corpus is not None else judgments.over(self.corpus)
 
     def __repr__(self) -> str:
         sizes = f"{len(self.corpus):,} documents, {len(self.queries):,} queries, {self.judgments.pairs:,} judgments"
