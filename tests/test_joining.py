@@ -258,3 +258,6 @@ def test_judgments_of_a_collection_stay_the_same_object_while_they_are_known(col
     assert Collection("again", CORPUS, QUERIES, collection.judgments).judgments is collection.judgments
     renamed = Collection("renamed", CORPUS, Queries(["x", "y", "z"], QUERIES.contents), collection.judgments)
     assert [*renamed.judgments.query_ids] == ["x", "y", "z"]
+    backwards = Collection("backwards", CORPUS, QUERIES.take(np.array([2, 1, 0])), collection.judgments)
+    assert backwards.judgments.docs.tolist() == [3, 2, 1]
+    assert [*backwards.judgments.query_ids] == ["c", "b", "a"]

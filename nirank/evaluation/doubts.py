@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +20,8 @@ def cutoff_of(name: str) -> int | None:
     if found := _CUT.fullmatch(name):
         return int(found[1])
     measure = Measure.parse(name)
-    cutoff = None if measure is None else measure.settings.get("cutoff", measure.cutoff)
-    return int(cutoff) if is_rank(cutoff) else None
+    cutoff: Any = None if measure is None else measure.settings.get("cutoff", measure.cutoff)
+    return cutoff if is_rank(cutoff) else None
 
 
 def doubts(names: Sequence[str], judged: Judged, run: Candidates, level: int) -> Iterator[str]:
