@@ -205,6 +205,7 @@ def evaluate(
     relevance_level: Annotated[int, typer.Option("--relevance-level", "-l", help="The lowest relevant grade.")] = 1,
     retrieved: Annotated[bool, typer.Option(help="Average over the queries in the run only.")] = False,
     depth: Annotated[int | None, typer.Option(help="Look at the best so many documents only.")] = None,
+    version: Annotated[int, typer.Option("--trec-eval", min=9, max=10, help="Whose figures: of version 9 or 10.")] = 10,
     queries: Annotated[bool, typer.Option("--queries", "-q", help="Also the values of each query.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -213,7 +214,11 @@ def evaluate(
     from nirank.experiments import report
 
     found = evaluate_files(
-        run, qrels, measures or MEASURES, relevance_level=relevance_level, complete=not retrieved, depth=depth
+        *(run, qrels, measures or MEASURES),
+        relevance_level=relevance_level,
+        complete=not retrieved,
+        depth=depth,
+        trec_eval=9 if version == 9 else 10,
     )
     if as_json:
         typer.echo(json.dumps(found.to_dict(per_query=queries), ensure_ascii=False))
@@ -229,6 +234,11 @@ def compare(
     files: Annotated[list[Path], typer.Argument(help="Two or more TREC runs, then the judgments.")],
     measures: Measures = None,
     test: Annotated[Test, typer.Option(help="The paired test.")] = Test.randomisation,
+    baseline: Annotated[Path | None, typer.Option(help="The run that all others are compared with.")] = None,
+    relevance_level: Annotated[int, typer.Option("--relevance-level", "-l", help="The lowest relevant grade.")] = 1,
+    permutations: Annotated[
+        int, typer.Option(min=1, help="How many random signs the randomisation test draws.")
+    ] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Compare runs by paired tests: differences, p-values (Holm), effect sizes, confidence intervals."""
@@ -240,12 +250,26 @@ def compare(
     if len(runs) < 2:
         raise BadInput("two or more runs and the judgments are expected: nirank compare RUN RUN... QRELS")
     wanted = measures or MEASURES
-    evaluations = {str(path): evaluate_files(path, qrels, wanted) for path in runs}
-    comparison = compare_evaluations(evaluations, test=test.value)
+    names = dict(zip(runs, map(str, runs) if as_json else _short_names(runs), strict=True))
+    if baseline is not None and baseline not in names:
+        raise BadInput(f"the baseline {baseline} is not among the runs: {', '.join(map(str, runs))}.")
+    evaluations = {names[path]: evaluate_files(path, qrels, wanted, relevance_level) for path in names}
+    against = None if baseline is None else names[baseline]
+    comparison = compare_evaluations(evaluations, against, test=test.value, permutations=permutations)
     if as_json:
         typer.echo(json.dumps(comparison.to_dict(), ensure_ascii=False))
     else:
         _console().print(report.means_table(comparison), report.comparison_table(comparison))
+        for name, notes in comparison.notes.items():
+            typer.echo(f"{name}: {' '.join(notes)}", err=True)
+
+
+def _short_names(paths: list[Path]) -> list[str]:
+    """The paths without the folders that all have in common, so that a table has room for what differs."""
+    if len({path.is_absolute() for path in paths}) > 1:
+        return [str(path) for path in paths]
+    shared = os.path.commonpath([path.parent for path in paths])
+    return [str(path.relative_to(shared)) if shared else str(path) for path in paths]
 
 
 @app.command()

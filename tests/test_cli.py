@@ -63,6 +63,23 @@ def test_compare_names_both_runs(files):
     assert "win/loss/tie" in _call("compare", files / "run", files / "other", files / "qrels", "-m", "RR@10")
 
 
+def test_compare_takes_a_baseline_a_level_and_a_number_of_permutations(files):
+    for folder in ("long_name_of_a_folder/first", "long_name_of_a_folder/second"):
+        (files / folder).mkdir(parents=True)
+        (files / folder / "run").write_bytes((files / "run").read_bytes())
+    first, second = (files / "long_name_of_a_folder" / name / "run" for name in ("first", "second"))
+    runs = (first, files / "other", second)
+    options = ("-m", "RR@10", "--baseline", second, "-l", "1", "--permutations", "4")
+    told = json.loads(_call("compare", *runs, files / "qrels", *options, "--json"))
+    assert {row["other"] for row in told["differences"]} == {str(second)}
+    assert told["permutations"] == 4
+    assert told["notes"][str(first)][0] == "3 queries were evaluated."
+    table = _call("compare", first, second, files / "qrels", "-m", "RR@10")
+    assert "first/run" in table
+    assert "second/run" in table
+    assert "first/run: 3 queries were evaluated. 1 judged queries have no results." in table
+
+
 def test_index_and_search_a_folder(files):
     pytest.importorskip("numba")
     made = _call("index", f"jsonl:{files / 'docs.jsonl'}", "--to", files / "index", "--set", "bm25.k1=0.9")

@@ -346,3 +346,24 @@ def test_a_comparison_is_written_as_json_that_any_reader_takes(tmp_path):
 def test_the_same_seed_gives_the_same_comparison(tmp_path):
     first, second = (experiment.run(_file(tmp_path, GOOD)).comparison for _ in range(2))
     assert first == second
+
+
+def test_a_run_asks_for_as_many_documents_as_its_measures_look_at(tmp_path):
+    pytest.importorskip("numba")
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    lines = [json.dumps({"_id": f"d{number}", "text": f"apple w{number}"}) for number in range(1500)]
+    (folder / "corpus.jsonl").write_text("\n".join(lines))
+    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "apple"}')
+    judged = "".join(f"q\td{number}\t1\n" for number in range(1500))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    for measures, values, warnings in (
+        (["R@1000", "R@1200"], [1000 / 1500, 1200 / 1500], 1),
+        (["R@1000", "AP"], [1000 / 1500, 1000 / 1500], 1),
+        (["P@10", "R@1500"], [1, 1], 0),
+    ):
+        table = {"collection": f"beir:{folder}", "pipeline": "bm25", "evaluate": {"measures": measures}}
+        (system,) = nirank.run(Experiment.of(table)).systems.values()
+        assert [system.evaluation[name] for name in measures] == pytest.approx(values)
+        assert len(system.evaluation.warnings) == warnings
+        assert repr(system.ranking) == "bm25"

@@ -40,7 +40,9 @@ class Candidates:
     The documents of query `i` are `docs[offsets[i]:offsets[i + 1]]`, with `scores` beside them. `offsets` is
     int64 `[queries + 1]`; `docs` int32 or int64 and `scores` float32, both `[pairs]`. In judgments the scores
     are relevance grades. `corpus` is the one that `docs` are ordinals of. `features` are what a ranker over features
-    reads, one row a pair; they stay with the pairs until these are ranked anew or joined with others.
+    reads, one row a pair; they stay with the pairs until these are ranked anew or joined with others. `query_ids` are
+    those of the rows, where these come from a search, a collection or a file: measures join runs and judgments by them.
+    `depth` is how many documents a search was asked for, where that is known.
     """
 
     offsets: NDArray[np.int64]
@@ -48,6 +50,8 @@ class Candidates:
     scores: Floats
     corpus: Corpus | None = field(default=None, repr=False)
     features: Features | None = field(default=None, repr=False)
+    query_ids: Sequence[str] | None = field(default=None, repr=False)
+    depth: int | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         set_column = object.__setattr__  # the dataclass is frozen for users, not for its own construction
@@ -64,6 +68,8 @@ class Candidates:
             raise BadInput(
                 f"features of {len(self.features)} pairs for {len(self.docs)} pairs; one row per pair is needed."
             )
+        if self.query_ids is not None and len(self.query_ids) != len(self):
+            raise BadInput(f"{len(self.query_ids)} query ids for candidates of {len(self)} queries.")
 
     @classmethod
     def of(
@@ -74,7 +80,7 @@ class Candidates:
         Each row stays in the order in which it is written: lists that were made by hand, or found elsewhere. From a
         matrix of scores of all documents, `from_scores` makes ranked ones.
         """
-        rows = [np.asarray(row, dtype=np.int64).reshape(-1) for row in docs]
+        rows = [_ordinals(row) for row in docs]
         flat = np.concatenate([*rows, np.empty(0, np.int64)])
         values = np.zeros(len(flat)) if scores is None else np.concatenate([*map(np.ravel, scores), np.empty(0)])
         return cls(offsets_of([len(row) for row in rows]), flat, values.astype(np.float32), corpus)
@@ -85,7 +91,10 @@ class Candidates:
         if not parts:
             return cls.empty(0)
         docs, scores = (np.concatenate([part.docs for part in parts]), np.concatenate([part.scores for part in parts]))
-        return cls(offsets_of(np.concatenate([part.lengths for part in parts])), docs, scores, parts[0].corpus)
+        known = [part.query_ids for part in parts if part.query_ids is not None]
+        query_ids = [query for ids in known for query in ids] if len(known) == len(parts) else None
+        offsets = offsets_of(np.concatenate([part.lengths for part in parts]))
+        return cls(offsets, docs, scores, parts[0].corpus, query_ids=query_ids)
 
     @classmethod
     def empty(cls, queries: int, corpus: Corpus | None = None) -> Candidates:
@@ -183,18 +192,30 @@ class Candidates:
             )
         return self.corpus
 
+    def for_queries(self, query_ids: Sequence[str] | None, depth: int | None = None) -> Candidates:
+        """The same pairs, known to be of the queries with these ids, and perhaps what `depth` was searched to."""
+        if query_ids is not None and len(query_ids) != len(self):
+            raise BadInput(f"{len(query_ids)} query ids for candidates of {len(self)} queries.")
+        known = object.__new__(type(self))  # whose columns need no second check
+        vars(known).update(vars(self), query_ids=query_ids, depth=depth or self.depth)
+        return known
+
     def take(self, queries: Ints | slice) -> Candidates:
         """The rows of the given queries, in that order."""
         lengths = self.lengths[queries]
         offsets = offsets_of(lengths)
         starts = np.repeat(self.offsets[:-1][queries] - offsets[:-1], lengths)
         pairs = starts + np.arange(offsets[-1])
-        return Candidates(offsets, self.docs[pairs], self.scores[pairs], self.corpus, self._described(pairs))
+        described, named = self._described(pairs), self._named(queries)
+        return Candidates(offsets, self.docs[pairs], self.scores[pairs], self.corpus, described, named, self.depth)
 
     def where(self, keep: NDArray[np.bool_]) -> Candidates:
         """Only the pairs marked in `keep` (`[pairs]`); every query stays, if need be with none."""
         kept = offsets_of(keep)
-        return Candidates(kept[self.offsets], self.docs[keep], self.scores[keep], self.corpus, self._described(keep))
+        described = self._described(keep)
+        return Candidates(
+            kept[self.offsets], self.docs[keep], self.scores[keep], self.corpus, described, self.query_ids
+        )
 
     def ranked(self) -> Candidates:
         """Each query's documents by falling score, equal scores by rising ordinal."""
@@ -220,12 +241,14 @@ class Candidates:
             matrix.sort(axis=1)
             keys = matrix[mask[:, :k]]
         docs, scores = from_sort_keys(keys)
-        return Candidates(offsets_of(np.minimum(lengths, k)), docs.astype(self.docs.dtype), scores, self.corpus)
+        docs = docs.astype(self.docs.dtype)
+        return Candidates(offsets_of(np.minimum(lengths, k)), docs, scores, self.corpus, query_ids=self.query_ids)
 
     def _of_one(self, keys: NDArray[np.uint64]) -> Candidates:
         """The candidates that sorted keys stand for, of the only query."""
         docs, scores = from_sort_keys(keys)
-        return Candidates(np.array([0, len(keys)]), docs.astype(self.docs.dtype), scores, self.corpus)
+        docs = docs.astype(self.docs.dtype)
+        return Candidates(np.array([0, len(keys)]), docs, scores, self.corpus, query_ids=self.query_ids)
 
     def union(self, other: Candidates) -> Candidates:
         """For each query the documents of either, by rising ordinal, each once, with the higher of its scores."""
@@ -239,7 +262,8 @@ class Candidates:
         first = np.ones(len(docs), bool)
         first[1:] = (rows[1:] != rows[:-1]) | (docs[1:] != docs[:-1])
         lengths = np.bincount(rows[first], minlength=len(self))
-        return Candidates(offsets_of(lengths), docs[first], scores[first], self.corpus or other.corpus)
+        corpus, query_ids = self.corpus or other.corpus, self.query_ids or other.query_ids
+        return Candidates(offsets_of(lengths), docs[first], scores[first], corpus, query_ids=query_ids)
 
     def places(self, other: Candidates) -> NDArray[np.int64]:
         """The position of each pair among those of `other`, `[pairs]`, -1 where it is not there: the one join."""
@@ -293,11 +317,20 @@ class Candidates:
         last = int(np.searchsorted(self.offsets, stop, side="left"))
         inside = np.clip(self.offsets[first : last + 1], start, stop) - start
         here = slice(start, stop)
-        part = Candidates(inside, self.docs[here], self.scores[here], self.corpus, self._described(here))
+        described, named = self._described(here), self._named(slice(first, last))
+        part = Candidates(inside, self.docs[here], self.scores[here], self.corpus, described, named)
         return slice(first, last), part
 
     def _described(self, pairs: Any) -> Features | None:
         return None if self.features is None else self.features.take(pairs)
+
+    def _named(self, queries: Ints | slice) -> Sequence[str] | None:
+        """The ids of the given queries, where they are known."""
+        if self.query_ids is None:
+            return None
+        if isinstance(queries, slice):
+            return self.query_ids[queries]
+        return [self.query_ids[row] for row in np.arange(len(self))[queries].tolist()]
 
     def _first(self, k: int) -> Candidates:
         """The first `k` of each row."""
@@ -306,7 +339,7 @@ class Candidates:
             return self
         offsets = offsets_of(np.minimum(lengths, k))
         pairs = np.repeat(self.offsets[:-1] - offsets[:-1], np.diff(offsets)) + np.arange(offsets[-1])
-        return Candidates(offsets, self.docs[pairs], self.scores[pairs], self.corpus)
+        return Candidates(offsets, self.docs[pairs], self.scores[pairs], self.corpus, query_ids=self.query_ids)
 
     def _pad(self, column: NDArray[Any], fill: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         lengths = self.lengths
@@ -324,6 +357,17 @@ def _best(scores: Floats, k: int) -> Candidates:
         keys = np.partition(keys, max(k - 1, 0), axis=1)[:, :k]
     docs, values = from_sort_keys(np.sort(keys, axis=1))
     return Candidates.from_matrix(docs.astype(np.int64), values, values > -np.inf)
+
+
+def _ordinals(row: ArrayLike) -> NDArray[np.int64]:
+    """One query's documents as a column; raises `BadInput` for ids, and whatever else is no number."""
+    try:
+        return np.asarray(row, dtype=np.int64).reshape(-1)
+    except (TypeError, ValueError, OverflowError):
+        raise BadInput(
+            f"documents are ordinals, whole numbers from 0, and here are {row!r:.80}; "
+            "`corpus.ids.find(ids)` has those of ids."
+        ) from None
 
 
 def _integers(docs: ArrayLike) -> Ints:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Ints
@@ -29,6 +31,21 @@ class Collection:
                 f"{len(self.queries)} queries with judgments of {len(self.judgments)}; one row per query is needed.",
                 self.name,
             )
+        object.__setattr__(self, "judgments", self._known())
+
+    def _known(self) -> Candidates:
+        """The judgments, which know whose they are: measures join by that.
+
+        Those of the same queries in another order are put into this one; others are taken to be of these queries.
+        """
+        judgments, ids = self.judgments, [*self.queries.ids]
+        known = [*(judgments.query_ids or ())]
+        if known != ids and len({*ids}) == len(ids) and {*known} == {*ids}:
+            row = {query: number for number, query in enumerate(known)}
+            judgments = judgments.take(np.array([row[query] for query in ids], np.int64))
+        elif known != ids:
+            judgments = judgments.for_queries(self.queries.ids)
+        return judgments if judgments.corpus is not None else judgments.over(self.corpus)
 
     def __repr__(self) -> str:
         sizes = f"{len(self.corpus):,} documents, {len(self.queries):,} queries, {self.judgments.pairs:,} judgments"

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
 from nirank.errors import BadInput
+from nirank.evaluation.doubts import cutoff_of, doubts
 from nirank.evaluation.external import (
     JudgedRanking,
     ir_mean,
@@ -26,18 +27,14 @@ from nirank.evaluation.external import (
     trec_values,
     unknown,
 )
+from nirank.evaluation.graded import COUNTED, graded, respelled
+from nirank.evaluation.joining import Docnos, all_queries, join
 from nirank.evaluation.measures import Grades, Measure, Values
-from nirank.formats.trec import read_judged, read_qrels, rows_of
+from nirank.evaluation.trec_ten import changed_measure, new_measures
+from nirank.formats.trec import Run, read_judged, read_qrels, rows_of
 
 #: What is measured unless one says otherwise.
 MEASURES = ("nDCG@10", "RR@10", "AP", "R@100")
-
-
-class Docnos(Protocol):
-    """Turns ordinals into document ids, as `nirank.data.ids.Ids` does."""
-
-    def take(self, ordinals: ArrayLike) -> list[str]:
-        """The ids at `ordinals`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +45,8 @@ class Evaluation:
     `query_ids` (their ids, where these are known) are `[evaluated queries]`. `ties` counts the documents whose rank
     only the tie rule decided, having the score of the one before them; `rule` is `"docno"` for trec_eval's, and
     `"ordinal"` where no ids were at hand. `unjudged` queries had no judgments and were left out; `empty` ones had
-    judgments and no results, and count as zero unless they were left out on demand.
+    judgments and no results, and count as zero unless they were left out on demand. `warnings` say, a sentence each,
+    what makes the figures doubtful: that no retrieved document is judged, or that a cutoff lies beyond the ranking.
     """
 
     values: dict[str, Values]
@@ -59,6 +57,7 @@ class Evaluation:
     rule: str
     unjudged: int
     empty: int
+    warnings: tuple[str, ...] = ()
 
     @property
     def measures(self) -> list[str]:
@@ -83,13 +82,13 @@ class Evaluation:
     def notes(self) -> list[str]:
         """Notes to read with these figures, a sentence each."""
         rule = "falling document id" if self.rule == "docno" else "rising ordinal"
-        told = [
+        told: list[tuple[Any, str]] = [
             (True, f"{len(self):,} queries were evaluated."),
             (self.empty, f"{self.empty:,} judged queries have no results."),
             (self.unjudged, f"{self.unjudged:,} queries without judgments are left out."),
             (self.ties, f"{self.ties:,} ties were broken by {rule}."),
         ]
-        return [note for worth, note in told if worth]
+        return [*(note for worth, note in told if worth), *self.warnings]
 
     def to_dict(self, per_query: bool = False) -> dict[str, Any]:
         """The means and counts as JSON can hold them and, on request, the value of each query by its id or row."""
@@ -100,6 +99,8 @@ class Evaluation:
             "queries_without_results": self.empty,
             "ties": {"count": self.ties, "broken_by": self.rule},
         }
+        if self.warnings:
+            told["warnings"] = list(self.warnings)
         if per_query:
             names = self.query_ids or [str(row) for row in self.queries.tolist()]
             columns = [column.tolist() for column in self.values.values()]
@@ -111,40 +112,51 @@ class Evaluation:
 
 
 def evaluate(
-    run: Candidates,
-    judgments: Candidates,
-    measures: Sequence[str],
+    run: Candidates | Run | str | Path,
+    judgments: Candidates | Run | str | Path,
+    measures: Sequence[str] = MEASURES,
     ids: Docnos | None = None,
     *,
     query_ids: Sequence[str] | None = None,
     relevance_level: int = 1,
     complete: bool = True,
     depth: int | None = None,
+    trec_eval: Literal[9, 10] = 10,
 ) -> Evaluation:
-    """Evaluate a run, whose rows are those of `judgments`, one a query.
+    """Evaluate a run: what a search found, what `read_run` returns, or the path of a file; so, too, the judgments.
 
+    Both are joined by the ids of their queries and documents, wherever these are known; what was found for a whole
+    collection must be judged by the same queries. Rows without ids are taken in their order, one a query.
     Measures have ir_measures' names (`nDCG@10`, `AP(rel=2)@100`, `RR@10`, `ERR@20`) or trec_eval's (`map`,
     `ndcg_cut_10`, `official`, `all_trec`). `ids`, by default those of `run.corpus`, break ties as trec_eval does;
     without them nirank's rule holds. A query without judgments is left out. One with judgments but no results
     counts as zero, unless `complete=False` leaves it out too, as trec_eval does without its `-c`.
     `relevance_level` is the least grade that is relevant for measures that name none (trec_eval's `-l`), `depth`
-    how many documents of each query are looked at (its `-M`).
+    how many documents of each query are looked at (its `-M`). Figures are those of version 10 of trec_eval, which
+    ranks the scores of a file as float64, or with `trec_eval=9` of that, which ranks them as float32 and rounds recall
+    levels up (`nirank.evaluation.trec_ten`).
 
-    Raises `BadInput` for rows that do not match, NaN, and where no query is judged; `UnknownName` for a measure
-    that does not exist; `MissingDependency` for one that nothing installed computes.
+    Raises `BadInput` for queries or documents that do not match, NaN, and where no query is judged; `UnknownName` for
+    a measure that does not exist; `MissingDependency` for one that nothing installed computes.
     """
+    if isinstance(run, (str, Path)) and isinstance(judgments, (str, Path)) and ids is None and query_ids is None:
+        return evaluate_files(run, judgments, measures, relevance_level, complete, depth, trec_eval)
+    joined = join(run, judgments, exact=trec_eval >= 10)
+    run, judgments = joined.run, joined.judgments
     _check_rows(run, judgments, query_ids)
+    query_ids = joined.query_ids if query_ids is None else query_ids
     if relevance_level < 1 or (depth is not None and depth < 1):
         raise BadInput(f"relevance_level {relevance_level} and depth {depth} must be 1 or more.")
-    plan = _Plan.of(measures, relevance_level)
+    plan = _Plan.of(measures, relevance_level, trec_eval)
     judged, found = judgments.lengths > 0, run.lengths > 0
     queries = np.flatnonzero(judged if complete else judged & found)
     if not len(queries):
         raise BadInput(f"none of the {len(run):,} queries has judgments{'' if complete else ' and results'}.")
-    ids = run.corpus.ids if ids is None and run.corpus is not None else ids
+    ids = joined.ids if ids is None else ids
     ranked, ties = rank(_rows(run, queries), ids)
     ranking = JudgedRanking(_cut(ranked, depth), _rows(judgments, queries), relevance_level)
-    values, mean = plan.compute(ranking)
+    judged_documents = Grades.of(ranking.ranked, ranking.judgments)
+    values, mean = plan.compute(ranking, judged_documents)
     return Evaluation(
         values=values,
         mean=mean,
@@ -154,7 +166,13 @@ def evaluate(
         rule="ordinal" if ids is None else "docno",
         unjudged=int(np.count_nonzero(~judged)),
         empty=int(np.count_nonzero(judged & ~found)),
+        warnings=tuple(doubts(plan.names, judged_documents, run, relevance_level)),
     )
+
+
+def deepest_cutoff(measures: Sequence[str]) -> int:
+    """The deepest rank that one of the measures looks at; 0 where none has a cutoff."""
+    return max((cutoff_of(name) or 0 for name in _Plan.of(measures, level=1).names), default=0)
 
 
 def check_measures(measures: Sequence[str]) -> None:
@@ -169,14 +187,15 @@ def evaluate_files(
     relevance_level: int = 1,
     complete: bool = True,
     depth: int | None = None,
+    trec_eval: Literal[9, 10] = 10,
 ) -> Evaluation:
     """Evaluate a run in a file by judgments in a file, as `evaluate` does; the fastest way from files to figures.
 
     Queries stand in the order of the judgments. Raises `BadInput` as `read_run` and `read_qrels` do.
     """
     qrels = read_qrels(qrels_path)
-    found, run, docnos = read_judged(run_path, qrels.ids)
-    query_ids = list(dict.fromkeys([*qrels.query_ids, *found]))
+    found, run, docnos = read_judged(run_path, qrels.ids, exact=trec_eval >= 10)
+    query_ids = all_queries(qrels.query_ids, found, (str(run_path), str(qrels_path)))
     return evaluate(
         rows_of(run, found, query_ids),
         rows_of(qrels.candidates, qrels.query_ids, query_ids),
@@ -186,6 +205,7 @@ def evaluate_files(
         relevance_level=relevance_level,
         complete=complete,
         depth=depth,
+        trec_eval=trec_eval,
     )
 
 
@@ -250,37 +270,60 @@ class _Plan:
     native: dict[str, Callable[[Grades], Values]]
     trec: list[str]
     other: dict[str, Any]
+    version: int
 
     @classmethod
-    def of(cls, measures: Sequence[str], level: int) -> _Plan:
+    def of(cls, measures: Sequence[str], level: int, version: int = 10) -> _Plan:
         if isinstance(measures, str):
             raise BadInput(f"measures are a list of names, not the text {measures!r}.")
-        plan = cls([], {}, [], {})
+        if version not in (9, 10):
+            raise BadInput(f"trec_eval = {version!r} is no version that is known; 9 and 10 are.")
+        plan = cls([], {}, [], {}, version)
         for name in dict.fromkeys(map(str, measures)):
             plan._add(name, level)
         return replace(plan, names=list(dict.fromkeys(plan.names)), trec=list(dict.fromkeys(plan.trec)))
 
     def _add(self, name: str, level: int) -> None:
         measure = Measure.parse(name)
-        if measure and (native := measure.native(level)):
+        if measure and (native := measure.native(level) or graded(measure, level)):
             self.native[name] = native
-        elif (expanded := trec_names(name)) is not None:
-            self.trec.extend(expanded)
-            self.names.extend(expanded)
+        elif later := new_measures(name):
+            self.native.update(later)
+            self.names.extend(later)
             return
-        elif measure and (other := ir_measure(measure, level)):
-            self.other[name] = other
-        else:
+        elif (expanded := trec_names(name)) is not None:
+            for one in expanded:
+                self._add_trec(one, level)
+            return
+        elif not self._add_other(name, measure, level):
             raise unknown(name)
         self.names.append(name)
 
-    def compute(self, ranking: JudgedRanking) -> tuple[dict[str, Values], dict[str, float]]:
+    def _add_trec(self, name: str, level: int) -> None:
+        self.names.append(name)
+        if self.version >= 10 and (changed := changed_measure(name, level)):
+            self.native[name] = changed
+        else:
+            self.trec.append(name)
+
+    def _add_other(self, name: str, measure: Measure | None, level: int) -> bool:
+        """Add a measure that is written in another way, or that ir_measures has; False where there is no such one."""
+        if measure and (other := respelled(measure)):
+            if native := other.native(level) or graded(other, level):
+                self.native[name] = native
+                return True
+            measure = other
+        if measure and (theirs := ir_measure(measure, level)):
+            self.other[name] = theirs
+            return True
+        return False
+
+    def compute(self, ranking: JudgedRanking, judged: Grades) -> tuple[dict[str, Values], dict[str, float]]:
         """The values of each query, and of all together."""
         values, mean = {}, {}
-        judged = Grades.of(ranking.ranked, ranking.judgments)
         for name, native in self.native.items():
             values[name] = native(judged)
-            mean[name] = float(values[name].mean())
+            mean[name] = float(values[name].sum() if name.startswith(COUNTED) else values[name].mean())
         if self.trec:
             values.update(trec_values(self.trec, ranking))
             mean.update({name: trec_mean(name, values[name]) for name in self.trec})

@@ -88,6 +88,7 @@ def trec_names(name: str) -> list[str] | None:
 
     if not _is_trec_name(name, pytrec_eval):
         return None
+    name = _once(name)
     document = {"query": {"document": 1}}
     values = pytrec_eval.RelevanceEvaluator(document, [name]).evaluate(document)["query"]  # it expands the name
     return [measure for measure in values if measure not in _NOT_NUMBERS]
@@ -97,10 +98,24 @@ def _is_trec_name(name: str, pytrec_eval: Any) -> bool:
     supported = pytrec_eval.supported_measures
     if name in supported or pytrec_eval.supported_nicknames.get(name, {""}) <= set(supported):
         return name not in _NOT_NUMBERS
-    split = re.fullmatch(r"(.+?)[._]([\d.]+(?:,[\d.]+)*)", name)
+    split = _parameters(name)
     if split is None or split[1] not in _PARAMETERS:
         return False
     return all(re.fullmatch(_PARAMETERS[split[1]], parameter) for parameter in split[2].split(","))
+
+
+def _once(name: str) -> str:
+    """The name with each of its parameters once: `0.1,0.10` are one number, and trec_eval aborts on them."""
+    split = _parameters(name)
+    if split is None or "," not in split[2]:
+        return name
+    parameters = {float(parameter): parameter for parameter in reversed(split[2].split(","))}
+    return f"{split[1]}.{','.join(reversed(parameters.values()))}"
+
+
+def _parameters(name: str) -> re.Match[str] | None:
+    """The family of a measure and its parameters, where it has some."""
+    return re.fullmatch(r"(.+?)[._]([\d.]+(?:,[\d.]+)*)", name)
 
 
 def trec_values(names: Iterable[str], ranking: JudgedRanking) -> dict[str, Values]:
@@ -156,10 +171,23 @@ def ir_measure(measure: Measure, level: int) -> Any:
     settings = dict(measure.settings)
     if measure.cutoff is not None:
         settings[found.AT_PARAM] = measure.cutoff
-    if "rel" in found.SUPPORTED_PARAMS and level != 1:
+    counts_all = found.NAME == "NumRet" and "rel" not in found.params  # all that is retrieved, relevant or not
+    if "rel" in found.SUPPORTED_PARAMS and level != 1 and not counts_all:
         settings.setdefault("rel", level)
     _check(found, settings)
-    return found(**settings)
+    return _computable(found(**settings))
+
+
+def _computable(measure: Any) -> Any:
+    """The measure; raises `MissingDependency` where nothing that is installed computes it."""
+    import ir_measures
+
+    able = [provider for provider in ir_measures.DefaultPipeline.providers if provider.supports(measure)]
+    if not any(provider.is_available() for provider in able):
+        hints = [provider.install_instructions() for provider in able]
+        advice = " or ".join(filter(None, hints)) or "no package of ir_measures has it with these settings"
+        raise MissingDependency(f"nothing that is installed computes {measure}: {advice}.")
+    return measure
 
 
 def _check(measure: Any, settings: Mapping[str, Any]) -> None:
@@ -173,7 +201,7 @@ def _check(measure: Any, settings: Mapping[str, Any]) -> None:
                 raise BadInput(f"{measure} needs a {setting}: {example}.")
         elif setting == "cutoff" and not is_rank(settings[setting]):  # 0 makes pytrec_eval crash the process
             raise BadInput(f"{measure} cannot have cutoff={settings[setting]!r}; a whole number from 1 on is expected.")
-        elif not kind.validate(settings[setting]):
+        elif not kind.validate(settings[setting]) or (setting == "rel" and settings[setting] < 1):
             raise BadInput(f"{measure} cannot have {setting}={settings[setting]!r}.")
 
 

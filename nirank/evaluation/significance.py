@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -68,7 +68,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of `compare`: rows to print, and the settings that they were computed with."""
+    """The result of `compare`: rows to print, and the settings that they were computed with.
+
+    `notes` are those of each evaluation (`Evaluation.notes`), by system.
+    """
 
     means: list[Mean]
     differences: list[Difference]
@@ -77,6 +80,7 @@ class Comparison:
     permutations: int
     resamples: int
     seed: int
+    notes: dict[str, list[str]] = field(default_factory=dict)
 
     def of(self, system: str, other: str, measure: str) -> Difference:
         """The row of two systems in this order. Raises `UnknownName` where they were not compared so."""
@@ -114,6 +118,7 @@ def compare(
     Raises `BadInput` for fewer than two systems, or systems evaluated on other queries than the first one;
     `UnknownName` for a baseline, test or measure that does not exist.
     """
+    _refuse_others(evaluations)
     names = list(evaluations)
     pairs = _pairs(names, baseline)
     measures = _measures(evaluations, measures)
@@ -132,7 +137,8 @@ def compare(
         ps = np.array([p_value(row, seed) for row in paired])
         differences += _differences(measure, pairs, paired, ps, confidence_intervals(paired, resamples, seed))
     queries = len(next(iter(evaluations.values())))
-    return Comparison(means, differences, queries, test, permutations, resamples, seed)
+    notes = {name: evaluation.notes() for name, evaluation in evaluations.items()}
+    return Comparison(means, differences, queries, test, permutations, resamples, seed, notes)
 
 
 def randomisation_test(differences: Values, permutations: int = 10_000, seed: int = 0) -> float:
@@ -274,6 +280,21 @@ def _measures(evaluations: Mapping[str, Evaluation], measures: Sequence[str] | N
         if name not in shared:
             raise UnknownName("measure that all systems have,", name, shared)
     return shared if measures is None else list(measures)
+
+
+def _refuse_others(evaluations: Any) -> None:
+    """Raise `BadInput` for anything but evaluations by name."""
+    if not isinstance(evaluations, Mapping):
+        raise BadInput(
+            f"compare takes evaluations by the names of their systems, {{name: evaluation, ...}}, "
+            f"not a {type(evaluations).__name__}."
+        )
+    for name, evaluation in evaluations.items():
+        if not isinstance(evaluation, Evaluation):
+            raise BadInput(
+                f"{name!r} is a {type(evaluation).__name__} and no evaluation: compare what "
+                "`nirank.evaluate(run, judgments, measures)` returns."
+            )
 
 
 def _check_queries(evaluations: Mapping[str, Evaluation]) -> None:

@@ -141,19 +141,12 @@ def _found(results: Results, system: str, query: int, k: int) -> Text:
 
 def comparison_table(comparison: Comparison) -> Table:
     """One row for each pair of systems and measure: difference, interval, effect size, p-values."""
-    columns = (
-        "measure",
-        "system",
-        "against",
-        "difference",
-        "95% interval",
-        "effect d",
-        "p",
-        "p (Holm)",
-        "win/loss/tie",
-    )
     title = f"Paired {comparison.test} test over {comparison.queries:,} queries"
-    table = Table(*columns, title=title, title_justify="left")
+    table = Table("measure", title=title, title_justify="left")
+    for name in ("system", "against"):
+        table.add_column(name, overflow="fold")
+    for name in ("difference", "95% interval", "effect d", "p", "p (Holm)", "win/loss/tie"):
+        table.add_column(name)
     for row in comparison.differences:
         interval = f"{row.low:+.4f} .. {row.high:+.4f}"
         numbers = (f"{row.difference:+.4f}", interval, f"{row.effect:.2f}", f"{row.p:.4f}", f"{row.corrected:.4f}")
@@ -163,7 +156,10 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def means_table(comparison: Comparison) -> Table:
     """The mean of each system on each measure, with its interval."""
-    table = Table("measure", "system", "mean", "95% interval", title="Means", title_justify="left")
+    table = Table("measure", title="Means", title_justify="left")
+    table.add_column("system", overflow="fold")
+    for name in ("mean", "95% interval"):
+        table.add_column(name)
     for row in comparison.means:
         table.add_row(row.measure, shown(row.system), f"{row.mean:.4f}", f"{row.low:.4f} .. {row.high:.4f}")
     return table

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from nirank import environment
 from nirank.data.collection import Collection
 from nirank.errors import BadInput
-from nirank.evaluation.evaluating import evaluate
+from nirank.evaluation.evaluating import deepest_cutoff, evaluate
 from nirank.experiments import latency
 from nirank.experiments.experiment import Experiment, naming
 from nirank.experiments.results import Results, System
 from nirank.experiments.write import MANIFEST, refuse_unwritable, write
 from nirank.files import refuse_existing
-from nirank.pipeline.algebra import Ranking
+from nirank.pipeline.algebra import DEPTH, Ranking
 from nirank.plugins import observers, trust
 from nirank.plugins.loading import active, load_file
 
@@ -81,9 +81,11 @@ def _results(experiment: Experiment, written: bool) -> Results:
 def _run_system(name: str, ranking: Ranking, opened: Collection, experiment: Experiment) -> System:
     ranking.index(opened.corpus)
     start = time.perf_counter()
-    found = ranking.search(opened.queries, opened.corpus)
-    seconds = time.perf_counter() - start
     options = experiment.evaluate
+    deepest = deepest_cutoff(options.measures)
+    searched = ranking if deepest <= DEPTH else ranking.at_depth(deepest)
+    found = searched.search(opened.queries, opened.corpus)
+    seconds = time.perf_counter() - start
     evaluation = evaluate(found, opened.judgments, options.measures)
     active().hook.nirank_evaluated(system=name, evaluation=evaluation)
     times = latency.measure(ranking, opened, options.latency) if options.latency else {}

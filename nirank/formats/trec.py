@@ -42,13 +42,15 @@ class Run:
 
     `candidates` has a row for each of `query_ids`, in order of first appearance, with the documents in the order
     of the file; their ordinals are those of `ids`, which holds the documents of this file only. `tag` is the
-    name in the last column of a run's first line.
+    name in the last column of a run's first line. `exact` are the scores of `candidates` as float64, where float32 may
+    not tell them apart.
     """
 
     query_ids: list[str]
     ids: Ids
     candidates: Candidates
     tag: str = ""
+    exact: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.query_ids)
@@ -70,6 +72,12 @@ class Run:
         candidates = self.candidates
         return rows_of(replace(candidates, docs=ordinals[candidates.docs]), self.query_ids, query_ids)
 
+    def in_float64(self) -> Run:
+        """The same run with scores that order documents as its scores in float64 do; itself where these do already."""
+        if self.exact is None:
+            return self
+        return replace(self, candidates=_by_double(self.candidates, self.exact), exact=None)
+
     def unknown_documents(self, ids: Ids) -> int:
         """The number of distinct documents of the file that `ids` lacks."""
         return int(np.count_nonzero(self._ordinals(ids) < 0))
@@ -84,7 +92,7 @@ class Run:
 
 
 def read_run(path: str | Path) -> Run:
-    """The run in a file, plain or gzipped (`.gz`). Scores are kept as float32, as trec_eval keeps them.
+    """The run in a file, plain or gzipped (`.gz`). Scores are float32, with float64 beside where that may matter.
 
     Raises `BadInput` with file and line for fewer than six columns, a score that is no number (or NaN), and a
     document listed twice for a query; and for a file without lines.
@@ -117,11 +125,12 @@ class LineIds:
         return cast("list[str]", names.tolist())
 
 
-def read_judged(path: str | Path, judged: Ids) -> tuple[list[str], Candidates, LineIds]:
+def read_judged(path: str | Path, judged: Ids, exact: bool = True) -> tuple[list[str], Candidates, LineIds]:
     """The query ids and rows of a run that is only to be evaluated, and what turns its ordinals into ids.
 
     Interning the documents takes most of the time of reading a run, and evaluation needs it for judged ones alone:
-    these get their ordinals in `judged`, every other line a number of its own beyond. Raises as `read_run` does.
+    these get their ordinals in `judged`, every other line a number of its own beyond. With `exact`, scores that float32
+    does not tell apart are replaced by such as order documents like float64. Raises as `read_run` does.
     """
     import pyarrow.compute as pc
 
@@ -131,7 +140,10 @@ def read_judged(path: str | Path, judged: Ids) -> tuple[list[str], Candidates, L
     )
     other = np.flatnonzero(ordinals < 0)
     ordinals[other] = len(judged) + other
-    return lines.query_ids, _grouped(lines, ordinals), LineIds(judged, lines.documents)
+    candidates, doubles = _grouped(lines, ordinals)
+    if exact and doubles is not None:
+        candidates = _by_double(candidates, doubles)
+    return lines.query_ids, candidates, LineIds(judged, lines.documents)
 
 
 def rows_of(candidates: Candidates, known: Sequence[str], wanted: Sequence[str]) -> Candidates:
@@ -140,25 +152,58 @@ def rows_of(candidates: Candidates, known: Sequence[str], wanted: Sequence[str])
     offsets = np.append(candidates.offsets, candidates.offsets[-1])  # a last row without documents
     rows = np.array([row.get(query, len(known)) for query in wanted], np.int64)
     if np.array_equal(rows, np.arange(len(known))):
-        return candidates
-    return replace(candidates, offsets=offsets).take(rows)
+        return candidates.for_queries(wanted)
+    return replace(candidates, offsets=offsets, query_ids=None).take(rows).for_queries(wanted)
 
 
 def _interned(lines: Lines) -> Run:
     documents = lines.documents.dictionary_encode()  # all chunks share one dictionary
     ids = Ids(documents.chunk(0).dictionary, unique=True)
     docs = np.concatenate([integers_to_numpy(chunk.indices) for chunk in documents.chunks])
-    return Run(lines.query_ids, ids, _grouped(lines, docs), lines.tag)
+    candidates, exact = _grouped(lines, docs)
+    return Run(lines.query_ids, ids, candidates, lines.tag, exact)
 
 
-def _grouped(lines: Lines, docs: NDArray[Any]) -> Candidates:
-    """One row a query; the lines of a query need not stand together."""
-    queries, values = lines.queries, lines.values
+def _grouped(lines: Lines, docs: NDArray[Any]) -> tuple[Candidates, NDArray[np.float64] | None]:
+    """One row a query, with exact scores where there are some; the lines of a query need not stand together."""
+    queries, values, exact = lines.queries, lines.values, lines.exact
     if np.any(queries[1:] < queries[:-1]):
         order = np.argsort(queries, kind="stable")
         docs, values = docs[order], values[order]
+        exact = exact[order]
     lengths = np.bincount(queries, minlength=len(lines.query_ids))
-    return Candidates(offsets_of(lengths), docs, values)
+    offsets = offsets_of(lengths)
+    candidates = Candidates(offsets, docs, values, query_ids=lines.query_ids)
+    return candidates, exact if _may_be_lost(candidates, exact) else None
+
+
+def _may_be_lost(candidates: Candidates, exact: NDArray[np.float64]) -> bool:
+    """Whether float32 may hold equal scores in a query for different ones; only where these fall is it known."""
+    within = np.ones(max(candidates.pairs - 1, 0), bool)
+    within[candidates.offsets[1:-1] - 1] = False  # where the next query begins; none is empty
+    lost = (candidates.scores[1:] == candidates.scores[:-1]) & (exact[1:] != exact[:-1])
+    if np.any(within & lost):
+        return True
+    rises = np.any(within & (exact[1:] > exact[:-1]))
+    return bool(rises and np.any(exact != candidates.scores))
+
+
+def _by_double(candidates: Candidates, exact: NDArray[np.float64]) -> Candidates:
+    """The candidates with small whole numbers for scores, in each query equal and ordered as `exact` is."""
+    starts = candidates.offsets[:-1]  # no query is empty
+    inside = np.ones(candidates.pairs, bool)
+    inside[starts] = False
+    order = None
+    if np.any(inside[1:] & (exact[1:] > exact[:-1])):
+        order = np.lexsort((-exact, candidates.rows))
+        exact = exact[order]
+    falls = np.zeros(len(exact), np.int32)
+    falls[1:] = inside[1:] & (exact[1:] < exact[:-1])
+    places = np.cumsum(falls, dtype=np.int64)
+    places -= np.repeat(places[starts], candidates.lengths)
+    scores = np.empty(len(exact), np.float32)
+    scores[slice(None) if order is None else order] = -places
+    return candidates.with_scores(scores)
 
 
 # Writing

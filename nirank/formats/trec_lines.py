@@ -64,7 +64,7 @@ class Lines:
     """The lines of a file as columns, in the order of the file.
 
     `queries` `[lines]` are ordinals into `query_ids`, which are in order of first appearance; `documents` is an
-    Arrow column of large strings; `values` are scores or grades, float32 `[lines]`.
+    Arrow column of large strings; `values` are scores or grades, float32 `[lines]`, and `exact` the same as float64.
     """
 
     query_ids: list[str]
@@ -72,6 +72,7 @@ class Lines:
     documents: pa.ChunkedArray
     values: NDArray[np.float32]
     tag: str
+    exact: NDArray[np.float64]
 
 
 def read_lines(path: str | Path, layout: Layout) -> Lines:
@@ -168,9 +169,10 @@ def _as_lines(table: pa.Table, layout: Layout, tag: str) -> Lines | None:
     queries = table["query"].unify_dictionaries()
     query_ids = queries.chunk(0).dictionary.to_pylist()
     numbers = np.concatenate([integers_to_numpy(chunk.indices) for chunk in queries.chunks])
-    with np.errstate(over="ignore"):  # beyond float32 is infinite, as it is for trec_eval
-        values = integers_to_numpy(table[layout.value]).astype(np.float32)
-    return Lines(query_ids, numbers, table["document"], values, tag)
+    doubles = integers_to_numpy(table[layout.value])
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, as it is for version 9 of trec_eval
+        values = doubles.astype(np.float32)
+    return Lines(query_ids, numbers, table["document"], values, tag, doubles)
 
 
 def _has_empty(texts: pa.ChunkedArray) -> bool:
@@ -303,7 +305,7 @@ def _collect(pairs: list[tuple[str, str]], values: list[float], tag: str) -> Lin
     encoded = to_array([query for query, _ in pairs]).dictionary_encode()
     documents = to_array([document for _, document in pairs])
     with np.errstate(over="ignore"):
-        scores = np.array(values).astype(np.float32)
-    return Lines(
-        encoded.dictionary.to_pylist(), integers_to_numpy(encoded.indices), pa.chunked_array([documents]), scores, tag
-    )
+        doubles = np.array(values, np.float64)
+        scores = doubles.astype(np.float32)
+    numbers = integers_to_numpy(encoded.indices)
+    return Lines(encoded.dictionary.to_pylist(), numbers, pa.chunked_array([documents]), scores, tag, doubles)

@@ -26,6 +26,8 @@ import numpy as np
 from nirank.build import build
 from nirank.component import Component
 from nirank.data.candidates import Candidates
+from nirank.data.collection import Collection
+from nirank.data.corpus import ArrowCorpus, Documents, Field
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
 from nirank.errors import BadInput, ComponentError, CompositionError
@@ -63,6 +65,13 @@ class Ranking(Pipeline):
 
     #: False where the documents found have no scores that order them (a union).
     scored = True
+    #: How many documents it is asked for, at most; None where that is not known.
+    depth: int | None = None
+
+    def at_depth(self, k: int) -> Ranking:
+        """The same ranking with `k` documents asked of each generator for which the pipeline does not say how many."""
+        del k
+        return self
 
     def search(self, queries: Queries | Content | Sequence[Content], corpus: Corpus) -> Candidates:
         """The documents found for each query, ranked.
@@ -72,9 +81,13 @@ class Ranking(Pipeline):
         """
         if not self.scored:
             raise CompositionError(f"{self!r} finds documents and does not order them. Add `>> scorer`, or use fuse.")
+        if isinstance(corpus, _NO_CORPORA):
+            raise CompositionError(_no_corpus(corpus))
         ranking = as_ranking(self)
         ranking.index(corpus)
-        return ranking._find(Queries.of(queries), corpus)
+        if not isinstance(queries, Queries):  # which are numbered, and so have no ids that anybody else knows
+            return ranking._find(_asked(queries), corpus)
+        return ranking._find(queries, corpus).for_queries(queries.ids, ranking.depth)
 
     def index(self, corpus: Corpus, folder: Path | None = None, since: Corpus | None = None) -> None:
         """Build or open every index that the pipeline needs over `corpus`.
@@ -111,6 +124,10 @@ class Scoring(Pipeline):
         """One float32 for each pair, in the order of `candidates`."""
         raise NotImplementedError
 
+    def search(self, queries: Any, corpus: Corpus) -> Candidates:  # noqa: ARG002 - the signature of a ranking's
+        """Refuse: a scoring orders documents that something else has found. Raises `CompositionError`."""
+        raise CompositionError(f"{self!r} scores documents and finds none: put a generator before it.")
+
     def __add__(self, other: Any) -> Scoring:
         return Sum(self, as_scoring(other))
 
@@ -136,6 +153,10 @@ class Stage(Ranking, Scoring):
 
     def __repr__(self) -> str:
         return self.component.name
+
+    def at_depth(self, k: int) -> Ranking:
+        """The generator, asked for `k` documents."""
+        return as_ranking(self).at_depth(k)
 
     def __rshift__(self, other: Any) -> Any:
         if self.component.traits.feedback:
@@ -185,10 +206,19 @@ class Generated(Ranking):
         k = _depth(k)
         return Generated(self.generator, self.encoder, k if self.k is None else min(k, self.k), self.feedback)
 
+    @property
+    def depth(self) -> int:  # type: ignore[override]
+        """How many documents are asked for."""
+        return DEPTH if self.k is None else self.k
+
+    def at_depth(self, k: int) -> Ranking:
+        """The same, asked for `k` documents unless the pipeline says how many."""
+        return self if self.k is not None else dataclasses.replace(self, k=k)
+
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         if self.encoder:
             queries = self._encoded(self.encoder, queries, corpus)
-        found = stages.generate(self.generator, queries, min(DEPTH if self.k is None else self.k, len(corpus)))
+        found = stages.generate(self.generator, queries, min(self.depth, len(corpus)))
         _, last = found.extent
         if last >= len(corpus):
             name = self.generator.spec
@@ -265,6 +295,15 @@ class Rescored(Ranking):
     def __repr__(self) -> str:
         return f"{_operand(self.ranking)} >> {_operand(self.scoring)}"
 
+    @property
+    def depth(self) -> int | None:  # type: ignore[override]
+        """That of the ranking."""
+        return self.ranking.depth
+
+    def at_depth(self, k: int) -> Ranking:
+        """The same over the ranking at that depth."""
+        return dataclasses.replace(self, ranking=self.ranking.at_depth(k))
+
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         found = self.ranking._find(queries, corpus)
         return found.with_scores(self.scoring.score(queries, found)).ranked()
@@ -289,6 +328,11 @@ class Cut(Ranking):
     def __repr__(self) -> str:
         return f"{_operand(self.ranking)} % {self.k}"
 
+    @property
+    def depth(self) -> int:  # type: ignore[override]
+        """What is kept."""
+        return self.k
+
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return self.ranking._find(queries, corpus).top(self.k)
 
@@ -306,6 +350,10 @@ class Union(Ranking):
 
     def __repr__(self) -> str:
         return f"{_operand(self.left)} | {_operand(self.right)}"
+
+    def at_depth(self, k: int) -> Ranking:
+        """The same of both rankings at that depth."""
+        return Union(self.left.at_depth(k), self.right.at_depth(k))
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return self.left._find(queries, corpus).union(self.right._find(queries, corpus))
@@ -330,6 +378,10 @@ class Fused(Ranking):
         return (
             f"fuse({', '.join([*map(repr, self.rankings), *(f'{name}={value!r}' for name, value in named.items())])})"
         )
+
+    def at_depth(self, k: int) -> Ranking:
+        """The same of all rankings at that depth."""
+        return dataclasses.replace(self, rankings=tuple(ranking.at_depth(k) for ranking in self.rankings))
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         found = [ranking._find(queries, corpus) for ranking in self.rankings]
@@ -450,6 +502,32 @@ def as_stage(value: Any) -> Ranking | Scoring:
 def reads_features(component: Component) -> bool:
     """True for a ranker by features of pairs (`nirank.pipeline.feature_ranking`)."""
     return component.traits.reads == "features"
+
+
+#: What people give in the place of a corpus.
+_NO_CORPORA = (Collection, Queries, Candidates, Pipeline, Path, str, list, tuple, dict, type(None))
+
+
+def _no_corpus(value: Any) -> str:
+    """What to say where something else stands for a corpus."""
+    if isinstance(value, Collection):
+        advice = "; it has one: write `search(collection.queries, collection.corpus)`"
+    elif isinstance(value, Queries):
+        advice = ": the queries come first, `search(queries, corpus)`"
+    else:
+        advice = ": wrap texts as `nirank.Documents(ids, texts)`"
+    return f"`search` takes a corpus as its second argument, and got a {type(value).__name__}{advice}."
+
+
+def _asked(queries: Any) -> Queries:
+    """Contents as numbered queries; raises `CompositionError` for what holds queries, or documents, in their place."""
+    if isinstance(queries, Collection):
+        raise CompositionError(
+            "`search` takes queries first, and got a Collection: write `search(collection.queries, collection.corpus)`."
+        )
+    if isinstance(queries, (Documents, ArrowCorpus, Field)):
+        raise CompositionError("`search` takes queries first and the corpus second; here a corpus stands first.")
+    return Queries.of(queries)
 
 
 def _generated(value: Any) -> Generated:

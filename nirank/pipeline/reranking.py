@@ -7,7 +7,7 @@ ranks the best 10 of these by other scores, and leaves the rest behind them, in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,15 @@ class Reranked(Ranking):
     def __repr__(self) -> str:
         return f"({self.ranking!r}) >> {self.top!r}"
 
+    @property
+    def depth(self) -> int | None:  # type: ignore[override]
+        """That of the ranking."""
+        return self.ranking.depth
+
+    def at_depth(self, k: int) -> Ranking:
+        """The same of the ranking at that depth."""
+        return replace(self, ranking=self.ranking.at_depth(k))
+
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         found = self.ranking._find(queries, corpus).ranked()
         ranks = np.arange(found.pairs) - np.repeat(found.offsets[:-1], found.lengths)
@@ -82,6 +91,10 @@ class Others(Ranking):
 
     def __repr__(self) -> str:
         return f"others({self.ranking!r})"
+
+    def at_depth(self, k: int) -> Ranking:
+        """The same of the ranking at that depth and one deeper, for the query itself."""
+        return replace(self, ranking=self.ranking.at_depth(k + 1))
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         found = self.ranking._find(queries, corpus)

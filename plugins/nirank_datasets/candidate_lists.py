@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from nirank.data import Candidates, Collection, Queries
 from nirank.errors import BadInput
 from nirank.formats import read_run
+
+log = logging.getLogger("nirank")
 
 #: The value of `candidates` for the judged documents.
 JUDGED = "judged"
@@ -38,7 +41,8 @@ class Given:
 def with_candidates(collection: Collection, candidates: str | None) -> Collection:
     """The collection, its queries with the lists that are to be ranked: None, "judged", or the path of a TREC run.
 
-    Documents that the corpus lacks are left out, since nobody can read them.
+    Documents that the corpus lacks are left out, since nobody can read them; how many of the run's, and for how many
+    queries it has nothing, is told as a warning. Raises `BadInput` for a run of other queries or other documents.
     """
     if candidates is None:
         return collection
@@ -46,6 +50,28 @@ def with_candidates(collection: Collection, candidates: str | None) -> Collectio
         judged = collection.judgments
         found = judged.with_scores(np.zeros(judged.pairs))
     else:
-        found = read_run(candidates).align(collection.queries.ids, collection.corpus.ids)
+        found = _of_run(candidates, collection)
     known = found.where(found.docs < len(collection.corpus)).over(collection.corpus)
     return replace(collection, queries=collection.queries.with_found(known.ranked()))
+
+
+def _of_run(path: str, collection: Collection) -> Candidates:
+    """The lists of a run for the queries of a collection; what does not fit is told, or refused where nothing does."""
+    run = read_run(path)
+    others = len(run.other_queries(collection.queries.ids))
+    if others == len(run):
+        few = ", ".join(map(repr, run.query_ids[:3]))
+        raise BadInput(f"none of the {len(run)} queries of this run ({few}, ...) is in {collection.name}.", path)
+    found = run.align(collection.queries.ids, collection.corpus.ids)
+    strangers = int((found.docs >= len(collection.corpus)).sum())
+    if strangers == found.pairs:
+        few = ", ".join(map(repr, run.ids[:3]))
+        raise BadInput(f"none of the documents of this run ({few}, ...) is in the corpus of {collection.name}.", path)
+    if strangers:
+        log.warning(
+            "%s: %d of %d documents to be ranked (%s) are not in the corpus and are left out.",
+            *(collection.name, strangers, found.pairs, path),
+        )
+    if missing := int((found.lengths == 0).sum()):
+        log.warning("%s: %d of %d queries have nothing to be ranked in %s.", collection.name, missing, len(found), path)
+    return found

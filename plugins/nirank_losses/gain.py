@@ -7,10 +7,23 @@ from torch import Tensor
 
 from nirank_losses.lists import Lists, cleared
 
+#: Labels above this are scaled by their list: 2^y overflows in float32 from 128 on, and sums of such gains before.
+_LARGE = 64
+
 
 def gains(lists: Lists) -> Tensor:
-    """`2^y - 1`, `[lists, length]`; 0 for labels below 0 and in the padding."""
-    return cleared(torch.expm1(lists.labels.clamp(min=0) * torch.log(lists.labels.new_tensor(2.0))), lists.mask)
+    """`2^y - 1`, `[lists, length]`; 0 for labels below 0 and in the padding.
+
+    In a list with a label above 64 it is divided by 2 to the largest one: losses take ratios of gains within a list,
+    which stay as they are, and no gain overflows.
+    """
+    labels = lists.labels.clamp(min=0)
+    exact = torch.expm1(labels * torch.log(labels.new_tensor(2.0)))
+    largest = labels.amax(1, keepdim=True) if labels.shape[1] else labels
+    if labels.device.type == "cpu" and not (largest > _LARGE).any():  # a GPU would be waited for
+        return cleared(exact, lists.mask)
+    scaled = torch.exp2(labels - largest) - torch.exp2(-largest)
+    return cleared(torch.where(largest > _LARGE, scaled, exact), lists.mask)
 
 
 def discounts(scores: Tensor) -> Tensor:

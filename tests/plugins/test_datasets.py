@@ -527,6 +527,29 @@ def test_a_run_is_given_to_be_ranked(small):
     assert (found.offsets.tolist(), found.docs.tolist(), found.scores.tolist()) == ([0, 2, 2], [3, 1], [9.5, 3.5])
 
 
+def test_what_a_run_to_be_ranked_loses_is_told(small, caplog):
+    (small / "some.run").write_text("q1 Q0 d3 1 9 x\nq1 Q0 gone 2 8 x\nq1 Q0 lost 3 7 x\n")
+    with caplog.at_level(logging.WARNING, "nirank"):
+        nirank.collection(f"beir:{small}", candidates=str(small / "some.run"))
+    assert caplog.messages[-2:] == [
+        f"small/test: 2 of 3 documents to be ranked ({small / 'some.run'}) are not in the corpus and are left out.",
+        f"small/test: 1 of 2 queries have nothing to be ranked in {small / 'some.run'}.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("q1 Q0 D3 1 9 x", r"none of the documents of this run \('D3', \.\.\.\) is in the corpus of small/test"),
+        ("01 Q0 d3 1 9 x", r"none of the 1 queries of this run \('01', \.\.\.\) is in small/test"),
+    ],
+)
+def test_a_run_of_another_collection_is_not_ranked(small, line, message):
+    (small / "other.run").write_text(line + "\n")
+    with pytest.raises(BadInput, match=message):
+        nirank.collection(f"beir:{small}", candidates=str(small / "other.run"))
+
+
 def test_queries_that_came_without_documents_are_told_how_to_get_some(small):
     collection = nirank.collection(f"beir:{small}")
     with pytest.raises(BadInput, match='candidates = "judged"'):

@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch")
 from nirank_losses.contrastive_pairs import CLIPLoss, SigLIPLoss  # noqa: E402
 from nirank_losses.distance import Contrastive, Triplet  # noqa: E402
 from nirank_losses.distillation import KLDivergence, MarginMSE  # noqa: E402
+from nirank_losses.gain import gains  # noqa: E402
 from nirank_losses.hierarchical import HierarchicalSoftmax  # noqa: E402
 from nirank_losses.lambdarank import LambdaLoss, LambdaRank  # noqa: E402
 from nirank_losses.lists import Lists, repeated  # noqa: E402
@@ -340,6 +341,33 @@ def test_a_loss_is_what_the_double_loop_says(name, ties):
         wanted = by_reference(reference, scores, labels, mask)
         found = unreduced(loss)(scores, labels, mask, **given(loss, labels))
         torch.testing.assert_close(found, torch.tensor([cost or 0.0 for cost in wanted], dtype=torch.float64))
+
+
+GAINS = [name for name in REFERENCES if name.split()[0] in ("approx_ndcg", "neural_ndcg", "lambdarank", "lambdaloss")]
+
+
+@pytest.mark.parametrize("name", [*GAINS, "softmax gains"])
+def test_gains_of_labels_that_no_power_of_float32_holds(name):
+    loss, reference = REFERENCES[name]
+    scores, labels, mask = batch(loss, seed=5)
+    labels = torch.where(mask, 70 * labels + scores.argsort(1).argsort(1), labels)  # from 0 to 218
+    wanted = by_reference(reference, scores, labels, mask)
+    narrow = torch.nan_to_num(scores).float().requires_grad_()
+    found = unreduced(loss)(narrow, labels, mask, **given(loss, labels))
+    torch.testing.assert_close(found, torch.tensor([cost or 0.0 for cost in wanted]), rtol=1e-4, atol=1e-5)
+    (slopes,) = torch.autograd.grad(found.sum(), narrow)
+    assert slopes.isfinite().all()
+    counted = torch.tensor([cost is not None for cost in wanted])
+    assert (slopes[counted].abs().amax(1) > 0).all()
+
+
+def test_gains_of_ordinary_labels_are_what_they_were_to_the_bit():
+    labels = torch.linspace(-3, 64, 3000).reshape(10, 300)
+    before = torch.expm1(labels.clamp(min=0) * torch.log(torch.tensor(2.0)))
+    mixed = torch.cat([labels, torch.full((1, 300), 400.0)])  # another list's labels change nothing
+    for rows in (labels, mixed):
+        found = gains(Lists(torch.zeros_like(rows), rows, torch.ones_like(rows, dtype=torch.bool), full=True))
+        assert torch.equal(found[:10], before)
 
 
 @pytest.mark.parametrize("name", REFERENCES)

@@ -1,0 +1,53 @@
+"""Tell what makes figures doubtful: nothing judged among what was found, and cutoffs beyond a ranking's end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from nirank.data.candidates import Candidates
+from nirank.evaluation.measures import Grades, Measure, is_rank
+
+_LEAST = 10  # documents: a run whose lists end at one depth above it was cut there
+_CUT = re.compile(r"(?:P|recall|ndcg_cut|map_cut|relative_P|success|unj)_(\d+)")
+
+
+def cutoff_of(name: str) -> int | None:
+    """The last rank that a measure looks at, by its name in either notation; None where it looks at all."""
+    if found := _CUT.fullmatch(name):
+        return int(found[1])
+    measure = Measure.parse(name)
+    cutoff: Any = None if measure is None else measure.settings.get("cutoff", measure.cutoff)
+    return cutoff if is_rank(cutoff) else None
+
+
+def doubts(names: Sequence[str], judged: Grades, run: Candidates, level: int) -> Iterator[str]:
+    """What one should know before believing the figures of these measures, a sentence each."""
+    if run.pairs and not len(judged.rows):
+        yield "None of the retrieved documents is judged: are the ids of documents written alike in both?"
+    depth = _end(run)
+    if depth is None:
+        return
+    beyond = [name for name in names if (cutoff_of(name) or 0) > depth]
+    if beyond:
+        yield (
+            f"{', '.join(beyond)}: the ranking ends at {depth:,} documents, and what is measured is what stands there. "
+            "Search deeper to go on."
+        )
+    unreachable = int(np.count_nonzero(judged.relevant(level) > depth))
+    if unreachable:
+        yield f"{unreachable:,} queries have more relevant documents than the {depth:,} that were asked for."
+
+
+def _end(run: Candidates) -> int | None:
+    """Where the lists of a run were cut off; None where they seem to end by themselves, or hold the whole corpus."""
+    longest = run.longest
+    if run.corpus is not None and longest >= len(run.corpus):
+        return None
+    if run.depth is not None:
+        return run.depth if longest >= run.depth else None
+    full = np.count_nonzero(run.lengths == longest)
+    return longest if longest >= _LEAST and 2 * full > np.count_nonzero(run.lengths) else None
