@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from nirank.data.arrow_files import map_table, write_batches
 from nirank.data.columns import Strings
 from nirank.data.corpus import ArrowCorpus
 from nirank.data.ids import refuse_repeated
 from nirank.errors import BadInput
 from nirank.files import beside, cache_folder
 
-if TYPE_CHECKING:
-    pass
-from nirank.data.arrow_files import map_table, write_batches
-
 _FORMAT = 1  # of the files in the cache
+_ENDS = 1 << 16  # bytes at the head and at the tail of a source that are hashed
 
 
 def write_corpus(
@@ -47,13 +44,45 @@ def cached_corpus(
     *,
     fields: Sequence[str] = ("title", "text"),
     cache: str | Path | None = None,
+    origin: str | Path | None = None,
 ) -> ArrowCorpus:
     """A corpus from the cache; where it is not there yet, it is written from `batches()` as by `write_corpus`.
 
     What it was made from is told by the printed form of `depends_on`: another source, version or date is another
-    corpus. `name` only makes the file recognisable. `cache` is `cache_folder()` if None.
+    corpus. `name` only makes the file recognisable. `cache` is `cache_folder()` if None. `origin` is what the user
+    named: errors about the documents name it, as they must never name one in the cache.
     """
     source = "\n".join(map(str, (_FORMAT, *fields, *depends_on)))
     key = hashlib.blake2b(source.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
     path = Path(cache or cache_folder()) / "corpora" / f"{name}-{key}.arrow"
-    return ArrowCorpus(path) if path.exists() else write_corpus(path, batches(), fields)
+    if path.exists():
+        return ArrowCorpus(path)
+    return write_corpus(path, batches() if origin is None else _told(batches(), origin), fields)
+
+
+def _told(batches: Iterable[Mapping[str, Strings]], origin: str | Path) -> Iterator[Mapping[str, Strings]]:
+    """The batches; raises `BadInput` with `origin` where there is no document in them."""
+    documents = 0
+    for batch in batches:
+        documents += len(batch["id"])
+        yield batch
+    if not documents:
+        raise BadInput("there are no documents in it.", origin)
+
+
+def source_state(path: Path) -> tuple[str, ...]:
+    """What a file is known by, for `depends_on`: path, size, times, and a hash of its head and tail.
+
+    The time of the last change (ctime) is kept by the system: a file that was changed under the same size and time of
+    modification has another one.
+    """
+    try:
+        state = path.stat()
+        digest = hashlib.blake2b(digest_size=16)
+        with path.open("rb") as file:
+            digest.update(file.read(_ENDS))
+            file.seek(max(0, state.st_size - _ENDS))
+            digest.update(file.read(_ENDS))
+    except OSError as fault:
+        raise BadInput(f"the file cannot be read: {fault.strerror or fault}.", path) from fault
+    return (str(path), str(state.st_size), str(state.st_mtime_ns), str(state.st_ctime_ns), digest.hexdigest())

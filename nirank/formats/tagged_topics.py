@@ -73,15 +73,15 @@ def _fields(inside: Sequence[Event]) -> dict[str, str]:
 def _open_end(inside: Sequence[Event], start: int) -> int:
     """Where a field that is not closed ends: at the next field, which is one of TREC's or begins a line."""
     for place in range(start + 1, len(inside)):
-        event = inside[place]
-        if event.kind == "start" and event.content not in _INLINE:
-            if _name(event.content) in _KNOWN or _begins_line(inside[place - 1]):
-                return place
+        begins = inside[place].kind == "start" and inside[place].content not in _INLINE
+        if begins and (_name(inside[place].content) in _KNOWN or _begins_line(inside[place - 1])):
+            return place
     return len(inside)
 
 
 def _begins_line(before: Event) -> bool:
-    return before.kind != "text" or not before.content.rpartition("\n")[2].strip(" \t\r") and "\n" in before.content
+    _, newline, rest = before.content.rpartition("\n")
+    return before.kind != "text" or (bool(newline) and not rest.strip(" \t\r"))
 
 
 def _number(start: Event, contents: dict[str, str]) -> str:
