@@ -67,7 +67,7 @@ def _told(batches: Iterable[Mapping[str, Strings]], origin: str | Path) -> Itera
         documents += len(batch["id"])
         yield batch
     if not documents:
-        raise BadInput("there are no documents in it.", origin)
+        raise BadInput("a corpus without documents.", origin)
 
 
 def source_state(path: Path) -> tuple[str, ...]:

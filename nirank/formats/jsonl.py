@@ -91,8 +91,8 @@ def _array(path: Path, content: bytes) -> Iterator[Mapping[str, Strings]]:
     if not records:
         raise BadInput(f"there are no documents; {_EXPECTED}", path)
     for place, record in enumerate(records, start=1):
-        if fault := _fault_of(record):
-            raise BadInput(f"document {place:,} of the array: {fault}; {_EXPECTED}", path)
+        if found := _fault_of(record):
+            raise BadInput(f"document {place:,} of the array: {found}; {_EXPECTED}", path)
     yield _columns(records)
 
 

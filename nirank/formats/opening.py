@@ -91,7 +91,7 @@ def _pipe(path: Path) -> IO[bytes]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     waiting = select.poll()
     waiting.register(descriptor, select.POLLIN)
-    if not waiting.poll(_PATIENCE * 1000):
+    if not waiting.poll(int(_PATIENCE * 1000)):
         os.close(descriptor)
         raise BadInput(f"this is a pipe, and nothing was written into it for {_PATIENCE} seconds.", path)
     os.set_blocking(descriptor, True)
