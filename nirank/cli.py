@@ -357,7 +357,7 @@ def _setting(text: str, expected: str) -> tuple[str, str, Any]:
         raise BadInput(f"{expected}; got {text!r}.")
     try:
         return owner, key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return owner, key, value
 
 

@@ -346,3 +346,9 @@ def test_a_comparison_is_written_as_json_that_any_reader_takes(tmp_path):
 def test_the_same_seed_gives_the_same_comparison(tmp_path):
     first, second = (experiment.run(_file(tmp_path, GOOD)).comparison for _ in range(2))
     assert first == second
+
+
+def test_toml_of_many_brackets_is_a_sentence(tmp_path):
+    (tmp_path / "e.toml").write_text("a = " + "[" * 5000)
+    with pytest.raises(BadInput, match=r"e\.toml: this is not TOML"):
+        Experiment.read(tmp_path / "e.toml")
