@@ -90,24 +90,33 @@ def _document(file: Path, element: str) -> tuple[str, str, str]:
     """The number, title and text of a document."""
     marked = _without_sections(element)
     start = _START.search(marked)
-    number, body = _taken(marked[start.end() :], _NUMBERS) if start else ("", "")
+    number, body = _numbered(marked[start.end() :]) if start else ("", "")
     if start and not number.strip():
         number = next(("".join(found) for found in _ID.findall(start[1] or "")), "")
     if not number.strip():
         raise BadInput(f"a document without <DOC> or <DOCNO>: {' '.join(element.split())[:60]!r}", file)
     title, text = _taken(body, _TITLES)
-    return " ".join(html.unescape(number).split()), _plain(title), _plain(text)
+    return number.strip(), _plain(title), _plain(text)
 
 
-def _taken(marked: str, names: Sequence[str]) -> tuple[str, str]:
-    """What is in the first element that is closed and has one of the names, and all else."""
+def _numbered(body: str) -> tuple[str, str]:
+    """The number, and the document without it; `<DOCID>`, which stands beside `<DOCNO>` on some disks, comes second."""
+    for name in _NUMBERS:
+        number, rest = _taken(body, (name,), " ")
+        if number.strip():
+            return number, rest
+    return "", body
+
+
+def _taken(marked: str, names: Sequence[str], gap: str = "") -> tuple[str, str]:
+    """What is in the first element that is closed and has one of the names, and all else, with `gap` in its place."""
     starts = re.compile(rf"<({'|'.join(names)})>", re.IGNORECASE)
     open_names: set[str] = set()
     for start in starts.finditer(marked):
         name = start[1].upper()
         end = None if name in open_names else re.compile(f"</{name}>", re.IGNORECASE).search(marked, start.end())
         if end:
-            return marked[start.end() : end.start()], f"{marked[: start.start()]} {marked[end.end() :]}"
+            return marked[start.end() : end.start()], f"{marked[: start.start()]}{gap}{marked[end.end() :]}"
         open_names.add(name)
     return "", marked
 

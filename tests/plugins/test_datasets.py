@@ -361,11 +361,11 @@ def test_sgml_documents_may_straddle_blocks(tmp_path, monkeypatch):
 def test_sgml_has_numbers_in_attributes_text_in_cdata_and_no_comments(tmp_path):
     (tmp_path / "disk").write_text(
         '<DOC id="AFP_1" type="story">\n<TEXT>tidal <!-- <b>not</b> this --> power</TEXT></DOC>\n'
-        "<DOC><DOCNO>2</DOCNO><TITLE>x<TITLE>y</TITLE><![CDATA[a <b> & c]]> d <!-- open</DOC>"
+        "<DOC><DOCID>99</DOCID> <DOCNO>2</DOCNO><TITLE>x<TITLE>y</TITLE><![CDATA[a <b> & c]]> d <!-- open</DOC>"
     )
     corpus = read_sgml(tmp_path / "disk")
     assert list(corpus.ids) == ["AFP_1", "2"]
-    assert corpus[:] == ["tidal power", "x y a <b> & c d <!-- open"]
+    assert corpus[:] == ["tidal power", "x y 99 a <b> & c d <!-- open"]
 
 
 @pytest.mark.parametrize(
