@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from enum import StrEnum
 from functools import partial
 from importlib.resources import as_file, files
@@ -131,10 +133,10 @@ def run(
     from nirank.experiments import run as experiments
 
     described = _described(experiment, with_, trust)
-    out = out or _folder(described.name)
     console = _console()
-    experiments.run(described, out, show=partial(_show, console))
-    console.print(f"Written to {out}", markup=False)
+    with _results_folder(out, described.name) as folder:
+        experiments.run(described, folder, show=partial(_show, console))
+    console.print(f"Written to {folder}", markup=False)
 
 
 @app.command()
@@ -150,11 +152,11 @@ def train(
     from nirank.experiments.train import train as train_and_run
 
     described = _described(experiment, with_, trust)
-    out = out or _folder(described.name)
     console = _console()
-    results = train_and_run(described, out, partial(_tell, console), partial(_show, console))
+    with _results_folder(out, described.name) as folder:
+        results = train_and_run(described, folder, partial(_tell, console), partial(_show, console))
     if results:
-        console.print(f"Written to {out}", markup=False)
+        console.print(f"Written to {folder}", markup=False)
 
 
 @app.command()
@@ -337,6 +339,7 @@ def new_plugin(
 
 def main() -> None:
     """Run the command line; an error is printed as a sentence, or with its traceback where NIRANK_DEBUG is set."""
+    _write_any_text()
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     try:
         app()
@@ -373,10 +376,42 @@ def _described(path: Path, with_: list[str] | None, trusted: bool) -> Experiment
     return replace(described, plugin=_observers(with_, described.plugin), commanded=commanded)
 
 
-def _folder(name: str) -> Path:
+@contextmanager
+def _results_folder(out: Path | None, name: str) -> Iterator[Path]:
+    """The folder that is named, or a new one of this run alone, which goes again if nothing was written into it."""
+    if out is not None:
+        yield out
+        return
+    folder = _new_folder(name)
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # it is not empty, as it should be
+            folder.rmdir()
+
+
+def _new_folder(name: str) -> Path:
+    """A folder for this second; of several runs in one second the later ones get a number."""
     from datetime import datetime
 
-    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    stamp = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    if os.environ.get("WORLD_SIZE", "1") != "1":  # several processes of one training share a folder
+        return Path("runs") / stamp
+    for number in itertools.count(1):
+        folder = Path("runs") / (stamp if number == 1 else f"{stamp}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        break
+    return folder
+
+
+def _write_any_text() -> None:
+    """Have output escape what its encoding lacks: a pipe on Windows has cp1252, a file's name may be no Unicode."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _show(console: Console, results: Results) -> None:
@@ -440,7 +475,7 @@ def _setting(text: str, expected: str) -> tuple[str, str, Any]:
         raise BadInput(f"{expected}; got {text!r}.")
     try:
         return owner, key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return owner, key, value
 
 

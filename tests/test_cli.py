@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 from typer.testing import CliRunner
@@ -114,6 +116,29 @@ def test_run_writes_a_folder_and_prints_the_table(files):
     output = _call("run", files / "try.toml", "--out", files / "out")
     assert "(bm25 % 1) >> ql" in output
     assert json.loads((files / "out" / "measures.json").read_text())["a"]["measures"]["RR@10"] > 0
+
+
+def test_runs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    from nirank import cli
+
+    monkeypatch.chdir(tmp_path)
+    with ExitStack() as stack:
+        folders = [stack.enter_context(cli._results_folder(None, "demo")) for _ in range(20)]
+        assert len(set(folders)) == 20
+        (folders[3] / "results").write_text("some")
+    assert [folder for folder in folders if folder.exists()] == [folders[3]]
+    with cli._results_folder(tmp_path / "out", "demo") as named:
+        assert named == tmp_path / "out"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_output_may_be_in_another_encoding_than_utf8(files, encoding):
+    (files / "odd.jsonl").write_text('{"id": "日本", "text": "fox \u2192 box"}\n')
+    command = [sys.executable, "-m", "nirank", "search", "fox", "--collection", "jsonl:odd.jsonl"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, cwd=files, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert ("日本" if encoding == "utf-8" else "\\u65e5\\u672c") in done.stdout.decode(encoding)
 
 
 def test_a_folder_name_is_no_markup(files, monkeypatch):

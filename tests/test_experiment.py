@@ -367,3 +367,9 @@ def test_a_run_asks_for_as_many_documents_as_its_measures_look_at(tmp_path):
         assert [system.evaluation[name] for name in measures] == pytest.approx(values)
         assert len(system.evaluation.warnings) == warnings
         assert repr(system.ranking) == "bm25"
+
+
+def test_toml_of_many_brackets_is_a_sentence(tmp_path):
+    (tmp_path / "e.toml").write_text("a = " + "[" * 5000)
+    with pytest.raises(BadInput, match=r"e\.toml: this is not TOML"):
+        Experiment.read(tmp_path / "e.toml")

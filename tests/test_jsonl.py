@@ -69,8 +69,9 @@ FAULTY = {
     '{"text": "y"}': "there is no id",
     '{"id": null, "text": "y"}': "there is no id",
     '{"id": "", "text": "y"}': "there is no id",
-    '{"id": 5, "text": "y"}': '"id" is not a text but 5',
-    '{"_id": 5, "text": "y"}': '"_id" is not a text but 5',
+    '{"id": 5.5, "text": "y"}': '"id" is not a text but 5.5',
+    '{"_id": true, "text": "y"}': '"_id" is not a text but true',
+    '{"id": "b", "text": "y", "title": ' + "[" * 5000 + "]" * 5000 + "}": "nested too deeply",
     '{"id": "b"}': '"text" is not a text but null',
     '{"id": "b", "text": null}': '"text" is not a text but null',
     '{"id": "b", "text": {"a": [1, 2]}}': '"text" is not a text but {"a": ',
@@ -123,7 +124,7 @@ def test_missing_files_and_folders_are_told(tmp_path):
 def test_a_damaged_gzip_file_is_told(tmp_path, damage):
     path = tmp_path / "c.jsonl.gz"
     path.write_bytes(damage(gzip.compress("\n".join([GOOD] * 99).encode())))
-    with pytest.raises(BadInput, match="not a whole gzip file"):
+    with pytest.raises(BadInput, match="not a complete gzip file"):
         read_jsonl(path)
 
 
@@ -138,3 +139,40 @@ def test_the_second_reading_maps_the_file_until_the_source_changes(tmp_path, mon
     os.utime(path, ns=(1, 1))
     assert list(read_jsonl(path).ids) == ["b"]
     assert list(first.ids) == ["a"], "what is mapped already stays as it was"
+
+
+@pytest.mark.parametrize("size", [30, 1 << 20])
+def test_ids_may_be_whole_numbers_and_texts_stand_under_contents(tmp_path, monkeypatch, size):
+    small_blocks(monkeypatch, size)
+    numbers = write(tmp_path / "numbers.jsonl", '{"_id": 7, "text": "x"}', '{"_id": -8, "contents": "y"}')
+    assert list(zip(read_jsonl(numbers).ids, read_jsonl(numbers)[:], strict=True)) == [("7", "x"), ("-8", "y")]
+    mixed = write(tmp_path / "mixed.jsonl", '{"id": 7, "contents": "x"}', '{"id": "07", "contents": "y", "text": null}')
+    assert list(zip(read_jsonl(mixed).ids, read_jsonl(mixed)[:], strict=True)) == [("7", "x"), ("07", "y")]
+
+
+def test_a_json_array_is_read_and_its_faults_are_told(tmp_path):
+    path = write(
+        tmp_path / "a.json", "\ufeff [", '{"id": 1, "title": "T", "contents": "x"},', ' {"id": "b", "text": ""}]'
+    )
+    assert list(zip(read_jsonl(path).ids, read_jsonl(path)[:], strict=True)) == [("1", "T x"), ("b", "")]
+    faults = {
+        '[{"id": "a", "text": "x"}, {"id": "a", "text": "y"}]': "documents 1 and 2 both have the id 'a'",
+        '[{"id": "a", "text": "x"}, {"id": "b"}]': 'document 2 of the array: "text" is not a text but null',
+        "[]": "there are no documents",
+        '[{"id": "a", "text": "x"}': "not a JSON array",
+        "[" * 100_000: "not a JSON array",
+    }
+    for text, message in faults.items():
+        with pytest.raises(BadInput) as told:
+            read_jsonl(write(tmp_path / "bad.json", text))
+        assert str(told.value).startswith(f"{tmp_path / 'bad.json'}: ")
+        assert message in str(told.value)
+
+
+def test_a_file_that_changed_under_the_same_size_and_time_is_read_again(tmp_path):
+    path = write(tmp_path / "c.jsonl", GOOD)
+    times = path.stat()
+    read_jsonl(path)
+    write(path, GOOD.replace('"a"', '"b"'))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert list(read_jsonl(path).ids) == ["b"]

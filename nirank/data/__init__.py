@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from nirank.data.corpus import field_of as field_of
     from nirank.data.corpus import same_documents as same_documents
     from nirank.data.corpus_files import cached_corpus as cached_corpus
+    from nirank.data.corpus_files import source_state as source_state
     from nirank.data.corpus_files import write_corpus as write_corpus
     from nirank.data.features import Features as Features
     from nirank.data.fingerprint import content_bytes as content_bytes
@@ -74,7 +75,7 @@ _HOMES = {
     "nirank.data.collection": ["Collection"],
     "nirank.data.columns": ["Strings", "gather", "integers_to_numpy", "join_texts", "to_array", "to_column"],
     "nirank.data.corpus": ["ArrowCorpus", "Documents", "Field", "field_of", "same_documents"],
-    "nirank.data.corpus_files": ["cached_corpus", "write_corpus"],
+    "nirank.data.corpus_files": ["cached_corpus", "source_state", "write_corpus"],
     "nirank.data.features": ["Features"],
     "nirank.data.fingerprint": ["content_bytes"],
     "nirank.data.ids": ["Ids", "RepeatedId"],

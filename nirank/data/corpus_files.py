@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nirank.data.arrow_files import map_table, write_batches
@@ -18,6 +18,7 @@ from nirank.seals import sealed
 log = logging.getLogger("nirank")
 
 _FORMAT = 1  # of the files in the cache
+_ENDS = 1 << 16  # bytes at the head and at the tail of a source that are hashed
 
 
 def write_corpus(
@@ -47,11 +48,13 @@ def cached_corpus(
     *,
     fields: Sequence[str] = ("title", "text"),
     cache: str | Path | None = None,
+    origin: str | Path | None = None,
 ) -> ArrowCorpus:
     """A corpus from the cache; where it is not there yet, it is written from `batches()` as by `write_corpus`.
 
     What it was made from is told by the printed form of `depends_on`: another source, version or date is another
-    corpus. `name` only makes the file recognisable. `cache` is `cache_folder()` if None.
+    corpus. `name` only makes the file recognisable. `cache` is `cache_folder()` if None. `origin` is what the user
+    named: errors about the documents name it, as they must never name one in the cache.
     """
     source = "\n".join(map(str, (_FORMAT, *fields, *depends_on)))
     key = hashlib.blake2b(source.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
@@ -61,4 +64,32 @@ def cached_corpus(
             return ArrowCorpus(path)
         except DamagedFile as fault:
             log.warning("%s It is made again.", fault)
-    return write_corpus(path, batches(), fields)
+    return write_corpus(path, batches() if origin is None else _not_empty(batches(), origin), fields)
+
+
+def _not_empty(batches: Iterable[Mapping[str, Strings]], origin: str | Path) -> Iterator[Mapping[str, Strings]]:
+    """The batches; raises `BadInput` with `origin` where there is no document in them."""
+    documents = 0
+    for batch in batches:
+        documents += len(batch["id"])
+        yield batch
+    if not documents:
+        raise BadInput("a corpus without documents.", origin)
+
+
+def source_state(path: Path) -> tuple[str, ...]:
+    """The state of a file, for `depends_on`: path, size, times, and a hash of its head and tail.
+
+    The time of the last change (ctime) is kept by the system: a file that was changed under the same size and time of
+    modification has another one.
+    """
+    try:
+        state = path.stat()
+        digest = hashlib.blake2b(digest_size=16)
+        with path.open("rb") as file:
+            digest.update(file.read(_ENDS))
+            file.seek(max(0, state.st_size - _ENDS))
+            digest.update(file.read(_ENDS))
+    except OSError as fault:
+        raise BadInput(f"the file cannot be read: {fault.strerror or fault}.", path) from fault
+    return (str(path), str(state.st_size), str(state.st_mtime_ns), str(state.st_ctime_ns), digest.hexdigest())

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
@@ -33,8 +34,11 @@ log = logging.getLogger("nirank")
 Damaged = Literal["error", "skip"]
 Made = TypeVar("Made")
 
-#: What Pillow raises for files that are damaged or no images.
-_FAULTS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
+#: What Pillow raises for files that are damaged or no images, beside `DecompressionBombError`.
+FAULTS = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError),
+    *(AssertionError, RuntimeError, MemoryError, struct.error, zlib.error),  # DDS and TIFF raise the oddest ones
+)
 #: How many images may be decoded, or waiting, ahead of the one that is asked for.
 _AHEAD = 64
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -61,6 +65,20 @@ def read(content: Content) -> Image:
     finally:
         if opened is not content:
             opened.close()
+
+
+def endings() -> frozenset[str]:
+    """The endings of the files that can be read, such as `.png`, in lower case."""
+    return frozenset(_pil().registered_extensions())
+
+
+def is_known(path: Path) -> bool:
+    """Whether a file begins as an image does; its name does not matter."""
+    try:
+        _open(path).close()
+    except BadInput:
+        return False
+    return True
 
 
 def each(contents: Sequence[Content], make: Callable[[Image], Made], threads: int | None = None) -> Iterator[Made]:
@@ -129,6 +147,8 @@ def _open(content: Content) -> Image:
     image = _pil()
     if not isinstance(content, (Path, bytes)):
         return content
+    if isinstance(content, Path) and content.exists() and not content.is_file():  # to open a pipe waits for good
+        raise BadInput("is no image that can be read: it is no file.", content)
     try:
         return image.open(io.BytesIO(content) if isinstance(content, bytes) else content)
     except _faults() as error:
@@ -138,12 +158,12 @@ def _open(content: Content) -> Image:
 def _told(content: Content) -> BadInput | str | None:
     """Why an image cannot be read, what is odd about one that can, or None."""
     try:
-        with _open(content) as opened:
-            odd = _oddity(opened)
         read(content)
+        with _open(content) as opened, suppress(*FAULTS):  # frames beyond the first may be damaged
+            return _oddity(opened)
     except BadInput as error:
         return error
-    return odd
+    return None
 
 
 def _tell(odd: Mapping[str, Sequence[str]]) -> None:
@@ -168,7 +188,7 @@ def _oddity(image: Image) -> str | None:
 def _upright(image: Image) -> Image:
     from PIL import ImageOps
 
-    with suppress(*_FAULTS):  # damaged EXIF says nothing, and the picture may still be whole
+    with suppress(*FAULTS):  # damaged EXIF says nothing, and the picture may still be whole
         return ImageOps.exif_transpose(image)
     return image
 
@@ -202,13 +222,19 @@ def _unreadable(content: Content, error: BaseException) -> BadInput:
 
 
 def _faults() -> tuple[type[BaseException], ...]:
-    return (*_FAULTS, _pil().DecompressionBombError)
+    return (*FAULTS, _pil().DecompressionBombError)
 
 
+@cache
 def _pil() -> Any:
+    """Pillow, which reads HEIC too where the package pillow-heif is there."""
     try:
         from PIL import Image
     except ModuleNotFoundError as error:
         message = "images need the package 'pillow'. Run: pip install 'nirank[images]'"
         raise MissingDependency(message, name=error.name) from error
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
     return Image

@@ -84,7 +84,7 @@ class Experiment:
         path = Path(path)
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadInput(f"this is not TOML: {error}", path) from None
         except OSError as error:
             raise BadInput(f"cannot be read: {error.strerror}.", path) from None

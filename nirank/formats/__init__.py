@@ -9,6 +9,9 @@ from nirank import faces
 if TYPE_CHECKING:
     from nirank.formats.jsonl import read_jsonl as read_jsonl
     from nirank.formats.opening import faults_of as faults_of
+    from nirank.formats.opening import opened as opened
+    from nirank.formats.tables import is_table as is_table
+    from nirank.formats.tables import read_table as read_table
     from nirank.formats.topics import read_topics as read_topics
     from nirank.formats.trec import Run as Run
     from nirank.formats.trec import read_qrels as read_qrels
@@ -18,7 +21,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "nirank.formats.jsonl": ["read_jsonl"],
-    "nirank.formats.opening": ["faults_of"],
+    "nirank.formats.opening": ["faults_of", "opened"],
+    "nirank.formats.tables": ["is_table", "read_table"],
     "nirank.formats.topics": ["read_topics"],
     "nirank.formats.trec": ["Run", "read_qrels", "read_run", "write_qrels", "write_run"],
 }

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
-import gzip
+import codecs
+import itertools
 import json
 import re
-import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any
 
 from nirank.data.columns import Strings, to_array
 from nirank.data.corpus import ArrowCorpus
-from nirank.data.corpus_files import cached_corpus
+from nirank.data.corpus_files import cached_corpus, source_state
 from nirank.data.ids import RepeatedId
 from nirank.errors import BadInput
+from nirank.formats.opening import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
 _BLOCK = 1 << 24  # bytes parsed at a time
+_LARGEST_ARRAY = 1 << 28  # bytes
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
 _EXPECTED = 'one {"id": ..., "title": ..., "text": ...} a line is expected.'
 
 
 def read_jsonl(path: str | Path, cache: str | Path | None = None) -> ArrowCorpus:
-    """Documents from JSON lines: `{"id": ..., "title": ..., "text": ...}`, plain or gzipped (`.gz`).
+    """Documents from JSON lines: `{"id": ..., "title": ..., "text": ...}`, plain or compressed (`.gz`, `.bz2`, ...).
 
-    The id may also stand under `"_id"`; a title may be missing or null; other keys are left out. The first call
+    The id may also stand under `"_id"` and be a whole number, the text under `"contents"`, as Anserini has it; a title
+    may be missing or null; other keys are left out. A JSON array of such objects is read as well. The first call
     copies the file, in bounded memory, into an Arrow file under `cache` (`cache_folder()` if None); later calls
-    only map that, until the path, size or time of modification of the source changes.
+    only map that, until the source changes (`nirank.data.source_state`).
 
     Raises `BadInput` with file and line for a line that is not such an object and for an id that comes twice,
     and for a file that is missing or has no documents.
@@ -39,36 +41,38 @@ def read_jsonl(path: str | Path, cache: str | Path | None = None) -> ArrowCorpus
     path = Path(path).absolute()
     if not path.is_file():
         raise BadInput(f"there is no such file; {_EXPECTED}", path)
-    state = path.stat()
-    source = (path, state.st_size, state.st_mtime_ns)
     try:
-        return cached_corpus(path.name.partition(".")[0], source, lambda: _batches(path), cache=cache)
+        return cached_corpus(path.name.partition(".")[0], source_state(path), lambda: _batches(path), cache=cache)
     except RepeatedId as fault:
         first, second = (_line_of(path, ordinal) for ordinal in fault.ordinals)
+        if first is None or second is None:
+            raise BadInput(str(fault), path) from None
         message = f"the id {fault.repeated!r} is on line {first} already; ids must be unique."
         raise BadInput(message, path, second) from None
 
 
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[IO[bytes]]:
-    with cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as stream:
-        try:
-            yield stream
-        except (EOFError, gzip.BadGzipFile, zlib.error) as fault:
-            raise BadInput(f"this is not a whole gzip file: {fault}", path) from fault
-
-
-def _line_of(path: Path, ordinal: int) -> int:
-    """The line of a document, counted from 1."""
-    with _reading(path) as stream:
-        filled = (number for number, raw in enumerate(stream, start=1) if raw.strip())
+def _line_of(path: Path, ordinal: int) -> int | None:
+    """The line of a document, counted from 1; None in a JSON array."""
+    with opened(path) as stream:
+        head = stream.readline()
+        if _begins_array(head):
+            return None
+        filled = (number for number, raw in enumerate(itertools.chain([head], stream), start=1) if raw.strip())
         return next(number for position, number in enumerate(filled) if position == ordinal)
+
+
+def _begins_array(head: bytes) -> bool:
+    return head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
 
 
 def _batches(path: Path) -> Iterator[Mapping[str, Strings]]:
     empty = True
-    with _reading(path) as stream:
-        for line, block in _line_blocks(stream):
+    with opened(path) as stream:
+        head = stream.read(_BLOCK)
+        if _begins_array(head):
+            yield from _array(path, head + stream.read(_LARGEST_ARRAY))
+            return
+        for line, block in _line_blocks(stream, head):
             if block and not block.isspace():
                 empty = False
                 yield _parse(path, line, block)
@@ -76,14 +80,31 @@ def _batches(path: Path) -> Iterator[Mapping[str, Strings]]:
         raise BadInput(f"there are no documents; {_EXPECTED}", path)
 
 
-def _line_blocks(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Blocks of whole lines, each with the number of its first line."""
+def _array(path: Path, content: bytes) -> Iterator[Mapping[str, Strings]]:
+    """The documents of a JSON array, which is in memory whole."""
+    if len(content) > _LARGEST_ARRAY:
+        raise BadInput(f"a JSON array of more than {_LARGEST_ARRAY >> 20:,} MiB; write one object a line.", path)
+    try:
+        records = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as fault:
+        raise BadInput(f"this is not a JSON array ({fault}); {_EXPECTED}", path) from fault
+    if not records:
+        raise BadInput(f"there are no documents; {_EXPECTED}", path)
+    for place, record in enumerate(records, start=1):
+        if found := _fault_of(record):
+            raise BadInput(f"document {place:,} of the array: {found}; {_EXPECTED}", path)
+    yield _columns(records)
+
+
+def _line_blocks(stream: IO[bytes], block: bytes) -> Iterator[tuple[int, bytes]]:
+    """Blocks of whole lines, each with the number of its first line; `block` was read already."""
     line, rest = 1, b""
-    while block := stream.read(_BLOCK):
+    while block:
         whole, newline, rest = (rest + block).rpartition(b"\n")
         if newline:
             yield line, whole
             line += whole.count(b"\n") + 1
+        block = stream.read(_BLOCK)
     yield line, rest
 
 
@@ -93,50 +114,83 @@ def _parse(path: Path, line: int, block: bytes) -> Mapping[str, Strings]:
 
     try:
         table = _read_json(block)
-    except pa.ArrowInvalid as fault:
-        _refuse_faulty_line(path, line, block)
-        raise BadInput(f"from line {line} on, {fault}; {_EXPECTED}", path) from fault
+    except pa.ArrowInvalid:  # whatever Arrow refuses is for the slow reader to take or to name
+        return _by_line(path, line, block)
     empty = to_array([""])[0]
     ids, titles = pc.coalesce(table["id"], table["_id"], empty), pc.coalesce(table["title"], empty)
-    gaps = table["text"].null_count or pc.any(pc.equal(ids, empty)).as_py()
+    texts = pc.coalesce(table["text"], table["contents"])
+    gaps = texts.null_count or pc.any(pc.equal(ids, empty)).as_py()
     odd = table.num_rows != block.count(b"\n") + 1 or _BLANK_LINE.search(block)
     if gaps or odd:  # blank lines are no fault, but they hide that two documents stand in one line
-        _refuse_faulty_line(path, line, block)
-    return {"id": ids, "title": titles, "text": table["text"]}
+        return _by_line(path, line, block)
+    return {"id": ids, "title": titles, "text": texts}
 
 
 def _read_json(block: bytes) -> pa.Table:
+    """The columns as large strings; ids are strings in all lines, or whole numbers in all."""
+    import pyarrow as pa
+
+    try:
+        table = _read_typed(block, pa.large_string())
+    except pa.ArrowInvalid:
+        table = _read_typed(block, pa.int64())
+    table.validate(full=True)  # the parser lets bytes pass that are not UTF-8
+    return table.cast(pa.schema([(name, pa.large_string()) for name in table.column_names]))
+
+
+def _read_typed(block: bytes, ids: pa.DataType) -> pa.Table:
     import pyarrow as pa
     from pyarrow import json as arrow_json
 
-    schema = pa.schema([(name, pa.large_string()) for name in ("id", "_id", "title", "text")])
+    texts = [(name, pa.large_string()) for name in ("title", "text", "contents")]
+    schema = pa.schema([("id", ids), ("_id", ids), *texts])
     parsing = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     reading = arrow_json.ReadOptions(use_threads=False, block_size=len(block) + 1)
-    table = arrow_json.read_json(pa.BufferReader(block), reading, parsing)
-    table.validate(full=True)  # the parser lets bytes pass that are not UTF-8
-    return table
+    return arrow_json.read_json(pa.BufferReader(block), reading, parsing)
 
 
-def _refuse_faulty_line(path: Path, line: int, block: bytes) -> None:
-    """Look again, line by line, for what is wrong, and say where."""
+def _by_line(path: Path, line: int, block: bytes) -> Mapping[str, Strings]:
+    """The documents, read line by line. Raises `BadInput` with the line for what is wrong."""
+    records = []
     for number, raw in enumerate(block.split(b"\n"), start=line):
-        if raw.strip() and (fault := _fault(raw)):
-            raise BadInput(f"{fault}; {_EXPECTED}", path, number)
+        if not raw.strip():
+            continue
+        try:
+            record = json.loads(raw.removeprefix(codecs.BOM_UTF8), object_pairs_hook=_unique_keys)
+        except ValueError as fault:
+            raise BadInput(f"this is not JSON ({fault}); {_EXPECTED}", path, number) from fault
+        except RecursionError as fault:
+            raise BadInput(f"this JSON is nested too deeply; {_EXPECTED}", path, number) from fault
+        if found := _fault_of(record):
+            raise BadInput(f"{found}; {_EXPECTED}", path, number)
+        records.append(record)
+    return _columns(records)
 
 
-def _fault(raw: bytes) -> str | None:
-    try:
-        record = json.loads(raw, object_pairs_hook=_unique_keys)
-    except ValueError as fault:
-        return f"this is not JSON ({fault})"
+def _columns(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Strings]:
+    return {
+        "id": [str(record[_key(record, "id", "_id")]) for record in records],
+        "title": [record.get("title") or "" for record in records],
+        "text": [record[_key(record, "text", "contents")] for record in records],
+    }
+
+
+def _key(record: Mapping[str, object], first: str, second: str) -> str:
+    """Under which of two keys something stands."""
+    return second if record.get(first) is None and second in record else first
+
+
+def _fault_of(record: object) -> str | None:
     if not isinstance(record, dict):
         return f"this is not a JSON object but {_shortly(record)}"
-    key = "_id" if record.get("id") is None else "id"
+    key, text = _key(record, "id", "_id"), _key(record, "text", "contents")
     if record.get(key) in (None, ""):
         return "there is no id"
-    values = {key: record[key], "text": record.get("text"), "title": record.get("title") or ""}
+    whole = isinstance(record[key], int) and not isinstance(record[key], bool)
+    values = {key: str(record[key]) if whole else record[key], text: record.get(text)}
+    values["title"] = record.get("title") or ""
     return next(
-        (f'"{name}" is not a text but {_shortly(text)}' for name, text in values.items() if not _sound(text)), None
+        (f'"{name}" is not a text but {_shortly(value)}' for name, value in values.items() if not _sound(value)), None
     )
 
 

@@ -7,7 +7,6 @@ the fast reader meets anything odd it steps back, so that both accept the same f
 
 from __future__ import annotations
 
-import gzip
 import io
 import math
 import mmap
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from nirank.data.columns import gather, integers_to_numpy, to_array
 from nirank.errors import BadInput
-from nirank.formats.opening import faults_of
+from nirank.formats.opening import COMPRESSED, faults_of, read_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +32,7 @@ Integers: TypeAlias = NDArray[np.integer]
 
 _HEADERS = (b"query-id", b"query_id", b"qid")
 _BOM = b"\xef\xbb\xbf"
+_LARGEST = 1 << 33  # bytes of a file that is unpacked, or comes from a pipe
 _LARGEST_GRADE = 2**24  # beyond it float32 skips integers
 _KEYS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93)  # odd, with bits everywhere
 
@@ -90,11 +90,11 @@ def read_lines(path: str | Path, layout: Layout) -> Lines:
 
 def _raw(path: Path) -> Raw:
     with faults_of(path):
-        if path.suffix == ".gz":
-            return gzip.decompress(path.read_bytes())
-        with path.open("rb") as file:
-            can_be_mapped = path.is_file() and path.stat().st_size  # a pipe cannot, nor can nothing
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if can_be_mapped else file.read()
+        plain = path.suffix.lower() not in COMPRESSED
+        if plain and path.is_file() and path.stat().st_size:  # a pipe cannot be mapped, nor can nothing
+            with path.open("rb") as file:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return read_whole(path, _LARGEST)
 
 
 def _layout_of(raw: Raw, layout: Layout) -> Layout:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nirank.data import ArrowCorpus, Candidates, Collection, Queries
 from nirank.errors import BadInput
-from nirank.formats import read_jsonl, read_qrels, read_topics
+from nirank.formats import is_table, read_jsonl, read_qrels, read_table, read_topics
 from nirank_datasets.assemble import judged_collection
 from nirank_datasets.candidate_lists import with_candidates
 from nirank_datasets.sgml import read_sgml
 
-_JSON_LINES = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
+_PACKED = ("", ".gz", ".bz2", ".xz", ".zst")
+_JSON_LINES = tuple(kind + packed for kind in (".jsonl", ".json", ".ndjson") for packed in _PACKED)
 
 
 def beir(folder: str | Path, split: str = "test", candidates: str | None = None) -> Collection:
@@ -20,10 +21,11 @@ def beir(folder: str | Path, split: str = "test", candidates: str | None = None)
 
     It holds `corpus.jsonl` and `queries.jsonl`, with ids under `_id` or `id`, and the judgments of a split in
     `qrels/SPLIT.tsv`, `qrels.SPLIT.tsv` or `qrels.SPLIT.txt`; those of `test` may also be in `qrels.tsv` or
-    `qrels.txt`. Judgments are BEIR's three columns or TREC's four; each file may be gzipped (`.gz`). The queries of
-    the collection are those that the split judges. The terms are those of the collection at hand. Counted with
-    BEIR's: nfcorpus 3,633 documents and 323 test queries, scifact 5,183 and 300. `candidates` are lists to be ranked by
-    `given >> scorer`: "judged", or the path of a TREC run (`nirank_datasets.candidate_lists`).
+    `qrels.txt`. Judgments are BEIR's three columns or TREC's four; each file may be compressed (`.gz`, `.bz2`, `.xz`,
+    `.zst`), and documents and queries may be tables (`.parquet`, `.tsv`, `.csv`) or folders of shards, `corpus` and
+    `queries`. The queries of the collection are those that the split judges. The terms are those of the collection at
+    hand. Counted with BEIR's: nfcorpus 3,633 documents and 323 test queries, scifact 5,183 and 300. `candidates` are
+    lists to be ranked by `given >> scorer`: "judged", or the path of a TREC run (`nirank_datasets.candidate_lists`).
 
     Judgments on documents or queries that are not there are counted in warnings of the logger `nirank`;
     those on documents are kept. Raises `BadInput` where a file is missing or malformed.
@@ -33,8 +35,8 @@ def beir(folder: str | Path, split: str = "test", candidates: str | None = None)
         raise BadInput("there is no such folder; one with corpus.jsonl, queries.jsonl and qrels is expected.", path)
     named = [f"qrels/{split}.tsv", f"qrels.{split}.tsv", f"qrels.{split}.txt"]
     judgments = _present(path, [*named, "qrels.tsv", "qrels.txt"] if split == "test" else named)
-    corpus = read_jsonl(_present(path, ["corpus.jsonl"]))
-    queries = _queries(_present(path, ["queries.jsonl"]))
+    corpus, asked = _part(path, "corpus"), _part(path, "queries")
+    queries = Queries(asked.ids, asked[:])
     judged = judged_collection(f"{path.resolve().name}/{split}", corpus, queries, read_qrels(judgments))
     return with_candidates(judged, candidates)
 
@@ -44,33 +46,44 @@ def trec(
     topics: str | Path | None = None,
     qrels: str | Path | None = None,
     candidates: str | None = None,
+    fields: str | Sequence[str] = "title",
 ) -> Collection:
     """A collection of TREC's files.
 
-    `corpus` is a file of JSON lines (`.jsonl`, `.jsonl.gz`), or a file or folder of TREC's SGML (`<DOC>` with
-    `<DOCNO>`; plain or `.gz`); `topics` are TREC's `<top>` or lines of id, tab and text; `qrels` are TREC's four
-    columns. The queries of the collection are those that are judged; warnings and errors are as for `beir`. Without
-    both topics and qrels there are only documents, to index and to search; `BadInput` is raised where one is missing.
-    `candidates` are as for `beir`. The terms are those of the collection at hand. Counted with the files of Vaswani's:
-    11,429 documents, 93 queries.
+    `corpus` is a file of JSON lines (`.jsonl`, `.json`), a table (`.tsv` as MS MARCO's, `.csv`, `.parquet`, a folder
+    of Parquet or Arrow shards), or a file or folder of TREC's SGML (`<DOC>` with `<DOCNO>`); each may be compressed
+    (`.gz`, `.bz2`, `.xz`, `.zst`). `topics` are TREC's `<top>`, of which the `fields` are asked ("title", or
+    `["title", "desc"]`), or lines of id, tab and text; `qrels` are TREC's four columns. The queries of the collection
+    are those that are judged; warnings and errors are as for `beir`. Without both topics and qrels there are only
+    documents, to index and to search; `BadInput` is raised where one is missing. `candidates` are as for `beir`. The
+    terms are those of the collection at hand. Counted with the files of Vaswani's: 11,429 documents, 93 queries.
     """
     path = Path(corpus)
     if (topics is None) != (qrels is None):
         lone = "topics without qrels" if qrels is None else "qrels without topics"
         raise BadInput(f"{lone}: set both or, for the documents alone, neither.", path)
-    documents = read_jsonl(path) if path.name.endswith(_JSON_LINES) else read_sgml(path)
+    documents = _documents(path)
     if topics is None or qrels is None:
         return _unjudged(path.resolve().name, documents)
-    judged = judged_collection(path.resolve().name, documents, read_topics(topics), read_qrels(qrels))
+    asked = read_topics(topics, [fields] if isinstance(fields, str) else list(fields))
+    judged = judged_collection(path.resolve().name, documents, asked, read_qrels(qrels))
     return with_candidates(judged, candidates)
 
 
 def jsonl(path: str | Path) -> Collection:
     """Only documents, from JSON lines such as `{"id": ..., "title": ..., "text": ...}`: to index and to search.
 
-    Raises `BadInput` as `nirank.formats.jsonl.read_jsonl` does.
+    Tables (`.tsv`, `.csv`, `.parquet`, a folder of shards) are read by their endings. Raises `BadInput` as
+    `nirank.formats.jsonl.read_jsonl` does.
     """
-    return _unjudged(Path(path).name, read_jsonl(Path(path)))
+    path = Path(path)
+    return _unjudged(path.name, read_table(path) if path.exists() and is_table(path) else read_jsonl(path))
+
+
+def _documents(path: Path) -> ArrowCorpus:
+    if path.name.lower().endswith(_JSON_LINES):
+        return read_jsonl(path)
+    return read_table(path) if path.exists() and is_table(path) else read_sgml(path)
 
 
 def _unjudged(name: str, corpus: ArrowCorpus) -> Collection:
@@ -78,13 +91,17 @@ def _unjudged(name: str, corpus: ArrowCorpus) -> Collection:
 
 
 def _present(folder: Path, names: Iterable[str]) -> Path:
-    names = [variant for name in names for variant in (name, f"{name}.gz")]
-    for name in names:
+    names = list(names)
+    for name in (name + packed for name in names for packed in _PACKED):
         if (folder / name).is_file():
             return folder / name
-    raise BadInput(f"none of these files is there: {', '.join(names)}.", folder)
+    looked = [variant for name in names for variant in (name, f"{name}.gz")]
+    raise BadInput(f"none of these files is there: {', '.join(looked)}.", folder)
 
 
-def _queries(path: Path) -> Queries:
-    texts: ArrowCorpus = read_jsonl(path)
-    return Queries(texts.ids, texts[:])
+def _part(folder: Path, name: str) -> ArrowCorpus:
+    """The documents or queries of a BEIR folder: JSON lines, or a table or a folder of shards of that name."""
+    tables = [folder / name, *(folder / f"{name}{ending}" for ending in (".parquet", ".tsv", ".csv"))]
+    table = next((each for each in tables if each.exists() and is_table(each)), None)
+    lines = any((folder / f"{name}.jsonl{packed}").is_file() for packed in _PACKED)
+    return read_table(table) if table and not lines else read_jsonl(_present(folder, [f"{name}.jsonl"]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
 from collections.abc import Sequence
@@ -14,11 +13,13 @@ from numpy.typing import NDArray
 
 from nirank.data import Collection
 from nirank.errors import BadInput, UnknownName
+from nirank.formats import opened
 from nirank_datasets.categories import categorised
 
 Split = Literal["train", "test"]
 
 _PREFIX = {"train": "train", "test": "t10k"}
+_LARGEST_BYTES = 1 << 34  # a header that says more is damaged
 _UNSIGNED_BYTE = 8  # the code of the type of the numbers
 
 
@@ -56,17 +57,21 @@ def idx(
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """The bytes of an IDX file with a number of dimensions. Raises `BadInput` for a file that is none."""
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise BadInput(f"cannot be read: {error}.", path) from error
     header = struct.calcsize(f">4B{dimensions}I")
-    if len(data) < header or tuple(data[:4]) != (0, 0, _UNSIGNED_BYTE, dimensions):
-        raise BadInput(f"is no IDX file of bytes in {dimensions} dimensions: it begins with {data[:4].hex(' ')}.", path)
-    shape: tuple[Any, ...] = struct.unpack(f">{dimensions}I", data[4:header])
-    if len(data) - header != math.prod(shape):
-        raise BadInput(f"has {len(data) - header:,} bytes of {shape}: {math.prod(shape):,} are expected.", path)
-    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+    with opened(path) as stream:
+        data = stream.read(header)
+        if len(data) < header or tuple(data[:4]) != (0, 0, _UNSIGNED_BYTE, dimensions):
+            begins = data[:4].hex(" ")
+            raise BadInput(f"is no IDX file of bytes in {dimensions} dimensions: it begins with {begins}.", path)
+        shape: tuple[Any, ...] = struct.unpack(f">{dimensions}I", data[4:header])
+        size = math.prod(shape)
+        if size > _LARGEST_BYTES:
+            raise BadInput(f"says that it has {size:,} bytes of {shape}; {_LARGEST_BYTES:,} is the limit.", path)
+        pixels = stream.read(size + 1)
+    if len(pixels) != size:
+        more = "more" if len(pixels) > size else f"{len(pixels):,} bytes"
+        raise BadInput(f"has {more} of {shape}: {size:,} are expected.", path)
+    return np.frombuffer(pixels, np.uint8).reshape(shape)
 
 
 def _present(folder: Path, name: str) -> Path:

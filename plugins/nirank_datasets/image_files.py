@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,25 +17,42 @@ from nirank.errors import BadInput
 from nirank.formats import read_jsonl, read_qrels
 from nirank_datasets.assemble import judged_collection
 from nirank_datasets.categories import same_category
+from nirank_datasets.file_names import below, distinct, readable, words
+
+log = logging.getLogger("nirank")
 
 Ask = Literal["documents", "images", "classes", "zero_shot"]
 
 #: The fields of images in folders and lists.
 NAME, CLASS = "name", "class"
+#: Endings of images that need a package of its own, or are not read; other files are no images.
+_UNREAD = {".heic", ".heif", ".avif", ".jxl", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"}
+_HEIC = (".heic", ".heif")
 
 
 @dataclass(frozen=True)
 class ImageList:
-    """Images by id, with texts that describe each; every image has each of the fields, if only empty."""
+    """Images by id, with texts that describe each; every image has each of the fields, if only empty.
+
+    `several` has those fields that hold lists of texts, which are several classes.
+    """
 
     ids: list[str]
     paths: list[Path]
     fields: dict[str, list[str]]
+    several: dict[str, list[list[str]]] = field(default_factory=dict)
 
     def take(self, places: Sequence[int]) -> ImageList:
         """The images at some places."""
         fields = {name: [column[place] for place in places] for name, column in self.fields.items()}
-        return ImageList([self.ids[place] for place in places], [self.paths[place] for place in places], fields)
+        several = {name: [column[place] for place in places] for name, column in self.several.items()}
+        return ImageList(
+            [self.ids[place] for place in places], [self.paths[place] for place in places], fields, several
+        )
+
+    def classes(self, name: str) -> list[list[str]]:
+        """The classes of each image by a field."""
+        return self.several.get(name) or [[told] if told else [] for told in self.fields[name]]
 
 
 def images(
@@ -47,10 +65,12 @@ def images(
 ) -> Collection:
     """Images in files, as documents, with the texts that describe them as fields of the corpus.
 
-    `source` is a folder, searched with its sub-folders for files that have the ending of an image; a list of paths
-    (`.txt`, one a line); or JSON lines (`.jsonl`), each with `id`, `path` and whatever else: texts become fields, lists
-    of texts too, joined by commas. Paths are relative to the file that lists them. The fields of a folder and of a
-    list are `name`, the file's, and `class`, the folder's that it lies in.
+    `source` is a folder, searched with its sub-folders (linked ones too) for files that have the ending of an image,
+    or none and are one; a list of paths (`.txt`, one a line); or JSON lines (`.jsonl`), each with `id`, `path` and
+    what else is told: texts become fields, lists of texts too, joined by commas, and are several classes where classes
+    are told by them. Paths are relative to the file that lists them. The fields of a folder and of a list are `name`,
+    the file's, and `class`, the path of the folder that it lies in, as it is spelt. Names are composed (NFC); two that
+    differ in white space alone get a number, with a warning. HEIC needs the extra `heic`.
 
     `ask` says what the queries are: "classes" (the classes, for which their images are relevant), "images" (every image
     that has others of its class, for which these are relevant) or "zero_shot" (the images, for which their classes are
@@ -74,37 +94,55 @@ def images(
 
 def _listed(path: Path) -> ImageList:
     if path.is_dir():
-        return _in_files(sorted(each for each in path.rglob("*") if _looks_like_image(each)), path)
-    if path.suffix == ".jsonl":
+        return _in_files(_images_below(path), path)
+    if path.suffix.lower() == ".jsonl":
         return _in_lines(path)
     lines = _text(path).splitlines()
     return _in_files([path.parent / line.strip() for line in lines if line.strip()], path.parent)
 
 
+def _images_below(folder: Path) -> list[Path]:
+    """The images in a folder by their path; those of a kind that is not read are told as a warning."""
+    files = list(below(folder))
+    unread = [each for each in files if each.suffix.lower() in _UNREAD and not _looks_like_image(each)]
+    if unread:
+        help_ = " Run: pip install 'nirank[heic]'" if any(each.suffix.lower() in _HEIC for each in unread) else ""
+        names = ", ".join(readable(str(each)) for each in unread[:3])
+        log.warning("%d images are of a kind that is not read, such as %s.%s", len(unread), names, help_)
+    return sorted(each for each in files if _looks_like_image(each))
+
+
 def _in_files(paths: Sequence[Path], folder: Path) -> ImageList:
     """Images with ids made of their paths; what would be white space in an id is an underscore."""
-    short = [each.relative_to(folder) if each.is_relative_to(folder) else each for each in paths]
-    names = [_words(each.stem) for each in short]
-    classes = [_words(each.parent.name) for each in short]
-    return ImageList([_id(each.as_posix()) for each in short], list(paths), {NAME: names, CLASS: classes})
+    relative = [each.relative_to(folder) if each.is_relative_to(folder) else each for each in paths]
+    told = [Path(readable(each.as_posix())) for each in relative]
+    names = [words(each.stem) for each in told]
+    classes = ["" if each.parent == Path() else each.parent.as_posix() for each in told]
+    return ImageList(distinct([each.as_posix() for each in told]), list(paths), {NAME: names, CLASS: classes})
 
 
 def _in_lines(path: Path) -> ImageList:
-    lines = enumerate(_text(path).splitlines(), 1)
+    lines = enumerate(_text(path).split("\n"), 1)
     rows = [_line(line, path, number) for number, line in lines if line.strip()]
     names = dict.fromkeys(name for row in rows for name in row if name not in ("id", "path"))
     fields = {name: [_as_text(row.get(name)) for row in rows] for name in names}
     paths = [path.parent / row["path"] for row in rows]
-    return ImageList(
-        [row["id"] for row in rows], paths, {name: column for name, column in fields.items() if any(column)}
-    )
+    several = {name: [_texts(row.get(name)) for row in rows] for name in names if _holds_lists(rows, name)}
+    fields = {name: column for name, column in fields.items() if any(column)}
+    return ImageList([row["id"] for row in rows], paths, fields, several)
+
+
+def _holds_lists(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return any(isinstance(row.get(name), list) for row in rows)
 
 
 def _line(line: str, path: Path, number: int) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"is not JSON: {error}", path, number) from None
+    if isinstance(row, dict) and type(row.get("id")) is int:
+        row["id"] = str(row["id"])
     if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in ("id", "path")):
         raise BadInput('one {"id": ..., "path": ...} a line is expected.', path, number)
     return row
@@ -112,38 +150,67 @@ def _line(line: str, path: Path, number: int) -> dict[str, Any]:
 
 def _as_text(value: Any) -> str:
     """The value of a field as a text: an empty one where it is no text."""
-    if isinstance(value, list):
-        return ", ".join(each for each in value if isinstance(each, str))
+    return ", ".join(each for each in value if isinstance(each, str)) if isinstance(value, list) else _sole(value)
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts of a field, each once."""
+    texts = [each for each in value if isinstance(each, str)] if isinstance(value, list) else [_sole(value)]
+    return list(dict.fromkeys(filter(None, texts)))
+
+
+def _sole(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
 def _by_class(name: str, corpus: Documents, listed: ImageList, ask: Ask, field: str, path: Path) -> Collection:
     if field not in listed.fields:
         raise BadInput(f"no image has the field {field!r}; there are {', '.join(listed.fields)}.", path)
-    named = np.array(listed.fields[field], dtype=np.str_)
-    names = [str(each) for each in np.unique(named[named != ""])]
-    numbers = np.searchsorted(names, named) if names else np.zeros(len(named), np.int64)
-    classed = np.flatnonzero(named != "")  # the others are relevant to no query
+    told = listed.classes(field)
+    names = sorted({name for some in told for name in some})
+    number = {name: place for place, name in enumerate(names)}
+    numbers = [sorted(number[name] for name in some) for some in told]
     if ask == "images":
-        return _alike(f"{name}/images", corpus, listed, numbers, classed)
-    classes = Documents([_id(each) for each in names], [_words(each) for each in names])
+        return _alike(f"{name}/images", corpus, listed, numbers)
+    classes = Documents(distinct(names), [words(each) for each in names])
     if ask == "zero_shot":
-        queries = Queries([listed.ids[row] for row in classed], [listed.paths[row] for row in classed])
-        judged = Candidates(np.arange(len(classed) + 1), numbers[classed], np.ones(len(classed), np.float32), classes)
-        return Collection(f"{name}/zero_shot", classes, queries, judged)
-    rows = [classed[numbers[classed] == number] for number in range(len(names))]
+        return _zero_shot(f"{name}/zero_shot", classes, listed, numbers)
+    rows: list[list[int]] = [[] for _ in names]
+    for image, some in enumerate(numbers):
+        for each in some:
+            rows[each].append(image)
     judged = Candidates.of(rows, [np.ones(len(row)) for row in rows], corpus)
     return Collection(f"{name}/classes", corpus, Queries(classes.ids[:], classes[:]), judged)
 
 
-def _alike(name: str, corpus: Documents, listed: ImageList, classes: Any, classed: Any) -> Collection:
-    """Each image that has others of its class: these are relevant to it."""
-    own = np.arange(len(classes)) + len(classes)  # a class of its own for what has none
-    own[classed] = classes[classed]
-    judged = same_category(own).over(corpus)
+def _zero_shot(name: str, classes: Documents, listed: ImageList, numbers: Sequence[Sequence[int]]) -> Collection:
+    """Each image that has a class asks for its classes; the others are left out."""
+    rows = [row for row, some in enumerate(numbers) if some]
+    queries = Queries([listed.ids[row] for row in rows], [listed.paths[row] for row in rows])
+    judged = Candidates.of([numbers[row] for row in rows], [np.ones(len(numbers[row])) for row in rows], classes)
+    return Collection(name, classes, queries, judged)
+
+
+def _alike(name: str, corpus: Documents, listed: ImageList, numbers: Sequence[Sequence[int]]) -> Collection:
+    """Each image that has others of one of its classes: these are relevant to it."""
+    judged = (_sharing(numbers) if any(len(some) > 1 for some in numbers) else _of_one_class(numbers)).over(corpus)
     rows = np.flatnonzero(judged.lengths)
     queries = Queries([listed.ids[row] for row in rows], [listed.paths[row] for row in rows])
     return Collection(name, corpus, queries, judged.take(rows))
+
+
+def _of_one_class(numbers: Sequence[Sequence[int]]) -> Candidates:
+    """Where no image has several classes; one without has a class of its own."""
+    return same_category([some[0] if some else -1 - image for image, some in enumerate(numbers)])
+
+
+def _sharing(numbers: Sequence[Sequence[int]]) -> Candidates:
+    members: dict[int, list[int]] = {}
+    for image, some in enumerate(numbers):
+        for each in some:
+            members.setdefault(each, []).append(image)
+    rows = [sorted({other for each in some for other in members[each]} - {image}) for image, some in enumerate(numbers)]
+    return Candidates.of(rows, [np.ones(len(row)) for row in rows])
 
 
 def _judged(name: str, corpus: Documents, folder: Path, queries: str | None, qrels: str | None) -> Collection:
@@ -157,23 +224,16 @@ def _judged(name: str, corpus: Documents, folder: Path, queries: str | None, qre
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot be read as a folder or list of images: {error}.", path) from None
 
 
 def _looks_like_image(path: Path) -> bool:
-    from PIL import Image
-
-    return path.is_file() and path.suffix.lower() in Image.registered_extensions()
-
-
-def _words(name: str) -> str:
-    return " ".join(name.replace("_", " ").replace("-", " ").split())
-
-
-def _id(name: str) -> str:
-    return "_".join(name.split())
+    """Whether a file has the ending of an image, or has none and Pillow knows what it is."""
+    if path.suffix:
+        return path.is_file() and path.suffix.lower() in pictures.endings()
+    return path.is_file() and not path.name.startswith(".") and pictures.is_known(path)
 
 
 def tiny() -> Collection:

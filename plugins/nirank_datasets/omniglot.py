@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,10 +13,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from nirank.data import Collection
+from nirank.data import images as pictures
 from nirank.errors import BadInput, UnknownName
 from nirank_datasets.categories import Pixels, categorised
 
 Split = Literal["train", "dev", "test"]
+
+_LARGEST = 1 << 24  # bytes of a drawing; they have some hundred
 
 #: The alphabets of the small background sets that are not for training.
 _DEV, _TEST = {"Early_Aramaic"}, {"Balinese", "Greek", "Latin"}
@@ -38,6 +43,8 @@ def omniglot(folder: str | Path, split: Split = "test", side: int | None = 28, r
     if not drawings:
         raise BadInput(f"no drawings of alphabets of {split}: images_*.zip or its folders are expected.", folder)
     ids = sorted(drawings)
+    if len(sizes := {drawing.shape for drawing in drawings.values()}) > 1:
+        raise BadInput(f"drawings of {len(sizes)} sizes; give `side`, to which they are all brought.", folder)
     pixels = np.stack([drawings[name] for name in ids])
     if rotations:
         ids, pixels = _rotated(ids, pixels)
@@ -59,11 +66,20 @@ def _files(folder: Path) -> Iterator[tuple[Path, Any]]:
     for path in sorted(folder.glob("images_*.zip")):
         try:
             with zipfile.ZipFile(path) as archive:
-                for name in archive.namelist():
-                    if name.endswith(".png") and name.count("/") > 2:
-                        yield Path(name), io.BytesIO(archive.read(name))
-        except zipfile.BadZipFile as error:
+                for info in archive.infolist():
+                    place = Path(info.filename)
+                    if place.suffix == ".png" and info.filename.count("/") > 2 and len(place.parts) > 2:
+                        yield place, io.BytesIO(_member(archive, info, path))
+        except BadInput:
+            raise
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError, ValueError) as error:
             raise BadInput(f"is no whole zip file: {error}.", path) from error
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
+    if info.file_size > _LARGEST:
+        raise BadInput(f"{info.filename} has {info.file_size:,} bytes, which no drawing has.", path)
+    return archive.read(info)
 
 
 def _split_of(alphabet: str) -> Split:
@@ -72,12 +88,12 @@ def _split_of(alphabet: str) -> Split:
 
 def _pixels(data: Any, side: int | None, place: Path) -> Pixels:
     """A drawing, white on black."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(data) as image:
             drawn = image.convert("L")
-    except (UnidentifiedImageError, OSError) as error:
+    except (*pictures.FAULTS, Image.DecompressionBombError) as error:
         raise BadInput(f"is no drawing: {error}.", place) from error
     if side is not None:
         drawn = drawn.resize((side, side), Image.Resampling.BOX)

@@ -158,7 +158,7 @@ def _document(raw: Column, at: int, end: int) -> tuple[int, int]:
     if named:
         at = _skip(raw, at + len(_DOCID), end)
         named = at < end and raw[at] == _EQUALS
-        at = _skip(raw, at + 1, end)
+        at = _skip(raw, min(at + 1, end), end)  # the comment may end here, and the file with it
     stop = max(at, _word_end(raw, at, end))
     return (at, stop) if named or _skip(raw, stop, end) >= end else (0, 0)
 

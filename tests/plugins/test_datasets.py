@@ -1,9 +1,12 @@
 """The collections that come with nirank."""
 
+import bz2
+import contextlib
 import gzip
 import json
 import logging
 import sys
+import time
 from collections import Counter
 from types import SimpleNamespace
 
@@ -353,6 +356,106 @@ def test_sgml_documents_may_straddle_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(sgml, "_BLOCK", 5)
     monkeypatch.setattr(sgml, "_BATCH", 3)
     assert read_sgml(tmp_path / "c")[:] == [f"text {n}" for n in range(20)]
+
+
+def test_sgml_has_numbers_in_attributes_text_in_cdata_and_no_comments(tmp_path):
+    (tmp_path / "disk").write_text(
+        '<DOC id="AFP_1" type="story">\n<TEXT>tidal <!-- <b>not</b> this --> power</TEXT></DOC>\n'
+        "<DOC><DOCID>99</DOCID> <DOCNO>2</DOCNO><TITLE>x<TITLE>y</TITLE><![CDATA[a <b> & c]]> d <!-- open</DOC>"
+    )
+    corpus = read_sgml(tmp_path / "disk")
+    assert list(corpus.ids) == ["AFP_1", "2"]
+    assert corpus[:] == ["tidal power", "x y 99 a <b> & c d <!-- open"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<DOC>" + "<DOCNO>" * 200_000 + "</DOC>",
+        "<DOC><DOCNO>1</DOCNO>" + "<TITLE>" * 200_000 + "<!--" * 200_000 + "<![CDATA[" * 200_000 + "</DOC>",
+        "<DOC><DOCNO>1</DOCNO>" + "<a " * 400_000 + "</DOC>",
+        "<DOC " * 400_000 + "</DOC>",
+        "<DOC>" * 400_000,
+    ],
+)
+def test_the_time_of_reading_sgml_grows_with_the_length_alone(tmp_path, text):
+    (tmp_path / "disk").write_text(text)
+    began = time.perf_counter()
+    with contextlib.suppress(BadInput):
+        assert len(read_sgml(tmp_path / "disk")) == 1
+    assert time.perf_counter() - began < 5
+
+
+def test_a_bomb_is_refused_with_the_limit(tmp_path):
+    with gzip.open(tmp_path / "bomb.gz", "wb") as bomb:
+        for _ in range(70):
+            bomb.write(bytes(1 << 20))
+    with pytest.raises(BadInput, match=r"bomb\.gz: there is no </DOC> in 64 MiB"):
+        trec(tmp_path / "bomb.gz")
+
+
+def test_the_fields_of_topics_are_a_setting(tmp_path):
+    (tmp_path / "disk").write_text(SGML)
+    topics = write(tmp_path / "topics", ["<top><num> Number: 7", "<title> one", "<desc> two", "</top>"])
+    qrels = write(tmp_path / "qrels", ["7 0 AP-2 1"])
+    found = nirank.collection(
+        f"trec:{tmp_path / 'disk'}", topics=str(topics), qrels=str(qrels), fields=["title", "desc"]
+    )
+    assert found.queries.contents == ["one two"]
+    assert trec(tmp_path / "disk", topics, qrels, fields="desc").queries.contents == ["two"]
+
+
+def test_msmarco_is_read_from_its_own_files(tmp_path):
+    corpus = write(tmp_path / "collection.tsv", ["0\tTidal power", '1\t"cats and dogs'])
+    topics = write(tmp_path / "queries.dev.small.tsv", ["10\twhat is tidal power"])
+    qrels = write(tmp_path / "qrels.dev.small.tsv", ["10\t0\t0\t1"])
+    found = trec(corpus, topics, qrels)
+    assert (list(found.corpus.ids), found.corpus[:]) == (["0", "1"], ["Tidal power", '"cats and dogs'])
+    assert found.judgments.docs.tolist() == [0]
+
+
+def test_faults_of_tables_name_the_file_of_the_user(tmp_path):
+    cases = {
+        "a.tsv": ("1\tx\n2\n", "a.tsv:2: 2 columns"),
+        "b.tsv": ("", "b.tsv: a corpus without documents"),
+        "c.tsv": ("1\tx\n1\ty\n", "c.tsv: documents 1 and 2 both have the id '1'"),
+        "d.csv": ("name,text\n1,x\n", "d.csv:1: columns such as 'id' and 'text'"),
+        "e.csv": ('id,text\n1,"x\n', "e.csv:2: this is not CSV"),
+        "f.parquet": ("PAR1", "f.parquet: this is not a readable parquet file"),
+        "g.tsv": ("one word\n", "g.tsv:1: an id, a tab"),
+        "h.txt": ("one word\n", "h.txt: a corpus without documents; TREC's <DOC> elements are expected"),
+    }
+    for name, (text, message) in cases.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(BadInput) as told:
+            trec(tmp_path / name)
+        assert str(told.value).startswith(f"{tmp_path}/{message}")
+
+
+def test_tables_and_folders_of_shards_are_read(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    expected = [("7", "T x"), ("8", "y, z")]
+    columns = {"_id": [7, 8], "title": ["T", None], "text": ["x", "y, z"], "vector": [[1.0], [2.0]]}
+    table = pa.table(columns)
+    (tmp_path / "c.csv.bz2").write_bytes(bz2.compress(b'\xef\xbb\xbfDocid,Title,Contents\r\n7,T,x\r\n8,,"y, z"\r\n'))
+    parquet.write_table(table, tmp_path / "c.parquet")
+    (tmp_path / "saved").mkdir()
+    shard = str(tmp_path / "saved" / "data-00000-of-00001.arrow")
+    with pa.OSFile(shard, "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    (tmp_path / "hub" / "corpus").mkdir(parents=True)
+    for shard in range(2):
+        parquet.write_table(table.slice(shard, 1), tmp_path / "hub" / "corpus" / f"corpus-0000{shard}-of-00002.parquet")
+    for name in ("c.csv.bz2", "c.parquet", "saved", "hub"):
+        corpus = nirank.collection(f"jsonl:{tmp_path / name}").corpus
+        assert list(zip(corpus.ids, corpus[:], strict=True)) == expected
+    (tmp_path / "hub" / "queries").mkdir()
+    parquet.write_table(pa.table({"_id": ["q"], "text": ["asked"]}), tmp_path / "hub" / "queries" / "0.parquet")
+    write(tmp_path / "hub" / "qrels" / "test.tsv", ["query-id\tcorpus-id\tscore", "q\t8\t1"])
+    found = beir(tmp_path / "hub")
+    assert (found.queries.contents, found.judgments.docs.tolist()) == (["asked"], [1])
 
 
 def test_trec_joins_corpus_topics_and_qrels(tmp_path):

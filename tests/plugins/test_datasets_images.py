@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import unicodedata
 
 import numpy as np
 import pytest
@@ -44,7 +46,7 @@ def test_a_folder_is_documents_with_names_and_classes(folder, caplog):
         "y.png",
     ]
     assert found.corpus.column("name", slice(None)) == ["a b", "c", "one", "two", "z", "y"]
-    assert found.corpus.column("class", slice(None)) == ["big dogs", "big dogs", "cats", "cats", "x", ""]
+    assert found.corpus.column("class", slice(None)) == ["big-dogs", "big-dogs", "cats", "cats", "x", ""]
     assert images.read(found.corpus[2]) == images.drawn(0)
     assert "bad.png" in caplog.text
     assert len(found.queries) == found.judgments.pairs == 0
@@ -54,7 +56,7 @@ def test_classes_find_their_images(folder):
     found = collection(f"images:{folder}", ask="classes")
     assert found.queries.contents[:] == ["big dogs", "cats", "x"]
     assert _judged(found) == {
-        "big_dogs": {"big-dogs/a_b.png", "big-dogs/c.gif"},
+        "big-dogs": {"big-dogs/a_b.png", "big-dogs/c.gif"},
         "cats": {"cats/one.png", "cats/two.jpg"},
         "x": {"x/z.bmp"},
     }
@@ -76,8 +78,8 @@ def test_images_find_their_class_among_all(folder):
     found = collection(f"images:{folder}", ask="zero_shot")
     assert found.corpus[:] == ["big dogs", "cats", "x"]
     assert {query: next(iter(docs)) for query, docs in _judged(found).items()} == {
-        "big-dogs/a_b.png": "big_dogs",
-        "big-dogs/c.gif": "big_dogs",
+        "big-dogs/a_b.png": "big-dogs",
+        "big-dogs/c.gif": "big-dogs",
         "cats/one.png": "cats",
         "cats/two.jpg": "cats",
         "x/z.bmp": "x",
@@ -135,10 +137,88 @@ def test_what_is_wrong_is_told_with_file_and_line(folder):
         collection(f"images:{folder}", queries="queries.jsonl")
     with pytest.raises(BadInput, match="ask = 'pictures' is not of the type 'documents'"):
         collection(f"images:{folder}", ask="pictures")
-    for name in ("a_c.png", "a c.png"):
-        images.drawn(1).save(folder / name)
-    with pytest.raises(BadInput, match=r"both have the id 'a_c\.png'"):
-        collection(f"images:{folder}")
+
+
+def test_names_that_are_cleaned_to_one_id_get_a_number_and_are_told(tmp_path, caplog):
+    for name in ("a c.png", "a_c.png", "a  c.png", "b d.png"):
+        images.drawn(1).save(tmp_path / name)
+    found = collection(f"images:{tmp_path}").corpus
+    assert dict(zip(found.ids, (path.name for path in found[:]), strict=True)) == {
+        "a_c.png~2": "a  c.png",
+        "a_c.png~3": "a c.png",
+        "a_c.png": "a_c.png",
+        "b_d.png": "b d.png",
+    }
+    assert "'a c.png' has the id 'a_c.png~3'" in caplog.text
+
+
+def test_names_are_composed_and_may_be_in_windows_1252(tmp_path):
+    images.drawn(1).save(tmp_path / (unicodedata.normalize("NFD", "été") + ".PNG"), "PNG")
+    with open(os.fsencode(tmp_path) + b"/na\xefve.png", "wb") as file:
+        images.drawn(2).save(file, "PNG")
+    found = collection(f"images:{tmp_path}").corpus
+    assert found.ids[:] == ["été.PNG", "naïve.png"]
+    assert found.column("name", slice(None)) == ["été", "naïve"]
+    assert images.read(found[1]) == images.drawn(2)
+    assert found.fingerprint
+
+
+def test_files_without_ending_are_images_if_they_begin_so_and_other_kinds_are_told(tmp_path, caplog, monkeypatch):
+    images.drawn(1).save(tmp_path / "DSC0001", "PNG")
+    (tmp_path / "README").write_text("no image")
+    (tmp_path / "photo.HEIC").write_bytes(b"some")
+    monkeypatch.setattr(images, "endings", lambda: frozenset({".png"}))
+    assert collection(f"images:{tmp_path}").corpus.ids[:] == ["DSC0001"]
+    assert "photo.HEIC" in caplog.text
+    assert "nirank[heic]" in caplog.text
+
+
+def test_linked_folders_are_followed_but_not_into_themselves(tmp_path, caplog):
+    (tmp_path / "album").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    images.drawn(1).save(tmp_path / "elsewhere" / "a.png")
+    (tmp_path / "album" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "album" / "round").symlink_to(tmp_path / "album")
+    assert collection(f"images:{tmp_path / 'album'}").corpus.ids[:] == ["linked/a.png"]
+    assert "round is a link to a folder that it lies in" in caplog.text
+
+
+def test_classes_are_paths_as_they_are_spelt(tmp_path):
+    for name in ("Greek/one", "Latin/one", "t-shirt", "t_shirt", "t shirt"):
+        (tmp_path / name).mkdir(parents=True)
+        images.drawn(1).save(tmp_path / name / "0.png")
+    found = collection(f"images:{tmp_path}", ask="classes")
+    assert dict(zip(found.queries.ids, found.queries.contents, strict=True)) == {
+        "Greek/one": "Greek one",
+        "Latin/one": "Latin one",
+        "t_shirt~2": "t shirt",
+        "t-shirt": "t shirt",
+        "t_shirt": "t shirt",
+    }
+    assert all(len(docs) == 1 for docs in _judged(found).values())
+
+
+def test_an_image_may_have_several_classes(folder):
+    rows = [{"id": 1, "tags": ["cat", "dog"]}, {"id": "2", "tags": ["dog"]}, {"id": "3", "tags": "cat"}, {"id": "4"}]
+    index = _lines(folder / "index.jsonl", *({**row, "path": "y.png"} for row in rows))
+    asked = {ask: _judged(collection(f"images:{index}", ask=ask, classes="tags")) for ask in ("classes", "images")}
+    assert asked["classes"] == {"cat": {"1", "3"}, "dog": {"1", "2"}}
+    assert asked["images"] == {"1": {"2", "3"}, "2": {"1"}, "3": {"1"}}
+    shot = collection(f"images:{index}", ask="zero_shot", classes="tags")
+    assert _judged(shot) == {"1": {"cat", "dog"}, "2": {"dog"}, "3": {"cat"}}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::RuntimeWarning:PIL")
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("kind", ["DDS", "TIFF", "GIF", "WEBP", "ICO"])
+def test_no_odd_image_ends_a_collection(tmp_path, kind):
+    images.drawn(1).save(tmp_path / "good.png")
+    images.drawn(2).save(tmp_path / f"odd.{kind.lower()}", kind)
+    whole = (tmp_path / f"odd.{kind.lower()}").read_bytes()
+    for place in range(4, min(len(whole), 128)):
+        odd = whole[:place] + b"\xff" + whole[place + 1 :]
+        (tmp_path / f"odd.{kind.lower()}").write_bytes(odd)
+        assert "good.png" in collection(f"images:{tmp_path}").corpus.ids[:]
 
 
 def test_openmoji_is_read_from_its_index(shared):

@@ -277,3 +277,9 @@ def test_given_lists_are_ranked_by_their_features(tmp_path):
     pipeline = nirank.load("given") >> nirank.features(nirank.load("extractor/letor")) >> nirank.load(First())
     found = pipeline.search(opened.queries, opened.corpus)
     assert [docs.tolist() for docs, _ in found] == [[1, 0], [0, 3, 2]]
+
+
+@pytest.mark.parametrize("end", ["# docid", "# docid =", "#docid=", "#", "# the end"])
+def test_a_file_may_end_in_a_comment(tmp_path, end):
+    (tmp_path / "letor.txt").write_text(f"2 qid:1 1:0.5 # docid = a\n1 qid:1 1:0.2 {end}")
+    assert read_letor(tmp_path / "letor.txt").documents == ["a", "1-2"]

@@ -1,0 +1,227 @@
+"""Documents in tables: MS MARCO's tabbed lines, CSV, Parquet, and the shards of a folder of Hugging Face's datasets."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from nirank.data.columns import Strings, to_array
+from nirank.data.corpus import ArrowCorpus
+from nirank.data.corpus_files import cached_corpus, source_state
+from nirank.data.ids import RepeatedId
+from nirank.errors import BadInput
+from nirank.formats.opening import COMPRESSED, opened
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Batch: TypeAlias = Mapping[str, Strings]
+
+_BATCH = 10_000  # documents
+_LONGEST = 1 << 28  # characters of a field in CSV
+#: What columns are called, in the order in which they are looked for.
+_IDS = ("id", "_id", "docid", "doc_id", "docno", "pid", "passage_id", "corpus_id", "corpus-id", "qid", "query_id")
+_TEXTS = ("text", "contents", "content", "body", "passage", "document", "abstract", "segment", "query")
+_SHARDS = (".parquet", ".arrow")
+_MSMARCO = {2: (0, None, 1), 4: (0, 2, 3)}  # columns of id, title, text: of passages, and of documents with their URL
+
+
+def is_table(path: Path) -> bool:
+    """Whether this is a file or folder that `read_table` reads, as its name, or the names in it, tell."""
+    return bool(_shards(path)) if path.is_dir() else _ending(path) in (".tsv", ".csv", *_SHARDS)
+
+
+def read_table(path: str | Path) -> ArrowCorpus:
+    """Documents from a table, by way of the cache as in `read_jsonl`.
+
+    `.tsv` is MS MARCO's: an id, a tab, a text, or id, URL, title and body; a first line that names the columns is
+    heeded. `.csv` has such a first line, and so have the columns of `.parquet` and of a folder of shards, which
+    are called `id`, `_id`, `docid` and the like, `title`, and `text`, `contents`, `body` and the like. Ids may be whole
+    numbers. Lines may be compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
+
+    Raises `BadInput` with the file, and the line where there are lines, for what is malformed or lacks a column, for
+    an id that comes twice, and for a table without documents.
+    """
+    path = Path(path).absolute()
+    files = _shards(path) if path.is_dir() else [path]
+    states = [source_state(file) for file in files]
+    try:
+        return cached_corpus(path.name.partition(".")[0], states, lambda: _batches(files), origin=path)
+    except RepeatedId as fault:
+        raise BadInput(str(fault), path) from None
+
+
+def _shards(folder: Path) -> list[Path]:
+    """The shards of the documents: those in `corpus` where there is such a folder, without what datasets caches."""
+    within = folder / "corpus" if (folder / "corpus").is_dir() else folder
+    files = (file for file in within.rglob("*") if file.suffix.lower() in _SHARDS and file.is_file())
+    return sorted(file for file in files if not file.name.startswith(("cache-", ".")))
+
+
+def _ending(path: Path) -> str:
+    suffixes = [each.lower() for each in path.suffixes]
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def _batches(files: Sequence[Path]) -> Iterator[Batch]:
+    for file in files:
+        match _ending(file):
+            case ".tsv":
+                yield from _gathered(_tabbed(file))
+            case ".csv":
+                yield from _gathered(_comma_separated(file))
+            case _:
+                yield from _columnar(file)
+
+
+def _gathered(rows: Iterable[tuple[str, str, str]]) -> Iterator[Batch]:
+    batch: list[tuple[str, str, str]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == _BATCH:
+            yield dict(zip(("id", "title", "text"), zip(*batch, strict=True), strict=True))
+            batch = []
+    if batch:
+        yield dict(zip(("id", "title", "text"), zip(*batch, strict=True), strict=True))
+
+
+# Lines
+
+
+def _tabbed(path: Path) -> Iterator[tuple[str, str, str]]:
+    places: tuple[int, int | None, int] | None = None
+    width = 0
+    with opened(path) as stream:
+        for number, raw in enumerate(stream, 1):
+            cells = _decoded(raw, path, number).removeprefix("\ufeff" if number == 1 else "").rstrip("\r\n").split("\t")
+            if cells == [""]:
+                continue
+            if places is None:
+                width, named = len(cells), _named(cells)
+                places = named or _MSMARCO.get(width)
+                if places is None:
+                    raise BadInput("an id, a tab and a text are expected, or id, URL, title and text.", path, number)
+                if named:
+                    continue
+            if len(cells) != width or not cells[places[0]].strip():
+                raise BadInput(f"{width} columns, parted by tabs, with an id are expected.", path, number)
+            yield _row(cells, places)
+
+
+def _comma_separated(path: Path) -> Iterator[tuple[str, str, str]]:
+    csv.field_size_limit(_LONGEST)
+    with opened(path) as stream:
+        reader = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", newline=""), strict=True)
+        try:
+            header = next(reader, [])
+            places = _named(header)
+            if places is None:
+                raise BadInput(_lacking(header), path, 1)
+            for cells in reader:
+                if cells and (len(cells) != len(header) or not cells[places[0]].strip()):
+                    raise BadInput(f"{len(header)} columns with an id are expected.", path, reader.line_num)
+                if cells:
+                    yield _row(cells, places)
+        except csv.Error as fault:
+            raise BadInput(f"this is not CSV: {fault}.", path, reader.line_num) from fault
+        except UnicodeDecodeError as fault:
+            raise BadInput("text must be UTF-8.", path) from fault
+
+
+def _decoded(raw: bytes, path: Path, number: int) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as fault:
+        raise BadInput("text must be UTF-8.", path, number) from fault
+
+
+def _row(cells: Sequence[str], places: tuple[int, int | None, int]) -> tuple[str, str, str]:
+    number, title, text = places
+    return cells[number].strip(), "" if title is None else cells[title], cells[text]
+
+
+def _named(header: Sequence[str]) -> tuple[int, int | None, int] | None:
+    """Where id, title and text stand, where the columns are named; else nothing."""
+    place = {name.strip().lower(): number for number, name in reversed(list(enumerate(header)))}
+    number = next((place[name] for name in _IDS if name in place), None)
+    text = next((place[name] for name in _TEXTS if name in place), None)
+    return None if number is None or text is None else (number, place.get("title"), text)
+
+
+def _lacking(header: Sequence[str]) -> str:
+    return f"columns such as 'id' and 'text' are expected; the columns are {', '.join(header)[:200] or 'none'}."
+
+
+# Columns
+
+
+def _columnar(path: Path) -> Iterator[Batch]:
+    import pyarrow as pa
+
+    try:
+        for batch in _parquet(path) if _ending(path) == ".parquet" else _arrow(path):
+            if batch.num_rows:
+                yield _texts(batch, path)
+    except (OSError, pa.ArrowException) as fault:
+        raise BadInput(f"this is not a readable {_ending(path)[1:]} file: {fault}.", path) from fault
+
+
+def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        wanted = [names[place] for place in _places(names, path) if place is not None]
+        yield from file.iter_batches(_BATCH, columns=wanted)
+
+
+def _arrow(path: Path) -> Iterator[pa.RecordBatch]:
+    """As datasets writes it, which is a stream, or as an Arrow file."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as source:
+        try:
+            stream = pa.ipc.open_stream(source)
+        except pa.ArrowInvalid:
+            file = pa.ipc.open_file(source)
+            yield from map(file.get_batch, range(file.num_record_batches))
+        else:
+            yield from stream
+
+
+def _places(names: Sequence[str], path: Path) -> tuple[int, int | None, int]:
+    places = _named(names)
+    if places is None:
+        raise BadInput(_lacking(names), path)
+    return places
+
+
+def _texts(batch: pa.RecordBatch, path: Path) -> Batch:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    number, title, text = _places(batch.schema.names, path)
+    ids = _as_text(batch.column(number), "id", path)
+    if ids.null_count or pc.any(pc.equal(ids, to_array([""])[0])).as_py():
+        raise BadInput("there are documents without id.", path)
+    none = to_array([""])[0]
+    titles: Any = pa.nulls(len(ids), pa.large_string()) if title is None else batch.column(title)
+    texts = _as_text(batch.column(text), "text", path)
+    if texts.null_count:
+        raise BadInput(f"{texts.null_count:,} of {len(texts):,} texts are null.", path)
+    return {"id": ids, "title": pc.coalesce(_as_text(titles, "title", path), none), "text": texts}
+
+
+def _as_text(column: pa.Array, name: str, path: Path) -> pa.Array:
+    import pyarrow as pa
+
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
+    if not (texts or (name == "id" and pa.types.is_integer(kind)) or pa.types.is_null(kind)):
+        raise BadInput(f"the column of {name}s holds {kind}, not texts.", path)
+    return column.cast(kind).cast(pa.large_string())
