@@ -94,7 +94,7 @@ def _options(
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """What is not the option of a command; the help text is the application's."""
+    """Options of the application itself; the help text is its own."""
 
 
 @app.command()

@@ -97,7 +97,7 @@ class Component:
 
     @property
     def _is_ours(self) -> bool:
-        """Whether it comes with nirank: then layouts and fingerprints have versions of their own."""
+        """True for what comes with nirank: its layouts and fingerprints have versions of their own."""
         return self.entry is not None and self.entry.plugin.distribution == "nirank"
 
     def changed(self) -> None:

@@ -48,7 +48,7 @@ def seal_file(path: Path) -> None:
 
 @contextmanager
 def sealed(path: Path) -> Iterator[Path]:
-    """Where to write a file or folder that `path` becomes, with its seal, if the block succeeds (`files.beside`)."""
+    """Yield the place to write a file or folder that `path` becomes, with its seal, if the block succeeds (`files.beside`)."""
     with beside(path) as unfinished:
         yield unfinished
         if unfinished.is_dir():
@@ -166,7 +166,7 @@ def _hash(path: Path) -> str:
 
 
 def _stamp(path: Path) -> Stamp:
-    """What tells a file in one state from the same in another: inode, size, times of content and of inode."""
+    """The marks of a file in one state: inode, size, times of content and of inode."""
     found = os.stat(path)
     return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 

@@ -57,7 +57,7 @@ def _files_of(module: str) -> list[Path]:
 
 
 def _class_parts(kind: type) -> Iterator[str]:
-    """What a class is made of, in words that are equal for equal code."""
+    """The parts of a class, in words that are equal for equal code."""
     seen: set[int] = set()
     for name, value in sorted(vars(kind).items()):
         if name in ("__dict__", "__weakref__", "__doc__", "__module__", "__abstractmethods__", "_abc_impl"):
@@ -112,7 +112,7 @@ def _function_of(value: Any) -> Any:
 
 
 def _is_author_s(value: Any, own: Mapping[str, Any]) -> bool:
-    """Whether a global is of the module itself, and no import."""
+    """True for a global of the module itself, and not for an import."""
     return getattr(value, "__module__", own.get("__name__")) == own.get("__name__")
 
 

@@ -73,7 +73,7 @@ def endings() -> frozenset[str]:
 
 
 def is_known(path: Path) -> bool:
-    """Whether a file begins as an image does; its name does not matter."""
+    """True for a file that begins as an image does; its name does not matter."""
     try:
         _open(path).close()
     except BadInput:

@@ -25,7 +25,7 @@ def cutoff_of(name: str) -> int | None:
 
 
 def doubts(names: Sequence[str], judged: Grades, run: Candidates, level: int) -> Iterator[str]:
-    """What one should know before believing the figures of these measures, a sentence each."""
+    """The reasons to doubt the figures of these measures, a sentence each."""
     if run.pairs and not len(judged.rows):
         yield "None of the retrieved documents is judged: are the ids of documents written alike in both?"
     depth = _end(run)
@@ -43,7 +43,7 @@ def doubts(names: Sequence[str], judged: Grades, run: Candidates, level: int) ->
 
 
 def _end(run: Candidates) -> int | None:
-    """Where the lists of a run were cut off; None where they seem to end by themselves, or hold the whole corpus."""
+    """The depth at which the lists of a run were cut off; None where they seem to end by themselves, or hold the whole corpus."""
     longest = run.longest
     if run.corpus is not None and longest >= len(run.corpus):
         return None

@@ -74,7 +74,7 @@ def graded(measure: Measure, level: int = 1) -> Callable[[Grades], Values] | Non
 
 @dataclass(frozen=True)
 class _Kind:
-    """How a measure is computed, the settings that it takes, and whether it can be cut off."""
+    """The way a measure is computed, the settings that it takes, and whether it can be cut off."""
 
     compute: Callable[..., Values]
     settings: tuple[str, ...]
@@ -148,7 +148,7 @@ def rank_biased_precision(
 
 
 def rbp_residual(judged: Grades, p: float) -> Values:
-    """How much higher rank-biased precision were if all that is not judged, found or not, were relevant. `[queries]`
+    """The amount by which rank-biased precision would rise if all that is not judged, found or not, were relevant. `[queries]`
 
     0 where nothing was retrieved, as trec_eval has it.
     """
@@ -174,7 +174,7 @@ def f1(judged: Grades, cutoff: int | None, rel: int = 1) -> Values:
 
 
 def accuracy(judged: Grades, cutoff: int | None, rel: int = 1) -> Values:
-    """How often a relevant document stands before one that is not, among those retrieved, `[queries]`.
+    """The share of pairs in which a relevant document stands before one that is not, among those retrieved, `[queries]`.
 
     1 where all are relevant, 0 where none is.
     """
@@ -188,7 +188,7 @@ def accuracy(judged: Grades, cutoff: int | None, rel: int = 1) -> Values:
 
 
 def number_relevant(judged: Grades, _: None, rel: int = 1) -> Values:
-    """How many documents are judged relevant, retrieved or not. `[queries]`"""
+    """The number of documents that are judged relevant, retrieved or not. `[queries]`"""
     return judged.relevant(rel)
 
 

@@ -23,7 +23,7 @@ Native = Callable[[Grades], Values]
 
 
 def new_measures(name: str) -> dict[str, Native] | None:
-    """What a name stands for, of the measures that are new; None for any other name."""
+    """The function of a measure that is new, by its name; None for any other name."""
     if name == "rbp":
         return {name: lambda judged: rank_biased_precision(judged, None, _PERSISTENCE)}
     if name == "rbp_resid":

@@ -30,7 +30,7 @@ _MSMARCO = {2: (0, None, 1), 4: (0, 2, 3)}  # columns of id, title, text: of pas
 
 
 def is_table(path: Path) -> bool:
-    """Whether this is a file or folder that `read_table` reads, as its name, or the names in it, tell."""
+    """True for a file or folder that `read_table` reads, by its name or the names in it."""
     return bool(_shards(path)) if path.is_dir() else _ending(path) in (".tsv", ".csv", *_SHARDS)
 
 
@@ -146,7 +146,7 @@ def _row(cells: Sequence[str], places: tuple[int, int | None, int]) -> tuple[str
 
 
 def _named(header: Sequence[str]) -> tuple[int, int | None, int] | None:
-    """Where id, title and text stand, where the columns are named; else nothing."""
+    """The columns of id, title and text, where columns are named; else nothing."""
     place = {name.strip().lower(): number for number, name in reversed(list(enumerate(header)))}
     number = next((place[name] for name in _IDS if name in place), None)
     text = next((place[name] for name in _TEXTS if name in place), None)

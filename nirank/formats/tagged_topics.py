@@ -71,7 +71,7 @@ def _fields(inside: Sequence[Event]) -> dict[str, str]:
 
 
 def _open_end(inside: Sequence[Event], start: int) -> int:
-    """Where a field that is not closed ends: at the next field, which is one of TREC's or begins a line."""
+    """The end of a field that is not closed: at the next field, which is one of TREC's or begins a line."""
     for place in range(start + 1, len(inside)):
         begins = inside[place].kind == "start" and inside[place].content not in _INLINE
         if begins and (_name(inside[place].content) in _KNOWN or _begins_line(inside[place - 1])):

@@ -50,7 +50,7 @@ def _found(text: str, fields: Sequence[str], path: Path) -> list[tuple[int, str,
 
 
 def _has_tabs(text: str) -> bool:
-    """Whether the lines, or at least the first one, are an id and a text with a tab between."""
+    """True where the lines, or at least the first one, are an id and a text with a tab between."""
     lines = [line for line in text.split("\n") if line.strip()]
     if not lines:
         return False

@@ -178,7 +178,7 @@ def _grouped(lines: Lines, docs: NDArray[Any]) -> tuple[Candidates, NDArray[np.f
 
 
 def _may_be_lost(candidates: Candidates, exact: NDArray[np.float64]) -> bool:
-    """Whether float32 may hold equal scores in a query for different ones; only where these fall is it known."""
+    """True where float32 may hold equal scores in a query for different ones; only where these fall is it known."""
     within = np.ones(max(candidates.pairs - 1, 0), bool)
     within[candidates.offsets[1:-1] - 1] = False  # where the next query begins; none is empty
     lost = (candidates.scores[1:] == candidates.scores[:-1]) & (exact[1:] != exact[:-1])

@@ -131,7 +131,7 @@ def tokenizer_of(model: str, network: Any) -> Any:
 
 
 def _rows(network: Any) -> int:
-    """How many tokens a network has vectors of; 0 where it does not say."""
+    """The number of tokens that a network has vectors of; 0 where it does not say."""
     config = getattr(network.config, "text_config", None) or network.config
     return int(getattr(config, "vocab_size", 0) or 0)
 

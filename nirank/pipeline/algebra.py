@@ -208,7 +208,7 @@ class Generated(Ranking):
 
     @property
     def depth(self) -> int:  # type: ignore[override]
-        """How many documents are asked for."""
+        """The number of documents that are asked for."""
         return DEPTH if self.k is None else self.k
 
     def at_depth(self, k: int) -> Ranking:
@@ -297,7 +297,7 @@ class Rescored(Ranking):
 
     @property
     def depth(self) -> int | None:  # type: ignore[override]
-        """That of the ranking."""
+        """The depth of the ranking."""
         return self.ranking.depth
 
     def at_depth(self, k: int) -> Ranking:
@@ -330,7 +330,7 @@ class Cut(Ranking):
 
     @property
     def depth(self) -> int:  # type: ignore[override]
-        """What is kept."""
+        """The number of documents that are kept."""
         return self.k
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
@@ -509,7 +509,7 @@ _NO_CORPORA = (Collection, Queries, Candidates, Pipeline, Path, str, list, tuple
 
 
 def _no_corpus(value: Any) -> str:
-    """What to say where something else stands for a corpus."""
+    """The message for something else in the place of a corpus."""
     if isinstance(value, Collection):
         advice = "; it has one: write `search(collection.queries, collection.corpus)`"
     elif isinstance(value, Queries):

@@ -55,7 +55,7 @@ class Reranked(Ranking):
 
     @property
     def depth(self) -> int | None:  # type: ignore[override]
-        """That of the ranking."""
+        """The depth of the ranking."""
         return self.ranking.depth
 
     def at_depth(self, k: int) -> Ranking:

@@ -16,7 +16,7 @@ _SECONDS = 60.0
 
 
 def message_of(error: BaseException) -> str:
-    """What an error says, also where its `__str__` raises."""
+    """The text of an error, also where its `__str__` raises."""
     try:
         return f"{type(error).__name__}: {error}"
     except Exception:  # whatever an error of a plugin does when it is asked for its text
@@ -24,7 +24,7 @@ def message_of(error: BaseException) -> str:
 
 
 def is_of_plugin(error: BaseException) -> bool:
-    """Whether an error is the plugin's, and not a user's Ctrl-C: that interrupts anywhere, and not at a `raise`."""
+    """True for an error of the plugin, and not for a user's Ctrl-C: that interrupts anywhere, and not at a `raise`."""
     if not isinstance(error, KeyboardInterrupt):
         return True
     trace = error.__traceback__

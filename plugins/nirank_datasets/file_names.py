@@ -23,7 +23,7 @@ def readable(name: str) -> str:
 
 
 def words(name: str) -> str:
-    """What a name says: its parts without underscores, hyphens and slashes."""
+    """The words of a name: its parts without underscores, hyphens and slashes."""
     return " ".join(name.replace("_", " ").replace("-", " ").replace("/", " ").split())
 
 

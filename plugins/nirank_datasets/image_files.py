@@ -200,7 +200,7 @@ def _alike(name: str, corpus: Documents, listed: ImageList, numbers: Sequence[Se
 
 
 def _of_one_class(numbers: Sequence[Sequence[int]]) -> Candidates:
-    """Where no image has several classes; one without has a class of its own."""
+    """The judgments where no image has several classes; one without has a class of its own."""
     return same_category([some[0] if some else -1 - image for image, some in enumerate(numbers)])
 
 
@@ -230,7 +230,7 @@ def _text(path: Path) -> str:
 
 
 def _looks_like_image(path: Path) -> bool:
-    """Whether a file has the ending of an image, or has none and Pillow knows what it is."""
+    """True for a file that has the ending of an image, or has none and Pillow knows what it is."""
     if path.suffix:
         return path.is_file() and path.suffix.lower() in pictures.endings()
     return path.is_file() and not path.name.startswith(".") and pictures.is_known(path)

@@ -191,7 +191,7 @@ def _search(scan: Scan, two_pass: TwoPass | None, queries: Floats, k: int) -> Ca
 
 
 def _compiles() -> bool:
-    """Whether the code for bytes can be loaded."""
+    """True where the code for bytes can be loaded."""
     return all(importlib.util.find_spec(package) for package in ("numba", "torch"))
 
 
