@@ -48,7 +48,7 @@ def seal_file(path: Path) -> None:
 
 @contextmanager
 def sealed(path: Path) -> Iterator[Path]:
-    """Yield the place to write a file or folder that `path` becomes, with its seal, if the block succeeds (`files.beside`)."""
+    """Yield a place to write what `path` becomes, with its seal, if the block succeeds (`files.beside`)."""
     with beside(path) as unfinished:
         yield unfinished
         if unfinished.is_dir():

@@ -43,7 +43,7 @@ def doubts(names: Sequence[str], judged: Grades, run: Candidates, level: int) ->
 
 
 def _end(run: Candidates) -> int | None:
-    """The depth at which the lists of a run were cut off; None where they seem to end by themselves, or hold the whole corpus."""
+    """The depth at which lists were cut off; None where they end by themselves, or hold the whole corpus."""
     longest = run.longest
     if run.corpus is not None and longest >= len(run.corpus):
         return None

@@ -148,7 +148,7 @@ def rank_biased_precision(
 
 
 def rbp_residual(judged: Grades, p: float) -> Values:
-    """The amount by which rank-biased precision would rise if all that is not judged, found or not, were relevant. `[queries]`
+    """The rise of rank-biased precision if all that is not judged, found or not, were relevant, `[queries]`.
 
     0 where nothing was retrieved, as trec_eval has it.
     """
@@ -174,7 +174,7 @@ def f1(judged: Grades, cutoff: int | None, rel: int = 1) -> Values:
 
 
 def accuracy(judged: Grades, cutoff: int | None, rel: int = 1) -> Values:
-    """The share of pairs in which a relevant document stands before one that is not, among those retrieved, `[queries]`.
+    """The share of retrieved pairs in which a relevant document stands before one that is not, `[queries]`.
 
     1 where all are relevant, 0 where none is.
     """
