@@ -135,8 +135,9 @@ def run(
     described = _described(experiment, with_, trust)
     console = _console()
     with _results_folder(out, described.name) as folder:
-        experiments.run(described, folder, show=partial(_show, console))
+        results = experiments.run(described, folder, show=partial(_show, console))
     console.print(f"Written to {folder}", markup=False)
+    raise typer.Exit(1 if results.failed else 0)
 
 
 @app.command()

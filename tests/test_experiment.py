@@ -373,3 +373,25 @@ def test_toml_of_many_brackets_is_a_sentence(tmp_path):
     (tmp_path / "e.toml").write_text("a = " + "[" * 5000)
     with pytest.raises(BadInput, match=r"e\.toml: this is not TOML"):
         Experiment.read(tmp_path / "e.toml")
+
+
+class _Failing:
+    def score(self, queries, candidates):
+        raise RuntimeError("out of paper")
+
+
+def test_a_pipeline_that_fails_takes_no_other_results_away(tmp_path, caplog, monkeypatch):
+    stages = {"bad": nirank.load(_Failing(), "bad"), "letter": nirank.load("generator/letter")}
+    monkeypatch.setattr(
+        Experiment, "build", lambda self: {name: nirank.parse(text, stages) for name, text in self.pipelines.items()}
+    )
+    table = {"collection": "toy", "pipelines": {"bad": "letter >> bad", "good": "letter"}}
+    results = experiment.run(Experiment.of(table), tmp_path / "out")
+    assert list(results.systems) == ["good"]
+    assert results.failed == {"bad": "RuntimeError: out of paper"}
+    assert results.comparison is None
+    assert (tmp_path / "out" / "good.run").exists()
+    assert "bad failed and is left out of the results: RuntimeError: out of paper" in caplog.text
+    with pytest.raises(RuntimeError, match="out of paper"):
+        experiment.run(Experiment.of({"collection": "toy", "pipeline": "letter >> bad"}), tmp_path / "none")
+    assert not (tmp_path / "none").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nirank.data.candidates import Candidates
@@ -30,12 +30,13 @@ class System:
 
 @dataclass(frozen=True)
 class Results:
-    """The results of an experiment."""
+    """The results of an experiment; `failed` are the errors of pipelines that did not run to their end, by name."""
 
     experiment: Experiment
     collection: Collection
     systems: dict[str, System]
     comparison: Comparison | None
+    failed: dict[str, str] = field(default_factory=dict)
 
     @property
     def baseline(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,11 +20,14 @@ from nirank.experiments.write import MANIFEST, refuse_unwritable, write
 from nirank.files import refuse_existing
 from nirank.pipeline.algebra import DEPTH, Ranking
 from nirank.plugins import observers, trust
+from nirank.plugins.faults import message_of
 from nirank.plugins.loading import active, load_file
 
 if TYPE_CHECKING:
     from nirank.evaluation.significance import Comparison
     from nirank.experiments.results import Results
+
+log = logging.getLogger("nirank")
 
 
 def run(
@@ -38,7 +42,7 @@ def run(
     `experiment.toml`, a `manifest.json`, and, where images are searched or searched with, a page to look at,
     `contact.html`. It is written beside and moved into place; raises `BadInput` where it exists already, and for ids
     that cannot stand in a run. `show` is called with the results before they are written, so that they are seen even if
-    that fails.
+    that fails. A pipeline that fails is told in `Results.failed`, and the others go on; where all fail, it is raised.
     """
     if not isinstance(experiment, Experiment):
         experiment = Experiment.read(experiment)
@@ -74,8 +78,27 @@ def _results(experiment: Experiment, written: bool) -> Results:
     if written:
         with naming(f"{experiment.where}: collection"):
             refuse_unwritable(opened)
-    systems = {name: _run_system(name, ranking, opened, experiment) for name, ranking in rankings.items()}
-    return Results(experiment, opened, systems, _compare(experiment, systems))
+    systems, failed = _systems(experiment, rankings, opened)
+    return Results(experiment, opened, systems, _compare(experiment, systems), failed)
+
+
+def _systems(
+    experiment: Experiment, rankings: Mapping[str, Ranking], opened: Collection
+) -> tuple[dict[str, System], dict[str, str]]:
+    """The systems that ran, and the errors of those that failed; raises the error where all of them did."""
+    systems: dict[str, System] = {}
+    failed: dict[str, str] = {}
+    for name, ranking in rankings.items():
+        try:
+            with naming(f"{experiment.where}: pipelines.{name}"):
+                systems[name] = _run_system(name, ranking, opened, experiment)
+        except Exception as error:  # of whatever component: hours of the others are not lost for it
+            if len(failed) + 1 == len(rankings):
+                raise
+            failed[name] = message_of(error)
+            log.error("%s failed and is left out of the results: %s", name, failed[name])
+            log.debug("the error of %s", name, exc_info=error)
+    return systems, failed
 
 
 def _run_system(name: str, ranking: Ranking, opened: Collection, experiment: Experiment) -> System:
@@ -100,6 +123,8 @@ def _compare(experiment: Experiment, systems: Mapping[str, System]) -> Compariso
     options = experiment.evaluate
     evaluations = {name: system.evaluation for name, system in systems.items()}
     baseline = options.baseline or next(iter(systems))
+    if baseline not in systems:  # which failed
+        return None
     return compare(evaluations, baseline, test=options.test, seed=experiment.seed)
 
 
