@@ -18,7 +18,7 @@ import nirank
 from nirank.data import Candidates, Collection, Floats, Queries
 from nirank.evaluation import Evaluation
 from nirank.pipeline import Ranking, Stage
-from nirank_dense.encoders.words import WordVectors
+from nirank_dense.encoders.words import WeightedWordVectors
 from nirank_losses.hierarchical import TreeSoftmax
 from nirank_losses.tree import Tree
 
@@ -99,7 +99,7 @@ def _emoji(split: str) -> Collection:
     return nirank.collection("emoji", split=split)
 
 
-class FewWords(WordVectors):
+class FewWords(WeightedWordVectors):
     """Word vectors, all of which are trained, of the words alone that occur in given texts.
 
     Training changes no other vector where weights do not decay, so this is the same encoder to those texts, at a

@@ -14,8 +14,9 @@ class FromRun:
         self.run = run
 
     def generate(self, queries: nirank.Queries, k: int) -> nirank.Candidates:
-        """Return the best `k` documents of each query; its id is the number of its row."""
-        return self.run.take([int(row) for row in queries.ids]).ranked().top(k)
+        """Return the best `k` documents of each query, whose rows the run has by their ids."""
+        known = list(self.run.query_ids)
+        return self.run.take([known.index(query) for query in queries.ids]).ranked().top(k)
 
 
 def main(first: str, second: str, qrels: str) -> None:
@@ -24,7 +25,7 @@ def main(first: str, second: str, qrels: str) -> None:
     names = sorted({name for run in runs.values() for name in run.ids})
     corpus = nirank.Documents(names, names)  # nobody reads the documents themselves
     rows = [run.align(judged.query_ids, corpus.ids) for run in runs.values()]
-    queries = nirank.Queries([str(row) for row in range(len(judged))], judged.query_ids)
+    queries = nirank.Queries(judged.query_ids, judged.query_ids)
     fused = nirank.fuse(*(nirank.load(FromRun(each)) for each in rows)).search(queries, corpus)
     relevant = judged.align(judged.query_ids, corpus.ids)
     systems = {**dict(zip(runs, rows, strict=True)), "fused": fused}

@@ -15,7 +15,7 @@ from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Vectors
 from nirank.hashing import digest, weights_digest
 from nirank.registry import Entry
-from nirank.source import source_digest
+from nirank.source import is_ours, source_digest
 from nirank.traits import Traits
 
 #: What `nirank_wrap` returns: called as `middleware(call, method, *inputs)`.
@@ -93,12 +93,8 @@ class Component:
             if state := self.method("state_dict"):
                 own = {"settings": own, "weights": weights_digest(state())}
         made = {"class": _class_name(type(self.target)), "own": own}
-        return digest(made if self._is_ours else made | {"code": source_digest(type(self.target))})
-
-    @property
-    def _is_ours(self) -> bool:
-        """True for what comes with nirank: its layouts and fingerprints have versions of their own."""
-        return self.entry is not None and self.entry.plugin.distribution == "nirank"
+        kind = type(self.target)
+        return digest(made if is_ours(kind) else made | {"code": source_digest(kind)})
 
     def changed(self) -> None:
         """Forget what was known of the object, and the index made with it: its weights are not what they were."""

@@ -82,6 +82,12 @@ def check_file(path: Path, again: str, everything: bool = False) -> bool:
     return _check(path, path.parent, _beside(path), again, everything)
 
 
+def remove(path: Path) -> None:
+    """Remove a file that stands alone, and its seal."""
+    path.unlink(missing_ok=True)
+    _beside(path).unlink(missing_ok=True)
+
+
 def sealed_inside(folder: Path) -> list[Path]:
     """Every folder, itself and those within, that has a seal, and every file that has one beside it."""
     found = sorted(folder.rglob(f"*{SEAL}")) if folder.is_dir() else []

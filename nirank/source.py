@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.metadata
 import inspect
 import json
 import sys
@@ -34,6 +35,23 @@ def source_digest(kind: type) -> str:
             for part in _class_parts(base):
                 hashed.update(part.encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()
+
+
+def is_ours(kind: type) -> bool:
+    """True for a class that comes with nirank: its layouts and fingerprints have versions of their own."""
+    return kind.__module__.partition(".")[0] in _ours()
+
+
+@functools.cache
+def _ours() -> frozenset[str]:
+    """The packages of this distribution: the core, and the plugins that it announces."""
+    points = importlib.metadata.entry_points(group="nirank")
+    announced = (point.value.partition(":")[0].partition(".")[0] for point in points if _is_of_nirank(point))
+    return frozenset({"nirank", *announced})
+
+
+def _is_of_nirank(point: importlib.metadata.EntryPoint) -> bool:
+    return point.dist is not None and point.dist.name == "nirank"
 
 
 @functools.cache

@@ -308,5 +308,5 @@ def test_what_was_found_goes_with_its_queries():
     taken = queries.take(np.array([1, 0]))
     assert (taken.contents, taken.found.docs.tolist()) == (["b", "a"], [2, 3, 1])
     assert queries.take(slice(0, 2)).with_vectors(np.zeros((2, 1))).found.docs.tolist() == [1, 2, 3]
-    with pytest.raises(BadInput, match="found for 1 queries beside 3"):
+    with pytest.raises(BadInput, match="found has 1 rows for 3 queries"):
         queries.with_found(Candidates.of([[1]]))

@@ -126,10 +126,6 @@ NOT_LOADED = {
     "wrong signature": Fault(
         "__init__", "candidates: Candidates)", "candidates: Candidates, device: str)", ("Argument(s) {'device'}",)
     ),
-    "name taken twice": Fault(
-        "__init__", '"sample_early", "s', '"bm25", "s',
-        ("adds 'scorer/bm25', but nirank_lexical", "has that name already"),
-    ),
     "unknown hook": Fault(
         "__init__", "def nirank_score", "def nirank_rank", ("implements nirank_rank, which nirank does not call",)
     ),
@@ -161,6 +157,15 @@ def _overlaid(fault, folder):
     register = package / "__init__.py"
     register.write_text(register.read_text().replace('tiny="sample_ranker.early:Early"', 'extra="fancy"'))
     return {"PYTHONPATH": str(folder)}
+
+
+def test_a_name_that_is_taken_costs_the_plugin_that_component_alone(installed, animals, tmp_path):
+    taken = _overlaid(Fault("__init__", '"sample_early", "s', '"bm25", "s', ()), tmp_path)
+    listed = installed.run("nirank", "plugins", cwd=animals, **taken)
+    assert listed.stderr.count(f"{WHO} adds 'scorer/bm25', but nirank_lexical") == 1
+    assert "failed: " not in listed.stdout
+    done = installed.run("nirank", "run", animals / "others.toml", "--out", tmp_path / "out", cwd=animals, **taken)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("case", NOT_LOADED)
@@ -202,7 +207,7 @@ def test_a_blocked_plugin_is_not_imported_and_a_strict_run_stops(installed, anim
     assert blocked.stderr == ""
     strict = installed.run("nirank", "plugins", cwd=animals, NIRANK_STRICT="1", **broken)
     assert strict.returncode == 2
-    assert strict.stderr == f"nirank: The plugin {WHO} could not be loaded: division by zero\n"
+    assert strict.stderr == f"nirank: The plugin {WHO} could not be loaded: ZeroDivisionError: division by zero\n"
 
 
 BESIDE = """

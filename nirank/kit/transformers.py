@@ -142,9 +142,10 @@ def check_tokens(tokenizer: Any, rows: int, model: str) -> None:
     Without its files transformers makes one of a few special tokens, to which all words are unknown. A matrix may have
     some more rows than there are tokens, up to a tenth.
     """
-    if len(tokenizer) < rows * _TOKENS_OF_ROWS:
+    known = len(tokenizer) if hasattr(tokenizer, "__len__") else tokenizer.get_vocab_size()  # of `tokenizers` itself
+    if known < rows * _TOKENS_OF_ROWS:
         raise BadInput(
-            f"{model!r}: its tokenizer knows {len(tokenizer):,} tokens, and the model has vectors of {rows:,}. "
+            f"{model!r}: its tokenizer knows {known:,} tokens, and the model has vectors of {rows:,}. "
             "Copy the files of the tokenizer (tokenizer.json, or vocab.txt and its kind) into the folder."
         )
 

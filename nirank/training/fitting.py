@@ -16,6 +16,7 @@ from nirank.training import needs  # noqa: F401 - says what is missing, where th
 import accelerate
 import torch
 
+from nirank import seals
 from nirank.build import build
 from nirank.component import Component
 from nirank.data.collection import Collection
@@ -165,7 +166,7 @@ class Training:
         self.task.write_checkpoint()
         if self.folder and processes.is_first():
             for name in (state.STATE, BEST):
-                (self.folder / name).unlink(missing_ok=True)
+                seals.remove(self.folder / name)
         processes.wait()
         reached = self.reached
         best, best_step = (reached.best, reached.best_step) if self.task.dev else (None, None)

@@ -94,7 +94,7 @@ def _document(file: Path, element: str) -> tuple[str, str, str]:
     if start and not number.strip():
         number = next(("".join(found) for found in _ID.findall(start[1] or "")), "")
     if not number.strip():
-        raise BadInput(f"a document without <DOC> or <DOCNO>: {' '.join(element.split())[:60]!r}", file)
+        raise BadInput(f"a document has no <DOC> or no <DOCNO>: {' '.join(element.split())[:60]!r}", file)
     title, text = _taken(body, _TITLES)
     return number.strip(), _plain(title), _plain(text)
 

@@ -16,6 +16,7 @@ from nirank.execution import stages
 from nirank_seq2seq import tiny
 from nirank_seq2seq.duot5 import DuoT5
 from nirank_seq2seq.monot5 import MonoT5
+from tests import flat
 from tests.built import built
 
 
@@ -29,7 +30,7 @@ def _letters():
 
 def _t5(kind, folder, **settings):
     tiny.save_t5(folder, dropout_rate=0.0)
-    return kind(str(folder), device="cpu", **settings)
+    return flat.built(kind, model=str(folder), device="cpu", **settings)
 
 
 def _llama(folder, **settings):

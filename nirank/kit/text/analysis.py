@@ -68,13 +68,6 @@ class Analyzer:
         return self._stem(word)
 
 
-def require_text(contents: Sequence[object], what: str, first: int = 0) -> None:
-    """Raise `BadInput` for the first of `contents` that is not a string."""
-    for number, content in enumerate(contents, first):
-        if not isinstance(content, str):
-            raise BadInput(f"{what} {number} is of type {type(content).__name__}; only texts can be read here.")
-
-
 def _check_words(stopwords: Sequence[str] | Set[str]) -> None:
     """Refuse above all a text, which would be taken for the list of its letters."""
     is_list = isinstance(stopwords, Sequence | Set) and not isinstance(stopwords, str)

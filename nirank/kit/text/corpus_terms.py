@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from nirank.data.types import Corpus
-from nirank.kit.text.analysis import Analyzer, require_text
+from nirank.kit.text.analysis import Analyzer
+from nirank.kit.text.contents import require_text
 
 _DOCUMENTS_AT_ONCE = 4096
 _CHARACTERS_AT_ONCE = 1 << 22  # and a document; until they are counted, their words take over ten times as many bytes

@@ -20,7 +20,8 @@ from nirank.data.offsets import offsets_of
 from nirank.data.types import Corpus, Ints
 from nirank.errors import StaleIndex
 from nirank.files import write_header
-from nirank.kit.text.analysis import Analyzer, require_text
+from nirank.kit.text.analysis import Analyzer
+from nirank.kit.text.contents import require_text
 from nirank.kit.text.corpus_terms import TermNumbers, term_batches
 from nirank.kit.text.vocabulary import Vocabulary
 from nirank.kit.text.word_breaks import words

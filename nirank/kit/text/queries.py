@@ -13,7 +13,8 @@ from nirank.data.offsets import offsets_of
 from nirank.data.terms import TermWeights
 from nirank.data.types import Floats
 from nirank.errors import BadInput
-from nirank.kit.text.analysis import Analyzer, require_text
+from nirank.kit.text.analysis import Analyzer
+from nirank.kit.text.contents import require_text
 from nirank.kit.text.vocabulary import Vocabulary
 from nirank.kit.text.word_breaks import words
 
