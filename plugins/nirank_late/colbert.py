@@ -20,9 +20,9 @@ from nirank.data import Candidates, Content, Ints, Queries, TokenVectors, offset
 from nirank.errors import BadInput
 from nirank.kit import progress, weights_digest
 from nirank.kit.text import require_text
-from nirank.kit.transformers import Computing, load, longest, passes, quiet, tokenizer_of, tokenizer_text
+from nirank.kit.transformers import Computing, file_of, load, longest, passes, quiet, tokenizer_of, tokenizer_text
 from nirank_late.maxsim import maxsim
-from nirank_late.template import LENGTHS, Template, TemplateSettings, file_of, punctuation
+from nirank_late.template import LENGTHS, Template, TemplateSettings, punctuation
 
 Side = Literal["query", "document"]
 
