@@ -123,15 +123,19 @@ def peer_model(kind: Kind, described: Described, computing: Computing, extra: st
     described.refuse_foreign_code()
     folder = Path(model).expanduser()
     refuse_unreadable(folder)
-    safe = True if any(folder.rglob("*.safetensors")) else None
+    library, place = _library(kind, extra), str(folder) if folder.is_dir() else model
+    settings = {"dtype": computing.dtype, "use_safetensors": True if any(folder.rglob("*.safetensors")) else None}
     with quiet(), reported() as reports, told_of(model, f"{kind} of sentence-transformers"):
-        loaded = _library(kind, extra)(
-            str(folder) if folder.is_dir() else model,
-            device=computing.place,
-            local_files_only=folder.is_dir(),
-            model_kwargs={"dtype": computing.dtype, "use_safetensors": safe},
-            trust_remote_code=False,
-        )
+        try:
+            loaded = library(
+                place,
+                device=computing.place,
+                local_files_only=folder.is_dir(),
+                model_kwargs=settings,
+                trust_remote_code=False,
+            )
+        except (TypeError, ImportError) as error:  # of a module that this version does not have so
+            raise ValueError(str(error)) from error
     for report in reports:
         new_weights(report, model)
     for module in _own_modules(loaded):
