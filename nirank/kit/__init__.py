@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from nirank.hints import fits as fits
     from nirank.kit import ragged_files as ragged_files
     from nirank.kit import transformers as transformers
+    from nirank.kit.described import Described as Described
+    from nirank.kit.described import peer_model as peer_model
+    from nirank.kit.described import peer_text as peer_text
+    from nirank.kit.described import run_peer as run_peer
+    from nirank.kit.described import save_peer as save_peer
     from nirank.kit.numba import compiled as compiled
     from nirank.kit.numba import inner as inner
     from nirank.kit.openvino import Fast as Fast
@@ -38,6 +43,7 @@ _HOMES = {
     "nirank.hashing": ["digest", "weights_digest"],
     "nirank.hints": ["fits"],
     "nirank.kit": ["ragged_files", "transformers"],
+    "nirank.kit.described": ["Described", "peer_model", "peer_text", "run_peer", "save_peer"],
     "nirank.kit.numba": ["compiled", "inner"],
     "nirank.kit.openvino": [
         "Fast",

@@ -21,6 +21,7 @@ __all__ = [
     "Precision",
     "best_device",
     "check_tokens",
+    "file_of",
     "load",
     "longest",
     "new_head",
@@ -118,6 +119,26 @@ def refuse_unreadable(folder: Path) -> None:
             with path.open("rb") as file:
                 if file.read(len(_POINTER)) == _POINTER:
                     raise BadInput("is a Git LFS pointer and not the file itself: run `git lfs pull` there.", path)
+
+
+def file_of(model: str, name: str) -> Path | None:
+    """A file of a model, in its folder or on the hub; None where it has none of this name."""
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder / name if (folder / name).exists() else None
+    from transformers.utils import cached_file
+
+    try:
+        found = cached_file(
+            model,
+            name,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+            _raise_exceptions_for_gated_repo=False,
+        )
+    except OSError:  # no name on the hub can be like that, which is told when the model is loaded
+        return None
+    return Path(found) if found else None
 
 
 def tokenizer_of(model: str, network: Any) -> Any:

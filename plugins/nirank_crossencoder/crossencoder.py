@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import operator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,22 @@ from torch import Tensor, nn
 
 from nirank.data import Candidates, Queries
 from nirank.errors import BadInput
-from nirank.kit import Fast, Runtime, choose_runtime, token_examples, weights_digest
+from nirank.kit import Described, Fast, Runtime, choose_runtime, token_examples, weights_digest
 from nirank.kit import transformers as pretrained
 from nirank.kit.text import Prompt, Read, Tokens, tokens
 from nirank.kit.transformers import Computing, longest, passes, quiet
-from nirank_crossencoder import network, passages
-from nirank_crossencoder.network import Activation, Head
+from nirank_crossencoder import modules, network, passages
+from nirank_crossencoder.modules import Modules
+from nirank_crossencoder.network import Activation, Head, OwnHead, PooledHead
 from nirank_crossencoder.passages import Cutting, Passages
 
 #: Padded tokens of a forward pass: as many as a CPU keeps in its cache, and enough to keep a GPU busy.
 _CPU_TOKENS, _GPU_TOKENS = 1024, 32_768
 #: Tokens that take longer in torch, at once, than a graph takes to be compiled.
 _WORTH_COMPILING = 12_000
+
+#: The activations of torch that sentence-transformers writes down, and ours.
+_ACTIVATIONS: dict[str, Activation] = {"Identity": "none", "Sigmoid": "sigmoid"}
 
 _HEAD, _CUTTING, _COMPUTING = Head(), Cutting(), Computing()
 
@@ -48,6 +52,10 @@ class CrossEncoder(nn.Module):
     cut, or read in several passages (`nirank_crossencoder.passages.Cutting`), and a query is cut only where it alone
     has more than half of the room.
 
+    `prompt` is put before each query: unless given the default prompt of a model that sentence-transformers saved. Such
+    a model of other modules, a causal one with `LogitScore` for instance, is run as that library runs it
+    (`nirank_crossencoder.modules`).
+
     `batch_size` is how many pairs are read at once, `tokens` how many a forward pass has, padding counted; pairs of
     similar length go together. In bfloat16 the last layer is still float32. `runtime` is what computes without
     gradients: "torch", or in float32 on the CPU "openvino", which is faster and has the same scores to about 1e-6;
@@ -64,6 +72,7 @@ class CrossEncoder(nn.Module):
         head: Head = _HEAD,
         max_length: int | None = None,
         tokens: int | None = None,
+        prompt: str | None = None,
         *,
         cutting: Cutting = _CUTTING,
         runtime: Runtime | None = None,
@@ -76,20 +85,31 @@ class CrossEncoder(nn.Module):
         self.tokens = tokens or (_CPU_TOKENS if on_cpu else _GPU_TOKENS)
         self.pooling, self.precision = head.pooling, computing.precision
         self.passages, self.passage, self.stride = cutting.passages, passage, stride
-        self.network = network.read(model, head, computing.dtype).to(computing.place)
-        self.tokenizer = pretrained.tokenizer_of(model, self.network.encoder)
-        self.max_length = longest(self.network.encoder, max_length, self.tokenizer.model_max_length)
+        described = Described.of(model)
+        self.prompt = described.default_prompt if prompt is None else prompt
+        self.network: OwnHead | PooledHead | Modules
+        if modules.needed(described):
+            self.network = modules.read(described, head, cutting, max_length, runtime, computing)
+            self.tokenizer, self.max_length = self.network.model.tokenizer, self.network.max_length
+        else:
+            self.network = network.read(model, head, computing.dtype).to(computing.place)
+            self.tokenizer = pretrained.tokenizer_of(model, self.network.encoder)
+            usual = described.length(self.tokenizer) or self.tokenizer.model_max_length
+            self.max_length = longest(self.network.encoder, max_length, usual)
+            self._prepare(choose_runtime(runtime, computing.place, computing.precision))
+        self.activation = head.activation or _activation(described, self.network)
+        self._new = pretrained.NewHead(model, self.network.new)
+        self.eval()
+
+    def _prepare(self, runtime: Runtime | None) -> None:
+        """Find out what stands around the texts of a pair, and what computes the network."""
         self._padding = self.tokenizer.pad_token_id or 0
         if getattr(config := self.network.encoder.config, "pad_token_id", None) is None:
             config.pad_token_id = self._padding  # heads on the last token look for it
-        self.activation = head.activation or _activation(model, config)
         self._prompt, self._kinds = _prompt(self.tokenizer, self.max_length)
         names = ("input_ids", "attention_mask", "token_type_ids")[: 3 if self._kinds else 2]
-        runtime = choose_runtime(runtime, computing.place, computing.precision)
         examples = functools.partial(token_examples, names)
         self._fast = Fast(self.network, operator.call, examples, runtime, _WORTH_COMPILING)
-        self._new = pretrained.NewHead(model, self.network.new)
-        self.eval()
 
     @property
     def device(self) -> torch.device:
@@ -101,7 +121,9 @@ class CrossEncoder(nn.Module):
         self._new.refuse(self.training)
         if not candidates.pairs:
             return torch.zeros(0, device=self.device)
-        read = Read.of(queries, candidates, lambda side, texts: tokens(self.tokenizer, texts))
+        if isinstance(self.network, Modules):
+            return self._scores(self.network.logits(queries, candidates, self.prompt, self.tokens), None)
+        read = Read.of(queries, candidates, self._tokens)
         cut = self._cut(read)
         logits = self._logits(read, *cut)
         return self._scores(logits, cut[1])
@@ -113,12 +135,18 @@ class CrossEncoder(nn.Module):
         """
         with quiet():
             self.network.save(folder / "model")
-            self.tokenizer.save_pretrained(folder / "model")
+            if not isinstance(self.network, Modules):
+                self.tokenizer.save_pretrained(folder / "model")
         return {"use": "scorer/crossencoder", "model": Path("model"), **self._contract()}
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of all that the scores depend on: weights, tokenizer, and how pairs are read and scored."""
+        if isinstance(self.network, Modules):
+            state = (
+                weights_digest(self.network.state_dict()) + self.network.text + repr(sorted(self._contract().items()))
+            )
+            return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
         pieces = [piece.tolist() for prompt in (self._prompt, self._kinds) if prompt for piece in prompt.pieces]
         reading = (self.tokenizer.backend_tokenizer.to_str(), pieces, sorted(self._contract().items()))
         state = weights_digest(self.network.state_dict()) + repr(reading)
@@ -126,7 +154,13 @@ class CrossEncoder(nn.Module):
 
     def _contract(self) -> dict[str, Any]:
         names = ("pooling", "activation", "max_length", "passages", "passage", "stride", "precision")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        found = {name: value for name in names if (value := getattr(self, name)) is not None}
+        own = self.network.prompt if isinstance(self.network, Modules) else ""  # what the folder says by itself
+        return found if self.prompt == own else found | {"prompt": self.prompt}
+
+    def _tokens(self, side: str, texts: Sequence[str]) -> list[Tokens]:
+        """The tokens of queries, the prompt before each, or of documents."""
+        return tokens(self.tokenizer, [self.prompt + text for text in texts] if side == "query" else texts)
 
     def _cut(self, read: Read) -> tuple[NDArray[np.int64], Passages]:
         """The number of tokens of each pair's query that are read, `[pairs]`, and the passages of its document."""
@@ -162,21 +196,21 @@ class CrossEncoder(nn.Module):
             columns["token_type_ids"] = self._kinds.filled(kinds)[0]
         return {name: torch.from_numpy(column).to(self.device) for name, column in columns.items()}
 
-    def _scores(self, logits: Tensor, cut: Passages) -> Tensor:
-        """The score of each pair from the logits of its passages, `[passages, outputs]`."""
+    def _scores(self, logits: Tensor, cut: Passages | None) -> Tensor:
+        """The score of each pair from the logits of its passages, `[passages, outputs]`; of pairs, without a cut."""
         if logits.shape[1] > 2:
             return self._graded(torch.log_softmax(logits, 1), cut)
         scores = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
         scores = torch.sigmoid(scores) if self.activation == "sigmoid" else scores
-        if self.passages == "mean":
+        if cut is not None and self.passages == "mean":
             return passages.mean(scores, cut)
-        return scores[passages.best(scores, cut)] if self.passages == "max" else scores
+        return scores[passages.best(scores, cut)] if cut is not None and self.passages == "max" else scores
 
-    def _graded(self, logs: Tensor, cut: Passages) -> Tensor:
+    def _graded(self, logs: Tensor, cut: Passages | None) -> Tensor:
         """The same of several grades, from the logarithms of their probabilities."""
-        if self.passages == "mean":
+        if cut is not None and self.passages == "mean":
             logs = passages.mean(logs.exp(), cut).log()
-        elif self.passages == "max":
+        elif cut is not None and self.passages == "max":
             logs = logs[passages.best(_expected(logs), cut)]
         return logs if self.training else _expected(logs)
 
@@ -208,17 +242,19 @@ def _around(column: list[int], sides: list[int | None]) -> list[Tokens]:
     return [np.array(part, np.int32) for part in parts]
 
 
-def _activation(model: str, config: Any) -> Activation:
-    """The activation that sentence-transformers has written down of a model that it saved."""
-    from transformers.utils import cached_file
+def _activation(described: Described, network: OwnHead | PooledHead | Modules) -> Activation:
+    """The activation that sentence-transformers has written down of a model that it saved, in any of its versions.
 
-    name = "config_sentence_transformers.json"
-    path = cached_file(
-        model, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False
-    )
-    written = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
-    named = {**(getattr(config, "sentence_transformers", None) or {}), **written}.get("activation_fn")
-    return "sigmoid" if str(named).endswith("Sigmoid") else "none"
+    Raises `BadInput` for one logit through another function than the sigmoid, whose scores would be others.
+    """
+    config = network.encoder.config
+    inside = getattr(config, "sentence_transformers", None) or {}
+    old = getattr(config, "sbert_ce_default_activation_function", None)  # before version 4
+    named = {"activation_fn": old, **inside, **described.table}.get("activation_fn")
+    kind = str(named or "Identity").rpartition(".")[2]
+    if kind not in _ACTIVATIONS and getattr(config, "num_labels", 1) == 1:
+        raise BadInput(f"{described.model!r} puts its logit through {named}: set activation to 'sigmoid' or 'none'.")
+    return _ACTIVATIONS.get(kind, "none")
 
 
 def _check(**settings: int | None) -> None:

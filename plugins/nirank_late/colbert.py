@@ -18,16 +18,18 @@ from torch import Tensor, nn
 
 from nirank.data import Candidates, Content, Ints, Queries, TokenVectors, offsets_of
 from nirank.errors import BadInput
-from nirank.kit import progress, weights_digest
+from nirank.kit import Described, peer_text, progress, save_peer, weights_digest
 from nirank.kit.text import require_text
-from nirank.kit.transformers import Computing, load, longest, passes, quiet, tokenizer_of, tokenizer_text
+from nirank.kit.transformers import Computing, file_of, load, longest, passes, quiet, tokenizer_of, tokenizer_text
+from nirank_late import modules
 from nirank_late.maxsim import maxsim
-from nirank_late.template import LENGTHS, Template, TemplateSettings, file_of, punctuation
+from nirank_late.template import LENGTHS, Template, TemplateSettings, punctuation
 
 Side = Literal["query", "document"]
 
 #: Tokens, the padding counted, that a CPU reads at once, so that what a layer computes stays in its cache.
 _TOKENS = 1024
+_LETTERS = 4  # of a token, about, where modules make tokens by themselves
 #: Documents whose vectors are in memory at once while pairs are scored.
 _DOCUMENTS = 1024
 #: Where the weights of the projection may be: ours, ColBERT's, PyLate's.
@@ -44,8 +46,9 @@ class ColBERT(nn.Module):
     `model` is a transformer, or a late-interaction model made with ColBERT, PyLate or nirank: a name on the hub or a
     folder. `dim` is that of its projection, or 128 where it has none yet: a new one is drawn from `seed`; 0 leaves the
     transformer's own vectors. The settings of the template are those of `nirank_late.template.Template`; unless given
-    they are as the model says. `batch_size`, unless given 32 on a CPU and 256 elsewhere, is the most texts of a forward
-    pass; texts of similar length go together.
+    they are as the model says. A `MultiVectorEncoder` of sentence-transformers is run as that library runs it
+    (`nirank_late.modules`), and has no template. `batch_size`, unless given 32 on a CPU and 256 elsewhere, is the most
+    texts of a forward pass; texts of similar length go together.
 
     As a scorer it encodes each distinct text once. Outside training it has the vectors of some
     documents in memory at a time. As any `nn.Module` it gives vectors and scores with gradients wherever these are
@@ -68,6 +71,20 @@ class ColBERT(nn.Module):
         super().__init__()
         self.size = computing.batch_size or (32 if computing.place == "cpu" else 256)
         self.precision = computing.precision
+        described = Described.of(model)
+        self._is_peer = modules.needed(described)
+        if self._is_peer:
+            self.model = modules.read(described, dim, template, computing)
+            self.tokenizer, self.linear = self.model.tokenizer, None
+            self._dim = modules.dimension(self.model)
+            _freeze_unused(self.model.transformers_model)
+        else:
+            self._read(model, dim, seed, template, computing)
+        self.to(computing.place)
+        self.eval()
+
+    def _read(self, model: str, dim: int | None, seed: int, template: TemplateSettings, computing: Computing) -> None:
+        """Load the transformer, its template and its projection."""
         self.model = load("AutoModel", model, dtype=computing.dtype)
         self.tokenizer = tokenizer_of(model, self.model)
         self.template = _template(model, self.tokenizer, self.model, template)
@@ -76,9 +93,8 @@ class ColBERT(nn.Module):
             raise BadInput(f"{model!r} has no mask token to fill up queries with: set augment = false.")
         self.linear = _projection(model, self.model.config.hidden_size, dim, seed)
         self.skipped = _skipped(self.tokenizer, self.template)
+        self._dim = int(self.model.config.hidden_size if self.linear is None else len(self.linear.weight))
         _freeze_unused(self.model)
-        self.to(computing.place)
-        self.eval()
 
     @property
     def device(self) -> torch.device:
@@ -88,7 +104,7 @@ class ColBERT(nn.Module):
     @property
     def dim(self) -> int:
         """The dimension of the vectors."""
-        return int(self.linear.weight.shape[0] if self.linear is not None else self.model.config.hidden_size)
+        return self._dim
 
     def encode(self, queries: Queries) -> TokenVectors:
         """Unit vectors of the tokens of queries, float32 tensors; all have `query_length` of them if augmented."""
@@ -121,6 +137,9 @@ class ColBERT(nn.Module):
         Returns the table of a stage that builds this encoder again; its path is relative to `folder`.
         """
         place = folder / "model"
+        if self._is_peer:
+            save_peer(self.model, place)
+            return {"use": "encoder/colbert", "model": Path("model"), "precision": self.precision}
         with quiet():
             self.model.save_pretrained(str(place))
             self.tokenizer.save_pretrained(str(place))
@@ -137,7 +156,10 @@ class ColBERT(nn.Module):
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of all that vectors depend on: weights, template, tokenizer, precision."""
-        reading = repr((self.template, self.precision)) + tokenizer_text(self.tokenizer)
+        if self._is_peer:
+            reading = self.precision + peer_text(self.model)
+        else:
+            reading = repr((self.template, self.precision)) + tokenizer_text(self.tokenizer)
         return hashlib.blake2b((weights_digest(self.state_dict()) + reading).encode(), digest_size=16).hexdigest()
 
     def _some_at_a_time(self, docs: Ints) -> Iterator[tuple[int, Ints]]:
@@ -155,6 +177,8 @@ class ColBERT(nn.Module):
         require_text(texts, "content")
         if not len(texts):
             return TokenVectors(np.zeros(1, np.int64), torch.empty(0, self.dim, device=self.device))
+        if self._is_peer:
+            return self._vectors_of_modules(texts, side)
         tokens, seen = self._tokens(texts, side)
         lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
         places = passes(lengths, self.size, _TOKENS if self.device.type == "cpu" else None)
@@ -162,6 +186,13 @@ class ColBERT(nn.Module):
             [self._forward([tokens[place] for place in some], seen[some], side) for some in places]
         )
         ordered: TokenVectors = read[np.argsort(np.concatenate(places))]
+        return ordered
+
+    def _vectors_of_modules(self, texts: Sequence[Content], side: Side) -> TokenVectors:
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+        places = passes(lengths, self.size, _LETTERS * _TOKENS if self.device.type == "cpu" else None)
+        read = [modules.vectors(self.model, [str(texts[place]) for place in some], side) for some in places]
+        ordered: TokenVectors = TokenVectors.concatenate(read)[np.argsort(np.concatenate(places))]
         return ordered
 
     def _tokens(self, texts: Sequence[str], side: Side) -> tuple[list[list[int]], NDArray[np.int64]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nirank.errors import BadInput
+from nirank.kit.transformers import file_of
 
 #: Ours, in the folder of a model; ColBERT's own, and PyLate's.
 _OURS, _COLBERT, _PYLATE = "late_interaction.json", "artifact.metadata", "config_sentence_transformers.json"
@@ -118,20 +119,3 @@ def _pylate(table: Mapping[str, Any]) -> dict[str, Any]:
     }
     found = {ours: table[theirs] for theirs, ours in names.items() if table.get(theirs) is not None}
     return found | ({"skip_punctuation": bool(table["skiplist_words"])} if "skiplist_words" in table else {})
-
-
-def file_of(model: str, name: str) -> Path | None:
-    """A file of a model, in its folder or on the hub; None where it has none of this name."""
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return folder / name if (folder / name).exists() else None
-    from transformers.utils import cached_file
-
-    found = cached_file(
-        model,
-        name,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        _raise_exceptions_for_gated_repo=False,
-    )
-    return Path(found) if found else None

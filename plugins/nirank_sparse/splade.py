@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,16 +21,22 @@ from torch import Tensor, nn
 
 from nirank.data import Content, Queries, SparseVectors, to_numpy
 from nirank.errors import BadInput
-from nirank.kit import weights_digest
+from nirank.kit import Described, peer_text, save_peer, weights_digest
 from nirank.kit.text import require_text
 from nirank.kit.transformers import Computing, NewHead, longest, new_head, passes, quiet, tokenizer_of, tokenizer_text
+from nirank_sparse import modules
+from nirank_sparse.reading import USUAL, Reading, described_as_sparse
+
+Side = Literal["query", "document"]
 
 #: Tokens, the padding counted, that a CPU reads at once, and terms whose logits it has at once: they stay in its cache.
 _TOKENS, _TERMS = 1024, 2048
 #: Tokens that are read of a text unless `max_length` says otherwise.
 _USUAL_LENGTH = 256
 
-_COMPUTING = Computing()
+_LETTERS = 4  # of a token, about, where modules make tokens by themselves
+
+_READING, _COMPUTING = Reading(), Computing()
 #: How the names of weights begin that only a masked language model needs.
 _HEADS = ("cls.predictions.", "lm_head.", "head.", "decoder.", "vocab_", "generator_", "lm_predictions.")
 
@@ -37,10 +44,12 @@ _HEADS = ("cls.predictions.", "lm_head.", "head.", "decoder.", "vocab_", "genera
 class SPLADE(nn.Module):
     """Encodes texts into weights of terms with a masked language model, which can be trained.
 
-    `model` is a name on the hub or a folder. `max_length` is the most tokens that are read of a text: unless given 256,
-    or as many as the model takes. Of a query only the `query_terms` of largest weight are kept, of a document
-    `document_terms`; all, unless given. `batch_size`, unless given 32 on a CPU and 256 elsewhere, is the most texts of
-    a forward pass; texts of similar length go together.
+    `model` is a name on the hub or a folder; what a `SparseEncoder` of sentence-transformers has written down is
+    followed (`nirank_sparse.reading.Reading`), and one of other modules is run as that library runs it
+    (`nirank_sparse.modules`). `max_length` is the most tokens that are read of a text: unless given as many as the
+    model says, or else 256, or as many as the model takes. Of a query only the `query_terms` of largest weight are
+    kept, of a document `document_terms`; all, unless given. `batch_size`, unless given 32 on a CPU and 256 elsewhere,
+    is the most texts of a forward pass; texts of similar length go together.
 
     In evaluation mode, in which it is made, vectors are `SparseVectors`. In training mode they are a tensor
     `[n, terms]` with gradients, all terms kept, and training also makes `penalty` small: the FLOPS regulariser (Paria
@@ -59,6 +68,7 @@ class SPLADE(nn.Module):
         flops_queries: float = 0.0,
         flops_documents: float = 0.0,
         *,
+        reading: Reading = _READING,
         computing: Computing = _COMPUTING,
     ) -> None:
         super().__init__()
@@ -67,12 +77,22 @@ class SPLADE(nn.Module):
                 raise BadInput(f"{name} = {value}; it must be 1 or more.")
         self.batch_size = computing.batch_size or (32 if computing.place == "cpu" else 256)
         self.precision = computing.precision
-        self.query_terms, self.document_terms = query_terms, document_terms
+        described = Described.of(model)
+        most = described.table.get("max_active_dims")
+        self.query_terms, self.document_terms = query_terms or most, document_terms or most
         self.flops_queries, self.flops_documents = flops_queries, flops_documents
-        self.model, new = new_head("AutoModelForMaskedLM", model, _HEADS, dtype=computing.dtype)
-        self.tokenizer = tokenizer_of(model, self.model)
-        self.max_length = longest(self.model, max_length, _USUAL_LENGTH)
-        self._head.forward = _itself  # what would be logits is what they are made of, for `_largest`
+        self.reading, self._is_peer = reading.of(described), modules.needed(described)
+        new: list[str] = []
+        if self._is_peer:
+            self.model = modules.read(described, reading, max_length, computing)
+            self.tokenizer, self.max_length = self.model.tokenizer, self.model.max_seq_length
+            self._size = modules.size_of(self.model)
+        else:
+            self.model, new = new_head("AutoModelForMaskedLM", model, _HEADS, dtype=computing.dtype)
+            self.tokenizer = tokenizer_of(model, self.model)
+            told = described.length(self.tokenizer) if described_as_sparse(described) else None
+            self.max_length = longest(self.model, max_length, told or _USUAL_LENGTH)
+            self._head.forward = _itself  # what would be logits is what they are made of, for `_pooled`
         self.to(computing.place)
         self._new = NewHead.of(model, self.model, new)
         self.eval()
@@ -85,7 +105,7 @@ class SPLADE(nn.Module):
     @property
     def size(self) -> int:
         """The number of terms."""
-        return len(self._head.weight)
+        return self._size if self._is_peer else len(self._head.weight)
 
     @property
     def _head(self) -> Any:
@@ -94,18 +114,23 @@ class SPLADE(nn.Module):
 
     def encode(self, queries: Queries) -> SparseVectors | Tensor:
         """Weights of terms for each query; in training a tensor `[queries, terms]`."""
-        return self._vectors(queries.contents, self.query_terms)
+        return self._vectors(queries.contents, "query", self.query_terms)
 
     def encode_documents(self, contents: Sequence[Content]) -> SparseVectors | Tensor:
         """Weights of terms for each document; in training a tensor `[documents, terms]`."""
-        return self._vectors(contents, self.document_terms)
+        return self._vectors(contents, "document", self.document_terms)
 
     def penalty(self, queries: Tensor, documents: Tensor) -> Tensor:
         """The penalty that training makes small besides the loss, for the vectors of a batch, `[n, terms]` each."""
         return self.flops_queries * flops(queries) + self.flops_documents * flops(documents)
 
     def terms(self, vectors: SparseVectors) -> list[dict[str, float]]:
-        """The terms of each text with their weights, the largest first: for reading."""
+        """The terms of each text with their weights, the largest first: for reading.
+
+        Raises `BadInput` for an autoencoder, whose dimensions have no names.
+        """
+        if self._is_peer and any(type(module).__name__ == "SparseAutoEncoder" for module in self.model.modules()):
+            raise BadInput("this model is an autoencoder: its dimensions are no terms, and have no names.")
         found = []
         for row in range(len(vectors)):
             one = vectors[row]
@@ -119,16 +144,13 @@ class SPLADE(nn.Module):
 
         Returns the table of a stage that builds this encoder again; its path is relative to `folder`.
         """
-        with quiet():
-            self.model.save_pretrained(str(folder / "model"))
-            self.tokenizer.save_pretrained(str(folder / "model"))
         settings = {
             "precision": self.precision,
-            "max_length": self.max_length,
             "query_terms": self.query_terms,
             "document_terms": self.document_terms,
             "flops_queries": self.flops_queries,
             "flops_documents": self.flops_documents,
+            **self._save(folder / "model"),
         }
         kept = {name: value for name, value in settings.items() if value is not None}
         return {"use": "encoder/splade", "model": Path("model"), **kept}
@@ -137,27 +159,45 @@ class SPLADE(nn.Module):
     def fingerprint(self) -> str:
         """A hash of all that vectors depend on: weights, tokenizer, lengths, precision."""
         shape = (self.max_length, self.query_terms, self.document_terms, self.precision)
-        state = weights_digest(self.state_dict()) + repr(shape) + tokenizer_text(self.tokenizer)
+        reads = peer_text(self.model) if self._is_peer else tokenizer_text(self.tokenizer)
+        other = repr(self.reading) if self.reading != USUAL else ""
+        state = weights_digest(self.state_dict()) + repr(shape) + reads + other
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
 
-    def _vectors(self, texts: Sequence[Content], most: int | None) -> SparseVectors | Tensor:
+    def _save(self, folder: Path) -> dict[str, Any]:
+        """Write model and tokenizer; return the settings that the folder does not say by itself."""
+        reading = {name: value for name, value in asdict(self.reading).items() if value != getattr(USUAL, name)}
+        if self._is_peer:
+            save_peer(self.model, folder)
+            return {name: value for name, value in reading.items() if name.endswith("_prompt")}
+        with quiet():
+            self.model.save_pretrained(str(folder))
+            self.tokenizer.save_pretrained(str(folder))
+        return {"max_length": self.max_length, **reading}
+
+    def _vectors(self, texts: Sequence[Content], side: Side, most: int | None) -> SparseVectors | Tensor:
         self._new.refuse(self.training)
         require_text(texts, "content")
-        tokens = self._tokens(texts)
-        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
-        places = passes(lengths, self.batch_size, _TOKENS if self.device.type == "cpu" else None)
+        entries = list(texts) if self._is_peer else self._tokens(texts, side)
+        lengths = np.fromiter(map(len, entries), np.int64, len(entries))
+        budget = _TOKENS * (_LETTERS if self._is_peer else 1)
+        places = passes(lengths, self.batch_size, budget if self.device.type == "cpu" else None)
         order = np.argsort(np.concatenate([*places, np.empty(0, np.int64)]))
-        read = (self._forward([tokens[place] for place in some]) for some in places)
+        read = (self._forward([entries[place] for place in some], side) for some in places)
         if self.training:
             nothing = torch.empty(0, self.size, device=self.device)
             return torch.cat([nothing, *read])[torch.from_numpy(order).to(self.device)]
         none = SparseVectors.of(np.empty((0, self.size), np.float32))
         return SparseVectors.concatenate([none, *(SparseVectors.of(to_numpy(part), most) for part in read)])[order]
 
-    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+    def _prompt(self, side: Side) -> str:
+        return (self.reading.query_prompt if side == "query" else self.reading.document_prompt) or ""
+
+    def _tokens(self, texts: Sequence[str], side: Side) -> list[list[int]]:
         if not len(texts):
             return []
-        readable = [text.encode("utf-8", "replace").decode() for text in texts]  # without halves of surrogate pairs
+        prompted = [self._prompt(side) + text for text in texts]
+        readable = [text.encode("utf-8", "replace").decode() for text in prompted]  # without halves of surrogate pairs
         read = self.tokenizer(
             readable,
             truncation=True,
@@ -168,30 +208,37 @@ class SPLADE(nn.Module):
         found: list[list[int]] = read["input_ids"]
         return found
 
-    def _forward(self, tokens: list[list[int]]) -> Tensor:
-        """The weights of all terms for some texts, float32 `[texts, terms]`."""
-        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+    def _forward(self, entries: list[Any], side: Side) -> Tensor:
+        """The weights of all terms for some texts, float32 `[texts, terms]`; modules get texts, and a model tokens."""
+        if self._is_peer:
+            return modules.weights(self.model, entries, self._prompt(side), side, self.training)
+        lengths = np.fromiter(map(len, entries), np.int64, len(entries))
         real: NDArray[np.bool_] = np.arange(lengths.max()) < lengths[:, None]  # [texts, longest]
         ids = np.full(real.shape, self.tokenizer.pad_token_id or 0)
-        ids[real] = np.concatenate(tokens)
+        ids[real] = np.concatenate(entries)
         inputs = {"input_ids": ids, "attention_mask": real.astype(np.int64)}
         hidden = self.model(**{name: torch.from_numpy(each).to(self.device) for name, each in inputs.items()}).logits
-        # Padding repeats the first token, which a maximum does not mind: [texts, longest, hidden].
-        hidden = torch.where(torch.from_numpy(real).to(self.device)[..., None], hidden, hidden[:, :1])
-        # The logarithm rises, so that of the largest logit is the largest.
-        return torch.log1p(torch.relu(self._largest(hidden).float()))
+        return self._pooled(hidden, torch.from_numpy(real).to(self.device)[..., None])
 
-    def _largest(self, hidden: Tensor) -> Tensor:
-        """The largest logit of each term among the tokens of each text, `[texts, terms]`; some terms at a time."""
+    def _pooled(self, hidden: Tensor, real: Tensor) -> Tensor:
+        """The weight of each term, `[texts, terms]`, from states `[texts, longest, hidden]` of tokens that are real."""
+        if self.reading.pooling == "sum":
+            weigh = self.reading.weight
+            return torch.cat([(weigh(some.float()) * real).sum(1) for some in self._logits(hidden)], dim=1)
+        # Padding repeats the first token, which a maximum does not mind: [texts, longest, hidden].
+        logits = self._logits(torch.where(real, hidden, hidden[:, :1]))
+        largest = torch.cat([some.max(1).values if self.training else some.amax(1) for some in logits], dim=1)
+        # The logarithm rises, so that of the largest logit is the largest.
+        return self.reading.weight(largest.float())
+
+    def _logits(self, hidden: Tensor) -> Iterator[Tensor]:
+        """The logits at each token, `[texts, longest, some terms]`; some terms at a time."""
         head, at_once = self._head, _TERMS if hidden.device.type == "cpu" else self.size
-        parts = []
         for start in range(0, self.size, at_once):
             weight, bias = (
                 None if each is None else each[start : start + at_once] for each in (head.weight, head.bias)
             )
-            logits = nn.functional.linear(hidden, weight, bias)  # [texts, longest, some terms]
-            parts.append(logits.max(1).values if self.training else logits.amax(1))
-        return torch.cat(parts, dim=1)
+            yield nn.functional.linear(hidden, weight, bias)
 
 
 def _itself(hidden: Tensor) -> Tensor:

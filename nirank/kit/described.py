@@ -1,0 +1,212 @@
+"""Models that sentence-transformers saved: what is written down of their modules, prompts, lengths and similarity.
+
+A description is read without that library, so that a plugin can follow a simple one by itself. One of several modules
+is run as the library runs it: `peer_model` loads it with all that other models are refused for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from nirank.errors import BadInput, MissingDependency
+from nirank.kit.foreign_weights import new_weights, reported
+from nirank.kit.transformers import (
+    Computing,
+    check_tokens,
+    file_of,
+    load,
+    quiet,
+    refuse_unreadable,
+    tokenizer_text,
+    told_of,
+)
+
+Side = Literal["query", "document"]
+Kind = Literal["CrossEncoder", "SparseEncoder", "MultiVectorEncoder"]
+
+_MODULES, _TABLE, _TRANSFORMER = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
+#: Whose modules are known; those of anybody else are code that comes with a model.
+_KNOWN = ("sentence_transformers.", "pylate.")
+#: The names under which prompts of a side are kept; the first that a model has counts.
+_PROMPTS: dict[Side, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+#: What may stand in the description of a transformer that is read as transformers reads it.
+_PLAIN = ("transformer_task", "module_output_name", "max_seq_length", "architecture")
+#: Found out by a module of the library when it is first run, and no part of what it does.
+_FOUND_OUT = ("embedding_dimension", "word_embedding_dimension")
+
+
+@dataclass(frozen=True)
+class Described:
+    """A description: `modules` as names of classes with folders, `table` of the model, `transformer` of its first one.
+
+    All of them are empty for a model that sentence-transformers did not save.
+    """
+
+    model: str
+    modules: tuple[tuple[str, str], ...]
+    table: Mapping[str, Any]
+    transformer: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, model: str) -> Described:
+        """Read the description of a folder or hub name. Raises `BadInput` for files that hold something else."""
+        entries = _read(model, _MODULES, list)
+        try:
+            modules = tuple((str(entry["type"]), str(entry["path"])) for entry in entries)
+        except (KeyError, TypeError) as error:
+            raise BadInput(f"is damaged: {error!r}.", file_of(model, _MODULES)) from error
+        return cls(model, modules, _read(model, _TABLE, dict), _read(model, _TRANSFORMER, dict))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The names of the modules' classes, in the order in which they are run."""
+        return tuple(name.rpartition(".")[2] for name, _ in self.modules)
+
+    @property
+    def saved_as(self) -> str:
+        """The class of the whole model, such as `SparseEncoder`; nothing where it is not written down."""
+        return str(self.table.get("model_type") or "")
+
+    @property
+    def plain(self) -> bool:
+        """True where the transformer lies in the model's own folder and reads a text as its tokenizer does."""
+        reads = self.transformer.get("modality_config")
+        rest = {name for name, value in self.transformer.items() if value and name not in (*_PLAIN, "modality_config")}
+        at_root = not self.modules or self.modules[0][1] == ""
+        return at_root and not rest and (not reads or _forward_of_text(reads))
+
+    def length(self, tokenizer: Any) -> int | None:
+        """The most tokens that are read of a text; None for a model that sentence-transformers did not save."""
+        if not self.modules:
+            return None
+        return int(self.transformer.get("max_seq_length") or tokenizer.model_max_length)
+
+    def prompt(self, side: Side) -> str:
+        """The text that is put before those of a side."""
+        prompts = self.table.get("prompts") or {}
+        return next((str(prompts[name] or "") for name in _PROMPTS[side] if name in prompts), "")
+
+    @property
+    def default_prompt(self) -> str:
+        """The text that is put before all that has no side of its own. Raises `BadInput` where its name is unknown."""
+        name, prompts = self.table.get("default_prompt_name"), self.table.get("prompts") or {}
+        if name is not None and name not in prompts:
+            raise BadInput(f"names the prompt {name!r} and has {sorted(prompts)}.", file_of(self.model, _TABLE))
+        return str(prompts.get(name) or "")
+
+    def marks(self, prompt: str) -> bool:
+        """True where a prompt has special tokens of the model's tokenizer in it."""
+        return bool(prompt) and any(mark in prompt for mark in load("AutoTokenizer", self.model).all_special_tokens)
+
+    def settings(self, kind: str) -> dict[str, Any]:
+        """The settings of the module of a class, as written down; nothing where there is no such module."""
+        folder = next((path for name, path in self.modules if name.endswith(f".{kind}")), None)
+        return {} if folder is None else _read(self.model, f"{folder}/config.json".lstrip("/"), dict)
+
+    def refuse_foreign_code(self) -> None:
+        """Raise `BadInput` for a model with a module of somebody else's, which is code that comes with it."""
+        if odd := [name for name, _ in self.modules if not name.startswith(_KNOWN)]:
+            raise BadInput(f"{self.model!r} needs the code of {odd[0]}, and no code that comes with a model is run.")
+
+
+def peer_model(kind: Kind, described: Described, computing: Computing, extra: str) -> Any:
+    """A whole model as sentence-transformers loads it, in evaluation mode, on the device.
+
+    Raises `BadInput` for what cannot be loaded, lacks weights, or comes with code of its own, and `MissingDependency`
+    without sentence-transformers; its message names the `extra` of the plugin.
+    """
+    model = described.model
+    described.refuse_foreign_code()
+    folder = Path(model).expanduser()
+    refuse_unreadable(folder)
+    library, place = _library(kind, extra), str(folder) if folder.is_dir() else model
+    settings = {"dtype": computing.dtype, "use_safetensors": True if any(folder.rglob("*.safetensors")) else None}
+    with quiet(), reported() as reports, told_of(model, f"{kind} of sentence-transformers"):
+        try:
+            loaded = library(
+                place,
+                device=computing.place,
+                local_files_only=folder.is_dir(),
+                model_kwargs=settings,
+                trust_remote_code=False,
+            )
+        except (TypeError, ImportError) as error:  # of a module that this version does not have so
+            raise ValueError(str(error)) from error
+    for report in reports:
+        new_weights(report, model)
+    for module in _own_modules(loaded):
+        config, tokenizer = getattr(getattr(module, "model", None), "config", None), getattr(module, "tokenizer", None)
+        if config is not None and tokenizer is not None:
+            check_tokens(tokenizer, getattr(config, "vocab_size", 0) or 0, model)
+    return loaded.eval()
+
+
+def run_peer(model: Any, inputs: Sequence[Any], prompt: str, **settings: Any) -> dict[str, Any]:
+    """Run the modules of a model of sentence-transformers on some inputs, with gradients where enabled."""
+    from sentence_transformers.util import batch_to_device
+
+    task = {name: value for name, value in settings.items() if name == "task"}
+    features = model.preprocess(list(inputs), prompt=prompt or None, **task)
+    made: dict[str, Any] = model(batch_to_device(features, model.device), **settings)
+    return made
+
+
+def peer_text(model: Any) -> str:
+    """All that a model of sentence-transformers does but for its weights, as text to be hashed."""
+    modules, tokenizers = [], []
+    for module in _own_modules(model):
+        told = {name: value for name, value in module.get_config_dict().items() if name not in _FOUND_OUT}
+        modules.append(f"{type(module).__name__} {sorted(told.items(), key=str)}")
+        if (tokenizer := getattr(module, "tokenizer", None)) is not None:
+            tokenizers.append(f"{tokenizer_text(tokenizer)} {tokenizer.model_max_length} {tokenizer.chat_template}")
+    whole = (sorted(model.prompts.items()), model.default_prompt_name, getattr(model, "similarity_fn_name", None))
+    return repr((whole, modules, tokenizers))
+
+
+def save_peer(model: Any, folder: Path) -> None:
+    """Write a model as sentence-transformers does, with safetensors."""
+    with quiet():
+        model.save_pretrained(str(folder), create_model_card=False)
+
+
+def _own_modules(model: Any) -> list[Any]:
+    """The modules of a model that are of sentence-transformers, those inside of others with them."""
+    return [module for module in model.modules() if hasattr(module, "get_config_dict")]
+
+
+def _library(kind: str, extra: str) -> Any:
+    try:
+        import sentence_transformers
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            "This model is made of modules of sentence-transformers, which has to run them. Run: "
+            f"pip install 'nirank[{extra},dense]'",
+            name=error.name,
+        ) from error
+    if not hasattr(sentence_transformers, kind):
+        raise MissingDependency(
+            f"{kind} needs sentence-transformers 6. Run: pip install -U sentence-transformers", name=kind
+        )
+    return getattr(sentence_transformers, kind)
+
+
+def _forward_of_text(reads: Any) -> bool:
+    """True where a transformer is run on texts as it is, and they are not put into messages of a conversation."""
+    return isinstance(reads, Mapping) and set(reads) == {"text"} and reads["text"].get("method") == "forward"
+
+
+def _read(model: str, name: str, kind: type) -> Any:
+    """A JSON file of a model; an empty table or list where it has none of this name."""
+    if not (path := file_of(model, name)):
+        return kind()
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInput(f"is damaged: {error}.", path) from error
+    if not isinstance(held, kind):
+        raise BadInput(f"is damaged: it holds a {type(held).__name__}, and a {kind.__name__} is expected.", path)
+    return held
