@@ -73,6 +73,8 @@ def _arguments(known: list[str]) -> argparse.Namespace:
 
 def _heading() -> list[str]:
     return [
+        "# Extras, each installed alone",
+        "",
         f"`python benchmarks/extras.py`, {date.today()}, {platform.system()}, Python {platform.python_version()}.",
         "",
         "Each extra was installed alone, `pip install 'nirank[EXTRA]'`, into a fresh environment; `none` is nirank",
