@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from sentence_transformers.cross_encoder.modules import LogitScore, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 from nirank.data import Candidates, Documents, Queries
-from nirank.errors import BadInput
+from nirank.errors import BadInput, MissingDependency
 from nirank.kit.transformers import quiet
 from nirank.testing import save_bert
 from nirank_crossencoder import tiny
@@ -145,6 +146,17 @@ def test_a_head_of_several_modules_is_followed(tmp_path):
     modules = [Transformer(str(tmp_path / "bert")), pooling, dense]
     CrossEncoder(modules=modules, device="cpu").save_pretrained(str(tmp_path / "saved"))
     _agree(tmp_path / "saved")
+
+
+def test_the_library_is_needed_for_modules_alone(tmp_path, monkeypatch):
+    plain = _saved(tmp_path, prompts={"q": "find a "}, default_prompt_name="q")
+    modules = [Transformer(_causal(tmp_path), transformer_task="text-generation"), LogitScore(6, 7)]
+    CrossEncoder(modules=modules, device="cpu").save_pretrained(str(tmp_path / "modules"))
+    expected = _predicted(CrossEncoder(str(plain), device="cpu"))
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    np.testing.assert_allclose(_scores(built("crossencoder", plain)), expected, atol=1e-5)
+    with pytest.raises(MissingDependency, match=r"pip install 'nirank\[crossencoder,dense\]'"):
+        built("crossencoder", tmp_path / "modules")
 
 
 def test_modules_are_trained_with_gradients(tmp_path):
