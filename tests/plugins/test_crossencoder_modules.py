@@ -184,6 +184,9 @@ def test_descriptions_that_cannot_be_followed_are_refused(tmp_path):
     table.write_text(json.dumps({**held, "default_prompt_name": "p"}))
     with pytest.raises(BadInput, match=r"names the prompt 'p' and has \['q'\]"):
         built("crossencoder", folder)
+    table.write_text(json.dumps({**held, "prompts": ["find a "]}))
+    with pytest.raises(BadInput, match=r"is damaged: its prompts are \['find a '\]"):
+        built("crossencoder", folder)
     table.write_text(json.dumps(held)[:-3])
     with pytest.raises(BadInput, match=r"config_sentence_transformers.json.*is damaged"):
         built("crossencoder", folder)
