@@ -326,6 +326,31 @@ def verify(
     raise typer.Exit(1 if damaged else 0)
 
 
+models = typer.Typer(help="Models from elsewhere.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(models, name="models")
+
+
+@models.command()
+def check(
+    model: Annotated[str, typer.Argument(help="A folder, or a name on the model hub.")],
+    as_: Annotated[
+        str | None, typer.Option("--as", help="The component to read it as, such as crossencoder; else as it says.")
+    ] = None,
+) -> None:
+    """Say how a model would be read, score three pairs, and say what looks wrong; exit code 1 where something does."""
+    from nirank.experiments import model_check
+
+    checked = model_check.check_model(model, as_)
+    for name, value in checked.facts.items():
+        typer.echo(f"{name}: {value}")
+    if checked.scores is not None:
+        typer.echo(f"\nquery: {model_check.QUERY}")
+        for score, document in zip(checked.scores.tolist(), model_check.DOCUMENTS, strict=True):
+            typer.echo(f"{score:12.4f}  {document}")
+    typer.echo("\n" + "\n".join([f"looks wrong: {fault}" for fault in checked.faults] or ["nothing looks wrong."]))
+    raise typer.Exit(1 if checked.faults else 0)
+
+
 @app.command()
 def new_plugin(
     name: Annotated[str, typer.Argument(help="Its module: small letters, digits and _, such as demo_ranker.")],

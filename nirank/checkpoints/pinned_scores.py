@@ -63,11 +63,8 @@ def check(component: Component, kept: Mapping[str, Any], folder: Path) -> None:
         )
 
 
-def _scores(component: Component) -> Floats | None:
-    """The score of each query with each document of `_given`, `[pairs]`, computed without middleware."""
-    asked, documents = _given(component.traits.reads)
-    if not documents:
-        return None
+def scores_of(component: Component, asked: Sequence[Content], documents: Sequence[Content]) -> Floats | None:
+    """The score of each query with each document, `[pairs]`, computed without middleware; None without scores."""
     queries, corpus = Queries.of(asked), Documents([str(number) for number in range(len(documents))], documents)
     pairs = Candidates.of([np.arange(len(documents))] * len(queries), corpus=corpus)
     forward = stages.nirank_forward
@@ -78,6 +75,12 @@ def _scores(component: Component) -> Floats | None:
     left = forward(component, "encode", QueryBatch(queries))
     right = forward(component, "encode_documents", ContentBatch(documents))
     return similarities(left, right, pairs.rows, pairs.docs)
+
+
+def _scores(component: Component) -> Floats | None:
+    """The scores of the queries and documents of `_given`, `[pairs]`."""
+    asked, documents = _given(component.traits.reads)
+    return scores_of(component, asked, documents) if documents else None
 
 
 def _given(reads: str | None) -> tuple[Sequence[Content], Sequence[Content]]:

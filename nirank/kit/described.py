@@ -59,7 +59,10 @@ class Described:
             modules = tuple((str(entry["type"]), str(entry["path"])) for entry in entries)
         except (KeyError, TypeError) as error:
             raise BadInput(f"is damaged: {error!r}.", file_of(model, _MODULES)) from error
-        return cls(model, modules, _read(model, _TABLE, dict), _read(model, _TRANSFORMER, dict))
+        table = _read(model, _TABLE, dict)
+        if not isinstance(table.get("prompts") or {}, dict):
+            raise BadInput(f"is damaged: its prompts are {table['prompts']!r}, and no table.", file_of(model, _TABLE))
+        return cls(model, modules, table, _read(model, _TRANSFORMER, dict))
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -196,7 +199,9 @@ def _library(kind: str, extra: str) -> Any:
 
 def _forward_of_text(reads: Any) -> bool:
     """True where a transformer is run on texts as it is, and they are not put into messages of a conversation."""
-    return isinstance(reads, Mapping) and set(reads) == {"text"} and reads["text"].get("method") == "forward"
+    if not isinstance(reads, Mapping) or set(reads) != {"text"}:
+        return False
+    return isinstance(reads["text"], Mapping) and reads["text"].get("method") == "forward"
 
 
 def _read(model: str, name: str, kind: type) -> Any:

@@ -1,4 +1,4 @@
-"""How texts are read and weights made of logits: as set, or as sentence-transformers wrote it down of a model."""
+"""The reading of texts, and weights from logits: as set, or as sentence-transformers wrote it down of a model."""
 
 from __future__ import annotations
 

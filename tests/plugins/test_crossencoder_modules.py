@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from sentence_transformers.cross_encoder.modules import LogitScore, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 from nirank.data import Candidates, Documents, Queries
-from nirank.errors import BadInput
+from nirank.errors import BadInput, MissingDependency
 from nirank.kit.transformers import quiet
 from nirank.testing import save_bert
 from nirank_crossencoder import tiny
@@ -147,6 +148,17 @@ def test_a_head_of_several_modules_is_followed(tmp_path):
     _agree(tmp_path / "saved")
 
 
+def test_the_library_is_needed_for_modules_alone(tmp_path, monkeypatch):
+    plain = _saved(tmp_path, prompts={"q": "find a "}, default_prompt_name="q")
+    modules = [Transformer(_causal(tmp_path), transformer_task="text-generation"), LogitScore(6, 7)]
+    CrossEncoder(modules=modules, device="cpu").save_pretrained(str(tmp_path / "modules"))
+    expected = _predicted(CrossEncoder(str(plain), device="cpu"))
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    np.testing.assert_allclose(_scores(built("crossencoder", plain)), expected, atol=1e-5)
+    with pytest.raises(MissingDependency, match=r"pip install 'nirank\[crossencoder,dense\]'"):
+        built("crossencoder", tmp_path / "modules")
+
+
 def test_modules_are_trained_with_gradients(tmp_path):
     modules = [Transformer(_causal(tmp_path), transformer_task="text-generation"), LogitScore(6, 7)]
     CrossEncoder(modules=modules, device="cpu").save_pretrained(str(tmp_path / "saved"))
@@ -171,6 +183,9 @@ def test_descriptions_that_cannot_be_followed_are_refused(tmp_path):
     held = json.loads(table.read_text())
     table.write_text(json.dumps({**held, "default_prompt_name": "p"}))
     with pytest.raises(BadInput, match=r"names the prompt 'p' and has \['q'\]"):
+        built("crossencoder", folder)
+    table.write_text(json.dumps({**held, "prompts": ["find a "]}))
+    with pytest.raises(BadInput, match=r"is damaged: its prompts are \['find a '\]"):
         built("crossencoder", folder)
     table.write_text(json.dumps(held)[:-3])
     with pytest.raises(BadInput, match=r"config_sentence_transformers.json.*is damaged"):

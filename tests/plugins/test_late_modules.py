@@ -134,6 +134,26 @@ def test_a_model_of_pylate_is_read_as_a_template(tmp_path, attend, expand):
     assert encoder.template.augment == expand
 
 
+@pytest.mark.parametrize("attend", [True, False])
+def test_a_model_of_colbert_is_read_as_a_template(tmp_path, attend):
+    save_bert(tmp_path, "BertModel", marks=string.punctuation, initializer_range=0.3)
+    tokenizer, model = AutoTokenizer.from_pretrained(tmp_path), AutoModel.from_pretrained(tmp_path)
+    tokenizer.add_tokens(["[unused0]", "[unused1]"], special_tokens=True)
+    model.resize_token_embeddings(len(tokenizer))
+    tokenizer.save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    weights = {f"bert.{name}": value for name, value in model.state_dict().items()}
+    save_file({**weights, "linear.weight": torch.randn(8, 16)}, tmp_path / "model.safetensors")
+    config = {**model.config.to_dict(), "architectures": ["HF_ColBERT"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    told = {"query_token_id": "[unused0]", "doc_token_id": "[unused1]", "query_maxlen": 14, "doc_maxlen": 30}
+    told |= {"attend_to_mask_tokens": attend, "mask_punctuation": True, "dim": 8}
+    (tmp_path / "artifact.metadata").write_text(json.dumps(told))
+    peer, encoder = MultiVectorEncoder(str(tmp_path), device="cpu"), built("colbert", tmp_path)
+    similar = peer.similarity(peer.encode_query(TEXTS), peer.encode_document(TEXTS))
+    np.testing.assert_allclose(_scores(encoder), similar, rtol=1e-5, atol=1e-5)
+
+
 def test_a_model_of_pylate_with_more_modules_is_followed(tmp_path):
     encoder = _agree_as_modules(_pylate(tmp_path, dense=[12]))
     assert encoder.dim == 8
