@@ -118,15 +118,15 @@ def readable(contents: Sequence[Content], damaged: Damaged = "skip", threads: in
         raise UnknownName("way with damaged images", damaged, get_args(Damaged))
     kept, odd = [], collections.defaultdict[str, list[str]](list)
     with ThreadPoolExecutor(threads or processors()) as pool, progress("Reading images", len(contents)) as advance:
-        for place, told in enumerate(pool.map(_told, contents)):
-            if isinstance(told, BadInput) and damaged == "error":
-                raise told
-            if isinstance(told, BadInput):
-                log.warning("an image is skipped: %s", told)
+        for place, fault in enumerate(pool.map(_fault_of, contents)):
+            if isinstance(fault, BadInput) and damaged == "error":
+                raise fault
+            if isinstance(fault, BadInput):
+                log.warning("an image is skipped: %s", fault)
             else:
                 kept.append(place)
-                if told:
-                    odd[told].append(str(contents[place]) if isinstance(contents[place], Path) else "an image")
+                if fault:
+                    odd[fault].append(str(contents[place]) if isinstance(contents[place], Path) else "an image")
             advance(1)
     _tell(odd)
     return kept
@@ -155,7 +155,7 @@ def _open(content: Content) -> Image:
         raise _unreadable(content, error) from error
 
 
-def _told(content: Content) -> BadInput | str | None:
+def _fault_of(content: Content) -> BadInput | str | None:
     """Why an image cannot be read, what is odd about one that can, or None."""
     try:
         read(content)

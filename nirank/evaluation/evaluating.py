@@ -82,17 +82,17 @@ class Evaluation:
     def notes(self) -> list[str]:
         """Notes to read with these figures, a sentence each."""
         rule = "falling document id" if self.rule == "docno" else "rising ordinal"
-        told: list[tuple[Any, str]] = [
+        sentences: list[tuple[Any, str]] = [
             (True, f"{len(self):,} queries were evaluated."),
             (self.empty, f"{self.empty:,} judged queries have no results."),
             (self.unjudged, f"{self.unjudged:,} queries without judgments are left out."),
             (self.ties, f"{self.ties:,} ties were broken by {rule}."),
         ]
-        return [*(note for worth, note in told if worth), *self.warnings]
+        return [*(note for worth, note in sentences if worth), *self.warnings]
 
     def to_dict(self, per_query: bool = False) -> dict[str, Any]:
         """The means and counts as JSON can hold them and, on request, the value of each query by its id or row."""
-        told = {
+        described = {
             "measures": self.mean,
             "queries": len(self),
             "unjudged_queries": self.unjudged,
@@ -100,15 +100,15 @@ class Evaluation:
             "ties": {"count": self.ties, "broken_by": self.rule},
         }
         if self.warnings:
-            told["warnings"] = list(self.warnings)
+            described["warnings"] = list(self.warnings)
         if per_query:
             names = self.query_ids or [str(row) for row in self.queries.tolist()]
             columns = [column.tolist() for column in self.values.values()]
-            told["per_query"] = {
+            described["per_query"] = {
                 name: dict(zip(self.values, row, strict=True))
                 for name, row in zip(names, zip(*columns, strict=True), strict=True)
             }
-        return told
+        return described
 
 
 def evaluate(

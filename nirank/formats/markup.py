@@ -78,8 +78,8 @@ def _by_expat(text: str) -> list[Event] | None:
     parser.buffer_text = True
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        told = {_local(key): value for key, value in attributes.items()}
-        found.append(Event("start", _local(name), parser.CurrentLineNumber, told))
+        named = {_local(key): value for key, value in attributes.items()}
+        found.append(Event("start", _local(name), parser.CurrentLineNumber, named))
 
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda name: found.append(Event("end", _local(name), parser.CurrentLineNumber))
@@ -119,8 +119,8 @@ def _tags(tag: re.Match[str], line: int) -> Iterator[Event]:
     if tag[1]:
         yield Event("end", name, line)
         return
-    told = {_local(key): html.unescape("".join(value)) for key, *value in _ATTRIBUTE.findall(tag[3])}
-    yield Event("start", name, line, told)
+    named = {_local(key): html.unescape("".join(value)) for key, *value in _ATTRIBUTE.findall(tag[3])}
+    yield Event("start", name, line, named)
     if tag[3].rstrip().endswith("/"):
         yield Event("end", name, line)
 

@@ -85,8 +85,12 @@ def _begins_line(before: Event) -> bool:
 
 
 def _number(start: Event, contents: dict[str, str]) -> str:
-    told = [contents.get("num"), *map(start.attributes.get, ("number", "num", *_NUMBERS)), *map(contents.get, _NUMBERS)]
-    return next((number.strip() for number in told if number and number.strip()), "")
+    numbers = [
+        contents.get("num"),
+        *map(start.attributes.get, ("number", "num", *_NUMBERS)),
+        *map(contents.get, _NUMBERS),
+    ]
+    return next((number.strip() for number in numbers if number and number.strip()), "")
 
 
 def _name(tag: str) -> str:

@@ -19,10 +19,10 @@ from nirank.kit.transformers import (
     check_tokens,
     file_of,
     load,
+    naming_model,
     quiet,
     refuse_unreadable,
     tokenizer_text,
-    told_of,
 )
 
 Side = Literal["query", "document"]
@@ -128,7 +128,7 @@ def peer_model(kind: Kind, described: Described, computing: Computing, extra: st
     refuse_unreadable(folder)
     library, place = _library(kind, extra), str(folder) if folder.is_dir() else model
     settings = {"dtype": computing.dtype, "use_safetensors": True if any(folder.rglob("*.safetensors")) else None}
-    with quiet(), reported() as reports, told_of(model, f"{kind} of sentence-transformers"):
+    with quiet(), reported() as reports, naming_model(model, f"{kind} of sentence-transformers"):
         try:
             loaded = library(
                 place,
@@ -162,8 +162,8 @@ def peer_text(model: Any) -> str:
     """All that a model of sentence-transformers does but for its weights, as text to be hashed."""
     modules, tokenizers = [], []
     for module in _own_modules(model):
-        told = {name: value for name, value in module.get_config_dict().items() if name not in _FOUND_OUT}
-        modules.append(f"{type(module).__name__} {sorted(told.items(), key=str)}")
+        settings = {name: value for name, value in module.get_config_dict().items() if name not in _FOUND_OUT}
+        modules.append(f"{type(module).__name__} {sorted(settings.items(), key=str)}")
         if (tokenizer := getattr(module, "tokenizer", None)) is not None:
             tokenizers.append(f"{tokenizer_text(tokenizer)} {tokenizer.model_max_length} {tokenizer.chat_template}")
     whole = (sorted(model.prompts.items()), model.default_prompt_name, getattr(model, "similarity_fn_name", None))

@@ -116,10 +116,10 @@ class Fast:
         except MissingDependency:
             raise
         except Exception as error:  # of the tracer, of OpenVINO, or of the comparison
-            told = f"OpenVINO does not compute {type(self.network).__name__} as torch does: {error}"
+            message = f"OpenVINO does not compute {type(self.network).__name__} as torch does: {error}"
             if self.runtime == "openvino":
-                raise BadInput(told) from error
-            log.warning("%s; torch computes it.", told)
+                raise BadInput(message) from error
+            log.warning("%s; torch computes it.", message)
             self.runtime = "torch"
             return None
         return graph

@@ -117,8 +117,8 @@ def _describe(folder: Path, columns: Mapping[str, NDArray[Any]]) -> None:
 def _kinds(folder: Path) -> dict[str, np.dtype[Any]]:
     """The type of one row of each column; empty where nothing was written yet."""
     try:
-        told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        return {name: np.dtype((kind, tuple(shape))) for name, (kind, shape) in told.items()}
+        described = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        return {name: np.dtype((kind, tuple(shape))) for name, (kind, shape) in described.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 

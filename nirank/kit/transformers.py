@@ -24,6 +24,7 @@ __all__ = [
     "file_of",
     "load",
     "longest",
+    "naming_model",
     "new_head",
     "new_weights",
     "passes",
@@ -32,7 +33,6 @@ __all__ = [
     "reported",
     "tokenizer_of",
     "tokenizer_text",
-    "told_of",
     "word_tokenizer",
 ]
 
@@ -91,7 +91,7 @@ def new_head(
     refuse_unreadable(folder)
     if kind.startswith("AutoModel"):
         settings = {"use_safetensors": True if folder.is_dir() else None, **settings}
-    with quiet(), reported() as reports, told_of(model, kind):
+    with quiet(), reported() as reports, naming_model(model, kind):
         place = str(folder) if folder.is_dir() else model
         loaded = getattr(transformers, kind).from_pretrained(
             place, local_files_only=folder.is_dir(), trust_remote_code=False, **settings
@@ -100,7 +100,7 @@ def new_head(
 
 
 @contextmanager
-def told_of(model: str, kind: str) -> Iterator[None]:
+def naming_model(model: str, kind: str) -> Iterator[None]:
     """Whatever libraries raise of a model that cannot be loaded becomes a `BadInput` that names it."""
     from safetensors import SafetensorError
 
@@ -194,8 +194,8 @@ def tokenizer_text(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return repr(sorted(tokenizer.get_vocab().items()))
-    told = json.loads(backend.to_str())
-    return json.dumps({name: value for name, value in told.items() if name not in ("truncation", "padding")})
+    described = json.loads(backend.to_str())
+    return json.dumps({name: value for name, value in described.items() if name not in ("truncation", "padding")})
 
 
 def longest(model: Any, wanted: int | None, usual: int, name: str = "max_length") -> int:

@@ -229,8 +229,8 @@ class Generated(Ranking):
         """The queries with vectors; what feedback found for them is told to the encoder alone."""
         if not self.feedback:
             return stages.encode(encoder, queries)
-        told = queries.with_found(self.feedback._find(queries, corpus))
-        return stages.encode(encoder, told).with_found(queries.found)
+        informed = queries.with_found(self.feedback._find(queries, corpus))
+        return stages.encode(encoder, informed).with_found(queries.found)
 
     def _components(self) -> Iterator[Component]:
         yield from super()._components()

@@ -117,8 +117,8 @@ def found(queries: int, reads: str = "") -> Candidates:
 def features(pairs: Pairs, names: Sequence[str]) -> Features:
     """Made-up features from 0 to 1, which are a pair's own wherever it stands."""
     contents = [pairs.queries.contents[row] for row in pairs.candidates.rows]
-    told = zip(contents, pairs.candidates.docs.tolist(), strict=True)
-    values = [[zlib.crc32(f"{query} {doc} {name}".encode()) / 2**32 for name in names] for query, doc in told]
+    read = zip(contents, pairs.candidates.docs.tolist(), strict=True)
+    values = [[zlib.crc32(f"{query} {doc} {name}".encode()) / 2**32 for name in names] for query, doc in read]
     return Features(tuple(names), np.array(values, np.float32).reshape(-1, len(names)))
 
 

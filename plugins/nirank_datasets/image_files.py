@@ -115,10 +115,10 @@ def _images_below(folder: Path) -> list[Path]:
 def _in_files(paths: Sequence[Path], folder: Path) -> ImageList:
     """Images with ids made of their paths; what would be white space in an id is an underscore."""
     relative = [each.relative_to(folder) if each.is_relative_to(folder) else each for each in paths]
-    told = [Path(readable(each.as_posix())) for each in relative]
-    names = [words(each.stem) for each in told]
-    classes = ["" if each.parent == Path() else each.parent.as_posix() for each in told]
-    return ImageList(distinct([each.as_posix() for each in told]), list(paths), {NAME: names, CLASS: classes})
+    shown = [Path(readable(each.as_posix())) for each in relative]
+    names = [words(each.stem) for each in shown]
+    classes = ["" if each.parent == Path() else each.parent.as_posix() for each in shown]
+    return ImageList(distinct([each.as_posix() for each in shown]), list(paths), {NAME: names, CLASS: classes})
 
 
 def _in_lines(path: Path) -> ImageList:
@@ -166,10 +166,10 @@ def _sole(value: Any) -> str:
 def _by_class(name: str, corpus: Documents, listed: ImageList, ask: Ask, field: str, path: Path) -> Collection:
     if field not in listed.fields:
         raise BadInput(f"no image has the field {field!r}; there are {', '.join(listed.fields)}.", path)
-    told = listed.classes(field)
-    names = sorted({name for some in told for name in some})
+    classes_of = listed.classes(field)
+    names = sorted({name for some in classes_of for name in some})
     number = {name: place for place, name in enumerate(names)}
-    numbers = [sorted(number[name] for name in some) for some in told]
+    numbers = [sorted(number[name] for name in some) for some in classes_of]
     if ask == "images":
         return _alike(f"{name}/images", corpus, listed, numbers)
     classes = Documents(distinct(names), [words(each) for each in names])

@@ -35,9 +35,9 @@ class Reading:
     def of(self, described: Described) -> Reading:
         """Fill in what is not set. Raises `BadInput` for what is neither of the names above."""
         sparse = described_as_sparse(described)
-        told = described.settings("SpladePooling") if sparse else {}
-        pooling = self.pooling or told.get("pooling_strategy", "max")
-        activation = self.activation or told.get("activation_function", "relu")
+        stated = described.settings("SpladePooling") if sparse else {}
+        pooling = self.pooling or stated.get("pooling_strategy", "max")
+        activation = self.activation or stated.get("activation_function", "relu")
         if pooling not in ("max", "sum") or activation not in ("relu", "log1p_relu"):
             raise BadInput(
                 f"{described.model!r} makes weights by pooling {pooling!r} and activation {activation!r}; known are "

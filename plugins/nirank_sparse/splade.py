@@ -90,8 +90,8 @@ class SPLADE(nn.Module):
         else:
             self.model, new = new_head("AutoModelForMaskedLM", model, _HEADS, dtype=computing.dtype)
             self.tokenizer = tokenizer_of(model, self.model)
-            told = described.length(self.tokenizer) if described_as_sparse(described) else None
-            self.max_length = longest(self.model, max_length, told or _USUAL_LENGTH)
+            stated = described.length(self.tokenizer) if described_as_sparse(described) else None
+            self.max_length = longest(self.model, max_length, stated or _USUAL_LENGTH)
             self._head.forward = _itself  # what would be logits is what they are made of, for `_pooled`
         self.to(computing.place)
         self._new = NewHead.of(model, self.model, new)

@@ -75,8 +75,10 @@ class QueryParser:
         own = self.analyzer.settings
         differs = [name for name in own if asked.analysis.get(name) != own[name]]
         if differs:
-            told = ", ".join(f"{name} = {asked.analysis.get(name)!r}, and {own[name]!r} here" for name in differs)
-            raise BadInput(f"the terms of a query were analysed otherwise than those of the index: {told}.")
+            differences = ", ".join(
+                f"{name} = {asked.analysis.get(name)!r}, and {own[name]!r} here" for name in differs
+            )
+            raise BadInput(f"the terms of a query were analysed otherwise than those of the index: {differences}.")
         if asked.weights.min(initial=0) < 0:
             worst = asked.terms[int(asked.weights.argmin())]
             raise BadInput(f"the term {worst!r} has the weight {asked.weights.min()}: lexical search adds, from 0 on.")

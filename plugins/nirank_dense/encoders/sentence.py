@@ -27,11 +27,11 @@ from nirank.kit.transformers import (
     Precision,
     check_tokens,
     longest,
+    naming_model,
     new_weights,
     quiet,
     refuse_unreadable,
     reported,
-    told_of,
 )
 from nirank_dense.encoders import lora
 from nirank_dense.encoders.compiled import compilable, names, refuse_unless_compilable, states, write_graph
@@ -270,7 +270,7 @@ def _weights(model: str, device: str, precision: Precision) -> SentenceTransform
     settings = {"dtype": getattr(torch, precision), "use_safetensors": _has_safetensors(model)}
     local = Path(model).is_dir()
     refuse_unreadable(Path(model))
-    with quiet(), reported() as reports, told_of(model, "sentence-transformers"):
+    with quiet(), reported() as reports, naming_model(model, "sentence-transformers"):
         loaded = SentenceTransformer(
             model, device=device, local_files_only=local, model_kwargs=settings, trust_remote_code=False
         )
