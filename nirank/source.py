@@ -3,7 +3,7 @@ for the work of another.
 
 A file is hashed whole; of a package all its files are, for a component may call whatever is in it. What was typed into
 an interpreter has no file, and a class that a function makes depends on what the function was given: so methods, the
-values they close over and the globals they name are hashed too.
+values they close over and the globals they name are hashed too, arrays and models by their contents.
 """
 
 from __future__ import annotations
@@ -11,19 +11,38 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import inspect
 import json
+import pickle
 import sys
 import types
+import typing
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
+from nirank.hashing import weights_digest
+
 #: Whose code has versions that are told elsewhere: nirank's own layouts, and libraries.
-_LIBRARIES = ("nirank", "numpy", "torch", "transformers", "sentence_transformers", "abc", "typing", "builtins", "enum")
+_LIBRARIES = (
+    *("nirank", "numpy", "torch", "transformers", "sentence_transformers"),
+    *("abc", "builtins", "dataclasses", "enum", "typing"),
+)
 _FILES = 500  # Python files of a package that are read at most
 _DEPTH = 8  # from a method to functions that it calls, and so on
+#: What stands round functions and values, or names types, with the attributes that hold all that it is.
+_MADE_OF: dict[type, tuple[str, ...]] = {
+    property: ("fget", "fset", "fdel"),
+    classmethod: ("__func__",),
+    staticmethod: ("__func__",),
+    types.MethodType: ("__self__", "__func__"),
+    functools.cached_property: ("func",),
+    functools.partial: ("func", "args", "keywords"),
+    Field: ("name", "type", "default", "default_factory"),
+    typing.TypeVar: ("__name__", "__bound__", "__constraints__"),
+    typing.ForwardRef: ("__forward_arg__",),
+}
 
 
 def source_digest(kind: type) -> str:
@@ -85,15 +104,21 @@ def _class_parts(kind: type) -> Iterator[str]:
 
 
 def _parts(value: Any, seen: set[int], depth: int) -> Iterator[str]:
-    value = _function_of(value)
     if isinstance(value, types.FunctionType):
         if depth and id(value) not in seen:
             seen.add(id(value))
             yield from _function_parts(value, seen, depth - 1)
     elif isinstance(value, (types.ModuleType, type)):
         yield getattr(value, "__name__", "")
+    elif (plain := _json(value)) is not None:
+        yield plain
+    elif (inside := _inside(value)) is not None:
+        yield f"{type(value).__qualname__}({'' if depth else _unique()}"
+        texts = ["".join(_parts(part, set(seen), depth - 1)) for part in inside] if depth else []
+        yield from sorted(texts) if isinstance(value, Set) else texts
+        yield ")"
     else:
-        yield _plain(value)
+        yield _value(value)
 
 
 def _function_parts(function: types.FunctionType, seen: set[int], depth: int) -> Iterator[str]:
@@ -121,27 +146,63 @@ def _code_parts(code: types.CodeType) -> Iterator[str]:
             yield repr(constant) if not isinstance(constant, frozenset) else repr(sorted(map(repr, constant)))
 
 
-def _function_of(value: Any) -> Any:
-    """The function in a property, a class method and the like."""
-    for attribute in ("fget", "__func__", "func"):
-        if isinstance(inspect.getattr_static(value, attribute, None), types.FunctionType):
-            return getattr(value, attribute)
-    return value
+def _json(value: Any) -> str | None:
+    try:
+        return json.dumps(value, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _inside(value: Any) -> Sequence[Any] | None:
+    """The parts of a container, a type with arguments, and what is in `_MADE_OF`; None for anything else."""
+    if isinstance(value, Mapping):
+        return [part for entry in value.items() for part in entry]
+    if isinstance(value, (list, tuple, Set)):
+        return list(value)
+    if arguments := typing.get_args(value):
+        return [typing.get_origin(value), *arguments]
+    for kind, names in _MADE_OF.items():
+        if isinstance(value, kind):
+            return [getattr(value, name) for name in names]
+    return None
 
 
 def _is_author_s(value: Any, own: Mapping[str, Any]) -> bool:
-    """True for a global of the module itself, and not for an import."""
-    return getattr(value, "__module__", own.get("__name__")) == own.get("__name__")
+    """True for a global of the module itself, also one of a library's class, and not for an import."""
+    if isinstance(value, types.MethodType):
+        return _is_author_s(value.__self__, own)
+    if isinstance(value, functools.partial) or getattr(value, "__module__", own.get("__name__")) == own.get("__name__"):
+        return True
+    return not hasattr(value, "__name__") and _is_library_s(type(value))
 
 
-def _plain(value: Any) -> str:
-    """A value as JSON has it; of one that JSON cannot hold, its type if it is a descriptor, else something unique."""
+def _is_library_s(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in _LIBRARIES
+
+
+def _value(value: Any) -> str:
+    """A value by its contents if a library made it, by its type if it is a descriptor; else something unique."""
+    kind = type(value)
+    if hasattr(kind, "__get__"):
+        return kind.__qualname__
+    if not _is_library_s(kind):
+        return _unique()
     try:
-        return json.dumps(value, sort_keys=True)
-    except (TypeError, ValueError):
-        pass
-    if hasattr(type(value), "__get__") or type(value).__module__.partition(".")[0] in _LIBRARIES:
-        return type(value).__qualname__
-    if isinstance(value, (frozenset, set, tuple)):
-        return repr(sorted(map(repr, value)))
+        return f"{kind.__qualname__}:{_contents(value)}"
+    except Exception:  # whatever a library raises of what it cannot write down
+        return _unique()
+
+
+def _contents(value: Any) -> str:
+    if isinstance(own := getattr(value, "fingerprint", None), str):
+        return own
+    if hasattr(value, "untyped_storage"):  # a tensor; torch pickles those with the address of their memory
+        return weights_digest({"": value})
+    if hasattr(value, "state_dict"):
+        settings = json.dumps(vars(value), sort_keys=True, default=lambda other: type(other).__qualname__)
+        return f"{value!r} {settings} {weights_digest(value.state_dict())}"
+    return hashlib.blake2b(pickle.dumps(value), digest_size=16).hexdigest()
+
+
+def _unique() -> str:
     return uuid.uuid4().hex
