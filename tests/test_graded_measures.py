@@ -75,6 +75,12 @@ def test_err_is_the_cascade(largest):
     assert measured("ERR@4") == slow(err, 4) or largest != 4
 
 
+@pytest.mark.parametrize("largest", [53, 54, 200])
+def test_err_of_grades_beyond_the_precision_of_a_float(largest):
+    run, judgments = Candidates.of([[0, 1]], [[2, 1]]), Candidates.of([[0, 1]], [[largest, largest]])
+    assert evaluate(run, judgments, [f"ERR(max_rel={largest})"])[f"ERR(max_rel={largest})"] == pytest.approx(1)
+
+
 def test_err_refuses_grades_that_it_was_not_told_of():
     run, judgments = Candidates.of([[0]], [[1]]), Candidates.of([[0]], [[5]])
     with pytest.raises(BadInput, match=r"up to 4, and there are some of 5: ERR\(max_rel=5\)"):

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 
+import pyarrow as pa
 import pytest
 
 from nirank.errors import BadInput
@@ -102,6 +103,21 @@ def test_a_repeated_id_is_told_with_both_lines(tmp_path, cache):
     with pytest.raises(BadInput, match=r"c\.jsonl:4: the id 'a' is on line 1 already"):
         read_jsonl(path)
     assert not list(cache.rglob("*.*"))
+
+
+def test_a_repeated_id_is_told_in_whatever_the_file_is_packed(tmp_path, cache):
+    lines = "\n\n".join([GOOD, '{"id": "b", "text": "y"}', '{"id": "a", "text": "y"}']).encode()
+    for ending, packed in {"gz": gzip.compress(lines), "zst": pa.compress(lines, "zstd", asbytes=True)}.items():
+        path = tmp_path / f"c.jsonl.{ending}"
+        path.write_bytes(packed)
+        with pytest.raises(BadInput, match=rf"{ending}:5: the id 'a' is on line 1 already"):
+            read_jsonl(path)
+
+
+def test_a_repeated_id_is_told_in_an_array_after_blank_lines(tmp_path, cache):
+    path = write(tmp_path / "c.json", "", "", '[{"id": "a", "text": "x"},', '{"id": "a", "text": "y"}]')
+    with pytest.raises(BadInput, match="'a'"):
+        read_jsonl(path)
 
 
 @pytest.mark.parametrize("lines", [[], ["", "  ", ""]])

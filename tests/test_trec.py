@@ -8,6 +8,7 @@ import sys
 import threading
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from nirank.data import Candidates, Documents, Ids, Queries
@@ -116,9 +117,10 @@ def test_a_pipe_that_nobody_writes_to_is_told(tmp_path, monkeypatch):
             read(tmp_path / "pipe")
 
 
-def test_runs_and_judgments_may_be_packed_by_bzip2_and_xz(tmp_path):
+def test_runs_and_judgments_may_be_packed_by_bzip2_xz_and_zstd(tmp_path):
     assert rows(read_run(write(tmp_path, bz2.compress(REGULAR.encode()), "run.bz2"))) == EXPECTED
     assert rows(read_run(write(tmp_path, lzma.compress(REGULAR.encode()), "run.xz"))) == EXPECTED
+    assert rows(read_run(write(tmp_path, pa.compress(REGULAR.encode(), "zstd", asbytes=True), "run.zst"))) == EXPECTED
     with pytest.raises(BadInput, match=r"run\.xz: this is not a complete xz file"):
         read_run(write(tmp_path, lzma.compress(REGULAR.encode())[:-5], "run.xz"))
 
@@ -214,6 +216,11 @@ def test_judgments_may_be_negative(tmp_path):
 )
 def test_judgments_as_beir_writes_them(tmp_path, text):
     assert rows(read_qrels(write(tmp_path, text))) == {"q1": {"d 1": 2}, "q2": {"d2": 0}}
+
+
+@pytest.mark.parametrize("text", ["qid1\td1\t2\nqid2\td2\t0\n", "qid1 d1 2\nqid2 d2 0\n"])
+def test_a_query_may_be_called_like_a_header(tmp_path, text):
+    assert rows(read_qrels(write(tmp_path, text))) == {"qid1": {"d1": 2}, "qid2": {"d2": 0}}
 
 
 @pytest.mark.parametrize(

@@ -176,9 +176,7 @@ class Candidates:
         """The same pairs, known to be documents of `corpus`."""
         if self.corpus is corpus:
             return self
-        known = object.__new__(type(self))  # whose columns need no second check
-        vars(known).update(vars(self), corpus=corpus)
-        return known
+        return self._knowing(corpus=corpus)
 
     def corpus_for(self, reader: str) -> Corpus:
         """The corpus, where something has to read the documents; `reader` is what the message calls it.
@@ -196,9 +194,7 @@ class Candidates:
         """The same pairs, known to be of the queries with these ids, and perhaps what `depth` was searched to."""
         if query_ids is not None and len(query_ids) != len(self):
             raise BadInput(f"{len(query_ids)} query ids for candidates of {len(self)} queries.")
-        known = object.__new__(type(self))  # whose columns need no second check
-        vars(known).update(vars(self), query_ids=query_ids, depth=depth or self.depth)
-        return known
+        return self._knowing(query_ids=query_ids, depth=depth or self.depth)
 
     def take(self, queries: Ints | slice) -> Candidates:
         """The rows of the given queries, in that order."""
@@ -320,6 +316,12 @@ class Candidates:
         described, named = self._described(here), self._named(slice(first, last))
         part = Candidates(inside, self.docs[here], self.scores[here], self.corpus, described, named)
         return slice(first, last), part
+
+    def _knowing(self, **what: Any) -> Candidates:
+        """The same pairs with other values of what is no column of theirs, so that nothing needs a second check."""
+        known = object.__new__(type(self))
+        vars(known).update(vars(self), **what)
+        return known
 
     def _described(self, pairs: Any) -> Features | None:
         return None if self.features is None else self.features.take(pairs)

@@ -84,13 +84,34 @@ class Documents:
         An image counts by its bytes: those of the file where the content is a path, for a path, or a time of
         modification, would say that a copy is something else, and that a picture changed in haste is not.
         """
-        digest = Fingerprint()
-        digest.ids.add(self.ids.gather(np.arange(len(self))))
-        digest.contents.add_each(map(content_bytes, self._contents))
-        return digest.hex()
+        return _fingerprint_of(self)
 
 
-class ArrowCorpus:
+class _Texts:
+    """Texts that are looked up where they lie: what a corpus in a file and one field of a corpus share."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def _texts(self, which: slice | ArrayLike) -> list[str]:
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, which: int) -> str: ...
+    @overload
+    def __getitem__(self, which: slice | ArrayLike) -> list[str]: ...
+    def __getitem__(self, which: Any) -> str | list[str]:
+        """The texts at an array of ordinals or a slice, as a list; for one integer the text itself."""
+        if isinstance(which, (int, np.integer)):
+            return self[[range(len(self))[which]]][0]
+        return self._texts(which)
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), ITERATED):
+            yield from self[start : start + ITERATED]
+
+
+class ArrowCorpus(_Texts):
     """A corpus in an Arrow IPC file: a column `id` and text columns such as `title` and `text`.
 
     The file is mapped into memory, not read. The content of a document is those of its `fields` that are not
@@ -107,22 +128,6 @@ class ArrowCorpus:
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
-
-    @overload
-    def __getitem__(self, which: int) -> str: ...
-    @overload
-    def __getitem__(self, which: slice | ArrayLike) -> list[str]: ...
-    def __getitem__(self, which: Any) -> str | list[str]:
-        """The contents at an array of ordinals or a slice, as a list; for one integer the content itself."""
-        if isinstance(which, (int, np.integer)):
-            return self[[range(len(self))[which]]][0]
-        ordinals = as_ordinals(which, len(self))
-        texts: list[str] = join_texts([gather(self._table[name], ordinals) for name in self.fields]).to_pylist()
-        return texts
-
-    def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self), ITERATED):
-            yield from self[start : start + ITERATED]
 
     def __repr__(self) -> str:
         return f"<ArrowCorpus {self.path.name}: {len(self):,} documents>"
@@ -151,6 +156,11 @@ class ArrowCorpus:
         """One field as a corpus of its own; the same object each time."""
         return self._views.setdefault(name, Field(self, name))
 
+    def _texts(self, which: slice | ArrayLike) -> list[str]:
+        ordinals = as_ordinals(which, len(self))
+        texts: list[str] = join_texts([gather(self._table[name], ordinals) for name in self.fields]).to_pylist()
+        return texts
+
     def _computed_fingerprint(self) -> str:
         digest = Fingerprint()
         for batch in self._table.to_batches():
@@ -158,7 +168,7 @@ class ArrowCorpus:
         return digest.hex()
 
 
-class Field:
+class Field(_Texts):
     """One field of the documents of a corpus: a corpus of texts, with the same ids at the same ordinals.
 
     Raises `BadInput` for a field that the corpus lacks.
@@ -170,20 +180,6 @@ class Field:
 
     def __len__(self) -> int:
         return len(self.corpus)
-
-    @overload
-    def __getitem__(self, which: int) -> str: ...
-    @overload
-    def __getitem__(self, which: slice | ArrayLike) -> list[str]: ...
-    def __getitem__(self, which: Any) -> str | list[str]:
-        """The texts at an array of ordinals or a slice, as a list; for one integer the text itself."""
-        if isinstance(which, (int, np.integer)):
-            return self[[range(len(self))[which]]][0]
-        return self.corpus.column(self.name, which)
-
-    def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self), ITERATED):
-            yield from self[start : start + ITERATED]
 
     def __repr__(self) -> str:
         return f"<{self.name} of {self.corpus!r}>"
@@ -200,10 +196,17 @@ class Field:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of ids and texts: equal to that of any corpus of these texts."""
-        digest = Fingerprint()
-        digest.ids.add(self.ids.gather(np.arange(len(self))))
-        digest.contents.add_each(map(content_bytes, self))
-        return digest.hex()
+        return _fingerprint_of(self)
+
+    def _texts(self, which: slice | ArrayLike) -> list[str]:
+        return self.corpus.column(self.name, which)
+
+
+def _fingerprint_of(corpus: Documents | Field) -> str:
+    digest = Fingerprint()
+    digest.ids.add(corpus.ids.gather(np.arange(len(corpus))))
+    digest.contents.add_each(map(content_bytes, corpus))
+    return digest.hex()
 
 
 def field_of(corpus: Corpus, name: str | None) -> Corpus:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from nirank.data.candidates import Candidates
+from nirank.evaluation.external import CUT
 from nirank.evaluation.measures import Grades, Measure, is_rank
 
 _LEAST = 10  # documents: a run whose lists end at one depth above it was cut there
-_CUT = re.compile(r"(?:P|recall|ndcg_cut|map_cut|relative_P|success|unj)_(\d+)")
+_CUT = re.compile(rf"(?:{'|'.join(CUT)}|unj)_(\d+)")
 
 
 def cutoff_of(name: str) -> int | None:

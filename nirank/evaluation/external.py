@@ -19,10 +19,12 @@ from nirank.data.candidates import Candidates
 from nirank.errors import BadInput, MissingDependency, UnknownName
 from nirank.evaluation.measures import Measure, Values, is_rank
 
+#: The families of trec_eval's measures that are cut off at a rank.
+CUT = ("P", "recall", "ndcg_cut", "map_cut", "relative_P", "success")
 #: The families of trec_eval's measures whose parameters may be chosen, and what these look like. pytrec_eval passes
 #: on whatever it is given, and some of it crashes the process, so nothing else goes through.
 _PARAMETERS = {
-    **dict.fromkeys(["P", "recall", "ndcg_cut", "map_cut", "relative_P", "success"], r"[1-9]\d*"),
+    **dict.fromkeys(CUT, r"[1-9]\d*"),
     **dict.fromkeys(["iprec_at_recall", "Rprec_mult"], r"\d+\.\d+"),
 }
 _LEAST = 0.00001  # of what enters a geometric mean
@@ -231,7 +233,7 @@ def unknown(name: str) -> UnknownName:
     import ir_measures
     import pytrec_eval
 
-    cut = {f"{family}_10" for family, pattern in _PARAMETERS.items() if pattern.startswith("[")}
+    cut = {f"{family}_10" for family in CUT}
     common = {f"{family}@10" for family in ("nDCG", "P", "R", "RR", "AP", "Judged", "Success", "CMC")} | {"mAP@R"}
     nicknames = {"official", "all_trec", "set"}
     trec = set(pytrec_eval.supported_measures) - _NOT_NUMBERS

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.errors import BadInput, UnknownName
-from nirank.evaluation.measures import Grades, Measure, Values, is_rank, ndcg, precision, recall
+from nirank.evaluation.measures import Grades, Measure, Values, is_rank, ndcg, precision, ratio, recall, within_cutoff
 
 #: How measures are written elsewhere (BEIR, ranx, papers), and their names here.
 SPELLINGS = {
@@ -39,6 +39,7 @@ SPELLINGS = {
     **dict.fromkeys(["bpref"], "Bpref"),
 }
 _LARGEST = 4  # the largest grade of gdeval, which ERR is known by
+_ALMOST = 1 - 2.0**-53  # the largest probability below 1: from grade 54 on `1 - 2^-y` is rounded to 1
 _PERSISTENCE = 0.8
 
 
@@ -91,7 +92,7 @@ def exponential_ndcg(judged: Grades, cutoff: int | None, dcg: str) -> Values:
     found = np.maximum(judged.grades, 0).astype(np.float64)
     gained = _discounted(judged.rows, judged.ranks, _gains(found, largest[judged.rows]), cutoff, len(judged))
     ideal = _discounted(rows, ranks, _gains(best, largest[rows]), cutoff, len(judged))
-    return np.divide(gained, ideal, out=np.zeros(len(judged)), where=ideal > 0)
+    return ratio(gained, ideal)
 
 
 def discounted_gain(judged: Grades, cutoff: int | None, dcg: str = "log2") -> Values:
@@ -110,7 +111,7 @@ def _gains(grades: Values, largest: Values) -> Values:
 def _discounted(
     rows: NDArray[np.int64], ranks: NDArray[np.int64], gains: Values, cutoff: int | None, queries: int
 ) -> Values:
-    within = _within(ranks, cutoff)
+    within = within_cutoff(ranks, cutoff)
     return np.bincount(rows[within], gains[within] / np.log2(ranks[within] + 1.0), queries).astype(np.float64)
 
 
@@ -124,10 +125,11 @@ def expected_reciprocal_rank(judged: Grades, cutoff: int | None, max_rel: int = 
     if highest > max_rel:
         raise BadInput(f"ERR takes grades up to {max_rel}, and there are some of {highest:g}: ERR(max_rel={highest:g})")
     satisfied = _gains(np.maximum(judged.grades, 0).astype(np.float64), np.zeros(1)) / 2.0**max_rel
-    passed = np.cumsum(np.log1p(-satisfied)) - np.log1p(-satisfied)  # of all hits before, in whatever query
+    missed = np.log1p(-np.minimum(satisfied, _ALMOST))
+    passed = np.cumsum(missed) - missed  # of all hits before, in whatever query
     first = np.searchsorted(judged.rows, judged.rows)
     stops = satisfied * np.exp(passed - passed[first]) / judged.ranks
-    return judged.sums(stops, _within(judged.ranks, cutoff))
+    return judged.sums(stops, within_cutoff(judged.ranks, cutoff))
 
 
 def rank_biased_precision(
@@ -144,7 +146,7 @@ def rank_biased_precision(
         gains = np.maximum(judged.grades, 0) / largest[judged.rows]
     else:
         gains = (judged.grades >= rel).astype(np.float64)
-    return judged.sums((1 - p) * gains * p ** (judged.ranks - 1.0), _within(judged.ranks, cutoff))
+    return judged.sums((1 - p) * gains * p ** (judged.ranks - 1.0), within_cutoff(judged.ranks, cutoff))
 
 
 def rbp_residual(judged: Grades, p: float) -> Values:
@@ -158,7 +160,7 @@ def rbp_residual(judged: Grades, p: float) -> Values:
 
 def unjudged_rate(judged: Grades, cutoff: int) -> Values:
     """The part of the first `cutoff` ranks that holds documents which are not judged. `[queries]`"""
-    known = judged.sums((judged.grades >= 0) & _within(judged.ranks, cutoff))
+    known = judged.sums((judged.grades >= 0) & within_cutoff(judged.ranks, cutoff))
     return (np.minimum(judged.retrieved, cutoff) - known) / cutoff
 
 
@@ -167,10 +169,10 @@ def f1(judged: Grades, cutoff: int | None, rel: int = 1) -> Values:
     deepest = max(1, int(judged.retrieved.max(initial=0)))
     found = precision(judged, cutoff or deepest, rel) * (cutoff or deepest)
     at = judged.retrieved.astype(np.float64) if cutoff is None else np.full(len(judged), float(cutoff))
-    precise = np.divide(found, at, out=np.zeros(len(judged)), where=at > 0)
+    precise = ratio(found, at)
     complete = recall(judged, cutoff or deepest, rel)
     both = precise + complete
-    return np.divide(2 * precise * complete, both, out=np.zeros(len(judged)), where=both > 0)
+    return ratio(2 * precise * complete, both)
 
 
 def accuracy(judged: Grades, cutoff: int | None, rel: int = 1) -> Values:
@@ -178,22 +180,17 @@ def accuracy(judged: Grades, cutoff: int | None, rel: int = 1) -> Values:
 
     1 where all are relevant, 0 where none is.
     """
-    hits = (judged.grades >= rel) & _within(judged.ranks, cutoff)
+    hits = (judged.grades >= rel) & within_cutoff(judged.ranks, cutoff)
     relevant, ranks = judged.sums(hits), judged.sums(judged.ranks, hits)
     retrieved = judged.retrieved if cutoff is None else np.minimum(judged.retrieved, cutoff)
     before = ranks - relevant * (relevant + 1) / 2  # pairs in the wrong order
     pairs = relevant * (retrieved - relevant)
-    wrong = np.divide(before, pairs, out=np.zeros(len(judged)), where=pairs > 0)
-    return np.where(relevant > 0, 1 - wrong, 0.0)
+    return np.where(relevant > 0, 1 - ratio(before, pairs), 0.0)
 
 
 def number_relevant(judged: Grades, _: None, rel: int = 1) -> Values:
     """The number of documents that are judged relevant, retrieved or not. `[queries]`"""
     return judged.relevant(rel)
-
-
-def _within(ranks: NDArray[np.int64], cutoff: int | None) -> NDArray[np.bool_]:
-    return np.ones(len(ranks), bool) if cutoff is None else ranks <= cutoff
 
 
 #: Measures whose value for all queries is a sum.

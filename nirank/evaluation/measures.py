@@ -155,9 +155,9 @@ def ndcg(judged: Grades, cutoff: int | None) -> Values:
     """
     gains = np.maximum(judged.grades, 0) / np.log2(judged.ranks + 1.0)
     rows, ranks, best = judged.ideal
-    within = _within(ranks, cutoff)
+    within = within_cutoff(ranks, cutoff)
     ideal = np.bincount(rows[within], best[within] / np.log2(ranks[within] + 1.0), len(judged))
-    return _ratio(judged.sums(gains, _within(judged.ranks, cutoff)), ideal)
+    return ratio(judged.sums(gains, within_cutoff(judged.ranks, cutoff)), ideal)
 
 
 def average_precision(judged: Grades, cutoff: int | str | None, level: int = 1) -> Values:
@@ -171,12 +171,12 @@ def average_precision(judged: Grades, cutoff: int | str | None, level: int = 1) 
     total = np.cumsum(relevant)
     before = np.concatenate([[0], total])[np.searchsorted(judged.rows, judged.rows)]
     precisions = (total - before) / judged.ranks
-    return _ratio(judged.sums(precisions, relevant & _within(judged.ranks, last)), judged.relevant(level))
+    return ratio(judged.sums(precisions, relevant & within_cutoff(judged.ranks, last)), judged.relevant(level))
 
 
 def reciprocal_rank(judged: Grades, cutoff: int | None, level: int = 1) -> Values:
     """One over the rank of the first relevant document, 0 where there is none. `[queries]`"""
-    relevant = np.flatnonzero((judged.grades >= level) & _within(judged.ranks, cutoff))
+    relevant = np.flatnonzero((judged.grades >= level) & within_cutoff(judged.ranks, cutoff))
     rows, first = np.unique(judged.rows[relevant], return_index=True)
     values = np.zeros(len(judged))
     values[rows] = 1 / judged.ranks[relevant[first]]
@@ -190,7 +190,7 @@ def precision(judged: Grades, cutoff: int, level: int = 1) -> Values:
 
 def recall(judged: Grades, cutoff: int, level: int = 1) -> Values:
     """The part of the relevant documents that stands in the first `cutoff` ranks. `[queries]`"""
-    return _ratio(_found(judged, cutoff, level), judged.relevant(level))
+    return ratio(_found(judged, cutoff, level), judged.relevant(level))
 
 
 def success(judged: Grades, cutoff: int, level: int = 1) -> Values:
@@ -201,18 +201,19 @@ def success(judged: Grades, cutoff: int, level: int = 1) -> Values:
 def judged_rate(judged: Grades, cutoff: int | None) -> Values:
     """The part of what was retrieved, up to `cutoff`, that is judged, with whatever grade. `[queries]`"""
     depth = judged.retrieved if cutoff is None else np.minimum(judged.retrieved, cutoff)
-    return _ratio(judged.sums(_within(judged.ranks, cutoff)), depth)
+    return ratio(judged.sums(within_cutoff(judged.ranks, cutoff)), depth)
 
 
 def _found(judged: Grades, cutoff: int, level: int) -> Values:
-    return judged.sums((judged.grades >= level) & _within(judged.ranks, cutoff))
+    return judged.sums((judged.grades >= level) & within_cutoff(judged.ranks, cutoff))
 
 
-def _within(ranks: NDArray[np.int64], cutoff: Any) -> NDArray[np.bool_]:
+def within_cutoff(ranks: NDArray[np.int64], cutoff: Any) -> NDArray[np.bool_]:
+    """Which `ranks` a measure looks at: those up to `cutoff`, all where it is None."""
     return np.ones(len(ranks), bool) if cutoff is None else ranks <= cutoff
 
 
-def _ratio(numerator: Values, denominator: NDArray[Any]) -> Values:
+def ratio(numerator: Values, denominator: NDArray[Any]) -> Values:
     """Their quotient, and 0 where there is nothing to divide by, as trec_eval has it."""
     return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator != 0)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import itertools
 import json
 import re
 from pathlib import Path
@@ -54,11 +53,13 @@ def read_jsonl(path: str | Path, cache: str | Path | None = None) -> ArrowCorpus
 def _line_of(path: Path, ordinal: int) -> int | None:
     """The line of a document, counted from 1; None in a JSON array."""
     with opened(path) as stream:
-        head = stream.readline()
-        if _begins_array(head):
-            return None
-        filled = (number for number, raw in enumerate(itertools.chain([head], stream), start=1) if raw.strip())
-        return next(number for position, number in enumerate(filled) if position == ordinal)
+        filled = ((number, raw) for number, raw in enumerate(stream, start=1) if raw.strip())
+        for position, (number, raw) in enumerate(filled):
+            if position == 0 and _begins_array(raw):
+                return None
+            if position == ordinal:
+                return number
+    return None
 
 
 def _begins_array(head: bytes) -> bool:

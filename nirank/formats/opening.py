@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import select
@@ -20,6 +21,7 @@ from nirank.errors import BadInput
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 _PATIENCE = 10  # seconds that a pipe may say nothing
+_BLOCK = 1 << 20  # bytes read at a time
 _LIMIT = 1 << 28  # bytes of a file that is read whole: far beyond any topics, far below memory
 _KINDS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
 
@@ -50,11 +52,15 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 def read_whole(path: Path, limit: int = _LIMIT) -> bytes:
     """All bytes of a file as `opened` gives them. Raises `BadInput` also where there are more than `limit`."""
+    content = io.BytesIO()
     with opened(path) as stream:
-        content = stream.read(limit + 1)
-    if len(content) > limit:
-        raise BadInput(f"the file has more than {limit >> 20:,} MiB when it is unpacked; that is the limit.", path)
-    return content
+        while block := stream.read(_BLOCK):  # a decompressor may reserve all that it is asked for
+            content.write(block)
+            if content.tell() > limit:
+                raise BadInput(
+                    f"the file has more than {limit >> 20:,} MiB when it is unpacked; that is the limit.", path
+                )
+    return content.getvalue()
 
 
 def _unpacked(path: Path, raw: IO[bytes]) -> IO[bytes]:
@@ -74,7 +80,8 @@ def _zstd(raw: IO[bytes]) -> IO[bytes]:
     """By Arrow, which is there anyway; Python has zstd since 3.14."""
     import pyarrow as pa
 
-    return cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(raw), "zstd"))
+    unpacked = pa.CompressedInputStream(pa.PythonFile(raw), "zstd")
+    return cast("IO[bytes]", io.BufferedReader(unpacked))  # which has lines, as Arrow's stream has not
 
 
 def _raw(path: Path) -> IO[bytes]:

@@ -103,7 +103,8 @@ def _layout_of(raw: Raw, layout: Layout) -> Layout:
     tabs = first.count(b"\t") == len(BEIR.columns) - 1
     if layout is not QRELS or not (tabs or len(first.split()) == len(BEIR.columns)):
         return layout
-    return replace(BEIR, header=first.lower().startswith(_HEADERS), tabs=tabs)
+    header = first.lower().startswith(_HEADERS) and math.isnan(_as_number(first.split()[-1]))  # a query may be `qid1`
+    return replace(BEIR, header=header, tabs=tabs)
 
 
 def _first_line(raw: Raw) -> bytes:

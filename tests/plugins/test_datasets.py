@@ -11,10 +11,12 @@ from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import nirank
 from nirank.errors import BadInput, MissingDependency, UnknownName
+from nirank.formats import read_table
 from nirank_datasets import emoji as emoji_module
 from nirank_datasets.emoji import emoji
 from nirank_datasets.folders import beir, jsonl, trec
@@ -412,6 +414,16 @@ def test_msmarco_is_read_from_its_own_files(tmp_path):
     found = trec(corpus, topics, qrels)
     assert (list(found.corpus.ids), found.corpus[:]) == (["0", "1"], ["Tidal power", '"cats and dogs'])
     assert found.judgments.docs.tolist() == [0]
+
+
+PACKERS = {"gz": gzip.compress, "bz2": bz2.compress, "zst": lambda text: pa.compress(text, "zstd", asbytes=True)}
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+def test_a_table_may_be_packed(tmp_path, ending):
+    path = tmp_path / f"c.tsv.{ending}"
+    path.write_bytes(PACKERS[ending](b"0\tTidal power\n1\tcats\n"))
+    assert list(read_table(path)) == ["Tidal power", "cats"]
 
 
 def test_faults_of_tables_name_the_file_of_the_user(tmp_path):
