@@ -9,7 +9,7 @@ demo: $(VENV)/.demo
 	$(VENV)/bin/nirank demo
 
 test: $(VENV)/.test
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check

@@ -12,7 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
-from nirank.data.types import Content, Corpus, Vectors
+from nirank.data.types import Content, Corpus
+from nirank.data.vectors import Vectors
 from nirank.hashing import digest, weights_digest
 from nirank.registry import Entry
 from nirank.source import is_ours, source_digest

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nirank.data.batches import Batch
     from nirank.data.candidates import Candidates
     from nirank.data.queries import Queries
-    from nirank.data.types import Vectors
+    from nirank.data.vectors import Vectors
     from nirank.evaluation.evaluating import Evaluation
     from nirank.registry import PluginRegistry
 

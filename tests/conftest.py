@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ import numpy as np
 import pytest
 
 from nirank.data import Candidates, Documents, Queries
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each, read when torch and numba are imported
+    os.environ |= {"OMP_NUM_THREADS": "1"}
 
 pytest_plugins = ["nirank.testing"]  # the contract checks, on every component that is registered
 

@@ -141,6 +141,8 @@ from nirank.registry import Plugin
 
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which is not set where the tests run in the background
+
 def interrupted():
     signal.raise_signal(signal.SIGINT)
 

@@ -104,7 +104,7 @@ def test_topics_may_be_compressed(tmp_path):
     ],
 )
 def test_the_time_of_reading_grows_with_the_length_alone(tmp_path, text):
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(BadInput):
         topics(tmp_path, text)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

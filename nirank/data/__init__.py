@@ -54,9 +54,9 @@ if TYPE_CHECKING:
     from nirank.data.types import Corpus as Corpus
     from nirank.data.types import Floats as Floats
     from nirank.data.types import Ints as Ints
-    from nirank.data.types import Vectors as Vectors
     from nirank.data.vectors import SparseVectors as SparseVectors
     from nirank.data.vectors import TokenVectors as TokenVectors
+    from nirank.data.vectors import Vectors as Vectors
 
 _HOMES = {
     "nirank.data": ["images"],
@@ -83,7 +83,7 @@ _HOMES = {
     "nirank.data.queries": ["Queries"],
     "nirank.data.terms": ["TermWeights"],
     "nirank.data.ties": ["from_sort_keys", "sort_keys"],
-    "nirank.data.types": ["Content", "Corpus", "Floats", "Ints", "Vectors"],
-    "nirank.data.vectors": ["SparseVectors", "TokenVectors"],
+    "nirank.data.types": ["Content", "Corpus", "Floats", "Ints"],
+    "nirank.data.vectors": ["SparseVectors", "TokenVectors", "Vectors"],
 }
 __getattr__, __dir__, __all__ = faces.lazily(__name__, _HOMES)

@@ -89,9 +89,8 @@ def by_length(contents: Sequence[Content]) -> NDArray[np.int64] | None:
 
     The longest first, so that a batch that does not fit in memory fails at once and not after an hour.
     """
-    if not all(isinstance(content, str) for content in contents):
-        return None
-    return np.argsort(np.fromiter(map(len, contents), np.int64, len(contents)))[::-1]
+    lengths = [len(content) for content in contents if isinstance(content, str)]
+    return np.argsort(np.array(lengths, np.int64))[::-1] if len(lengths) == len(contents) else None
 
 
 def cuts(batch: Batch, size: int | None, whole_queries: bool = False) -> Iterator[Batch]:

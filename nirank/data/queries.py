@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import Any
+from typing import TypeGuard, cast
 
 from nirank.data.candidates import Candidates
-from nirank.data.types import Content, Ints, Vectors
+from nirank.data.types import Content, Ints
+from nirank.data.vectors import Vectors
 from nirank.errors import BadInput
 
 
@@ -39,8 +40,8 @@ class Queries:
         """Number the given contents `1, 2, ...`; a single text is one query, and `Queries` pass through."""
         if isinstance(contents, Queries):
             return contents
-        contents = list(contents) if _is_many(contents) else [contents]
-        return cls([str(number) for number in range(1, len(contents) + 1)], contents)
+        several = list(contents) if _is_many(contents) else [cast("Content", contents)]
+        return cls([str(number) for number in range(1, len(several) + 1)], several)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,7 +62,7 @@ class Queries:
         return replace(self, found=found)
 
 
-def _is_many(contents: Any) -> bool:
+def _is_many(contents: Content | Iterable[Content]) -> TypeGuard[Iterable[Content]]:
     """True for several contents: a text, a path or an image is one."""
     return (
         isinstance(contents, Iterable)

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL.Image import Image
+
     from nirank.data.ids import Ids
 
 #: What is searched and searched with: a text, or an image: its path, the bytes of its file, or one of PIL.
-Content: TypeAlias = Any
-#: What an encoder returns: dense `[n, dim]`, token vectors (ragged) or term weights (sparse).
-Vectors: TypeAlias = Any
+Content: TypeAlias = "str | Path | bytes | Image"
 Ints: TypeAlias = NDArray[np.integer[Any]]
 Floats: TypeAlias = NDArray[np.float32]
 

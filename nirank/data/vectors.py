@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,10 @@ from nirank.errors import BadInput
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+    from nirank.data.terms import TermWeights
+
+#: What an encoder returns: dense `[n, dim]` (also as a tensor), token vectors (ragged), or weights of terms (sparse).
+Vectors: TypeAlias = "Floats | TokenVectors | SparseVectors | TermWeights"
 #: Pairs whose dot products are computed at once.
 _PAIRS = 4096
 

@@ -30,7 +30,8 @@ from nirank.data.batches import (
 from nirank.data.candidates import Candidates
 from nirank.data.corpus import field_of
 from nirank.data.queries import Queries
-from nirank.data.types import Content, Floats, Vectors
+from nirank.data.types import Content, Floats
+from nirank.data.vectors import Vectors
 from nirank.errors import ComponentError
 from nirank.hooks import hookimpl
 from nirank.plugins.loading import active

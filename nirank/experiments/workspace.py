@@ -120,7 +120,8 @@ def _copy(corpus: Corpus, path: Path) -> ArrowCorpus:
 
 def _texts(corpus: Corpus, start: int) -> dict[str, list[str]]:
     here = slice(start, start + _COPIED)
-    texts = list(corpus[here])
-    if not all(isinstance(text, str) for text in texts):
+    contents = corpus[here]
+    texts = [text for text in contents if isinstance(text, str)]
+    if len(texts) < len(contents):
         raise BadInput("a folder to search holds texts; search a collection of images with --collection.")
     return {"id": corpus.ids[here], "text": texts}

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from nirank.data.batches import concatenate
 from nirank.data.offsets import offsets_of
-from nirank.data.types import Content, Corpus, Vectors
-from nirank.data.vectors import on_host
+from nirank.data.types import Content, Corpus
+from nirank.data.vectors import Vectors, on_host
 from nirank.errors import StaleIndex
 from nirank.progress import progress
 
@@ -29,7 +29,7 @@ ABOUT, LENGTHS = "columns.json", "lengths"
 _LENGTH = np.dtype("<i4")
 
 #: From the vectors of a chunk to how many rows each of its documents has, and the columns of these.
-Split = Callable[[Vectors], tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]
+Split = Callable[[Any], tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]
 
 
 @dataclass(frozen=True)

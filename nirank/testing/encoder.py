@@ -113,7 +113,8 @@ def gradients_reach_every_parameter(subject: Subject) -> None:
 
 def _different(subject: Subject) -> list[tuple[Content, Content]]:
     """Two texts, two images, or two of each."""
-    texts, pictures = ("a small cat", "the long bridge"), samples.documents(samples.IMAGES)[:2]
+    texts, images = ("a small cat", "the long bridge"), samples.documents(samples.IMAGES)
+    pictures = images[0], images[1]
     return {samples.IMAGES: [pictures], samples.EITHER: [texts, pictures]}.get(subject.reads, [texts])
 
 

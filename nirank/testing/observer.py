@@ -68,8 +68,8 @@ class _Shared:
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         contents = candidates.corpus[candidates.docs] if candidates.corpus else []
-        asked = [set(queries.contents[row]) for row in candidates.rows]
-        shared = [len(letters & set(content)) for letters, content in zip(asked, contents, strict=True)]
+        asked = [set(str(queries.contents[row])) for row in candidates.rows]
+        shared = [len(letters & set(str(content))) for letters, content in zip(asked, contents, strict=True)]
         return np.array(shared, np.float32)
 
 

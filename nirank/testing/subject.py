@@ -20,7 +20,8 @@ from nirank.data.batches import Batch, ContentBatch, Pairs, QueryBatch
 from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.terms import TermWeights
-from nirank.data.types import Content, Vectors
+from nirank.data.types import Content
+from nirank.data.vectors import Vectors
 from nirank.execution import indexes, stages
 from nirank.pipeline.algebra import reads_features
 from nirank.plugins.loading import active

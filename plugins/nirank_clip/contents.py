@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from nirank.kit.transformers import passes
 
 #: From the token numbers of some texts to their features, `[texts, dim]`.
 Pass = Callable[[Sequence[list[int]]], Tensor]
-Tower = Callable[[Sequence[Content]], Tensor]
+#: From texts, or from images, to their features, `[contents, dim]`.
+Tower = Callable[[Any], Tensor]
 
 
 def through(contents: Sequence[Content], text: Tower, image: Tower, dim: int, device: torch.device | str) -> Tensor:

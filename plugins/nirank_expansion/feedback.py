@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Corpus, Ints, Queries, TermWeights, offsets_of
+from nirank.data import Candidates, Content, Corpus, Ints, Queries, TermWeights, offsets_of
 from nirank.errors import BadInput, StaleIndex
 from nirank.kit.text import ForwardIndex, index_key, require_text
 from nirank_expansion.feedback_terms import TermRows
@@ -143,10 +143,9 @@ class FeedbackEncoder(DocumentTerms):
         return TermWeights(offsets, terms, kept.values.astype(np.float32), self.analyzer.settings)
 
 
-def _asked(index: ForwardIndex, texts: Sequence[str]) -> TermRows:
+def _asked(index: ForwardIndex, texts: Sequence[Content]) -> TermRows:
     """Counts of the terms of each query; terms that the index lacks have numbers beyond its own."""
-    require_text(texts, "query")
-    found = [index.analyzer(text) for text in texts]
+    found = [index.analyzer(text) for text in require_text(texts, "query")]
     flat = [*chain.from_iterable(found)]
     numbers = index.vocabulary.find(flat)
     unknown = np.flatnonzero(numbers < 0)

@@ -140,9 +140,9 @@ class Lexicon:
     def __len__(self) -> int:
         return len(self._terms)
 
-    def read(self, texts: Sequence[Content], longest: int | None = None) -> Ragged:
+    def read(self, contents: Sequence[Content], longest: int | None = None) -> Ragged:
         """The numbers of the first `longest` words of each text. Raises `BadInput` for what is no text."""
-        require_text(texts, "content")
+        texts = require_text(contents, "content")
         if new := [text for text in dict.fromkeys(texts) if text not in self._texts]:
             self._read(new)
         return Ragged.of([self._texts[text][:longest] for text in texts])

@@ -173,8 +173,8 @@ class ColBERT(nn.Module):
                 yield start, some
                 advance(len(some))
 
-    def _vectors(self, texts: Sequence[Content], side: Side) -> TokenVectors:
-        require_text(texts, "content")
+    def _vectors(self, contents: Sequence[Content], side: Side) -> TokenVectors:
+        texts = require_text(contents, "content")
         if not len(texts):
             return TokenVectors(np.zeros(1, np.int64), torch.empty(0, self.dim, device=self.device))
         if self._is_peer:
@@ -188,10 +188,10 @@ class ColBERT(nn.Module):
         ordered: TokenVectors = read[np.argsort(np.concatenate(places))]
         return ordered
 
-    def _vectors_of_modules(self, texts: Sequence[Content], side: Side) -> TokenVectors:
+    def _vectors_of_modules(self, texts: Sequence[str], side: Side) -> TokenVectors:
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         places = passes(lengths, self.size, _LETTERS * _TOKENS if self.device.type == "cpu" else None)
-        read = [modules.vectors(self.model, [str(texts[place]) for place in some], side) for some in places]
+        read = [modules.vectors(self.model, [texts[place] for place in some], side) for some in places]
         ordered: TokenVectors = TokenVectors.concatenate(read)[np.argsort(np.concatenate(places))]
         return ordered
 

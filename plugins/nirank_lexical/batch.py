@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import TermWeights
+from nirank.data import Content, TermWeights
 from nirank.kit.text import QueryParser, QueryTerms
 from nirank_lexical import kernel
 
@@ -37,7 +37,7 @@ class BatchSearch:
         self._searched = kernel.Searched(self.documents, *(_read_only(column) for column in columns))
         self._spare: list[_Room] = []
 
-    def search(self, wanted: Sequence[str] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
+    def search(self, wanted: Sequence[Content] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
         """The `k` best documents of each query; `k` is 1 or more.
 
         Each thread takes the next few queries when it is done with its last, while this one goes on parsing.

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nirank.data import Candidates, Corpus, Floats, Queries, TermWeights
+from nirank.data import Candidates, Content, Corpus, Floats, Queries, TermWeights
 from nirank.errors import BadInput, StaleIndex, UnknownName
 from nirank.kit import processors
 from nirank.kit.text import (
@@ -116,7 +116,7 @@ class LexicalRanker:
         return self.corpus
 
 
-def _searched_for(queries: Queries) -> Sequence[str] | TermWeights:
+def _searched_for(queries: Queries) -> Sequence[Content] | TermWeights:
     """The terms that an encoder weighted, or else the texts of queries."""
     return queries.vectors if isinstance(queries.vectors, TermWeights) else queries.contents
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Floats, Ints, TermWeights, from_sort_keys, sort_keys
+from nirank.data import Candidates, Content, Floats, Ints, TermWeights, from_sort_keys, sort_keys
 from nirank.kit.text import QueryParser, QueryTerms, Weighting
 from nirank_lexical.impacts import Impacts, impacts
 from nirank_lexical.postings import InvertedIndex
@@ -49,7 +49,7 @@ class WeightedIndex(WeightedPostings):
 
         return BatchSearch(self, self.all_impacts)
 
-    def search(self, wanted: Sequence[str] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
+    def search(self, wanted: Sequence[Content] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
         """The `k` best documents of each query, among those with a term that is worth something."""
         k = min(k, self.documents)
         if k and self._is_batch(len(wanted)):

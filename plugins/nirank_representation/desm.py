@@ -146,8 +146,7 @@ class DESM:
     def _means(self, texts: Sequence[Content], side: int) -> Floats:
         """The mean of the unit vectors of each text's words."""
         self._opened()
-        require_text(texts, "content")
-        terms, vectors = self._parse(texts), self._sides[side]
+        terms, vectors = self._parse(require_text(texts, "content")), self._sides[side]
         means = np.zeros((len(texts), vectors.shape[1]), np.float32)
         known = np.flatnonzero(terms.tokens)
         if len(known):

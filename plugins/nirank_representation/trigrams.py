@@ -23,8 +23,7 @@ def trigrams(texts: Sequence[Content]) -> tuple[Numbers, Numbers]:
 
     Words are those of `nirank.kit.text.word_breaks`, in lower case. Raises `BadInput` for a content that is no text.
     """
-    require_text(texts, "content")
-    found = [words(text) for text in texts]
+    found = [words(text) for text in require_text(texts, "content")]
     each = np.fromiter(map(len, found), np.int64, len(found))
     lengths = np.fromiter(map(len, chain.from_iterable(found)), np.int64, each.sum())  # as many trigrams as letters
     ends = offsets_of(lengths)[offsets_of(each)]

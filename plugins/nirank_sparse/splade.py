@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -175,10 +175,10 @@ class SPLADE(nn.Module):
             self.tokenizer.save_pretrained(str(folder))
         return {"max_length": self.max_length, **reading}
 
-    def _vectors(self, texts: Sequence[Content], side: Side, most: int | None) -> SparseVectors | Tensor:
+    def _vectors(self, contents: Sequence[Content], side: Side, most: int | None) -> SparseVectors | Tensor:
         self._new.refuse(self.training)
-        require_text(texts, "content")
-        entries = list(texts) if self._is_peer else self._tokens(texts, side)
+        texts = require_text(contents, "content")
+        entries: Sequence[Sized] = list(texts) if self._is_peer else self._tokens(texts, side)
         lengths = np.fromiter(map(len, entries), np.int64, len(entries))
         budget = _TOKENS * (_LETTERS if self._is_peer else 1)
         places = passes(lengths, self.batch_size, budget if self.device.type == "cpu" else None)

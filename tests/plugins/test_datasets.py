@@ -382,10 +382,10 @@ def test_sgml_has_numbers_in_attributes_text_in_cdata_and_no_comments(tmp_path):
 )
 def test_the_time_of_reading_sgml_grows_with_the_length_alone(tmp_path, text):
     (tmp_path / "disk").write_text(text)
-    began = time.perf_counter()
+    began = time.process_time()
     with contextlib.suppress(BadInput):
         assert len(read_sgml(tmp_path / "disk")) == 1
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_a_bomb_is_refused_with_the_limit(tmp_path):

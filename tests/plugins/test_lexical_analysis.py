@@ -76,9 +76,9 @@ def test_a_long_word_is_cut_as_lucene_cuts_it(length, text, pieces):
 
 
 def test_a_very_long_word_is_cut_in_linear_time():
-    start = time.perf_counter()
+    start = time.process_time()
     assert sum(map(len, words("é" * 1_000_000))) == 1_000_000
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 @settings(deadline=None, max_examples=300)

@@ -159,6 +159,7 @@ class TestJava:
         script = """
             import os, signal, time
             from nirank_lucene.java import java
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # not set where the tests run in the background
             java("java.lang.String")
             try:
                 os.kill(os.getpid(), signal.SIGINT)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from nirank.errors import BadInput
 
 
-def require_text(contents: Sequence[object], what: str, first: int = 0) -> None:
-    """Raise `BadInput` for the first of `contents` that is not a string."""
+def require_text(contents: Sequence[object], what: str, first: int = 0) -> Sequence[str]:
+    """The contents, all of which are texts. Raises `BadInput` for the first that is not a string."""
     for number, content in enumerate(contents, first):
         if not isinstance(content, str):
             raise BadInput(f"{what} {number} is of type {type(content).__name__}; only texts can be read here.")
+    return cast("Sequence[str]", contents)

@@ -35,8 +35,8 @@ def term_batches(corpus: Corpus, field: str | None = None) -> Iterator[tuple[Seq
     """
     for start in range(0, len(corpus), _DOCUMENTS_AT_ONCE):
         here = slice(start, start + _DOCUMENTS_AT_ONCE)
-        texts = corpus[here] if field is None else _column(corpus, field, here)
-        require_text(texts, "document", start)
+        contents = corpus[here] if field is None else _column(corpus, field, here)
+        texts = require_text(contents, "document", start)
         ends = np.cumsum([len(text) for text in texts])
         cuts = np.flatnonzero(np.diff(ends // _CHARACTERS_AT_ONCE)) + 1
         for first, last in pairwise([0, *cuts.tolist(), len(texts)]):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data.offsets import offsets_of
-from nirank.data.types import Corpus, Ints
+from nirank.data.types import Content, Corpus, Ints
 from nirank.errors import StaleIndex
 from nirank.files import write_header
 from nirank.kit.text.analysis import Analyzer
@@ -73,10 +73,9 @@ class ForwardIndex:
         offsets = offsets_of(sizes)
         return offsets, self.terms[np.repeat(begins - offsets[:-1], sizes) + np.arange(offsets[-1])]
 
-    def numbers(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def numbers(self, texts: Sequence[Content]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The terms of some texts in order, as offsets `[texts + 1]` and numbers; -1 for a term that is not here."""
-        require_text(texts, "query")
-        found = [self.analyzer(text) for text in texts]
+        found = [self.analyzer(text) for text in require_text(texts, "query")]
         offsets = offsets_of([*map(len, found)])
         return offsets, self.vocabulary.find([*chain.from_iterable(found)])
 

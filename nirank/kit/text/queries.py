@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nirank.data.offsets import offsets_of
 from nirank.data.terms import TermWeights
-from nirank.data.types import Floats
+from nirank.data.types import Content, Floats
 from nirank.errors import BadInput
 from nirank.kit.text.analysis import Analyzer
 from nirank.kit.text.contents import require_text
@@ -50,7 +50,7 @@ class QueryParser:
         self.vocabulary, self.analyzer = vocabulary, analyzer
         self._numbers: dict[str, int] = {}
 
-    def __call__(self, asked: Sequence[str] | TermWeights, first: int = 0) -> QueryTerms:
+    def __call__(self, asked: Sequence[Content] | TermWeights, first: int = 0) -> QueryTerms:
         """The terms of each query that the index knows.
 
         Raises `BadInput` for a query that is not text, where `first` is the number of the first, and for weighted terms
@@ -83,9 +83,8 @@ class QueryParser:
             worst = asked.terms[int(asked.weights.argmin())]
             raise BadInput(f"the term {worst!r} has the weight {asked.weights.min()}: lexical search adds, from 0 on.")
 
-    def _counted(self, texts: Sequence[str], first: int) -> QueryTerms:
-        require_text(texts, "query", first)
-        found = [words(text) for text in texts]
+    def _counted(self, texts: Sequence[Content], first: int) -> QueryTerms:
+        found = [words(text) for text in require_text(texts, "query", first)]
         numbers = self._numbers_of(found)
         rows = [_counted(map(numbers.__getitem__, each)) for each in found]
         offsets = np.array([0, *accumulate(map(len, rows))], np.int64)

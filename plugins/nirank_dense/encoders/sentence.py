@@ -196,8 +196,8 @@ class SentenceEncoder(nn.Module):
         state = weights_digest(model.state_dict()) + repr((prompts, modules, shape))
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
 
-    def _vectors(self, texts: Sequence[Content], side: Side, prompt: str | None) -> Tensor:
-        require_text(texts, "content")
+    def _vectors(self, contents: Sequence[Content], side: Side, prompt: str | None) -> Tensor:
+        texts = require_text(contents, "content")
         if not len(texts):
             return torch.empty(0, self.model.get_embedding_dimension(), device=self.model.device)
         prompt = self._prompt(side) if prompt is None else prompt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nirank import Candidates, Queries
-from nirank.data import Floats
+from nirank.data import Content, Floats
 
 
 class Overlap:
@@ -30,5 +30,5 @@ def tiny() -> Overlap:
     return Overlap()
 
 
-def _words(text: str) -> set[str]:
-    return set(text.lower().split())
+def _words(content: Content) -> set[str]:
+    return set(str(content).lower().split())
