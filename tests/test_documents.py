@@ -10,6 +10,7 @@ import sys
 import pytest
 from sybil import Sybil
 
+from nirank.evaluation import MEASURES
 from tests import documents
 
 PAGES = documents.pages()
@@ -65,6 +66,21 @@ def test_the_first_page_is_short():
 def test_the_guide_has_the_table_of_traits():
     """`python tests/documents.py` prints it."""
     assert documents.traits() in (documents.DOCS / "plugins.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_the_command_line_has_every_command_and_option():
+    """`python tests/documents.py` prints them."""
+    assert documents.commands() in (documents.DOCS / "command-line.md").read_text(encoding="utf-8")
+
+
+def test_every_option_says_what_it_does():
+    told = re.findall(r"^\| `[^|]+\| ([^|]*) \|", documents.commands(), re.MULTILINE)
+    assert len(told) > 30
+    assert told.count("") == 2  # those of `nirank cache`, which the sentence of the command explains
+
+
+def test_the_default_measures_are_those_that_the_help_names():
+    assert f"Default: {', '.join(MEASURES)}." in documents.commands()
 
 
 def test_the_site_is_built_without_a_warning(tmp_path):
