@@ -11,6 +11,8 @@ import pytest
 from sybil import Sybil
 
 from nirank.evaluation import MEASURES
+from nirank.plugins import active
+from nirank.training import Options
 from tests import documents
 
 PAGES = documents.pages()
@@ -97,3 +99,24 @@ def test_what_moved_is_where_the_changes_say():
     for place in moved:
         home, _, name = place.rpartition(".")
         assert name in importlib.import_module(home).__all__ or importlib.import_module(place)
+
+
+@pytest.mark.parametrize(
+    ("page", "kinds"),
+    [
+        ("components.md", ("encoder", "generator", "scorer", "extractor")),
+        ("concepts/losses.md", ("loss",)),
+        ("concepts/training.md", ("sampler",)),
+        ("concepts/observers.md", ("observer",)),
+    ],
+)
+def test_a_page_lists_every_component_of_its_kinds(page, kinds):
+    text = (documents.DOCS / page).read_text(encoding="utf-8")
+    ours = [entry for entry in active().registry if entry.kind in kinds and entry.plugin.distribution == "nirank"]
+    assert len(ours) > 3
+    assert [entry.spec for entry in ours if f"`{entry.name}`" not in text] == []
+
+
+def test_the_options_of_training_are_listed():
+    text = (documents.DOCS / "concepts" / "training.md").read_text(encoding="utf-8")
+    assert [name for name in Options.__dataclass_fields__ if f"`{name}`" not in text] == []
