@@ -1,4 +1,4 @@
-"""Fuse two TREC runs, and test whether that helps; no extra is needed: fuse_runs.py RUN RUN QRELS."""
+"""Fuse two TREC runs, and test whether the fusion is better than each: python fuse_runs.py RUN RUN QRELS."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A plugin in one file: a scorer with a setting, which expressions and experiments know by name.
+"""A plugin in one file: a scorer with one setting, named in expressions and experiments.
 
-Beside an experiment, as `nirank_plugin.py`, such a file is loaded with it. pip install 'nirank[lexical]'
+Called `nirank_plugin.py` and put beside an experiment, such a file is loaded with it. pip install 'nirank[lexical]'
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rescore what BM25 found by a bi-encoder, and find what shares no word: pip install 'nirank[demo]'."""
+"""Rerank the documents of BM25 by a bi-encoder, and search with the bi-encoder alone: pip install 'nirank[demo]'."""
 
 from __future__ import annotations
 

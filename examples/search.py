@@ -1,4 +1,4 @@
-"""Search documents of one's own with BM25: pip install 'nirank[lexical]'."""
+"""Search your own documents with BM25: pip install 'nirank[lexical]'."""
 
 from __future__ import annotations
 

@@ -54,22 +54,31 @@ BM25 = "bm25"
 
 Measures = Annotated[
     list[str] | None,
-    typer.Option("--measure", "-m", help="A measure by its ir_measures or trec_eval name; repeatable."),
+    typer.Option(
+        "--measure",
+        "-m",
+        help="A measure, named as in ir_measures or trec_eval; repeatable. Default: nDCG@10, RR@10, AP, R@100.",
+    ),
 ]
 Folder = Annotated[Path, typer.Option("--in", help="A folder that `nirank index` made.")]
 Pipeline = Annotated[
     str | None,
-    typer.Option("--pipeline", "-p", help="An expression such as 'bm25 % 100 >> minilm'; bm25 unless given."),
+    typer.Option("--pipeline", "-p", help="A pipeline, such as 'bm25 % 100 >> minilm'; bm25 unless given."),
 ]
-Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="A setting of a stage: 'bm25.k1=0.9'; repeatable.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="Set a setting of a stage, such as bm25.k1=0.9; repeatable.")
+]
 With = Annotated[
     list[str] | None,
-    typer.Option("--with", "-w", help="Switch an observer on: 'cache', 'trace', 'trace.file=x.json'; repeatable."),
+    typer.Option(
+        "--with", "-w", help="Switch on an observer (cache) or give it a setting (trace.file=x.json); repeatable."
+    ),
 ]
 
 
 Trust = Annotated[
-    bool, typer.Option("--trust", help="Run the code of the nirank_plugin.py that came with results; remembered.")
+    bool,
+    typer.Option("--trust", help="Run a nirank_plugin.py that came with results of others; its hash is remembered."),
 ]
 
 
@@ -178,15 +187,19 @@ def index(
 
 @app.command()
 def search(
-    text: Annotated[str | None, typer.Argument(help="What to search for; asked for when it is not given.")] = None,
+    text: Annotated[
+        str | None, typer.Argument(help="The query; without it queries are read from the keyboard.")
+    ] = None,
     folder: Folder = Path("nirank-index"),
-    collection: Annotated[str | None, typer.Option("--collection", "-c", help="Search a collection instead.")] = None,
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", help="Search this collection, and no folder.")
+    ] = None,
     pipeline: Pipeline = None,
     settings: Set = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many documents to show.")] = 10,
     with_: With = None,
 ) -> None:
-    """Search an index or a collection; without a text, ask for one after the other."""
+    """Search an index or a collection. A query is text: it has no operators."""
     from nirank.experiments import workspace
 
     if not collection and (pipeline or settings):
@@ -206,11 +219,18 @@ def evaluate(
     qrels: Annotated[Path, typer.Argument(help="TREC judgments.")],
     measures: Measures = None,
     relevance_level: Annotated[int, typer.Option("--relevance-level", "-l", help="The lowest relevant grade.")] = 1,
-    retrieved: Annotated[bool, typer.Option(help="Average over the queries in the run only.")] = False,
-    depth: Annotated[int | None, typer.Option(help="Look at the best so many documents only.")] = None,
-    version: Annotated[int, typer.Option("--trec-eval", min=9, max=10, help="Whose figures: of version 9 or 10.")] = 10,
-    queries: Annotated[bool, typer.Option("--queries", "-q", help="Also the values of each query.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    retrieved: Annotated[
+        bool, typer.Option(help="Average over the queries that the run has, not over all judged ones.")
+    ] = False,
+    depth: Annotated[
+        int | None, typer.Option(help="Measure only this many documents of each query, the best ones.")
+    ] = None,
+    version: Annotated[
+        int,
+        typer.Option("--trec-eval", min=9, max=10, help="The version of trec_eval whose figures are given, 9 or 10."),
+    ] = 10,
+    queries: Annotated[bool, typer.Option("--queries", "-q", help="Print the values of each query too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a run. A judged query without results counts as 0, as in `trec_eval -c`."""
     from nirank.evaluation.evaluating import MEASURES, evaluate_files
@@ -236,13 +256,15 @@ def evaluate(
 def compare(
     files: Annotated[list[Path], typer.Argument(help="Two or more TREC runs, then the judgments.")],
     measures: Measures = None,
-    test: Annotated[Test, typer.Option(help="The paired test.")] = Test.randomisation,
-    baseline: Annotated[Path | None, typer.Option(help="The run that all others are compared with.")] = None,
+    test: Annotated[Test, typer.Option(help="The paired test, randomisation or t.")] = Test.randomisation,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Compare the others with this run; without it, compare all pairs.")
+    ] = None,
     relevance_level: Annotated[int, typer.Option("--relevance-level", "-l", help="The lowest relevant grade.")] = 1,
     permutations: Annotated[
         int, typer.Option(min=1, help="How many random signs the randomisation test draws.")
     ] = 10_000,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare runs by paired tests: differences, p-values (Holm), effect sizes, confidence intervals."""
     from nirank.evaluation.evaluating import MEASURES, evaluate_files
@@ -334,7 +356,8 @@ app.add_typer(models, name="models")
 def check(
     model: Annotated[str, typer.Argument(help="A folder, or a name on the model hub.")],
     as_: Annotated[
-        str | None, typer.Option("--as", help="The component to read it as, such as crossencoder; else as it says.")
+        str | None,
+        typer.Option("--as", help="Read it as this component (crossencoder), not as its files say."),
     ] = None,
 ) -> None:
     """Say how a model would be read, score three pairs, and say what looks wrong; exit code 1 where something does."""
@@ -353,8 +376,10 @@ def check(
 
 @app.command()
 def new_plugin(
-    name: Annotated[str, typer.Argument(help="Its module: small letters, digits and _, such as demo_ranker.")],
-    to: Annotated[Path, typer.Option(help="Where to put its folder.")] = Path(),
+    name: Annotated[
+        str, typer.Argument(help="The name of its module: small letters, digits and _, such as demo_ranker.")
+    ],
+    to: Annotated[Path, typer.Option(help="The folder to put it in.")] = Path(),
 ) -> None:
     """Write the skeleton of a plugin: a distribution that passes its own checks at once."""
     from nirank.plugins import scaffold

@@ -6,7 +6,8 @@ folder, where `nirank` and `python` are those at hand. A comment before a block 
     <!-- file: experiment.toml -->      it is written to that file, for the blocks after it
     <!-- not run: it downloads -->      it cannot run here, and why
 
-`python tests/documents.py` prints the table of traits that the guide to plugins has.
+`python tests/documents.py` prints what pages have of the code: the table of traits (the guide to plugins), and every
+command with its arguments and options (the page on the command line).
 """
 
 from __future__ import annotations
@@ -99,6 +100,49 @@ def traits():
     return "\n".join(lines)
 
 
+def commands():
+    """Every command with its arguments and options, as the page on the command line has them."""
+    import typer
+
+    from nirank.cli import app
+    from nirank.plugins import active
+
+    group = typer.main.get_command(app)
+    observers = [entry.name for entry in active().registry if entry.kind == "observer"]
+    brought = [name for name in observers if group.get_command(None, name)]
+    options = _table(parameter for parameter in group.params if parameter.name != "help")
+    each = [_described(f"nirank {name}", group.get_command(None, name)) for name in [*group.commands, *brought]]
+    return "\n\n".join([f"## nirank\n\n{options}", *each])
+
+
+def _described(name, command):
+    if inner := getattr(command, "commands", None):
+        return "\n\n".join(_described(f"{name} {each}", inner[each]) for each in inner)
+    parts = [f"## {name}", " ".join(command.help.split())]
+    parameters = [parameter for parameter in command.params if parameter.name != "help"]
+    return "\n\n".join([*parts, *([_table(parameters)] if parameters else [])])
+
+
+def _table(parameters):
+    rows = [f"| {' | '.join(_row(parameter))} |" for parameter in parameters]
+    return "\n".join(["| argument or option | meaning | default |", "|---|---|---|", *rows])
+
+
+def _row(parameter):
+    """An argument or option: how it is written, its help, its default."""
+    default = getattr(parameter.default, "value", parameter.default)
+    shown = "" if default is None or default is False or parameter.required else f"`{default}`"
+    return _spelled(parameter), (getattr(parameter, "help", None) or "").replace("|", chr(92) + "|"), shown
+
+
+def _spelled(parameter):
+    if parameter.param_type_name == "argument":
+        several = "..." if parameter.nargs == -1 else ""
+        return f"`{parameter.name.upper()}{several}`" if parameter.required else f"`[{parameter.name.upper()}]`"
+    value = "" if parameter.is_flag else " VALUE"
+    return ", ".join(f"`{option}{value}`" for option in sorted(parameter.opts, key=len, reverse=True))
+
+
 def targets(page):
     """What a page links to: pairs of a path from the root and an anchor, either of them perhaps empty."""
     text = _BLOCK.sub("", (ROOT / page).read_text(encoding="utf-8"))
@@ -120,4 +164,4 @@ def anchors(path):
 
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
-    sys.stdout.write(traits() + "\n")
+    sys.stdout.write(traits() + "\n\n" + commands() + "\n")

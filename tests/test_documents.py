@@ -10,6 +10,9 @@ import sys
 import pytest
 from sybil import Sybil
 
+from nirank.evaluation import MEASURES
+from nirank.plugins import active
+from nirank.training import Options
 from tests import documents
 
 PAGES = documents.pages()
@@ -67,6 +70,21 @@ def test_the_guide_has_the_table_of_traits():
     assert documents.traits() in (documents.DOCS / "plugins.md").read_text(encoding="utf-8")
 
 
+def test_the_page_on_the_command_line_has_every_command_and_option():
+    """`python tests/documents.py` prints them."""
+    assert documents.commands() in (documents.DOCS / "command-line.md").read_text(encoding="utf-8")
+
+
+def test_every_option_says_what_it_does():
+    told = re.findall(r"^\| `[^|]+\| ([^|]*) \|", documents.commands(), re.MULTILINE)
+    assert len(told) > 30
+    assert told.count("") == 2  # those of `nirank cache`, which the sentence of the command explains
+
+
+def test_the_default_measures_are_those_that_the_help_names():
+    assert f"Default: {', '.join(MEASURES)}." in documents.commands()
+
+
 def test_the_site_is_built_without_a_warning(tmp_path):
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-c", "docs", ".", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=documents.ROOT, capture_output=True, text=True, check=False)
@@ -81,3 +99,24 @@ def test_what_moved_is_where_the_changes_say():
     for place in moved:
         home, _, name = place.rpartition(".")
         assert name in importlib.import_module(home).__all__ or importlib.import_module(place)
+
+
+@pytest.mark.parametrize(
+    ("page", "kinds"),
+    [
+        ("components.md", ("encoder", "generator", "scorer", "extractor")),
+        ("concepts/losses.md", ("loss",)),
+        ("concepts/training.md", ("sampler",)),
+        ("concepts/observers.md", ("observer",)),
+    ],
+)
+def test_a_page_lists_every_component_of_its_kinds(page, kinds):
+    text = (documents.DOCS / page).read_text(encoding="utf-8")
+    ours = [entry for entry in active().registry if entry.kind in kinds and entry.plugin.distribution == "nirank"]
+    assert len(ours) > 3
+    assert [entry.spec for entry in ours if f"`{entry.name}`" not in text] == []
+
+
+def test_the_options_of_training_are_listed():
+    text = (documents.DOCS / "concepts" / "training.md").read_text(encoding="utf-8")
+    assert [name for name in Options.__dataclass_fields__ if f"`{name}`" not in text] == []

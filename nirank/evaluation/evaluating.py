@@ -1,7 +1,8 @@
 """The evaluation of a run: measures over its judged queries.
 
 Here, and where files are read and written, trec_eval's rule for equal scores holds: documents are ranked by falling
-score, as float32, and those with equal scores by falling id, byte by byte. How many were is reported.
+score (the float64 of a file, the float32 of a search), and those with equal scores by falling id, byte by byte. How
+many were is reported.
 """
 
 from __future__ import annotations

@@ -92,8 +92,9 @@ class Run:
 
 
 def read_run(path: str | Path) -> Run:
-    """The run in a file, plain or gzipped (`.gz`). Scores are float32, with float64 beside where that may matter.
+    """The run in a file, plain or compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
 
+    Scores are float32, with float64 beside where that may matter.
     Raises `BadInput` with file and line for fewer than six columns, a score that is no number (or NaN), and a
     document listed twice for a query; and for a file without lines.
     """
@@ -101,7 +102,7 @@ def read_run(path: str | Path) -> Run:
 
 
 def read_qrels(path: str | Path) -> Run:
-    """The judgments in a file, plain or gzipped: TREC's four columns, or BEIR's three (`query-id corpus-id score`).
+    """The judgments in a file, plain or compressed: TREC's four columns, or BEIR's three (`query-id corpus-id score`).
 
     Grades are whole numbers and may be negative. Raises `BadInput` as `read_run` does.
     """

@@ -76,7 +76,7 @@ class Lines:
 
 
 def read_lines(path: str | Path, layout: Layout) -> Lines:
-    """The lines of a file, plain or gzipped.
+    """The lines of a file, plain or compressed.
 
     Raises `BadInput` with the line for a wrong number of columns, a score or grade that is no number, a document
     listed twice for a query, and text that is not UTF-8; and for a file without lines. Blank lines and comments

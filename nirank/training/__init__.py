@@ -1,4 +1,4 @@
-"""Training: what samplers and losses are given. `nirank.fit` trains."""
+"""Training: its options, and the types that samplers receive and return. `nirank.fit` trains."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from nirank import faces
 
 if TYPE_CHECKING:
+    from nirank.training.options import Options as Options
     from nirank.training.padding import Padding as Padding
     from nirank.training.sampling import Each as Each
     from nirank.training.sampling import Sample as Sample
     from nirank.training.sampling import Sampler as Sampler
 
 _HOMES = {
+    "nirank.training.options": ["Options"],
     "nirank.training.padding": ["Padding"],
     "nirank.training.sampling": ["Each", "Sample", "Sampler"],
 }

@@ -64,16 +64,18 @@ def fit(
 ) -> Fitted:
     """Train a scorer or an encoder on the judgments of a collection.
 
-    `component` is a registered name, what `nirank.load` returned, or an object of your own: an `nn.Module` with
-    `score`, or with `encode` and `encode_documents`. A ranker over features is given with what it reads
-    (`features(bm25, ql) >> linear`), or finds that in `pipeline`; what is no `nn.Module` learns in a way of its own
-    (`nirank.training.non_gradient`), where `loss` may be None. A component with `begin(collection)` first makes itself
-    ready for the collection. `loss` and `sampler` are names or components too (`nirank.load("nce", learned=True)`);
-    without a sampler the lists are those that are judged. `dev` chooses the best weights, by searching with
-    `pipeline`, in which
-    the component stands, or else by ranking the judged documents. `teacher` scores the lists for a loss that learns
-    from one. Both may be expressions, in which the component and `stages` stand by name, as in that of a sampler.
-    `options` are those of `nirank.training.options.Options`.
+    `component`, `loss` and `sampler` are each one of three things: a registered name (`"ranknet"`), what `nirank.load`
+    returned (`nirank.load("nce", learned=True)`), or an object of your own. A component of your own is an `nn.Module`
+    with `score`, or with `encode` and `encode_documents`; a loss is called with `scores`, `labels` and `mask`, all
+    `[lists, length]`, and returns a scalar tensor; a sampler has `each`, `begin` and `sample`
+    (`nirank.training.Sampler`). Without a sampler the lists are those that are judged.
+
+    A ranker over features is given with what it reads (`features(bm25, ql) >> linear`), or finds that in `pipeline`;
+    what is no `nn.Module` learns in a way of its own (`nirank.training.non_gradient`), where `loss` may be None. A
+    component with `begin(collection)` first makes itself ready for the collection. `dev` chooses the best weights, by
+    searching with `pipeline`, in which the component stands, or else by ranking the judged documents. `teacher` scores
+    the lists for a loss that learns from one. Both may be expressions, in which the component and `stages` stand by
+    name, as in that of a sampler. `options` are those of `nirank.training.Options`.
 
     With `out`, that folder gets a checkpoint and a log; while training runs it also holds the state from which the
     same call goes on after an interruption, to the same weights (on one device). In several processes (torchrun,

@@ -71,7 +71,10 @@ class Cache:
 
     @staticmethod
     def command(folder: Path | None = None, clear: bool = False) -> None:
-        """Show what the score and vector cache holds, by component; --clear drops all of it."""
+        """Show what the cache of scores and vectors holds, by component.
+
+        --folder names another folder than the default one, --clear deletes all that is in it.
+        """
         store = Store(_path(folder))
         if clear:
             store.clear()
