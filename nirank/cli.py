@@ -43,7 +43,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     help="Compose rankers, search, and measure the TREC way.",
-    epilog="What is switched on by --with may have a command too, such as `nirank cache`: see `nirank plugins`.",
+    epilog="Observers (--with) may have a command of their own, such as `nirank cache`; `nirank plugins` lists them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -69,7 +69,7 @@ With = Annotated[
 
 
 Trust = Annotated[
-    bool, typer.Option("--trust", help="Run the code of the nirank_plugin.py that came with results; remembered.")
+    bool, typer.Option("--trust", help="Run the nirank_plugin.py stored with results, now and in future.")
 ]
 
 
@@ -114,8 +114,8 @@ def demo(
         results = experiment.run(path, out, show=partial(_show, console))
     console.print(report.examples_table(results, report.telling_queries(results, "nDCG@10")))
     console.print(
-        "\nKeywords seldom stand in the names, so exact match finds little, and reranking cannot help what was not"
-        "\nfound: vocabulary mismatch. A bi-encoder compares meanings, and finds what shares no word with the query."
+        "\nThe words of a query are seldom in the name of the emoji, so exact match finds little, and a reranker cannot"
+        "\nrank what was not found (vocabulary mismatch). A bi-encoder compares meanings, not words."
         "\n\nNext: [bold]nirank search -c emoji -p 'minilm >> exact'[/], or [bold]nirank demo --toml > mine.toml[/],"
         " change it, and [bold]nirank run mine.toml[/].",
         highlight=False,
@@ -178,7 +178,7 @@ def index(
 
 @app.command()
 def search(
-    text: Annotated[str | None, typer.Argument(help="What to search for; asked for when it is not given.")] = None,
+    text: Annotated[str | None, typer.Argument(help="The query; you are asked for queries if there is none.")] = None,
     folder: Folder = Path("nirank-index"),
     collection: Annotated[str | None, typer.Option("--collection", "-c", help="Search a collection instead.")] = None,
     pipeline: Pipeline = None,
@@ -207,10 +207,10 @@ def evaluate(
     measures: Measures = None,
     relevance_level: Annotated[int, typer.Option("--relevance-level", "-l", help="The lowest relevant grade.")] = 1,
     retrieved: Annotated[bool, typer.Option(help="Average over the queries in the run only.")] = False,
-    depth: Annotated[int | None, typer.Option(help="Look at the best so many documents only.")] = None,
-    version: Annotated[int, typer.Option("--trec-eval", min=9, max=10, help="Whose figures: of version 9 or 10.")] = 10,
-    queries: Annotated[bool, typer.Option("--queries", "-q", help="Also the values of each query.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    depth: Annotated[int | None, typer.Option(help="Cut each ranking after this many documents.")] = None,
+    version: Annotated[int, typer.Option("--trec-eval", min=9, max=10, help="The version of trec_eval to match.")] = 10,
+    queries: Annotated[bool, typer.Option("--queries", "-q", help="Print the values of each query too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a run. A judged query without results counts as 0, as in `trec_eval -c`."""
     from nirank.evaluation.evaluating import MEASURES, evaluate_files
@@ -240,9 +240,9 @@ def compare(
     baseline: Annotated[Path | None, typer.Option(help="The run that all others are compared with.")] = None,
     relevance_level: Annotated[int, typer.Option("--relevance-level", "-l", help="The lowest relevant grade.")] = 1,
     permutations: Annotated[
-        int, typer.Option(min=1, help="How many random signs the randomisation test draws.")
+        int, typer.Option(min=1, help="How many permutations the randomisation test draws.")
     ] = 10_000,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare runs by paired tests: differences, p-values (Holm), effect sizes, confidence intervals."""
     from nirank.evaluation.evaluating import MEASURES, evaluate_files
@@ -306,14 +306,18 @@ def datasets() -> None:
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(help="What nirank wrote: an index, a checkpoint, results, the cache.")],
+    folder: Annotated[Path, typer.Argument(help="A folder of nirank: an index, a checkpoint, results, the cache.")],
 ) -> None:
     """Compare every file of a folder with what was written, byte by byte; exit code 1 where one differs."""
     from nirank import seals
 
     sealed = seals.sealed_inside(folder)
     if not sealed:
-        raise BadInput("holds nothing that nirank has sealed; folders of version 0.1 have no seals.", folder)
+        raise BadInput(
+            "has no seals (hashes of the files that nirank wrote), so nothing can be verified; folders of nirank 0.1 "
+            "have none.",
+            folder,
+        )
     damaged = 0
     for place in sealed:
         try:
@@ -322,11 +326,11 @@ def verify(
         except DamagedFile as fault:
             damaged += 1
             typer.echo(str(fault))
-    typer.echo(f"{len(sealed) - damaged} of {len(sealed)} are as they were written.")
+    typer.echo(f"{len(sealed) - damaged} of {len(sealed)} sealed folders and files are as they were written.")
     raise typer.Exit(1 if damaged else 0)
 
 
-models = typer.Typer(help="Models from elsewhere.", no_args_is_help=True, rich_markup_mode=None)
+models = typer.Typer(help="Check a model before it is used.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models, name="models")
 
 
@@ -334,7 +338,7 @@ app.add_typer(models, name="models")
 def check(
     model: Annotated[str, typer.Argument(help="A folder, or a name on the model hub.")],
     as_: Annotated[
-        str | None, typer.Option("--as", help="The component to read it as, such as crossencoder; else as it says.")
+        str | None, typer.Option("--as", help="The component to read it as; unless given, what its config says.")
     ] = None,
 ) -> None:
     """Say how a model would be read, score three pairs, and say what looks wrong; exit code 1 where something does."""
@@ -353,7 +357,7 @@ def check(
 
 @app.command()
 def new_plugin(
-    name: Annotated[str, typer.Argument(help="Its module: small letters, digits and _, such as demo_ranker.")],
+    name: Annotated[str, typer.Argument(help="Name of its module: small letters, digits, _; such as demo_ranker.")],
     to: Annotated[Path, typer.Option(help="Where to put its folder.")] = Path(),
 ) -> None:
     """Write the skeleton of a plugin: a distribution that passes its own checks at once."""

@@ -90,5 +90,5 @@ def test_what_is_no_text_is_refused(tmp_path):
     lists = Candidates.of([[0]], corpus=Documents(["a"], [tmp_path]))
     with pytest.raises(BadInput, match="texts are read, and the content of a document is a PosixPath"):
         Read.of(Queries.of(["a"]), lists, texts)
-    with pytest.raises(BadInput, match="do not know their corpus"):
+    with pytest.raises(BadInput, match="have no corpus"):
         Read.of(Queries.of(["a"]), Candidates.of([[0]]), texts)

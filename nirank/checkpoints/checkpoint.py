@@ -77,7 +77,8 @@ def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None 
     if described["use"] is None:
         made = described["origin"]
         raise BadInput(
-            f"holds weights of an object of {made}, which has no name. Use nirank.checkpoints.checkpoint.load_weights.",
+            f"holds only the weights of an object of the class {made}, which is not a registered component: build "
+            "that object, and call nirank.checkpoints.checkpoint.load_weights(object, folder).",
             folder,
         )
     entry = active().registry.find(described["use"], STAGES)
@@ -104,14 +105,17 @@ def load_weights(target: Any, folder: Path) -> None:
     if not (folder / WEIGHTS).exists():
         if callable(getattr(target, "save", None)):
             return
-        raise BadInput(f"is damaged: it has no {WEIGHTS}.", folder)
+        raise BadInput(f"is damaged: the file {WEIGHTS} is missing. Train it again, or copy the folder again.", folder)
     from safetensors import SafetensorError
     from safetensors.torch import load_model
 
     try:
         load_model(target, str(folder / WEIGHTS))
     except (SafetensorError, RuntimeError) as error:
-        raise BadInput(f"the weights do not fit {type(target).__name__}: {error}", folder / WEIGHTS) from error
+        raise BadInput(
+            f"the weights do not fit {type(target).__name__}: {error} Give it the settings that it was saved with.",
+            folder / WEIGHTS,
+        ) from error
 
 
 def _checkpoint(folder: Path) -> Path:
@@ -119,7 +123,9 @@ def _checkpoint(folder: Path) -> Path:
     for place in (folder, folder / CHECKPOINT):
         if (place / COMPONENT).exists():
             return place
-    raise BadInput(f"is no checkpoint: it has no {COMPONENT}.", folder)
+    raise BadInput(
+        f"is not a checkpoint: it has no {COMPONENT}. Name a folder that `nirank train` or `nirank.fit` wrote.", folder
+    )
 
 
 def _described(folder: Path) -> dict[str, Any]:
@@ -128,7 +134,7 @@ def _described(folder: Path) -> dict[str, Any]:
         described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         described["name"], described["use"], described["settings"].items(), described["origin"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"is damaged: {error!r}.", path) from error
+        raise BadInput(f"is damaged: {error!r}. Train it again, or copy the folder again.", path) from error
     return described
 
 

@@ -47,7 +47,9 @@ def check(component: Component, kept: Mapping[str, Any], folder: Path) -> None:
     expected, found = np.array(kept["scores"], np.float32), _scores(component)
     if found is None or found.shape != expected.shape:
         raise BadInput(
-            f"was saved by a component that gave {len(expected)} scores, and {component.spec} does not.", folder
+            f"{component.spec} does not compute the {len(expected)} scores that were saved with it: "
+            "it has changed since, or its files have. Train it again, or copy the folder again.",
+            folder,
         )
     wrong = np.abs(found - expected)
     if not (wrong <= _TOLERANCE * max(np.abs(expected).max(), 1e-6)).all():
@@ -57,8 +59,8 @@ def check(component: Component, kept: Mapping[str, Any], folder: Path) -> None:
         ]
         raise BadInput(
             f"{component.spec} does not score as it did when it was saved: {found[wrong.argmax()]:.6g} is not "
-            f"{expected[wrong.argmax()]:.6g}. Its files were changed, or a library reads them otherwise"
-            f" ({'; '.join(others) or 'versions are the same'}).",
+            f"{expected[wrong.argmax()]:.6g}. Its files have changed, or a library computes differently"
+            f" ({'; '.join(others) or 'the versions are the same'}). Copy the folder again, or install those versions.",
             folder,
         )
 

@@ -68,5 +68,5 @@ def content_bytes(content: Content) -> bytes:
     if hasattr(content, "tobytes") and hasattr(content, "mode"):
         return f"{content.mode} {content.size} ".encode() + bytes(content.tobytes())
     raise BadInput(
-        f"a document is a text, or an image: a pathlib.Path, bytes or one of PIL, not {type(content).__name__}."
+        f"a document must be a text or an image (a pathlib.Path, bytes or a PIL image), not {type(content).__name__}."
     )

@@ -115,14 +115,14 @@ def readable(contents: Sequence[Content], damaged: Damaged = "skip", threads: in
     bits) or are odd, with the first of these and how many there are; a note (`info`) names each.
     """
     if damaged not in get_args(Damaged):
-        raise UnknownName("way with damaged images", damaged, get_args(Damaged))
+        raise UnknownName("way to treat damaged images", damaged, get_args(Damaged))
     kept, odd = [], collections.defaultdict[str, list[str]](list)
     with ThreadPoolExecutor(threads or processors()) as pool, progress("Reading images", len(contents)) as advance:
         for place, fault in enumerate(pool.map(_fault_of, contents)):
             if isinstance(fault, BadInput) and damaged == "error":
                 raise fault
             if isinstance(fault, BadInput):
-                log.warning("an image is skipped: %s", fault)
+                log.warning("an image is left out: %s", fault)
             else:
                 kept.append(place)
                 if fault:
@@ -143,12 +143,12 @@ def drawn(number: int, width: int = 24, height: int = 24) -> Image:
 
 def _open(content: Content) -> Image:
     if not is_image(content):
-        raise BadInput(f"an image is a pathlib.Path, bytes or an image of PIL, not a {type(content).__name__}.")
+        raise BadInput(f"an image must be a pathlib.Path, bytes or a PIL image, not {type(content).__name__}.")
     image = _pil()
     if not isinstance(content, (Path, bytes)):
         return content
     if isinstance(content, Path) and content.exists() and not content.is_file():  # to open a pipe waits for good
-        raise BadInput("is no image that can be read: it is no file.", content)
+        raise BadInput("cannot be read as an image: it is not a file.", content)
     try:
         return image.open(io.BytesIO(content) if isinstance(content, bytes) else content)
     except _faults() as error:
@@ -181,8 +181,8 @@ def _oddity(image: Image) -> str | None:
     if image.mode == "CMYK":
         return "CMYK is read as RGB."
     if image.mode.startswith(("I", "F")):
-        return "more than 8 bits are read as 8."
-    return "a single pixel." if image.size == (1, 1) else None
+        return "colours of more than 8 bits are reduced to 8."
+    return "it is a single pixel." if image.size == (1, 1) else None
 
 
 def _upright(image: Image) -> Image:
@@ -218,7 +218,7 @@ def _eight_bits(image: Image) -> Image:
 def _unreadable(content: Content, error: BaseException) -> BadInput:
     where = content if isinstance(content, Path) else None
     reason = getattr(error, "strerror", None) or str(error).replace(f" {str(where)!r}", "") or type(error).__name__
-    return BadInput(f"is no image that can be read: {reason}.", where)
+    return BadInput(f"cannot be read as an image: {reason}.", where)
 
 
 def _faults() -> tuple[type[BaseException], ...]:

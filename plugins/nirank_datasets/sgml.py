@@ -55,7 +55,7 @@ def _batches(files: Sequence[Path], origin: Path) -> Iterator[Mapping[str, Seque
                 yield batch
                 batch = {column: [] for column in batch}
     if empty:
-        raise BadInput(f"a corpus without documents; {_KNOWN}.", origin)
+        raise BadInput(f"the corpus is empty; {_KNOWN}.", origin)
     if batch["id"]:
         yield batch
 

@@ -331,7 +331,7 @@ def test_sgml_faults_are_told(tmp_path):
         "blank": ("<DOC><DOCNO> </DOCNO></DOC>", "has no <DOC> or no <DOCNO>"),
         "open": ("<DOC><DOCNO>1</DOCNO>", "the last <DOC> has no </DOC>"),
         "twice": ("<DOC><DOCNO>1</DOCNO></DOC>" * 2, "both have the id '1'"),
-        "empty": ("", "a corpus without documents"),
+        "empty": ("", "the corpus is empty"),
     }
     for name, (text, message) in cases.items():
         (tmp_path / name).write_text(text)
@@ -417,13 +417,13 @@ def test_msmarco_is_read_from_its_own_files(tmp_path):
 def test_faults_of_tables_name_the_file_of_the_user(tmp_path):
     cases = {
         "a.tsv": ("1\tx\n2\n", "a.tsv:2: 2 columns"),
-        "b.tsv": ("", "b.tsv: a corpus without documents"),
+        "b.tsv": ("", "b.tsv: the corpus is empty"),
         "c.tsv": ("1\tx\n1\ty\n", "c.tsv: documents 1 and 2 both have the id '1'"),
         "d.csv": ("name,text\n1,x\n", "d.csv:1: columns such as 'id' and 'text'"),
         "e.csv": ('id,text\n1,"x\n', "e.csv:2: this is not CSV"),
         "f.parquet": ("PAR1", "f.parquet: this is not a readable parquet file"),
         "g.tsv": ("one word\n", "g.tsv:1: an id, a tab"),
-        "h.txt": ("one word\n", "h.txt: a corpus without documents; TREC's <DOC> elements are expected"),
+        "h.txt": ("one word\n", "h.txt: the corpus is empty; TREC's <DOC> elements are expected"),
     }
     for name, (text, message) in cases.items():
         (tmp_path / name).write_text(text)

@@ -52,7 +52,7 @@ def test_parts_of_a_split_are_some_classes_and_do_not_overlap(folder):
     for settings in ({"skip": -1}, {"limit": -1}):
         with pytest.raises(BadInput, match="a number from 0"):
             ids(**settings)
-    with pytest.raises(BadInput, match="no image"):
+    with pytest.raises(BadInput, match="cannot be read as an image"):
         ids(classes=[7])
     with pytest.raises(BadInput, match=r"'train' \| 'test'"):
         ids(split="dev")

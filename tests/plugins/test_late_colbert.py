@@ -255,7 +255,7 @@ def test_a_model_without_a_mask_token_is_asked_for_queries_as_they_are(folder, t
 
 
 def test_candidates_without_a_corpus_are_refused(encoder):
-    with pytest.raises(BadInput, match="do not know their corpus"):
+    with pytest.raises(BadInput, match="have no corpus"):
         encoder.score(Queries.of(["a"]), Candidates.of([[0]]))
 
 
