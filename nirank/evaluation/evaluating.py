@@ -146,12 +146,13 @@ def evaluate(
     _check_rows(run, judgments, query_ids)
     query_ids = joined.query_ids if query_ids is None else query_ids
     if relevance_level < 1 or (depth is not None and depth < 1):
-        raise BadInput(f"relevance_level {relevance_level} and depth {depth} must be 1 or more.")
+        raise BadInput(f"relevance_level = {relevance_level}, depth = {depth}; both must be 1 or more.")
     plan = _Plan.of(measures, relevance_level, trec_eval)
     judged, found = judgments.lengths > 0, run.lengths > 0
     queries = np.flatnonzero(judged if complete else judged & found)
     if not len(queries):
-        raise BadInput(f"none of the {len(run):,} queries has judgments{'' if complete else ' and results'}.")
+        wanted = "judgments" if complete else "both judgments and results"
+        raise BadInput(f"none of the {len(run):,} queries has {wanted}: there is nothing to measure.")
     ids = joined.ids if ids is None else ids
     ranked, ties = rank(_rows(run, queries), ids)
     ranking = JudgedRanking(_cut(ranked, depth), _rows(judgments, queries), relevance_level)
@@ -245,10 +246,13 @@ def _break_ties(run: Candidates, tied: NDArray[np.bool_], ids: Docnos) -> Candid
 
 def _check_rows(run: Candidates, judgments: Candidates, query_ids: Sequence[str] | None) -> None:
     if len(run) != len(judgments) or len(run) != len(run if query_ids is None else query_ids):
-        asked = "" if query_ids is None else f" and {len(query_ids)} query ids"
-        raise BadInput(f"a run of {len(run)} queries with judgments of {len(judgments)}{asked}; they must match.")
+        asked = "" if query_ids is None else f", and there are {len(query_ids)} query ids"
+        raise BadInput(
+            f"the run has {len(run)} queries, the judgments have {len(judgments)}{asked}; the numbers must be equal."
+        )
     if np.isnan(judgments.scores).any():
-        raise BadInput("some grades among the judgments are not a number (NaN).")
+        wrong = int(np.isnan(judgments.scores).sum())
+        raise BadInput(f"{wrong} of {judgments.pairs} grades of the judgments are not a number (NaN).")
 
 
 def _rows(candidates: Candidates, queries: NDArray[np.int64]) -> Candidates:
@@ -275,9 +279,9 @@ class _Plan:
     @classmethod
     def of(cls, measures: Sequence[str], level: int, version: int = 10) -> _Plan:
         if isinstance(measures, str):
-            raise BadInput(f"measures are a list of names, not the text {measures!r}.")
+            raise BadInput(f"measures must be a list of names, not the text {measures!r}: write [{measures!r}].")
         if version not in (9, 10):
-            raise BadInput(f"trec_eval = {version!r} is no version that is known; 9 and 10 are.")
+            raise BadInput(f"trec_eval = {version!r} is not a supported version; 9 or 10 is expected.")
         plan = cls([], {}, [], {}, version)
         for name in dict.fromkeys(map(str, measures)):
             plan._add(name, level)

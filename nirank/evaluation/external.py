@@ -61,7 +61,10 @@ class JudgedRanking:
         """
         grades = self.judgments.scores
         if not np.all(grades == np.rint(grades)):
-            raise BadInput("some grades are not whole numbers, which only nDCG, AP, RR, P, R, Success and Judged take.")
+            raise BadInput(
+                "some grades are not whole numbers; only nDCG, AP, RR, P, R, Success and Judged can be computed from "
+                "them. Round the grades, or leave the other measures out."
+            )
         rows = _dictionaries(self.judgments, grades.astype(np.int64).tolist())
         for row in rows.values():
             if max(row.values(), default=0) < 0:
@@ -167,7 +170,9 @@ def ir_measure(measure: Measure, level: int) -> Any:
         return None
     found = known[measure.name]
     if found.NAME in _SUBTOPICS:
-        raise BadInput(f"{measure.name} needs judgments of subtopics, which judgments of documents do not have.")
+        raise BadInput(
+            f"{measure.name} needs judgments of subtopics, and nirank reads judgments of whole documents: leave it out."
+        )
     settings = dict(measure.settings)
     if measure.cutoff is not None:
         settings[found.AT_PARAM] = measure.cutoff

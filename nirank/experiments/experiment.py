@@ -195,7 +195,7 @@ class Experiment:
                 stages[part] = load(part)
             pipeline = parse(text, stages)
             if not isinstance(pipeline, Ranking):
-                raise BadInput(f"{text!r} scores documents and finds none.")
+                raise BadInput(f"{text!r} scores documents but finds none: put a generator before it, `bm25 >> ...`.")
             return pipeline
 
     @property

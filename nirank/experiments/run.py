@@ -47,7 +47,7 @@ def run(
     if not isinstance(experiment, Experiment):
         experiment = Experiment.read(experiment)
     if experiment.train:
-        raise BadInput(f"has tables [train]: it is run by `nirank train {experiment.where}`.", experiment.path)
+        raise BadInput(f"has tables [train]: run it with `nirank train {experiment.where}`.", experiment.path)
     folder = None if out is None else Path(out).resolve()
     refuse_existing(folder)
     load_beside(experiment)

@@ -54,7 +54,7 @@ def create(folder: Path, name: str, pipeline: str, stages: Mapping[str, dict[str
     folder = folder.resolve()
     refuse_existing(folder)
     if folder == Path.cwd():
-        raise BadInput("is the current folder; name one to be made, such as nirank-index.", folder)
+        raise BadInput("is the current folder; name one that does not exist yet, such as nirank-index.", folder)
     described = _described(name, pipeline, stages)
     with alone(folder, "nirank index"):
         refuse_existing(folder)
@@ -78,7 +78,7 @@ def open_folder(folder: Path) -> Workspace:
     """Open what `create` made. Raises `BadInput` where there is no such folder."""
     if not (folder / DESCRIPTION).exists():
         raise BadInput(
-            "is no index. Make one: nirank index COLLECTION --to FOLDER (or search with --collection).", folder
+            "is not an index. Make one: nirank index COLLECTION --to FOLDER (or search with --collection).", folder
         )
     seals.check(folder, f"Remove {folder}, and index again.")
     (ranking,) = Experiment.read(folder / DESCRIPTION).build().values()
@@ -107,7 +107,7 @@ def _move(partial: Path, folder: Path) -> None:
         os.replace(partial, folder)  # onto nothing or an empty folder; a filled one is an error
     except OSError as error:
         raise BadInput(
-            f"cannot be put in place ({error.strerror}); what was indexed is in {partial}.", folder
+            f"cannot be created ({error.strerror}); the finished index is in {partial}: move it yourself.", folder
         ) from error
 
 
@@ -122,5 +122,5 @@ def _texts(corpus: Corpus, start: int) -> dict[str, list[str]]:
     here = slice(start, start + _COPIED)
     texts = list(corpus[here])
     if not all(isinstance(text, str) for text in texts):
-        raise BadInput("a folder to search holds texts; search a collection of images with --collection.")
+        raise BadInput("`nirank index` takes collections of texts; search images with `nirank search --collection`.")
     return {"id": corpus.ids[here], "text": texts}

@@ -220,7 +220,7 @@ def write_run(
     `BadInput` for an id that is empty or has white space in it, and for scores that are NaN.
     """
     if _unfit(tag):
-        raise BadInput(f"the tag {tag!r} cannot stand in a TREC file: it is empty or has white space.")
+        raise BadInput(f"the tag {tag!r} cannot be written to a TREC file: it is empty or has white space.")
     ids = _ids(candidates, ids)
     ranked = candidates.ranked()
     ranks = np.arange(ranked.pairs) - np.repeat(ranked.offsets[:-1], ranked.lengths) + 1
@@ -231,7 +231,7 @@ def write_qrels(path: str | Path, queries: Queries, judgments: Candidates, ids: 
     """Write judgments as TREC qrels, in their own order. Raises as `write_run`, and where a grade is not whole."""
     grades = judgments.scores
     if not np.all(grades == np.rint(grades)) or np.isinf(grades).any():
-        raise BadInput("grades of judgments must be whole numbers.")
+        raise BadInput("some grades are not whole numbers, which TREC qrels need: round them first.")
     _write(path, QRELS, queries, judgments, ("0", _ids(judgments, ids), grades.astype(np.int64)))
 
 
@@ -239,7 +239,7 @@ def _ids(candidates: Candidates, ids: Ids | None) -> Ids:
     if ids is not None:
         return ids
     if candidates.corpus is None:
-        raise BadInput("these candidates know no corpus to take document ids from; pass `ids`.")
+        raise BadInput("these candidates have no corpus to take document ids from; pass `ids`.")
     return candidates.corpus.ids
 
 
@@ -279,7 +279,7 @@ def _write_block(file: IO[bytes], columns: list[Any], layout: Layout) -> None:
     blanks = np.count_nonzero(text <= _BLANK)
     if blanks != len(columns[0]) * len(layout.columns) or pc.any(pc.equal(columns[2], nothing)).as_py():
         fault = next(filter(_unfit, columns[2].to_pylist()))
-        raise BadInput(f"{fault!r} cannot stand in a TREC file: it is empty or has white space or control characters.")
+        raise BadInput(f"{fault!r} cannot be written to a TREC file: it is empty or has white space or control codes.")
     file.write(text.data)
 
 

@@ -61,7 +61,9 @@ class Described:
             raise BadInput(f"is damaged: {error!r}.", file_of(model, _MODULES)) from error
         table = _read(model, _TABLE, dict)
         if not isinstance(table.get("prompts") or {}, dict):
-            raise BadInput(f"is damaged: its prompts are {table['prompts']!r}, and no table.", file_of(model, _TABLE))
+            raise BadInput(
+                f"is damaged: its prompts are {table['prompts']!r}; a table is expected.", file_of(model, _TABLE)
+            )
         return cls(model, modules, table, _read(model, _TRANSFORMER, dict))
 
     @property
@@ -98,7 +100,10 @@ class Described:
         """The text that is put before all that has no side of its own. Raises `BadInput` where its name is unknown."""
         name, prompts = self.table.get("default_prompt_name"), self.table.get("prompts") or {}
         if name is not None and name not in prompts:
-            raise BadInput(f"names the prompt {name!r} and has {sorted(prompts)}.", file_of(self.model, _TABLE))
+            raise BadInput(
+                f"names the default prompt {name!r}, but its prompts are {sorted(prompts)}.",
+                file_of(self.model, _TABLE),
+            )
         return str(prompts.get(name) or "")
 
     def marks(self, prompt: str) -> bool:
@@ -113,7 +118,10 @@ class Described:
     def refuse_foreign_code(self) -> None:
         """Raise `BadInput` for a model with a module of somebody else's, which is code that comes with it."""
         if odd := [name for name, _ in self.modules if not name.startswith(_KNOWN)]:
-            raise BadInput(f"{self.model!r} needs the code of {odd[0]}, and no code that comes with a model is run.")
+            raise BadInput(
+                f"{self.model!r} needs the code of {odd[0]}, and nirank never runs code that comes with a model: "
+                "choose another model."
+            )
 
 
 def peer_model(kind: Kind, described: Described, computing: Computing, extra: str) -> Any:
@@ -186,7 +194,7 @@ def _library(kind: str, extra: str) -> Any:
         import sentence_transformers
     except ModuleNotFoundError as error:
         raise MissingDependency(
-            "This model is made of modules of sentence-transformers, which has to run them. Run: "
+            "This model is made of modules of sentence-transformers, which is not installed. Run: "
             f"pip install 'nirank[{extra},dense]'",
             name=error.name,
         ) from error

@@ -92,10 +92,12 @@ def new_weights(report: Report, model: str, heads: Sequence[str] = (), unused: C
     if lacking:
         raise BadInput(
             f"{model!r} lacks {len(lacking)} weights of a {type(report.model).__name__}, such as {_some(lacking)}"
-            f"{_instead(report)}. They would be random numbers. Is it another kind of model, or saved in part?"
+            f"{_instead(report)}. They would have random values. Is it another kind of model, or saved in part?"
         )
     if wrong := [name for name in report.mismatched if not _within(name, heads)]:
-        raise BadInput(f"{model!r} has weights of another shape than its config says: {_some(wrong)}.")
+        raise BadInput(
+            f"{model!r} has weights whose shapes are not those of its config: {_some(wrong)}. Copy the model again."
+        )
     return missing + [name for name in report.mismatched if _within(name, heads)]
 
 
@@ -120,7 +122,7 @@ class NewHead:
         untouched = [name for name, value in self._parameters.items() if value._version == self._versions[name]]
         if not training and untouched:
             raise BadInput(
-                f"{self._model!r} comes without {_some(sorted(untouched))}: a new head of random numbers. "
+                f"{self._model!r} comes without {_some(sorted(untouched))}, so its head has random weights. "
                 "Train it first (`nirank.fit`), or name a model that was trained for this."
             )
 

@@ -116,7 +116,7 @@ class Fast:
         except MissingDependency:
             raise
         except Exception as error:  # of the tracer, of OpenVINO, or of the comparison
-            message = f"OpenVINO does not compute {type(self.network).__name__} as torch does: {error}"
+            message = f"OpenVINO cannot compute {type(self.network).__name__} as torch does: {error}"
             if self.runtime == "openvino":
                 raise BadInput(message) from error
             log.warning("%s; torch computes it.", message)
@@ -128,7 +128,7 @@ class Fast:
         expected, found = self.function(self.network, dict(inputs)), graph(inputs)
         apart, most = (found - expected).abs().max().item(), expected.abs().max().item()
         if not apart <= _TOLERANCE[self.precision] * most:
-            raise ArithmeticError(f"it is {apart:.1e} apart, of numbers up to {most:.1e}.")
+            raise ArithmeticError(f"results differ by up to {apart:.1e}, of values up to {most:.1e}.")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "compiled": None}  # a copy compiles its own
@@ -142,7 +142,10 @@ def choose_runtime(runtime: Runtime | None, device: str, precision: Precision) -
     usable = device == "cpu" and precision == "float32"
     if runtime == "openvino":
         if not usable:
-            raise BadInput(f"runtime = 'openvino' is for float32 on the CPU here, not for {precision} on {device}.")
+            raise BadInput(
+                f"runtime = 'openvino' works for float32 on the CPU, not for {precision} on {device}: "
+                "set runtime = 'torch'."
+            )
         import_openvino("openvino")
     return runtime if runtime or (usable and openvino_installed()) else "torch"
 

@@ -80,7 +80,7 @@ class Ranking(Pipeline):
         first. Raises `CompositionError` where nothing orders the documents.
         """
         if not self.scored:
-            raise CompositionError(f"{self!r} finds documents and does not order them. Add `>> scorer`, or use fuse.")
+            raise CompositionError(f"{self!r} finds documents but does not order them. Add `>> scorer`, or use fuse.")
         if isinstance(corpus, _NO_CORPORA):
             raise CompositionError(_no_corpus(corpus))
         ranking = as_ranking(self)
@@ -126,7 +126,7 @@ class Scoring(Pipeline):
 
     def search(self, queries: Any, corpus: Corpus) -> Candidates:  # noqa: ARG002 - the signature of a ranking's
         """Refuse: a scoring orders documents that something else has found. Raises `CompositionError`."""
-        raise CompositionError(f"{self!r} scores documents and finds none: put a generator before it.")
+        raise CompositionError(f"{self!r} scores documents but finds none: put a generator before it, `bm25 >> ...`.")
 
     def __add__(self, other: Any) -> Scoring:
         return Sum(self, as_scoring(other))
@@ -160,7 +160,7 @@ class Stage(Ranking, Scoring):
 
     def __rshift__(self, other: Any) -> Any:
         if self.component.traits.feedback:
-            raise CompositionError(f"{self!r} learns from what was found: write `ranking >> {self!r} >> index`.")
+            raise CompositionError(f"{self!r} needs the results of a ranking: write `ranking >> {self!r} >> index`.")
         if self.component.can("encode") and not self.component.can("generate"):
             return _generated(other)._encoded_by(self.component)
         ranking = as_ranking(self)
@@ -222,7 +222,9 @@ class Generated(Ranking):
         _, last = found.extent
         if last >= len(corpus):
             name = self.generator.spec
-            raise ComponentError(f"{name} found document {last} in a corpus of {len(corpus)}; ordinals begin at 0.")
+            raise ComponentError(
+                f"{name} found document {last} in a corpus of {len(corpus)} documents; ordinals begin at 0."
+            )
         return found.over(corpus)
 
     def _encoded(self, encoder: Component, queries: Queries, corpus: Corpus) -> Queries:
@@ -269,7 +271,9 @@ class Feedback(Pipeline):
 
     def __post_init__(self) -> None:
         if not self.ranking.scored:
-            raise CompositionError(f"{self.ranking!r} has no best documents: it is not ordered before it is scored.")
+            raise CompositionError(
+                f"{self.ranking!r} has no best documents before it is scored: add `>> scorer` first."
+            )
 
     def __repr__(self) -> str:
         return f"{_operand(self.ranking)} >> {self.encoder.name}"
@@ -322,7 +326,8 @@ class Cut(Ranking):
     def __post_init__(self) -> None:
         if not self.ranking.scored:
             raise CompositionError(
-                f"{self.ranking!r} has no best {self.k}: a union is not ordered before it is scored."
+                f"{self.ranking!r} has no best {self.k}: a union has no order before it is scored. "
+                "Add `>> scorer` first."
             )
 
     def __repr__(self) -> str:
@@ -437,7 +442,10 @@ def load(component: str | Any, /, name: str | None = None, **settings: Any) -> S
     if isinstance(component, str):
         return Stage(build(component, settings, name))
     if settings:
-        raise BadInput(f"{type(component).__name__} is built already; settings belong to a registered name.")
+        raise BadInput(
+            f"{type(component).__name__} is an object already, so settings cannot be given: pass them when it is made, "
+            "or load it by its registered name."
+        )
     return Stage(wrap(Component(name or type(component).__name__, component)))
 
 
@@ -452,7 +460,9 @@ def fuse(
     rankings = tuple(as_ranking(ranking) for ranking in (first, second, *more))
     unscored = [ranking for ranking in rankings if not ranking.scored]
     if unscored:
-        raise CompositionError(f"{unscored[0]!r} cannot be fused: a union is not ordered before it is scored.")
+        raise CompositionError(
+            f"{unscored[0]!r} cannot be fused: a union has no order before it is scored. Add `>> scorer` first."
+        )
     fusion.check(method, settings)
     checked = None if weights is None else fusion.check_weights(weights, len(rankings))
     return Fused(rankings, method, checked, tuple(settings.items()))
@@ -467,12 +477,12 @@ def as_ranking(value: Any, bare: bool = False) -> Ranking:
     if not isinstance(stage, Stage):
         if isinstance(stage, Ranking):
             return _with_encoder(stage) if not bare else stage
-        raise CompositionError(f"{value!r} scores documents and finds none: put a generator before it.")
+        raise CompositionError(f"{value!r} scores documents but finds none: put a generator before it, `bm25 >> ...`.")
     if stage.component.can("generate"):
         ranking = Generated(stage.component)
         return ranking if bare else _with_encoder(ranking)
     if stage.component.can("encode"):
-        raise CompositionError(f"{stage!r} encodes queries and finds nothing alone: write `{stage!r} >> index`.")
+        raise CompositionError(f"{stage!r} only encodes queries and finds nothing: write `{stage!r} >> index`.")
     raise CompositionError(f"{stage!r} scores documents and finds none: put a generator before it.")
 
 
@@ -480,11 +490,14 @@ def as_scoring(value: Any) -> Scoring:
     """`value` as a scoring; raises `CompositionError` where it is none."""
     stage = as_stage(value)
     if not isinstance(stage, Scoring):
-        raise CompositionError(f"{value!r} finds documents and scores none: it cannot come after a ranking.")
+        raise CompositionError(
+            f"{value!r} finds documents but scores none: only a scorer can come after a ranking. To combine what two "
+            "rankings find, write `a | b` or `fuse(a, b)`."
+        )
     if isinstance(stage, Stage):
         component = stage.component
         if reads_features(component) or component.can("extract"):
-            raise CompositionError(f"{stage!r} is about features: write `features(...) >> ranker`.")
+            raise CompositionError(f"{stage!r} makes or reads features, not scores: write `features(...) >> ranker`.")
         if not component.can("score") and not (component.can("encode") and component.can("encode_documents")):
             raise CompositionError(f"{stage!r} cannot score given documents: it has no method `score`.")
     return stage
@@ -496,7 +509,7 @@ def as_stage(value: Any) -> Ranking | Scoring:
         return value
     if any(callable(getattr(value, method, None)) for method in _METHODS):
         return load(value)
-    raise CompositionError(f"{value!r} is no stage: it has none of the methods {', '.join(_METHODS)}.")
+    raise CompositionError(f"{value!r} is not a stage: it has none of the methods {', '.join(_METHODS)}.")
 
 
 def reads_features(component: Component) -> bool:
@@ -526,14 +539,14 @@ def _asked(queries: Any) -> Queries:
             "`search` takes queries first, and got a Collection: write `search(collection.queries, collection.corpus)`."
         )
     if isinstance(queries, (Documents, ArrowCorpus, Field)):
-        raise CompositionError("`search` takes queries first and the corpus second; here a corpus stands first.")
+        raise CompositionError("`search` takes queries first and the corpus second; the first argument is a corpus.")
     return Queries.of(queries)
 
 
 def _generated(value: Any) -> Generated:
     ranking = as_ranking(value, bare=True)
     if not isinstance(ranking, Generated):
-        raise CompositionError(f"an encoder is followed by an index that searches its vectors, not by {value!r}.")
+        raise CompositionError(f"an encoder must be followed by an index that searches its vectors, not by {value!r}.")
     return ranking
 
 

@@ -45,7 +45,7 @@ def parse(text: str, parts: Mapping[str, Stage] | None = None) -> Ranking | Scor
         raise BadInput(f"{text!r} is not an expression: {error}.") from None
     value = _Reader(text.strip(), dict(parts or {})).read(tree.body)
     if not isinstance(value, (Ranking, Scoring)):
-        raise BadInput(f"{text!r} is not a pipeline.")
+        raise BadInput(f"{text!r} is not a pipeline; write one such as 'bm25 % 100 >> minilm'.")
     return value
 
 
@@ -88,7 +88,7 @@ class _Reader:
             try:
                 settings[str(keyword.arg)] = ast.literal_eval(keyword.value)
             except (ValueError, TypeError):
-                raise self._refused(keyword.value, "a setting is a plain value") from None
+                raise self._refused(keyword.value, "a setting must be a plain value (number, text, list)") from None
         return self._combine(node, function, *map(self.read, node.args), **settings)
 
     def _refused(self, node: ast.expr, why: str) -> BadInput:

@@ -137,5 +137,5 @@ def _described(part: Stage | Scoring, queries: Queries, candidates: Candidates) 
 def _ranker(value: Any) -> Component:
     stage = as_stage(value)
     if not (isinstance(stage, Stage) and reads_features(stage.component)):
-        raise CompositionError(f"{value!r} does not read features: a ranker over features is expected after them.")
+        raise CompositionError(f"{value!r} does not read features: write a ranker over features after `features(...)`.")
     return stage.component

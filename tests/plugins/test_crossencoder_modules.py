@@ -182,7 +182,7 @@ def test_descriptions_that_cannot_be_followed_are_refused(tmp_path):
     table, modules = folder / "config_sentence_transformers.json", folder / "modules.json"
     held = json.loads(table.read_text())
     table.write_text(json.dumps({**held, "default_prompt_name": "p"}))
-    with pytest.raises(BadInput, match=r"names the prompt 'p' and has \['q'\]"):
+    with pytest.raises(BadInput, match=r"names the default prompt 'p', but its prompts are \['q'\]"):
         built("crossencoder", folder)
     table.write_text(json.dumps({**held, "prompts": ["find a "]}))
     with pytest.raises(BadInput, match=r"is damaged: its prompts are \['find a '\]"):

@@ -162,7 +162,7 @@ def test_a_text_has_the_vector_it_has_alone(encoder):
 
 
 def test_what_is_no_text_is_refused_before_it_reaches_the_model(encoder, tmp_path):
-    with pytest.raises(BadInput, match="content 1 is of type PosixPath; only texts"):
+    with pytest.raises(BadInput, match="content 1 is of the type PosixPath; texts"):
         encoder.encode_documents(["a", tmp_path])
 
 

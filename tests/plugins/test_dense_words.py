@@ -127,7 +127,7 @@ def test_weights_are_one_where_the_file_has_none_and_half_precision_is_read(tmp_
         ({"a": torch.ones(77, 4), "b": torch.ones(76)}, r"\(76,\).*at most one weight a row"),
         ({"a": torch.ones(77)}, "one matrix"),
         ({"a": torch.ones(77, 4), "b": torch.ones(77), "c": torch.ones(77)}, "one matrix"),
-        ({"a": torch.ones(76, 4)}, "knows 77 words, and there are vectors of 76"),
+        ({"a": torch.ones(76, 4)}, "knows 77 words, but there are vectors of 76"),
     ],
 )
 def test_a_file_of_other_tensors_is_refused(tmp_path, tensors, message):
@@ -150,7 +150,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 
 
 def test_what_is_no_text_is_refused(encoder, tmp_path):
-    with pytest.raises(BadInput, match="content 1 is of type PosixPath; only texts"):
+    with pytest.raises(BadInput, match="content 1 is of the type PosixPath; texts"):
         encoder.encode_documents(["a", tmp_path])
 
 

@@ -116,7 +116,7 @@ def test_damaged_binary_files_are_refused(tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "other.safetensors").write_bytes(b"no")
-    with pytest.raises(BadInput, match=r"other.safetensors: are no word vectors"):
+    with pytest.raises(BadInput, match=r"other.safetensors: cannot be read as word vectors"):
         read(str(tmp_path / "other.safetensors"))
     with pytest.raises(BadInput, match=r'missing: does not exist; .* or "corpus"'):
         read(str(tmp_path / "missing"))
@@ -149,7 +149,7 @@ def test_folders_that_hold_something_else_are_refused(tmp_path):
         read(_folder(tmp_path / "two", two, config=False))
     with pytest.raises(BadInput, match=r"bert: one matrix of word vectors is expected"):
         read(_folder(tmp_path / "bert", two))
-    with pytest.raises(BadInput, match=r"few.tokenizer.json: knows 4 words, and there are vectors of 3"):
+    with pytest.raises(BadInput, match=r"few.tokenizer.json: knows 4 words, but there are vectors of 3"):
         read(_folder(tmp_path / "few", {"a": torch.zeros(3, 4)}, config=False))
     with pytest.raises(BadInput, match=r"nan.model.safetensors: a holds what is no finite number"):
         read(_folder(tmp_path / "nan", {"a": torch.full((5, 4), torch.nan)}, config=False))

@@ -405,7 +405,7 @@ def test_what_was_mined_is_restored_without_a_search():
 
 def test_a_pipeline_that_finds_nothing_is_refused_at_once():
     data, stages = collection([[0]]), {"finder": load(Moving(), "finder")}
-    with pytest.raises(CompositionError, match="not ordered before it is scored"):
+    with pytest.raises(CompositionError, match="no order before it is scored"):
         begun(Mined("finder | finder"), data, stages)
     with pytest.raises(UnknownName, match="'fynder'"):
         begun(Mined("fynder"), data, stages)

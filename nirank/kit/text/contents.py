@@ -11,4 +11,4 @@ def require_text(contents: Sequence[object], what: str, first: int = 0) -> None:
     """Raise `BadInput` for the first of `contents` that is not a string."""
     for number, content in enumerate(contents, first):
         if not isinstance(content, str):
-            raise BadInput(f"{what} {number} is of type {type(content).__name__}; only texts can be read here.")
+            raise BadInput(f"{what} {number} is of the type {type(content).__name__}; texts (str) are needed here.")

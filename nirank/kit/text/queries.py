@@ -76,12 +76,17 @@ class QueryParser:
         differs = [name for name in own if asked.analysis.get(name) != own[name]]
         if differs:
             differences = ", ".join(
-                f"{name} = {asked.analysis.get(name)!r}, and {own[name]!r} here" for name in differs
+                f"{name} = {asked.analysis.get(name)!r}, but {own[name]!r} in the index" for name in differs
             )
-            raise BadInput(f"the terms of a query were analysed otherwise than those of the index: {differences}.")
+            raise BadInput(
+                f"the query encoder analyses text differently from the index: {differences}. "
+                "Give both the same settings."
+            )
         if asked.weights.min(initial=0) < 0:
             worst = asked.terms[int(asked.weights.argmin())]
-            raise BadInput(f"the term {worst!r} has the weight {asked.weights.min()}: lexical search adds, from 0 on.")
+            raise BadInput(
+                f"the query term {worst!r} has the weight {asked.weights.min()}; lexical search needs 0 or more."
+            )
 
     def _counted(self, texts: Sequence[str], first: int) -> QueryTerms:
         require_text(texts, "query", first)
