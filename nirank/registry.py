@@ -122,12 +122,14 @@ class Registry:
         unless the second plugin lists it in `nirank_override`: then that one has the name.
         """
         if entry.kind not in KINDS:
-            raise PluginError(f"{entry.plugin} adds {entry.spec!r}, but kinds are {', '.join(KINDS)}.")
+            raise PluginError(
+                f"{entry.plugin} adds {entry.spec!r}, but there is no kind {entry.kind!r}. Kinds: {', '.join(KINDS)}."
+            )
         taken = self._entries.get((entry.kind, entry.name))
         if taken and entry.spec not in getattr(entry.plugin.module, "nirank_override", ()):
             log.warning(
                 "%s adds %r, but %s has that name already: the second one is left out. Give it another name, or list "
-                "it in `nirank_override` of the plugin to have it in the place of the first.",
+                "it in `nirank_override` of the plugin to replace the first.",
                 entry.plugin,
                 entry.spec,
                 taken.plugin,

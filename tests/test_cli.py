@@ -204,7 +204,7 @@ def test_mistakes_are_told_in_a_sentence_without_a_traceback(files, arguments, m
 
 def test_verify_names_what_is_damaged_and_counts_what_is_sound(files):
     _call("index", f"jsonl:{files / 'docs.jsonl'}", "--to", files / "made")
-    assert "2 of 2 are as they were written." in _call("verify", files / "made")
+    assert "2 of 2 sealed folders and files are as they were written." in _call("verify", files / "made")
     path = next((files / "made").glob("postings-*/docs.npy"))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

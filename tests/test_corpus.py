@@ -304,7 +304,7 @@ def test_what_is_no_corpus_is_refused_by_name(tmp_path):
 def test_repeated_ids_in_another_batch_are_found_and_nothing_is_left(tmp_path):
     with pytest.raises(RepeatedId, match="documents 1 and 3"):
         write_corpus(tmp_path / "x", [batch(["a", "b"], ["", ""], ["", ""]), batch(["a"], [""], [""])])
-    with pytest.raises(BadInput, match="x: the corpus is empty"):
+    with pytest.raises(BadInput, match="x: a corpus without documents"):
         write_corpus(tmp_path / "x", [])
     assert list(tmp_path.iterdir()) == []
 

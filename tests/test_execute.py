@@ -199,7 +199,7 @@ class OneTooMany(Sizes):
 
 
 def test_a_batch_with_another_number_of_results_is_refused():
-    with pytest.raises(ComponentError, match="4 results of encode_documents for 3 entries"):
+    with pytest.raises(ComponentError, match="4 results for 3 inputs"):
         stages.encode_documents(Component("more", OneTooMany()), list("abcdef"))
 
 

@@ -246,10 +246,10 @@ def test_a_file_with_a_blank_in_its_name_gives_a_name_without(tmp_path):
 @pytest.mark.parametrize(
     ("documents", "queries", "message"),
     [
-        (["a", "b c"], ["q"], "1 document ids .* first is 'b c'"),
-        (["a", ""], ["q"], "1 document ids .* first is ''"),
+        (["a", "b c"], ["q"], "1 document ids .* such as 'b c'"),
+        (["a", ""], ["q"], "1 document ids .* such as ''"),
         (["a", "b\n"], ["q"], "1 document ids"),
-        (["a", "b"], ["#q"], "1 query ids .* first is '#q'"),
+        (["a", "b"], ["#q"], "1 query ids .* such as '#q'"),
         (["a", "b"], ["q\t1"], "1 query ids"),
     ],
 )

@@ -160,7 +160,7 @@ def test_an_extractor_that_returns_another_shape_is_told(corpus):
         def extract(self, queries, candidates):
             return super().extract(queries, candidates)[:, :2]
 
-    with pytest.raises(ComponentError, match=r"shape \(3, 2\), not \(3, 3\)"):
+    with pytest.raises(ComponentError, match=r"shape \(3, 2\); \(3, 3\) is expected"):
         nirank.features(Narrow()).of(QUERIES, PAIRS.over(corpus))
 
 

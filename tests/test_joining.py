@@ -130,7 +130,7 @@ def test_systems_over_other_queries_are_not_compared(collection):
         ("collection", "judgments", "a Collection: search it first"),
         ("stage", "judgments", "not a Stage: search with it first"),
         ("dict", "judgments", "not a dict: write it into a file"),
-        ("found", "dict", "judgments are those of a collection.*not a dict"),
+        ("found", "dict", "judgments must be those of a collection.*not a dict"),
         ("found", "nothing", "not a NoneType"),
     ],
 )
@@ -252,7 +252,7 @@ def test_what_is_no_evaluation_is_not_compared(collection):
     evaluation = evaluate(Lists_over(CORPUS), collection.judgments)
     with pytest.raises(BadInput, match="not a list"):
         compare([evaluation, evaluation])
-    with pytest.raises(BadInput, match="'b' is a Candidates and no evaluation"):
+    with pytest.raises(BadInput, match="'b' is a Candidates, not an Evaluation"):
         compare({"a": evaluation, "b": Lists_over(CORPUS)})
 
 

@@ -147,7 +147,7 @@ def test_repr_prints_the_parentheses_and_reads_back(parts, text, shown):
         ("overlap >> (overlap >> first)", "scores none"),
         ("overlap % 0", "whole number from 1"),
         ("overlap % 2.5", "whole number from 1"),
-        ("overlap >> 3", "no stage"),
+        ("overlap >> 3", "not a stage"),
     ],
 )
 def test_stages_that_do_not_fit_are_refused_when_composed(parts, corpus, text, message):
@@ -190,7 +190,7 @@ def test_a_plain_object_composes_without_being_registered(parts, corpus):
 @pytest.mark.parametrize(
     ("result", "message"),
     [
-        (np.zeros(2), "2 results of score for 3 entries"),
+        (np.zeros(2), "2 results for 3 inputs"),
         (np.zeros((3, 1)), r"shape \(3, 1\) for 3 pairs"),
         (np.array([1.0, np.nan, 0.0]), "1 scores of 3 .*NaN"),
     ],

@@ -140,7 +140,7 @@ def test_damaged_weights_and_missing_ones_are_told(trained):
         with pytest.raises(BadInput, match="do not fit"):
             nirank.load(f"trained:{trained.folder}")
     path.unlink()
-    with pytest.raises(BadInput, match=r"damaged: it has no weights\.safetensors"):
+    with pytest.raises(BadInput, match=r"damaged: the file weights\.safetensors is missing"):
         nirank.load(f"trained:{trained.folder}")
 
 

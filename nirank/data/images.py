@@ -143,7 +143,7 @@ def drawn(number: int, width: int = 24, height: int = 24) -> Image:
 
 def _open(content: Content) -> Image:
     if not is_image(content):
-        raise BadInput(f"an image must be a pathlib.Path, bytes or a PIL image, not {type(content).__name__}.")
+        raise BadInput(f"an image must be a pathlib.Path, bytes or a PIL image, not a {type(content).__name__}.")
     image = _pil()
     if not isinstance(content, (Path, bytes)):
         return content
@@ -182,7 +182,7 @@ def _oddity(image: Image) -> str | None:
         return "CMYK is read as RGB."
     if image.mode.startswith(("I", "F")):
         return "colours of more than 8 bits are reduced to 8."
-    return "it is a single pixel." if image.size == (1, 1) else None
+    return "a single pixel." if image.size == (1, 1) else None
 
 
 def _upright(image: Image) -> Image:

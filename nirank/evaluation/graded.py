@@ -65,7 +65,7 @@ def graded(measure: Measure, level: int = 1) -> Callable[[Grades], Values] | Non
         if not _SETTINGS[setting](value):
             raise BadInput(f"{measure.name} cannot have {setting}={value!r}.")
     if cutoff is not None and not (is_rank(cutoff) and kind.cut):
-        expected = "a whole number from 1 on is expected" if kind.cut else "it takes no cutoff"
+        expected = "a whole number from 1 on is expected" if kind.cut else "this measure has none"
         raise BadInput(f"{measure.name} cannot have cutoff={cutoff!r}; {expected}.")
     if "rel" in kind.settings and (level != 1 or measure.name != "RBP"):  # which is graded unless one says otherwise
         settings.setdefault("rel", level)

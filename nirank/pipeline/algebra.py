@@ -271,9 +271,7 @@ class Feedback(Pipeline):
 
     def __post_init__(self) -> None:
         if not self.ranking.scored:
-            raise CompositionError(
-                f"{self.ranking!r} has no best documents before it is scored: add `>> scorer` first."
-            )
+            raise CompositionError(f"{self.ranking!r} has no order before it is scored: add `>> scorer` first.")
 
     def __repr__(self) -> str:
         return f"{_operand(self.ranking)} >> {self.encoder.name}"

@@ -18,7 +18,10 @@ def wrap(component: Component) -> Component:
     offered = active().hook.nirank_wrap(component=component)
     component.middleware = [middleware for middleware in offered if middleware is not None]
     if not all(map(callable, component.middleware)):
-        raise PluginError(f"{_offering_nonsense(component)} returned of nirank_wrap what cannot be called.")
+        raise PluginError(
+            f"{_offering_nonsense(component)} returned from nirank_wrap something that cannot be called; a function or "
+            "None is expected."
+        )
     return component
 
 
@@ -82,5 +85,5 @@ def _field_apart(
     if entry.kind not in STAGES or FIELD not in given or FIELD in settings.declared(factory):
         return {}, dict(given)
     if not isinstance(given[FIELD], str):
-        raise BadInput(f"{entry.spec}: {FIELD} = {given[FIELD]!r} is not the name of a field.")
+        raise BadInput(f"{entry.spec}: {FIELD} = {given[FIELD]!r} is not the name of a field; a text is expected.")
     return {FIELD: given[FIELD]}, {name: value for name, value in given.items() if name != FIELD}

@@ -138,7 +138,10 @@ def _refuse_other_api(module: Any) -> None:
     """Raise `PluginError` where a plugin states, as `nirank_api`, a version of this interface that is another one."""
     stated = getattr(module, "nirank_api", API)
     if stated != API:
-        raise PluginError(f"it is written for version {stated!r} of nirank's plugin API, and this nirank has {API}.")
+        raise PluginError(
+            f"it is written for version {stated!r} of nirank's plugin API, and this nirank has version {API}: install "
+            "versions of both that match."
+        )
 
 
 def _unknown_hooks(manager: pluggy.PluginManager, module: Any) -> Iterator[str]:

@@ -53,7 +53,9 @@ class Contracts(pytest.File):
     def _refuse_unknown(self, plugin: Plugin, exceptions: Mapping[str, str], nodes: list[Checked]) -> None:
         known = {f"{node.name}::{check.name}" for node in nodes for check in node.checks}
         for name in exceptions.keys() - known:
-            raise self.CollectError(f"contract_exceptions of {plugin} names {name!r}, which is no check of it.")
+            raise self.CollectError(
+                f"contract_exceptions of {plugin} names {name!r}, which is not one of its checks: correct or remove it."
+            )
 
 
 class Checked(pytest.Collector):
@@ -125,7 +127,7 @@ def offline() -> Iterator[None]:
     connect = socket.socket.connect
 
     def refuse(host: Any, *_: Any, **__: Any) -> Any:
-        raise Broken(f"it asks for {host}: a component built by its `tiny` needs no network.")
+        raise Broken(f"it connects to {host}: a component built by its `tiny` needs no network.")
 
     def connect_inside(self: socket.socket, address: Any) -> None:
         connect(self, address) if self.family == getattr(socket, "AF_UNIX", None) else refuse(address)

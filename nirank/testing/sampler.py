@@ -32,7 +32,7 @@ _BATCHES, _LISTS = 1000, 12
 def what_a_list_is_for(subject: Subject) -> None:
     """Its attribute `each` says what a list is made for: "positive" or "query"."""
     each = getattr(subject.target, "each", None)
-    expect(each in ("positive", "query"), f"`each` is {each!r}.")
+    expect(each in ("positive", "query"), f"its attribute `each` is {each!r}; 'positive' or 'query' is expected.")
 
 
 def one_list_each(subject: Subject) -> None:
@@ -40,7 +40,7 @@ def one_list_each(subject: Subject) -> None:
     drawing = _Drawing(subject)
     sample = drawing.sample(drawing.all())
     lists, rows = len(sample.candidates), len(drawing.all()[0])
-    expect(lists == rows, f"{rows} rows of positives have {lists} lists.")
+    expect(lists == rows, f"{rows} rows of positives gave {lists} lists; one list for each is expected.")
     expect(sample.candidates.corpus is drawing.collection.corpus, "the candidates do not know their corpus.")
 
 
@@ -64,7 +64,7 @@ def positives_are_there(subject: Subject) -> None:
 def negatives_are_not_relevant(subject: Subject) -> None:
     """Documents labelled not relevant are not judged relevant to the query, unless `hits` is "keep"."""
     if subject.traits.hits == "keep":
-        raise Inapplicable("it keeps hits: documents that are drawn though they are relevant.")
+        raise Inapplicable('its attribute `hits` is "keep": it may draw relevant documents as negatives.')
     drawing = _Drawing(subject)
     for seed in range(20):
         _expect_negatives(drawing.sample(drawing.all(), seed), drawing.judged(drawing.all()))
@@ -86,7 +86,7 @@ def no_lists(subject: Subject) -> None:
     """No positives have no lists, and that is fine."""
     drawing = _Drawing(subject)
     lists = drawing.sample(drawing.all(np.arange(0))).candidates
-    expect(len(lists) == 0, f"no rows of positives have {len(lists)} lists.")
+    expect(len(lists) == 0, f"a batch without positives gave {len(lists)} lists.")
 
 
 def shared_is_shared(subject: Subject) -> None:
@@ -109,7 +109,7 @@ def inputs_unchanged(subject: Subject) -> None:
     drawing.sample(batch)
     for name, old in before.items():
         same = all(np.array_equal(one, other) for one, other in zip(old, given[name], strict=True))
-        expect(same, f"the {name} were changed.")
+        expect(same, f"the {name} that it was given were changed in place.")
 
 
 def same_generator_same_sample(subject: Subject) -> None:
@@ -126,7 +126,7 @@ def other_generator_other_sample(subject: Subject) -> None:
     before = copy.deepcopy(random.bit_generator.state)
     first = drawing.target.sample(*batch, random)
     if random.bit_generator.state == before:
-        raise Inapplicable("it draws nothing.")
+        raise Inapplicable("it draws no random numbers.")
     others = [drawing.sample(batch, seed) for seed in range(1, 20)]
     expect(not all(_equal(first, other) for other in others), "twenty generators gave the same sample.")
 
@@ -160,7 +160,7 @@ def state_can_be_restored(subject: Subject) -> None:
     target = subject.target
     methods = dict.fromkeys(name for name in ("refresh", "state", "restore") if hasattr(target, name))
     if not methods:
-        raise Inapplicable("it has nothing to remember: neither `refresh` nor `state` and `restore`.")
+        raise Inapplicable("it has no state: neither `refresh` nor `state` and `restore`.")
     expect(
         {"state", "restore"} <= methods.keys(), f"it has {', '.join(methods)}; `state` and `restore` are both needed."
     )
@@ -168,10 +168,10 @@ def state_can_be_restored(subject: Subject) -> None:
     drawing.refresh(range(5))
     expected, state = drawing.sample(drawing.all()), drawing.target.state()
     odd = [name for name, value in state.items() if not isinstance(value, np.ndarray) or value.dtype.hasobject]
-    expect(not odd, f"what `state` has under {', '.join(map(repr, odd))} is no array of plain values.")
+    expect(not odd, f"`state` has entries that are not arrays of plain values: {', '.join(map(repr, odd))}.")
     resumed = _Drawing(subject)
     resumed.target.restore(copy.deepcopy(state))
-    expect(_equal(resumed.sample(drawing.all()), expected), "after `restore` the sample is another.")
+    expect(_equal(resumed.sample(drawing.all()), expected), "after `restore` it draws another sample than before.")
 
 
 class _Drawing:
@@ -250,14 +250,14 @@ def _expect_positives(sample: Sample, positives: Candidates, some: bool) -> None
     for row in range(len(positives)):
         one, other = (sorted(zip(*map(np.ndarray.tolist, some[row]), strict=True)) for some in (found, wanted))
         kept = len(set(one)) == len(one) and set(one) <= set(other) if some else one == other
-        expect(kept, f"the positives (document, label) {other} became {one} in their list.")
+        expect(kept, f"a list has the positives (document, label) {one}, but was given {other}.")
 
 
 def _expect_negatives(sample: Sample, judged: Candidates) -> None:
     lists = sample.candidates
     hits = _counting(sample) & (lists.scores <= 0) & (lists.lookup(judged, 0) > 0)
     where = list(zip(lists.rows[hits].tolist(), lists.docs[hits].tolist(), strict=True))
-    expect(not where, f"relevant documents stand as not relevant: (list, document) {where[:5]}.")
+    expect(not where, f"relevant documents are labelled not relevant: (list, document) {where[:5]}.")
 
 
 def _counting(sample: Sample) -> NDArray[np.bool_]:
@@ -266,7 +266,7 @@ def _counting(sample: Sample) -> NDArray[np.bool_]:
 
 def _log_counts(sample: Sample) -> Floats:
     if sample.log_expected_count is None:
-        raise Inapplicable("it does not say how often documents are expected.")
+        raise Inapplicable("its samples have no log_expected_count.")
     return sample.log_expected_count
 
 

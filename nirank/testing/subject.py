@@ -85,7 +85,9 @@ class Subject:
         extracts = self.kind == "extractor"
         scores = to_numpy(self._forward("extract" if extracts else "score", self.given(pairs)))
         expected = (len(pairs), len(self.target.names)) if extracts else (len(pairs),)
-        expect(scores.shape == expected, f"{len(pairs)} pairs have {self.kind} results of the shape {scores.shape}.")
+        expect(
+            scores.shape == expected, f"for {len(pairs)} pairs it returned the shape {scores.shape}, not {expected}."
+        )
         return scores
 
     def given(self, pairs: Pairs) -> Pairs:
@@ -129,7 +131,7 @@ def _encoder_of(entry: Entry | None, kind: str) -> Any:
         factory = other.resolve_tiny() if other.kind == "encoder" else None
         if factory and Traits.of(encoder := factory(), other.spec).vectors == kind:
             return encoder
-    raise Broken(f"it searches {kind!r} vectors, and its plugin has no encoder with a `tiny` that makes them.")
+    raise Broken(f"it searches {kind!r} vectors, but its plugin has no encoder with a `tiny` that makes them.")
 
 
 def _entries(vectors: Vectors) -> list[NDArray[Any]]:

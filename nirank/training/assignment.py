@@ -53,10 +53,12 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.dev is None and (self.options.patience or self.options.evaluate_every):
-            raise BadInput("patience and evaluate_every are about evaluations on dev: give dev=COLLECTION.")
+            raise BadInput("patience and evaluate_every need a collection to evaluate on: give dev=COLLECTION.")
         if self.teacher and self.component in self.teacher.components():
             name = self.component.name
-            raise BadInput(f"{name} would learn from itself: it stands in teacher = {self.teacher!r}.")
+            raise BadInput(
+                f"{name} would learn from itself: it is part of teacher = {self.teacher!r}. Take another teacher."
+            )
 
     @property
     def component(self) -> Component:

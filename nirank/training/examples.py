@@ -48,7 +48,7 @@ class Examples:
             rows = np.flatnonzero(judged.lengths)
             examples = cls(rows, relevant.take(rows))
         if not len(examples):
-            raise BadInput(f"nothing to learn from in {collection!r}: it has no relevant documents.")
+            raise BadInput(f"nothing to learn from in {collection!r}: it has no judgments with a grade above 0.")
         return examples
 
 

@@ -86,7 +86,7 @@ def fit(
     ranking = None if pipeline is None else as_ranking(_parsed(pipeline, named))
     features = given.features if isinstance(given, Featured) else _features(stage.component, ranking)
     if loss is None and not non_gradient.grows(stage.component):
-        raise BadInput(f"{stage.component.name} is trained with a loss: give one, such as `ranknet`.")
+        raise BadInput(f'{stage.component.name} is trained with a loss: give one, such as loss="ranknet".')
     asked = _options(options)
     best_weights.check(stage.component, ranking, dev, asked.measure)
     collection = within_corpus(collection)
@@ -223,8 +223,8 @@ class Training:
         since, reached.tally = reached.tally, Tally()
         if not reached.counted and reached.step >= min(_PATIENT, self.timetable.per_epoch):
             raise BadInput(
-                f"no list counts in {self.learner.objective.loss.spec}: a list needs documents of different labels. "
-                f"The sampler is {self.task.sampler.spec}; one that adds negatives may be what you want."
+                f"no list so far has anything for {self.learner.objective.loss.spec} to learn from: a list needs "
+                f"documents of different labels. The sampler is {self.task.sampler.spec}; take one that adds negatives."
             )
         self._tell(
             epoch=round(self.timetable.epoch(reached.step), 4),
@@ -249,7 +249,7 @@ class Training:
 def _refuse_ungathered(objective: Objective, options: Options) -> None:
     if "queries" in objective.named and options.gather and processes.count() > 1:
         raise BadInput(
-            f"{objective.loss.spec} also compares queries, and those of other processes are not gathered: train in one "
+            f"{objective.loss.spec} also compares queries, which are not gathered from other processes: train in one "
             "process (chunk = ... makes room for large batches), or with gather = false."
         )
 
@@ -261,7 +261,7 @@ def _features(component: Component, ranking: Ranking | None) -> FeatureSet | Non
     if found := ranking and before(component, ranking):
         return found
     raise BadInput(
-        f"{component.name} ranks by features: train `features(...) >> {component.name}`, or give a pipeline with that."
+        f"{component.name} ranks by features: train `features(...) >> {component.name}`, or give a pipeline with it."
     )
 
 

@@ -44,7 +44,7 @@ class Objective:
             raise BadInput(f"{loss.spec}: reduction = 'none' leaves one number per list; train with 'mean' or 'sum'.")
         if teacher and "teacher" not in self.named:
             raise BadInput(
-                f"{loss.spec} learns from no teacher: leave `teacher` out, or choose a loss with that argument."
+                f"{loss.spec} has no argument `teacher`: leave `teacher` out, or choose a loss that learns from one."
             )
 
     @property
@@ -79,7 +79,9 @@ class Objective:
         if not isinstance(value, Tensor) or value.ndim:
             raise ComponentError(f"{self.loss.spec} returned {value!r}; a scalar tensor is expected.")
         if scores.requires_grad and not value.requires_grad:
-            raise ComponentError(f"{self.loss.spec} returned a constant: no gradient goes from it to the scores.")
+            raise ComponentError(
+                f"{self.loss.spec} returned a value without gradient to the scores: compute it of them by torch."
+            )
         if self.penalty and isinstance(forward, VectorForward):
             value = value + self.penalty(*forward.vectors(outputs))
         skipped = int(getattr(self.loss.target, "skipped", 0))
@@ -89,7 +91,7 @@ class Objective:
     def _classes(self, scores: Tensor) -> Tensor:
         classes = self.loss.traits.classes
         if classes is None:
-            raise BadInput(f"{self.loss.spec} needs to know how many classes of relevance there are: classes=...")
+            raise BadInput(f"{self.loss.spec} needs the number of grades of relevance: set `classes`.")
         if not classes or scores.ndim == 3:
             return scores
         return scores[..., None] * torch.arange(classes, device=scores.device)

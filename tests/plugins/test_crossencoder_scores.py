@@ -132,7 +132,9 @@ def test_a_new_head_ranks_nothing_before_it_is_trained(tmp_path):
         encoder.save_pretrained(tmp_path / "bare")
         tokenizer.save_pretrained(tmp_path / "bare")
         scorer = built("crossencoder", tmp_path / "bare", pooling=pooling)
-        with pytest.raises(BadInput, match=r"comes without .*bias, .*weight, so its head has random weights\. Train it"):
+        with pytest.raises(
+            BadInput, match=r"comes without .*bias, .*weight, so its head has random weights\. Train it"
+        ):
             _scores(scorer)
         assert np.isfinite(_scores(_trained(scorer))).all()
 
