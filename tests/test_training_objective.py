@@ -77,7 +77,7 @@ def test_columns_stand_at_the_place_of_their_pair_and_padding_is_masked():
 
 def test_a_sampler_that_knows_no_expected_count_gives_none():
     assert _given(Plain(), Weighed(), numbers(6), sampler=Told(counts=False))["log_expected_count"] is None
-    with pytest.raises(BadInput, match="corrects for the sample"):
+    with pytest.raises(BadInput, match="corrects for how documents are sampled"):
         nirank.fit(Weighed(), "sampled_softmax", numbers(6), sampler=Told(counts=False))
 
 

@@ -43,7 +43,7 @@ class Cache:
     def __init__(self, folder: str | None = None, gigabytes: float = 10.0) -> None:
         if not gigabytes > 0:
             raise BadInput(
-                f"gigabytes = {gigabytes!r} leaves no room for results: a size above 0 is expected, in 10**9 bytes."
+                f"gigabytes = {gigabytes!r} leaves no room for results; a number above 0 is expected (of 10**9 bytes)."
             )
         self.path = _path(folder)
         self.limit = int(gigabytes * 1e9)

@@ -107,5 +107,7 @@ def _first_of_each(numbers: Numbers) -> NDArray[np.bool_]:
 def _checked(call: Callable[..., Any], shelf: Shelf, pairs: Pairs) -> Floats:
     scores = to_numpy(call(pairs.queries, pairs.candidates))
     if scores.shape != (len(pairs),):
-        raise ComponentError(f"{shelf.owner} returned scores of shape {scores.shape} for {len(pairs)} pairs.")
+        raise ComponentError(
+            f"{shelf.owner} returned scores of shape {scores.shape} for {len(pairs)} pairs; one a pair is expected."
+        )
     return scores.astype(np.float32, copy=False)

@@ -32,8 +32,8 @@ class Given:
         """At most `k` of the documents of each query."""
         if queries.found is None:
             raise BadInput(
-                'no documents came with these queries: open their collection with candidates = "judged", or with the '
-                "path of a run."
+                'these queries bring no documents to rank: open their collection with candidates = "judged", or with '
+                "the path of a run."
             )
         return queries.found.top(k)
 
@@ -69,9 +69,9 @@ def _of_run(path: str, collection: Collection) -> Candidates:
         raise BadInput(f"none of the documents of this run ({few}, ...) is in the corpus of {collection.name}.", path)
     if strangers:
         log.warning(
-            "%s: %d of %d documents to be ranked (%s) are not in the corpus and are left out.",
+            "%s: %d of %d documents of the run %s are not in the corpus; they are left out.",
             *(collection.name, strangers, found.pairs, path),
         )
     if missing := int((found.lengths == 0).sum()):
-        log.warning("%s: %d of %d queries have nothing to be ranked in %s.", collection.name, missing, len(found), path)
+        log.warning("%s: %d of %d queries have no documents in the run %s.", collection.name, missing, len(found), path)
     return found

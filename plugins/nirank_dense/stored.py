@@ -58,7 +58,7 @@ def mapped(folder: Path, documents: int) -> Floats:
     vectors: Floats = np.load(folder / VECTORS, mmap_mode="c")
     if len(vectors) != documents:
         raise BadInput(
-            f"holds {len(vectors)} vectors, and the corpus has {documents} documents: build the index again.",
+            f"has {len(vectors)} vectors, but the corpus has {documents} documents: build the index again.",
             folder / VECTORS,
         )
     return vectors
@@ -84,8 +84,8 @@ def check_finite(vectors: Floats, what: str, first: int = 0) -> None:
     """Raise `BadInput` for vectors with numbers that are not finite; `first` is the number of the first vector."""
     wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(wrong):
-        place = f"the first is {what} {first + wrong[0] + 1}"
-        raise BadInput(f"{len(wrong)} of {len(vectors)} {what} vectors hold numbers that are not finite; {place}.")
+        place = f"the first is that of {what} {first + wrong[0] + 1}"
+        raise BadInput(f"{len(wrong)} of {len(vectors)} {what} vectors contain NaN or infinity; {place}.")
 
 
 def _chunk(corpus: Corpus, start: int, stop: int, encode: Encode, known: KnownVectors | None) -> Floats:

@@ -74,7 +74,7 @@ class Diaz(DocumentTerms):
         """Weighted terms of each query."""
         index = self._opened()
         if queries.found is None:
-            raise BadInput("diaz expands queries by what was found: write `bm25 % 100 >> diaz >> bm25`.")
+            raise BadInput("diaz needs the results of a first ranking: write `bm25 % 100 >> diaz >> bm25`.")
         offsets, numbers = index.numbers(queries.contents)
         made = []
         with progress("Training word vectors for each query", len(queries)) as advance:

@@ -87,7 +87,7 @@ class PlaidIndex:
         documents = len(searched.offsets) - 1
         if documents != len(corpus):
             raise BadInput(
-                f"holds vectors of {documents} documents, the corpus has {len(corpus)}: build it again.", folder
+                f"has vectors of {documents} documents, but the corpus has {len(corpus)}: build it again.", folder
             )
         self._searched = searched
 

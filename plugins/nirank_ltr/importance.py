@@ -100,7 +100,7 @@ def gains(ranker: Any) -> list[Gain]:
     component = (ranker if isinstance(ranker, Stage) else nirank.load(ranker)).component
     of_features = component.method("gains")
     if of_features is None:
-        raise BadInput(f"{component} has no trees, and so no gains: use permutation_importance, or a ranker of trees.")
+        raise BadInput(f"{component} has no trees and so no gains: use permutation_importance, or a ranker of trees.")
     found: dict[str, float] = of_features()
     whole = sum(found.values()) or 1.0
     return sorted((Gain(name, gain, gain / whole) for name, gain in found.items()), key=lambda row: -row.gain)
@@ -181,7 +181,7 @@ def _groups(groups: Groups | None, names: Sequence[str]) -> Groups:
 def _left(names: Sequence[str], without: Sequence[str]) -> list[str]:
     kept = [name for name in names if name not in without]
     if not kept:
-        raise BadInput(f"without {', '.join(without)} no feature is left: take smaller groups.")
+        raise BadInput(f"without {', '.join(without)} no feature is left: give smaller groups.")
     return kept
 
 

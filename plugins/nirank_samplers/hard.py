@@ -87,9 +87,17 @@ class FromRun(Hard):
         path = None if isinstance(self.run, Run) else self.run
         if strangers:
             few = ", ".join(map(repr, strangers[:3]))
-            raise BadInput(f"{len(strangers)} of {len(run)} queries are not in {collection.name}: {few}.", path)
+            raise BadInput(
+                f"{len(strangers)} of {len(run)} queries of the run are not in {collection.name}, such as {few}: "
+                "use a run of this collection.",
+                path,
+            )
         if missing:
-            raise BadInput(f"{missing} of {len(run.ids)} documents are not in the corpus of {collection.name}.", path)
+            raise BadInput(
+                f"{missing} of {len(run.ids)} documents of the run are not in the corpus of {collection.name}: "
+                "use a run of this collection.",
+                path,
+            )
         self._draw_from(run.align(collection.queries.ids, collection.corpus.ids).over(collection.corpus))
 
 
@@ -142,8 +150,8 @@ class Mined(Hard):
         found = Candidates(state["offsets"], state["docs"], state["scores"], self._collection.corpus)
         if len(found) != len(self._collection.queries):
             raise BadInput(
-                f"the saved negatives are of {len(found)} queries, the collection has {len(self._collection.queries)}; "
-                "resume with the queries that training began with."
+                f"the saved negatives are of {len(found)} queries, but the collection has "
+                f"{len(self._collection.queries)}: resume with the queries that training began with."
             )
         self._take(found)
 

@@ -367,7 +367,7 @@ def test_settings_and_files_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(BadInput, match="is no folder or hub name"):
         built("crossencoder", tmp_path / "missing")
     (tmp_path / "model" / "head.safetensors").write_bytes(b"what")
-    with pytest.raises(BadInput, match=r"head.safetensors: is no head of a cross-encoder"):
+    with pytest.raises(BadInput, match=r"head.safetensors: cannot be read as the head of a cross-encoder"):
         built("crossencoder", folder, pooling="cls")
 
 

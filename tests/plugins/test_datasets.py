@@ -264,7 +264,7 @@ def test_judgments_on_what_is_not_there_are_counted_and_told(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "nirank"):
         found = beir(folder(tmp_path / "c", "qrels.txt", strange))
     assert caplog.messages == [
-        "c/test: 3 of 6 judgments are on documents that the corpus lacks; they count as never found.",
+        "c/test: 3 of 6 judgments are of documents that are not in the corpus; they count as never found.",
         "c/test: 2 of 4 judged queries are not among the queries; they are left out.",
     ]
     beyond = [set(found.judgments[row][0].tolist()) - {0, 1} for row in range(2)]
@@ -548,7 +548,7 @@ def test_irds_copies_documents_once_and_aligns_judgments(fakes, caplog, monkeypa
     judged = [dict(zip(*map(np.ndarray.tolist, found.judgments[row]), strict=True)) for row in range(2)]
     assert judged == [{0: 1.0}, {1: -1.0, 2: 2.0, 3: 1.0}]
     assert caplog.messages == [
-        "irds:small: 1 of 4 judgments are on documents that the corpus lacks; they count as never found."
+        "irds:small: 1 of 4 judgments are of documents that are not in the corpus; they count as never found."
     ]
     assert irds("small").corpus.fingerprint == found.corpus.fingerprint
     assert fakes["small"].docs_read == 3, "the second time comes from the cache"
@@ -635,8 +635,8 @@ def test_what_a_run_to_be_ranked_loses_is_told(small, caplog):
     with caplog.at_level(logging.WARNING, "nirank"):
         nirank.collection(f"beir:{small}", candidates=str(small / "some.run"))
     assert caplog.messages[-2:] == [
-        f"small/test: 2 of 3 documents to be ranked ({small / 'some.run'}) are not in the corpus and are left out.",
-        f"small/test: 1 of 2 queries have nothing to be ranked in {small / 'some.run'}.",
+        f"small/test: 2 of 3 documents of the run {small / 'some.run'} are not in the corpus; they are left out.",
+        f"small/test: 1 of 2 queries have no documents in the run {small / 'some.run'}.",
     ]
 
 

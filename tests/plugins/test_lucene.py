@@ -337,7 +337,7 @@ def test_another_field_is_searched_where_it_is_named(tmp_path):
 def test_an_index_without_vectors_of_terms_cannot_expand(tmp_path):
     folder = _elsewhere(tmp_path / "elsewhere", _samples())
     rm3 = _ready(LuceneRM3(index=str(folder)), samples.corpus(), tmp_path / "ordinals")
-    with pytest.raises(BadInput, match="no vectors of the terms of 'contents'"):
+    with pytest.raises(BadInput, match="no term vectors of the field 'contents'"):
         rm3.generate(Queries.of("cat"), 3)
 
 

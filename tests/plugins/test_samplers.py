@@ -447,11 +447,11 @@ SAMPLERS = [Uniform(), Frequency(), InBatch(), InBatch(each="query"), Mined(load
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
 def test_an_empty_corpus_and_a_strange_positive_are_told(sampler):
-    with pytest.raises(BadInput, match="toy: there is nothing to draw from"):
+    with pytest.raises(BadInput, match="toy: the corpus has no documents to draw from"):
         begun(sampler, collection([[]], documents=0))
     begun(sampler, collection([[0, 3], [1]], [[1, 0], [1]]))
     for doc in (3, 6):
-        with pytest.raises(BadInput, match=f"document {doc} is a positive of query 'q0', and is not judged relevant"):
+        with pytest.raises(BadInput, match=f"document {doc} is a positive of query 'q0', but is not judged relevant"):
             sampler.sample(np.array([1, 0]), Candidates.of([[1], [doc]], [[1], [1]]), rng())
 
 
