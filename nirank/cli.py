@@ -74,7 +74,7 @@ Trust = Annotated[
 
 
 class Test(StrEnum):
-    """The paired tests that one can ask for."""
+    """The paired tests to choose from."""
 
     randomisation = "randomisation"
     t = "t"
@@ -393,7 +393,7 @@ def _console() -> Console:
 
 
 def _described(path: Path, with_: list[str] | None, trusted: bool) -> Experiment:
-    """The experiment in a file, with what is switched on besides."""
+    """The experiment in a file, with the observers that `--with` switches on."""
     from dataclasses import replace
 
     from nirank.experiments.experiment import Experiment
@@ -408,7 +408,7 @@ def _described(path: Path, with_: list[str] | None, trusted: bool) -> Experiment
 
 @contextmanager
 def _results_folder(out: Path | None, name: str) -> Iterator[Path]:
-    """The folder that is named, or a new one of this run alone, which goes again if nothing was written into it."""
+    """The folder that is named, or a new one for this run, which is removed if nothing was written into it."""
     if out is not None:
         yield out
         return
@@ -438,7 +438,7 @@ def _new_folder(name: str) -> Path:
 
 
 def _write_any_text() -> None:
-    """Have output escape what its encoding lacks: a pipe on Windows has cp1252, a file's name may be no Unicode."""
+    """Make output escape what its encoding lacks: a pipe on Windows has cp1252, a file name may not be Unicode."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

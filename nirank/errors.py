@@ -59,7 +59,7 @@ class UnknownName(NirankError, LookupError):
 
 
 class CompositionError(NirankError, TypeError):
-    """Stages that do not fit together, told when they are composed."""
+    """Stages that do not fit together, raised when they are composed."""
 
 
 class MissingDependency(NirankError, ImportError):

@@ -1,4 +1,4 @@
-"""Faces: what a room shows to everybody else, imported when it is first used.
+"""Faces: the public names of a package, imported when they are first used.
 
     __getattr__, __dir__, __all__ = faces.lazily(__name__, {"nirank.data.queries": ["Queries"], ...})
 

@@ -1,6 +1,6 @@
 """Modules as version 0.1 had them: importing one still works, with a warning that names the new place.
 
-    from nirank.trec import read_run      # DeprecationWarning: nirank.trec is nirank.formats.trec since 0.2
+    from nirank.trec import read_run      # DeprecationWarning: nirank.trec has moved to nirank.formats.trec
 
 They go with version 0.4.
 """

@@ -156,7 +156,7 @@ def test_one_pipeline_needs_no_table_and_a_collection_may_have_settings():
         (("descending", "descending_"), UnknownName, "setting of scorer/letter 'descending_'"),
         (("true", '"yes"'), BadInput, "descending = 'yes' is not of the type bool"),
         (('"scorer/letter"', '"scorer/lettre"'), UnknownName, "scorer 'scorer/lettre'. Did you mean 'scorer/letter'"),
-        (("[stage.other]", "[stage.othr]"), UnknownName, "no component 'other'|use of the stage 'othr'"),
+        (("[stage.other]", "[stage.othr]"), UnknownName, "no component 'other'|pipeline that uses stage 'othr'"),
         (('"letter"', '"letter >>"'), BadInput, "not an expression"),
         (('"letter"', '"0.5 * letter"'), BadInput, "finds none"),
         (('"letter"', '"letter % 0"'), CompositionError, "whole number from 1"),

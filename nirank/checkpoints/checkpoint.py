@@ -67,9 +67,9 @@ def save_loss(loss: Component, folder: Path) -> None:
 def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None = None) -> Component:
     """Build the component of a checkpoint, or of the folder of a training.
 
-    `given` settings go before those it was trained with. Raises `BadInput` where there is no checkpoint, where it is
-    damaged, where it does not score as it did, and for one of an object that is not registered: `load_weights` gives
-    its weights to such an object.
+    `given` settings take precedence over those it was trained with. Raises `BadInput` where there is no checkpoint,
+    where it is damaged, where it does not score as it did, and for one of an object that is not registered:
+    `load_weights` gives its weights to such an object.
     """
     folder = _checkpoint(folder)
     seals.check(folder, "Train it again, or copy the folder again.")
@@ -91,13 +91,13 @@ def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None 
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
-    """The settings that a checkpoint has of its own. Raises `BadInput` where there is none."""
+    """The settings that a checkpoint was written with. Raises `BadInput` where there is none."""
     settings: dict[str, Any] = _described(_checkpoint(folder))["settings"]
     return settings
 
 
 def load_weights(target: Any, folder: Path) -> None:
-    """Give an object (an `nn.Module`) the weights of a checkpoint; nothing to do where it wrote itself.
+    """Give an object (an `nn.Module`) the weights of a checkpoint; nothing is done where it wrote itself.
 
     Raises `BadInput` where they are another model's, or damaged.
     """
@@ -139,7 +139,7 @@ def _described(folder: Path) -> dict[str, Any]:
 
 
 def _inside(value: Any) -> Any:
-    """Write a setting that JSON has no word for."""
+    """Write a setting of a type that JSON lacks."""
     return {"inside": value.as_posix()} if isinstance(value, Path) else str(value)
 
 

@@ -1,7 +1,7 @@
 """Pinned scores: those of a few pairs, kept beside a checkpoint's weights and compared when it is loaded.
 
 Weights alone do not say what is computed: a template, a tokenizer, a length or a way of pooling that a later version of
-a library understands otherwise changes every score, and no error tells of it. So a component that says
+a library treats differently changes every score, without an error. So a component that says
 `reads = "text"`, "images" or "either" is asked for the same scores when it is saved and when it is loaded.
 """
 
@@ -86,7 +86,7 @@ def _scores(component: Component) -> Floats | None:
 
 
 def _given(reads: str | None) -> tuple[Sequence[Content], Sequence[Content]]:
-    """Queries and documents for a component that `reads` so; none where it says nothing that is known here."""
+    """Queries and documents for a component with this trait `reads`; none for an unknown value."""
     if reads == "text":
         return _QUERIES, _DOCUMENTS
     if reads not in ("images", "either"):

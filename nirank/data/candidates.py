@@ -1,4 +1,4 @@
-"""The data that flows: queries, corpora, candidates, collections.
+"""Candidates: the documents of each query, with scores or grades.
 
 `Candidates` is the one type that a run, its judgments and a training batch share: for each query the
 documents found for it, as one compressed sparse row. Documents are ordinals into a corpus; their string
@@ -179,11 +179,11 @@ class Candidates:
         return replace(self, scores=np.asarray(scores, dtype=np.float32))
 
     def with_features(self, features: Features | None) -> Candidates:
-        """The same pairs with what a ranker over features is to know of them."""
+        """The same pairs with features, one row a pair."""
         return replace(self, features=features)
 
     def over(self, corpus: Corpus) -> Candidates:
-        """The same pairs, known to be documents of `corpus`."""
+        """The same pairs, as documents of `corpus`."""
         if self.corpus is corpus:
             return self
         known = object.__new__(type(self))  # whose columns need no second check
@@ -193,7 +193,7 @@ class Candidates:
     def corpus_for(self, reader: str) -> Corpus:
         """The corpus, where something has to read the documents; `reader` is what the message calls it.
 
-        Raises `BadInput` where these candidates do not know their corpus.
+        Raises `BadInput` where these candidates have no corpus.
         """
         if self.corpus is None:
             raise BadInput(
@@ -202,7 +202,7 @@ class Candidates:
         return self.corpus
 
     def for_queries(self, query_ids: Sequence[str] | None, depth: int | None = None) -> Candidates:
-        """The same pairs, known to be of the queries with these ids, and perhaps what `depth` was searched to."""
+        """The same pairs with the ids of their queries and, if given, the `depth` of the search."""
         if query_ids is not None and len(query_ids) != len(self):
             raise BadInput(
                 f"{len(query_ids)} query ids for candidates of {len(self)} queries; one id per query is needed."
@@ -256,7 +256,7 @@ class Candidates:
         return Candidates(offsets_of(np.minimum(lengths, k)), docs, scores, self.corpus, query_ids=self.query_ids)
 
     def _of_one(self, keys: NDArray[np.uint64]) -> Candidates:
-        """The candidates that sorted keys stand for, of the only query."""
+        """The candidates of the only query, from its sorted keys."""
         docs, scores = from_sort_keys(keys)
         docs = docs.astype(self.docs.dtype)
         return Candidates(np.array([0, len(keys)]), docs, scores, self.corpus, query_ids=self.query_ids)

@@ -52,7 +52,7 @@ def cached_corpus(
 ) -> ArrowCorpus:
     """A corpus from the cache; where it is not there yet, it is written from `batches()` as by `write_corpus`.
 
-    What it was made from is told by the printed form of `depends_on`: another source, version or date is another
+    The printed form of `depends_on` identifies what it was made from: another source, version or date is another
     corpus. `name` only makes the file recognisable. `cache` is `cache_folder()` if None. `origin` is what the user
     named: errors about the documents name it, as they must never name one in the cache.
     """

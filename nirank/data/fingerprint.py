@@ -35,7 +35,7 @@ class Fingerprint:
 
 
 class _ColumnHash:
-    """Hashes byte strings: what they are joined, and beside it how long each is, so that no two columns collide."""
+    """Hashes a column of byte strings: their concatenation, and their lengths, so that no two columns collide."""
 
     def __init__(self) -> None:
         self._bytes = hashlib.blake2b()

@@ -1,6 +1,6 @@
 """Images as contents: a path, the bytes of a file, or an image of PIL, read as 8-bit RGB whatever they are made of.
 
-They are decoded by several threads, ahead of who reads them: Pillow lets go of Python's lock while it decodes.
+Several threads decode them ahead of the reader, since Pillow releases Python's lock while it decodes.
 """
 
 from __future__ import annotations
@@ -101,18 +101,18 @@ def each(contents: Sequence[Content], make: Callable[[Image], Made], threads: in
 
 
 def batches(contents: Sequence[Content], make: Callable[[Image], Made], size: int) -> Iterator[list[Made]]:
-    """The same, `size` at a time: threads are at the next ones while something is done with these."""
+    """The same in lists of `size`: threads prepare the next ones while one list is used."""
     made = each(contents, make)
     while some := list(itertools.islice(made, size)):
         yield some
 
 
 def readable(contents: Sequence[Content], damaged: Damaged = "skip", threads: int | None = None) -> list[int]:
-    """The places of the images that can be read: each is decoded once, and those that cannot be are told.
+    """The positions of the images that can be read; each is decoded once, and those that cannot be read are reported.
 
-    With `damaged = "error"` the first of them raises `BadInput`. A warning of the logger `nirank` tells of each that is
-    skipped, and one for each way in which images are read otherwise than they were made (a frame of several, CMYK, 16
-    bits) or are odd, with the first of these and how many there are; a note (`info`) names each.
+    With `damaged = "error"` the first of them raises `BadInput`. The logger `nirank` warns of each image
+    that is left out, and once for each way in which images are converted (a frame of several, CMYK, 16 bits) or are
+    odd, with the first of these and their number; a note (`info`) names each.
     """
     if damaged not in get_args(Damaged):
         raise UnknownName("way to treat damaged images", damaged, get_args(Damaged))
@@ -167,7 +167,7 @@ def _fault_of(content: Content) -> BadInput | str | None:
 
 
 def _tell(odd: Mapping[str, Sequence[str]]) -> None:
-    """Say what is odd about which images."""
+    """Log what is odd about which images."""
     for oddity, names in odd.items():
         for name in names:
             log.info("%s: %s", name, oddity)

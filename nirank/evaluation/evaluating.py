@@ -177,7 +177,7 @@ def deepest_cutoff(measures: Sequence[str]) -> int:
 
 
 def check_measures(measures: Sequence[str]) -> None:
-    """Raise what `evaluate` would for these measures: worth knowing before the search and not after it."""
+    """Raise the errors that `evaluate` would raise for these measures, before a search is run."""
     _Plan.of(measures, level=1)
 
 

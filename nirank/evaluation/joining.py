@@ -1,7 +1,7 @@
 """Join runs and judgments by the ids of their queries and documents.
 
-What comes from a search, a collection or a file knows its ids; rows are brought together by these, whatever order they
-stand in. What belongs to other queries or documents is refused. Only rows without ids are taken as they stand.
+Results of a search, collections and files have ids; rows are matched by these, in whatever order they are. Those of
+other queries or documents are refused. Only rows without ids are taken as they stand.
 """
 
 from __future__ import annotations

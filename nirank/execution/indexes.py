@@ -93,7 +93,7 @@ def prepare(
 
 @contextmanager
 def apart(changing: Component) -> Iterator[None]:
-    """Inside, indexes made with `changing` do not go to the cache: they are gone afterwards, as its weights will be."""
+    """Keep indexes made with `changing`, whose weights change, out of the cache in the block; they are removed then."""
     with ExitStack() as stack:
         meanwhile = _Apart(changing, stack)
         stack.callback(meanwhile.close)
@@ -103,7 +103,7 @@ def apart(changing: Component) -> Iterator[None]:
 
 @dataclass
 class _Apart:
-    """A component whose weights change, where indexes made with it go meanwhile, and who has one open."""
+    """A component whose weights change, the folder of indexes made with it, and the components that have one open."""
 
     changing: Component
     stack: ExitStack
@@ -111,7 +111,7 @@ class _Apart:
 
     @functools.cached_property
     def folder(self) -> Path:
-        """Made when there is something to put into it."""
+        """The folder, made when it is first needed."""
         return Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="nirank-indexes-")))
 
     def close(self) -> None:

@@ -113,7 +113,7 @@ def forward(component: Component, method: str, batch: Batch) -> Any:
 
 @contextlib.contextmanager
 def training() -> Iterator[None]:
-    """Inside, `forward` leaves the component in the mode it is in, and keeps what gradients need."""
+    """Inside the block `forward` leaves the component in the mode it is in, and keeps what gradients need."""
     token = _TRAINING.set(True)
     try:
         yield
@@ -133,7 +133,7 @@ def nirank_encode(encoder: Component, queries: Queries) -> Vectors:
 
 @hookimpl(trylast=True)
 def nirank_generate(generator: Component, queries: Queries, k: int) -> Candidates:
-    """Ask the generator, with all queries at once: how to batch is its own affair."""
+    """Ask the generator with all queries at once; it batches them as it likes."""
     found: Candidates = generator.around("generate", generator.target.generate)(queries, k)
     return found
 
@@ -167,7 +167,7 @@ def nirank_loss(loss: Component, scores: Any, labels: Any, mask: Any, more: dict
 
 
 def _similarity(encoder: Component, queries: Queries, candidates: Candidates) -> Any:
-    """Each distinct document is encoded once, however many queries it is a candidate of."""
+    """Score by dot products; each distinct document is encoded once, however many queries it is a candidate of."""
     corpus = candidates.corpus_for(encoder.spec)
     docs, inverse = np.unique(candidates.docs, return_inverse=True)
     left = encode(encoder, queries).vectors
@@ -194,7 +194,7 @@ def _batched(component: Component, method: str, batch: Batch, what: str) -> Any:
 
 
 def _checked(component: Component, method: str, result: Any, expected: int) -> Any:
-    """One entry too many or too few would shift all that come after it."""
+    """Check the number of results: one too many or too few would shift all that come after it."""
     if len(result) != expected:
         raise ComponentError(
             f"{component.spec}.{method} returned {len(result)} results for {expected} inputs; one for each is expected."
@@ -226,7 +226,7 @@ def _inference(target: Any) -> Iterator[None]:
 
 
 class _Noted:
-    """An exception keeps its type and traceback, and learns which component it came from."""
+    """Adds a note to an exception, which names the component that it came from; type and traceback stay."""
 
     # no generator, as contextlib would have it: that takes a microsecond more, of the ninety of one query
 

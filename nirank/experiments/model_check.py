@@ -52,7 +52,7 @@ class ModelCheck:
 
 
 def check_model(model: str, name: str | None = None) -> ModelCheck:
-    """Read a folder or hub name as the component `name`, or as the one that its files speak for.
+    """Read a folder or hub name as the component `name`, or as the one that its files suggest.
 
     Raises `BadInput` for a model that is refused, or that may be read as several things.
     """
@@ -110,7 +110,7 @@ def _tokenizer(target: Any) -> Any:
 
 
 def _faults_of_tokens(target: Any) -> Iterator[str]:
-    """Say where plain English is made of unknown tokens."""
+    """Report plain English that is turned into unknown tokens."""
     tokenizer = _tokenizer(target)
     if getattr(tokenizer, "unk_token_id", None) is None:
         return
@@ -121,7 +121,7 @@ def _faults_of_tokens(target: Any) -> Iterator[str]:
 
 
 def _faults_of_scores(scores: Floats | None) -> Iterator[str]:
-    """Say where scores are no numbers, are all the same, or put a text of another subject before the answer."""
+    """Report scores that are not finite, are all equal, or put an unrelated text before the answer."""
     if scores is None:
         yield "it computes no scores for texts: is it read as the right component (--as)?"
     elif not np.isfinite(scores).all():

@@ -26,7 +26,7 @@ MARKS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
 
 def shown(text: str, style: str = "") -> Text:
-    """A text for the terminal: control characters, which could write elsewhere on it, are seen and do nothing."""
+    """A text for the terminal: control characters, which could write elsewhere on it, are shown and not obeyed."""
     return Text(harmless(text), style=style)
 
 

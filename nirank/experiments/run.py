@@ -1,4 +1,4 @@
-"""Run an experiment: index, search, measure, compare, and write what came of it."""
+"""Run an experiment: index, search, measure, compare, and write the results."""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ def run(
     folder is written: a TREC run and the values of each query for each system, `measures.json`, the resolved
     `experiment.toml`, a `manifest.json`, and, where images are searched or searched with, a page to look at,
     `contact.html`. It is written beside and moved into place; raises `BadInput` where it exists already, and for ids
-    that cannot stand in a run. `show` is called with the results before they are written, so that they are seen even if
-    that fails. A pipeline that fails is told in `Results.failed`, and the others go on; where all fail, it is raised.
+    that cannot be written to a run. `show` is called with the results before they are written, so that they are seen
+    even if that fails. The error of a pipeline that fails is in `Results.failed`, and the others go on; where all fail,
+    it is raised.
     """
     if not isinstance(experiment, Experiment):
         experiment = Experiment.read(experiment)
@@ -64,7 +65,7 @@ def run(
 
 
 def load_beside(experiment: Experiment) -> None:
-    """Load the plugin beside an experiment, unless a copy of it is loaded: its components have their names once."""
+    """Load the plugin beside an experiment, unless a copy of it is loaded already."""
     beside = experiment.plugin_file
     loaded = [Path(plugin.name) for plugin in active().known if plugin.name.endswith("nirank_plugin.py")]
     if beside and not any(path.exists() and filecmp.cmp(path, beside, shallow=False) for path in loaded):
@@ -129,7 +130,7 @@ def _compare(experiment: Experiment, systems: Mapping[str, System]) -> Compariso
 
 
 def finish(observers: Iterable[Any], results: Results, folder: Path | None) -> None:
-    """Tell the observers that care what came of an experiment, and where it was written."""
+    """Pass the results of an experiment, and their folder, to the observers that have a method for it."""
     for observer in observers:
         if callable(finished := getattr(observer, "finished", None)):
             finished(results, folder)

@@ -1,4 +1,4 @@
-"""An experiment that trains: its stages are trained one after the other, then it is run with what they became."""
+"""An experiment that trains: its stages are trained one after the other, then it is run with the trained ones."""
 
 from __future__ import annotations
 

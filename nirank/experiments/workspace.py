@@ -39,7 +39,7 @@ class Workspace:
 
 
 def over(name: str, pipeline: str, stages: Mapping[str, dict[str, Any]] | None = None) -> Workspace:
-    """Search a collection where it lies, with indexes in the cache."""
+    """Search a collection in place, with indexes in the cache."""
     (ranking,) = _described(name, pipeline, stages).build().values()
     return Workspace(collection(name).corpus, ranking)
 

@@ -52,7 +52,7 @@ def _write_into(folder: Path, results: Results) -> None:
 
 
 def refuse_unwritable(collection: Collection) -> None:
-    """Raise `BadInput` for ids that cannot stand in a TREC run: worth knowing before the search and not after it."""
+    """Raise `BadInput`, before the search, for ids that cannot be written to a TREC run."""
     documents = collection.corpus.ids
     _refuse_matches("document", documents.gather(np.arange(len(documents))), _UNFIT)
     _refuse_matches("query", to_column(collection.queries.ids), f"{_UNFIT}|^#")

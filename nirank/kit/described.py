@@ -1,7 +1,7 @@
 """Models that sentence-transformers saved: what is written down of their modules, prompts, lengths and similarity.
 
 A description is read without that library, so that a plugin can follow a simple one by itself. One of several modules
-is run as the library runs it: `peer_model` loads it with all that other models are refused for.
+is run as the library runs it: `peer_model` loads it, with the same checks as for other models.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights of models from elsewhere: those that a file lacks are never random numbers unsaid.
+"""Weights of pretrained models: those that a file lacks are refused, and never random numbers without a word.
 
 transformers fills in what a checkpoint lacks at random and reports it as a note, which nobody reads. Here the report is
 taken, for a model that is loaded by any library on top of transformers, and what is missing is refused.
@@ -118,7 +118,7 @@ class NewHead:
         return cls(model, {name: parameters[name] for name in names if name in parameters})
 
     def refuse(self, training: bool) -> None:
-        """Raise `BadInput` where the head would rank as it was drawn; in training nothing is said."""
+        """Raise `BadInput` where an untrained head would be used outside of training."""
         untouched = [name for name, value in self._parameters.items() if value._version == self._versions[name]]
         if not training and untouched:
             raise BadInput(

@@ -151,7 +151,7 @@ def choose_runtime(runtime: Runtime | None, device: str, precision: Precision) -
 
 
 def token_examples(names: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Two texts of eight tokens, and three of five and fewer, as a transformer is told of them under these names."""
+    """Two texts of eight tokens, and three of five and fewer, as inputs of a transformer with these names."""
     numbers, mask = torch.arange(15).view(3, 5) % 7, torch.ones(3, 5, dtype=torch.long)
     mask[1, 3:] = 0
     padded = {"input_ids": numbers, "attention_mask": mask, "token_type_ids": torch.zeros_like(mask)}

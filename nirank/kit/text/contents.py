@@ -1,4 +1,4 @@
-"""Contents that have to be texts: checked without what analyses them."""
+"""A check that contents are texts, which imports nothing that analyses them."""
 
 from __future__ import annotations
 
