@@ -77,7 +77,7 @@ class Traits:
     def of(cls, target: Any, owner: str) -> Traits:
         """Read an object's attributes; `owner` is what messages call it.
 
-        Raises `ComponentError` for an attribute of the wrong type; tells of one whose name is nearly a trait's.
+        Raises `ComponentError` for an attribute of the wrong type; warns of one whose name is nearly a trait's.
         """
         hints = _hints_of(frozenset(kinds_of(target)))
         stated = {name: getattr(target, name) for name in hints if hasattr(target, name)}

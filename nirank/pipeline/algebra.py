@@ -1,7 +1,7 @@
 """Composition: the stage protocols, `Ranking` and `Scoring`, and the operators between them.
 
     encoder >> index         a Ranking
-    ranking >> feedback >> index   a Ranking; the encoder is told what the first ranking found
+    ranking >> feedback >> index   a Ranking; the encoder gets the results of the first one
     ranking >> scoring       a Ranking, rescored
     ranking % k              its best k, pushed into the generator
     scoring + scoring        a Scoring; 0.3 * scoring too
@@ -41,7 +41,7 @@ DEPTH = 1000
 
 
 class Pipeline:
-    """The common part of rankings and scorings: made of parts, and in the end of components."""
+    """The base of rankings and scorings, which are made of parts and finally of components."""
 
     def components(self) -> list[Component]:
         """The components of the pipeline, each once, in the order of the expression."""
@@ -138,7 +138,7 @@ class Scoring(Pipeline):
 
 
 class PartialPipeline(Pipeline):
-    """A stage after a ranking that does not rank yet: together with the next stage it will."""
+    """A stage after a ranking that makes a ranking only together with the next stage."""
 
     def after(self, ranking: Ranking) -> Pipeline:
         """Itself, for the documents of `ranking`."""
@@ -187,7 +187,7 @@ class Stage(Ranking, Scoring):
 class Generated(Ranking):
     """The documents that a candidate generator finds, perhaps for vectors that an encoder made of the queries.
 
-    `feedback` is the ranking that such an encoder is told of, in `Queries.found`.
+    `feedback` is the ranking whose results such an encoder gets, in `Queries.found`.
     """
 
     generator: Component
@@ -228,7 +228,7 @@ class Generated(Ranking):
         return found.over(corpus)
 
     def _encoded(self, encoder: Component, queries: Queries, corpus: Corpus) -> Queries:
-        """The queries with vectors; what feedback found for them is told to the encoder alone."""
+        """The queries with vectors; only the encoder gets the results of `feedback`."""
         if not self.feedback:
             return stages.encode(encoder, queries)
         informed = queries.with_found(self.feedback._find(queries, corpus))
@@ -264,7 +264,7 @@ class Generated(Ranking):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Feedback(Pipeline):
-    """An encoder of queries that is told what a ranking found for them; an index comes after it."""
+    """An encoder of queries that gets the results of a ranking for them; an index must follow."""
 
     ranking: Ranking
     encoder: Component
@@ -549,7 +549,7 @@ def _generated(value: Any) -> Generated:
 
 
 def _with_encoder(ranking: Ranking) -> Ranking:
-    """Refuse a generator of vectors that nobody makes."""
+    """Refuse a generator that searches vectors and has no encoder."""
     if isinstance(ranking, Generated) and ranking.encoder is None:
         searched = ranking.generator.traits.searches
         if searched:

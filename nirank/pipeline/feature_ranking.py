@@ -111,7 +111,7 @@ def features(first: Any, *more: Any) -> FeatureSet:
 
 
 def before(component: Component, pipeline: Pipeline) -> FeatureSet | None:
-    """The features that a ranker reads where it stands in a pipeline; None where it does not stand there."""
+    """The features that a ranker reads in a pipeline; None where it is not part of it."""
     if isinstance(pipeline, Featured) and pipeline.ranker is component:
         return pipeline.features
     found = (before(component, part) for part in pipeline._parts())

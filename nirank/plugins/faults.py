@@ -1,4 +1,4 @@
-"""Faults of plugins while they are loaded: what is caught, within which time, and how it is said."""
+"""Errors of plugins while they are loaded: which are caught, the time limit, and their messages."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def any_text(subject: Subject) -> None:
 
 
 def no_texts(subject: Subject) -> None:
-    """No texts have no vectors, and that is fine."""
+    """An empty list of texts gives no vectors."""
     for what, encode in _sides(subject):
         expect(len(encode([])) == 0, f"an empty list of {what} gave {len(encode([]))} vectors.")
 

@@ -35,7 +35,7 @@ def order_of_documents(subject: Subject) -> None:
 
 
 def no_candidates(subject: Subject) -> None:
-    """Queries without candidates have no features, and that is fine."""
+    """Queries without candidates give no features."""
     queries = Queries.of(samples.QUERIES)
     subject.score(Pairs(queries, Candidates.empty(len(queries), samples.corpus())))
 

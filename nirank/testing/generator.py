@@ -75,12 +75,12 @@ def query_alone(subject: Subject) -> None:
 
 
 def no_queries(subject: Subject) -> None:
-    """No queries find nothing, and that is fine."""
+    """An empty list of queries finds nothing."""
     expect(subject.generate([], 3).pairs == 0, "an empty list of queries returned documents.")
 
 
 def empty_query(subject: Subject) -> None:
-    """An empty query is fine; what it finds, if anything, is the generator's affair."""
+    """An empty query raises no error and changes no other query's results; what it finds is up to the generator."""
     subject.generate([""], 3)
     both = subject.generate(["", samples.QUERIES[0]], 3)
     alone = subject.generate([samples.QUERIES[0]], 3).docs.tolist()

@@ -1,4 +1,4 @@
-"""The promises of a loss: a finite number to go down, made of each list alone.
+"""The promises of a loss: a finite number to minimise, computed of each list alone.
 
 A loss is called as `loss(scores, labels, mask)`, all three `[lists, length]`; entries that are False in `mask`
 are padding. That its value is the right one is for a test of its own, against the formula written out.
@@ -47,7 +47,7 @@ def differentiable(subject: Subject) -> None:
 
 
 def gradient_is_the_derivative(subject: Subject) -> None:
-    """The gradient is how the value changes with each score: float64, differences on both sides."""
+    """The gradient is the derivative of the value by each score, as central differences in float64 have it."""
     scores = [[1.03 * score for score in row] for row in _SCORES]  # no two of them 1 apart, where a hinge has its kink
     value, gradient = _run(subject, scores, _LABELS, exact=True)
     found = [_difference(subject, scores, row, column) for row in range(3) for column in range(4)]
@@ -78,7 +78,7 @@ def padding(subject: Subject) -> None:
 
 
 def empty_lists(subject: Subject) -> None:
-    """A list of padding alone costs nothing and has no gradient, beside others or not."""
+    """A list of padding alone has a loss and a gradient of 0, beside others or not."""
     nothing, _ = _run(subject, _SCORES, _LABELS, [[False] * 4] * 3)
     expect_same(nothing.numpy(), 0.0, "the loss of lists that are all padding")
     value, gradient = _run(subject, _SCORES, _LABELS, [[True] * 4, [True] * 4, [False] * 4])
@@ -105,7 +105,7 @@ def order_of_ties(subject: Subject) -> None:
 
 
 def repeated_documents(subject: Subject) -> None:
-    """A document that is in a list twice, told by its id, counts once."""
+    """A document that is in a list twice, by its id, counts once."""
     if "documents" not in _parameters(subject.target):
         raise Inapplicable("it has no argument `documents`, so it cannot see that two entries are one document.")
     ids = [[4, 2, 9, 7]] * 3
@@ -129,7 +129,7 @@ def temperature(subject: Subject) -> None:
 
 
 def reduction(subject: Subject) -> None:
-    """The sum is that of what lists cost unreduced, and the mean that of the lists that count."""
+    """With "sum" the value is the sum of the losses of the lists, with "mean" their mean over the lists that count."""
     if getattr(subject.target, "reduction", None) not in ("mean", "sum", "none"):
         raise Inapplicable("it has no attribute `reduction` that is 'mean', 'sum' or 'none'.")
     values = {}
@@ -146,7 +146,7 @@ def reduction(subject: Subject) -> None:
 
 
 def lists_are_independent(subject: Subject) -> None:
-    """The scores of one list do not matter to the gradient of another."""
+    """The scores of one list do not change the gradient of another."""
     _, gradient = _run(subject, _SCORES, _LABELS)
     _, other = _run(subject, (_SCORES[0], (-3.0, 2.0, 5.0, 0.0), (9.0, -9.0, 1.0, 0.5)), _LABELS)
     expect_same(other[0].numpy(), gradient[0].numpy(), "the gradient of a list beside others")
@@ -182,7 +182,7 @@ def badly_wrong_pair(subject: Subject) -> None:
 
 
 def perfect_is_not_worse(subject: Subject) -> None:
-    """A perfect ranking costs no more than its reverse."""
+    """A perfect ranking has no larger loss than its reverse."""
     labels = [[3.0, 2.0, 1.0, 0.0]]
     perfect, reverse = (_run(subject, scores, labels)[0].item() for scores in (labels, [labels[0][::-1]]))
     expect(perfect <= reverse, f"the perfect ranking costs {perfect:.6g}, its reverse {reverse:.6g}.")

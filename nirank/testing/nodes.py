@@ -100,7 +100,7 @@ class Item(pytest.Item):
             self._missing(error)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """A broken promise is told in words; anything else with its traceback."""
+        """The message of a broken promise; anything else with its traceback."""
         if isinstance(excinfo.value, Broken):
             return f"{self.parent.label} breaks {self.name}: {excinfo.value}\nThe promise: {self.check.promise}"
         excinfo.traceback = excinfo.traceback.cut(path=self.check.function.__code__.co_filename)

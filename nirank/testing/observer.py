@@ -1,4 +1,4 @@
-"""The promises of an observer: it watches or helps, changes no result, and lets go when it is switched off."""
+"""The promises of an observer: it watches or helps, changes no result, and does nothing once it is switched off."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def same_results(subject: Subject) -> None:
 
 
 def errors_pass(subject: Subject) -> None:
-    """An error of a component arrives as it was raised."""
+    """An error of a component reaches the caller as it was raised."""
     pairs = samples.pairs()
     with switched_on([_observer(subject)]):
         failing = wrap(Component("failing", _Failing()))

@@ -71,7 +71,7 @@ def negatives_are_not_relevant(subject: Subject) -> None:
 
 
 def order_of_lists(subject: Subject) -> None:
-    """Lists in another order, and the same one several times, are what they should be as well."""
+    """Lists for positives in another order, and for the same ones several times, are right as well."""
     drawing = _Drawing(subject)
     last = len(drawing.all()[0]) - 1
     for order in (np.arange(last, -1, -1), np.array([last, 0, last, 0, 0])):
@@ -83,7 +83,7 @@ def order_of_lists(subject: Subject) -> None:
 
 
 def no_lists(subject: Subject) -> None:
-    """No positives have no lists, and that is fine."""
+    """A batch without positives gives no lists."""
     drawing = _Drawing(subject)
     lists = drawing.sample(drawing.all(np.arange(0))).candidates
     expect(len(lists) == 0, f"a batch without positives gave {len(lists)} lists.")
@@ -156,7 +156,7 @@ def expected_counts_are_right(subject: Subject) -> None:
 
 
 def state_can_be_restored(subject: Subject) -> None:
-    """One that is begun anew and given the state, plain arrays, goes on as the other would have."""
+    """A new sampler that is given the state (plain arrays) goes on as the old one would have."""
     target = subject.target
     methods = dict.fromkeys(name for name in ("refresh", "state", "restore") if hasattr(target, name))
     if not methods:

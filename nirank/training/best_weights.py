@@ -1,4 +1,4 @@
-"""Which weights are kept: those that did best on dev, and when it is time to stop."""
+"""The choice of weights: those that did best on dev are kept, and training may stop early."""
 
 from __future__ import annotations
 

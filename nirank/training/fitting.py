@@ -70,10 +70,9 @@ def fit(
     (`nirank.training.non_gradient`), where `loss` may be None. A component with `begin(collection)` first makes itself
     ready for the collection. `loss` and `sampler` are names or components too (`nirank.load("nce", learned=True)`);
     without a sampler the lists are those that are judged. `dev` chooses the best weights, by searching with
-    `pipeline`, in which
-    the component stands, or else by ranking the judged documents. `teacher` scores the lists for a loss that learns
-    from one. Both may be expressions, in which the component and `stages` stand by name, as in that of a sampler.
-    `options` are those of `nirank.training.options.Options`.
+    `pipeline`, which the component is part of, or else by ranking the judged documents. `teacher` scores the
+    lists for a loss that learns from one. Both may be expressions, in which the component and
+    `stages` are named, as in that of a sampler. `options` are those of `nirank.training.options.Options`.
 
     With `out`, that folder gets a checkpoint and a log; while training runs it also holds the state from which the
     same call goes on after an interruption, to the same weights (on one device). In several processes (torchrun,
@@ -139,7 +138,7 @@ class Training:
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """Inside, the component is in training mode, others' chance is left alone, and the log is open."""
+        """In the block the component is in training mode, the random state of others is kept, and the log is open."""
         target, before = self.component.target, self.component.target.training
         with ExitStack() as stack:
             stack.callback(self.component.changed)  # also where training is interrupted
@@ -152,7 +151,7 @@ class Training:
             yield
 
     def run(self) -> None:
-        """All steps that are left."""
+        """Run the steps that are left."""
         with progress(f"Training {self.component.name}", self.timetable.steps) as advance:
             advance(self.reached.step)
             while self.reached.step < self.timetable.steps and not self.selection.is_over(self.reached):

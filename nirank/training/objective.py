@@ -30,7 +30,7 @@ class Objective:
     `[lists, dim]` of an encoder, `teacher`, the scores of another scoring. A loss over classes (it has an attribute
     `classes`) also takes a component with one score a pair: the score of a class is that many times the score.
 
-    `penalty` is what an encoder wants to be small besides: its method of that name, which is given the vectors of the
+    `penalty` is a further term to minimise, from the encoder's method of that name, which is given the vectors of the
     queries and of the distinct documents of a batch, `[n, dim]` each, and returns a scalar.
     """
 

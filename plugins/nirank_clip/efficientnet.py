@@ -1,4 +1,4 @@
-"""EfficientNet-lite0, and its weights from ImageNet: an image encoder that a processor can bear.
+"""EfficientNet-lite0, and its weights from ImageNet: an image encoder that is fast enough on a CPU.
 
 Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019, table 1. The "lite"
 models leave squeeze-and-excitation out and have ReLU6 as their activation.

@@ -41,8 +41,8 @@ class Given:
 def with_candidates(collection: Collection, candidates: str | None) -> Collection:
     """The collection, its queries with the lists that are to be ranked: None, "judged", or the path of a TREC run.
 
-    Documents that the corpus lacks are left out, since nobody can read them; how many of the run's, and for how many
-    queries it has nothing, is told as a warning. Raises `BadInput` for a run of other queries or other documents.
+    Documents that the corpus lacks are left out, since nobody can read them; warnings give their number, and
+    that of the queries for which a run has nothing. Raises `BadInput` for a run of other queries or other documents.
     """
     if candidates is None:
         return collection
@@ -56,7 +56,7 @@ def with_candidates(collection: Collection, candidates: str | None) -> Collectio
 
 
 def _of_run(path: str, collection: Collection) -> Candidates:
-    """The lists of a run for the queries of a collection; what does not fit is told, or refused where nothing does."""
+    """The lists of a run for the queries of a collection; what does not fit is reported, or refused if nothing does."""
     run = read_run(path)
     others = len(run.other_queries(collection.queries.ids))
     if others == len(run):

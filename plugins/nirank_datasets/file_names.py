@@ -35,7 +35,7 @@ def clean(name: str) -> str:
 def distinct(names: Sequence[str]) -> list[str]:
     """An id for each name. Where two names are cleaned to one id, the one that is spelt so has it, others a number.
 
-    Each that gets a number is told as a warning of the logger `nirank`.
+    The logger `nirank` warns of each that gets a number.
     """
     taken = {name for name in names if clean(name) == name}
     spelt: set[str] = set()

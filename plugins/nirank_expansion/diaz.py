@@ -1,4 +1,4 @@
-"""Query expansion by word vectors that are trained for one query, on what was found for it.
+"""Query expansion by word vectors that are trained for one query, on the documents found for it.
 
 Diaz, Mitra and Craswell, Query Expansion with Locally-Trained Word Embeddings, ACL 2016.
 """

@@ -1,4 +1,4 @@
-"""KNRM: kernels count, softly, how many words of a document are how similar to each word of the query."""
+"""KNRM: kernels softly count the words of a document at each level of similarity to each word of the query."""
 
 from __future__ import annotations
 

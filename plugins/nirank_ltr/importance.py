@@ -1,4 +1,4 @@
-"""The worth of features: to a ranker that has learned, to its trees, and to one that has to learn without them.
+"""The importance of features: by permutation, by the gains of trees, and by ablation (training without them).
 
     permutation_importance(scoring, collection)     what is lost when the values of a feature are shuffled
     gains(ranker)                                   how much each has lowered the objective of LightGBM's trees
@@ -70,7 +70,7 @@ def permutation_importance(
     groups: Groups | None = None,
     seed: int = 0,
 ) -> list[Permuted]:
-    """The loss of `features(...) >> ranker` on judged documents when a feature says nothing any more.
+    """The fall of the measure of `features(...) >> ranker` on judged documents when a feature, or a group, is shuffled.
 
     Its values are shuffled `repeats` times among the documents of each query (Breiman, Random Forests, Machine Learning
     45, 2001; there among all), so that they keep the range that the query gives them: a feature that is the same for

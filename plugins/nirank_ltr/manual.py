@@ -1,4 +1,4 @@
-"""The features that people have made by hand for a query and a text: an extractor that computes them by name."""
+"""Hand-made features of a query and a text: an extractor that computes them by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hard negatives: what a ranking found and nobody judged relevant, from a file or searched for while training."""
+"""Hard negatives: documents that a ranking found and nobody judged relevant, from a file or searched in training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -143,7 +143,7 @@ class Mined(Hard):
         return {} if found is None else {"offsets": found.offsets, "docs": found.docs, "scores": found.scores}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Draw from what was found when `state` was taken. Raises `BadInput` where that was for other queries."""
+        """Draw from the negatives that `state` returned. Raises `BadInput` where that was for other queries."""
         if not state:
             self._mined = None
             return

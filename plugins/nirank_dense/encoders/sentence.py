@@ -284,7 +284,7 @@ def _weights(model: str, device: str, precision: Precision) -> SentenceTransform
 
 
 def _tell_of_other_kind(loaded: SentenceTransformer, model: str) -> None:
-    """Say that a model was trained for another task, where a folder holds nothing of sentence-transformers'."""
+    """Warn that a model was trained for another task, where a folder holds nothing of sentence-transformers'."""
     folder = Path(model)
     kinds = getattr(getattr(getattr(loaded[0], "model", None), "config", None), "architectures", None) or [""]
     if folder.is_dir() and not (folder / "modules.json").exists() and kinds[0].endswith("ForSequenceClassification"):

@@ -1,4 +1,4 @@
-"""Tuning: recall and speed of an approximate index at each setting of its dials, and the choice of the best one.
+"""Tuning: recall and speed of an approximate index at each of its search settings, and the choice of the best one.
 
     points = tune(minilm >> hnsw, queries, corpus, recall=0.95)
 
