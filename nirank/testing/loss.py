@@ -1,4 +1,4 @@
-"""The promises of a loss: a finite number to minimise, computed of each list alone.
+"""The promises of a loss: a finite number to minimise, computed from each list alone.
 
 A loss is called as `loss(scores, labels, mask)`, all three `[lists, length]`; entries that are False in `mask`
 are padding. That its value is the right one is for a test of its own, against the formula written out.
@@ -141,8 +141,11 @@ def reduction(subject: Subject) -> None:
         values["none"].ndim == 1,
         f"with reduction = 'none' the loss has the shape {tuple(values['none'].shape)}; (lists,) is expected.",
     )
-    expect_same(values["sum"].numpy(), values["none"].sum().numpy(), "the sum")
-    expect(bool(values["none"].amin() <= values["mean"] <= values["sum"]), "the mean is no mean of what lists cost.")
+    expect_same(values["sum"].numpy(), values["none"].sum().numpy(), "the loss with reduction = 'sum'")
+    expect(
+        bool(values["none"].amin() <= values["mean"] <= values["sum"]),
+        "with reduction = 'mean' the loss is not a mean of the losses of lists.",
+    )
 
 
 def lists_are_independent(subject: Subject) -> None:

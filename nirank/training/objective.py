@@ -80,7 +80,7 @@ class Objective:
             raise ComponentError(f"{self.loss.spec} returned {value!r}; a scalar tensor is expected.")
         if scores.requires_grad and not value.requires_grad:
             raise ComponentError(
-                f"{self.loss.spec} returned a value without gradient to the scores: compute it of them by torch."
+                f"{self.loss.spec} returned a value without gradient: compute it from the scores, by torch."
             )
         if self.penalty and isinstance(forward, VectorForward):
             value = value + self.penalty(*forward.vectors(outputs))

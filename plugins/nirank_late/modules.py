@@ -56,7 +56,7 @@ def read(described: Described, dim: int | None, template: TemplateSettings, comp
     model = peer_model("MultiVectorEncoder", described, computing, "late")
     if not any(type(module).__name__ == "Normalize" for module in model):
         raise BadInput(
-            f"{described.model!r} has no module Normalize, but MaxSim is computed of vectors of length 1 here: "
+            f"{described.model!r} has no module Normalize, but MaxSim needs vectors of length 1 here: "
             "choose a model that normalises."
         )
     return model
