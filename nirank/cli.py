@@ -43,7 +43,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     help="Compose rankers, search, and measure the TREC way.",
-    epilog="Observers (--with) may have a command of their own, such as `nirank cache`; `nirank plugins` lists them.",
+    epilog="What is switched on by --with may have a command too, such as `nirank cache`: see `nirank plugins`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -69,12 +69,12 @@ With = Annotated[
 
 
 Trust = Annotated[
-    bool, typer.Option("--trust", help="Run the nirank_plugin.py stored with results, now and in future.")
+    bool, typer.Option("--trust", help="Run the code of the nirank_plugin.py that came with results; remembered.")
 ]
 
 
 class Test(StrEnum):
-    """The paired tests to choose from."""
+    """The paired tests that one can ask for."""
 
     randomisation = "randomisation"
     t = "t"
@@ -178,7 +178,7 @@ def index(
 
 @app.command()
 def search(
-    text: Annotated[str | None, typer.Argument(help="The query; you are asked for queries if there is none.")] = None,
+    text: Annotated[str | None, typer.Argument(help="What to search for; asked for when it is not given.")] = None,
     folder: Folder = Path("nirank-index"),
     collection: Annotated[str | None, typer.Option("--collection", "-c", help="Search a collection instead.")] = None,
     pipeline: Pipeline = None,
@@ -207,10 +207,10 @@ def evaluate(
     measures: Measures = None,
     relevance_level: Annotated[int, typer.Option("--relevance-level", "-l", help="The lowest relevant grade.")] = 1,
     retrieved: Annotated[bool, typer.Option(help="Average over the queries in the run only.")] = False,
-    depth: Annotated[int | None, typer.Option(help="Cut each ranking after this many documents.")] = None,
-    version: Annotated[int, typer.Option("--trec-eval", min=9, max=10, help="The version of trec_eval to match.")] = 10,
-    queries: Annotated[bool, typer.Option("--queries", "-q", help="Print the values of each query too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    depth: Annotated[int | None, typer.Option(help="Look at the best so many documents only.")] = None,
+    version: Annotated[int, typer.Option("--trec-eval", min=9, max=10, help="Whose figures: of version 9 or 10.")] = 10,
+    queries: Annotated[bool, typer.Option("--queries", "-q", help="Also the values of each query.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Measure a run. A judged query without results counts as 0, as in `trec_eval -c`."""
     from nirank.evaluation.evaluating import MEASURES, evaluate_files
@@ -240,9 +240,9 @@ def compare(
     baseline: Annotated[Path | None, typer.Option(help="The run that all others are compared with.")] = None,
     relevance_level: Annotated[int, typer.Option("--relevance-level", "-l", help="The lowest relevant grade.")] = 1,
     permutations: Annotated[
-        int, typer.Option(min=1, help="How many permutations the randomisation test draws.")
+        int, typer.Option(min=1, help="How many random signs the randomisation test draws.")
     ] = 10_000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Compare runs by paired tests: differences, p-values (Holm), effect sizes, confidence intervals."""
     from nirank.evaluation.evaluating import MEASURES, evaluate_files
@@ -306,7 +306,7 @@ def datasets() -> None:
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(help="A folder of nirank: an index, a checkpoint, results, the cache.")],
+    folder: Annotated[Path, typer.Argument(help="What nirank wrote: an index, a checkpoint, results, the cache.")],
 ) -> None:
     """Compare every file of a folder with what was written, byte by byte; exit code 1 where one differs."""
     from nirank import seals
@@ -330,7 +330,7 @@ def verify(
     raise typer.Exit(1 if damaged else 0)
 
 
-models = typer.Typer(help="Check a model before it is used.", no_args_is_help=True, rich_markup_mode=None)
+models = typer.Typer(help="Models from elsewhere.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models, name="models")
 
 
@@ -338,7 +338,7 @@ app.add_typer(models, name="models")
 def check(
     model: Annotated[str, typer.Argument(help="A folder, or a name on the model hub.")],
     as_: Annotated[
-        str | None, typer.Option("--as", help="The component to read it as; unless given, what its config says.")
+        str | None, typer.Option("--as", help="The component to read it as, such as crossencoder; else as it says.")
     ] = None,
 ) -> None:
     """Say how a model would be read, score three pairs, and say what looks wrong; exit code 1 where something does."""
@@ -357,7 +357,7 @@ def check(
 
 @app.command()
 def new_plugin(
-    name: Annotated[str, typer.Argument(help="Name of its module: small letters, digits, _; such as demo_ranker.")],
+    name: Annotated[str, typer.Argument(help="Its module: small letters, digits and _, such as demo_ranker.")],
     to: Annotated[Path, typer.Option(help="Where to put its folder.")] = Path(),
 ) -> None:
     """Write the skeleton of a plugin: a distribution that passes its own checks at once."""
@@ -393,7 +393,7 @@ def _console() -> Console:
 
 
 def _described(path: Path, with_: list[str] | None, trusted: bool) -> Experiment:
-    """The experiment in a file, with the observers that `--with` switches on."""
+    """The experiment in a file, with what is switched on besides."""
     from dataclasses import replace
 
     from nirank.experiments.experiment import Experiment
@@ -408,7 +408,7 @@ def _described(path: Path, with_: list[str] | None, trusted: bool) -> Experiment
 
 @contextmanager
 def _results_folder(out: Path | None, name: str) -> Iterator[Path]:
-    """The folder that is named, or a new one for this run, which is removed if nothing was written into it."""
+    """The folder that is named, or a new one of this run alone, which goes again if nothing was written into it."""
     if out is not None:
         yield out
         return
@@ -438,7 +438,7 @@ def _new_folder(name: str) -> Path:
 
 
 def _write_any_text() -> None:
-    """Make output escape what its encoding lacks: a pipe on Windows has cp1252, a file name may not be Unicode."""
+    """Have output escape what its encoding lacks: a pipe on Windows has cp1252, a file's name may be no Unicode."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -135,10 +135,10 @@ def test_scores_are_read_as_float32_as_trec_eval_keeps_them(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("q Q0 d 1 2\n", 1, "6 columns (query, Q0, document, rank, score, tag) are expected; this line has 5"),
-        (REGULAR + "q3 Q0 d1 1\n", 4, "this line has 4"),
-        (REGULAR + "\n\nq3  Q0 d 1 2.5\n", 6, "this line has 5"),
-        ("q1  Q0 d1 1 2.5\nq2  Q0 d1 1 2.5\n", 1, "this line has 5"),
+        ("q Q0 d 1 2\n", 1, "6 columns (query, Q0, document, rank, score, tag) are expected, here are 5"),
+        (REGULAR + "q3 Q0 d1 1\n", 4, "here are 4"),
+        (REGULAR + "\n\nq3  Q0 d 1 2.5\n", 6, "here are 5"),
+        ("q1  Q0 d1 1 2.5\nq2  Q0 d1 1 2.5\n", 1, "here are 5"),
         (REGULAR + "q3 Q0 d1 1 high t\n", 4, "the score must be a number, not 'high'"),
         (REGULAR + "q3 Q0 d1 1 NaN t\n", 4, "the score must be a number, not 'NaN'"),
         (REGULAR + "q3 Q0 d1 1 1_0 t\n", 4, "not '1_0'"),
@@ -159,7 +159,7 @@ def test_a_bad_line_is_named(tmp_path, text, line, message):
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n"])
 def test_a_file_without_lines_is_refused(tmp_path, text):
     for read in (read_run, read_qrels):
-        with pytest.raises(BadInput, match=r"the file has no lines; lines of .* are expected"):
+        with pytest.raises(BadInput, match="there are no lines; each is expected to have"):
             read(write(tmp_path, text))
 
 
@@ -222,7 +222,7 @@ def test_judgments_as_beir_writes_them(tmp_path, text):
         ("q1 0 d1 0.5\n", 1, "the grade must be a whole number of at most 16,777,216, not 0.5"),
         ("q1 0 d1 1\nq1 0 d2 99999999\n", 2, "whole number"),
         ("q1 0 d1 inf\n", 1, "whole number"),
-        ("q1 0 d1 1 extra\n", 1, "4 columns (query, iteration, document, grade) are expected; this line has 5"),
+        ("q1 0 d1 1 extra\n", 1, "4 columns (query, iteration, document, grade) are expected, here are 5"),
         ("q1 0 d1 1\nq1 0 d1 0\n", 2, "already in line 1"),
         ("query-id\tcorpus-id\tscore\nq1\td1\tyes\n", 2, "not 'yes'"),
         ("query-id\tcorpus-id\tscore\nq1\t\t1\n", 2, "3 columns (query, document, grade) are expected"),
@@ -238,7 +238,7 @@ def test_a_bad_judgment_is_named(tmp_path, text, line, message):
 
 
 def test_a_header_alone_is_no_judgment(tmp_path):
-    with pytest.raises(BadInput, match="the file has no lines"):
+    with pytest.raises(BadInput, match="there are no lines"):
         read_qrels(write(tmp_path, "query-id\tcorpus-id\tscore\n"))
 
 

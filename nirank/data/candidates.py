@@ -256,7 +256,7 @@ class Candidates:
         return Candidates(offsets_of(np.minimum(lengths, k)), docs, scores, self.corpus, query_ids=self.query_ids)
 
     def _of_one(self, keys: NDArray[np.uint64]) -> Candidates:
-        """The candidates of the only query, from its sorted keys."""
+        """The candidates that sorted keys stand for, of the only query."""
         docs, scores = from_sort_keys(keys)
         docs = docs.astype(self.docs.dtype)
         return Candidates(np.array([0, len(keys)]), docs, scores, self.corpus, query_ids=self.query_ids)

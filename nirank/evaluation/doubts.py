@@ -1,4 +1,4 @@
-"""Reasons to doubt figures: no retrieved document is judged, or a cutoff lies beyond the end of the ranking."""
+"""Tell what makes figures doubtful: nothing judged among what was found, and cutoffs beyond a ranking's end."""
 
 from __future__ import annotations
 

@@ -146,13 +146,12 @@ def evaluate(
     _check_rows(run, judgments, query_ids)
     query_ids = joined.query_ids if query_ids is None else query_ids
     if relevance_level < 1 or (depth is not None and depth < 1):
-        raise BadInput(f"relevance_level = {relevance_level}, depth = {depth}; both must be 1 or more.")
+        raise BadInput(f"relevance_level {relevance_level} and depth {depth} must be 1 or more.")
     plan = _Plan.of(measures, relevance_level, trec_eval)
     judged, found = judgments.lengths > 0, run.lengths > 0
     queries = np.flatnonzero(judged if complete else judged & found)
     if not len(queries):
-        wanted = "judgments" if complete else "both judgments and results"
-        raise BadInput(f"none of the {len(run):,} queries has {wanted}: there is nothing to measure.")
+        raise BadInput(f"none of the {len(run):,} queries has judgments{'' if complete else ' and results'}.")
     ids = joined.ids if ids is None else ids
     ranked, ties = rank(_rows(run, queries), ids)
     ranking = JudgedRanking(_cut(ranked, depth), _rows(judgments, queries), relevance_level)
@@ -177,7 +176,7 @@ def deepest_cutoff(measures: Sequence[str]) -> int:
 
 
 def check_measures(measures: Sequence[str]) -> None:
-    """Raise the errors that `evaluate` would raise for these measures, before a search is run."""
+    """Raise what `evaluate` would for these measures: worth knowing before the search and not after it."""
     _Plan.of(measures, level=1)
 
 
@@ -281,7 +280,7 @@ class _Plan:
         if isinstance(measures, str):
             raise BadInput(f"measures must be a list of names, not the text {measures!r}: write [{measures!r}].")
         if version not in (9, 10):
-            raise BadInput(f"trec_eval = {version!r} is not a supported version; 9 or 10 is expected.")
+            raise BadInput(f"trec_eval = {version!r} is no version that is known; 9 and 10 are.")
         plan = cls([], {}, [], {}, version)
         for name in dict.fromkeys(map(str, measures)):
             plan._add(name, level)

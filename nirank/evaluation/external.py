@@ -170,9 +170,7 @@ def ir_measure(measure: Measure, level: int) -> Any:
         return None
     found = known[measure.name]
     if found.NAME in _SUBTOPICS:
-        raise BadInput(
-            f"{measure.name} needs judgments of subtopics, and nirank reads judgments of whole documents: leave it out."
-        )
+        raise BadInput(f"{measure.name} needs judgments of subtopics, which judgments of documents do not have.")
     settings = dict(measure.settings)
     if measure.cutoff is not None:
         settings[found.AT_PARAM] = measure.cutoff

@@ -20,7 +20,7 @@ TIES = {
 
 
 def describe(rankings: Mapping[str, Ranking], collection: Collection, seed: int) -> dict[str, Any]:
-    """The manifest of the results of pipelines on a collection, as written to `manifest.json`."""
+    """The manifest of what came of pipelines on a collection, as written to `manifest.json`."""
     components = {component.name: component for ranking in rankings.values() for component in ranking.components()}
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),

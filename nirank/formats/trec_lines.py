@@ -247,7 +247,7 @@ def _read_any(raw: Raw, layout: Layout, path: Path) -> Lines:
         seen[pair] = number
         values.append(_number(value, layout.value, path, number))
     if not values:
-        raise BadInput(f"the file has no lines; lines of {layout} are expected.", path)
+        raise BadInput(f"there are no lines; each is expected to have {layout}.", path)
     return _collect(list(seen), values, _tag(raw, layout))
 
 
@@ -262,7 +262,7 @@ def _fields(raw: Raw, layout: Layout, path: Path) -> Iterator[tuple[int, list[by
             continue
         fields = line.split(separator)
         if not len(layout.columns) <= len(fields) <= most or not all(fields):
-            raise BadInput(f"{layout} are expected; this line has {len(fields)}.", path, number)
+            raise BadInput(f"{layout} are expected, here are {len(fields)}.", path, number)
         yield number, fields
 
 

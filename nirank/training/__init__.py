@@ -1,4 +1,4 @@
-"""Training: the types that samplers and losses are given; `nirank.fit` trains."""
+"""Training: what samplers and losses are given. `nirank.fit` trains."""
 
 from __future__ import annotations
 

@@ -70,9 +70,10 @@ def fit(
     (`nirank.training.non_gradient`), where `loss` may be None. A component with `begin(collection)` first makes itself
     ready for the collection. `loss` and `sampler` are names or components too (`nirank.load("nce", learned=True)`);
     without a sampler the lists are those that are judged. `dev` chooses the best weights, by searching with
-    `pipeline`, which the component is part of, or else by ranking the judged documents. `teacher` scores the
-    lists for a loss that learns from one. Both may be expressions, in which the component and
-    `stages` are named, as in that of a sampler. `options` are those of `nirank.training.options.Options`.
+    `pipeline`, in which
+    the component stands, or else by ranking the judged documents. `teacher` scores the lists for a loss that learns
+    from one. Both may be expressions, in which the component and `stages` stand by name, as in that of a sampler.
+    `options` are those of `nirank.training.options.Options`.
 
     With `out`, that folder gets a checkpoint and a log; while training runs it also holds the state from which the
     same call goes on after an interruption, to the same weights (on one device). In several processes (torchrun,

@@ -30,9 +30,9 @@ class Cache:
     """Keeps scores and dense vectors on disk, and computes only what is not there.
 
     A score is found again by the scorer (its settings, model and code), the text of the query and the content of
-    the document; a vector by the encoder and the content. What comes back is bit for bit what was computed. Results
-    that depend on more are not cached: those of listwise scorers, of scorers with an index over the corpus, of
-    components that say `cacheable = False`, and of objects of the user's own without a `fingerprint`.
+    the document; a vector by the encoder and the content. What comes back is bit for bit what was computed. Not
+    cached is what depends on more: listwise scorers, those with an index over the corpus, components that say
+    `cacheable = False`, and objects of the user's own without a `fingerprint`.
 
     `folder` holds the file (by default `computed` in nirank's cache folder); past `gigabytes` (10**9 bytes) the
     least recently used results are dropped. Several processes may use one folder at once.
@@ -53,7 +53,7 @@ class Cache:
 
     @hookimpl
     def nirank_wrap(self, component: Component) -> Middleware | None:
-        """Return the middleware that caches the results of a component, where they can be cached."""
+        """Stand before every component whose results can be cached."""
         methods = {method for method in _LOOK_UP if _is_cacheable(component, method)}
         return functools.partial(self._answer, component, methods) if methods else None
 

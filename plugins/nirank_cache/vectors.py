@@ -57,10 +57,7 @@ def _block(encode: Encode, shelf: Shelf, hashes: list[bytes], start: int) -> NDA
 def _encoded(encode: Encode, shelf: Shelf, places: list[int]) -> Iterator[bytes]:
     vectors = to_numpy(encode(places))
     if vectors.ndim != 2 or len(vectors) != len(places):
-        raise ComponentError(
-            f"{shelf.owner} returned vectors of shape {vectors.shape} for {len(places)} contents; one row for each is "
-            "expected."
-        )
+        raise ComponentError(f"{shelf.owner} returned vectors of shape {vectors.shape} for {len(places)} contents.")
     kind = vectors.dtype.str.encode().ljust(_TYPE)
     return (kind + vector.tobytes() for vector in vectors)
 

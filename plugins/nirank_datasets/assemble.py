@@ -13,8 +13,8 @@ log = logging.getLogger("nirank")
 def judged_collection(name: str, corpus: Corpus, queries: Queries, judgments: Run) -> Collection:
     """The collection of those queries that have judgments, in their own order.
 
-    Judgments on unknown documents are kept, with ordinals beyond the corpus; those of unknown queries are left out.
-    Warnings give the number of either.
+    Judgments on unknown documents are kept, with ordinals beyond the corpus; that there are any, or judgments of
+    unknown queries, which are left out, a warning says.
     """
     known = set(judgments.query_ids)
     rows = [row for row, query in enumerate(queries.ids) if query in known]

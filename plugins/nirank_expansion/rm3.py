@@ -62,7 +62,7 @@ class RM3(FeedbackEncoder):
         if terms < 1:
             raise BadInput(f"terms is {terms}; it must be 1 or more.")
         if weights not in get_args(Weights):
-            raise UnknownName("weighting of documents", weights, get_args(Weights))
+            raise UnknownName("weight of documents", weights, get_args(Weights))
         check_share("original_query_weight", original_query_weight)
         super().__init__(passing, analysis)
         self.terms, self.original_query_weight = terms, original_query_weight
