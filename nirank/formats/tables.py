@@ -105,11 +105,7 @@ def _tabbed(path: Path) -> Iterator[tuple[str, str, str]]:
                 width, named = len(cells), _named(cells)
                 places = named or _MSMARCO.get(width)
                 if places is None:
-                    raise BadInput(
-                        f"{width} columns; 2 (id, text) or 4 (id, URL, title, text), separated by tabs, are expected.",
-                        path,
-                        number,
-                    )
+                    raise BadInput("an id, a tab and a text are expected, or id, URL, title and text.", path, number)
                 if named:
                     continue
             if len(cells) != width or not cells[places[0]].strip():

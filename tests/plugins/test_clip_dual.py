@@ -277,9 +277,9 @@ def test_fingerprints_tell_seeds_and_sizes_apart(bert):
 def test_settings_that_do_not_fit_are_refused(bert, tmp_path):
     with pytest.raises(BadInput, match="freeze names vision"):
         built(DualEncoder, text=bert, freeze=["vision"])
-    with pytest.raises(BadInput, match="image_weights is for efficientnet_lite0"):
+    with pytest.raises(BadInput, match="image_weights is a setting of efficientnet_lite0"):
         built(DualEncoder, text=bert, image_weights="x.pth")
-    with pytest.raises(BadInput, match="image_size is for vit and efficientnet_lite0"):
+    with pytest.raises(BadInput, match="image_size, a setting of vit and efficientnet_lite0"):
         built(DualEncoder, text=bert, image=str(tmp_path), image_size=32)
     with pytest.raises(BadInput, match="cannot be loaded as a dual encoder with these settings"):
         built(DualEncoder, text=bert, model=str(tmp_path / "none.safetensors"), **SMALL)

@@ -172,7 +172,7 @@ def test_settings_that_modules_do_not_have_are_refused(tmp_path):
     CrossEncoder(modules=modules, device="cpu").save_pretrained(str(tmp_path / "saved"))
     for settings in ({"outputs": 1}, {"pooling": "cls"}, {"passages": "max"}, {"runtime": "openvino"}):
         with pytest.raises(
-            BadInput, match=rf"modules \(Transformer, LogitScore\), which have no {next(iter(settings))}"
+            BadInput, match=rf"modules \(Transformer, LogitScore\), which have no setting {next(iter(settings))}"
         ):
             built("crossencoder", tmp_path / "saved", **settings)
 

@@ -150,7 +150,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 
 
 def test_what_is_no_text_is_refused(encoder, tmp_path):
-    with pytest.raises(BadInput, match="content 1 is of the type PosixPath; texts"):
+    with pytest.raises(BadInput, match="content 1 is of type PosixPath; only texts"):
         encoder.encode_documents(["a", tmp_path])
 
 

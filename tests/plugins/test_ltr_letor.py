@@ -210,7 +210,7 @@ def test_parts_are_folds_in_turns(tmp_path):
         assert [int(query) for part in parts for query in part] == [(fold - 1 + place) % 5 + 1 for place in range(5)]
         assert [len(part) for part in parts] == [3, 1, 1]
     for fold in (None, 0, 6):
-        with pytest.raises(BadInput, match=f"fold = {fold}: one from 1 to 5"):
+        with pytest.raises(BadInput, match=f"fold = {fold}; a number from 1 to 5"):
             nirank.collection(name, split="test", fold=fold)
 
 

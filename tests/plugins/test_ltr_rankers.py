@@ -329,14 +329,14 @@ def test_a_ranker_that_knows_features_keeps_what_it_has():
 def test_what_cannot_be_made_or_ranked_is_told(tmp_path):
     made = sample.collection()
     for ranker in (Linear(), LightGBM()):
-        with pytest.raises(BadInput, match=r"(no features|no trees) yet: train it"):
+        with pytest.raises(BadInput, match=r"(is not trained|no trees yet): train it"):
             ranker.score(made.queries, made.judgments)
     bare = nirank.Collection("bare", made.corpus, made.queries, made.judgments.with_features(None))
     with pytest.raises(BadInput, match=r"judged documents .* have none"):
         Linear().begin(bare)
     _drawn(built(Linear, device="cpu")).save(tmp_path)
     for name in ("missing", "linear.safetensors"):
-        with pytest.raises(BadInput, match=f"{name}: is no mlp ranker"):
+        with pytest.raises(BadInput, match=f"{name}: cannot be loaded as a mlp ranker"):
             built(MLP, model=str(tmp_path / name))
     with pytest.raises(BadInput, match="is no linear ranker of these settings"):
         built(Linear, classes=2, model=str(tmp_path / "linear.safetensors"))

@@ -166,7 +166,7 @@ def test_files_and_settings_that_do_not_fit_are_refused(tmp_path):
     path = str(tmp_path / "dssm.safetensors")
     with pytest.raises(BadInput, match=r"dssm.safetensors: cannot be loaded as a DSSM with dims \[16, 9\]"):
         DSSM(dims=(16, 9), model=path)
-    with pytest.raises(BadInput, match="with 2 towers"):
+    with pytest.raises(BadInput, match="and 2 towers"):
         DSSM(dims=(16, 8), towers=2, model=path)
     save_file({"vectors": torch.ones(2)}, tmp_path / "other")
     for name in ("other", "missing"):

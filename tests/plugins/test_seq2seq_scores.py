@@ -255,7 +255,7 @@ def test_a_template_has_one_place_for_each_text(tmp_path, template):
 
 
 def test_words_and_settings_that_do_not_fit_are_refused(tmp_path):
-    with pytest.raises(BadInput, match=r"the answer 'tru' is \['▁', 't', 'r'"):
+    with pytest.raises(BadInput, match=r"the answer 'tru' as \['▁', 't', 'r'"):
         _t5(tmp_path / "t5", true="tru")
     with pytest.raises(BadInput, match=r"reads the answer '東' as "):
         built("monot5", tmp_path / "t5", false="東")

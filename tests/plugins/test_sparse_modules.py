@@ -160,9 +160,9 @@ def test_modules_are_trained_with_gradients(tmp_path):
 def test_descriptions_that_cannot_be_followed_are_refused(tmp_path):
     transformer = _masked(tmp_path)
     folder = _saved(tmp_path, [transformer, SpladePooling()], similarity_fn_name="euclidean")
-    with pytest.raises(BadInput, match="compares by euclidean"):
+    with pytest.raises(BadInput, match="compares vectors by euclidean"):
         built("splade", folder)
-    with pytest.raises(BadInput, match=r"modules \(Transformer, SpladePooling\), whose pooling is their own"):
+    with pytest.raises(BadInput, match=r"modules \(Transformer, SpladePooling\), which fix the pooling"):
         built("splade", folder, pooling="sum")
     folder = _saved(tmp_path, [transformer, SpladePooling()])
     (folder / "1_SpladePooling" / "config.json").write_text('{"pooling_strategy": "mean"}')

@@ -1,4 +1,4 @@
-"""A check that contents are texts, which imports nothing that analyses them."""
+"""Contents that have to be texts: checked without what analyses them."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ def require_text(contents: Sequence[object], what: str, first: int = 0) -> None:
     """Raise `BadInput` for the first of `contents` that is not a string."""
     for number, content in enumerate(contents, first):
         if not isinstance(content, str):
-            raise BadInput(f"{what} {number} is of the type {type(content).__name__}; texts (str) are needed here.")
+            raise BadInput(f"{what} {number} is of type {type(content).__name__}; only texts can be read here.")

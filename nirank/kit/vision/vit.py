@@ -40,8 +40,8 @@ class ViT(nn.Module):
     ) -> None:
         if patch < 2 or patch & (patch - 1) or side % patch or dim % heads:
             raise BadInput(
-                f"side = {side}, patch = {patch}, dim = {dim}, heads = {heads}: patch must be a power of 2 that "
-                "divides side, and heads must divide dim."
+                f"side = {side}, patch = {patch}, dim = {dim}, heads = {heads}: a patch that is a power of 2 "
+                "and divides side, and heads that divide dim, are expected."
             )
         super().__init__()
         self.dim = dim
