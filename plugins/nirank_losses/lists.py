@@ -42,8 +42,8 @@ class Lists:
         for name, tensor in (("labels", labels), ("mask", mask)):
             if tensor.shape != scores.shape[:2]:
                 raise BadInput(
-                    f"the shape of {name} is {tuple(tensor.shape)}, that of scores {tuple(scores.shape)}; one number for "
-                    "each score is expected."
+                    f"the shape of {name} is {tuple(tensor.shape)}, that of scores {tuple(scores.shape)}; one number "
+                    "for each score is expected."
                 )
         scores, mask = _full_precision(scores), mask.bool()
         if documents is not None:

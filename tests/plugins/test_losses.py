@@ -672,7 +672,7 @@ def test_wrong_shapes_and_settings_are_refused():
         RankNet()(ones, ones, torch.ones(3))
     with pytest.raises(BadInput, match="int64"):
         RankNet()(ones.long(), ones, ones)
-    with pytest.raises(BadInput, match="teacher of the shape"):
+    with pytest.raises(BadInput, match="teacher has the shape"):
         KLDivergence()(ones, ones, ones, teacher=torch.ones(2, 4))
     with pytest.raises(BadInput, match="one score for each class"):
         CrossEntropy()(ones, ones, ones)

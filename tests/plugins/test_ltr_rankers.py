@@ -338,7 +338,7 @@ def test_what_cannot_be_made_or_ranked_is_told(tmp_path):
     for name in ("missing", "linear.safetensors"):
         with pytest.raises(BadInput, match=f"{name}: cannot be loaded as a mlp ranker"):
             built(MLP, model=str(tmp_path / name))
-    with pytest.raises(BadInput, match="is no linear ranker of these settings"):
+    with pytest.raises(BadInput, match="cannot be loaded as a linear ranker with these settings"):
         built(Linear, classes=2, model=str(tmp_path / "linear.safetensors"))
     (tmp_path / "tree").write_text("no tree")
     with pytest.raises(BadInput, match="tree: cannot be read as a text model of LightGBM"):
