@@ -212,7 +212,7 @@ def test_verify_names_what_is_damaged_and_counts_what_is_sound(files):
     result = CliRunner().invoke(app, ["verify", str(files / "made")])
     assert result.exit_code == 1
     assert f"{path}: is damaged: its contents are not those that were written." in result.output
-    assert "1 of 2 are as they were written." in result.output
+    assert "1 of 2 sealed folders and files are as they were written." in result.output
     message = _fails("search", "fox", "--in", files / "made")
     assert "docs.npy: is damaged" in message
     assert "to have it built again" in message

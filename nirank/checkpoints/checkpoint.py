@@ -113,7 +113,7 @@ def load_weights(target: Any, folder: Path) -> None:
         load_model(target, str(folder / WEIGHTS))
     except (SafetensorError, RuntimeError) as error:
         raise BadInput(
-            f"the weights do not fit {type(target).__name__}: {error} Give it the settings that it was saved with.",
+            f"the weights do not fit {type(target).__name__}; give it the settings that it was saved with: {error}",
             folder / WEIGHTS,
         ) from error
 

@@ -130,7 +130,7 @@ class Candidates:
         if matrix.ndim != 2:
             raise BadInput(f"scores have the shape {matrix.shape}; a matrix [queries, documents] is needed.")
         if corpus is not None and matrix.shape[1] != len(corpus):
-            raise BadInput(f"scores of {matrix.shape[1]} documents for a corpus of {len(corpus)}; these must be equal.")
+            raise BadInput(f"scores of {matrix.shape[1]} documents for a corpus of {len(corpus)}; one each is needed.")
         if k < 0:
             raise BadInput(f"k = {k}; a number of documents from 0 on is needed.")
         rows = max(1, _SCORES_AT_ONCE // max(1, matrix.shape[1]))

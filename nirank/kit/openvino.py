@@ -116,7 +116,7 @@ class Fast:
         except MissingDependency:
             raise
         except Exception as error:  # of the tracer, of OpenVINO, or of the comparison
-            message = f"OpenVINO cannot compute {type(self.network).__name__} as torch does: {error}"
+            message = f"OpenVINO does not compute {type(self.network).__name__} as torch does: {error}"
             if self.runtime == "openvino":
                 raise BadInput(message) from error
             log.warning("%s; torch computes it.", message)
@@ -128,7 +128,7 @@ class Fast:
         expected, found = self.function(self.network, dict(inputs)), graph(inputs)
         apart, most = (found - expected).abs().max().item(), expected.abs().max().item()
         if not apart <= _TOLERANCE[self.precision] * most:
-            raise ArithmeticError(f"results differ by up to {apart:.1e}, of values up to {most:.1e}.")
+            raise ArithmeticError(f"results differ by up to {apart:.1e}, of values up to {most:.1e}")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "compiled": None}  # a copy compiles its own

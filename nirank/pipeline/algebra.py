@@ -481,7 +481,7 @@ def as_ranking(value: Any, bare: bool = False) -> Ranking:
         return ranking if bare else _with_encoder(ranking)
     if stage.component.can("encode"):
         raise CompositionError(f"{stage!r} only encodes queries and finds nothing: write `{stage!r} >> index`.")
-    raise CompositionError(f"{stage!r} scores documents and finds none: put a generator before it.")
+    raise CompositionError(f"{stage!r} scores documents but finds none: put a generator before it, `bm25 >> ...`.")
 
 
 def as_scoring(value: Any) -> Scoring:

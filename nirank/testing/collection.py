@@ -31,7 +31,7 @@ def one_content_per_document(subject: Subject) -> None:
     everything = list(corpus[:])
     expect(len(everything) == len(corpus), f"{len(corpus)} documents have {len(everything)} contents.")
     backwards = np.arange(len(corpus))[::-1]
-    expect(list(corpus[backwards]) == everything[::-1], "documents read by ordinals are others than those of a slice.")
+    expect(list(corpus[backwards]) == everything[::-1], "documents read by ordinals differ from those read as a slice.")
 
 
 def judged_documents_exist(subject: Subject) -> None:

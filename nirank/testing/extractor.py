@@ -16,7 +16,7 @@ def one_row_per_pair(subject: Subject) -> None:
     """There is one row of finite numbers for each pair, one for each of its `names`, none of which comes twice."""
     names, values = subject.target.names, subject.score(samples.pairs())
     expect(np.isfinite(values).all(), f"{int((~np.isfinite(values)).sum())} of {values.size} numbers are not finite.")
-    expect(len(set(names)) == len(names) > 0, f"the names are {names}.")
+    expect(len(set(names)) == len(names) > 0, f"its attribute `names` is {names}; names must be distinct.")
 
 
 def query_alone(subject: Subject) -> None:

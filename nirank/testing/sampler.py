@@ -41,7 +41,10 @@ def one_list_each(subject: Subject) -> None:
     sample = drawing.sample(drawing.all())
     lists, rows = len(sample.candidates), len(drawing.all()[0])
     expect(lists == rows, f"{rows} rows of positives gave {lists} lists; one list for each is expected.")
-    expect(sample.candidates.corpus is drawing.collection.corpus, "the candidates do not know their corpus.")
+    expect(
+        sample.candidates.corpus is drawing.collection.corpus,
+        "its candidates have no corpus: use `candidates.over(corpus)`.",
+    )
 
 
 def documents_exist(subject: Subject) -> None:
@@ -97,7 +100,7 @@ def shared_is_shared(subject: Subject) -> None:
         raise Inapplicable("its lists are not shared.")
     first, _ = sample.candidates[0]
     same = all(np.array_equal(first, sample.candidates[row][0]) for row in range(len(sample.candidates)))
-    expect(same, "`shared` is set, and the lists hold different documents.")
+    expect(same, "`shared` is set, but the lists hold different documents.")
 
 
 def inputs_unchanged(subject: Subject) -> None:
@@ -240,8 +243,8 @@ class _Tally:
         """Compare; documents that never came have no count to compare with."""
         expected = self.expected * self.lists[:, None]
         wrong = np.argwhere(np.abs(self.found - expected) > 5 * np.sqrt(expected) + 5)
-        faults = [f"{doc} came {self.found[at, doc]:.0f} times, expected {expected[at, doc]:.1f}" for at, doc in wrong]
-        expect(not faults, f"of documents, {'; '.join(faults[:3])}.")
+        faults = [f"{doc} {self.found[at, doc]:.0f} times, expected {expected[at, doc]:.1f}" for at, doc in wrong]
+        expect(not faults, f"it drew document {'; document '.join(faults[:3])}.")
 
 
 def _expect_positives(sample: Sample, positives: Candidates, some: bool) -> None:
