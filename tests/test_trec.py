@@ -318,11 +318,11 @@ def test_judgments_are_written_and_read_back(tmp_path):
 def test_ids_that_cannot_stand_in_a_file_are_refused(tmp_path, name):
     found = Candidates.of([[0, 1]], [[2, 1]])
     path = write(tmp_path, "as it was")
-    with pytest.raises(BadInput, match="cannot be written to a TREC file"):
+    with pytest.raises(BadInput, match="cannot stand in a TREC file"):
         write_run(path, some_queries("q"), found, ids=Ids(["fine", name]))
     with pytest.raises(BadInput, match="cannot be written"):
         write_run(path, some_queries(name), found, ids=Ids(["x", "y"]))
-    with pytest.raises(BadInput, match="cannot be written to a TREC file"):
+    with pytest.raises(BadInput, match="cannot stand in a TREC file"):
         write_run(path, some_queries("q"), found, name, ids=Ids(["x", "y"]))
     with pytest.raises(BadInput, match="cannot be written"):
         write_run(path, some_queries("#1"), found, ids=Ids(["x", "y"]))

@@ -278,7 +278,7 @@ class _Plan:
     @classmethod
     def of(cls, measures: Sequence[str], level: int, version: int = 10) -> _Plan:
         if isinstance(measures, str):
-            raise BadInput(f"measures must be a list of names, not the text {measures!r}: write [{measures!r}].")
+            raise BadInput(f"measures are a list of names, not the text {measures!r}.")
         if version not in (9, 10):
             raise BadInput(f"trec_eval = {version!r} is no version that is known; 9 and 10 are.")
         plan = cls([], {}, [], {}, version)

@@ -292,7 +292,7 @@ def _refuse_others(evaluations: Any) -> None:
     for name, evaluation in evaluations.items():
         if not isinstance(evaluation, Evaluation):
             raise BadInput(
-                f"{name!r} is a {type(evaluation).__name__}, not an Evaluation: compare what "
+                f"{name!r} is a {type(evaluation).__name__} and no evaluation: compare what "
                 "`nirank.evaluate(run, judgments, measures)` returns."
             )
 

@@ -41,9 +41,8 @@ def run(
     folder is written: a TREC run and the values of each query for each system, `measures.json`, the resolved
     `experiment.toml`, a `manifest.json`, and, where images are searched or searched with, a page to look at,
     `contact.html`. It is written beside and moved into place; raises `BadInput` where it exists already, and for ids
-    that cannot be written to a run. `show` is called with the results before they are written, so that they are seen
-    even if that fails. The error of a pipeline that fails is in `Results.failed`, and the others go on; where all fail,
-    it is raised.
+    that cannot stand in a run. `show` is called with the results before they are written, so that they are seen even if
+    that fails. A pipeline that fails is told in `Results.failed`, and the others go on; where all fail, it is raised.
     """
     if not isinstance(experiment, Experiment):
         experiment = Experiment.read(experiment)

@@ -80,7 +80,7 @@ class Ranking(Pipeline):
         first. Raises `CompositionError` where nothing orders the documents.
         """
         if not self.scored:
-            raise CompositionError(f"{self!r} finds documents but does not order them. Add `>> scorer`, or use fuse.")
+            raise CompositionError(f"{self!r} finds documents and does not order them. Add `>> scorer`, or use fuse.")
         if isinstance(corpus, _NO_CORPORA):
             raise CompositionError(_no_corpus(corpus))
         ranking = as_ranking(self)
@@ -440,10 +440,7 @@ def load(component: str | Any, /, name: str | None = None, **settings: Any) -> S
     if isinstance(component, str):
         return Stage(build(component, settings, name))
     if settings:
-        raise BadInput(
-            f"{type(component).__name__} is an object already, so settings cannot be given: pass them when it is made, "
-            "or load it by its registered name."
-        )
+        raise BadInput(f"{type(component).__name__} is built already; settings belong to a registered name.")
     return Stage(wrap(Component(name or type(component).__name__, component)))
 
 

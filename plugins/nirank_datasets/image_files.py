@@ -85,7 +85,7 @@ def images(
     listed = _listed(path)
     listed = listed.take(pictures.readable(listed.paths, damaged))
     if not listed.ids:
-        raise BadInput("has no image that can be read; a folder of images or a list of them is expected.", path)
+        raise BadInput("there is no image in it that can be read: images, or a list of them, are expected.", path)
     corpus = Documents(listed.ids, listed.paths, listed.fields)
     if ask != "documents":
         return _by_class(path.stem, corpus, listed, ask, classes, path)
@@ -108,7 +108,7 @@ def _images_below(folder: Path) -> list[Path]:
     if unread:
         help_ = " Run: pip install 'nirank[heic]'" if any(each.suffix.lower() in _HEIC for each in unread) else ""
         names = ", ".join(readable(str(each)) for each in unread[:3])
-        log.warning("%d images are left out, whose format cannot be read, such as %s.%s", len(unread), names, help_)
+        log.warning("%d images are of a kind that is not read, such as %s.%s", len(unread), names, help_)
     return sorted(each for each in files if _looks_like_image(each))
 
 

@@ -84,8 +84,8 @@ def check_finite(vectors: Floats, what: str, first: int = 0) -> None:
     """Raise `BadInput` for vectors with numbers that are not finite; `first` is the number of the first vector."""
     wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(wrong):
-        place = f"the first is that of {what} {first + wrong[0] + 1}"
-        raise BadInput(f"{len(wrong)} of {len(vectors)} {what} vectors contain NaN or infinity; {place}.")
+        place = f"the first is {what} {first + wrong[0] + 1}"
+        raise BadInput(f"{len(wrong)} of {len(vectors)} {what} vectors hold numbers that are not finite; {place}.")
 
 
 def _chunk(corpus: Corpus, start: int, stop: int, encode: Encode, known: KnownVectors | None) -> Floats:

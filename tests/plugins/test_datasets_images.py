@@ -129,7 +129,7 @@ def test_what_is_wrong_is_told_with_file_and_line(folder):
     with pytest.raises(BadInput, match="cannot be read as a folder or list"):
         collection(f"images:{folder / 'nowhere'}")
     (folder / "empty").mkdir()
-    with pytest.raises(BadInput, match="has no image that can be read"):
+    with pytest.raises(BadInput, match="no image in it that can be read"):
         collection(f"images:{folder / 'empty'}")
     with pytest.raises(BadInput, match="no image has the field 'kind'; there are name, class"):
         collection(f"images:{folder}", ask="classes", classes="kind")

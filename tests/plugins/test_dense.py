@@ -114,9 +114,9 @@ def test_equal_documents_score_alike_wherever_they_stand_and_whoever_asks_beside
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_vectors_that_are_no_numbers_are_refused(tmp_path, wrong):
     search = _searching(np.eye(3), chunk=2)
-    with pytest.raises(BadInput, match=r"1 of 2 query vectors .* the first is that of query 2"):
+    with pytest.raises(BadInput, match=r"1 of 2 query vectors .* the first is query 2"):
         _found(search, [(1, 0, 0), (1, wrong, 0)], 1)
-    with pytest.raises(BadInput, match=r"document vectors .* the first is that of document 3"):
+    with pytest.raises(BadInput, match=r"document vectors .* the first is document 3"):
         search.build(Documents(list("abcd"), list("abcd")), tmp_path, lambda texts: np.array([[wrong, 1.0]] * 2)
                      if "c" in texts else np.ones((2, 2)))  # fmt: skip
 

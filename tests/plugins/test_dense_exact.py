@@ -550,7 +550,7 @@ def test_an_index_of_the_version_before_is_refused(tmp_path, monkeypatch):
 
 def test_numbers_that_are_none_are_refused_as_before():
     search = _searching(_normal(1000, 3, 30))
-    with pytest.raises(BadInput, match="contain NaN or infinity"):
+    with pytest.raises(BadInput, match="numbers that are not finite"):
         _generate(search, [(0, np.nan, 1)], 3)
 
 
