@@ -78,6 +78,7 @@ class QueryParser:
             differences = ", ".join(
                 f"{name} = {asked.analysis.get(name)!r}, and {own[name]!r} here" for name in differs
             )
+            raise BadInput(f"the terms of a query were analysed otherwise than those of the index: {differences}.")
         if asked.weights.min(initial=0) < 0:
             worst = asked.terms[int(asked.weights.argmin())]
             raise BadInput(
