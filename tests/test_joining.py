@@ -242,9 +242,9 @@ def test_a_ranking_goes_deeper_where_it_does_not_say_how_deep(pipeline, deeper):
 
 
 def test_ids_in_the_place_of_ordinals_are_told():
-    with pytest.raises(BadInput, match=r"documents must be ordinals.*\['d1', 'd2'\]; `corpus\.ids\.find\(ids\)`"):
+    with pytest.raises(BadInput, match=r"documents are ordinals.*\['d1', 'd2'\]; `corpus\.ids\.find\(ids\)`"):
         Candidates.of([["d1", "d2"]])
-    with pytest.raises(BadInput, match="documents must be ordinals"):
+    with pytest.raises(BadInput, match="documents are ordinals"):
         Candidates(np.array([0, 1]), np.array(["d1"]), np.array([1.0]))
 
 

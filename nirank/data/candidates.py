@@ -380,7 +380,7 @@ def _ordinals(row: ArrayLike) -> NDArray[np.int64]:
         return np.asarray(row, dtype=np.int64).reshape(-1)
     except (TypeError, ValueError, OverflowError):
         raise BadInput(
-            f"documents must be ordinals (whole numbers from 0), not {row!r:.80}; "
+            f"documents are ordinals (whole numbers from 0), not {row!r:.80}; "
             "`corpus.ids.find(ids)` turns ids into ordinals."
         ) from None
 
@@ -391,7 +391,7 @@ def _integers(docs: ArrayLike) -> Ints:
         return docs
     if docs.size and not np.issubdtype(docs.dtype, np.integer):
         raise BadInput(
-            f"documents must be ordinals (whole numbers from 0), not {docs.dtype}; "
+            f"documents are ordinals (whole numbers from 0), not {docs.dtype}; "
             "`corpus.ids.find(ids)` turns ids into ordinals."
         )
     return docs.astype(np.int64)
