@@ -1,7 +1,7 @@
 """Traits: every attribute that a component may have beside its methods, with type, default and meaning.
 
 A component is a plain object; it states a trait by having the attribute. `Traits.of` reads them all once, when the
-component is built: `component.traits.listwise` is what the core asks, and nobody else looks at the object.
+component is built: the core reads `component.traits.listwise`, and never the object itself.
 
 Two kinds of attributes are not kept here, for their values come later: what is computed when it is needed
 (`COMPUTED`), and the methods (`Component.can`).

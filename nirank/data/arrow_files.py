@@ -32,7 +32,7 @@ def map_table(path: Path) -> tuple[pa.Table, str | None]:
 
 
 def _large_texts(table: pa.Table, path: Path) -> pa.Table:
-    """Only the columns of strings, as large strings: as they are in a file of ours, converted from a foreign one."""
+    """Only the columns of strings, as large strings: so they are in files of nirank; those of others are converted."""
     import pyarrow as pa
 
     texts = [field.name for field in table.schema if field.type in (pa.string(), pa.large_string())]

@@ -97,7 +97,7 @@ class Fast:
     def graph(self, work: int) -> Graph | None:
         """The graph that computes this much; None is torch.
 
-        A network that cannot be compiled is told, and left to torch from then on. Raises `BadInput` for one where
+        A network that cannot be compiled is left to torch from then on, with a warning. Raises `BadInput` for one where
         OpenVINO was asked for.
         """
         if self.runtime == "torch" or self.network.training or torch.is_grad_enabled():

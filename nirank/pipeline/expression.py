@@ -37,7 +37,7 @@ def parse(text: str, parts: Mapping[str, Stage] | None = None) -> Ranking | Scor
 
     A name is looked up in `parts`, then among the registered components, built with their defaults; one name
     is one component, however often it occurs. Raises `BadInput` for what is no expression of this kind,
-    `UnknownName` for a name nobody registered, `CompositionError` where stages do not fit.
+    `UnknownName` for a name that is not registered, `CompositionError` where stages do not fit.
     """
     try:
         tree = ast.parse(text.strip(), mode="eval")

@@ -27,7 +27,7 @@ def remember(path: Path) -> None:
 
 
 def check(path: Path, came_with_results: bool) -> None:
-    """Name the code that is about to run. Raises `BadInput` for that of results which nobody has vouched for."""
+    """Name the code that is about to run. Raises `BadInput` for code that came with results and is not trusted."""
     if came_with_results and not (cache_folder() / "trusted" / _hash(path)).exists():
         raise BadInput(
             "came with these results, and would run with your rights. Read it; then pass --trust, once.", path

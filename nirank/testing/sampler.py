@@ -1,4 +1,4 @@
-"""The promises of a sampler: lists round the positives they are made for, of documents that nobody judged relevant.
+"""The promises of a sampler: lists with the positives they are made for, and documents that are not judged relevant.
 
 Lists are drawn for a small collection, one batch of all its positives (or queries, as `each` says). A sampler that
 gives documents the label 0 though they are judged relevant to the query, as some losses ask for, says so by its

@@ -121,7 +121,7 @@ class Subject:
         return stages.nirank_forward(self.component, method, batch)
 
     def _asked(self, contents: Sequence[Content]) -> Queries:
-        """Queries with what was found for them, for those that are to be told."""
+        """Queries, with results for them where the encoder needs these."""
         return Queries.of(contents).with_found(samples.found(len(contents), self.reads))
 
 

@@ -97,6 +97,6 @@ def _order(examples: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 def within_corpus(collection: Collection) -> Collection:
-    """The collection without judgments of documents that its corpus lacks, which nobody can read."""
+    """The collection without judgments of documents that its corpus lacks, which have no contents."""
     judged = collection.judgments.over(collection.corpus)
     return replace(collection, judgments=judged.where(judged.docs < len(collection.corpus)))

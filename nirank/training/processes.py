@@ -48,7 +48,7 @@ def wait() -> None:
 
 
 def parts(entries: int) -> list[slice]:
-    """Nearly equal parts of so many entries, one for each process, in their order."""
+    """Nearly equal parts of a number of entries, one for each process, in their order."""
     edges = [entries * process // count() for process in range(count() + 1)]
     return [slice(start, stop) for start, stop in pairwise(edges)]
 

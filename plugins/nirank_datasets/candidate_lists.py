@@ -41,7 +41,7 @@ class Given:
 def with_candidates(collection: Collection, candidates: str | None) -> Collection:
     """The collection, its queries with the lists that are to be ranked: None, "judged", or the path of a TREC run.
 
-    Documents that the corpus lacks are left out, since nobody can read them; warnings give their number, and
+    Documents that the corpus lacks are left out, since they have no contents; warnings give their number, and
     that of the queries for which a run has nothing. Raises `BadInput` for a run of other queries or other documents.
     """
     if candidates is None:

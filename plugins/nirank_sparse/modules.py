@@ -66,7 +66,7 @@ def size_of(model: Any) -> int:
 
 
 def _shorten(model: Any, max_length: int) -> None:
-    """Read so many tokens of a text, whichever module reads it."""
+    """Set how many tokens of a text are read, whichever module reads it."""
     if model.transformers_model is not None:
         longest(model.transformers_model, max_length, max_length)
     for module in model.modules():

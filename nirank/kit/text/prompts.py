@@ -52,7 +52,7 @@ class Read:
     def of(
         cls, queries: Queries, candidates: Candidates, tokenize: Callable[[str, Sequence[str]], Sequence[Tokens]]
     ) -> Read:
-        """Read each text of the pairs once. `tokenize` is also told whether they are of a "query" or a "document".
+        """Read each text of the pairs once. The second argument of `tokenize` is "query" or "document".
 
         Raises `BadInput` for a content that is no text, and where the candidates do not know their corpus.
         """
