@@ -61,9 +61,7 @@ class Described:
             raise BadInput(f"is damaged: {error!r}.", file_of(model, _MODULES)) from error
         table = _read(model, _TABLE, dict)
         if not isinstance(table.get("prompts") or {}, dict):
-            raise BadInput(
-                f"is damaged: its prompts are {table['prompts']!r}; a table is expected.", file_of(model, _TABLE)
-            )
+            raise BadInput(f"is damaged: its prompts are {table['prompts']!r}, and no table.", file_of(model, _TABLE))
         return cls(model, modules, table, _read(model, _TRANSFORMER, dict))
 
     @property

@@ -95,9 +95,7 @@ def new_weights(report: Report, model: str, heads: Sequence[str] = (), unused: C
             f"{_instead(report)}. They would have random values. Is it another kind of model, or saved in part?"
         )
     if wrong := [name for name in report.mismatched if not _within(name, heads)]:
-        raise BadInput(
-            f"{model!r} has weights whose shapes are not those of its config: {_some(wrong)}. Copy the model again."
-        )
+        raise BadInput(f"{model!r} has weights of another shape than its config says: {_some(wrong)}.")
     return missing + [name for name in report.mismatched if _within(name, heads)]
 
 

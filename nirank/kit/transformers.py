@@ -101,7 +101,7 @@ def new_head(
 
 @contextmanager
 def naming_model(model: str, kind: str) -> Iterator[None]:
-    """Turn whatever libraries raise for a model that cannot be loaded into a `BadInput` that names it."""
+    """Whatever libraries raise of a model that cannot be loaded becomes a `BadInput` that names it."""
     from safetensors import SafetensorError
 
     try:

@@ -57,7 +57,7 @@ class Template:
     def __post_init__(self) -> None:
         for name in LENGTHS:
             if (length := getattr(self, name)) < 4:
-                raise BadInput(f"{name} = {length}; special tokens, marker and text need at least 4.")
+                raise BadInput(f"{name} = {length}; special tokens, marker and text need 4 at least.")
 
     @classmethod
     def of(cls, model: str, vocabulary: Mapping[str, int], settings: TemplateSettings) -> Template:

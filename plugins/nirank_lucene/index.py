@@ -1,8 +1,8 @@
 """Lucene indexes on disk: written in the order of a corpus, or made elsewhere and opened with the corpus' ids.
 
 An index that nirank made has one segment, whose documents stand in the order of the corpus: the number that Lucene
-gives a document is its ordinal, and Lucene's own rule for equal scores is nirank's. Its fields are Anserini's: `id`, stored
-and with doc values, and `contents`, with vectors of terms, so that pyserini opens it too.
+gives a document is its ordinal, and Lucene's own rule for equal scores is nirank's. Its fields are Anserini's: `id`,
+stored and with doc values, and `contents`, with vectors of terms, so that pyserini opens it too.
 """
 
 from __future__ import annotations

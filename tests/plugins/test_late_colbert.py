@@ -223,7 +223,7 @@ def test_markers_are_added_once_and_begin_as_the_mean(folder):
 
 
 def test_what_cannot_be_is_refused(folder, tmp_path):
-    with pytest.raises(BadInput, match="special tokens, marker and text need at least 4"):
+    with pytest.raises(BadInput, match="special tokens, marker and text need 4 at least"):
         _build(folder, query_length=3)
     with pytest.raises(BadInput, match="no folder or hub name"):
         built("colbert", tmp_path)

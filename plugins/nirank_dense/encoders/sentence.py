@@ -284,12 +284,12 @@ def _weights(model: str, device: str, precision: Precision) -> SentenceTransform
 
 
 def _tell_of_other_kind(loaded: SentenceTransformer, model: str) -> None:
-    """Warn that a model was trained for another task, where a folder holds nothing of sentence-transformers'."""
+    """Say that a model was trained for another task, where a folder holds nothing of sentence-transformers'."""
     folder = Path(model)
     kinds = getattr(getattr(getattr(loaded[0], "model", None), "config", None), "architectures", None) or [""]
     if folder.is_dir() and not (folder / "modules.json").exists() and kinds[0].endswith("ForSequenceClassification"):
         log.warning(
-            "%s is a %s, not a bi-encoder: the mean of its token vectors is taken, which it was not trained for.",
+            "%s is a %s: as a bi-encoder it takes the mean of its encoder's vectors, which was not trained for that.",
             model,
             kinds[0],
         )
