@@ -78,7 +78,7 @@ def open_folder(folder: Path) -> Workspace:
     """Open what `create` made. Raises `BadInput` where there is no such folder."""
     if not (folder / DESCRIPTION).exists():
         raise BadInput(
-            "is not an index. Make one: nirank index COLLECTION --to FOLDER (or search with --collection).", folder
+            "is no index. Make one: nirank index COLLECTION --to FOLDER (or search with --collection).", folder
         )
     seals.check(folder, f"Remove {folder}, and index again.")
     (ranking,) = Experiment.read(folder / DESCRIPTION).build().values()

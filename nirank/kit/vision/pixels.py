@@ -119,7 +119,7 @@ def _middle(image: Image.Image, height: int, width: int) -> Image.Image:
 def _edges(size: Mapping[str, Any]) -> tuple[int, int]:
     found = {name: value for name, value in dict(size).items() if value is not None}
     if found.keys() != {"height", "width"}:
-        raise BadInput(f"the image processor crops to {found}; a height and a width are expected.")
+        raise BadInput(f"an image processor with the crop {found} is not understood: height and width are expected.")
     return found["height"], found["width"]
 
 
