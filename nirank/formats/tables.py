@@ -109,7 +109,7 @@ def _tabbed(path: Path) -> Iterator[tuple[str, str, str]]:
                 if named:
                     continue
             if len(cells) != width or not cells[places[0]].strip():
-                raise BadInput(f"{width} columns, separated by tabs, with an id are expected.", path, number)
+                raise BadInput(f"{width} columns, parted by tabs, with an id are expected.", path, number)
             yield _row(cells, places)
 
 
@@ -208,7 +208,7 @@ def _texts(batch: pa.RecordBatch, path: Path) -> Batch:
     number, title, text = _places(batch.schema.names, path)
     ids = _as_text(batch.column(number), "id", path)
     if ids.null_count or pc.any(pc.equal(ids, to_array([""])[0])).as_py():
-        raise BadInput("some documents have no id; every document needs one.", path)
+        raise BadInput("there are documents without id.", path)
     none = to_array([""])[0]
     titles: Any = pa.nulls(len(ids), pa.large_string()) if title is None else batch.column(title)
     texts = _as_text(batch.column(text), "text", path)
@@ -223,5 +223,5 @@ def _as_text(column: pa.Array, name: str, path: Path) -> pa.Array:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
     if not (texts or (name == "id" and pa.types.is_integer(kind)) or pa.types.is_null(kind)):
-        raise BadInput(f"the column of {name}s holds {kind}; texts are expected.", path)
+        raise BadInput(f"the column of {name}s holds {kind}, not texts.", path)
     return column.cast(kind).cast(pa.large_string())
