@@ -39,8 +39,8 @@ def collection(spec: str, **given: Any) -> Collection:
     """Open a test collection by name: `collection("emoji")`, `collection("beir:FOLDER", split="dev")`.
 
     What follows the colon is the collection's first setting. Raises `UnknownName` for a collection or a
-    setting that does not exist, `MissingDependency` for a package that is not installed; what else goes wrong is said
-    by the collection.
+    setting that does not exist, `MissingDependency` for a package that is not installed; other errors are the
+    collection's own.
     """
     name, colon, argument = spec.partition(":")
     entry = active().registry.find(name, ("collection",))

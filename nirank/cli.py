@@ -123,8 +123,8 @@ def demo(
         results = experiment.run(path, out, show=partial(_show, console))
     console.print(report.examples_table(results, report.telling_queries(results, "nDCG@10")))
     console.print(
-        "\nKeywords seldom stand in the names, so exact match finds little, and reranking cannot help what was not"
-        "\nfound: vocabulary mismatch. A bi-encoder compares meanings, and finds what shares no word with the query."
+        "\nThe words of a query are seldom in the name of the emoji, so exact match finds little, and a reranker cannot"
+        "\nrank what was not found (vocabulary mismatch). A bi-encoder compares meanings, not words."
         "\n\nNext: [bold]nirank search -c emoji -p 'minilm >> exact'[/], or [bold]nirank demo --toml > mine.toml[/],"
         " change it, and [bold]nirank run mine.toml[/].",
         highlight=False,
@@ -335,7 +335,11 @@ def verify(
 
     sealed = seals.sealed_inside(folder)
     if not sealed:
-        raise BadInput("holds nothing that nirank has sealed; folders of version 0.1 have no seals.", folder)
+        raise BadInput(
+            "has no seals (hashes of the files that nirank wrote), so nothing can be verified; folders of nirank 0.1 "
+            "have none.",
+            folder,
+        )
     damaged = 0
     for place in sealed:
         try:
@@ -344,7 +348,7 @@ def verify(
         except DamagedFile as fault:
             damaged += 1
             typer.echo(str(fault))
-    typer.echo(f"{len(sealed) - damaged} of {len(sealed)} are as they were written.")
+    typer.echo(f"{len(sealed) - damaged} of {len(sealed)} sealed folders and files are as they were written.")
     raise typer.Exit(1 if damaged else 0)
 
 

@@ -98,7 +98,7 @@ class Component:
         return digest(made if is_ours(kind) else made | {"code": source_digest(kind)})
 
     def changed(self) -> None:
-        """Forget what was known of the object, and the index made with it: its weights are not what they were."""
+        """Forget the fingerprint of the object and the index made with it: its weights have changed."""
         for cached in (vars(self), vars(self.target)):
             cached.pop("fingerprint", None)
         self.opened = None
@@ -132,7 +132,7 @@ def _class_name(kind: type) -> str:
 class QueryEncoder(Protocol):
     """Turns queries into vectors of one kind: its attribute `vectors` is "dense", "tokens", "sparse" or "terms".
 
-    Where its attribute `feedback` is True it finds in `queries.found` what a ranking found for them.
+    With `feedback = True` it gets in `queries.found` the results of the ranking before it.
     """
 
     def encode(self, queries: Queries) -> Vectors:

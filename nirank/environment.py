@@ -14,7 +14,7 @@ _LIBRARIES = ("numpy", "numba", "torch", "transformers", "sentence_transformers"
 
 
 def versions() -> dict[str, str]:
-    """Of Python, nirank and of those libraries in use that may change a score."""
+    """Versions of Python, nirank and those libraries in use that may change a score."""
     known = importlib.metadata.packages_distributions()
     used = [name for name in _LIBRARIES if name in sys.modules and name in known]
     return {"python": platform.python_version(), "nirank": importlib.metadata.version("nirank")} | {

@@ -46,7 +46,7 @@ class BadInput(NirankError, ValueError):
 
 
 class UnknownName(NirankError, LookupError):
-    """A name nobody registered. The message lists the nearest known ones."""
+    """A name that is not registered. The message lists the nearest known ones."""
 
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
         known = sorted(known)
@@ -59,7 +59,7 @@ class UnknownName(NirankError, LookupError):
 
 
 class CompositionError(NirankError, TypeError):
-    """Stages that do not fit together, told when they are composed."""
+    """Stages that do not fit together, raised when they are composed."""
 
 
 class MissingDependency(NirankError, ImportError):

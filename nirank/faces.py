@@ -1,9 +1,9 @@
-"""Faces: what a room shows to everybody else, imported when it is first used.
+"""Faces: the public names of a package, imported when they are first used.
 
     __getattr__, __dir__, __all__ = faces.lazily(__name__, {"nirank.data.queries": ["Queries"], ...})
 
 A face costs nothing before a name of it is used, so plugins import from faces without paying for what they do not use.
-What is not in a face may change; `CHANGELOG.md` tells of changes to what is. Type checkers read the imports under
+What is not in a face may change; `CHANGELOG.md` lists changes to what is. Type checkers read the imports under
 `if TYPE_CHECKING` beside it; a test holds both together.
 """
 

@@ -33,7 +33,7 @@ def refuse_existing(out: str | Path | None) -> None:
 
 @contextmanager
 def alone(path: Path, what: str) -> Iterator[None]:
-    """Have no other process write to `path` meanwhile: raise `BadInput` where one does, which `what` names.
+    """Keep other processes from writing to `path` in the block; raise `BadInput`, which names `what`, where one does.
 
     The lock is a hidden file beside `path`; it goes with the process, however that ends.
     """
@@ -76,7 +76,7 @@ def write_header(file: BinaryIO, shape: tuple[int, ...], kind: DTypeLike) -> Non
 
 
 def keep(path: Path) -> None:
-    """Have a file, or all in a folder, on the disk before it is moved: a name may outlive a power cut without them."""
+    """Flush a file, or all in a folder, to disk before it is moved, lest a power cut leaves it empty."""
     for each in filter(Path.is_file, [path, *path.rglob("*")]):
         with each.open("rb") as file:
             os.fsync(file.fileno())

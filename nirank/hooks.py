@@ -90,7 +90,7 @@ def nirank_loss(loss: Component, scores: Any, labels: Any, mask: Any, more: dict
 
 @hookspec
 def nirank_trained(component: Component, step: int, values: dict[str, float]) -> None:
-    """Take note of how the training of `component` goes after `step` steps.
+    """Receive a report of the training of `component` after `step` steps.
 
     `values` are the loss, the learning rate and the like, or a measure on dev (its name begins with "dev ").
     """
@@ -98,4 +98,4 @@ def nirank_trained(component: Component, step: int, values: dict[str, float]) ->
 
 @hookspec
 def nirank_evaluated(system: str, evaluation: Evaluation) -> None:
-    """Take note of the measures of a finished run; `system` is its name in the experiment."""
+    """Receive the measures of a finished run; `system` is its name in the experiment."""

@@ -1,6 +1,6 @@
 """Modules as version 0.1 had them: importing one still works, with a warning that names the new place.
 
-    from nirank.trec import read_run      # DeprecationWarning: nirank.trec is nirank.formats.trec since 0.2
+    from nirank.trec import read_run      # DeprecationWarning: nirank.trec has moved to nirank.formats.trec
 
 They go with version 0.4.
 """
@@ -92,7 +92,7 @@ class _Loader:
 
     def exec_module(self, module: ModuleType) -> None:
         places = [f"nirank.{place}" for place in MOVED[module.__name__.partition(".")[2]]]
-        message = f"{module.__name__} is {' and '.join(places)} since nirank 0.2, and will be gone in 0.4."
+        message = f"{module.__name__} has moved to {' and '.join(places)}; nirank 0.4 will not know the old name."
         warnings.warn(message, DeprecationWarning, stacklevel=2)
 
         def forward(name: str) -> Any:
@@ -100,7 +100,7 @@ class _Loader:
                 found = importlib.import_module(place)
                 if hasattr(found, name):
                     return getattr(found, name)
-            raise AttributeError(f"{' and '.join(places)} have no {name!r}, which {module.__name__} may have had.")
+            raise AttributeError(f"{module.__name__} has moved to {' and '.join(places)}, where there is no {name!r}.")
 
         vars(module)["__getattr__"] = forward
 

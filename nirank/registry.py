@@ -27,7 +27,7 @@ TRAINED = "trained:"
 
 @dataclass
 class Plugin:
-    """One plugin: where it comes from, and what became of loading it."""
+    """One plugin: where it comes from, and the outcome of loading it."""
 
     name: str
     distribution: str = ""
@@ -67,7 +67,7 @@ class Entry:
 
     @contextlib.contextmanager
     def needing(self) -> Iterator[None]:
-        """Inside the block a package that is missing is told as `MissingDependency`, with the command that helps.
+        """Inside the block a package that is missing raises `MissingDependency`, with the command that helps.
 
         A missing module of the plugin itself is its own fault, and raised as it is.
         """
@@ -118,16 +118,18 @@ class Registry:
     def add(self, entry: Entry) -> None:
         """Take in one component. Raises `PluginError` for an unknown kind.
 
-        A name that is taken stays with the plugin that has it, and the second component is left out, which is told;
+        A name that is taken stays with the plugin that has it, and the second component is left out, with a warning,
         unless the second plugin lists it in `nirank_override`: then that one has the name.
         """
         if entry.kind not in KINDS:
-            raise PluginError(f"{entry.plugin} adds {entry.spec!r}, but kinds are {', '.join(KINDS)}.")
+            raise PluginError(
+                f"{entry.plugin} adds {entry.spec!r}, but there is no kind {entry.kind!r}. Kinds: {', '.join(KINDS)}."
+            )
         taken = self._entries.get((entry.kind, entry.name))
         if taken and entry.spec not in getattr(entry.plugin.module, "nirank_override", ()):
             log.warning(
                 "%s adds %r, but %s has that name already: the second one is left out. Give it another name, or list "
-                "it in `nirank_override` of the plugin to have it in the place of the first.",
+                "it in `nirank_override` of the plugin to replace the first.",
                 entry.plugin,
                 entry.spec,
                 taken.plugin,
@@ -146,7 +148,7 @@ class Registry:
     def find(self, spec: str, kinds: tuple[str, ...] = KINDS) -> Entry:
         """The component called `spec`: `name`, or `kind/name` where several kinds share a name.
 
-        A name shared by several kinds is no question where all of them mean one class (BM25 generates and
+        A name shared by several kinds is not ambiguous where all of them mean one class (BM25 generates and
         scores), and what stands in pipelines goes before a loss or sampler of its name. Raises `UnknownName` with the
         nearest names, `BadInput` where the kind must be said.
         """

@@ -126,7 +126,7 @@ def _read(path: Path, again: str) -> dict[str, tuple[int, str]]:
         written = json.loads(text)
         files = {str(name): (int(size), str(hashed)) for name, (size, hashed) in written["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DamagedFile(f"is no seal that can be read: {error!r}. {again}", path) from error
+        raise DamagedFile(f"cannot be read as a seal (the hashes of a folder): {error!r}. {again}", path) from error
     inside = all(not name.startswith("/") and ".." not in name.split("/") for name in files)
     if text != _text(files) or not inside:
         raise DamagedFile(f"is damaged: it is not as it was written. {again}", path)

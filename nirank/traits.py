@@ -1,7 +1,7 @@
 """Traits: every attribute that a component may have beside its methods, with type, default and meaning.
 
 A component is a plain object; it states a trait by having the attribute. `Traits.of` reads them all once, when the
-component is built: `component.traits.listwise` is what the core asks, and nobody else looks at the object.
+component is built: the core reads `component.traits.listwise`, and never the object itself.
 
 Two kinds of attributes are not kept here, for their values come later: what is computed when it is needed
 (`COMPUTED`), and the methods (`Component.can`).
@@ -28,10 +28,10 @@ log = logging.getLogger("nirank")
 COMPUTED = {
     "fingerprint": "a hash of what results depend on, for a component that starts from a model elsewhere",
     "index_key": "a mapping of what the files of its index depend on; its entry `index` names the kind of index",
-    "names": "of an extractor, the names of its features; of a ranker over features, those that it reads",
-    "device": "where it computes, for the manifest",
-    "known_as": "of the class itself and not of its bases: what fingerprints call it, where it has moved since",
-    "skipped": "of a loss, how many lists of the last batch said nothing",
+    "names": "of an extractor, the names of its features; of a ranker over features, the names of those it reads",
+    "device": "the device that it computes on, for the manifest",
+    "known_as": "of the class itself and not of its bases: its name in fingerprints, where its module has moved since",
+    "skipped": "of a loss, how many lists of the last batch had nothing to learn from",
 }
 
 
@@ -55,29 +55,29 @@ class Traits:
     """The attributes of a component; the defaults for those that it lacks, and for those of other kinds."""
 
     vectors: str | None = trait(None, "encoder", "the kind of vectors it makes: dense, tokens, sparse or terms")
-    feedback: bool = trait(False, "encoder", "whether it is told in `queries.found` what a ranking found")
-    searches: str | None = trait(None, "generator", "the kind of vectors it needs of the queries")
+    feedback: bool = trait(False, "encoder", "whether it needs the results of a ranking, in `queries.found`")
+    searches: str | None = trait(None, "generator", "the kind of query vectors it needs")
     accepts: str | None = trait(None, "generator", "a kind of vectors it takes besides queries as they are")
     resumes: bool = trait(False, STAGES, "whether `build` goes on with what an interrupted one left in its folder")
     listwise: bool = trait(False, "scorer", "whether a score depends on the other documents of the list")
-    batch_size: int | None = trait(None, STAGES, "how many entries it is given at once; all of them if None")
+    batch_size: int | None = trait(None, STAGES, "how many entries one call gets; all of them if None")
     reads: Literal["text", "images", "either", "features"] | None = trait(
-        None, STAGES, "what it understands; of all but features its checkpoints keep the scores of a few pairs"
+        None, STAGES, "what content it takes; unless features, its checkpoints keep the scores of a few pairs"
     )
-    cacheable: bool = trait(True, STAGES, "whether what it computes may be kept by the cache")
-    reduction: Literal["mean", "sum", "none"] = trait("mean", "loss", "how the values of the lists are put together")
-    gamma: Any = trait(None, "loss", "what scores are multiplied by: a number, or a parameter that is learned")
-    classes: int | None = trait(0, "loss", "over grades: how many there are, None where it has to be told; else 0")
-    largest_label: float | None = trait(None, "loss", "the largest label that it understands")
-    each: Literal["positive", "query"] | None = trait(None, "sampler", "what it makes one list of")
+    cacheable: bool = trait(True, STAGES, "whether the cache may keep its results")
+    reduction: Literal["mean", "sum", "none"] = trait("mean", "loss", "how the losses of the lists are combined")
+    gamma: Any = trait(None, "loss", "the factor of the scores: a number, or a parameter that is learned")
+    classes: int | None = trait(0, "loss", "the number of grades, None where it must be set; 0 for other losses")
+    largest_label: float | None = trait(None, "loss", "the largest label that it accepts")
+    each: Literal["positive", "query"] | None = trait(None, "sampler", "whether each list is for a positive or a query")
     positives: Literal["all", "some"] = trait("all", "sampler", "whether a list has every positive of its query")
-    hits: Literal["drop", "keep"] = trait("drop", "sampler", "what becomes of a drawn negative that is relevant")
+    hits: Literal["drop", "keep"] = trait("drop", "sampler", "what happens to a drawn negative that is relevant")
 
     @classmethod
     def of(cls, target: Any, owner: str) -> Traits:
         """Read an object's attributes; `owner` is what messages call it.
 
-        Raises `ComponentError` for an attribute of the wrong type; tells of one whose name is nearly a trait's.
+        Raises `ComponentError` for an attribute of the wrong type; warns of one whose name is nearly a trait's.
         """
         hints = _hints_of(frozenset(kinds_of(target)))
         stated = {name: getattr(target, name) for name in hints if hasattr(target, name)}

@@ -204,7 +204,7 @@ def test_mistakes_are_told_in_a_sentence_without_a_traceback(files, arguments, m
 
 def test_verify_names_what_is_damaged_and_counts_what_is_sound(files):
     _call("index", f"jsonl:{files / 'docs.jsonl'}", "--to", files / "made")
-    assert "2 of 2 are as they were written." in _call("verify", files / "made")
+    assert "2 of 2 sealed folders and files are as they were written." in _call("verify", files / "made")
     path = next((files / "made").glob("postings-*/docs.npy"))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -212,11 +212,11 @@ def test_verify_names_what_is_damaged_and_counts_what_is_sound(files):
     result = CliRunner().invoke(app, ["verify", str(files / "made")])
     assert result.exit_code == 1
     assert f"{path}: is damaged: its contents are not those that were written." in result.output
-    assert "1 of 2 are as they were written." in result.output
+    assert "1 of 2 sealed folders and files are as they were written." in result.output
     message = _fails("search", "fox", "--in", files / "made")
     assert "docs.npy: is damaged" in message
     assert "to have it built again" in message
 
 
 def test_verify_refuses_what_nirank_did_not_write(files):
-    assert "holds nothing that nirank has sealed" in _fails("verify", files)
+    assert "has no seals" in _fails("verify", files)

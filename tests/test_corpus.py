@@ -289,10 +289,10 @@ def test_an_arrow_file_of_someone_else_is_a_corpus_too(tmp_path):
 
 
 def test_what_is_no_corpus_is_refused_by_name(tmp_path):
-    with pytest.raises(BadInput, match=r"nothing: this is not a readable Arrow file"):
+    with pytest.raises(BadInput, match=r"nothing: cannot be read as an Arrow file"):
         ArrowCorpus(tmp_path / "nothing")
     (tmp_path / "text").write_text("text")
-    with pytest.raises(BadInput, match="not a readable Arrow file"):
+    with pytest.raises(BadInput, match="cannot be read as an Arrow file"):
         ArrowCorpus(tmp_path / "text")
     table = pa.table({"id": [1], "text": ["a"]})
     with pa.ipc.new_file(str(tmp_path / "numbers"), table.schema) as writer:
@@ -335,7 +335,7 @@ def test_a_damaged_corpus_is_told_and_one_of_the_cache_is_made_again(tmp_path, c
     with pytest.raises(DamagedFile, match="its contents are not those that were written"):
         ArrowCorpus(path)
     assert cached_corpus("small", [1], documents, cache=tmp_path)[:] == expected
-    assert "It is made again." in caplog.text
+    assert "It is now made again." in caplog.text
 
 
 def test_the_cache_is_asked_before_anything_is_read(tmp_path):

@@ -199,7 +199,7 @@ class OneTooMany(Sizes):
 
 
 def test_a_batch_with_another_number_of_results_is_refused():
-    with pytest.raises(ComponentError, match="4 results of encode_documents for 3 entries"):
+    with pytest.raises(ComponentError, match="4 results for 3 inputs"):
         stages.encode_documents(Component("more", OneTooMany()), list("abcdef"))
 
 
@@ -209,10 +209,10 @@ def test_a_batch_with_another_number_of_results_is_refused():
         (None, "returned a NoneType; Candidates are expected"),
         (Candidates.of([[0, 1]], [[1.0, 2.0]]), "returned documents out of order"),
         (Candidates.of([[1, 0]], [[1.0, 1.0]]), "returned documents out of order"),
-        (Candidates.of([[-1]], [[1.0]]), "-1 as a document"),
+        (Candidates.of([[-1]], [[1.0]]), "returned the document -1"),
         (Candidates.of([[7]], [[1.0]]), "found document 7 in a corpus of 3"),
         (Candidates.of([[0], [1]]), "2 lists for 1 queries"),
-        (Candidates.of([[0, 1, 2, 3]]), "4 documents for a query, more than k = 3"),
+        (Candidates.of([[0, 1, 2, 3]]), "4 documents for a query; at most k = 3"),
     ],
 )
 def test_what_is_no_ranking_of_the_corpus_is_refused(found, message):

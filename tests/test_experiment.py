@@ -156,7 +156,7 @@ def test_one_pipeline_needs_no_table_and_a_collection_may_have_settings():
         (("descending", "descending_"), UnknownName, "setting of scorer/letter 'descending_'"),
         (("true", '"yes"'), BadInput, "descending = 'yes' is not of the type bool"),
         (('"scorer/letter"', '"scorer/lettre"'), UnknownName, "scorer 'scorer/lettre'. Did you mean 'scorer/letter'"),
-        (("[stage.other]", "[stage.othr]"), UnknownName, "no component 'other'|use of the stage 'othr'"),
+        (("[stage.other]", "[stage.othr]"), UnknownName, "no component 'other'|pipeline that uses stage 'othr'"),
         (('"letter"', '"letter >>"'), BadInput, "not an expression"),
         (('"letter"', '"0.5 * letter"'), BadInput, "finds none"),
         (('"letter"', '"letter % 0"'), CompositionError, "whole number from 1"),
@@ -246,10 +246,10 @@ def test_a_file_with_a_blank_in_its_name_gives_a_name_without(tmp_path):
 @pytest.mark.parametrize(
     ("documents", "queries", "message"),
     [
-        (["a", "b c"], ["q"], "1 document ids .* first is 'b c'"),
-        (["a", ""], ["q"], "1 document ids .* first is ''"),
+        (["a", "b c"], ["q"], "1 document ids .* such as 'b c'"),
+        (["a", ""], ["q"], "1 document ids .* such as ''"),
         (["a", "b\n"], ["q"], "1 document ids"),
-        (["a", "b"], ["#q"], "1 query ids .* first is '#q'"),
+        (["a", "b"], ["#q"], "1 query ids .* such as '#q'"),
         (["a", "b"], ["q\t1"], "1 query ids"),
     ],
 )

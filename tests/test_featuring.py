@@ -151,7 +151,7 @@ def test_features_alone_are_no_pipeline(parts):
 
 
 def test_two_features_of_one_name_are_refused(parts, corpus):
-    with pytest.raises(BadInput, match="two features called 'length'"):
+    with pytest.raises(BadInput, match="two features have the name 'length'"):
         nirank.features(parts["length"], parts["length"]).of(QUERIES, PAIRS.over(corpus))
 
 
@@ -160,7 +160,7 @@ def test_an_extractor_that_returns_another_shape_is_told(corpus):
         def extract(self, queries, candidates):
             return super().extract(queries, candidates)[:, :2]
 
-    with pytest.raises(ComponentError, match=r"shape \(3, 2\), not \(3, 3\)"):
+    with pytest.raises(ComponentError, match=r"shape \(3, 2\); \(3, 3\) is expected"):
         nirank.features(Narrow()).of(QUERIES, PAIRS.over(corpus))
 
 
@@ -182,7 +182,7 @@ def test_features_go_where_their_pairs_go(described):
 
 
 def test_features_are_one_row_a_pair():
-    with pytest.raises(BadInput, match="features of 2 pairs for 1 pairs"):
+    with pytest.raises(BadInput, match="features have 2 rows for 1 pairs"):
         Candidates.of([[1]]).with_features(Features(("a",), np.zeros((2, 1))))
     with pytest.raises(BadInput, match="2 names for features"):
         Features(("a", "b"), np.zeros((2, 1)))

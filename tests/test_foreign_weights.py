@@ -88,7 +88,7 @@ def test_a_tokenizer_of_other_tokens_is_refused(folder):
     models.check_tokens(tokenizer, model.config.vocab_size, str(folder))
     for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json"):
         (folder / name).unlink(missing_ok=True)
-    with pytest.raises(BadInput, match=r"its tokenizer knows \d+ tokens, and the model has vectors of 77"):
+    with pytest.raises(BadInput, match=r"its tokenizer knows \d+ tokens, but the model has vectors of 77"):
         models.check_tokens(models.load("AutoTokenizer", str(folder)), model.config.vocab_size, str(folder))
 
 

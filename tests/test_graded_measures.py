@@ -83,7 +83,7 @@ def test_err_of_grades_beyond_the_precision_of_a_float(largest):
 
 def test_err_refuses_grades_that_it_was_not_told_of():
     run, judgments = Candidates.of([[0]], [[1]]), Candidates.of([[0]], [[5]])
-    with pytest.raises(BadInput, match=r"up to 4, and there are some of 5: ERR\(max_rel=5\)"):
+    with pytest.raises(BadInput, match=r"up to 4, but the highest is 5: ERR\(max_rel=5\)"):
         evaluate(run, judgments, ["ERR@20"])
 
 

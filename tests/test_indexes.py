@@ -240,7 +240,7 @@ def test_one_that_does_not_resume_starts_from_an_empty_folder(texts, tmp_path):
 
 def test_a_folder_with_something_else_in_it_is_left_alone(texts, tmp_path):
     (tmp_path / "precious.txt").write_text("do not lose")
-    with pytest.raises(FileExistsError, match="not empty and not an index"):
+    with pytest.raises(FileExistsError, match="not empty and is not an index"):
         indexes.prepare(_component(), texts, folder=tmp_path)
     assert (tmp_path / "precious.txt").read_text() == "do not lose"
 

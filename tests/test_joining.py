@@ -130,7 +130,7 @@ def test_systems_over_other_queries_are_not_compared(collection):
         ("collection", "judgments", "a Collection: search it first"),
         ("stage", "judgments", "not a Stage: search with it first"),
         ("dict", "judgments", "not a dict: write it into a file"),
-        ("found", "dict", "judgments are those of a collection.*not a dict"),
+        ("found", "dict", "judgments must be those of a collection.*not a dict"),
         ("found", "nothing", "not a NoneType"),
     ],
 )
@@ -155,7 +155,7 @@ def test_a_search_tells_what_stands_in_the_wrong_place(collection):
         stage.search(collection.corpus, collection.queries)
     with pytest.raises(CompositionError, match=r"collection\.queries"):
         stage.search(collection, collection.corpus)
-    with pytest.raises(CompositionError, match="a corpus stands first"):
+    with pytest.raises(CompositionError, match="the first argument is a corpus"):
         stage.search(collection.corpus, collection.corpus)
     with pytest.raises(CompositionError, match=r"nirank\.Documents\(ids, texts\)"):
         stage.search("one", ["one", "two"])
@@ -206,7 +206,9 @@ def test_a_cutoff_beyond_what_was_asked_for_is_told(large):
     measures = ["R@1000", "R@2000", "recall_2000", "AP"]
     found = evaluate(stage.search(large.queries, large.corpus), large.judgments, measures)
     beyond, unreachable = found.warnings
-    assert beyond.startswith("R@2000, recall_2000: the ranking ends at 1,000 documents")
+    assert beyond.startswith(
+        "R@2000, recall_2000: the cutoff is deeper than the ranking, which ends at 1,000 documents"
+    )
     assert unreachable.startswith("1 queries have more relevant documents than the 1,000")
     deep = evaluate((stage % 3000).search(large.queries, large.corpus), large.judgments, measures)
     assert not deep.warnings  # there are no more documents

@@ -205,11 +205,11 @@ def test_components_of_ours_have_their_names_whatever_the_other_plugin_is_called
         (_raises_when_asked, "second thoughts"),
         (_wrong_signature, "device"),
         (_unknown_hook, "nirank_rank, which nirank does not call"),
-        (lambda: _registering(("scorers", "s", "m:T")), "kinds are encoder"),
+        (lambda: _registering(("scorers", "s", "m:T")), "Kinds: encoder"),
         (lambda: _raise(KeyboardInterrupt()), "KeyboardInterrupt"),
         (lambda: _raise(SystemExit(3)), "SystemExit"),
-        (lambda: _raise(_Mute()), "_Mute, whose text cannot be read"),
-        (lambda: _module(nirank_api=7), "written for version 7 of nirank's plugin API, and this nirank has 1"),
+        (lambda: _raise(_Mute()), "_Mute (its message cannot be read)"),
+        (lambda: _module(nirank_api=7), "written for version 7 of nirank's plugin API, and this nirank has version 1"),
     ],
 )
 def test_a_plugin_that_fails_is_left_out_and_told_and_the_others_work(fresh, caplog, importer, message):

@@ -138,7 +138,7 @@ NOT_WORKING = {
     ),
     "wrong shape": Fault(
         "early", "content in pairs], np.float32)", "content in pairs], np.float32)[1:]",
-        ("returned 2 results of score for 3 entries", f"from {WHO} ran score on 1 queries, 3 pairs"),
+        ("returned 2 results for 3 inputs", f"from {WHO} ran score on 1 queries, 3 pairs"),
     ),
     "NaN": Fault(
         "early", "return self.base + (", "return float('nan') + (",

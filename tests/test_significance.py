@@ -183,7 +183,7 @@ def test_systems_must_have_the_same_queries():
 
 def test_bad_requests_are_refused():
     a, b = evaluation([0.1, 0.2]), evaluation([0.2, 0.2])
-    with pytest.raises(BadInput, match="not 1"):
+    with pytest.raises(BadInput, match="there is 1"):
         compare({"a": a})
     with pytest.raises(UnknownName, match="Did you mean 'bm25'"):
         compare({"bm25": a, "b": b}, baseline="bm52")

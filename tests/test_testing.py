@@ -1050,7 +1050,7 @@ def changed(outside, tmp_path):
 
 def test_an_exception_that_names_no_check_is_refused(changed):
     shown = changed("scorer/deterministic", "scorer/determinist")
-    assert "names 'noise::scorer/determinist', which is no check of it" in shown
+    assert "names 'noise::scorer/determinist', which is not one of its checks" in shown
 
 
 def test_an_exception_that_is_not_needed_fails(changed):

@@ -88,7 +88,7 @@ def test_what_is_no_text_is_refused(tmp_path):
         return texts
 
     lists = Candidates.of([[0]], corpus=Documents(["a"], [tmp_path]))
-    with pytest.raises(BadInput, match="texts are read, and the content of a document is a PosixPath"):
+    with pytest.raises(BadInput, match="the content of a document is of the type PosixPath"):
         Read.of(Queries.of(["a"]), lists, texts)
-    with pytest.raises(BadInput, match="do not know their corpus"):
+    with pytest.raises(BadInput, match="have no corpus"):
         Read.of(Queries.of(["a"]), Candidates.of([[0]]), texts)

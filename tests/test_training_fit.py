@@ -111,7 +111,7 @@ def test_dev_is_searched_with_the_pipeline_in_which_the_component_stands(overlap
     found = pipeline.search(collection.queries, collection.corpus)
     assert fitted.best == nirank.evaluate(found, collection.judgments, ["nDCG@10"])["nDCG@10"]
     other = nirank.load(overlap) >> nirank.load(Letters(), "tuned")
-    with pytest.raises(BadInput, match="does not stand in"):
+    with pytest.raises(BadInput, match="is not part of"):
         nirank.fit(scorer, "clip", collection, sampler="in_batch", dev=collection, pipeline=other)
 
 
@@ -202,7 +202,7 @@ def _without(labelled):
 
 
 def test_training_on_lists_that_never_count_is_refused():
-    with pytest.raises(BadInput, match="no list counts in loss"):
+    with pytest.raises(BadInput, match="no list so far has anything for loss"):
         nirank.fit(Weighed(), "softmax_cross_entropy", _without([]), batch_size=2, log_every=2)
 
 

@@ -87,7 +87,7 @@ def test_it_stands_in_pipelines_and_experiments(trained, tmp_path):
 
 @pytest.mark.parametrize("path", ["nowhere", "", "out/checkpoint/weights.safetensors"])
 def test_a_folder_without_a_checkpoint_is_told(trained, tmp_path, path):
-    with pytest.raises(BadInput, match=r"is no checkpoint: it has no component\.json"):
+    with pytest.raises(BadInput, match=r"is not a checkpoint: it has no component\.json"):
         nirank.load(f"trained:{tmp_path / path}")
 
 
@@ -140,7 +140,7 @@ def test_damaged_weights_and_missing_ones_are_told(trained):
         with pytest.raises(BadInput, match="do not fit"):
             nirank.load(f"trained:{trained.folder}")
     path.unlink()
-    with pytest.raises(BadInput, match=r"damaged: it has no weights\.safetensors"):
+    with pytest.raises(BadInput, match=r"damaged: the file weights\.safetensors is missing"):
         nirank.load(f"trained:{trained.folder}")
 
 

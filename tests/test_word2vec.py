@@ -148,17 +148,17 @@ def test_words_of_any_kind_are_saved_and_read_again(tmp_path):
 def test_a_file_of_something_else_is_refused(tmp_path):
     from safetensors.numpy import save_file
 
-    with pytest.raises(BadInput, match=r"nothing\.safetensors: are no word vectors"):
+    with pytest.raises(BadInput, match=r"nothing\.safetensors: cannot be read as word vectors"):
         Word2Vec.load(tmp_path / "nothing.safetensors")
     (tmp_path / "text").write_text("cat 0.1 0.2")
-    with pytest.raises(BadInput, match="are no word vectors"):
+    with pytest.raises(BadInput, match="cannot be read as word vectors"):
         Word2Vec.load(tmp_path / "text")
     save_file({"vectors": np.ones((2, 2))}, tmp_path / "other")
-    with pytest.raises(BadInput, match="are no word vectors"):
+    with pytest.raises(BadInput, match="cannot be read as word vectors"):
         Word2Vec.load(tmp_path / "other")
     parts = {"inputs": np.ones((2, 2)), "outputs": np.ones((1, 2)), "text": np.zeros(2, np.uint8)}
     save_file(parts | {"ends": np.array([1, 2])}, tmp_path / "uneven")
-    with pytest.raises(BadInput, match="2 words for 2 and 1 vectors"):
+    with pytest.raises(BadInput, match="2 words, 2 input and 1 output vectors"):
         Word2Vec.load(tmp_path / "uneven")
 
 

@@ -57,7 +57,7 @@ def test_a_folder_that_is_filled_meanwhile_is_kept_and_so_is_the_index(tmp_path,
         (folder / "precious").write_text("keep")
 
     monkeypatch.setattr(Ranking, "index", slow)
-    with pytest.raises(BadInput, match=r"made: cannot be put in place .* what was indexed is in .*made\.partial"):
+    with pytest.raises(BadInput, match=r"made: cannot be created .* the finished index is in .*made\.partial"):
         workspace.create(folder, documents, "bm25")
     assert (folder / "precious").read_text() == "keep"
     assert (tmp_path / ".made.partial" / "documents.arrow").exists()

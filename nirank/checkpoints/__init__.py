@@ -1,1 +1,1 @@
-"""Checkpoints: what a trained component is loaded from, and the scores that it is held to."""
+"""Checkpoints: the folders that trained components are loaded from, and the scores that check them."""

@@ -67,9 +67,9 @@ def save_loss(loss: Component, folder: Path) -> None:
 def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None = None) -> Component:
     """Build the component of a checkpoint, or of the folder of a training.
 
-    `given` settings go before those it was trained with. Raises `BadInput` where there is no checkpoint, where it is
-    damaged, where it does not score as it did, and for one of an object that is not registered: `load_weights` gives
-    its weights to such an object.
+    `given` settings take precedence over those it was trained with. Raises `BadInput` where there is no checkpoint,
+    where it is damaged, where it does not score as it did, and for one of an object that is not registered:
+    `load_weights` gives its weights to such an object.
     """
     folder = _checkpoint(folder)
     seals.check(folder, "Train it again, or copy the folder again.")
@@ -77,7 +77,8 @@ def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None 
     if described["use"] is None:
         made = described["origin"]
         raise BadInput(
-            f"holds weights of an object of {made}, which has no name. Use nirank.checkpoints.checkpoint.load_weights.",
+            f"holds only the weights of an object of the class {made}, which is not a registered component: build "
+            "that object, and call nirank.checkpoints.checkpoint.load_weights(object, folder).",
             folder,
         )
     entry = active().registry.find(described["use"], STAGES)
@@ -90,13 +91,13 @@ def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None 
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
-    """The settings that a checkpoint has of its own. Raises `BadInput` where there is none."""
+    """The settings that a checkpoint was written with. Raises `BadInput` where there is none."""
     settings: dict[str, Any] = _described(_checkpoint(folder))["settings"]
     return settings
 
 
 def load_weights(target: Any, folder: Path) -> None:
-    """Give an object (an `nn.Module`) the weights of a checkpoint; nothing to do where it wrote itself.
+    """Give an object (an `nn.Module`) the weights of a checkpoint; nothing is done where it wrote itself.
 
     Raises `BadInput` where they are another model's, or damaged.
     """
@@ -104,14 +105,17 @@ def load_weights(target: Any, folder: Path) -> None:
     if not (folder / WEIGHTS).exists():
         if callable(getattr(target, "save", None)):
             return
-        raise BadInput(f"is damaged: it has no {WEIGHTS}.", folder)
+        raise BadInput(f"is damaged: the file {WEIGHTS} is missing. Train it again, or copy the folder again.", folder)
     from safetensors import SafetensorError
     from safetensors.torch import load_model
 
     try:
         load_model(target, str(folder / WEIGHTS))
     except (SafetensorError, RuntimeError) as error:
-        raise BadInput(f"the weights do not fit {type(target).__name__}: {error}", folder / WEIGHTS) from error
+        raise BadInput(
+            f"the weights do not fit {type(target).__name__}; give it the settings that it was saved with: {error}",
+            folder / WEIGHTS,
+        ) from error
 
 
 def _checkpoint(folder: Path) -> Path:
@@ -119,7 +123,9 @@ def _checkpoint(folder: Path) -> Path:
     for place in (folder, folder / CHECKPOINT):
         if (place / COMPONENT).exists():
             return place
-    raise BadInput(f"is no checkpoint: it has no {COMPONENT}.", folder)
+    raise BadInput(
+        f"is not a checkpoint: it has no {COMPONENT}. Name a folder that `nirank train` or `nirank.fit` wrote.", folder
+    )
 
 
 def _described(folder: Path) -> dict[str, Any]:
@@ -128,12 +134,12 @@ def _described(folder: Path) -> dict[str, Any]:
         described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         described["name"], described["use"], described["settings"].items(), described["origin"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"is damaged: {error!r}.", path) from error
+        raise BadInput(f"is damaged: {error!r}. Train it again, or copy the folder again.", path) from error
     return described
 
 
 def _inside(value: Any) -> Any:
-    """Write a setting that JSON has no word for."""
+    """Write a setting of a type that JSON lacks."""
     return {"inside": value.as_posix()} if isinstance(value, Path) else str(value)
 
 

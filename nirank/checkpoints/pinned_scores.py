@@ -1,7 +1,7 @@
 """Pinned scores: those of a few pairs, kept beside a checkpoint's weights and compared when it is loaded.
 
 Weights alone do not say what is computed: a template, a tokenizer, a length or a way of pooling that a later version of
-a library understands otherwise changes every score, and no error tells of it. So a component that says
+a library treats differently changes every score, without an error. So a component that says
 `reads = "text"`, "images" or "either" is asked for the same scores when it is saved and when it is loaded.
 """
 
@@ -47,7 +47,9 @@ def check(component: Component, kept: Mapping[str, Any], folder: Path) -> None:
     expected, found = np.array(kept["scores"], np.float32), _scores(component)
     if found is None or found.shape != expected.shape:
         raise BadInput(
-            f"was saved by a component that gave {len(expected)} scores, and {component.spec} does not.", folder
+            f"{component.spec} does not compute the {len(expected)} scores that were saved with it: "
+            "it has changed since, or its files have. Train it again, or copy the folder again.",
+            folder,
         )
     wrong = np.abs(found - expected)
     if not (wrong <= _TOLERANCE * max(np.abs(expected).max(), 1e-6)).all():
@@ -57,8 +59,8 @@ def check(component: Component, kept: Mapping[str, Any], folder: Path) -> None:
         ]
         raise BadInput(
             f"{component.spec} does not score as it did when it was saved: {found[wrong.argmax()]:.6g} is not "
-            f"{expected[wrong.argmax()]:.6g}. Its files were changed, or a library reads them otherwise"
-            f" ({'; '.join(others) or 'versions are the same'}).",
+            f"{expected[wrong.argmax()]:.6g}. Its files have changed, or a library computes differently"
+            f" ({'; '.join(others) or 'the versions are the same'}). Copy the folder again, or install those versions.",
             folder,
         )
 
@@ -84,7 +86,7 @@ def _scores(component: Component) -> Floats | None:
 
 
 def _given(reads: str | None) -> tuple[Sequence[Content], Sequence[Content]]:
-    """Queries and documents for a component that `reads` so; none where it says nothing that is known here."""
+    """Queries and documents for a component with this trait `reads`; none for an unknown value."""
     if reads == "text":
         return _QUERIES, _DOCUMENTS
     if reads not in ("images", "either"):

@@ -1,4 +1,4 @@
-"""The data that flows: queries, corpora, candidates, collections, and vectors of each kind.
+"""The types of the data: queries, corpora, candidates, collections, and vectors of each kind.
 
 `Candidates` is the one type that a run, its judgments and a training batch share: for each query the documents found
 for it, as one compressed sparse row. Documents are ordinals into a corpus; their string ids live in `Corpus.ids` and

@@ -24,7 +24,7 @@ def map_table(path: Path) -> tuple[pa.Table, str | None]:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         batches = [reader.get_batch_with_custom_metadata(number) for number in range(reader.num_record_batches)]
     except (OSError, pa.ArrowException) as fault:
-        raise BadInput(f"this is not a readable Arrow file: {fault}.", path) from fault
+        raise BadInput(f"cannot be read as an Arrow file: {fault}. Make the file again.", path) from fault
     table = pa.Table.from_batches([batch for batch, _ in batches if batch.num_rows], reader.schema)
     metadata = (batches[-1].custom_metadata if batches else None) or {}
     stamp = metadata[_FINGERPRINT].decode() if _FINGERPRINT in metadata else None
@@ -32,7 +32,7 @@ def map_table(path: Path) -> tuple[pa.Table, str | None]:
 
 
 def _large_texts(table: pa.Table, path: Path) -> pa.Table:
-    """Only the columns of strings, as large strings: as they are in a file of ours, converted from a foreign one."""
+    """Only the columns of strings, as large strings: so they are in files of nirank; those of others are converted."""
     import pyarrow as pa
 
     texts = [field.name for field in table.schema if field.type in (pa.string(), pa.large_string())]

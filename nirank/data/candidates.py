@@ -1,4 +1,4 @@
-"""The data that flows: queries, corpora, candidates, collections.
+"""Candidates: the documents of each query, with scores or grades.
 
 `Candidates` is the one type that a run, its judgments and a training batch share: for each query the
 documents found for it, as one compressed sparse row. Documents are ordinals into a corpus; their string
@@ -59,17 +59,27 @@ class Candidates:
         set_column(self, "docs", _integers(self.docs))
         set_column(self, "scores", np.ascontiguousarray(self.scores, dtype=np.float32))
         if self.docs.shape != self.scores.shape or self.docs.ndim != 1:
-            raise BadInput(f"docs {self.docs.shape} and scores {self.scores.shape} must be columns of one length.")
+            raise BadInput(
+                f"docs have the shape {self.docs.shape} and scores {self.scores.shape}; "
+                "two one-dimensional arrays of equal length are needed."
+            )
         if not len(self.offsets) or self.offsets[0] != 0 or self.offsets[-1] != len(self.docs):
-            raise BadInput(f"offsets must start at 0 and end at the number of pairs, {len(self.docs)}.")
+            raise BadInput(
+                f"offsets are {self.offsets!r:.80}; they must begin with 0 and end with the number of pairs, "
+                f"{len(self.docs)}."
+            )
         if len(self.offsets) > 2 and (self.lengths < 0).any():  # of one query they begin at 0 and end above
-            raise BadInput("offsets must not fall.")
+            raise BadInput(
+                f"offsets fall after entry {int(np.argmax(self.lengths < 0))}: each must be at least the one before it."
+            )
         if self.features is not None and len(self.features) != len(self.docs):
             raise BadInput(
-                f"features of {len(self.features)} pairs for {len(self.docs)} pairs; one row per pair is needed."
+                f"features have {len(self.features)} rows for {len(self.docs)} pairs; one row per pair is needed."
             )
         if self.query_ids is not None and len(self.query_ids) != len(self):
-            raise BadInput(f"{len(self.query_ids)} query ids for candidates of {len(self)} queries.")
+            raise BadInput(
+                f"{len(self.query_ids)} query ids for candidates of {len(self)} queries; one id per query is needed."
+            )
 
     @classmethod
     def of(
@@ -120,7 +130,7 @@ class Candidates:
         if matrix.ndim != 2:
             raise BadInput(f"scores have the shape {matrix.shape}; a matrix [queries, documents] is needed.")
         if corpus is not None and matrix.shape[1] != len(corpus):
-            raise BadInput(f"scores of {matrix.shape[1]} documents for a corpus of {len(corpus)}; these must be equal.")
+            raise BadInput(f"scores of {matrix.shape[1]} documents for a corpus of {len(corpus)}; one each is needed.")
         if k < 0:
             raise BadInput(f"k = {k}; a number of documents from 0 on is needed.")
         rows = max(1, _SCORES_AT_ONCE // max(1, matrix.shape[1]))
@@ -169,11 +179,11 @@ class Candidates:
         return replace(self, scores=np.asarray(scores, dtype=np.float32))
 
     def with_features(self, features: Features | None) -> Candidates:
-        """The same pairs with what a ranker over features is to know of them."""
+        """The same pairs with features, one row a pair."""
         return replace(self, features=features)
 
     def over(self, corpus: Corpus) -> Candidates:
-        """The same pairs, known to be documents of `corpus`."""
+        """The same pairs, as documents of `corpus`."""
         if self.corpus is corpus:
             return self
         return self._knowing(corpus=corpus)
@@ -181,19 +191,20 @@ class Candidates:
     def corpus_for(self, reader: str) -> Corpus:
         """The corpus, where something has to read the documents; `reader` is what the message calls it.
 
-        Raises `BadInput` where these candidates do not know their corpus.
+        Raises `BadInput` where these candidates have no corpus.
         """
         if self.corpus is None:
             raise BadInput(
-                f"{reader} has to read documents, and these candidates do not know their corpus. "
-                "Name it: candidates.over(corpus)."
+                f"{reader} reads documents, but these candidates have no corpus. Set it: candidates.over(corpus)."
             )
         return self.corpus
 
     def for_queries(self, query_ids: Sequence[str] | None, depth: int | None = None) -> Candidates:
-        """The same pairs, known to be of the queries with these ids, and perhaps what `depth` was searched to."""
+        """The same pairs with the ids of their queries and, if given, the `depth` of the search."""
         if query_ids is not None and len(query_ids) != len(self):
-            raise BadInput(f"{len(query_ids)} query ids for candidates of {len(self)} queries.")
+            raise BadInput(
+                f"{len(query_ids)} query ids for candidates of {len(self)} queries; one id per query is needed."
+            )
         return self._knowing(query_ids=query_ids, depth=depth or self.depth)
 
     def take(self, queries: Ints | slice) -> Candidates:
@@ -249,7 +260,9 @@ class Candidates:
     def union(self, other: Candidates) -> Candidates:
         """For each query the documents of either, by rising ordinal, each once, with the higher of its scores."""
         if len(self) != len(other):
-            raise BadInput(f"Candidates of {len(self)} and of {len(other)} queries cannot be joined.")
+            raise BadInput(
+                f"candidates of {len(self)} and of {len(other)} queries cannot be joined; both need the same queries."
+            )
         rows = np.concatenate([self.rows, other.rows])
         docs = np.concatenate([self.docs, other.docs])
         scores = np.concatenate([self.scores, other.scores])
@@ -264,7 +277,9 @@ class Candidates:
     def places(self, other: Candidates) -> NDArray[np.int64]:
         """The position of each pair among those of `other`, `[pairs]`, -1 where it is not there: the one join."""
         if len(self) != len(other):
-            raise BadInput(f"Candidates of {len(self)} and of {len(other)} queries cannot be joined.")
+            raise BadInput(
+                f"candidates of {len(self)} and of {len(other)} queries cannot be joined; both need the same queries."
+            )
         if not other.pairs:
             return np.full(self.pairs, -1)
         width = 1 + max(int(self.docs.max(initial=0)), int(other.docs.max(initial=0)))
@@ -367,8 +382,8 @@ def _ordinals(row: ArrayLike) -> NDArray[np.int64]:
         return np.asarray(row, dtype=np.int64).reshape(-1)
     except (TypeError, ValueError, OverflowError):
         raise BadInput(
-            f"documents are ordinals, whole numbers from 0, and here are {row!r:.80}; "
-            "`corpus.ids.find(ids)` has those of ids."
+            f"documents are ordinals (whole numbers from 0), not {row!r:.80}; "
+            "`corpus.ids.find(ids)` turns ids into ordinals."
         ) from None
 
 
@@ -377,5 +392,8 @@ def _integers(docs: ArrayLike) -> Ints:
     if docs.dtype in (np.int32, np.int64):
         return docs
     if docs.size and not np.issubdtype(docs.dtype, np.integer):
-        raise BadInput(f"documents are ordinals, not {docs.dtype}.")
+        raise BadInput(
+            f"documents are ordinals (whole numbers from 0), not {docs.dtype}; "
+            "`corpus.ids.find(ids)` turns ids into ordinals."
+        )
     return docs.astype(np.int64)

@@ -1,4 +1,4 @@
-"""A test collection: what is searched, what is asked, what is relevant."""
+"""A test collection: a corpus, queries, and judgments of relevance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nirank.errors import BadInput
 
 @dataclass(frozen=True)
 class Collection:
-    """A test collection: what is searched, what is asked, what is relevant.
+    """A test collection: a corpus, queries, and judgments of relevance.
 
     `judgments` has one row per query; a judged document that the corpus lacks keeps an ordinal beyond the
     corpus, so that it counts in recall and in ideal rankings as it does for trec_eval.
@@ -34,7 +34,7 @@ class Collection:
         object.__setattr__(self, "judgments", self._known())
 
     def _known(self) -> Candidates:
-        """The judgments, which know whose they are: measures join by that.
+        """The judgments with the ids of their queries and their corpus, by which measures join.
 
         Those of the same queries in another order are put into this one; others are taken to be of these queries.
         """

@@ -81,8 +81,8 @@ class Documents:
     def fingerprint(self) -> str:
         """A hash of ids and contents, 32 hexadecimal digits, equal for equal documents on every machine.
 
-        An image counts by its bytes: those of the file where the content is a path, for a path, or a time of
-        modification, would say that a copy is something else, and that a picture changed in haste is not.
+        An image is hashed by its bytes, those of its file where the content is a path: paths and times of modification
+        differ between copies of one image, and may be the same after a change.
         """
         return _fingerprint_of(self)
 
@@ -115,7 +115,7 @@ class ArrowCorpus(_Texts):
     """A corpus in an Arrow IPC file: a column `id` and text columns such as `title` and `text`.
 
     The file is mapped into memory, not read. The content of a document is those of its `fields` that are not
-    empty, in the order of the file, joined by blanks. Raises `BadInput` for a file that is no such thing.
+    empty, in the order of the file, joined by blanks. Raises `BadInput` for any other file.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -142,7 +142,7 @@ class ArrowCorpus(_Texts):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of ids and contents, 32 hexadecimal digits; it stands in files that `write_corpus` wrote."""
+        """A hash of ids and contents, 32 hexadecimal digits; it is stored in files that `write_corpus` wrote."""
         return self._stamp or self._computed_fingerprint()
 
     def column(self, name: str, which: slice | ArrayLike) -> list[str]:

@@ -52,7 +52,7 @@ def cached_corpus(
 ) -> ArrowCorpus:
     """A corpus from the cache; where it is not there yet, it is written from `batches()` as by `write_corpus`.
 
-    What it was made from is told by the printed form of `depends_on`: another source, version or date is another
+    The printed form of `depends_on` identifies what it was made from: another source, version or date is another
     corpus. `name` only makes the file recognisable. `cache` is `cache_folder()` if None. `origin` is what the user
     named: errors about the documents name it, as they must never name one in the cache.
     """
@@ -63,7 +63,7 @@ def cached_corpus(
         try:
             return ArrowCorpus(path)
         except DamagedFile as fault:
-            log.warning("%s It is made again.", fault)
+            log.warning("%s It is now made again.", fault)
     return write_corpus(path, batches() if origin is None else _not_empty(batches(), origin), fields)
 
 
@@ -74,7 +74,7 @@ def _not_empty(batches: Iterable[Mapping[str, Strings]], origin: str | Path) -> 
         documents += len(batch["id"])
         yield batch
     if not documents:
-        raise BadInput("a corpus without documents.", origin)
+        raise BadInput("the corpus is empty; at least one document is needed.", origin)
 
 
 def source_state(path: Path) -> tuple[str, ...]:

@@ -22,10 +22,12 @@ class Features:
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "values", np.ascontiguousarray(self.values, dtype=np.float32))
         if self.values.ndim != 2 or self.values.shape[1] != len(self.names):
-            raise BadInput(f"{len(self.names)} names for features of the shape {self.values.shape}.")
+            raise BadInput(
+                f"{len(self.names)} names for features of the shape {self.values.shape}; one name per column is needed."
+            )
         if len(set(self.names)) != len(self.names):
             twice = next(name for place, name in enumerate(self.names) if name in self.names[:place])
-            raise BadInput(f"there are two features called {twice!r}.")
+            raise BadInput(f"two features have the name {twice!r}; names must be unique.")
 
     def __len__(self) -> int:
         return len(self.values)

@@ -35,7 +35,7 @@ class Fingerprint:
 
 
 class _ColumnHash:
-    """Hashes byte strings: what they are joined, and beside it how long each is, so that no two columns collide."""
+    """Hashes a column of byte strings: their concatenation, and their lengths, so that no two columns collide."""
 
     def __init__(self) -> None:
         self._bytes = hashlib.blake2b()
@@ -68,5 +68,5 @@ def content_bytes(content: Content) -> bytes:
     if hasattr(content, "tobytes") and hasattr(content, "mode"):
         return f"{content.mode} {content.size} ".encode() + bytes(content.tobytes())
     raise BadInput(
-        f"a document is a text, or an image: a pathlib.Path, bytes or one of PIL, not {type(content).__name__}."
+        f"a document must be a text or an image (a pathlib.Path, bytes or a PIL image), not {type(content).__name__}."
     )

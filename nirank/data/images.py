@@ -1,6 +1,6 @@
 """Images as contents: a path, the bytes of a file, or an image of PIL, read as 8-bit RGB whatever they are made of.
 
-They are decoded by several threads, ahead of who reads them: Pillow lets go of Python's lock while it decodes.
+Several threads decode them ahead of the reader, since Pillow releases Python's lock while it decodes.
 """
 
 from __future__ import annotations
@@ -101,28 +101,28 @@ def each(contents: Sequence[Content], make: Callable[[Image], Made], threads: in
 
 
 def batches(contents: Sequence[Content], make: Callable[[Image], Made], size: int) -> Iterator[list[Made]]:
-    """The same, `size` at a time: threads are at the next ones while something is done with these."""
+    """The same in lists of `size`: threads prepare the next ones while one list is used."""
     made = each(contents, make)
     while some := list(itertools.islice(made, size)):
         yield some
 
 
 def readable(contents: Sequence[Content], damaged: Damaged = "skip", threads: int | None = None) -> list[int]:
-    """The places of the images that can be read: each is decoded once, and those that cannot be are told.
+    """The positions of the images that can be read; each is decoded once, and those that cannot be read are reported.
 
-    With `damaged = "error"` the first of them raises `BadInput`. A warning of the logger `nirank` tells of each that is
-    skipped, and one for each way in which images are read otherwise than they were made (a frame of several, CMYK, 16
-    bits) or are odd, with the first of these and how many there are; a note (`info`) names each.
+    With `damaged = "error"` the first of them raises `BadInput`. The logger `nirank` warns of each image
+    that is left out, and once for each way in which images are converted (a frame of several, CMYK, 16 bits) or are
+    odd, with the first of these and their number; a note (`info`) names each.
     """
     if damaged not in get_args(Damaged):
-        raise UnknownName("way with damaged images", damaged, get_args(Damaged))
+        raise UnknownName("way to treat damaged images", damaged, get_args(Damaged))
     kept, odd = [], collections.defaultdict[str, list[str]](list)
     with ThreadPoolExecutor(threads or processors()) as pool, progress("Reading images", len(contents)) as advance:
         for place, fault in enumerate(pool.map(_fault_of, contents)):
             if isinstance(fault, BadInput) and damaged == "error":
                 raise fault
             if isinstance(fault, BadInput):
-                log.warning("an image is skipped: %s", fault)
+                log.warning("an image is left out: %s", fault)
             else:
                 kept.append(place)
                 if fault:
@@ -143,7 +143,7 @@ def drawn(number: int, width: int = 24, height: int = 24) -> Image:
 
 def _open(content: Content) -> Image:
     if not is_image(content):
-        raise BadInput(f"an image is a pathlib.Path, bytes or an image of PIL, not a {type(content).__name__}.")
+        raise BadInput(f"an image must be a pathlib.Path, bytes or a PIL image, not a {type(content).__name__}.")
     image = _pil()
     if not isinstance(content, (Path, bytes)):
         return content
@@ -167,7 +167,7 @@ def _fault_of(content: Content) -> BadInput | str | None:
 
 
 def _tell(odd: Mapping[str, Sequence[str]]) -> None:
-    """Say what is odd about which images."""
+    """Log what is odd about which images."""
     for oddity, names in odd.items():
         for name in names:
             log.info("%s: %s", name, oddity)
@@ -181,7 +181,7 @@ def _oddity(image: Image) -> str | None:
     if image.mode == "CMYK":
         return "CMYK is read as RGB."
     if image.mode.startswith(("I", "F")):
-        return "more than 8 bits are read as 8."
+        return "colours of more than 8 bits are reduced to 8."
     return "a single pixel." if image.size == (1, 1) else None
 
 

@@ -18,8 +18,8 @@ class Queries:
     """Queries in the order they were asked.
 
     `ids` and `contents` have equal length. `vectors` is what a query encoder made of them; a generator that
-    searches vectors reads it there. `found` is what is known to have been found for them: the lists that come with a
-    collection, or what the ranking before a feedback encoder found.
+    searches vectors reads it there. `found` holds results for them: the lists that come with a collection, or
+    the results of the ranking before a feedback encoder.
     """
 
     ids: Sequence[str]
@@ -54,11 +54,11 @@ class Queries:
         return Queries([self.ids[row] for row in chosen], [self.contents[row] for row in chosen], vectors, found)
 
     def with_vectors(self, vectors: Vectors) -> Queries:
-        """The same queries with what an encoder made of them."""
+        """The same queries with vectors, as an encoder made them."""
         return replace(self, vectors=vectors)
 
     def with_found(self, found: Candidates | None) -> Queries:
-        """The same queries with what was found for them."""
+        """The same queries with results for them."""
         return replace(self, found=found)
 
 

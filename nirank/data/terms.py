@@ -30,11 +30,11 @@ class TermWeights:
 
     def __post_init__(self) -> None:
         if len(self.terms) != len(self.weights) or self.offsets[-1] != len(self.terms):
-            counted = f"{len(self.terms)} terms, {len(self.weights)} weights, {self.offsets[-1]} places"
-            raise BadInput(f"weighted terms do not fit together: {counted}.")
+            counted = f"{len(self.terms)} terms, {len(self.weights)} weights, last offset {self.offsets[-1]}"
+            raise BadInput(f"{counted}: these must be equal.")
         if not np.isfinite(self.weights).all():
             worst = int(np.flatnonzero(~np.isfinite(self.weights))[0])
-            raise BadInput(f"the weight of {self.terms[worst]!r} is {self.weights[worst]}, which is no finite number.")
+            raise BadInput(f"the weight of {self.terms[worst]!r} is {self.weights[worst]}; weights must be finite.")
 
     @classmethod
     def of(cls, queries: Sequence[Mapping[str, float]], analysis: Mapping[str, Any]) -> TermWeights:

@@ -1,4 +1,4 @@
-"""The types of the data that flows: contents, vectors, numbers, and the protocol of a corpus."""
+"""The types of the data: contents, vectors, numbers, and the protocol of a corpus."""
 
 from __future__ import annotations
 

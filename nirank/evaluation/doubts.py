@@ -28,19 +28,19 @@ def cutoff_of(name: str) -> int | None:
 def doubts(names: Sequence[str], judged: Grades, run: Candidates, level: int) -> Iterator[str]:
     """The reasons to doubt the figures of these measures, a sentence each."""
     if run.pairs and not len(judged.rows):
-        yield "None of the retrieved documents is judged: are the ids of documents written alike in both?"
+        yield "None of the retrieved documents is judged: do the run and the judgments write document ids alike?"
     depth = _end(run)
     if depth is None:
         return
     beyond = [name for name in names if (cutoff_of(name) or 0) > depth]
     if beyond:
         yield (
-            f"{', '.join(beyond)}: the ranking ends at {depth:,} documents, and what is measured is what stands there. "
-            "Search deeper to go on."
+            f"{', '.join(beyond)}: the cutoff is deeper than the ranking, which ends at {depth:,} documents; "
+            "only those are measured. Search deeper."
         )
     unreachable = int(np.count_nonzero(judged.relevant(level) > depth))
     if unreachable:
-        yield f"{unreachable:,} queries have more relevant documents than the {depth:,} that were asked for."
+        yield f"{unreachable:,} queries have more relevant documents than the {depth:,} that were searched for."
 
 
 def _end(run: Candidates) -> int | None:

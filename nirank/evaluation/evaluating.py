@@ -246,10 +246,13 @@ def _break_ties(run: Candidates, tied: NDArray[np.bool_], ids: Docnos) -> Candid
 
 def _check_rows(run: Candidates, judgments: Candidates, query_ids: Sequence[str] | None) -> None:
     if len(run) != len(judgments) or len(run) != len(run if query_ids is None else query_ids):
-        asked = "" if query_ids is None else f" and {len(query_ids)} query ids"
-        raise BadInput(f"a run of {len(run)} queries with judgments of {len(judgments)}{asked}; they must match.")
+        asked = "" if query_ids is None else f", and there are {len(query_ids)} query ids"
+        raise BadInput(
+            f"the run has {len(run)} queries, the judgments have {len(judgments)}{asked}; the numbers must be equal."
+        )
     if np.isnan(judgments.scores).any():
-        raise BadInput("some grades among the judgments are not a number (NaN).")
+        wrong = int(np.isnan(judgments.scores).sum())
+        raise BadInput(f"{wrong} of {judgments.pairs} grades of the judgments are not a number (NaN).")
 
 
 def _rows(candidates: Candidates, queries: NDArray[np.int64]) -> Candidates:

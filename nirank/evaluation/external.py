@@ -63,7 +63,10 @@ class JudgedRanking:
         """
         grades = self.judgments.scores
         if not np.all(grades == np.rint(grades)):
-            raise BadInput("some grades are not whole numbers, which only nDCG, AP, RR, P, R, Success and Judged take.")
+            raise BadInput(
+                "some grades are not whole numbers; only nDCG, AP, RR, P, R, Success and Judged can be computed from "
+                "them. Round the grades, or leave the other measures out."
+            )
         rows = _dictionaries(self.judgments, grades.astype(np.int64).tolist())
         for row in rows.values():
             if max(row.values(), default=0) < 0:

@@ -66,7 +66,7 @@ def graded(measure: Measure, level: int = 1) -> Callable[[Grades], Values] | Non
         if not _SETTINGS[setting](value):
             raise BadInput(f"{measure.name} cannot have {setting}={value!r}.")
     if cutoff is not None and not (is_rank(cutoff) and kind.cut):
-        expected = "a whole number from 1 on is expected" if kind.cut else "it has none"
+        expected = "a whole number from 1 on is expected" if kind.cut else "this measure has none"
         raise BadInput(f"{measure.name} cannot have cutoff={cutoff!r}; {expected}.")
     if "rel" in kind.settings and (level != 1 or measure.name != "RBP"):  # which is graded unless one says otherwise
         settings.setdefault("rel", level)
@@ -123,7 +123,7 @@ def expected_reciprocal_rank(judged: Grades, cutoff: int | None, max_rel: int = 
     """
     highest = judged.judgments.scores.max(initial=0)
     if highest > max_rel:
-        raise BadInput(f"ERR takes grades up to {max_rel}, and there are some of {highest:g}: ERR(max_rel={highest:g})")
+        raise BadInput(f"ERR expects grades up to {max_rel}, but the highest is {highest:g}: ERR(max_rel={highest:g}).")
     satisfied = _gains(np.maximum(judged.grades, 0).astype(np.float64), np.zeros(1)) / 2.0**max_rel
     missed = np.log1p(-np.minimum(satisfied, _ALMOST))
     passed = np.cumsum(missed) - missed  # of all hits before, in whatever query

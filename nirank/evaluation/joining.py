@@ -1,7 +1,7 @@
 """Join runs and judgments by the ids of their queries and documents.
 
-What comes from a search, a collection or a file knows its ids; rows are brought together by these, whatever order they
-stand in. What belongs to other queries or documents is refused. Only rows without ids are taken as they stand.
+Results of a search, collections and files have ids; rows are matched by these, in whatever order they are. Those of
+other queries or documents are refused. Only rows without ids are taken as they stand.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def _side(value: Any, what: str) -> Candidates | Run:
 
 
 _EXPECTED = {
-    "a run": "is what `search` or `nirank.read_run` returns, or the path of a file",
-    "judgments": "are those of a collection, what `nirank.read_qrels` returns, or the path of a file",
+    "a run": "must be what `search` or `nirank.read_run` returns, or the path of a file",
+    "judgments": "must be those of a collection, what `nirank.read_qrels` returns, or the path of a file",
 }
 
 
@@ -86,7 +86,9 @@ def _of_rows(run: Candidates, judgments: Candidates) -> Joined:
     refuse_other_documents(run.corpus, judgments.corpus)
     if run.query_ids is None or judgments.query_ids is None:
         if len(run) != len(judgments):
-            raise BadInput(f"a run of {len(run)} queries with judgments of {len(judgments)}; they must match.")
+            raise BadInput(
+                f"the run has {len(run)} queries, the judgments have {len(judgments)}; the numbers must be equal."
+            )
         return Joined(run, judgments, run.query_ids or judgments.query_ids, ids)
     if run.query_ids is judgments.query_ids or [*run.query_ids] == [*judgments.query_ids]:
         return Joined(run, judgments, run.query_ids, ids)
@@ -131,8 +133,8 @@ def _known(candidates: Candidates, what: str, other: str) -> tuple[Corpus, Seque
     if candidates.corpus is None or candidates.query_ids is None:
         missing = "corpus" if candidates.corpus is None else "queries"
         raise BadInput(
-            f"{other} of a file cannot be joined with {what} that knows no {missing}: "
-            "take what `search` returned for `Queries`, or the judgments of a collection."
+            f"{other} from a file cannot be joined with {what} without {missing}: "
+            "pass what `search` returned for `Queries`, or the judgments of a collection."
         )
     return candidates.corpus, candidates.query_ids
 

@@ -90,7 +90,8 @@ def _refuse_repeated(rows: NDArray[np.int64], docs: NDArray[Any]) -> None:
     order = np.lexsort((docs, rows))
     repeated = (rows[order][1:] == rows[order][:-1]) & (docs[order][1:] == docs[order][:-1])
     if repeated.any():
-        raise BadInput(f"query {rows[order][1:][repeated][0]} has the same document twice among its candidates.")
+        row, doc = rows[order][1:][repeated][0], docs[order][1:][repeated][0]
+        raise BadInput(f"the document with ordinal {doc} is twice among the candidates of query {row} (from 0).")
 
 
 @dataclass(frozen=True)

@@ -263,7 +263,7 @@ def _test(test: Test, permutations: int) -> Callable[[Values, int], float]:
 
 def _pairs(names: list[str], baseline: str | None) -> list[tuple[str, str]]:
     if len(names) < 2:
-        raise BadInput(f"two systems or more can be compared, not {len(names)}.")
+        raise BadInput(f"a comparison needs two systems or more; there {'is 1' if names else 'are none'}.")
     if baseline is None:
         return [(one, other) for other, one in itertools.combinations(names, 2)]
     if baseline not in names:
@@ -275,10 +275,10 @@ def _measures(evaluations: Mapping[str, Evaluation], measures: Sequence[str] | N
     first, *others = evaluations.values()
     shared = [name for name in first.measures if all(name in other.values for other in others)]
     if measures is None and not shared:
-        raise BadInput("these systems have no measure in common.")
+        raise BadInput(f"the systems {', '.join(evaluations)} have no measure in common: evaluate them by the same.")
     for name in measures or ():
         if name not in shared:
-            raise UnknownName("measure that all systems have,", name, shared)
+            raise UnknownName("measure common to all systems,", name, shared)
     return shared if measures is None else list(measures)
 
 

@@ -79,7 +79,7 @@ def prepare(
     if not component.can("build"):
         return None
     if not len(corpus):
-        raise BadInput(f"{component.spec} cannot index an empty corpus.")
+        raise BadInput(f"{component.spec} cannot index an empty corpus; at least one document is needed.")
     key = index_key(component, encoder)
     folder = folder or _home(component, encoder) / place(component, corpus, encoder)
     if not (folder / MANIFEST).exists():
@@ -93,7 +93,7 @@ def prepare(
 
 @contextmanager
 def apart(changing: Component) -> Iterator[None]:
-    """Inside, indexes made with `changing` do not go to the cache: they are gone afterwards, as its weights will be."""
+    """Keep indexes made with `changing`, whose weights change, out of the cache in the block; they are removed then."""
     with ExitStack() as stack:
         meanwhile = _Apart(changing, stack)
         stack.callback(meanwhile.close)
@@ -103,7 +103,7 @@ def apart(changing: Component) -> Iterator[None]:
 
 @dataclass
 class _Apart:
-    """A component whose weights change, where indexes made with it go meanwhile, and who has one open."""
+    """A component whose weights change, the folder of indexes made with it, and the components that have one open."""
 
     changing: Component
     stack: ExitStack
@@ -111,7 +111,7 @@ class _Apart:
 
     @functools.cached_property
     def folder(self) -> Path:
-        """Made when there is something to put into it."""
+        """The folder, made when it is first needed."""
         return Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="nirank-indexes-")))
 
     def close(self) -> None:
@@ -159,7 +159,7 @@ def build(
         if (folder / MANIFEST).exists():  # another process was faster
             return
         if folder.exists() and any(folder.iterdir()):
-            raise FileExistsError(f"{folder} is not empty and not an index; choose another folder or remove it.")
+            raise FileExistsError(f"{folder} is not empty and is not an index; name another folder or remove it.")
         manifest = _manifest(component, corpus, encoder)
         partial = _partial_folder(component, folder, manifest)
         encode = functools.partial(stages.encode_documents, encoder) if encoder else None
@@ -207,7 +207,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Read the description of an index. Raises `StaleIndex` where it is missing, damaged or never finished."""
     path = folder / MANIFEST
     if not path.exists():
-        raise StaleIndex(f"{folder} is no index, or one that was never finished: it has no {MANIFEST}.")
+        raise StaleIndex(
+            f"{folder} is not an index, or was never finished: it has no {MANIFEST}. Remove it to have it built again."
+        )
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         missing = [name for name, size in manifest["files"].items() if _size(folder / name) != size]
@@ -215,7 +217,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, AttributeError) as error:
         raise StaleIndex(f"{path} is damaged: {error}. Remove {folder} to have it built again.") from error
     if missing or not complete:
-        raise StaleIndex(f"{folder} is damaged: {', '.join(missing) or MANIFEST} is missing or has another size.")
+        raise StaleIndex(
+            f"{folder} is damaged: {', '.join(missing) or MANIFEST} is missing or has another size. "
+            "Remove the folder to have it built again."
+        )
     return manifest
 
 

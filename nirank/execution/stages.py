@@ -64,7 +64,10 @@ def score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats
         read = as_read(scorer, candidates)
         scores = _numbers(scorer, active().hook.nirank_score(scorer=scorer, queries=queries, candidates=read))
         if scores.shape != (candidates.pairs,):
-            raise ComponentError(f"{scorer.spec} returned scores of shape {scores.shape} for {candidates.pairs} pairs.")
+            raise ComponentError(
+                f"{scorer.spec} returned scores of shape {scores.shape} for {candidates.pairs} pairs; "
+                "one score per pair is expected."
+            )
         _refuse_nan(scorer, scores)
         return scores.astype(np.float32, copy=False)
 
@@ -76,7 +79,9 @@ def extract(extractor: Component, queries: Queries, candidates: Candidates) -> F
         values = _numbers(extractor, active().hook.nirank_score(scorer=extractor, queries=queries, candidates=read))
         expected = (candidates.pairs, len(extractor.target.names))
         if values.shape != expected:
-            raise ComponentError(f"{extractor.spec} returned features of shape {values.shape}, not {expected}.")
+            raise ComponentError(
+                f"{extractor.spec} returned features of shape {values.shape}; {expected} is expected, [pairs, names]."
+            )
         return values.astype(np.float32, copy=False)
 
 
@@ -109,7 +114,7 @@ def forward(component: Component, method: str, batch: Batch) -> Any:
 
 @contextlib.contextmanager
 def training() -> Iterator[None]:
-    """Inside, `forward` leaves the component in the mode it is in, and keeps what gradients need."""
+    """Inside the block `forward` leaves the component in the mode it is in, and keeps what gradients need."""
     token = _TRAINING.set(True)
     try:
         yield
@@ -129,7 +134,7 @@ def nirank_encode(encoder: Component, queries: Queries) -> Vectors:
 
 @hookimpl(trylast=True)
 def nirank_generate(generator: Component, queries: Queries, k: int) -> Candidates:
-    """Ask the generator, with all queries at once: how to batch is its own affair."""
+    """Ask the generator with all queries at once; it batches them as it likes."""
     found: Candidates = generator.around("generate", generator.target.generate)(queries, k)
     return found
 
@@ -163,7 +168,7 @@ def nirank_loss(loss: Component, scores: Any, labels: Any, mask: Any, more: dict
 
 
 def _similarity(encoder: Component, queries: Queries, candidates: Candidates) -> Any:
-    """Each distinct document is encoded once, however many queries it is a candidate of."""
+    """Score by dot products; each distinct document is encoded once, however many queries it is a candidate of."""
     corpus = candidates.corpus_for(encoder.spec)
     docs, inverse = np.unique(candidates.docs, return_inverse=True)
     left = encode(encoder, queries).vectors
@@ -190,9 +195,11 @@ def _batched(component: Component, method: str, batch: Batch, what: str) -> Any:
 
 
 def _checked(component: Component, method: str, result: Any, expected: int) -> Any:
-    """One entry too many or too few would shift all that come after it."""
+    """Check the number of results: one too many or too few would shift all that come after it."""
     if len(result) != expected:
-        raise ComponentError(f"{component.spec} returned {len(result)} results of {method} for {expected} entries.")
+        raise ComponentError(
+            f"{component.spec}.{method} returned {len(result)} results for {expected} inputs; one for each is expected."
+        )
     return result
 
 
@@ -220,7 +227,7 @@ def _inference(target: Any) -> Iterator[None]:
 
 
 class _Noted:
-    """An exception keeps its type and traceback, and learns which component it came from."""
+    """Adds a note to an exception, which names the component that it came from; type and traceback stay."""
 
     # no generator, as contextlib would have it: that takes a microsecond more, of the ninety of one query
 
@@ -260,7 +267,7 @@ def _refuse_nan_vectors(encoder: Component, vectors: Any) -> None:
     wrong = int(np.isnan(to_numpy(vectors.sum(-1))).sum())  # summed where they are: one number a vector
     if wrong:
         raise ComponentError(
-            f"{encoder.spec} returned vectors with what is not a number (NaN), {wrong} of {len(vectors)}."
+            f"{wrong} of the {len(vectors)} vectors that {encoder.spec} returned contain NaN (not a number)."
         )
 
 
@@ -269,15 +276,22 @@ def _check_ranking(generator: Component, found: Any, queries: int, k: int) -> No
         name = _answering(generator, "nirank_generate")
         raise ComponentError(f"{name} returned a {type(found).__name__}; Candidates are expected.")
     if len(found) != queries:
-        raise ComponentError(f"{generator.spec} returned {len(found)} lists for {queries} queries.")
+        raise ComponentError(
+            f"{generator.spec} returned {len(found)} lists for {queries} queries; one list per query is expected."
+        )
     if found.longest > k:
-        raise ComponentError(f"{generator.spec} returned {found.longest} documents for a query, more than k = {k}.")
+        raise ComponentError(
+            f"{generator.spec} returned {found.longest} documents for a query; at most k = {k} are expected."
+        )
     if not found.is_ranked():
         _refuse_nan(generator, found.scores)
-        raise ComponentError(f"{generator.spec} returned documents out of order; return Candidates.ranked().")
+        raise ComponentError(
+            f"{generator.spec} returned documents out of order (falling score, then rising ordinal); "
+            "return Candidates.ranked()."
+        )
     least, _ = found.extent
     if least < 0:
-        raise ComponentError(f"{generator.spec} returned {least} as a document; ordinals begin at 0.")
+        raise ComponentError(f"{generator.spec} returned the document {least}; ordinals begin at 0.")
 
 
 def _refuse_nan(component: Component, scores: Floats) -> None:

@@ -1,1 +1,1 @@
-"""Experiments: a file that describes one, running and training it, and the tables and pages of what came of it."""
+"""Experiments: read from a file, run or trained, and reported in tables and pages."""

@@ -1,4 +1,4 @@
-"""A page one can look at: for some queries the images that each system found, in order, right and wrong ones framed.
+"""A contact sheet: for some queries the images that each system found, in order, right and wrong ones framed.
 
 The page is one file of HTML that needs nothing else: small copies of the images are in it, each once.
 """
@@ -39,8 +39,8 @@ def pictured(collection: Collection) -> bool:
 def page(results: Results, queries: Sequence[int] | None = None, k: int = 10) -> str:
     """The page, of the best `k` of each system for the rows `queries`: those on which the systems differ most, if None.
 
-    What is relevant has a green frame and a tick, what is not a red one and a cross; grey is what nobody judged, where
-    a query has judgments of both kinds.
+    Relevant images have a green frame and a tick, others a red one and a cross; unjudged ones are grey, where a query
+    has judgments of both kinds.
     """
     rows = _telling(results, k) if queries is None else list(queries)
     album = _Album()

@@ -1,4 +1,4 @@
-"""An experiment from TOML: run it, write what came of it.
+"""An experiment, read from TOML and checked.
 
     collection = "emoji"                      # a collection's name, or a table with its settings
     pipeline = "bm25 % 100 >> minilm"         # or a table [pipelines] of several, to be compared
@@ -166,7 +166,7 @@ class Experiment:
         stages |= {name: self._stage(name, settings) for name, settings in self.stage.items()}
         unused = stages.keys() - _names_in(self.pipelines.values())
         if unused:
-            raise UnknownName("use of the stage", min(unused), _names_in(self.pipelines.values()), self.where)
+            raise UnknownName("pipeline that uses stage", min(unused), _names_in(self.pipelines.values()), self.where)
         return {name: self._ranking(name, text, stages) for name, text in self.pipelines.items()}
 
     def _stage(self, name: str, settings: Mapping[str, Any]) -> Stage:
@@ -195,7 +195,7 @@ class Experiment:
                 stages[part] = load(part)
             pipeline = parse(text, stages)
             if not isinstance(pipeline, Ranking):
-                raise BadInput(f"{text!r} scores documents and finds none.")
+                raise BadInput(f"{text!r} scores documents but finds none: put a generator before it, `bm25 >> ...`.")
             return pipeline
 
     @property
@@ -268,7 +268,7 @@ def _expect_count(value: Any, where: str, place: str) -> None:
 
 
 def _expect_name(value: Any, where: str, place: str) -> None:
-    """Names become those of files, and the tags of TREC runs."""
+    """Check a name: names become those of files, and the tags of TREC runs."""
     if not isinstance(value, str):
         fault = "is not a text"
     elif not value:

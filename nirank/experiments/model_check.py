@@ -52,7 +52,7 @@ class ModelCheck:
 
 
 def check_model(model: str, name: str | None = None) -> ModelCheck:
-    """Read a folder or hub name as the component `name`, or as the one that its files speak for.
+    """Read a folder or hub name as the component `name`, or as the one that its files suggest.
 
     Raises `BadInput` for a model that is refused, or that may be read as several things.
     """
@@ -75,8 +75,8 @@ def _component_for(described: Described) -> str:
     by_end = (name for end, name in _ARCHITECTURES.items() if architecture.endswith(end))
     guesses = (*filter(None, [_SAVED_AS.get(described.saved_as)]), *by_kind, *by_file, *by_end)
     if not guesses:
-        what = f"is a {architecture}" if architecture else "has no config.json that says what it is"
-        raise BadInput(f"{described.model!r} {what}: say as what it is to be read, such as --as sentence, --as splade.")
+        what = f"is a {architecture}" if architecture else "has no config.json that names its architecture"
+        raise BadInput(f"{described.model!r} {what}: say which component is to read it, such as --as sentence.")
     return guesses[0]
 
 
@@ -87,11 +87,11 @@ def _architecture(model: str) -> str:
     try:
         return str((json.loads(path.read_text(encoding="utf-8")).get("architectures") or [""])[0])
     except (ValueError, AttributeError) as error:
-        raise BadInput(f"is damaged: {error}.", path) from error
+        raise BadInput(f"is damaged: {error}. Copy the model again.", path) from error
 
 
 def _facts(described: Described, component: Component) -> Iterator[tuple[str, str]]:
-    yield "architecture", _architecture(described.model) or "not told"
+    yield "architecture", _architecture(described.model) or "not stated"
     for kind in described.kinds:
         settings = described.settings(kind) if kind != "Transformer" else described.transformer
         yield f"module {kind}", ", ".join(f"{name} = {value!r}" for name, value in settings.items())
@@ -110,23 +110,23 @@ def _tokenizer(target: Any) -> Any:
 
 
 def _faults_of_tokens(target: Any) -> Iterator[str]:
-    """Say where plain English is made of unknown tokens."""
+    """Report plain English that is turned into unknown tokens."""
     tokenizer = _tokenizer(target)
     if getattr(tokenizer, "unk_token_id", None) is None:
         return
     tokens = [token for ids in tokenizer([QUERY, *DOCUMENTS])["input_ids"] for token in ids]
     unknown = tokens.count(tokenizer.unk_token_id) / max(1, len(tokens))
     if unknown > _MOST_UNKNOWN:
-        yield f"{unknown:.0%} of the tokens of English sentences are unknown: is the tokenizer the model's own?"
+        yield f"{unknown:.0%} of the tokens of English sentences are unknown: is the tokenizer that of this model?"
 
 
 def _faults_of_scores(scores: Floats | None) -> Iterator[str]:
-    """Say where scores are no numbers, are all the same, or put a text of another subject before the answer."""
+    """Report scores that are not finite, are all equal, or put an unrelated text before the answer."""
     if scores is None:
-        yield "it gives no scores of texts."
+        yield "it computes no scores for texts: is it read as the right component (--as)?"
     elif not np.isfinite(scores).all():
-        yield "scores are not all numbers: is the precision too low for its weights?"
+        yield "some scores are NaN or infinite: is the precision too low for its weights?"
     elif np.ptp(scores) <= 1e-6 * max(1.0, float(np.abs(scores).max())):
-        yield "all three pairs have the same score."
+        yield "all three pairs have the same score: are its weights those of a trained model?"
     elif scores[0] <= scores[2]:
-        yield "a text of another subject scores as high as the answer: is it read as what it was trained for?"
+        yield "an unrelated text scores as high as the answer: is it read as the right component (--as)?"

@@ -68,7 +68,7 @@ class Recipe:
         )
 
     def check(self) -> None:
-        """Raise what is wrong with the names and settings of the parts."""
+        """Raise for wrong names or settings of the parts."""
         if self.loss:
             _built(self.loss, "loss")
         _built(self.sampler, "sampler")

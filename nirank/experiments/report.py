@@ -26,7 +26,7 @@ MARKS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
 
 def shown(text: str, style: str = "") -> Text:
-    """A text for the terminal: control characters, which could write elsewhere on it, are seen and do nothing."""
+    """A text for the terminal: control characters, which could write elsewhere on it, are shown and not obeyed."""
     return Text(harmless(text), style=style)
 
 
@@ -64,7 +64,7 @@ def training_line(fitted: Fitted) -> str:
     name, steps = fitted.stage.component.name, f"{fitted.steps:,} steps"
     if fitted.best is None:
         return f"{name}: trained for {steps}."
-    return f"{name}: trained for {steps}; best on dev after {fitted.best_step:,}: {fitted.best:.4f}."
+    return f"{name}: trained for {steps}; best on dev after {fitted.best_step:,} steps: {fitted.best:.4f}."
 
 
 def examples_table(results: Results, queries: Sequence[int], k: int = 8) -> Table:

@@ -1,4 +1,4 @@
-"""Run an experiment: index, search, measure, compare, and write what came of it."""
+"""Run an experiment: index, search, measure, compare, and write the results."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(
     if not isinstance(experiment, Experiment):
         experiment = Experiment.read(experiment)
     if experiment.train:
-        raise BadInput(f"has tables [train]: it is run by `nirank train {experiment.where}`.", experiment.path)
+        raise BadInput(f"has tables [train]: run it with `nirank train {experiment.where}`.", experiment.path)
     folder = None if out is None else Path(out).resolve()
     refuse_existing(folder)
     load_beside(experiment)
@@ -64,7 +64,7 @@ def run(
 
 
 def load_beside(experiment: Experiment) -> None:
-    """Load the plugin beside an experiment, unless a copy of it is loaded: its components have their names once."""
+    """Load the plugin beside an experiment, unless a copy of it is loaded already."""
     beside = experiment.plugin_file
     loaded = [Path(plugin.name) for plugin in active().known if plugin.name.endswith("nirank_plugin.py")]
     if beside and not any(path.exists() and filecmp.cmp(path, beside, shallow=False) for path in loaded):
@@ -129,7 +129,7 @@ def _compare(experiment: Experiment, systems: Mapping[str, System]) -> Compariso
 
 
 def finish(observers: Iterable[Any], results: Results, folder: Path | None) -> None:
-    """Tell the observers that care what came of an experiment, and where it was written."""
+    """Pass the results of an experiment, and their folder, to the observers that have a method for it."""
     for observer in observers:
         if callable(finished := getattr(observer, "finished", None)):
             finished(results, folder)

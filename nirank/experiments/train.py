@@ -1,4 +1,4 @@
-"""An experiment that trains: its stages are trained one after the other, then it is run with what they became."""
+"""An experiment that trains: its stages are trained one after the other, then it is run with the trained ones."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def train(
     folder = processes.from_first(Path(out).resolve())  # the clocks of the others may name another one
     recipes = experiment.recipes()
     if not recipes:
-        raise BadInput("there is no table [train.NAME]: nothing is to be trained.", experiment.path)
+        raise BadInput("there is no table [train.NAME], nothing to train: run it with `nirank run`.", experiment.path)
     load_beside(experiment)
     _check(experiment, recipes)
     _begin(experiment, folder)

@@ -39,7 +39,7 @@ class Workspace:
 
 
 def over(name: str, pipeline: str, stages: Mapping[str, dict[str, Any]] | None = None) -> Workspace:
-    """Search a collection where it lies, with indexes in the cache."""
+    """Search a collection in place, with indexes in the cache."""
     (ranking,) = _described(name, pipeline, stages).build().values()
     return Workspace(collection(name).corpus, ranking)
 
@@ -54,7 +54,7 @@ def create(folder: Path, name: str, pipeline: str, stages: Mapping[str, dict[str
     folder = folder.resolve()
     refuse_existing(folder)
     if folder == Path.cwd():
-        raise BadInput("is the current folder; name one to be made, such as nirank-index.", folder)
+        raise BadInput("is the current folder; name one that does not exist yet, such as nirank-index.", folder)
     described = _described(name, pipeline, stages)
     with alone(folder, "nirank index"):
         refuse_existing(folder)
@@ -107,7 +107,7 @@ def _move(partial: Path, folder: Path) -> None:
         os.replace(partial, folder)  # onto nothing or an empty folder; a filled one is an error
     except OSError as error:
         raise BadInput(
-            f"cannot be put in place ({error.strerror}); what was indexed is in {partial}.", folder
+            f"cannot be created ({error.strerror}); the finished index is in {partial}: move it yourself.", folder
         ) from error
 
 
@@ -123,5 +123,5 @@ def _texts(corpus: Corpus, start: int) -> dict[str, list[str]]:
     contents = corpus[here]
     texts = [text for text in contents if isinstance(text, str)]
     if len(texts) < len(contents):
-        raise BadInput("a folder to search holds texts; search a collection of images with --collection.")
+        raise BadInput("`nirank index` takes collections of texts; search images with `nirank search --collection`.")
     return {"id": corpus.ids[here], "text": texts}

@@ -52,7 +52,7 @@ def _write_into(folder: Path, results: Results) -> None:
 
 
 def refuse_unwritable(collection: Collection) -> None:
-    """Raise `BadInput` for ids that cannot stand in a TREC run: worth knowing before the search and not after it."""
+    """Raise `BadInput`, before the search, for ids that cannot be written to a TREC run."""
     documents = collection.corpus.ids
     _refuse_matches("document", documents.gather(np.arange(len(documents))), _UNFIT)
     _refuse_matches("query", to_column(collection.queries.ids), f"{_UNFIT}|^#")
@@ -64,8 +64,8 @@ def _refuse_matches(what: str, ids: pa.Array | pa.ChunkedArray, pattern: str) ->
     unfit = ids.filter(pc.match_substring_regex(ids, pattern))
     if len(unfit):
         raise BadInput(
-            f"{len(unfit):,} {what} ids cannot stand in a TREC run, the first is {unfit[0].as_py()!r}: "
-            "an id has no white space or control characters, and that of a query does not start with '#'."
+            f"{len(unfit):,} {what} ids cannot be written to a TREC run, such as {unfit[0].as_py()!r}: ids must "
+            "not have white space or control characters, and those of queries must not start with '#'. Rename them."
         )
 
 

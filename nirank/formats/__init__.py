@@ -1,4 +1,4 @@
-"""Files of search people: runs and judgments, topics, documents; read and written."""
+"""Files of information retrieval: runs and judgments, topics, documents; read and written."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ def write_qrels(path: str | Path, queries: Queries, judgments: Candidates, ids: 
     """Write judgments as TREC qrels, in their own order. Raises as `write_run`, and where a grade is not whole."""
     grades = judgments.scores
     if not np.all(grades == np.rint(grades)) or np.isinf(grades).any():
-        raise BadInput("grades of judgments must be whole numbers.")
+        raise BadInput("some grades are not whole numbers, which TREC qrels need: round them first.")
     _write(path, QRELS, queries, judgments, ("0", _ids(judgments, ids), grades.astype(np.int64)))
 
 
@@ -240,7 +240,7 @@ def _ids(candidates: Candidates, ids: Ids | None) -> Ids:
     if ids is not None:
         return ids
     if candidates.corpus is None:
-        raise BadInput("these candidates know no corpus to take document ids from; pass `ids`.")
+        raise BadInput("these candidates have no corpus to take document ids from; pass `ids`.")
     return candidates.corpus.ids
 
 

@@ -98,7 +98,7 @@ def _raw(path: Path) -> Raw:
 
 
 def _layout_of(raw: Raw, layout: Layout) -> Layout:
-    """The layout that the first line speaks for: judgments may also be BEIR's three columns, with a header or not."""
+    """The layout that the first line has: judgments may also be BEIR's three columns, with a header or not."""
     first = _first_line(raw)
     tabs = first.count(b"\t") == len(BEIR.columns) - 1
     if layout is not QRELS or not (tabs or len(first.split()) == len(BEIR.columns)):

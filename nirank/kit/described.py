@@ -1,7 +1,7 @@
 """Models that sentence-transformers saved: what is written down of their modules, prompts, lengths and similarity.
 
 A description is read without that library, so that a plugin can follow a simple one by itself. One of several modules
-is run as the library runs it: `peer_model` loads it with all that other models are refused for.
+is run as the library runs it: `peer_model` loads it, with the same checks as for other models.
 """
 
 from __future__ import annotations
@@ -98,7 +98,10 @@ class Described:
         """The text that is put before all that has no side of its own. Raises `BadInput` where its name is unknown."""
         name, prompts = self.table.get("default_prompt_name"), self.table.get("prompts") or {}
         if name is not None and name not in prompts:
-            raise BadInput(f"names the prompt {name!r} and has {sorted(prompts)}.", file_of(self.model, _TABLE))
+            raise BadInput(
+                f"names the default prompt {name!r}, but its prompts are {sorted(prompts)}.",
+                file_of(self.model, _TABLE),
+            )
         return str(prompts.get(name) or "")
 
     def marks(self, prompt: str) -> bool:
@@ -113,7 +116,10 @@ class Described:
     def refuse_foreign_code(self) -> None:
         """Raise `BadInput` for a model with a module of somebody else's, which is code that comes with it."""
         if odd := [name for name, _ in self.modules if not name.startswith(_KNOWN)]:
-            raise BadInput(f"{self.model!r} needs the code of {odd[0]}, and no code that comes with a model is run.")
+            raise BadInput(
+                f"{self.model!r} needs the code of {odd[0]}, and nirank never runs code that comes with a model: "
+                "choose another model."
+            )
 
 
 def peer_model(kind: Kind, described: Described, computing: Computing, extra: str) -> Any:
@@ -186,7 +192,7 @@ def _library(kind: str, extra: str) -> Any:
         import sentence_transformers
     except ModuleNotFoundError as error:
         raise MissingDependency(
-            "This model is made of modules of sentence-transformers, which has to run them. Run: "
+            "This model is made of modules of sentence-transformers, which is not installed. Run: "
             f"pip install 'nirank[{extra},dense]'",
             name=error.name,
         ) from error

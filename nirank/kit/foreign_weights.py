@@ -1,4 +1,4 @@
-"""Weights of models from elsewhere: those that a file lacks are never random numbers unsaid.
+"""Weights of pretrained models: those that a file lacks are refused, and never random numbers without a word.
 
 transformers fills in what a checkpoint lacks at random and reports it as a note, which nobody reads. Here the report is
 taken, for a model that is loaded by any library on top of transformers, and what is missing is refused.
@@ -92,7 +92,7 @@ def new_weights(report: Report, model: str, heads: Sequence[str] = (), unused: C
     if lacking:
         raise BadInput(
             f"{model!r} lacks {len(lacking)} weights of a {type(report.model).__name__}, such as {_some(lacking)}"
-            f"{_instead(report)}. They would be random numbers. Is it another kind of model, or saved in part?"
+            f"{_instead(report)}. They would have random values. Is it another kind of model, or saved in part?"
         )
     if wrong := [name for name in report.mismatched if not _within(name, heads)]:
         raise BadInput(f"{model!r} has weights of another shape than its config says: {_some(wrong)}.")
@@ -116,11 +116,11 @@ class NewHead:
         return cls(model, {name: parameters[name] for name in names if name in parameters})
 
     def refuse(self, training: bool) -> None:
-        """Raise `BadInput` where the head would rank as it was drawn; in training nothing is said."""
+        """Raise `BadInput` where an untrained head would be used outside of training."""
         untouched = [name for name, value in self._parameters.items() if value._version == self._versions[name]]
         if not training and untouched:
             raise BadInput(
-                f"{self._model!r} comes without {_some(sorted(untouched))}: a new head of random numbers. "
+                f"{self._model!r} comes without {_some(sorted(untouched))}, so its head has random weights. "
                 "Train it first (`nirank.fit`), or name a model that was trained for this."
             )
 

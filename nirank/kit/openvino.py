@@ -97,7 +97,7 @@ class Fast:
     def graph(self, work: int) -> Graph | None:
         """The graph that computes this much; None is torch.
 
-        A network that cannot be compiled is told, and left to torch from then on. Raises `BadInput` for one where
+        A network that cannot be compiled is left to torch from then on, with a warning. Raises `BadInput` for one where
         OpenVINO was asked for.
         """
         if self.runtime == "torch" or self.network.training or torch.is_grad_enabled():
@@ -128,7 +128,7 @@ class Fast:
         expected, found = self.function(self.network, dict(inputs)), graph(inputs)
         apart, most = (found - expected).abs().max().item(), expected.abs().max().item()
         if not apart <= _TOLERANCE[self.precision] * most:
-            raise ArithmeticError(f"it is {apart:.1e} apart, of numbers up to {most:.1e}.")
+            raise ArithmeticError(f"results differ by up to {apart:.1e}, of values up to {most:.1e}")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "compiled": None}  # a copy compiles its own
@@ -142,13 +142,16 @@ def choose_runtime(runtime: Runtime | None, device: str, precision: Precision) -
     usable = device == "cpu" and precision == "float32"
     if runtime == "openvino":
         if not usable:
-            raise BadInput(f"runtime = 'openvino' is for float32 on the CPU here, not for {precision} on {device}.")
+            raise BadInput(
+                f"runtime = 'openvino' works for float32 on the CPU, not for {precision} on {device}: "
+                "set runtime = 'torch'."
+            )
         import_openvino("openvino")
     return runtime if runtime or (usable and openvino_installed()) else "torch"
 
 
 def token_examples(names: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Two texts of eight tokens, and three of five and fewer, as a transformer is told of them under these names."""
+    """Two texts of eight tokens, and three of five and fewer, as inputs of a transformer with these names."""
     numbers, mask = torch.arange(15).view(3, 5) % 7, torch.ones(3, 5, dtype=torch.long)
     mask[1, 3:] = 0
     padded = {"input_ids": numbers, "attention_mask": mask, "token_type_ids": torch.zeros_like(mask)}

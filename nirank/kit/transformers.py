@@ -166,8 +166,8 @@ def check_tokens(tokenizer: Any, rows: int, model: str) -> None:
     known = len(tokenizer) if hasattr(tokenizer, "__len__") else tokenizer.get_vocab_size()  # of `tokenizers` itself
     if known < rows * _TOKENS_OF_ROWS:
         raise BadInput(
-            f"{model!r}: its tokenizer knows {known:,} tokens, and the model has vectors of {rows:,}. "
-            "Copy the files of the tokenizer (tokenizer.json, or vocab.txt and its kind) into the folder."
+            f"{model!r}: its tokenizer knows {known:,} tokens, but the model has vectors of {rows:,}. "
+            "Copy the model's own tokenizer (tokenizer.json, or vocab.txt and the like) into the folder."
         )
 
 
@@ -183,7 +183,9 @@ def word_tokenizer(path: Path, rows: int) -> Any:
     except Exception as error:  # the library raises nothing more special
         raise BadInput(f"is not a tokenizer: {error}", path) from error
     if tokenizer.get_vocab_size() > rows:
-        raise BadInput(f"knows {tokenizer.get_vocab_size()} words, and there are vectors of {rows}.", path)
+        raise BadInput(
+            f"knows {tokenizer.get_vocab_size()} words, but there are vectors of {rows}: is it another model's?", path
+        )
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

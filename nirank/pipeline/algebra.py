@@ -1,7 +1,7 @@
 """Composition: the stage protocols, `Ranking` and `Scoring`, and the operators between them.
 
     encoder >> index         a Ranking
-    ranking >> feedback >> index   a Ranking; the encoder is told what the first ranking found
+    ranking >> feedback >> index   a Ranking; the encoder gets the results of the first one
     ranking >> scoring       a Ranking, rescored
     ranking % k              its best k, pushed into the generator
     scoring + scoring        a Scoring; 0.3 * scoring too
@@ -41,7 +41,7 @@ DEPTH = 1000
 
 
 class Pipeline:
-    """The common part of rankings and scorings: made of parts, and in the end of components."""
+    """The base of rankings and scorings, which are made of parts and finally of components."""
 
     def components(self) -> list[Component]:
         """The components of the pipeline, each once, in the order of the expression."""
@@ -126,7 +126,7 @@ class Scoring(Pipeline):
 
     def search(self, queries: Any, corpus: Corpus) -> Candidates:  # noqa: ARG002 - the signature of a ranking's
         """Refuse: a scoring orders documents that something else has found. Raises `CompositionError`."""
-        raise CompositionError(f"{self!r} scores documents and finds none: put a generator before it.")
+        raise CompositionError(f"{self!r} scores documents but finds none: put a generator before it, `bm25 >> ...`.")
 
     def __add__(self, other: Any) -> Scoring:
         return Sum(self, as_scoring(other))
@@ -138,7 +138,7 @@ class Scoring(Pipeline):
 
 
 class PartialPipeline(Pipeline):
-    """A stage after a ranking that does not rank yet: together with the next stage it will."""
+    """A stage after a ranking that makes a ranking only together with the next stage."""
 
     def after(self, ranking: Ranking) -> Pipeline:
         """Itself, for the documents of `ranking`."""
@@ -160,7 +160,7 @@ class Stage(Ranking, Scoring):
 
     def __rshift__(self, other: Any) -> Any:
         if self.component.traits.feedback:
-            raise CompositionError(f"{self!r} learns from what was found: write `ranking >> {self!r} >> index`.")
+            raise CompositionError(f"{self!r} needs the results of a ranking: write `ranking >> {self!r} >> index`.")
         if self.component.can("encode") and not self.component.can("generate"):
             return _generated(other)._encoded_by(self.component)
         ranking = as_ranking(self)
@@ -187,7 +187,7 @@ class Stage(Ranking, Scoring):
 class Generated(Ranking):
     """The documents that a candidate generator finds, perhaps for vectors that an encoder made of the queries.
 
-    `feedback` is the ranking that such an encoder is told of, in `Queries.found`.
+    `feedback` is the ranking whose results such an encoder gets, in `Queries.found`.
     """
 
     generator: Component
@@ -222,11 +222,13 @@ class Generated(Ranking):
         _, last = found.extent
         if last >= len(corpus):
             name = self.generator.spec
-            raise ComponentError(f"{name} found document {last} in a corpus of {len(corpus)}; ordinals begin at 0.")
+            raise ComponentError(
+                f"{name} found document {last} in a corpus of {len(corpus)} documents; ordinals begin at 0."
+            )
         return found.over(corpus)
 
     def _encoded(self, encoder: Component, queries: Queries, corpus: Corpus) -> Queries:
-        """The queries with vectors; what feedback found for them is told to the encoder alone."""
+        """The queries with vectors; only the encoder gets the results of `feedback`."""
         if not self.feedback:
             return stages.encode(encoder, queries)
         informed = queries.with_found(self.feedback._find(queries, corpus))
@@ -262,14 +264,14 @@ class Generated(Ranking):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Feedback(Pipeline):
-    """An encoder of queries that is told what a ranking found for them; an index comes after it."""
+    """An encoder of queries that gets the results of a ranking for them; an index must follow."""
 
     ranking: Ranking
     encoder: Component
 
     def __post_init__(self) -> None:
         if not self.ranking.scored:
-            raise CompositionError(f"{self.ranking!r} has no best documents: it is not ordered before it is scored.")
+            raise CompositionError(f"{self.ranking!r} has no order before it is scored: add `>> scorer` first.")
 
     def __repr__(self) -> str:
         return f"{_operand(self.ranking)} >> {self.encoder.name}"
@@ -322,7 +324,8 @@ class Cut(Ranking):
     def __post_init__(self) -> None:
         if not self.ranking.scored:
             raise CompositionError(
-                f"{self.ranking!r} has no best {self.k}: a union is not ordered before it is scored."
+                f"{self.ranking!r} has no best {self.k}: a union has no order before it is scored. "
+                "Add `>> scorer` first."
             )
 
     def __repr__(self) -> str:
@@ -452,7 +455,9 @@ def fuse(
     rankings = tuple(as_ranking(ranking) for ranking in (first, second, *more))
     unscored = [ranking for ranking in rankings if not ranking.scored]
     if unscored:
-        raise CompositionError(f"{unscored[0]!r} cannot be fused: a union is not ordered before it is scored.")
+        raise CompositionError(
+            f"{unscored[0]!r} cannot be fused: a union has no order before it is scored. Add `>> scorer` first."
+        )
     fusion.check(method, settings)
     checked = None if weights is None else fusion.check_weights(weights, len(rankings))
     return Fused(rankings, method, checked, tuple(settings.items()))
@@ -467,24 +472,27 @@ def as_ranking(value: Any, bare: bool = False) -> Ranking:
     if not isinstance(stage, Stage):
         if isinstance(stage, Ranking):
             return _with_encoder(stage) if not bare else stage
-        raise CompositionError(f"{value!r} scores documents and finds none: put a generator before it.")
+        raise CompositionError(f"{value!r} scores documents but finds none: put a generator before it, `bm25 >> ...`.")
     if stage.component.can("generate"):
         ranking = Generated(stage.component)
         return ranking if bare else _with_encoder(ranking)
     if stage.component.can("encode"):
-        raise CompositionError(f"{stage!r} encodes queries and finds nothing alone: write `{stage!r} >> index`.")
-    raise CompositionError(f"{stage!r} scores documents and finds none: put a generator before it.")
+        raise CompositionError(f"{stage!r} only encodes queries and finds nothing: write `{stage!r} >> index`.")
+    raise CompositionError(f"{stage!r} scores documents but finds none: put a generator before it, `bm25 >> ...`.")
 
 
 def as_scoring(value: Any) -> Scoring:
     """`value` as a scoring; raises `CompositionError` where it is none."""
     stage = as_stage(value)
     if not isinstance(stage, Scoring):
-        raise CompositionError(f"{value!r} finds documents and scores none: it cannot come after a ranking.")
+        raise CompositionError(
+            f"{value!r} finds documents but scores none: only a scorer can come after a ranking. To combine what two "
+            "rankings find, write `a | b` or `fuse(a, b)`."
+        )
     if isinstance(stage, Stage):
         component = stage.component
         if reads_features(component) or component.can("extract"):
-            raise CompositionError(f"{stage!r} is about features: write `features(...) >> ranker`.")
+            raise CompositionError(f"{stage!r} makes or reads features, not scores: write `features(...) >> ranker`.")
         if not component.can("score") and not (component.can("encode") and component.can("encode_documents")):
             raise CompositionError(f"{stage!r} cannot score given documents: it has no method `score`.")
     return stage
@@ -496,7 +504,7 @@ def as_stage(value: Any) -> Ranking | Scoring:
         return value
     if any(callable(getattr(value, method, None)) for method in _METHODS):
         return load(value)
-    raise CompositionError(f"{value!r} is no stage: it has none of the methods {', '.join(_METHODS)}.")
+    raise CompositionError(f"{value!r} is not a stage: it has none of the methods {', '.join(_METHODS)}.")
 
 
 def reads_features(component: Component) -> bool:
@@ -526,19 +534,19 @@ def _asked(queries: Any) -> Queries:
             "`search` takes queries first, and got a Collection: write `search(collection.queries, collection.corpus)`."
         )
     if isinstance(queries, (Documents, ArrowCorpus, Field)):
-        raise CompositionError("`search` takes queries first and the corpus second; here a corpus stands first.")
+        raise CompositionError("`search` takes queries first and the corpus second; the first argument is a corpus.")
     return Queries.of(queries)
 
 
 def _generated(value: Any) -> Generated:
     ranking = as_ranking(value, bare=True)
     if not isinstance(ranking, Generated):
-        raise CompositionError(f"an encoder is followed by an index that searches its vectors, not by {value!r}.")
+        raise CompositionError(f"an encoder must be followed by an index that searches its vectors, not by {value!r}.")
     return ranking
 
 
 def _with_encoder(ranking: Ranking) -> Ranking:
-    """Refuse a generator of vectors that nobody makes."""
+    """Refuse a generator that searches vectors and has no encoder."""
     if isinstance(ranking, Generated) and ranking.encoder is None:
         searched = ranking.generator.traits.searches
         if searched:

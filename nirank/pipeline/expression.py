@@ -37,7 +37,7 @@ def parse(text: str, parts: Mapping[str, Stage] | None = None) -> Ranking | Scor
 
     A name is looked up in `parts`, then among the registered components, built with their defaults; one name
     is one component, however often it occurs. Raises `BadInput` for what is no expression of this kind,
-    `UnknownName` for a name nobody registered, `CompositionError` where stages do not fit.
+    `UnknownName` for a name that is not registered, `CompositionError` where stages do not fit.
     """
     try:
         tree = ast.parse(text.strip(), mode="eval")
@@ -45,7 +45,7 @@ def parse(text: str, parts: Mapping[str, Stage] | None = None) -> Ranking | Scor
         raise BadInput(f"{text!r} is not an expression: {error}.") from None
     value = _Reader(text.strip(), dict(parts or {})).read(tree.body)
     if not isinstance(value, (Ranking, Scoring)):
-        raise BadInput(f"{text!r} is not a pipeline.")
+        raise BadInput(f"{text!r} is not a pipeline; write one such as 'bm25 % 100 >> minilm'.")
     return value
 
 
@@ -88,7 +88,7 @@ class _Reader:
             try:
                 settings[str(keyword.arg)] = ast.literal_eval(keyword.value)
             except (ValueError, TypeError):
-                raise self._refused(keyword.value, "a setting is a plain value") from None
+                raise self._refused(keyword.value, "a setting must be a plain value (number, text, list)") from None
         return self._combine(node, function, *map(self.read, node.args), **settings)
 
     def _refused(self, node: ast.expr, why: str) -> BadInput:

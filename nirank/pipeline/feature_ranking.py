@@ -111,7 +111,7 @@ def features(first: Any, *more: Any) -> FeatureSet:
 
 
 def before(component: Component, pipeline: Pipeline) -> FeatureSet | None:
-    """The features that a ranker reads where it stands in a pipeline; None where it does not stand there."""
+    """The features that a ranker reads in a pipeline; None where it is not part of it."""
     if isinstance(pipeline, Featured) and pipeline.ranker is component:
         return pipeline.features
     found = (before(component, part) for part in pipeline._parts())
@@ -137,5 +137,5 @@ def _described(part: Stage | Scoring, queries: Queries, candidates: Candidates) 
 def _ranker(value: Any) -> Component:
     stage = as_stage(value)
     if not (isinstance(stage, Stage) and reads_features(stage.component)):
-        raise CompositionError(f"{value!r} does not read features: a ranker over features is expected after them.")
+        raise CompositionError(f"{value!r} does not read features: write a ranker over features after `features(...)`.")
     return stage.component

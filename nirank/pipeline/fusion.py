@@ -46,7 +46,7 @@ METHODS: dict[str, Callable[..., Candidates]] = {"rrf": rrf, "combsum": combsum,
 def check(method: str, settings: Mapping[str, Any]) -> None:
     """Raise `UnknownName` or `BadInput` unless `method` exists and takes these settings, all of them numbers."""
     if not isinstance(method, str):
-        raise BadInput(f"fuse: method = {method!r} is not a name.")
+        raise BadInput(f"fuse: method = {method!r} is not a name; a text such as 'rrf' is expected.")
     if method not in METHODS:
         raise UnknownName("fusion method", method, METHODS)
     known = list(inspect.signature(METHODS[method]).parameters)[2:]
@@ -67,7 +67,7 @@ def check_weights(weights: Any, rankings: int) -> tuple[float, ...]:
     if not isinstance(values, Sequence) or isinstance(values, str) or not all(map(_is_finite, values)):
         raise BadInput(f"fuse: weights = {weights!r} is not a list of finite numbers.")
     if len(values) != rankings:
-        raise CompositionError(f"{len(values)} weights for {rankings} rankings.")
+        raise CompositionError(f"fuse: {len(values)} weights for {rankings} rankings; one weight for each is expected.")
     return tuple(value.item() if isinstance(value, np.generic) else value for value in values)
 
 

@@ -32,7 +32,9 @@ class Top(PartialPipeline):
     def after(self, ranking: Ranking) -> Reranked:
         """The ranking, its best ranked anew."""
         if not ranking.scored:
-            raise CompositionError(f"{ranking!r} has no best {self.k}: a union is not ordered before it is scored.")
+            raise CompositionError(
+                f"{ranking!r} has no best {self.k}: a union has no order before it is scored. Add `>> scorer` first."
+            )
         return Reranked(ranking, self)
 
     def _parts(self) -> Sequence[Pipeline]:
@@ -85,9 +87,7 @@ class Others(Ranking):
 
     def __post_init__(self) -> None:
         if not self.ranking.scored:
-            raise CompositionError(
-                f"{self.ranking!r} is not ordered before it is scored: write `others(... >> scorer)`."
-            )
+            raise CompositionError(f"{self.ranking!r} has no order before it is scored: write `others(... >> scorer)`.")
 
     def __repr__(self) -> str:
         return f"others({self.ranking!r})"
@@ -110,7 +110,7 @@ def top(k: int, scoring: Any) -> Top:
     `bm25 % 1000 >> top(20, monot5)`; the scoring may be a sum. Raises `CompositionError` for what is none.
     """
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise CompositionError(f"top takes how many documents to rank anew, a whole number from 1; got {k!r}.")
+        raise CompositionError(f"top takes how many documents to rerank, a whole number from 1; got {k!r}.")
     return Top(int(k), as_scoring(scoring))
 
 

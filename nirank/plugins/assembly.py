@@ -14,11 +14,14 @@ from nirank.registry import FIELD, STAGES, Entry
 
 
 def wrap(component: Component) -> Component:
-    """The component itself, after each plugin was asked what it puts round it (`nirank_wrap`)."""
+    """The component, wrapped in the middleware that plugins return from `nirank_wrap`."""
     offered = active().hook.nirank_wrap(component=component)
     component.middleware = [middleware for middleware in offered if middleware is not None]
     if not all(map(callable, component.middleware)):
-        raise PluginError(f"{_offering_nonsense(component)} returned of nirank_wrap what cannot be called.")
+        raise PluginError(
+            f"{_offering_nonsense(component)} returned from nirank_wrap something that cannot be called; a function or "
+            "None is expected."
+        )
     return component
 
 
@@ -41,8 +44,8 @@ def assemble(
 ) -> Component:
     """Build what was registered as `entry`, with the given settings and the defaults of the rest.
 
-    `name` is what it is called in expressions; `prepare` is given the object before anything is known of it, to load
-    its weights. Raises `UnknownName` for a setting that does not exist, `BadInput` for one of the wrong type,
+    `name` is what it is called in expressions; `prepare` is called with the new object first of all, to load its
+    weights. Raises `UnknownName` for a setting that does not exist, `BadInput` for one of the wrong type,
     `MissingDependency` for a package that is not installed.
     """
     factory = entry.resolve()
@@ -82,5 +85,5 @@ def _field_apart(
     if entry.kind not in STAGES or FIELD not in given or FIELD in settings.declared(factory):
         return {}, dict(given)
     if not isinstance(given[FIELD], str):
-        raise BadInput(f"{entry.spec}: {FIELD} = {given[FIELD]!r} is not the name of a field.")
+        raise BadInput(f"{entry.spec}: {FIELD} = {given[FIELD]!r} is not the name of a field; a text is expected.")
     return {FIELD: given[FIELD]}, {name: value for name, value in given.items() if name != FIELD}

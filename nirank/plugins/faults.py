@@ -1,4 +1,4 @@
-"""Faults of plugins while they are loaded: what is caught, within which time, and how it is said."""
+"""Errors of plugins while they are loaded: which are caught, the time limit, and their messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def message_of(error: BaseException) -> str:
     try:
         return f"{type(error).__name__}: {error}"
     except Exception:  # whatever an error of a plugin does when it is asked for its text
-        return f"{type(error).__name__}, whose text cannot be read"
+        return f"{type(error).__name__} (its message cannot be read)"
 
 
 def is_of_plugin(error: BaseException) -> bool:
@@ -46,7 +46,7 @@ def in_time(what: str) -> Iterator[None]:
         return
 
     def ring(*_: Any) -> None:
-        raise PluginError(f"{what} took longer than {seconds:g} seconds (NIRANK_PLUGIN_SECONDS).")
+        raise PluginError(f"{what} took longer than {seconds:g} seconds; set NIRANK_PLUGIN_SECONDS to allow more.")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

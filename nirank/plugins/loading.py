@@ -1,8 +1,8 @@
 """Find, load, block and report plugins.
 
-Plugins come in through the entry-point group `nirank`, the first-party ones by the same door as everyone's.
-Each is loaded on its own: what fails is left out, remembered with its distribution and version, and told
-once, while the rest works. Three environment variables steer this:
+Plugins are found by the entry-point group `nirank`, those of nirank itself like any other. Each is loaded on
+its own: one that fails is left out and reported once, with its distribution and version, while the rest works.
+Three environment variables steer this:
 
     NIRANK_BLOCK    plugins to leave out, separated by commas
     NIRANK_PLUGINS  modules to load as plugins besides the installed ones, separated by commas
@@ -59,7 +59,7 @@ class Plugins:
             self.load(Plugin(name, "NIRANK_PLUGINS"), functools.partial(importlib.import_module, name))
 
     def load(self, plugin: Plugin, importer: Callable[[], Any]) -> Plugin:
-        """Import and register one plugin; a failure is kept in `plugin.error` and told, not raised."""
+        """Import and register one plugin; a failure is kept in `plugin.error` and logged, not raised."""
         self.known.append(plugin)
         plugin.blocked = plugin.name in _names("NIRANK_BLOCK")
         if plugin.blocked:
@@ -130,7 +130,7 @@ def _import_file(path: str | os.PathLike[str]) -> ModuleType:
 
 
 def _order(point: importlib.metadata.EntryPoint) -> tuple[bool, str]:
-    """Ours first, so that their components keep their names; then by name."""
+    """The order of loading: those of nirank first, so that their components keep their names; then by name."""
     return point.dist is None or point.dist.name != "nirank", point.name
 
 
@@ -138,7 +138,10 @@ def _refuse_other_api(module: Any) -> None:
     """Raise `PluginError` where a plugin states, as `nirank_api`, a version of this interface that is another one."""
     stated = getattr(module, "nirank_api", API)
     if stated != API:
-        raise PluginError(f"it is written for version {stated!r} of nirank's plugin API, and this nirank has {API}.")
+        raise PluginError(
+            f"it is written for version {stated!r} of nirank's plugin API, and this nirank has version {API}: install "
+            "versions of both that match."
+        )
 
 
 def _unknown_hooks(manager: pluggy.PluginManager, module: Any) -> Iterator[str]:

@@ -53,8 +53,8 @@ def _refuse_outside(name: str, setting: str, value: Any) -> None:
     place = Path(value).expanduser().resolve()
     if not any(place.is_relative_to(home.resolve()) for home in (Path("runs"), cache_folder())):
         raise BadInput(
-            f"{setting} = {value!r} is outside of ./runs and of the cache, where an experiment file may have things "
-            f"written. Choose the place yourself: --with {name}.{setting}=PLACE."
+            f"{setting} = {value!r} is outside of ./runs and of the cache folder, the only places to which an "
+            f"experiment file may write. To write there, say so yourself: --with {name}.{setting}=PLACE."
         )
 
 

@@ -77,7 +77,7 @@ def bind(factory: Callable[..., Any], given: Mapping[str, Any], owner: str) -> B
             raise UnknownName(f"setting of {owner}", name, known)
     for name, setting in known.items():
         if setting.default is REQUIRED and name not in given:
-            raise BadInput(f"{owner} needs the setting {name!r}.")
+            raise BadInput(f"{owner} needs the setting {name!r}, which has no default: give it a value.")
     checked = {name: _checked(value, known[name].hint, f"{owner}: {name}") if name in known else value
                for name, value in given.items()}  # fmt: skip
     settings = {name: setting.default for name, setting in known.items() if name not in given} | checked

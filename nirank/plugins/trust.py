@@ -23,16 +23,16 @@ def remember(path: Path) -> None:
         known.parent.mkdir(parents=True, exist_ok=True)
         known.touch()
     except OSError as error:
-        log.warning("It cannot be remembered that %s is trusted: %s", path, error)
+        log.warning("%s is trusted for this run only, since that cannot be saved: %s", path, error)
 
 
 def check(path: Path, came_with_results: bool) -> None:
-    """Name the code that is about to run. Raises `BadInput` for that of results which nobody has vouched for."""
+    """Name the code that is about to run. Raises `BadInput` for code that came with results and is not trusted."""
     if came_with_results and not (cache_folder() / "trusted" / _hash(path)).exists():
         raise BadInput(
-            "came with these results, and running them runs its code as you. Read it; then say --trust, once.", path
+            "came with these results, and would run with your rights. Read it; then pass --trust, once.", path
         )
-    log.info("The code of %s runs.", path)
+    log.info("The code of %s is run.", path)
 
 
 def _hash(path: Path) -> str:

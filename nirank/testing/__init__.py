@@ -49,8 +49,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("nirank")
     group.addoption("--nirank-plugin", action="append", metavar="NAME", help="check this plugin only; repeatable")
-    group.addoption("--nirank-strict", action="store_true", help="a missing dependency fails, as where CI is set")
-    parser.addini("nirank_plugins", "the plugins to check; all loaded ones unless given", type="args", default=[])
+    group.addoption("--nirank-strict", action="store_true", help="fail where a dependency is missing, as if CI is set")
+    parser.addini("nirank_plugins", "the plugins to check; default: all that are loaded", type="args", default=[])
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -89,7 +89,7 @@ def _chosen(config: pytest.Config) -> list[Plugin]:
     names = config.getoption("--nirank-plugin") or config.getini("nirank_plugins") or known
     for name in names:
         if name not in known:
-            hint = "NIRANK_BLOCK leaves out plugins; `nirank plugins` lists what is there."
+            hint = "`nirank plugins` lists those that are installed; NIRANK_BLOCK may leave some out."
             raise pytest.UsageError(str(UnknownName("plugin", name, known, hint)))
     return [known[name] for name in dict.fromkeys(names)]
 

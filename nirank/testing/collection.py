@@ -21,7 +21,7 @@ def ids_are_words(subject: Subject) -> None:
     collection = subject.target
     for what, ids in (("documents", list(collection.corpus.ids)), ("queries", list(collection.queries.ids))):
         odd = [one for one in ids if len(one.split()) != 1]
-        expect(not odd, f"ids of {what} that cannot be written to TREC files: {odd[:5]}.")
+        expect(not odd, f"some ids of {what} have white space or are empty, as TREC files cannot have: {odd[:5]}.")
         expect(len(set(ids)) == len(ids), f"some ids of {what} come twice.")
 
 
@@ -31,7 +31,7 @@ def one_content_per_document(subject: Subject) -> None:
     everything = list(corpus[:])
     expect(len(everything) == len(corpus), f"{len(corpus)} documents have {len(everything)} contents.")
     backwards = np.arange(len(corpus))[::-1]
-    expect(list(corpus[backwards]) == everything[::-1], "documents read by ordinals are others than those of a slice.")
+    expect(list(corpus[backwards]) == everything[::-1], "documents read by ordinals differ from those read as a slice.")
 
 
 def judged_documents_exist(subject: Subject) -> None:

@@ -25,7 +25,7 @@ _KINDS = ("dense", "tokens", "sparse", "terms")
 def kind_of_vectors(subject: Subject) -> None:
     """Its attribute `vectors` says which kind it makes: "dense", "tokens", "sparse" or "terms"."""
     kind = getattr(subject.target, "vectors", None)
-    expect(kind in _KINDS, f"`vectors` is {kind!r}, not one of {', '.join(_KINDS)}.")
+    expect(kind in _KINDS, f"its attribute `vectors` is {kind!r}, not one of {', '.join(_KINDS)}.")
 
 
 def one_vector_each(subject: Subject) -> None:
@@ -33,13 +33,13 @@ def one_vector_each(subject: Subject) -> None:
     documents = samples.documents(subject.reads)
     for what, encode in _sides(subject):
         vectors = encode(documents)
-        expect(len(vectors) == len(documents), f"{len(documents)} {what} have {len(vectors)} vectors.")
+        expect(len(vectors) == len(documents), f"{len(documents)} {what} gave {len(vectors)} vectors.")
         expect(all(np.isfinite(vector).all() for vector in vectors), f"some vectors of {what} are not finite.")
         shapes = {vector.shape for vector in vectors}
         dense = subject.traits.vectors == "dense"
         expect(
             not dense or (len(shapes) == 1 and len(min(shapes)) == 1),
-            f"dense vectors of {what} have the shapes {shapes}.",
+            f"dense vectors of {what} have the shapes {shapes}; one shape, (dim,), is expected.",
         )
 
 
@@ -66,7 +66,7 @@ def different_texts_differ(subject: Subject) -> None:
         for one, two in _different(subject):
             first, second = encode([one, two])
             same = first.shape == second.shape and np.allclose(first, second)
-            expect(not same, f"two different {what} have one vector.")
+            expect(not same, f"the {what} {one!r:.40} and {two!r:.40} have the same vector.")
 
 
 def any_text(subject: Subject) -> None:
@@ -77,16 +77,16 @@ def any_text(subject: Subject) -> None:
 
 
 def no_texts(subject: Subject) -> None:
-    """No texts have no vectors, and that is fine."""
+    """An empty list of texts gives no vectors."""
     for what, encode in _sides(subject):
-        expect(len(encode([])) == 0, f"there are vectors for no {what}.")
+        expect(len(encode([])) == 0, f"an empty list of {what} gave {len(encode([]))} vectors.")
 
 
 def queries_match_documents(subject: Subject) -> None:
     """Dense vectors of queries and of documents have one length, so that they can be compared."""
     lengths = {what: encode(samples.queries(subject.reads)[:1])[0].shape[-1] for what, encode in _sides(subject)}
     dense = subject.traits.vectors == "dense"
-    expect(not dense or len(set(lengths.values())) == 1, f"the lengths are {lengths}.")
+    expect(not dense or len(set(lengths.values())) == 1, f"vectors have different lengths: {lengths}.")
 
 
 def deterministic(subject: Subject) -> None:
@@ -94,7 +94,10 @@ def deterministic(subject: Subject) -> None:
     queries = samples.queries(subject.reads)
     for what, encode in _sides(subject):
         twice = zip(encode(queries), encode(queries), strict=True)
-        expect(all(np.array_equal(first, second) for first, second in twice), f"vectors of {what} changed.")
+        expect(
+            all(np.array_equal(first, second) for first, second in twice),
+            f"vectors of {what} changed when they were encoded a second time.",
+        )
 
 
 def gradients_reach_every_parameter(subject: Subject) -> None:

@@ -16,7 +16,7 @@ def one_row_per_pair(subject: Subject) -> None:
     """There is one row of finite numbers for each pair, one for each of its `names`, none of which comes twice."""
     names, values = subject.target.names, subject.score(samples.pairs())
     expect(np.isfinite(values).all(), f"{int((~np.isfinite(values)).sum())} of {values.size} numbers are not finite.")
-    expect(len(set(names)) == len(names) > 0, f"the names are {names}.")
+    expect(len(set(names)) == len(names) > 0, f"its attribute `names` is {names}; names must be distinct.")
 
 
 def query_alone(subject: Subject) -> None:
@@ -35,7 +35,7 @@ def order_of_documents(subject: Subject) -> None:
 
 
 def no_candidates(subject: Subject) -> None:
-    """Queries without candidates have no features, and that is fine."""
+    """Queries without candidates give no features."""
     queries = Queries.of(samples.QUERIES)
     subject.score(Pairs(queries, Candidates.empty(len(queries), samples.corpus())))
 

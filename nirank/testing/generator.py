@@ -17,7 +17,7 @@ def at_most_k(subject: Subject) -> None:
     """Each query has at most `k` documents."""
     for k in (1, 3, 7):
         longest = int(subject.generate(samples.QUERIES, k).lengths.max(initial=0))
-        expect(longest <= k, f"{longest} documents were found where {k} were asked for.")
+        expect(longest <= k, f"with k = {k} it returned {longest} documents for a query.")
 
 
 def no_duplicates(subject: Subject) -> None:
@@ -40,7 +40,7 @@ def ties_by_ordinal(subject: Subject) -> None:
     """Documents of equal score are ordered by rising ordinal."""
     found = subject.generate(samples.QUERIES, _ALL)
     wrong = _neighbours(found) & (np.diff(found.scores) == 0) & (np.diff(found.docs) < 0)
-    _expect_nowhere(wrong, found, "the score stays and the ordinal falls")
+    _expect_nowhere(wrong, found, "the score is equal and the ordinal falls")
 
 
 def fewer_is_a_prefix(subject: Subject) -> None:
@@ -49,13 +49,19 @@ def fewer_is_a_prefix(subject: Subject) -> None:
     for k in (1, 2, 5):
         for row, docs in enumerate(_lists(subject.generate(samples.QUERIES, k))):
             best = many[row][0][:k].tolist()
-            expect(docs == best, f"the best {k} for {samples.QUERIES[row]!r} are {docs}, and of all {best}.")
+            expect(
+                docs == best,
+                f"for {samples.QUERIES[row]!r} k = {k} returns {docs}, but the first {k} of all are {best}.",
+            )
 
 
 def k_beyond_the_corpus(subject: Subject) -> None:
     """Asking for more documents than there are finds what asking for all of them finds."""
     everything = _lists(subject.generate(samples.QUERIES, _ALL))
-    expect(_lists(subject.generate(samples.QUERIES, 10 * _ALL)) == everything, "other documents were found.")
+    expect(
+        _lists(subject.generate(samples.QUERIES, 10 * _ALL)) == everything,
+        f"k = {10 * _ALL} returns other documents than k = {_ALL}.",
+    )
 
 
 def query_alone(subject: Subject) -> None:
@@ -64,21 +70,21 @@ def query_alone(subject: Subject) -> None:
     for row, text in enumerate(samples.QUERIES):
         alone = subject.generate([text], 5)
         docs, expected = alone.docs.tolist(), together[row][0].tolist()
-        expect(docs == expected, f"{text!r} alone finds {docs}, and {expected} in a batch.")
+        expect(docs == expected, f"{text!r} alone finds {docs}, but {expected} in a batch.")
         expect_same(alone.scores, together[row][1], f"{text!r} alone")
 
 
 def no_queries(subject: Subject) -> None:
-    """No queries find nothing, and that is fine."""
-    expect(subject.generate([], 3).pairs == 0, "documents were found for no query.")
+    """An empty list of queries finds nothing."""
+    expect(subject.generate([], 3).pairs == 0, "an empty list of queries returned documents.")
 
 
 def empty_query(subject: Subject) -> None:
-    """An empty query is fine; what it finds, if anything, is the generator's affair."""
+    """An empty query raises no error and changes no other query's results; what it finds is up to the generator."""
     subject.generate([""], 3)
     both = subject.generate(["", samples.QUERIES[0]], 3)
     alone = subject.generate([samples.QUERIES[0]], 3).docs.tolist()
-    expect(both[1][0].tolist() == alone, "an empty query changes what the one beside it finds.")
+    expect(both[1][0].tolist() == alone, "an empty query changes the results of the other query in its batch.")
 
 
 def any_text(subject: Subject) -> None:
@@ -93,7 +99,7 @@ def no_query_language(subject: Subject) -> None:
     plain = set(subject.generate(["cat"], _ALL).docs.tolist())
     for text in ("-cat", "NOT cat", '"cat zzyzx"', "+zzyzx cat", "zzyzx AND cat", "title: cat", "cat* -dog"):
         lost = sorted(plain - set(subject.generate([text], _ALL).docs.tolist()))
-        expect(not lost, f"'cat' finds documents {lost}, and {text!r} does not.")
+        expect(not lost, f"'cat' finds documents {lost}, but {text!r} does not: is a query language parsed?")
 
 
 def _lists(found: Candidates) -> list[list[int]]:

@@ -34,7 +34,7 @@ def expect_gradients(what: str, outputs: Sequence[Any], parameters: Mapping[str,
     import torch
 
     carrying = [output for output in outputs if getattr(output, "requires_grad", False)]
-    expect(bool(carrying), f"the {what} carry no gradients.")
+    expect(bool(carrying), f"the {what} carry no gradients: are they detached from the parameters?")
     column = torch.cat(
         [(output if output.layout == torch.strided else output.to_dense()).flatten() for output in carrying]
     )

@@ -1,4 +1,4 @@
-"""The promises of a loss: a finite number to go down, made of each list alone.
+"""The promises of a loss: a finite number to minimise, computed from each list alone.
 
 A loss is called as `loss(scores, labels, mask)`, all three `[lists, length]`; entries that are False in `mask`
 are padding. That its value is the right one is for a test of its own, against the formula written out.
@@ -47,7 +47,7 @@ def differentiable(subject: Subject) -> None:
 
 
 def gradient_is_the_derivative(subject: Subject) -> None:
-    """The gradient is how the value changes with each score: float64, differences on both sides."""
+    """The gradient is the derivative of the value by each score, as central differences in float64 have it."""
     scores = [[1.03 * score for score in row] for row in _SCORES]  # no two of them 1 apart, where a hinge has its kink
     value, gradient = _run(subject, scores, _LABELS, exact=True)
     found = [_difference(subject, scores, row, column) for row in range(3) for column in range(4)]
@@ -58,7 +58,7 @@ def precision(subject: Subject) -> None:
     """Scores of float64 give a value of float64, and nearly the one that float32 gives."""
     value, gradient = _run(subject, _SCORES, _LABELS)
     exact, slope = _run(subject, _SCORES, _LABELS, exact=True)
-    expect(exact.dtype == slope.dtype, f"the loss of {slope.dtype} scores is {exact.dtype}.")
+    expect(exact.dtype == slope.dtype, f"the loss of {slope.dtype} scores has the type {exact.dtype}.")
     expect_same(value.numpy(), exact.numpy(), "the loss of float32 scores")
     expect_same(gradient.numpy(), slope.numpy(), "the gradient of float32 scores")
 
@@ -74,13 +74,13 @@ def padding(subject: Subject) -> None:
         what = f"padded with {more} scores of {filler} and labels of {label}"
         expect_same(padded.numpy(), value.numpy(), f"the loss {what}")
         expect_same(slope[:, :4].numpy(), gradient.numpy(), f"the gradient {what}")
-        expect(not slope[:, 4:].any(), f"{what}, the padding has a gradient.")
+        expect(not slope[:, 4:].any(), f"{what}: the padding has a gradient.")
 
 
 def empty_lists(subject: Subject) -> None:
-    """A list of padding alone costs nothing and has no gradient, beside others or not."""
+    """A list of padding alone has a loss and a gradient of 0, beside others or not."""
     nothing, _ = _run(subject, _SCORES, _LABELS, [[False] * 4] * 3)
-    expect_same(nothing.numpy(), 0.0, "the loss of lists of padding alone")
+    expect_same(nothing.numpy(), 0.0, "the loss of lists that are all padding")
     value, gradient = _run(subject, _SCORES, _LABELS, [[True] * 4, [True] * 4, [False] * 4])
     expect(bool(value.isfinite() & gradient.isfinite().all()), "beside an empty list the loss is not finite.")
     expect(not gradient[2].any(), "an empty list has a gradient.")
@@ -105,9 +105,9 @@ def order_of_ties(subject: Subject) -> None:
 
 
 def repeated_documents(subject: Subject) -> None:
-    """A document that is in a list twice, told by its id, counts once."""
+    """A document that is in a list twice, by its id, counts once."""
     if "documents" not in _parameters(subject.target):
-        raise Inapplicable("it takes no `documents`, so it cannot tell that two entries are one document.")
+        raise Inapplicable("it has no argument `documents`, so it cannot see that two entries are one document.")
     ids = [[4, 2, 9, 7]] * 3
     value, gradient = _run(subject, _SCORES, _LABELS, documents=ids)
     scores, labels, again = ([(*row, row[2]) for row in rows] for rows in (_SCORES, _LABELS, ids))
@@ -120,30 +120,36 @@ def repeated_documents(subject: Subject) -> None:
 def temperature(subject: Subject) -> None:
     """`gamma` multiplies scores and nothing else."""
     if not isinstance(subject.traits.gamma, float):
-        raise Inapplicable("it has no plain attribute `gamma`.")
+        raise Inapplicable("it has no attribute `gamma` that is a number.")
     sharp = copy.deepcopy(subject.target)
     sharp.gamma = 3 * subject.target.gamma
     value, _ = _run(subject, [[3 * score for score in row] for row in _SCORES], _LABELS)
     found, _ = _run(Subject(subject.kind, sharp), _SCORES, _LABELS)
-    expect_same(found.numpy(), value.numpy(), "the loss at three times gamma, beside that of three times the scores")
+    expect_same(found.numpy(), value.numpy(), "the loss with three times gamma, against that of three times the scores")
 
 
 def reduction(subject: Subject) -> None:
-    """The sum is that of what lists cost unreduced, and the mean that of the lists that count."""
+    """With "sum" the value is the sum of the losses of the lists, with "mean" their mean over the lists that count."""
     if getattr(subject.target, "reduction", None) not in ("mean", "sum", "none"):
-        raise Inapplicable("it has no attribute `reduction` of mean, sum or none.")
+        raise Inapplicable("it has no attribute `reduction` that is 'mean', 'sum' or 'none'.")
     values = {}
     for name in ("mean", "sum", "none"):
         loss = copy.deepcopy(subject.target)
         loss.reduction = name
         values[name] = _run(Subject(subject.kind, loss), _SCORES, _LABELS)[0]
-    expect(values["none"].ndim == 1, f"unreduced, the loss has the shape {tuple(values['none'].shape)}.")
-    expect_same(values["sum"].numpy(), values["none"].sum().numpy(), "the sum")
-    expect(bool(values["none"].amin() <= values["mean"] <= values["sum"]), "the mean is no mean of what lists cost.")
+    expect(
+        values["none"].ndim == 1,
+        f"with reduction = 'none' the loss has the shape {tuple(values['none'].shape)}; (lists,) is expected.",
+    )
+    expect_same(values["sum"].numpy(), values["none"].sum().numpy(), "the loss with reduction = 'sum'")
+    expect(
+        bool(values["none"].amin() <= values["mean"] <= values["sum"]),
+        "with reduction = 'mean' the loss is not a mean of the losses of lists.",
+    )
 
 
 def lists_are_independent(subject: Subject) -> None:
-    """The scores of one list do not matter to the gradient of another."""
+    """The scores of one list do not change the gradient of another."""
     _, gradient = _run(subject, _SCORES, _LABELS)
     _, other = _run(subject, (_SCORES[0], (-3.0, 2.0, 5.0, 0.0), (9.0, -9.0, 1.0, 0.5)), _LABELS)
     expect_same(other[0].numpy(), gradient[0].numpy(), "the gradient of a list beside others")
@@ -179,7 +185,7 @@ def badly_wrong_pair(subject: Subject) -> None:
 
 
 def perfect_is_not_worse(subject: Subject) -> None:
-    """A perfect ranking costs no more than its reverse."""
+    """A perfect ranking has no larger loss than its reverse."""
     labels = [[3.0, 2.0, 1.0, 0.0]]
     perfect, reverse = (_run(subject, scores, labels)[0].item() for scores in (labels, [labels[0][::-1]]))
     expect(perfect <= reverse, f"the perfect ranking costs {perfect:.6g}, its reverse {reverse:.6g}.")

@@ -15,7 +15,7 @@ LONGEST = 64
 
 
 def save_bert(folder: Path, architecture: str = "BertModel", seed: int = 0, marks: str = "", **config: Any) -> None:
-    """Write a BERT and its tokenizer as transformers does, so that they are loaded by the door of real ones.
+    """Write a BERT and its tokenizer as transformers does, so that they are loaded like real ones.
 
     It has two layers of 16 dimensions, unless `config` says otherwise; its tokens are letters, digits and `marks`.
     Equal seeds give equal weights.

@@ -53,7 +53,9 @@ class Contracts(pytest.File):
     def _refuse_unknown(self, plugin: Plugin, exceptions: Mapping[str, str], nodes: list[Checked]) -> None:
         known = {f"{node.name}::{check.name}" for node in nodes for check in node.checks}
         for name in exceptions.keys() - known:
-            raise self.CollectError(f"contract_exceptions of {plugin} names {name!r}, which is no check of it.")
+            raise self.CollectError(
+                f"contract_exceptions of {plugin} names {name!r}, which is not one of its checks: correct or remove it."
+            )
 
 
 class Checked(pytest.Collector):
@@ -98,7 +100,7 @@ class Item(pytest.Item):
             self._missing(error)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """A broken promise is told in words; anything else with its traceback."""
+        """The message of a broken promise; anything else with its traceback."""
         if isinstance(excinfo.value, Broken):
             return f"{self.parent.label} breaks {self.name}: {excinfo.value}\nThe promise: {self.check.promise}"
         excinfo.traceback = excinfo.traceback.cut(path=self.check.function.__code__.co_filename)
@@ -125,7 +127,7 @@ def offline() -> Iterator[None]:
     connect = socket.socket.connect
 
     def refuse(host: Any, *_: Any, **__: Any) -> Any:
-        raise Broken(f"it asks for {host}: a component built by its `tiny` needs no network.")
+        raise Broken(f"it connects to {host}: a component built by its `tiny` needs no network.")
 
     def connect_inside(self: socket.socket, address: Any) -> None:
         connect(self, address) if self.family == getattr(socket, "AF_UNIX", None) else refuse(address)

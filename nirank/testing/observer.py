@@ -1,4 +1,4 @@
-"""The promises of an observer: it watches or helps, changes no result, and lets go when it is switched off."""
+"""The promises of an observer: it watches or helps, changes no result, and does nothing once it is switched off."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def same_results(subject: Subject) -> None:
     with switched_on([_observer(subject)]):
         for turn in ("the first", "the second"):
             components = _components()
-            _expect_equal(_results(*components), expected, f"with it, {turn} time")
+            _expect_equal(_results(*components), expected, f"when it is switched on, {turn} time")
     _expect_equal(_results(*components), expected, "after it was switched off")
 
 
 def errors_pass(subject: Subject) -> None:
-    """An error of a component arrives as it was raised."""
+    """An error of a component reaches the caller as it was raised."""
     pairs = samples.pairs()
     with switched_on([_observer(subject)]):
         failing = wrap(Component("failing", _Failing()))
@@ -107,7 +107,7 @@ def _results(encoder: Component, scorer: Component) -> list[NDArray[Any]]:
 
 def _expect_equal(found: list[NDArray[Any]], expected: list[NDArray[Any]], when: str) -> None:
     for what, one, other in zip(("vectors", "similarities", "scores"), found, expected, strict=True):
-        expect(np.array_equal(one, other), f"{what} are others {when}.")
+        expect(np.array_equal(one, other), f"{what} differ from those without it {when}.")
 
 
 def _expect_failure(method: str, run: Callable[[], Any]) -> None:
@@ -118,4 +118,4 @@ def _expect_failure(method: str, run: Callable[[], Any]) -> None:
         return
     except Exception as error:  # whatever it is, it is not what the component raised
         came = type(error).__name__
-    expect(False, f"the component raised an error in {method}, and {came} arrived.")
+    expect(False, f"an error that the component raised in {method} came to the caller as {came}.")

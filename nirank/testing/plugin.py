@@ -43,25 +43,28 @@ def imports_faces_only(subject: Subject) -> None:
     if subject.target.module is None or subject.target.module.__name__.startswith("nirank."):
         raise Inapplicable("it is a part of nirank itself.")
     behind = sorted({found for path in _files(subject.target) for found in _behind_faces(path)})
-    expect(not behind, f"it imports {', '.join(behind)}; what is not in {', '.join(FACES)} may change.")
+    expect(
+        not behind,
+        f"it imports {', '.join(behind)}, which may change; import only what {', '.join(FACES)} have in `__all__`.",
+    )
 
 
 def registers_quietly(subject: Subject) -> None:
     """Registering touches no network and no disk."""
     touched = _probe(_target(subject.target))["touched"]
-    expect(not touched, f"nirank_register does more than name components: {'; '.join(touched[:5])}")
+    expect(not touched, f"importing or registering touches the network or the disk: {'; '.join(touched[:5])}")
 
 
 def components_have_a_tiny(subject: Subject) -> None:
     """Every component has a `tiny`, so that it can be checked without a download."""
     without = [entry.spec for entry in _entries(subject.target) if entry.tiny is None]
-    expect(not without, f"without a `tiny`: {', '.join(without)}.")
+    expect(not without, f"these have no `tiny`: {', '.join(without)}.")
 
 
 def components_are_documented(subject: Subject) -> None:
     """Every component exists and has a docstring of its own."""
     without = [entry.spec for entry in _entries(subject.target) if not (entry.resolve().__doc__ or "").strip()]
-    expect(not without, f"without a docstring: {', '.join(without)}.")
+    expect(not without, f"these have no docstring: {', '.join(without)}.")
 
 
 def components_are_readable(subject: Subject) -> None:
@@ -69,7 +72,9 @@ def components_are_readable(subject: Subject) -> None:
     for entry in _entries(subject.target):
         shown = _with_defaults(entry)
         plain = "\n" not in shown and len(shown) <= 1000 and not re.search(r" at 0x[0-9a-f]+", shown)
-        expect(plain, f"{shown[:200]!r} cannot be read: settings have plain values as defaults.")
+        expect(
+            plain, f"the settings are shown as {shown[:200]!r}: give them plain values (numbers, texts) as defaults."
+        )
 
 
 def _files(plugin: Plugin) -> Iterator[Path]:

@@ -17,7 +17,7 @@ _WATCHED = ("open", "os.", "socket.", "subprocess.", "shutil.", "tempfile.", "ur
 
 
 class _Names:
-    """A registry that forgets what it is told."""
+    """A registry that keeps nothing."""
 
     def add(self, *entry: Any, **named: Any) -> None:
         """Take in one component."""

@@ -26,10 +26,12 @@ def expect_same(found: ArrayLike, expected: ArrayLike, what: str) -> None:
     Allowed is 1e-4 of each value, and 1e-5 of the largest where values cancel to nearly nothing.
     """
     found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-    expect(found.shape == expected.shape, f"{what}: the shape is {found.shape} and was {expected.shape}.")
+    expect(found.shape == expected.shape, f"{what}: the shape is {found.shape}, expected is {expected.shape}.")
     scale = max(1.0, float(np.abs(expected).max(initial=0)))
     wrong = ~np.isclose(found, expected, rtol=1e-4, atol=1e-5 * scale, equal_nan=True)
     if wrong.any():
         first = np.unravel_index(int(np.flatnonzero(wrong)[0]), wrong.shape)
         largest = np.abs(found - expected)[wrong].max()
-        raise Broken(f"{what}: {found[first]:.6g} is not {expected[first]:.6g} (largest difference {largest:.3g}).")
+        raise Broken(
+            f"{what}: {found[first]:.6g}, expected is {expected[first]:.6g} (largest difference {largest:.3g})."
+        )

@@ -1,4 +1,4 @@
-"""The promises of a sampler: lists round the positives they are made for, of documents that nobody judged relevant.
+"""The promises of a sampler: lists with the positives they are made for, and documents that are not judged relevant.
 
 Lists are drawn for a small collection, one batch of all its positives (or queries, as `each` says). A sampler that
 gives documents the label 0 though they are judged relevant to the query, as some losses ask for, says so by its
@@ -32,7 +32,7 @@ _BATCHES, _LISTS = 1000, 12
 def what_a_list_is_for(subject: Subject) -> None:
     """Its attribute `each` says what a list is made for: "positive" or "query"."""
     each = getattr(subject.target, "each", None)
-    expect(each in ("positive", "query"), f"`each` is {each!r}.")
+    expect(each in ("positive", "query"), f"its attribute `each` is {each!r}; 'positive' or 'query' is expected.")
 
 
 def one_list_each(subject: Subject) -> None:
@@ -40,8 +40,11 @@ def one_list_each(subject: Subject) -> None:
     drawing = _Drawing(subject)
     sample = drawing.sample(drawing.all())
     lists, rows = len(sample.candidates), len(drawing.all()[0])
-    expect(lists == rows, f"{rows} rows of positives have {lists} lists.")
-    expect(sample.candidates.corpus is drawing.collection.corpus, "the candidates do not know their corpus.")
+    expect(lists == rows, f"{rows} rows of positives gave {lists} lists; one list for each is expected.")
+    expect(
+        sample.candidates.corpus is drawing.collection.corpus,
+        "its candidates have no corpus: use `candidates.over(corpus)`.",
+    )
 
 
 def documents_exist(subject: Subject) -> None:
@@ -64,14 +67,14 @@ def positives_are_there(subject: Subject) -> None:
 def negatives_are_not_relevant(subject: Subject) -> None:
     """Documents labelled not relevant are not judged relevant to the query, unless `hits` is "keep"."""
     if subject.traits.hits == "keep":
-        raise Inapplicable("it keeps hits: documents that are drawn though they are relevant.")
+        raise Inapplicable('its attribute `hits` is "keep": it may draw relevant documents as negatives.')
     drawing = _Drawing(subject)
     for seed in range(20):
         _expect_negatives(drawing.sample(drawing.all(), seed), drawing.judged(drawing.all()))
 
 
 def order_of_lists(subject: Subject) -> None:
-    """Lists in another order, and the same one several times, are what they should be as well."""
+    """Lists for positives in another order, and for the same ones several times, are right as well."""
     drawing = _Drawing(subject)
     last = len(drawing.all()[0]) - 1
     for order in (np.arange(last, -1, -1), np.array([last, 0, last, 0, 0])):
@@ -83,10 +86,10 @@ def order_of_lists(subject: Subject) -> None:
 
 
 def no_lists(subject: Subject) -> None:
-    """No positives have no lists, and that is fine."""
+    """A batch without positives gives no lists."""
     drawing = _Drawing(subject)
     lists = drawing.sample(drawing.all(np.arange(0))).candidates
-    expect(len(lists) == 0, f"no rows of positives have {len(lists)} lists.")
+    expect(len(lists) == 0, f"a batch without positives gave {len(lists)} lists.")
 
 
 def shared_is_shared(subject: Subject) -> None:
@@ -97,7 +100,7 @@ def shared_is_shared(subject: Subject) -> None:
         raise Inapplicable("its lists are not shared.")
     first, _ = sample.candidates[0]
     same = all(np.array_equal(first, sample.candidates[row][0]) for row in range(len(sample.candidates)))
-    expect(same, "`shared` is set, and the lists hold different documents.")
+    expect(same, "`shared` is set, but the lists hold different documents.")
 
 
 def inputs_unchanged(subject: Subject) -> None:
@@ -109,7 +112,7 @@ def inputs_unchanged(subject: Subject) -> None:
     drawing.sample(batch)
     for name, old in before.items():
         same = all(np.array_equal(one, other) for one, other in zip(old, given[name], strict=True))
-        expect(same, f"the {name} were changed.")
+        expect(same, f"the {name} that it was given were changed in place.")
 
 
 def same_generator_same_sample(subject: Subject) -> None:
@@ -126,7 +129,7 @@ def other_generator_other_sample(subject: Subject) -> None:
     before = copy.deepcopy(random.bit_generator.state)
     first = drawing.target.sample(*batch, random)
     if random.bit_generator.state == before:
-        raise Inapplicable("it draws nothing.")
+        raise Inapplicable("it draws no random numbers.")
     others = [drawing.sample(batch, seed) for seed in range(1, 20)]
     expect(not all(_equal(first, other) for other in others), "twenty generators gave the same sample.")
 
@@ -156,11 +159,11 @@ def expected_counts_are_right(subject: Subject) -> None:
 
 
 def state_can_be_restored(subject: Subject) -> None:
-    """One that is begun anew and given the state, plain arrays, goes on as the other would have."""
+    """A new sampler that is given the state (plain arrays) goes on as the old one would have."""
     target = subject.target
     methods = dict.fromkeys(name for name in ("refresh", "state", "restore") if hasattr(target, name))
     if not methods:
-        raise Inapplicable("it has nothing to remember: neither `refresh` nor `state` and `restore`.")
+        raise Inapplicable("it has no state: neither `refresh` nor `state` and `restore`.")
     expect(
         {"state", "restore"} <= methods.keys(), f"it has {', '.join(methods)}; `state` and `restore` are both needed."
     )
@@ -168,10 +171,10 @@ def state_can_be_restored(subject: Subject) -> None:
     drawing.refresh(range(5))
     expected, state = drawing.sample(drawing.all()), drawing.target.state()
     odd = [name for name, value in state.items() if not isinstance(value, np.ndarray) or value.dtype.hasobject]
-    expect(not odd, f"what `state` has under {', '.join(map(repr, odd))} is no array of plain values.")
+    expect(not odd, f"`state` has entries that are not arrays of plain values: {', '.join(map(repr, odd))}.")
     resumed = _Drawing(subject)
     resumed.target.restore(copy.deepcopy(state))
-    expect(_equal(resumed.sample(drawing.all()), expected), "after `restore` the sample is another.")
+    expect(_equal(resumed.sample(drawing.all()), expected), "after `restore` it draws another sample than before.")
 
 
 class _Drawing:
@@ -240,8 +243,8 @@ class _Tally:
         """Compare; documents that never came have no count to compare with."""
         expected = self.expected * self.lists[:, None]
         wrong = np.argwhere(np.abs(self.found - expected) > 5 * np.sqrt(expected) + 5)
-        faults = [f"{doc} came {self.found[at, doc]:.0f} times, expected {expected[at, doc]:.1f}" for at, doc in wrong]
-        expect(not faults, f"of documents, {'; '.join(faults[:3])}.")
+        faults = [f"{doc} {self.found[at, doc]:.0f} times, expected {expected[at, doc]:.1f}" for at, doc in wrong]
+        expect(not faults, f"it drew document {'; document '.join(faults[:3])}.")
 
 
 def _expect_positives(sample: Sample, positives: Candidates, some: bool) -> None:
@@ -250,14 +253,14 @@ def _expect_positives(sample: Sample, positives: Candidates, some: bool) -> None
     for row in range(len(positives)):
         one, other = (sorted(zip(*map(np.ndarray.tolist, some[row]), strict=True)) for some in (found, wanted))
         kept = len(set(one)) == len(one) and set(one) <= set(other) if some else one == other
-        expect(kept, f"the positives (document, label) {other} became {one} in their list.")
+        expect(kept, f"a list has the positives (document, label) {one}, but was given {other}.")
 
 
 def _expect_negatives(sample: Sample, judged: Candidates) -> None:
     lists = sample.candidates
     hits = _counting(sample) & (lists.scores <= 0) & (lists.lookup(judged, 0) > 0)
     where = list(zip(lists.rows[hits].tolist(), lists.docs[hits].tolist(), strict=True))
-    expect(not where, f"relevant documents stand as not relevant: (list, document) {where[:5]}.")
+    expect(not where, f"relevant documents are labelled not relevant: (list, document) {where[:5]}.")
 
 
 def _counting(sample: Sample) -> NDArray[np.bool_]:
@@ -266,7 +269,7 @@ def _counting(sample: Sample) -> NDArray[np.bool_]:
 
 def _log_counts(sample: Sample) -> Floats:
     if sample.log_expected_count is None:
-        raise Inapplicable("it does not say how often documents are expected.")
+        raise Inapplicable("its samples have no log_expected_count.")
     return sample.log_expected_count
 
 

@@ -19,7 +19,7 @@ from nirank.testing.subject import Subject
 def one_score_per_pair(subject: Subject) -> None:
     """There is one finite number for each pair, in one column."""
     scores = subject.score(samples.pairs(subject.reads))
-    expect(np.issubdtype(scores.dtype, np.number), f"the scores are {scores.dtype}, not numbers.")
+    expect(np.issubdtype(scores.dtype, np.number), f"the scores are of the type {scores.dtype}, not numbers.")
     expect(np.isfinite(scores).all(), f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite.")
 
 
@@ -75,7 +75,7 @@ def long_document(subject: Subject) -> None:
     scores = subject.score(Pairs(queries, lists))
     expect(
         np.isfinite(scores).all(),
-        f"the scores of {samples.documents(subject.reads)[samples.LONG]!r:.40} are {scores}.",
+        f"scores of the long document {samples.documents(subject.reads)[samples.LONG]!r:.40} are not finite: {scores}.",
     )
 
 
@@ -88,14 +88,17 @@ def inputs_unchanged(subject: Subject) -> None:
     names = ("queries.contents", "candidates.offsets", "candidates.docs", "candidates.scores")
     for name, old, new in zip(names, before, after, strict=True):
         same = np.array_equal(old, new) if isinstance(old, np.ndarray) else old == new
-        expect(same, f"{name} was changed.")
+        expect(same, f"{name} was changed in place.")
 
 
 def deterministic(subject: Subject) -> None:
     """Scoring twice in evaluation mode gives the same scores, bit by bit."""
     pairs = samples.pairs(subject.reads)
     first, second = subject.score(pairs), subject.score(pairs)
-    expect(np.array_equal(first, second), f"{int((first != second).sum())} of {len(first)} scores changed.")
+    expect(
+        np.array_equal(first, second),
+        f"{int((first != second).sum())} of {len(first)} scores changed when they were computed a second time.",
+    )
 
 
 def gradients_reach_every_parameter(subject: Subject) -> None:

@@ -86,7 +86,9 @@ class Subject:
         extracts = self.kind == "extractor"
         scores = to_numpy(self._forward("extract" if extracts else "score", self.given(pairs)))
         expected = (len(pairs), len(self.target.names)) if extracts else (len(pairs),)
-        expect(scores.shape == expected, f"{len(pairs)} pairs have {self.kind} results of the shape {scores.shape}.")
+        expect(
+            scores.shape == expected, f"for {len(pairs)} pairs it returned the shape {scores.shape}, not {expected}."
+        )
         return scores
 
     def given(self, pairs: Pairs) -> Pairs:
@@ -120,7 +122,7 @@ class Subject:
         return stages.nirank_forward(self.component, method, batch)
 
     def _asked(self, contents: Sequence[Content]) -> Queries:
-        """Queries with what was found for them, for those that are to be told."""
+        """Queries, with results for them where the encoder needs these."""
         return Queries.of(contents).with_found(samples.found(len(contents), self.reads))
 
 
@@ -130,7 +132,7 @@ def _encoder_of(entry: Entry | None, kind: str) -> Any:
         factory = other.resolve_tiny() if other.kind == "encoder" else None
         if factory and Traits.of(encoder := factory(), other.spec).vectors == kind:
             return encoder
-    raise Broken(f"it searches {kind!r} vectors, and its plugin has no encoder with a `tiny` that makes them.")
+    raise Broken(f"it searches {kind!r} vectors, but its plugin has no encoder with a `tiny` that makes them.")
 
 
 def _entries(vectors: Vectors) -> list[NDArray[Any]]:

@@ -53,10 +53,12 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.dev is None and (self.options.patience or self.options.evaluate_every):
-            raise BadInput("patience and evaluate_every are about evaluations on dev: give dev=COLLECTION.")
+            raise BadInput("patience and evaluate_every need a collection to evaluate on: give dev=COLLECTION.")
         if self.teacher and self.component in self.teacher.components():
             name = self.component.name
-            raise BadInput(f"{name} would learn from itself: it stands in teacher = {self.teacher!r}.")
+            raise BadInput(
+                f"{name} would learn from itself: it is part of teacher = {self.teacher!r}. Take another teacher."
+            )
 
     @property
     def component(self) -> Component:
@@ -70,7 +72,7 @@ class Task:
         return {name: part for name, part in parts.items() if part}
 
     def begin(self, stages: Mapping[str, Stage]) -> None:
-        """Have component and sampler learn what there is; `stages` are those that expressions may name."""
+        """Let component and sampler prepare for the collection; `stages` are those that expressions may name."""
         if self.component.can("begin"):
             corpus = field_of(self.collection.corpus, self.component.field)
             self.component.target.begin(replace(self.collection, corpus=corpus))
@@ -89,7 +91,7 @@ class Task:
         return resume_plan.describe(self.parts, pipelines, self.options, data)
 
     def write_checkpoint(self) -> None:
-        """Write what the component has become into the folder, and what the loss has learned."""
+        """Write the trained component into the folder, with what the loss has learned."""
         if self.folder and processes.is_first():
             with sealed(self.folder / checkpoint.CHECKPOINT) as unfinished:
                 checkpoint.save(self.component, unfinished)

@@ -141,7 +141,7 @@ def check(component: Component) -> None:
     kind = component.traits.vectors or "dense"
     if kind not in _TRAINED:
         kinds = " or ".join(_TRAINED)
-        raise BadInput(f"{component.spec} makes {kind} vectors; encoders of {kinds} vectors can be trained.")
+        raise BadInput(f"{component.spec} makes {kind} vectors; only encoders of {kinds} vectors can be trained.")
 
 
 def run(component: Component, piece: Piece) -> Tensor:
@@ -150,5 +150,8 @@ def run(component: Component, piece: Piece) -> Tensor:
     with stages.training():
         output = stages.forward(component, method, batch)
     if not isinstance(output, Tensor) or len(output) != len(batch):
-        raise ComponentError(f"{component.spec}: {method} has to return a tensor of {len(batch)} rows.")
+        shown = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ComponentError(
+            f"{component.spec}: {method} returned {shown}; in training a tensor of {len(batch)} rows is expected."
+        )
     return output.float()

@@ -1,4 +1,4 @@
-"""Which weights are kept: those that did best on dev, and when it is time to stop."""
+"""The choice of weights: those that did best on dev are kept, and training may stop early."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def check(component: Component, ranking: Ranking | None, dev: Collection | None,
     """Raise `BadInput` where a measure on dev would tell nothing, and `UnknownName` for one that does not exist."""
     check_measures([measure])
     if ranking is not None and component not in ranking.components():
-        raise BadInput(f"{component.name} does not stand in {ranking!r}: its measure on dev would never change.")
+        raise BadInput(
+            f"{component.name} is not part of {ranking!r}, so its measure on dev would never change: give a pipeline "
+            f"that has {component.name}."
+        )
     if dev and ranking is None:
         _check_judged(dev)
 
@@ -42,7 +45,10 @@ def measured(dev: Dev, measure: str) -> float:
 
 def _check_judged(dev: Collection) -> None:
     if within_corpus(dev).judgments.scores.min(initial=1) > 0:
-        raise BadInput(f"all judged documents of {dev!r} are relevant, any order is right: give pipeline=RANKING.")
+        raise BadInput(
+            f"all judged documents of {dev!r} are relevant, so every order of them is perfect: "
+            "give pipeline=RANKING, whose results are measured instead."
+        )
 
 
 class Selection:

@@ -48,7 +48,7 @@ class Examples:
             rows = np.flatnonzero(judged.lengths)
             examples = cls(rows, relevant.take(rows))
         if not len(examples):
-            raise BadInput(f"nothing to learn from in {collection!r}: it has no relevant documents.")
+            raise BadInput(f"nothing to learn from in {collection!r}: it has no judgments with a grade above 0.")
         return examples
 
 
@@ -97,6 +97,6 @@ def _order(examples: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 def within_corpus(collection: Collection) -> Collection:
-    """The collection without judgments of documents that its corpus lacks, which nobody can read."""
+    """The collection without judgments of documents that its corpus lacks, which have no contents."""
     judged = collection.judgments.over(collection.corpus)
     return replace(collection, judgments=judged.where(judged.docs < len(collection.corpus)))

@@ -88,7 +88,7 @@ def fit(
     ranking = None if pipeline is None else as_ranking(_parsed(pipeline, named))
     features = given.features if isinstance(given, Featured) else _features(stage.component, ranking)
     if loss is None and not non_gradient.grows(stage.component):
-        raise BadInput(f"{stage.component.name} is trained with a loss: give one, such as `ranknet`.")
+        raise BadInput(f'{stage.component.name} is trained with a loss: give one, such as loss="ranknet".')
     asked = _options(options)
     best_weights.check(stage.component, ranking, dev, asked.measure)
     collection = within_corpus(collection)
@@ -141,7 +141,7 @@ class Training:
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """Inside, the component is in training mode, others' chance is left alone, and the log is open."""
+        """In the block the component is in training mode, the random state of others is kept, and the log is open."""
         target, before = self.component.target, self.component.target.training
         with ExitStack() as stack:
             stack.callback(self.component.changed)  # also where training is interrupted
@@ -154,7 +154,7 @@ class Training:
             yield
 
     def run(self) -> None:
-        """All steps that are left."""
+        """Run the steps that are left."""
         with progress(f"Training {self.component.name}", self.timetable.steps) as advance:
             advance(self.reached.step)
             while self.reached.step < self.timetable.steps and not self.selection.is_over(self.reached):
@@ -225,8 +225,8 @@ class Training:
         since, reached.tally = reached.tally, Tally()
         if not reached.counted and reached.step >= min(_PATIENT, self.timetable.per_epoch):
             raise BadInput(
-                f"no list counts in {self.learner.objective.loss.spec}: a list needs documents of different labels. "
-                f"The sampler is {self.task.sampler.spec}; one that adds negatives may be what you want."
+                f"no list so far has anything for {self.learner.objective.loss.spec} to learn from: a list needs "
+                f"documents of different labels. The sampler is {self.task.sampler.spec}; take one that adds negatives."
             )
         self._tell(
             epoch=round(self.timetable.epoch(reached.step), 4),
@@ -251,7 +251,7 @@ class Training:
 def _refuse_ungathered(objective: Objective, options: Options) -> None:
     if "queries" in objective.named and options.gather and processes.count() > 1:
         raise BadInput(
-            f"{objective.loss.spec} also compares queries, and those of other processes are not gathered: train in one "
+            f"{objective.loss.spec} also compares queries, which are not gathered from other processes: train in one "
             "process (chunk = ... makes room for large batches), or with gather = false."
         )
 
@@ -263,7 +263,7 @@ def _features(component: Component, ranking: Ranking | None) -> FeatureSet | Non
     if found := ranking and before(component, ranking):
         return found
     raise BadInput(
-        f"{component.name} ranks by features: train `features(...) >> {component.name}`, or give a pipeline with that."
+        f"{component.name} ranks by features: train `features(...) >> {component.name}`, or give a pipeline with it."
     )
 
 

@@ -17,7 +17,7 @@ Cost = Callable[[Sequence[Tensor]], Tensor]
 
 
 class Pass:
-    """One forward and backward pass of a component, whose chance (dropout) comes from `seed` alone.
+    """One forward and backward pass of a component, whose randomness (dropout) comes from `seed` alone.
 
     `accelerator` is accelerate's: it knows the precision, and scales what fp16 would lose.
     """

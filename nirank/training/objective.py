@@ -30,7 +30,7 @@ class Objective:
     `[lists, dim]` of an encoder, `teacher`, the scores of another scoring. A loss over classes (it has an attribute
     `classes`) also takes a component with one score a pair: the score of a class is that many times the score.
 
-    `penalty` is what an encoder wants to be small besides: its method of that name, which is given the vectors of the
+    `penalty` is a further term to minimise, from the encoder's method of that name, which is given the vectors of the
     queries and of the distinct documents of a batch, `[n, dim]` each, and returns a scalar.
     """
 
@@ -44,7 +44,7 @@ class Objective:
             raise BadInput(f"{loss.spec}: reduction = 'none' leaves one number per list; train with 'mean' or 'sum'.")
         if teacher and "teacher" not in self.named:
             raise BadInput(
-                f"{loss.spec} learns from no teacher: leave `teacher` out, or choose a loss with that argument."
+                f"{loss.spec} has no argument `teacher`: leave `teacher` out, or choose a loss that learns from one."
             )
 
     @property
@@ -79,7 +79,9 @@ class Objective:
         if not isinstance(value, Tensor) or value.ndim:
             raise ComponentError(f"{self.loss.spec} returned {value!r}; a scalar tensor is expected.")
         if scores.requires_grad and not value.requires_grad:
-            raise ComponentError(f"{self.loss.spec} returned a constant: no gradient goes from it to the scores.")
+            raise ComponentError(
+                f"{self.loss.spec} returned a value without gradient: compute it from the scores, by torch."
+            )
         if self.penalty and isinstance(forward, VectorForward):
             value = value + self.penalty(*forward.vectors(outputs))
         skipped = int(getattr(self.loss.target, "skipped", 0))
@@ -89,7 +91,7 @@ class Objective:
     def _classes(self, scores: Tensor) -> Tensor:
         classes = self.loss.traits.classes
         if classes is None:
-            raise BadInput(f"{self.loss.spec} needs to know how many classes of relevance there are: classes=...")
+            raise BadInput(f"{self.loss.spec} needs the number of grades of relevance: set `classes`.")
         if not classes or scores.ndim == 3:
             return scores
         return scores[..., None] * torch.arange(classes, device=scores.device)

@@ -66,7 +66,7 @@ class Updates:
             return tally, 0.0
         length = float(self.accelerator.clip_grad_norm_(self.parameters, self.options.clip or math.inf))
         if not math.isfinite(length) and not self.accelerator.scaler:  # of fp16 the scaler passes over such a step
-            raise BadInput(f"the gradient has the length {length}. {ADVICE}")
+            raise BadInput(f"the norm of the gradient is {length}. {ADVICE}")
         for group in self.optimiser.param_groups:
             group["lr"] = self.options.learning_rate * factor(share, self.options)
         self.optimiser.step()
@@ -93,7 +93,7 @@ def trainable(component: Component) -> dict[str, nn.Parameter]:
     half = [name for name, parameter in found.items() if parameter.dtype in (torch.float16, torch.bfloat16)]
     if half:
         raise BadInput(
-            f"{component.spec} holds its weights in {found[half[0]].dtype}, in which small updates are lost: "
+            f"{component.spec} has weights of {found[half[0]].dtype}, in which small updates are lost: "
             'load it in float32 and train with precision = "bfloat16".'
         )
     return found

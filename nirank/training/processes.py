@@ -1,4 +1,4 @@
-"""Several processes that train one component: who does what, and what they tell each other.
+"""Several processes that train one component: how the work is divided, and what is exchanged.
 
 Each step is planned alike in every process, from the seed; what differs is the part that a process computes. Weights
 are the same everywhere because they start as those of the first process, and gradients are added up over processes
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 
 def join() -> None:
-    """Meet the other processes, where a launcher (torchrun, accelerate launch) has started several."""
+    """Join the other processes, where a launcher (torchrun, accelerate launch) has started several."""
     accelerate.PartialState(cpu=not torch.cuda.is_available())
 
 
@@ -48,7 +48,7 @@ def wait() -> None:
 
 
 def parts(entries: int) -> list[slice]:
-    """Nearly equal parts of so many entries, one for each process, in their order."""
+    """Nearly equal parts of a number of entries, one for each process, in their order."""
     edges = [entries * process // count() for process in range(count() + 1)]
     return [slice(start, stop) for start, stop in pairwise(edges)]
 

@@ -58,13 +58,13 @@ def is_under_way(folder: Path, described: Mapping[str, Any]) -> bool:
     if (folder / checkpoint.CHECKPOINT).exists():
         raise BadInput("holds a training that is finished; name another folder or remove it.", folder)
     if not (folder / PLAN).exists():
-        raise BadInput("exists already and holds no training; name another folder or remove it.", folder)
+        raise BadInput("exists already and holds no training to go on with; name another folder or remove it.", folder)
     noted = json.loads((folder / PLAN).read_text(encoding="utf-8"))
     noted["options"] = _spelled_out(noted.get("options"))
     wanted = json.loads(json.dumps(described))
     differs = [name for name in wanted if noted.get(name) != wanted[name]]
     if differs:
-        anew = " An object that an interrupted training has changed has to be built anew." * ("component" in differs)
+        anew = " An interrupted training has changed its object: build the object again." * ("component" in differs)
         raise BadInput(
             f"holds another training: {', '.join(differs)} differ. Name another folder or remove it.{anew}", folder
         )

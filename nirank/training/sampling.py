@@ -8,8 +8,8 @@ A sampler is registered as kind "sampler", and is a plain object with two method
 Lists are made round positives, documents that are judged relevant: `each = "positive"` asks for one list a
 positive, `each = "query"` for one list a query, with all its positives. A sampler whose lists depend on the
 component in training has `refresh(step)`, called before each step, and `state()` and `restore(state)` (a mapping of
-names to numpy arrays), so that training can go on after an interruption as if nothing had happened. All chance comes
-from the generator `random`: the same one gives the same lists.
+names to numpy arrays), so that training can go on after an interruption as if nothing had happened. All randomness
+comes from the generator `random`: the same one gives the same lists.
 """
 
 from __future__ import annotations

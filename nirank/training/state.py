@@ -62,7 +62,9 @@ def load(path: Path, holders: Mapping[str, Any]) -> Progress:
             _set(holder, state[name])
         return Progress(**state["progress"] | {"tally": Tally(**state["progress"]["tally"])})
     except Exception as error:  # torch has no one type for files that it cannot read
-        raise BadInput(f"is damaged, training cannot go on from it: {error}", path) from error
+        raise BadInput(
+            f"is damaged, training cannot go on from it: {error}. Remove the folder, and train again.", path
+        ) from error
 
 
 def holders(component: Component, loss: Component, sampler: Component, updates: Any) -> dict[str, Any]:

@@ -34,8 +34,8 @@ class Cache:
     cached is what depends on more: listwise scorers, those with an index over the corpus, components that say
     `cacheable = False`, and objects of the user's own without a `fingerprint`.
 
-    `folder` holds the file (by default `computed` in nirank's cache folder); past `gigabytes` (10**9 bytes) what
-    was not used for longest is dropped. Several processes may use one folder at once.
+    `folder` holds the file (by default `computed` in nirank's cache folder); past `gigabytes` (10**9 bytes) the
+    least recently used results are dropped. Several processes may use one folder at once.
     """
 
     places = ("folder",)  # settings that name what is written
@@ -43,7 +43,7 @@ class Cache:
     def __init__(self, folder: str | None = None, gigabytes: float = 10.0) -> None:
         if not gigabytes > 0:
             raise BadInput(
-                f"gigabytes = {gigabytes!r} leaves no room for results: a size above 0 is expected, in 10**9 bytes."
+                f"gigabytes = {gigabytes!r} leaves no room for results; a number above 0 is expected (of 10**9 bytes)."
             )
         self.path = _path(folder)
         self.limit = int(gigabytes * 1e9)
@@ -97,7 +97,7 @@ class Cache:
 
 
 def tiny() -> Cache:
-    """A small cache in a folder of its own, which goes with it."""
+    """A small cache in a temporary folder."""
     folder = tempfile.mkdtemp(prefix="nirank-cache-")
     cache = Cache(folder, gigabytes=0.001)
     weakref.finalize(cache, shutil.rmtree, folder, ignore_errors=True)

@@ -29,7 +29,7 @@ Numbers = NDArray[np.int64]
 def score(call: Callable[..., Any], shelf: Shelf, queries: Queries, candidates: Candidates) -> Any:
     """The score of each pair, float32 `[pairs]`; `call` scores those pairs that the shelf does not have.
 
-    Pairs are always scored where the corpus is unknown or the queries carry vectors, so that no text stands for them.
+    Pairs are always scored where the corpus is unknown or the queries carry vectors, which no text identifies.
     """
     if candidates.corpus is None or queries.vectors is not None:
         return call(queries, candidates)
@@ -107,5 +107,7 @@ def _first_of_each(numbers: Numbers) -> NDArray[np.bool_]:
 def _checked(call: Callable[..., Any], shelf: Shelf, pairs: Pairs) -> Floats:
     scores = to_numpy(call(pairs.queries, pairs.candidates))
     if scores.shape != (len(pairs),):
-        raise ComponentError(f"{shelf.owner} returned scores of shape {scores.shape} for {len(pairs)} pairs.")
+        raise ComponentError(
+            f"{shelf.owner} returned scores of shape {scores.shape} for {len(pairs)} pairs; one a pair is expected."
+        )
     return scores.astype(np.float32, copy=False)

@@ -109,7 +109,7 @@ class Store:
         except sqlite3.OperationalError as error:
             if not self._full:
                 log.warning(
-                    "%s cannot be written: %s. Results are not kept; free some space, or set another folder.",
+                    "the cache %s cannot be written: %s. Nothing is kept: free some space, or set another folder.",
                     self.path,
                     error,
                 )
@@ -146,11 +146,11 @@ class Store:
                 with self._writing() as database:
                     database.executemany("UPDATE entries SET used = ? WHERE id = ?", stale)
         except sqlite3.OperationalError as error:  # they may be dropped too early, and no more than that
-            log.info("%s: the uses of entries could not be noted, so they may be dropped early: %s", self.path, error)
+            log.info("%s: the last use of entries cannot be saved, so they may be dropped early: %s", self.path, error)
 
     def _tell_of_damage(self) -> None:
         if not self._damaged:
-            log.warning("%s holds entries that are not as they were written; they are computed again.", self.path)
+            log.warning("the cache %s holds damaged entries; their results are computed again.", self.path)
         self._damaged = True
 
     @contextmanager
@@ -199,4 +199,4 @@ def _naming_damage(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:
-        raise BadInput(f"is no cache, or a damaged one ({error}). Remove it: a new one is made.", path) from error
+        raise BadInput(f"is not a cache, or is damaged ({error}). Remove it: a new one will be made.", path) from error

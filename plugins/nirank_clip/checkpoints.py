@@ -63,7 +63,7 @@ def opened(name: str, runtime: Runtime | None) -> Checkpoint:
         return Transformers(name, runtime)
     if runtime == "openvino":
         raise BadInput(
-            f"runtime = 'openvino' is for models of transformers, and {name} is one of open_clip: use 'torch'."
+            f"runtime = 'openvino' is for models of transformers, but {name} is of open_clip: set runtime = 'torch'."
         )
     return OpenCLIP(name.removeprefix(OPEN_CLIP) if name.startswith(OPEN_CLIP) else f"{_FOLDER}{folder}")
 
@@ -74,7 +74,7 @@ class Transformers:
     def __init__(self, name: str, runtime: Runtime | None) -> None:
         self.model = load("AutoModel", name, unused=())
         if not (hasattr(self.model, "get_text_features") and hasattr(self.model, "get_image_features")):
-            raise BadInput(f"{name} is a {self.model.config.model_type}: a model of texts and images is expected.")
+            raise BadInput(f"{name} is a {self.model.config.model_type}; a model of texts and images is expected.")
         self.tokenizer = tokenizer_of(name, self.model)
         self.processor = load("AutoImageProcessor", name, backend="pil")
         self.pixels = Pixels.of(self.processor)
@@ -133,14 +133,14 @@ class OpenCLIP:
         library = imported("open_clip", "models of open_clip")
         model, _, weights = (name, "", None) if ":" in name else name.partition("/")
         if weights == "":
-            tags = ", ".join(library.list_pretrained_tags_by_model(model)) or "none, for there is no such model"
+            tags = ", ".join(library.list_pretrained_tags_by_model(model)) or "none, as there is no such model"
             raise BadInput(f"{OPEN_CLIP}{name} names no weights, as {OPEN_CLIP}{model}/TAG does; its tags: {tags}.")
         try:
             made = library.create_model_and_transforms(model, pretrained=weights, require_pretrained=True)
             self.model, _, self.preprocess = made
             self.tokenizer = library.get_tokenizer(model)
         except (OSError, RuntimeError, ValueError, KeyError) as error:
-            raise BadInput(f"{OPEN_CLIP}{name} is no model that open_clip can load: {error}") from error
+            raise BadInput(f"{OPEN_CLIP}{name} is not a model that open_clip can load: {error}") from error
         self._config = library.get_model_config(model)
         self.dim = int(self._config["embed_dim"])
         self.preparation = f"{self._config} {self.model.visual.preprocess_cfg}"

@@ -126,7 +126,7 @@ class CLIP(nn.Module):
         for side in self.freeze:
             if side not in towers:
                 raise BadInput(
-                    f"freeze = {list(self.freeze)} names others than the towers: the towers are {' and '.join(towers)}."
+                    f"freeze = {list(self.freeze)}: {side!r} is not a tower; the towers are {' and '.join(towers)}."
                 )
             for part in towers[side]:
                 part.requires_grad_(False)

@@ -25,8 +25,8 @@ def through(contents: Sequence[Content], text: Tower, image: Tower, dim: int, de
     for content, pictured in zip(contents, seen, strict=True):
         if not pictured and not isinstance(content, str):
             raise BadInput(
-                f"a content is a {type(content).__name__}: a text or an image (a pathlib.Path, bytes, or Pillow's) is "
-                "expected."
+                f"a content is of the type {type(content).__name__}; a text or an image (a pathlib.Path, bytes or a "
+                "PIL image) is expected."
             )
     places, found = [], [torch.empty(0, dim, device=device)]
     for tower, wanted in ((text, False), (image, True)):

@@ -147,12 +147,12 @@ class DualEncoder(nn.Module):
             text = {name: value for name, value in self.state_dict().items() if name.startswith(_TEXT)}
             self.load_state_dict(text | state)
         except (SafetensorError, OSError, RuntimeError) as error:
-            raise BadInput(f"is no dual encoder of these settings: {error}", path) from error
+            raise BadInput(f"cannot be loaded as a dual encoder with these settings: {error}", path) from error
 
 
 def _check_sides(freeze: Sequence[str]) -> None:
     if odd := set(freeze) - set(_SIDES):
-        raise BadInput(f"freeze names {', '.join(sorted(odd))}: the towers are {' and '.join(_SIDES)}.")
+        raise BadInput(f"freeze names {', '.join(sorted(odd))}; the towers are {' and '.join(_SIDES)}.")
 
 
 def _projection(before: int, after: int, hidden: int | None, random: torch.Generator) -> nn.Module:

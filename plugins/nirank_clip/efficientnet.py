@@ -1,4 +1,4 @@
-"""EfficientNet-lite0, and its weights from ImageNet: an image encoder that a processor can bear.
+"""EfficientNet-lite0, and its weights from ImageNet: an image encoder that is fast enough on a CPU.
 
 Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019, table 1. The "lite"
 models leave squeeze-and-excitation out and have ReLU6 as their activation.
@@ -69,7 +69,7 @@ class EfficientNet(nn.Module):
             named = {re.sub(r"(^|\.)_", r"\1", name): tensor for name, tensor in state.items()}
             self.load_state_dict({name: tensor for name, tensor in named.items() if name not in _CLASSIFIER})
         except (OSError, RuntimeError, pickle.UnpicklingError, AttributeError, EOFError) as error:
-            raise BadInput(f"holds no weights of EfficientNet-lite0: {error}", path) from error
+            raise BadInput(f"cannot be loaded as weights of EfficientNet-lite0: {error}", path) from error
 
 
 class _Block(nn.Module):

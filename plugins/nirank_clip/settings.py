@@ -13,7 +13,7 @@ class Encoding:
     `templates` are sentences with a place, `{}`, for a text, or the name of a set of them (`nirank_clip.templates`): a
     text is then the mean of what it is in each. So classes are found for images, as documents. `freeze` names towers
     ("text", "image") that training leaves as they are. `batch_size` entries come at once, of which `passed` go through
-    the model together; `device` is where, a GPU unless there is none.
+    the model together; they are computed on `device`, by default a GPU if there is one.
     """
 
     templates: str | Sequence[str] = ()

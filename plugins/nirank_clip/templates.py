@@ -31,7 +31,7 @@ def chosen(templates: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(templates, str):
         if templates not in SETS:
             raise BadInput(
-                f"templates = {templates!r} is no set of templates: a list, or one of {', '.join(SETS)}, is expected."
+                f"templates = {templates!r} is not a set of templates; a list or one of {', '.join(SETS)} is expected."
             )
         return SETS[templates]
     for template in templates:

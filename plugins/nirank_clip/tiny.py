@@ -48,7 +48,7 @@ def dual(seed: int = 0) -> DualEncoder:
 
 
 def save(folder: Path, seed: int = 0) -> None:
-    """Write the model as transformers does, so that it is loaded by the door of real ones."""
+    """Write the model as transformers does, so that it is loaded like a real one."""
     config = CLIPConfig(
         text_config=_TEXT,
         vision_config={**_LAYERS, "image_size": 16, "patch_size": 8},

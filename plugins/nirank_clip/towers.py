@@ -126,7 +126,8 @@ class ImageSettings:
         """
         if self.image_weights is not None and self.image != EFFICIENTNET:
             raise BadInput(
-                f"image_weights is for {EFFICIENTNET}; remove it, or choose that in the place of {self.image!r}."
+                f"image_weights is a setting of {EFFICIENTNET}: remove it, or set image = {EFFICIENTNET!r} instead of "
+                f"{self.image!r}."
             )
         known = {VIT: lambda: self._vit(seed), EFFICIENTNET: self._efficientnet}
         network, pixels, processor = known.get(self.image, self._pretrained)()
@@ -148,7 +149,7 @@ class ImageSettings:
     def _pretrained(self) -> _Parts:
         if self.image_size is not None:
             raise BadInput(
-                f"{self.image!r} reads images of its own size: image_size is for {VIT} and {EFFICIENTNET}; remove it."
+                f"{self.image!r} has a fixed image size: remove image_size, a setting of {VIT} and {EFFICIENTNET}."
             )
         processor = load("AutoImageProcessor", self.image, backend="pil")
         return load("AutoModel", self.image), Pixels.of(processor), processor

@@ -223,12 +223,12 @@ def _expected(logs: Tensor) -> Tensor:
 def _prompt(tokenizer: Any, max_length: int) -> tuple[Prompt, Prompt | None]:
     """The tokens that a tokenizer puts around the texts of a pair, and their types, for models that want types."""
     if not getattr(tokenizer, "is_fast", False):
-        raise BadInput(f"{type(tokenizer).__name__} is not a fast tokenizer: use a model that has one.")
+        raise BadInput(f"{type(tokenizer).__name__} is not a fast tokenizer: use a model that has a fast one.")
     pair = tokenizer("a", "a", return_token_type_ids=True)
     sides = pair.sequence_ids(0)
     if 0 not in sides or 1 not in sides:
         raise BadInput(
-            f"{type(tokenizer).__name__} makes no token of the text 'a': use a model whose tokenizer reads letters."
+            f"{type(tokenizer).__name__} gives no token for the text 'a': use a model whose tokenizer knows letters."
         )
     typed = "token_type_ids" in tokenizer.model_input_names
     kinds = Prompt(_around(pair["token_type_ids"], sides), max_length) if typed else None
@@ -253,7 +253,10 @@ def _activation(described: Described, network: OwnHead | PooledHead | Modules) -
     named = {"activation_fn": old, **inside, **described.table}.get("activation_fn")
     kind = str(named or "Identity").rpartition(".")[2]
     if kind not in _ACTIVATIONS and getattr(config, "num_labels", 1) == 1:
-        raise BadInput(f"{described.model!r} puts its logit through {named}: set activation to 'sigmoid' or 'none'.")
+        raise BadInput(
+            f"{described.model!r} applies {named} to its logit, which nirank does not know: set activation to "
+            "'sigmoid' or 'none'."
+        )
     return _ACTIVATIONS.get(kind, "none")
 
 

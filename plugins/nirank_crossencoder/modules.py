@@ -96,7 +96,9 @@ def read(
     asked["runtime"] = None if runtime == "torch" else runtime
     if odd := [name for name, value in asked.items() if value is not None]:
         kinds = ", ".join(described.kinds)
-        raise BadInput(f"{described.model!r} is made of modules ({kinds}), which have no {odd[0]}: leave it out.")
+        raise BadInput(
+            f"{described.model!r} is made of modules ({kinds}), which have no setting {odd[0]}: leave it out."
+        )
     model = peer_model("CrossEncoder", described, computing, "crossencoder")
     if max_length is not None:
         model.max_seq_length = longest(model.transformers_model, max_length, max_length)
@@ -108,6 +110,6 @@ def _pairs(queries: Queries, candidates: Candidates) -> list[tuple[str, str]]:
     corpus = candidates.corpus_for("a scorer of texts")
     contents = [*(queries.contents[row] for row in candidates.rows.tolist()), *corpus[candidates.docs]]
     if odd := next((content for content in contents if not isinstance(content, str)), None):
-        raise BadInput(f"texts are read, and a content is a {type(odd).__name__}.")
+        raise BadInput(f"a content is of the type {type(odd).__name__}; texts (str) are needed here.")
     clean = [str(text).encode("utf-8", "replace").decode() for text in contents]
     return list(zip(clean[: len(candidates.rows)], clean[len(candidates.rows) :], strict=True))

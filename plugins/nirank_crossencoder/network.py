@@ -146,7 +146,7 @@ def _pooled(model: str, pooling: Pooling, head: Head, dtype: Any) -> PooledHead:
         try:
             made.keep(kept)
         except RuntimeError as error:
-            raise BadInput(f"is no head of this encoder: {error}", path) from error
+            raise BadInput(f"does not fit this encoder as its head: {error}", path) from error
     return made
 
 
@@ -155,7 +155,7 @@ def _head(path: Path) -> dict[str, Tensor]:
         kept = load_file(path)
         kept["weight"], kept["bias"]
     except (SafetensorError, KeyError) as error:
-        raise BadInput(f"is no head of a cross-encoder: {error}", path) from error
+        raise BadInput(f"cannot be read as the head of a cross-encoder: {error}", path) from error
     return kept
 
 

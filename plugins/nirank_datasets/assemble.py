@@ -23,7 +23,7 @@ def judged_collection(name: str, corpus: Corpus, queries: Queries, judgments: Ru
     strangers = int((aligned.docs >= len(corpus)).sum())
     if strangers:
         log.warning(
-            "%s: %d of %d judgments are on documents that the corpus lacks; they count as never found.",
+            "%s: %d of %d judgments are of documents that are not in the corpus; they count as never found.",
             name,
             strangers,
             aligned.pairs,

@@ -32,8 +32,8 @@ class Given:
         """At most `k` of the documents of each query."""
         if queries.found is None:
             raise BadInput(
-                'no documents came with these queries: open their collection with candidates = "judged", or with the '
-                "path of a run."
+                'these queries bring no documents to rank: open their collection with candidates = "judged", or with '
+                "the path of a run."
             )
         return queries.found.top(k)
 
@@ -41,8 +41,8 @@ class Given:
 def with_candidates(collection: Collection, candidates: str | None) -> Collection:
     """The collection, its queries with the lists that are to be ranked: None, "judged", or the path of a TREC run.
 
-    Documents that the corpus lacks are left out, since nobody can read them; how many of the run's, and for how many
-    queries it has nothing, is told as a warning. Raises `BadInput` for a run of other queries or other documents.
+    Documents that the corpus lacks are left out, since they have no contents; warnings give their number, and
+    that of the queries for which a run has nothing. Raises `BadInput` for a run of other queries or other documents.
     """
     if candidates is None:
         return collection
@@ -56,7 +56,7 @@ def with_candidates(collection: Collection, candidates: str | None) -> Collectio
 
 
 def _of_run(path: str, collection: Collection) -> Candidates:
-    """The lists of a run for the queries of a collection; what does not fit is told, or refused where nothing does."""
+    """The lists of a run for the queries of a collection; what does not fit is reported, or refused if nothing does."""
     run = read_run(path)
     others = len(run.other_queries(collection.queries.ids))
     if others == len(run):
@@ -69,9 +69,9 @@ def _of_run(path: str, collection: Collection) -> Candidates:
         raise BadInput(f"none of the documents of this run ({few}, ...) is in the corpus of {collection.name}.", path)
     if strangers:
         log.warning(
-            "%s: %d of %d documents to be ranked (%s) are not in the corpus and are left out.",
+            "%s: %d of %d documents of the run %s are not in the corpus; they are left out.",
             *(collection.name, strangers, found.pairs, path),
         )
     if missing := int((found.lengths == 0).sum()):
-        log.warning("%s: %d of %d queries have nothing to be ranked in %s.", collection.name, missing, len(found), path)
+        log.warning("%s: %d of %d queries have no documents in the run %s.", collection.name, missing, len(found), path)
     return found

@@ -42,7 +42,7 @@ class Pictures(Sequence[Content]):
 def categorised(name: str, ids: Sequence[str], pixels: Pixels, categories: ArrayLike) -> Collection:
     """The collection of images with the category of each. Raises `BadInput` where there is no image."""
     if not len(pixels):
-        raise BadInput("there is no image: at least one is expected.", name)
+        raise BadInput("there are no images; at least one is expected.", name)
     contents = Pictures(pixels)
     corpus = Documents(list(ids), contents)
     return Collection(name, corpus, Queries(list(ids), contents), same_category(categories).over(corpus))

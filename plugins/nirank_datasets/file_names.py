@@ -35,7 +35,7 @@ def clean(name: str) -> str:
 def distinct(names: Sequence[str]) -> list[str]:
     """An id for each name. Where two names are cleaned to one id, the one that is spelt so has it, others a number.
 
-    Each that gets a number is told as a warning of the logger `nirank`.
+    The logger `nirank` warns of each that gets a number.
     """
     taken = {name for name in names if clean(name) == name}
     spelt: set[str] = set()
@@ -47,7 +47,7 @@ def distinct(names: Sequence[str]) -> list[str]:
             while free in taken:
                 free, number = f"{wanted}~{number}", number + 1
             if free != wanted:
-                log.warning("%r has the id %r, because another name gives %r.", name, free, wanted)
+                log.warning("the file %r gets the id %r, because another file has the id %r.", name, free, wanted)
             wanted = free
         spelt.add(name)
         taken.add(wanted)
@@ -62,7 +62,7 @@ def below(folder: Path) -> Iterator[Path]:
         place, above = pending.pop()
         real = os.path.realpath(place)
         if real in above:
-            log.warning("%s is a link to a folder that it lies in; it is left out.", readable(str(place)))
+            log.warning("%s is a link to a folder that it is in; it is left out.", readable(str(place)))
             continue
         try:
             inside = sorted(place.iterdir())

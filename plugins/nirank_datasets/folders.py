@@ -60,7 +60,7 @@ def trec(
     """
     path = Path(corpus)
     if (topics is None) != (qrels is None):
-        lone = "topics without qrels" if qrels is None else "qrels without topics"
+        lone = "there are topics without qrels" if qrels is None else "there are qrels without topics"
         raise BadInput(f"{lone}: set both or, for the documents alone, neither.", path)
     documents = _documents(path)
     if topics is None or qrels is None:

@@ -62,15 +62,15 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         data = stream.read(header)
         if len(data) < header or tuple(data[:4]) != (0, 0, _UNSIGNED_BYTE, dimensions):
             begins = data[:4].hex(" ")
-            raise BadInput(f"is no IDX file of bytes in {dimensions} dimensions: it begins with {begins}.", path)
+            raise BadInput(f"is not an IDX file of bytes in {dimensions} dimensions: it begins with {begins}.", path)
         shape: tuple[Any, ...] = struct.unpack(f">{dimensions}I", data[4:header])
         size = math.prod(shape)
         if size > _LARGEST_BYTES:
-            raise BadInput(f"says that it has {size:,} bytes of {shape}; {_LARGEST_BYTES:,} is the limit.", path)
+            raise BadInput(f"announces {size:,} bytes (shape {shape}); the limit is {_LARGEST_BYTES:,}.", path)
         pixels = stream.read(size + 1)
     if len(pixels) != size:
-        more = "more" if len(pixels) > size else f"{len(pixels):,} bytes"
-        raise BadInput(f"has {more} of {shape}: {size:,} are expected.", path)
+        more = f"more than {size:,} bytes" if len(pixels) > size else f"{len(pixels):,} bytes"
+        raise BadInput(f"has {more} after its header; {size:,} bytes are expected, of the shape {shape}.", path)
     return np.frombuffer(pixels, np.uint8).reshape(shape)
 
 

@@ -102,7 +102,7 @@ def _listed(path: Path) -> ImageList:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    """The images in a folder by their path; those of a kind that is not read are told as a warning."""
+    """The images in a folder by their path; a warning reports those of a kind that is not read."""
     files = list(below(folder))
     unread = [each for each in files if each.suffix.lower() in _UNREAD and not _looks_like_image(each)]
     if unread:

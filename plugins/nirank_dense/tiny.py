@@ -36,7 +36,7 @@ def two_towers() -> TwoTowers:
 
 
 def save(folder: Path, seed: int = 0) -> None:
-    """Write the model as sentence-transformers does, so that it is loaded by the door of real ones."""
+    """Write the model as sentence-transformers does, so that it is loaded like a real one."""
     save_bert(folder / "bert", seed=seed)
     transformer = Transformer(str(folder / "bert"))
     pooling = Pooling(transformer.get_embedding_dimension())

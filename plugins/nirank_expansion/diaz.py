@@ -1,4 +1,4 @@
-"""Query expansion by word vectors that are trained for one query, on what was found for it.
+"""Query expansion by word vectors that are trained for one query, on the documents found for it.
 
 Diaz, Mitra and Craswell, Query Expansion with Locally-Trained Word Embeddings, ACL 2016.
 """
@@ -74,7 +74,7 @@ class Diaz(DocumentTerms):
         """Weighted terms of each query."""
         index = self._opened()
         if queries.found is None:
-            raise BadInput("diaz expands queries by what was found: write `bm25 % 100 >> diaz >> bm25`.")
+            raise BadInput("diaz needs the results of a first ranking: write `bm25 % 100 >> diaz >> bm25`.")
         offsets, numbers = index.numbers(queries.contents)
         made = []
         with progress("Training word vectors for each query", len(queries)) as advance:

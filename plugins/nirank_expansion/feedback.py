@@ -67,7 +67,7 @@ class TermFilter:
 
     def __post_init__(self) -> None:
         if not 0 < self.max_df <= 1:
-            raise BadInput(f"max_df is {self.max_df}; a share of all documents, above 0 and up to 1, is expected.")
+            raise BadInput(f"max_df is {self.max_df}; a share of the documents, above 0 and up to 1, is expected.")
         if not 0 <= self.min_length <= self.max_length:
             raise BadInput(
                 f"min_length = {self.min_length}, max_length = {self.max_length}: whole numbers, the first no larger "
@@ -107,7 +107,9 @@ class FeedbackEncoder(DocumentTerms):
         """Weighted terms of each query, with those of the documents found for it (`queries.found`)."""
         index = self._opened()
         if queries.found is None:
-            raise BadInput(f"{self.name} expands queries by what was found: write `bm25 % 10 >> {self.name} >> bm25`.")
+            raise BadInput(
+                f"{self.name} needs the results of a first ranking: write `bm25 % 10 >> {self.name} >> bm25`."
+            )
         parts = [self._expanded(index, queries.take(part)) for part in _parts(index, queries.found)]
         return TermWeights.concatenate(parts) if parts else TermWeights.of([], self.analyzer.settings)
 

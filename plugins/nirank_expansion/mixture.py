@@ -33,4 +33,4 @@ def mixture(vocabulary: Vocabulary, query_terms: Ints, terms: Ints, weights: Flo
 def check_share(name: str, share: float) -> None:
     """Raise `BadInput` for what is no share of 1."""
     if not 0 <= share <= 1:
-        raise BadInput(f"{name} is {share}; a share of 1, from 0 to 1, is expected.")
+        raise BadInput(f"{name} is {share}; a number from 0 to 1 is expected.")

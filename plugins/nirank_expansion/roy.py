@@ -148,7 +148,7 @@ class RoyPost(Roy):
     def _allowed(self, queries: Queries) -> Iterator[Ints]:
         index, found = self._opened(), queries.found
         if found is None:
-            raise BadInput("roy_post expands queries by what was found: write `bm25 % 20 >> roy_post >> bm25`.")
+            raise BadInput("roy_post needs the results of a first ranking: write `bm25 % 20 >> roy_post >> bm25`.")
         for row in range(len(queries)):
             rows = self._rows[np.unique(index.of(found[row][0])[1])]
             yield rows[rows >= 0]
@@ -177,8 +177,8 @@ class RoyIncremental(Roy):
         super().__init__(terms, alpha, bigrams, training=training, analysis=analysis)
         if neighbours < 1 or prune < 0 or iterations < 0 or neighbours <= prune * (iterations + 1):
             raise BadInput(
-                f"neighbours = {neighbours}, prune = {prune}, iterations = {iterations}: pruning leaves no term. More "
-                "neighbours are needed than are dropped in all iterations and once before."
+                f"neighbours = {neighbours}, prune = {prune}, iterations = {iterations}: pruning would leave no term; "
+                "neighbours must be more than prune * (iterations + 1)."
             )
         self.neighbours, self.prune, self.iterations = neighbours, prune, iterations
 

@@ -45,7 +45,9 @@ class DRMM(Ranker):
         reading: Reading = _READING,
     ) -> None:
         if bins < 2 or min(hidden, default=1) < 1:
-            raise BadInput(f"bins = {bins}, hidden = {list(hidden)}: two bins and one unit at least are expected.")
+            raise BadInput(
+                f"bins = {bins}, hidden = {list(hidden)}: at least 2 bins and layers of 1 unit are expected."
+            )
         self.histogram, self.bins, self.hidden, self.gate = histogram, bins, tuple(hidden), gate
         super().__init__(reading, vectors, histogram=histogram, bins=bins, hidden=list(hidden), gate=gate)
 

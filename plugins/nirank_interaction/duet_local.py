@@ -41,8 +41,8 @@ class DuetLocal(Ranker):
     ) -> None:
         if min(filters, hidden) < 1 or not 0 <= dropout < 1:
             raise BadInput(
-                f"filters = {filters}, hidden = {hidden}, dropout = {dropout}: whole numbers from 1, and a "
-                "share below 1, are expected."
+                f"filters = {filters}, hidden = {hidden}, dropout = {dropout}: whole numbers from 1, and a dropout "
+                "from 0 to below 1, are expected."
             )
         self.filters, self.hidden, self.share, self.idf = filters, hidden, dropout, idf
         self.max_query, self.max_document = reading.max_query, reading.max_document

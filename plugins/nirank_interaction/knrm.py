@@ -1,4 +1,4 @@
-"""KNRM: kernels count, softly, how many words of a document are how similar to each word of the query."""
+"""KNRM: kernels softly count the words of a document at each level of similarity to each word of the query."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ class Kernels(nn.Module):
     def __init__(self, count: int, width: float = 0.1, exact: float = 1e-3) -> None:
         super().__init__()
         if count < 2 or width <= 0:
-            raise BadInput(f"kernels = {count}, width = {width}: two at least, and a width above 0 are expected.")
+            raise BadInput(
+                f"kernels = {count}, width = {width}: at least 2 kernels, and a width above 0, are expected."
+            )
         step = 2 / (count - 1)
         centres = torch.cat([torch.ones(1), 1 - step / 2 - step * torch.arange(count - 1)])
         widths = torch.cat([torch.tensor([exact]), torch.full((count - 1,), width)])

@@ -71,9 +71,9 @@ class Rarity:
             tensors, vocabulary = load_file(folder / _COUNTS), Vocabulary.load(folder)
             counts, documents = tensors["counts"], int(tensors["documents"][0])
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise BadInput(f"holds no terms that were saved with a model: {error}", folder) from error
+            raise BadInput(f"does not have the terms that are saved with a model: {error}", folder) from error
         if len(counts) != len(vocabulary):
-            raise BadInput(f"has {len(counts)} counts for {len(vocabulary)} terms.", folder)
+            raise BadInput(f"is damaged: it has {len(counts)} counts for {len(vocabulary)} terms.", folder)
         return cls(vocabulary, counts, documents)
 
 

@@ -52,7 +52,7 @@ class MatchPyramid(Ranker):
     ) -> None:
         if min(filters, hidden, *kernel, *pool) < 1 or len(kernel) != 2 or len(pool) != 2:
             described = f"filters = {filters}, hidden = {hidden}, kernel = {list(kernel)}, pool = {list(pool)}"
-            raise BadInput(f"{described}: numbers from 1 are expected, two of them in kernel and pool.")
+            raise BadInput(f"{described}: numbers from 1 are expected, and two each in kernel and pool.")
         self.similarity, self.filters, self.hidden, self.idf = similarity, filters, hidden, idf
         self.kernel, self.pool = tuple(kernel), tuple(pool)
         vectors = None if similarity == "indicator" else embedding.vectors

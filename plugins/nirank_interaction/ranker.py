@@ -148,7 +148,7 @@ class Ranker(nn.Module):
             return torch.zeros(0, device=self.device)
         if candidates.corpus is None:
             raise BadInput(
-                f"{self.name} reads documents, and these candidates have no corpus; rank or align them over one first."
+                f"{self.name} reads documents, but these candidates have no corpus. Set it: candidates.over(corpus)."
             )
         lexicon.make_room()
         docs, contents = np.unique(candidates.docs, return_inverse=True)
@@ -163,7 +163,9 @@ class Ranker(nn.Module):
     def lexicon(self) -> Lexicon:
         """The words it knows. Raises `BadInput` where there are none yet."""
         if self._lexicon is None:
-            raise BadInput(f"{self.name} knows no words yet: train it with nirank.fit, or set `model` to a saved one.")
+            raise BadInput(
+                f"{self.name} has no vocabulary yet: train it with nirank.fit, or set `model` to a saved one."
+            )
         return self._lexicon
 
     @property
@@ -234,7 +236,7 @@ class Ranker(nn.Module):
         try:
             self.load_state_dict(load_file(folder / _NETWORK) | self._own_vectors())
         except (SafetensorError, OSError, RuntimeError) as error:
-            raise BadInput(f"holds no weights of {self!r}: {error}", folder / _NETWORK) from error
+            raise BadInput(f"cannot be loaded as weights of {self!r}: {error}", folder / _NETWORK) from error
 
     def _own_vectors(self) -> dict[str, Tensor]:
         return {"vectors": self.vectors} if self._trains_vectors else {}

@@ -146,9 +146,9 @@ class WordMatrix:
                 return cls(matrix, Pieces(word_tokenizer(folder / _TOKENIZER, len(matrix) - _UNKNOWN)))
             vocabulary = Vocabulary.load(folder)
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise BadInput(f"holds no word vectors that were saved with a model: {error}", folder) from error
+            raise BadInput(f"does not have the word vectors that are saved with a model: {error}", folder) from error
         if len(vocabulary) + _UNKNOWN != len(matrix):
-            raise BadInput(f"has {len(matrix) - _UNKNOWN} vectors for {len(vocabulary)} words.", folder)
+            raise BadInput(f"is damaged: it has {len(matrix) - _UNKNOWN} vectors for {len(vocabulary)} words.", folder)
         return cls(matrix, WordRows(vocabulary, kind == "stems"))
 
 
@@ -186,7 +186,7 @@ def _embeddings(folder: Path) -> Floats:
 
     tensor: torch.Tensor = load_file(path)[name].float()  # numpy has no bfloat16
     if not bool(torch.isfinite(tensor).all()):
-        raise BadInput(f"{name} holds what is no finite number.", path)
+        raise BadInput(f"{name} contains NaN or infinity.", path)
     return np.asarray(tensor.numpy())
 
 
@@ -202,5 +202,5 @@ def _matrices(path: Path) -> Iterable[tuple[str, Path]]:
 def _tokenizer_file(folder: Path) -> Path:
     found = [path for path in folder.glob("*.json") if path.name == _TOKENIZER] or sorted(folder.glob("*.json"))
     if len(found) != 1:
-        raise BadInput(f"has {len(found)} files *.json and no {_TOKENIZER}; a tokenizer is expected.", folder)
+        raise BadInput(f"has {len(found)} files *.json, but no {_TOKENIZER}; one tokenizer is expected.", folder)
     return found[0]

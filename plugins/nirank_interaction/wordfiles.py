@@ -54,7 +54,7 @@ def _text(path: Path) -> VectorFile:
             places[word] = number
             vectors.append(vector)
     if not vectors:
-        raise BadInput("has no vectors; each line is expected to have a word and its numbers.", path)
+        raise BadInput("has no vectors; lines of a word and its numbers are expected.", path)
     return VectorFile(list(places), np.stack(vectors))
 
 
@@ -77,14 +77,14 @@ def _lines(file: IO[bytes], path: Path) -> Iterator[tuple[int, str, Floats]]:
 def _word(line: bytes, dim: int, path: Path, number: int) -> tuple[str, Floats]:
     word, *numbers = line.rsplit(b" ", dim)
     if len(numbers) != dim or not numbers:
-        raise BadInput(f"a word and {max(dim, 1)} numbers are expected, here are {len(numbers)} numbers.", path, number)
+        raise BadInput(f"a word and {max(dim, 1)} numbers are expected; this line has {len(numbers)}.", path, number)
     try:
         vector = np.array(numbers).astype(np.float32)
         decoded = word.decode()
     except ValueError as error:  # that of a wrong encoding is one
         raise BadInput(f"a word in UTF-8 and {dim} numbers are expected: {error}.", path, number) from error
     if not np.isfinite(vector).all():
-        raise BadInput(f"the vector of {decoded!r} holds what is no finite number.", path, number)
+        raise BadInput(f"the vector of {decoded!r} contains NaN or infinity.", path, number)
     return decoded, vector
 
 
@@ -96,7 +96,7 @@ def _binary(path: Path) -> VectorFile:
         header = _HEADER.fullmatch(file.readline(100))
     if not header:
         raise BadInput(
-            "does not begin as word2vec's binary files do, with a number of words and one of dimensions.", path
+            "does not begin with the numbers of words and of dimensions, as binary files of word2vec do.", path
         )
     words, dim = map(int, header.groups())
     if path.suffix != ".gz" and words * dim * 4 > path.stat().st_size:
@@ -104,9 +104,9 @@ def _binary(path: Path) -> VectorFile:
     try:
         found = KeyedVectors.load_word2vec_format(str(path), binary=True)
     except (EOFError, ValueError) as error:
-        raise BadInput(f"is no file of word2vec's binary form, or a damaged one: {error}", path) from error
+        raise BadInput(f"is not a binary file of word2vec, or is damaged: {error}", path) from error
     if (distinct := len(found.key_to_index)) != words:
         raise BadInput(f"the first line announces {words} words, but {distinct} are distinct.", path)
     if not np.isfinite(found.vectors).all():
-        raise BadInput("a vector holds what is no finite number.", path)
+        raise BadInput("a vector contains NaN or infinity.", path)
     return VectorFile(found.index_to_key, found.vectors)

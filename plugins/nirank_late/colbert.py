@@ -90,7 +90,7 @@ class ColBERT(nn.Module):
         self.template = _template(model, self.tokenizer, self.model, template)
         self.markers = _markers(self.tokenizer, self.model, self.template)
         if self.template.augment and self.tokenizer.mask_token_id is None:
-            raise BadInput(f"{model!r} has no mask token to fill up queries with: set augment = false.")
+            raise BadInput(f"{model!r} has no mask token, which queries are padded with: set augment = false.")
         self.linear = _projection(model, self.model.config.hidden_size, dim, seed)
         self.skipped = _skipped(self.tokenizer, self.template)
         self._dim = int(self.model.config.hidden_size if self.linear is None else len(self.linear.weight))
@@ -119,7 +119,9 @@ class ColBERT(nn.Module):
         if not candidates.pairs:
             return torch.empty(0, device=self.device)
         if candidates.corpus is None:
-            raise BadInput("this scorer has to read documents, and these candidates do not know their corpus.")
+            raise BadInput(
+                "colbert reads documents, but these candidates have no corpus. Set it: candidates.over(corpus)."
+            )
         vectors = self.encode(queries)
         docs, columns = np.unique(candidates.docs, return_inverse=True)
         order = np.argsort(columns, kind="stable")  # document by document
@@ -266,8 +268,8 @@ def _projection(model: str, hidden: int, dim: int | None, seed: int) -> nn.Linea
     stored = _stored_projection(model)
     if stored is not None and stored.shape != (dim or len(stored), hidden):
         raise BadInput(
-            f"{model!r} has a projection to {len(stored)} dimensions of vectors of {stored.shape[1]}; dim = {dim} and "
-            f"its transformer need [{dim}, {hidden}]: leave dim out, or set {len(stored)}."
+            f"{model!r} has a projection of the shape {list(stored.shape)}, but dim = {dim} and its transformer need "
+            f"[{dim}, {hidden}]: leave dim out, or set {len(stored)}."
         )
     if stored is None:
         stored = torch.empty(dim or _DIM, hidden)
@@ -286,7 +288,7 @@ def _stored_projection(model: str) -> Tensor | None:
                 if _WEIGHT in file.keys():  # noqa: SIM118 (it is no mapping)
                     return file.get_tensor(_WEIGHT)
         except SafetensorError as error:
-            raise BadInput(f"is damaged: {error}.", path) from error
+            raise BadInput(f"is damaged: {error}. Copy the model again.", path) from error
     return None
 
 

@@ -94,7 +94,7 @@ def token_vectors(queries: Queries, k: int, dim: int, name: str) -> TokenVectors
             f"query vectors have {values.shape[1]} dimensions, the index has {dim}: search with its own encoder."
         )
     if not np.isfinite(values).all():
-        raise BadInput("some query vectors hold numbers that are not finite; look at the model that made them.")
+        raise BadInput("some query vectors contain NaN or infinity: check the model that made them.")
     return TokenVectors(vectors.offsets, values)
 
 

@@ -39,7 +39,8 @@ def maxsim(queries: TokenVectors, documents: TokenVectors, rows: Ints, columns: 
     """
     if (documents.lengths[columns] == 0).any():
         raise BadInput(
-            "a document has no token vectors, and so no MaxSim; give it a text that the encoder does not leave empty."
+            "a document has no token vectors, so its MaxSim is undefined: the encoder left nothing of its text. Remove "
+            "the document, or give it another text."
         )
     pairs = Meetings(queries.offsets, documents.offsets, np.asarray(rows), np.asarray(columns))
     scores: Tensor = _MaxSim.apply(queries.values.float(), documents.values.float(), pairs)

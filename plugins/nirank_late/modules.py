@@ -50,12 +50,15 @@ def read(described: Described, dim: int | None, template: TemplateSettings, comp
     if odd := [name for name, value in asked.items() if value is not None]:
         kinds = ", ".join(described.kinds)
         raise BadInput(
-            f"{described.model!r} is made of modules ({kinds}), which say by themselves how texts are read and "
-            f"projected: leave {odd[0]} out."
+            f"{described.model!r} is made of modules ({kinds}), which fix how texts are read and projected: leave "
+            f"{odd[0]} out."
         )
     model = peer_model("MultiVectorEncoder", described, computing, "late")
     if not any(type(module).__name__ == "Normalize" for module in model):
-        raise BadInput(f"{described.model!r} does not make its vectors of length 1, which MaxSim is of here.")
+        raise BadInput(
+            f"{described.model!r} has no module Normalize, but MaxSim needs vectors of length 1 here: "
+            "choose a model that normalises."
+        )
     return model
 
 

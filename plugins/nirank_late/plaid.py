@@ -28,7 +28,7 @@ _COLUMNS = ("codes", "residuals", "offsets", "starts", "docs")
 
 
 class PlaidIndex:
-    """The `k` documents of highest MaxSim, as good as always, over vectors of about `bits` bits a dimension.
+    """The `k` documents of highest MaxSim, nearly always, over vectors compressed to about `bits` bits a dimension.
 
     For each token of the query the documents of the `probes` nearest centroids are looked at. The `candidates` best of
     them by centroids nearer than `threshold` go on, a quarter of these by all their centroids, and what is found are
@@ -87,7 +87,7 @@ class PlaidIndex:
         documents = len(searched.offsets) - 1
         if documents != len(corpus):
             raise BadInput(
-                f"holds vectors of {documents} documents, the corpus has {len(corpus)}: build it again.", folder
+                f"has vectors of {documents} documents, but the corpus has {len(corpus)}: build it again.", folder
             )
         self._searched = searched
 

@@ -48,7 +48,7 @@ class TokenStore:
         offsets, columns = ragged_files.read(folder)
         if len(offsets) - 1 != len(corpus):
             raise BadInput(
-                f"holds vectors of {len(offsets) - 1} documents, the corpus has {len(corpus)}: build it again.",
+                f"has vectors of {len(offsets) - 1} documents, but the corpus has {len(corpus)}: build it again.",
                 folder,
             )
         return cls(offsets, columns[_TOKENS])
@@ -89,5 +89,5 @@ def widened(values: NDArray[np.float16]) -> Floats:
 def _split(vectors: TokenVectors) -> tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]:
     values = to_numpy(vectors.values)
     if not np.isfinite(values).all():
-        raise BadInput("some vectors of documents hold numbers that are not finite; look at the model that made them.")
+        raise BadInput("some document vectors contain NaN or infinity: check the model that made them.")
     return vectors.lengths, {_TOKENS: values.astype(np.float16)}

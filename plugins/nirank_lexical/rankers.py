@@ -89,7 +89,7 @@ class LexicalRanker:
         index = InvertedIndex.load(folder)
         if (indexed := len(index.lengths)) != len(corpus):
             raise StaleIndex(
-                f"The index in {folder} is of {indexed} documents, the corpus of {len(corpus)}; build it again."
+                f"The index in {folder} is of {indexed} documents, but the corpus has {len(corpus)}; build it again."
             )
         self.corpus = corpus
         self._threads = self.indexing.threads or processors()

@@ -106,7 +106,7 @@ class _Worker:
             self._send(texts)
             answer = pickle.load(cast("BinaryIO", self._process.stdout))  # noqa: S301 (our own)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
-            ended = f"A process that read documents for an index ended with the code {self._process.wait()}"
+            ended = f"A process that read documents for an index ended early, with the code {self._process.wait()}"
             raise ChildProcessError(f"{ended}; -9 may mean that there was not enough memory.") from error
         if isinstance(answer, Exception):
             raise answer

@@ -34,7 +34,7 @@ class Log:
         installed = importlib.util.find_spec("tensorboard") is not None
         if tensorboard and not installed:
             raise MissingDependency(
-                "observer/log writes for TensorBoard, which is not installed. Run: pip install 'nirank[log]'"
+                "observer/log has tensorboard = true, but TensorBoard is not installed. Run: pip install 'nirank[log]'"
             )
         self.file = Path(file).expanduser()
         self.tensorboard = installed if tensorboard is None else tensorboard

@@ -30,15 +30,15 @@ _LOSSES = {
 #: Checked with settings of their own.
 _TINY = {"cross_entropy": "tiny_cross_entropy"}
 
-_DRAWN = "a document drawn twice into a sample counts twice"
+_DRAWN = "a document that is drawn twice into a sample counts twice"
 
 contract_exceptions = {
-    "neural_ndcg::loss/badly_wrong_pair": "a soft sort far from any swap is a sort, and as flat as nDCG itself",
-    "kl::loss/temperature": "the scores of the teacher are scores too",
+    "neural_ndcg::loss/badly_wrong_pair": "far from any swap a soft sort is a plain sort, whose gradient is zero",
+    "kl::loss/temperature": "gamma also multiplies the scores of the teacher",
     "sampled_softmax::loss/repeated_documents": _DRAWN,
     "nce::loss/repeated_documents": _DRAWN,
     "negative_sampling::loss/repeated_documents": _DRAWN,
-    "clip::loss/lists_are_independent": "a document chooses among all queries of the batch",
+    "clip::loss/lists_are_independent": "each document is compared with all queries of the batch",
 }
 
 

@@ -45,7 +45,7 @@ class TreeSoftmax(Reduced, nn.Module):
     def __init__(self, tree: Tree, dim: int, *, gamma: float = 1.0, reduction: Reduction = "mean") -> None:
         super().__init__()
         if dim < 1:
-            raise BadInput(f"TreeSoftmax: dim = {dim}: a number from 1 is expected.")
+            raise BadInput(f"TreeSoftmax: dim = {dim}; a whole number from 1 is expected.")
         self.gamma, self.reduction = gamma, reduction
         self.node_vectors = nn.Parameter(torch.zeros(tree.inner, dim))
         self.register_buffer("nodes", tree.nodes)
@@ -71,7 +71,7 @@ class TreeSoftmax(Reduced, nn.Module):
         list counting once; `query_vectors` `[lists, dim]`. Raises `BadInput` where either is missing.
         """
         if documents is None or query_vectors is None:
-            raise BadInput("a tree of documents needs documents=[lists, length] and query_vectors=[lists, dim].")
+            raise BadInput("TreeSoftmax needs documents=[lists, length] and query_vectors=[lists, dim]: pass both.")
         mask = mask.bool()
         relevant = mask & (labels > 0) & ~repeated(documents, labels, mask)
         costs = query_vectors.new_zeros(relevant.shape).masked_scatter(

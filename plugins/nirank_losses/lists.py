@@ -38,12 +38,12 @@ class Lists:
         are calculated with in float32. Raises `BadInput` for shapes that differ and for scores that are no floats.
         """
         if not scores.is_floating_point():
-            raise BadInput(f"scores are {scores.dtype}, and a loss needs floating-point numbers: convert them first.")
+            raise BadInput(f"scores are of the type {scores.dtype}; a loss needs floating-point scores: convert them.")
         for name, tensor in (("labels", labels), ("mask", mask)):
             if tensor.shape != scores.shape[:2]:
                 raise BadInput(
-                    f"{name} of the shape {tuple(tensor.shape)} beside scores {tuple(scores.shape)}: one number for "
-                    "each score is expected."
+                    f"the shape of {name} is {tuple(tensor.shape)}, that of scores {tuple(scores.shape)}; one number "
+                    "for each score is expected."
                 )
         scores, mask = _full_precision(scores), mask.bool()
         if documents is not None:
@@ -160,7 +160,7 @@ def beside(lists: Lists, values: Tensor, name: str) -> Tensor:
     """A further column `[lists, length]`, checked and cleared like the scores; no gradient goes into it."""
     if values.shape != lists.mask.shape:
         raise BadInput(
-            f"{name} of the shape {tuple(values.shape)} beside lists {tuple(lists.mask.shape)}: equal ones are needed."
+            f"{name} has the shape {tuple(values.shape)}, the lists {tuple(lists.mask.shape)}; these must be equal."
         )
     return cleared(values.detach().to(lists.scores.dtype), lists.mask)
 

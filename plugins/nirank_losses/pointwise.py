@@ -57,7 +57,7 @@ class CrossEntropy(PointwiseLoss):
         shape = tuple(lists.scores.shape)
         if len(shape) != 3 or self.classes not in (None, shape[2]):
             wanted = f"[lists, length, {self.classes or 'classes'}]"
-            raise BadInput(f"scores of the shape {shape}: one score for each class is expected, {wanted}.")
+            raise BadInput(f"scores have the shape {shape}; one score for each class is expected, {wanted}.")
         _expect_labels(lists.labels, lists.scores.shape[2] - 1, whole=True)
         logs = torch.log_softmax(self.gamma * lists.scores, dim=2)
         return -logs.gather(2, lists.labels.long()[..., None])[..., 0]
@@ -145,4 +145,4 @@ def _expect_labels(labels: Tensor, largest: int, whole: bool = False) -> None:
     wrong = (labels < 0) | (labels > largest) | ((labels != labels.round()) if whole else False)
     if bool(wrong.any()):
         example = labels[wrong][0].item()
-        raise BadInput(f"a label is {example:g}: {'whole ' if whole else ''}numbers from 0 to {largest} are expected.")
+        raise BadInput(f"a label is {example:g}; {'whole ' if whole else ''}numbers from 0 to {largest} are expected.")

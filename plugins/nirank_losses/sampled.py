@@ -157,7 +157,7 @@ def log_expected_count(log_q: Tensor, k: int, unique: bool = False) -> Tensor:
     `log(1 - (1 - q)^k)`.
     """
     if k < 1:
-        raise BadInput(f"a sample of {k} documents: at least 1 is expected.")
+        raise BadInput(f"k = {k}; a sample of at least 1 document is expected.")
     if not unique:
         return log_q + torch.log(log_q.new_tensor(k))
     return torch.log(-torch.expm1(k * torch.log1p(-log_q.exp())))
@@ -170,7 +170,7 @@ def without_hits(lists: Lists, documents: Tensor | None) -> Lists:
     """
     if documents is None:
         raise BadInput(
-            "accidental hits are dropped by their ids, and there are none: pass documents=[lists, length], or set "
+            "to drop accidental hits the loss needs the documents: pass documents=[lists, length], or set "
             "drop_hits=False."
         )
     hits = ~lists.relevant & _shared(documents.expand_as(lists.mask), lists.relevant)
@@ -197,7 +197,7 @@ def _sampled(lists: Lists) -> Tensor:
 
 def _needed(log_expected_count: Tensor | None, who: str) -> Tensor:
     if log_expected_count is None:
-        raise BadInput(f"{who!r} corrects for the sample: pass log_expected_count=[lists, length].")
+        raise BadInput(f"{who!r} corrects for how documents are sampled: pass log_expected_count=[lists, length].")
     return log_expected_count
 
 

@@ -38,7 +38,9 @@ class Tree:
         """
         counts = np.asarray(frequencies, np.float64)
         if counts.ndim != 1 or not len(counts) or not np.isfinite(counts).all() or (counts < 0).any():
-            raise BadInput("a Huffman tree needs one frequency, 0 or more, for each of at least one document.")
+            raise BadInput(
+                f"frequencies have the shape {counts.shape}; a Huffman tree needs one finite number from 0 a document."
+            )
         heap = [(count, leaf) for leaf, count in enumerate(counts.tolist())]
         heapq.heapify(heap)
         joined = []
@@ -57,7 +59,9 @@ class Tree:
         """
         points = np.asarray(vectors, np.float64)
         if points.ndim != 2 or not len(points) or not np.isfinite(points).all():
-            raise BadInput("a tree of clusters needs finite vectors, [documents, dim], of at least one document.")
+            raise BadInput(
+                f"vectors have the shape {points.shape}; a tree of clusters needs finite vectors [documents, dim]."
+            )
         return cls._of(_parents(_halved(points)))
 
     @classmethod

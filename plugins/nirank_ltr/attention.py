@@ -56,8 +56,8 @@ class Attention(FeatureRanker):
         if min(sizes.values()) < 1 or dim % heads or not 0 <= dropout < 1:
             chosen = ", ".join(f"{name} = {size}" for name, size in sizes.items())
             raise BadInput(
-                f"{chosen}, dropout = {dropout}: numbers from 1, dim a multiple of heads, and a share below 1 are "
-                "expected."
+                f"{chosen}, dropout = {dropout}: numbers from 1, dim a multiple of heads, and a dropout from 0 to "
+                "below 1 are expected."
             )
         super().__init__({**sizes, "dropout": dropout}, shared)
 

@@ -1,4 +1,4 @@
-"""The worth of features: to a ranker that has learned, to its trees, and to one that has to learn without them.
+"""The importance of features: by permutation, by the gains of trees, and by ablation (training without them).
 
     permutation_importance(scoring, collection)     what is lost when the values of a feature are shuffled
     gains(ranker)                                   how much each has lowered the objective of LightGBM's trees
@@ -70,7 +70,7 @@ def permutation_importance(
     groups: Groups | None = None,
     seed: int = 0,
 ) -> list[Permuted]:
-    """The loss of `features(...) >> ranker` on judged documents when a feature says nothing any more.
+    """The fall of the measure of `features(...) >> ranker` on judged documents when a feature, or a group, is shuffled.
 
     Its values are shuffled `repeats` times among the documents of each query (Breiman, Random Forests, Machine Learning
     45, 2001; there among all), so that they keep the range that the query gives them: a feature that is the same for
@@ -100,7 +100,7 @@ def gains(ranker: Any) -> list[Gain]:
     component = (ranker if isinstance(ranker, Stage) else nirank.load(ranker)).component
     of_features = component.method("gains")
     if of_features is None:
-        raise BadInput(f"{component} has no trees, and so no gains: use permutation_importance, or a ranker of trees.")
+        raise BadInput(f"{component} has no trees and so no gains: use permutation_importance, or a ranker of trees.")
     found: dict[str, float] = of_features()
     whole = sum(found.values()) or 1.0
     return sorted((Gain(name, gain, gain / whole) for name, gain in found.items()), key=lambda row: -row.gain)
@@ -181,7 +181,7 @@ def _groups(groups: Groups | None, names: Sequence[str]) -> Groups:
 def _left(names: Sequence[str], without: Sequence[str]) -> list[str]:
     kept = [name for name in names if name not in without]
     if not kept:
-        raise BadInput(f"without {', '.join(without)} no feature is left: take smaller groups.")
+        raise BadInput(f"without {', '.join(without)} no feature is left: give smaller groups.")
     return kept
 
 

@@ -38,7 +38,9 @@ def letor(
     files = [place] if place.is_file() else _files(place, split, fold)
     if place.is_file() and (split or fold):
         raise BadInput(
-            f"is a file, and has no split = {split!r} or fold = {fold}: open its folder, or leave these out.", place
+            f"is a file, which has no splits and folds: leave split = {split!r} and fold = {fold} out, or open its "
+            "folder.",
+            place,
         )
     name = "/".join(str(part) for part in (place.resolve().name, fold, split) if part)
     return collection_of([read_letor(file, features, missing) for file in files], name)
@@ -47,7 +49,7 @@ def letor(
 def _files(folder: Path, split: str | None, fold: int | None) -> list[Path]:
     """The files of a split."""
     if not folder.is_dir():
-        raise BadInput("there is no such file or folder; one in LETOR's layout is expected.", folder)
+        raise BadInput("there is no such file or folder; one in the format of LETOR is expected.", folder)
     parts = [_present(folder, (f"S{number}",)) for number in range(1, _PARTS + 1)]
     if split is None and fold is None and all(parts):
         return [part for part in parts if part]
@@ -67,7 +69,7 @@ def _files(folder: Path, split: str | None, fold: int | None) -> list[Path]:
 
 def _turned(parts: list[Path | None], split: str, fold: int | None, folder: Path) -> list[Path | None]:
     if fold is None or not 1 <= fold <= _PARTS:
-        raise BadInput(f"fold = {fold}: one from 1 to {_PARTS} is expected.", folder)
+        raise BadInput(f"fold = {fold}; a number from 1 to {_PARTS} is expected.", folder)
     turned = parts[fold - 1 :] + parts[: fold - 1]
     return turned[{"train": slice(0, 3), "vali": slice(3, 4), "test": slice(4, 5)}[split]]
 

@@ -32,7 +32,7 @@ class GivenFeatures:
         """The features of each pair, float32 `[pairs, names]`."""
         found = queries.found
         if found is None or found.features is None:
-            raise BadInput("no features came with these queries: open their collection with `letor`.")
+            raise BadInput("these queries bring no features: open their collection with `letor`.")
         known = found.features
         if self._chosen is None:
             self.names = known.names

@@ -80,11 +80,11 @@ def read_letor(path: str | Path, features: int | None = None, absent: float = 0.
     if size.fault:
         raise BadInput(f"{parse.FAULTS[size.fault]}.", path, size.line)
     if not size.rows:
-        raise BadInput("there are no lines; each is expected to be LABEL qid:QUERY 1:VALUE 2:VALUE ...", path)
+        raise BadInput("the file has no lines; lines LABEL qid:QUERY 1:VALUE 2:VALUE ... are expected.", path)
     least = 0 if size.least == 0 else 1
     last = max(size.largest, least - 1) if features is None else features + least - 1
     if size.largest > last:
-        raise BadInput(f"has a feature {size.largest}, beyond features = {features}: set a larger number.", path)
+        raise BadInput(f"has a feature {size.largest}, but features = {features}: set a larger number.", path)
     columns = parse.room(size.rows, last - least + 1, absent)
     parse.fill(raw, least, columns)
     queries, offsets = _lists(raw, columns, path)
@@ -174,7 +174,7 @@ def _lists(raw: NDArray[np.uint8], columns: Any, path: Path) -> tuple[list[str],
         return _counted(len(spans), path)
     if not named.all():
         raise BadInput(
-            "this line has no qid:QUERY, as others have.", path, int(columns.lines[np.flatnonzero(~named)[0]])
+            "this line has no qid:QUERY, but others have one.", path, int(columns.lines[np.flatnonzero(~named)[0]])
         )
     encoded = _texts(raw, spans, columns, path).dictionary_encode()
     codes = integers_to_numpy(encoded.indices)
@@ -184,7 +184,7 @@ def _lists(raw: NDArray[np.uint8], columns: Any, path: Path) -> tuple[list[str],
         again = starts[_first_repeated(codes[starts])]
         query = queries[codes[again]]
         raise BadInput(
-            f"the lines of the query {query!r} do not stand together: sort the file by query.",
+            f"the lines of the query {query!r} are not consecutive: sort the file by query.",
             path,
             int(columns.lines[again]),
         )
@@ -203,8 +203,8 @@ def _counted(lines: int, path: Path) -> tuple[list[str], NDArray[np.int64]]:
         raise BadInput(f"a whole number is expected in each line: {error}.", found[0]) from error
     if lengths.sum() != lines or lengths.min(initial=1) < 1:
         raise BadInput(
-            f"its lists have {lengths.sum():,} lines, and {path.name} has {lines:,}: equal sums of numbers from 1 are "
-            "expected.",
+            f"its numbers (the length of each list) add up to {lengths.sum():,}, but {path.name} has {lines:,} lines: "
+            "numbers from 1 that add up to it are expected.",
             found[0],
         )
     return [str(number) for number in range(1, len(lengths) + 1)], offsets_of(lengths)

@@ -1,4 +1,4 @@
-"""The features that people have made by hand for a query and a text: an extractor that computes them by name."""
+"""Hand-made features of a query and a text: an extractor that computes them by name."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class Manual:
     ) -> None:
         if window < 2 or (threads is not None and threads < 1) or isinstance(fields, str):
             raise BadInput(
-                f"window = {window}, threads = {threads}, fields = {fields!r}: numbers from 2 and from 1, and a list "
-                "are expected."
+                f"window = {window}, threads = {threads}, fields = {fields!r}: a window from 2, threads from 1, and a "
+                "list of fields are expected."
             )
         self.fields, self.window, self.threads = tuple(fields), window, threads
         self.names = _chosen(names, self.fields)
@@ -158,7 +158,7 @@ def _chosen(names: Sequence[str] | None, fields: Sequence[str]) -> tuple[str, ..
         raise BadInput(f"names = {names!r}: a list of features is expected, each once.")
     for name in names:
         if name not in known:
-            raise UnknownName("feature", name, known, "Fields are named in `fields`." if "." in name else "")
+            raise UnknownName("feature", name, known, "List its field in `fields`." if "." in name else "")
     return tuple(names)
 
 

@@ -35,7 +35,8 @@ class MLP(FeatureRanker):
     ) -> None:
         if isinstance(hidden, int) or min(hidden, default=1) < 1 or not 0 <= dropout < 1:
             raise BadInput(
-                f"hidden = {hidden}, dropout = {dropout}: a list of numbers from 1, and a share below 1 are expected."
+                f"hidden = {hidden}, dropout = {dropout}: a list of numbers from 1, and a dropout from 0 to below 1, "
+                "are expected."
             )
         super().__init__({"hidden": list(hidden), "dropout": dropout, "activation": activation}, shared)
 

@@ -88,7 +88,7 @@ class FeatureRanker(nn.Module):
         features = collection.judgments.features
         if features is None:
             raise BadInput(
-                f"{self.name} ranks by features, and the judged documents of {collection!r} have none: "
+                f"{self.name} ranks by features, but the judged documents of {collection!r} have none: "
                 f"train `features(...) >> {self.name}`."
             )
         if self.names:
@@ -103,7 +103,7 @@ class FeatureRanker(nn.Module):
         Raises `BadInput` where a feature is missing that it was trained with.
         """
         if self.layers is None:
-            raise BadInput(f"this {self.name} knows no features yet: train it, or set `model` to a file that it saved.")
+            raise BadInput(f"this {self.name} is not trained: train it, or set `model` to a file that it saved.")
         rows = torch.from_numpy(candidates.rows).to(self.normaliser.shift.device)
         values = torch.from_numpy(chosen(candidates.features, self.names, self.name)).to(rows.device)
         scores = self.layers(self.normaliser(values, rows), candidates)  # (pairs, classes)
@@ -140,7 +140,7 @@ class FeatureRanker(nn.Module):
             self._build(names)
             self.load_state_dict(state)
         except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-            raise BadInput(f"is no {self.name} ranker of these settings: {error}", path) from error
+            raise BadInput(f"cannot be loaded as a {self.name} ranker with these settings: {error}", path) from error
 
 
 def chosen(features: Features | None, names: Sequence[str], ranker: str) -> Floats:
@@ -149,7 +149,7 @@ def chosen(features: Features | None, names: Sequence[str], ranker: str) -> Floa
     Raises `BadInput` where there are none, or where some are missing.
     """
     if features is None:
-        raise BadInput(f"{ranker} ranks by features, and these pairs have none: write `features(...) >> {ranker}`.")
+        raise BadInput(f"{ranker} ranks by features, but these pairs have none: write `features(...) >> {ranker}`.")
     if features.names == tuple(names):
         return features.values
     places = {name: place for place, name in enumerate(features.names)}

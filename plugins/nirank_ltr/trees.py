@@ -100,7 +100,7 @@ class LightGBM:
         """
         features = train.features
         if features is None:
-            raise BadInput("lightgbm ranks by features, and there are none: train `features(...) >> lightgbm`.")
+            raise BadInput("lightgbm ranks by features, but there are none: train `features(...) >> lightgbm`.")
         self.names = features.names
         labels = np.maximum(train.scores, 0)
         if gradient is None:
@@ -122,7 +122,7 @@ class LightGBM:
     def score(self, queries: Queries, candidates: Candidates) -> Floats:  # noqa: ARG002 (as scorers are called)
         """Scores, float32 `[pairs]`. Raises `BadInput` where a feature is missing that it was trained with."""
         if self.booster is None:
-            raise BadInput("this lightgbm has no trees yet: train it, or set `model` to the file of one.")
+            raise BadInput("this lightgbm has no trees yet: train it, or set `model` to the file of a trained one.")
         values = self._read(candidates)
         if not len(values):
             return np.empty(0, np.float32)
@@ -139,7 +139,7 @@ class LightGBM:
     def gains(self) -> dict[str, float]:
         """The gain of each feature: the sum by which its splits have lowered the objective, over all trees."""
         if self.booster is None:
-            raise BadInput("this lightgbm has no trees yet, so no gains of features: train it first.")
+            raise BadInput("this lightgbm has no trees yet, and so no gains of features: train it first.")
         return dict(zip(self.names, self.booster.feature_importance("gain").tolist(), strict=True))
 
     @functools.cached_property
@@ -176,11 +176,11 @@ class LightGBM:
         try:
             booster = _booster(path.read_text(encoding="utf-8"))
         except (lightgbm.basic.LightGBMError, OSError, ValueError) as error:
-            raise BadInput(f"is no model of LightGBM's in text: {error}", path) from error
+            raise BadInput(f"cannot be read as a text model of LightGBM: {error}", path) from error
         self.names = self.names or tuple(booster.feature_name())
         if len(self.names) != booster.num_feature():
             raise BadInput(
-                f"has {booster.num_feature()} features, and `names` has {len(self.names)}: one for each is expected.",
+                f"has {booster.num_feature()} features, but `names` has {len(self.names)}; one for each is expected.",
                 path,
             )
         return booster
@@ -199,8 +199,8 @@ def _groups(candidates: Candidates) -> NDArray[np.int64]:
 def _check(labels: Floats) -> None:
     if (labels % 1).any() or labels.max(initial=0) > 30:
         raise BadInput(
-            f"LightGBM's objectives take whole labels up to 30, and these go up to {labels.max():g} or are no whole "
-            "numbers: train with a loss."
+            f"LightGBM's own objectives take whole labels up to 30; these go up to {labels.max():g} or are not whole "
+            "numbers. Train with a loss of nirank."
         )
 
 

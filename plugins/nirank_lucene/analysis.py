@@ -62,7 +62,9 @@ class LuceneAnalysis:
         if self.stemmer not in _STEMMERS:
             raise UnknownName("stemmer of Lucene", str(self.stemmer), filter(None, _STEMMERS))
         if self.language != ENGLISH and (self.stemmer, self.stopwords) != ("default", True):
-            raise BadInput(f"stemmer and stopwords are settings of English, and the language is {self.language!r}.")
+            raise BadInput(
+                f"stemmer and stopwords are settings for English, but language = {self.language!r}: leave them out."
+            )
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Lucene indexes on disk: written in the order of a corpus, or made elsewhere and opened with the corpus' ids.
 
-An index of ours has one segment, whose documents stand in the order of the corpus: the number that Lucene gives a
-document is its ordinal, and Lucene's own rule for equal scores is nirank's. Its fields are Anserini's: `id`, stored
-and with doc values, and `contents`, with vectors of terms, so that pyserini opens it too.
+An index that nirank made has one segment, whose documents stand in the order of the corpus: the number that Lucene
+gives a document is its ordinal, and Lucene's own rule for equal scores is nirank's. Its fields are Anserini's: `id`,
+stored and with doc values, and `contents`, with vectors of terms, so that pyserini opens it too.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class _Fields:
     def fill(self, name: str, text: Any) -> None:
         """Have the fields of another document."""
         if not isinstance(text, str):
-            raise BadInput(f"the document {name!r} is a {type(text).__name__}; Lucene searches texts.")
+            raise BadInput(f"the document {name!r} is of the type {type(text).__name__}; Lucene searches texts (str).")
         name = utf16(name)
         self.name.setStringValue(name)
         self.values.setBytesValue(self._bytes(name.encode()))
@@ -102,7 +102,7 @@ class Index:
         reader = _open(folder)
         if reader.maxDoc() != len(corpus):
             raise StaleIndex(
-                f"The index in {folder} is of {reader.maxDoc():,} documents, the corpus of {len(corpus):,}. "
+                f"The index in {folder} is of {reader.maxDoc():,} documents, but the corpus has {len(corpus):,}. "
                 "Build it again, or search the corpus that it was made of."
             )
         return cls(reader)

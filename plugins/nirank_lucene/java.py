@@ -54,7 +54,7 @@ def exclusive() -> Iterator[None]:
     """
     if _forked:
         raise ComponentError(
-            "Lucene's Java machine did not come along into this process, which was forked from the one that had it. "
+            "Lucene cannot be used in this process, which was forked from one that already ran its Java machine (JVM). "
             "Start processes by 'spawn' (multiprocessing.get_context), or fork before Lucene is first used."
         )
     with _calls:
@@ -108,8 +108,8 @@ def _class(machine: Any, name: str) -> Any:
         return machine.autoclass(name)
     except Exception as error:  # pyjnius' own, which is not there before the machine
         raise MissingDependency(
-            f"the Java machine of this process has no {name}: {error}. If something else started it, use a component "
-            f"of nirank_lucene first. If pyserini is an old one: {_INSTALL}"
+            f"the Java machine (JVM) of this process has no class {name}: {error}. If something else started it, use a "
+            f"component of nirank_lucene first. If pyserini is too old: {_INSTALL}"
         ) from error
 
 
@@ -118,7 +118,7 @@ def _jar() -> Path:
     folders = found.submodule_search_locations if found else None
     jars = [jar for folder in folders or [] for jar in Path(folder, "resources", "jars").glob("anserini-*-fatjar.jar")]
     if not jars:
-        raise MissingDependency(f"Lucene's jar, which comes with the package 'pyserini', is not there. {_INSTALL}")
+        raise MissingDependency(f"Lucene's jar, which comes with the package 'pyserini', is missing. {_INSTALL}")
     return max(jars)
 
 
@@ -135,7 +135,7 @@ def _home() -> Path | None:
 def _options(home: Path | None) -> list[str]:
     version = _version(home)
     if version is not None and version < _OLDEST:
-        raise MissingDependency(f"{home} is Java {version}, and Lucene needs {_OLDEST} or newer. {_INSTALL}")
+        raise MissingDependency(f"{home} is Java {version}, but Lucene needs {_OLDEST} or newer. {_INSTALL}")
     since = {22: "--enable-native-access=ALL-UNNAMED", 23: "--sun-misc-unsafe-memory-access=allow"}  # else it warns
     quiet = [option for first, option in since.items() if version is not None and version >= first]
     return ["-Xrs", _QUIET, *quiet, *shlex.split(os.environ.get(OPTIONS, ""))]  # -Xrs: Ctrl-C stays Python's

@@ -79,7 +79,9 @@ class Place:
         if (self.threads is not None and self.threads < 1) or self.memory < 1:
             raise BadInput(f"threads = {self.threads}, memory = {self.memory}: whole numbers from 1 are expected.")
         if self.index is None and self.field != CONTENTS:
-            raise BadInput(f"field = {self.field!r} is one of an index made elsewhere: name its folder by `index`.")
+            raise BadInput(
+                f"field = {self.field!r} is for an index that was made elsewhere: set `index` to its folder as well."
+            )
 
     @property
     def elsewhere(self) -> Path:
@@ -203,12 +205,12 @@ class Lucene(LuceneRanker):
         own = self.analysis.as_nirank
         if own is None or {name: query_terms.analysis.get(name) for name in own} != own:
             raise BadInput(
-                f"the terms of a query were analysed by {dict(query_terms.analysis)}, and those of the index by "
-                f"{self.analysis}: give the encoder and Lucene the same settings, those of English."
+                f"the query encoder analyses text by {dict(query_terms.analysis)}, but the index by {self.analysis}: "
+                "give the encoder and Lucene the same settings, those for English."
             )
         if query_terms.weights.min(initial=0) < 0:
             raise BadInput(
-                f"a term of a query has the weight {query_terms.weights.min()}; Lucene takes weights from 0 on."
+                f"a query term has the weight {query_terms.weights.min()}; Lucene needs weights of 0 or more."
             )
         return query_terms.query(0)
 
@@ -221,7 +223,7 @@ def text_of(queries: Queries, row: int) -> str:
     """The text of a query. Raises `BadInput` where it is none."""
     text = queries.contents[row]
     if not isinstance(text, str):
-        raise BadInput(f"query {queries.ids[row]!r} is a {type(text).__name__}; Lucene searches for texts.")
+        raise BadInput(f"query {queries.ids[row]!r} is of the type {type(text).__name__}; Lucene needs texts (str).")
     return text
 
 

@@ -81,7 +81,7 @@ class LuceneRM3(LuceneRanker):
             if not numbers:
                 return {}
             if searcher.getIndexReader().termVectors().get(numbers[0], self.field) is None:
-                why = f"the index has no vectors of the terms of {self.field!r}, by which RM3 expands."
+                why = f"the index has no term vectors of the field {self.field!r}, which RM3 needs: index with them."
                 raise BadInput(why, self.place.index)
             return self._feedback(found, first_query, text)
 

@@ -80,7 +80,7 @@ def _smaller(part: Batch, whole: bool, component: Component, shortage: Exception
     """Half the size of a part; raises the `shortage` where it cannot be cut."""
     lists = np.count_nonzero(part.candidates.lengths) if whole and isinstance(part, Pairs) else None
     if (len(part) if lists is None else lists) < 2:
-        what = "one entry alone" if lists is None else "the list of one query, which it must see whole"
+        what = "one entry alone" if lists is None else "the list of one query, which it must score at once"
         shortage.add_note(f"{component.name} runs out of memory on {what}: give it shorter inputs or another device.")
         raise shortage
     size = (len(part) + 1) // 2

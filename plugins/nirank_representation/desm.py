@@ -156,7 +156,9 @@ class DESM:
 
     def _opened(self) -> Word2Vec:
         if self._words is None:
-            raise StaleIndex(f"{self} has no vectors: search with it, or set `model` to the file of a model.")
+            raise StaleIndex(
+                f"{self} has no word vectors yet: use it in a search, which trains them, or set `model` to a saved one."
+            )
         return self._words
 
 

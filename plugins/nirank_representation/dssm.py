@@ -125,7 +125,7 @@ class DSSM(nn.Module):
     def _vectors(self, texts: Sequence[Content], tower: int) -> Tensor:
         if not self.towers:
             raise BadInput(
-                "this DSSM knows no trigrams yet: train it with nirank.fit, or set `model` to the file of a model."
+                "this DSSM is not trained: train it with nirank.fit, or set `model` to the file of a trained one."
             )
         rows, starts = self._rows(texts)
         known = torch.from_numpy(np.diff(starts) > 0).to(self.trigrams.device)
@@ -141,7 +141,7 @@ class DSSM(nn.Module):
 
     def _build(self, known: Numbers) -> None:
         if not len(known):
-            raise BadInput(f"no trigram occurs min_count = {self.min_count} times in the collection.")
+            raise BadInput(f"no trigram occurs min_count = {self.min_count} times in the collection: lower min_count.")
         random = torch.Generator().manual_seed(self.seed)
         self.trigrams = torch.from_numpy(known)
         self.towers.extend(Tower(len(known), self.dims, random) for _ in range(self._count))
@@ -154,7 +154,9 @@ class DSSM(nn.Module):
             self._build(state[_TRIGRAMS].numpy())
             self.load_state_dict(state)
         except (SafetensorError, OSError, KeyError, RuntimeError) as error:
-            raise BadInput(f"is no DSSM of dims {list(self.dims)} with {self._count} towers: {error}", path) from error
+            raise BadInput(
+                f"cannot be loaded as a DSSM with dims {list(self.dims)} and {self._count} towers: {error}", path
+            ) from error
 
 
 def _texts(collection: Collection) -> Iterator[Sequence[Content]]:

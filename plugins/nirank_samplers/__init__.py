@@ -1,4 +1,4 @@
-"""Samplers: what a query is trained with, drawn from the corpus, from the batch, or from what a ranking found."""
+"""Samplers: they draw the documents that a query is trained with from the corpus, the batch, or a ranking's results."""
 
 from __future__ import annotations
 

@@ -92,9 +92,9 @@ class Frequency(Drawn):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.power < np.inf:
-            raise BadInput(f"power = {self.power}; a number from 0 (all alike) is expected.")
+            raise BadInput(f"power = {self.power}; a number of 0 (uniform) or more is expected.")
         if not 0 < self.smoothing < np.inf:
-            raise BadInput(f"smoothing = {self.smoothing}; a number above 0 is expected, so that all can be drawn.")
+            raise BadInput(f"smoothing = {self.smoothing}; a number above 0 is expected, so that any can be drawn.")
 
     def _learn(self, relevance: Relevance) -> Noise:
         return Counted(relevance.counts() + self.smoothing, self.power)

@@ -1,4 +1,4 @@
-"""Hard negatives: what a ranking found and nobody judged relevant, from a file or searched for while training."""
+"""Hard negatives: documents that a ranking found and nobody judged relevant, from a file or searched in training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -87,9 +87,17 @@ class FromRun(Hard):
         path = None if isinstance(self.run, Run) else self.run
         if strangers:
             few = ", ".join(map(repr, strangers[:3]))
-            raise BadInput(f"{len(strangers)} of {len(run)} queries are not in {collection.name}: {few}.", path)
+            raise BadInput(
+                f"{len(strangers)} of {len(run)} queries of the run are not in {collection.name}, such as {few}: "
+                "use a run of this collection.",
+                path,
+            )
         if missing:
-            raise BadInput(f"{missing} of {len(run.ids)} documents are not in the corpus of {collection.name}.", path)
+            raise BadInput(
+                f"{missing} of {len(run.ids)} documents of the run are not in the corpus of {collection.name}: "
+                "use a run of this collection.",
+                path,
+            )
         self._draw_from(run.align(collection.queries.ids, collection.corpus.ids).over(collection.corpus))
 
 
@@ -135,15 +143,15 @@ class Mined(Hard):
         return {} if found is None else {"offsets": found.offsets, "docs": found.docs, "scores": found.scores}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Draw from what was found when `state` was taken. Raises `BadInput` where that was for other queries."""
+        """Draw from the negatives that `state` returned. Raises `BadInput` where that was for other queries."""
         if not state:
             self._mined = None
             return
         found = Candidates(state["offsets"], state["docs"], state["scores"], self._collection.corpus)
         if len(found) != len(self._collection.queries):
             raise BadInput(
-                f"the saved negatives are of {len(found)} queries, the collection has {len(self._collection.queries)}; "
-                "resume with the queries that training began with."
+                f"the saved negatives are of {len(found)} queries, but the collection has "
+                f"{len(self._collection.queries)}: resume with the queries that training began with."
             )
         self._take(found)
 

@@ -18,7 +18,7 @@ class Relevance:
         self.documents = len(collection.corpus)
         self._query_ids = collection.queries.ids
         if not self.documents:
-            raise BadInput("there is nothing to draw from: the corpus has no documents.", collection.name)
+            raise BadInput("the corpus has no documents to draw from; at least one is expected.", collection.name)
 
     def of(self, rows: Ints, positives: Candidates) -> Candidates:
         """The pairs of the queries `rows`, by rising ordinal; the positives of each must be among them.
@@ -29,7 +29,10 @@ class Relevance:
         strange = np.flatnonzero(np.isnan(positives.lookup(known)))
         if len(strange):
             doc, query = positives.docs[strange[0]], self._query_ids[rows[positives.rows[strange[0]]]]
-            raise BadInput(f"document {doc} is a positive of query {query!r}, and is not judged relevant to it.")
+            raise BadInput(
+                f"the document with ordinal {doc} is a positive of query {query!r}, but is not judged relevant to it "
+                "in the collection that the sampler began with."
+            )
         return known
 
     def counts(self) -> Ints:

@@ -176,7 +176,8 @@ def _start(model: Any) -> int:
     start = model.generation_config.decoder_start_token_id if start is None else start
     if start is None:
         raise BadInput(
-            f"the config of {type(model).__name__} lacks decoder_start_token_id, the token that decoding starts with."
+            f"the config of {type(model).__name__} has no decoder_start_token_id, the token that decoding starts with: "
+            "set it in the model's config.json."
         )
     return int(start)
 

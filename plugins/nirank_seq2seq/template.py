@@ -35,7 +35,7 @@ class PromptTemplate:
         found = parts[2::3]
         if sorted(found) != sorted(names):
             wanted, had = (", ".join(f"{{{name}}}" for name in some) or "none" for some in (names, found))
-            raise BadInput(f"the template {text!r} has the places {had}; each of {wanted} is needed, once.")
+            raise BadInput(f"the template {text!r} has the placeholders {had}; each of {wanted} is expected once.")
         return cls(parts[::3], found, parts[1::3])
 
     def order(self, texts: dict[str, Any]) -> tuple[Any, ...]:
@@ -79,7 +79,7 @@ def word(tokenizer: Any, text: str) -> int:
     if len(found) != 1 or found[0] == tokenizer.unk_token_id:
         pieces = tokenizer.convert_ids_to_tokens(found)
         raise BadInput(
-            f"the answer {text!r} is {pieces} to the tokenizer of the model: choose a word that is one token."
+            f"the tokenizer of the model reads the answer {text!r} as {pieces}: choose a word that is one known token."
         )
     return int(found[0])
 

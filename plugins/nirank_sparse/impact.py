@@ -58,7 +58,7 @@ class ImpactIndex:
         postings = ImpactPostings.load(folder)
         if postings.documents != len(corpus):
             raise BadInput(
-                f"holds postings of {postings.documents} documents, the corpus has {len(corpus)}: build it again.",
+                f"has postings of {postings.documents} documents, but the corpus has {len(corpus)}: build it again.",
                 folder,
             )
         self._postings = postings
@@ -106,5 +106,5 @@ def _known(former: Former) -> ragged_files.Known:
 
 def _split(vectors: SparseVectors) -> tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]:
     if not np.isfinite(vectors.weights).all():
-        raise BadInput("some weights of documents are not finite numbers; look at the model that made them.")
+        raise BadInput("some weights of documents are NaN or infinity: check the model that made them.")
     return vectors.lengths, {"terms": vectors.terms, "weights": vectors.weights}

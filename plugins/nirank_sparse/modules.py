@@ -40,10 +40,12 @@ def read(described: Described, reading: Reading, max_length: int | None, computi
     """Load the model. Raises `BadInput` where that fails, for a distance, and for settings that modules do not have."""
     if odd := [name for name in ("pooling", "activation") if getattr(reading, name) is not None]:
         kinds = ", ".join(described.kinds)
-        raise BadInput(f"{described.model!r} is made of modules ({kinds}), whose {odd[0]} is their own: leave it out.")
+        raise BadInput(f"{described.model!r} is made of modules ({kinds}), which fix the {odd[0]}: leave it out.")
     model = peer_model("SparseEncoder", described, computing, "sparse")
     if model.similarity_fn_name not in ("dot", "cosine"):
-        raise BadInput(f"{described.model} compares by {model.similarity_fn_name}; dot product or cosine is needed.")
+        raise BadInput(
+            f"{described.model} compares vectors by {model.similarity_fn_name}; one of dot product or cosine is needed."
+        )
     if max_length is not None:
         _shorten(model, max_length)
     return model
@@ -64,7 +66,7 @@ def size_of(model: Any) -> int:
 
 
 def _shorten(model: Any, max_length: int) -> None:
-    """Read so many tokens of a text, whichever module reads it."""
+    """Set how many tokens of a text are read, whichever module reads it."""
     if model.transformers_model is not None:
         longest(model.transformers_model, max_length, max_length)
     for module in model.modules():

@@ -75,7 +75,7 @@ class ImpactPostings:
         terms = len(self.starts) - 1
         if queries.size < terms:
             raise BadInput(
-                f"queries have weights of {queries.size} terms, documents of {terms}: search with the index's encoder."
+                f"query vectors have {queries.size} dimensions, the index has {terms}: search with its own encoder."
             )
         found = queries.matrix()[:, :terms] @ self._matrix
         return Candidates(found.indptr, found.indices, found.data)

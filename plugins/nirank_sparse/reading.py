@@ -40,8 +40,8 @@ class Reading:
         activation = self.activation or stated.get("activation_function", "relu")
         if pooling not in ("max", "sum") or activation not in ("relu", "log1p_relu"):
             raise BadInput(
-                f"{described.model!r} makes weights by pooling {pooling!r} and activation {activation!r}; known are "
-                "'max' and 'sum', 'relu' and 'log1p_relu'."
+                f"{described.model!r} has the pooling {pooling!r} and the activation {activation!r}; nirank knows the "
+                "poolings 'max' and 'sum' and the activations 'relu' and 'log1p_relu'."
             )
         query, document = (described.prompt(side) if sparse else "" for side in ("query", "document"))
         return Reading(

@@ -130,7 +130,7 @@ class SPLADE(nn.Module):
         Raises `BadInput` for an autoencoder, whose dimensions have no names.
         """
         if self._is_peer and any(type(module).__name__ == "SparseAutoEncoder" for module in self.model.modules()):
-            raise BadInput("this model is an autoencoder: its dimensions are no terms, and have no names.")
+            raise BadInput("this model is an autoencoder: its dimensions are not terms and have no names.")
         found = []
         for row in range(len(vectors)):
             one = vectors[row]

@@ -89,8 +89,8 @@ class Vision:
     def __post_init__(self) -> None:
         if self.channels not in (1, 3) or self.side < 1 or self.jitter < 0:
             raise BadInput(
-                f"side = {self.side}, channels = {self.channels}, jitter = {self.jitter}: a number of pixels, 1 or 3, "
-                "and a share from 0 are expected."
+                f"side = {self.side}, channels = {self.channels}, jitter = {self.jitter}: a side of 1 pixel or more, 1 "
+                "or 3 channels, and a jitter of 0 or more are expected."
             )
 
     @property

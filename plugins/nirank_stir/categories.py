@@ -35,7 +35,7 @@ class Categories:
 
     def __post_init__(self) -> None:
         if self.images < 1:
-            raise BadInput(f"images = {self.images}: at least 1 of a category is expected.")
+            raise BadInput(f"images = {self.images}; at least 1 for each category is expected.")
 
     def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:  # noqa: ARG002 (what samplers get)
         """Learn which documents are of one category."""

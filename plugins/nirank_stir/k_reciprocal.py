@@ -1,4 +1,4 @@
-"""Re-ranking by k-reciprocal neighbours: who has the same neighbours is near."""
+"""Re-ranking by k-reciprocal neighbours: images that share many neighbours are near."""
 
 from __future__ import annotations
 

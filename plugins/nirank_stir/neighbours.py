@@ -20,7 +20,7 @@ _PRODUCTS = 1 << 23  # numbers in memory at a time, one for each query and docum
 def write(corpus: Corpus, folder: Path, encode: Callable[..., Any] | None) -> Floats:
     """Encode a corpus into `folder`, each vector made of length 1; they are mapped, float32 `[documents, dim]`."""
     if encode is None:
-        raise BadInput("this is an index of vectors, and no encoder stands before it: write `encoder >> index`.")
+        raise BadInput("an index of vectors is built with an encoder: write `encoder >> index`.")
     written: Any = None
     for start in range(0, len(corpus), _CHUNK):
         part = unit(to_numpy(encode(corpus[start : start + _CHUNK])))
@@ -47,7 +47,7 @@ def query_vectors(queries: Queries, dim: int) -> Floats:
     vectors = to_numpy(queries.vectors).astype(np.float32)
     if len(queries) and vectors.shape[1:] != (dim,):
         raise BadInput(
-            f"vectors of queries have the shape {vectors.shape}, and documents {dim} dimensions: encode both alike."
+            f"query vectors have the shape {vectors.shape}, the index {dim} dimensions: search with its own encoder."
         )
     return unit(vectors)
 

@@ -51,7 +51,7 @@ class Siamese(nn.Module):
     ) -> None:
         super().__init__()
         if dim is not None and dim < 1:
-            raise BadInput(f"dim = {dim}: a number of dimensions from 1 is expected, or none for the backbone's own.")
+            raise BadInput(f"dim = {dim}; a number from 1 is expected, or None for the dimensions of the backbone.")
         self.batch_size, self.dim = batch_size, dim
         self.vision = vision if model is None else replace(vision, weights=False)
         self.backbone = self.vision.build(together=1)

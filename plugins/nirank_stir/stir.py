@@ -78,7 +78,7 @@ class Stir(nn.Module):
         """Minus the distance of each pair, float32 `[pairs]`."""
         if candidates.corpus is None:
             raise BadInput(
-                "stir reads documents, and these candidates have no corpus: rank in a pipeline, or use `over(corpus)`."
+                "stir reads documents, but these candidates have no corpus. Set it: candidates.over(corpus)."
             )
         docs, places = np.unique(candidates.docs, return_inverse=True)
         wanted, read = self._look(queries.contents), self._look(candidates.corpus[docs])
@@ -129,7 +129,7 @@ def _head(backbone: Backbone, hidden: int, seed: int) -> nn.Sequential:
 def _first(start: Path) -> Siamese:
     found = nirank.load(f"trained:{start}").component.target
     if not isinstance(found, Siamese):
-        raise BadInput(f"holds a {type(found).__name__}: a trained siamese encoder is expected.", start)
+        raise BadInput(f"holds a {type(found).__name__}; a trained siamese encoder is expected.", start)
     return found
 
 

@@ -585,7 +585,7 @@ def test_an_entry_that_was_damaged_or_moved_is_left_out_and_told_once(tmp_path, 
 
 def test_a_file_that_is_no_cache_is_told(tmp_path):
     (tmp_path / FILE).write_bytes(b"something else entirely, of some length, and no database" * 10)
-    with pytest.raises(BadInput, match="no cache, or a damaged one") as caught:
+    with pytest.raises(BadInput, match="not a cache, or is damaged") as caught:
         Store(tmp_path / FILE)
     assert FILE in str(caught.value)
 

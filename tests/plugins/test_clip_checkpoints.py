@@ -159,7 +159,7 @@ def test_damaged_images_and_other_things_are_refused(encoder, tmp_path):
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(BadInput, match=r"text\.png: is no image"):
         encoder.encode_documents(["fine", tmp_path / "text.png"])
-    with pytest.raises(BadInput, match="a int"):
+    with pytest.raises(BadInput, match="of the type int"):
         encoder.encode_documents([3])
 
 

@@ -103,10 +103,10 @@ def test_efficientnet_ignores_the_batch_in_training_too():
 def test_files_that_are_no_weights_are_told(tmp_path):
     path = tmp_path / "w.pth"
     path.write_bytes(b"nothing")
-    with pytest.raises(BadInput, match=r"w\.pth: holds no weights of EfficientNet"):
+    with pytest.raises(BadInput, match=r"w\.pth: cannot be loaded as weights of EfficientNet"):
         EfficientNet().load(path)
     torch.save({"a": torch.zeros(1)}, path)
-    with pytest.raises(BadInput, match="holds no weights"):
+    with pytest.raises(BadInput, match="cannot be loaded as weights"):
         EfficientNet().load(path)
 
 
@@ -117,7 +117,7 @@ class _Command:
 
 def test_nothing_in_a_file_of_weights_is_executed(tmp_path):
     torch.save({"a": _Command()}, tmp_path / "w.pth")
-    with pytest.raises(BadInput, match="holds no weights"):
+    with pytest.raises(BadInput, match="cannot be loaded as weights"):
         EfficientNet().load(tmp_path / "w.pth")
     assert not Path("/tmp/nirank-was-executed").exists()
 
@@ -277,15 +277,15 @@ def test_fingerprints_tell_seeds_and_sizes_apart(bert):
 def test_settings_that_do_not_fit_are_refused(bert, tmp_path):
     with pytest.raises(BadInput, match="freeze names vision"):
         built(DualEncoder, text=bert, freeze=["vision"])
-    with pytest.raises(BadInput, match="image_weights is for efficientnet_lite0"):
+    with pytest.raises(BadInput, match="image_weights is a setting of efficientnet_lite0"):
         built(DualEncoder, text=bert, image_weights="x.pth")
-    with pytest.raises(BadInput, match="image_size is for vit and efficientnet_lite0"):
+    with pytest.raises(BadInput, match="image_size, a setting of vit and efficientnet_lite0"):
         built(DualEncoder, text=bert, image=str(tmp_path), image_size=32)
-    with pytest.raises(BadInput, match="is no dual encoder of these settings"):
+    with pytest.raises(BadInput, match="cannot be loaded as a dual encoder with these settings"):
         built(DualEncoder, text=bert, model=str(tmp_path / "none.safetensors"), **SMALL)
     small = built(DualEncoder, text=bert, dim=6, **SMALL)
     small.save(tmp_path)
-    with pytest.raises(BadInput, match="is no dual encoder of these settings"):
+    with pytest.raises(BadInput, match="cannot be loaded as a dual encoder with these settings"):
         built(DualEncoder, text=bert, dim=7, model=str(tmp_path / "dual.safetensors"), **SMALL)
 
 

@@ -103,7 +103,7 @@ def test_names_without_weights_and_without_a_model_are_told(library):
         built(CLIP, model="open_clip:ViT-B-32")
     with pytest.raises(BadInput, match="there is no such model"):
         built(CLIP, model="open_clip:ViT-B-31")
-    with pytest.raises(BadInput, match="is no model that open_clip can load"):
+    with pytest.raises(BadInput, match="is not a model that open_clip can load"):
         built(CLIP, model="open_clip:local-dir:/nowhere")
 
 

@@ -121,7 +121,7 @@ def test_the_activation_of_older_versions_is_followed(tmp_path, key, activation)
 
 def test_another_activation_is_refused_unless_one_is_set(tmp_path):
     folder = _saved(tmp_path, activation_fn=torch.nn.Tanh())
-    with pytest.raises(BadInput, match=r"puts its logit through torch.nn.modules.activation.Tanh: set activation"):
+    with pytest.raises(BadInput, match=r"applies torch.nn.modules.activation.Tanh to its logit, .*: set activation"):
         built("crossencoder", folder)
     logits = np.arctanh(_predicted(CrossEncoder(str(folder), device="cpu")))
     np.testing.assert_allclose(_scores(built("crossencoder", folder, activation="none")), logits, atol=1e-3)
@@ -172,7 +172,7 @@ def test_settings_that_modules_do_not_have_are_refused(tmp_path):
     CrossEncoder(modules=modules, device="cpu").save_pretrained(str(tmp_path / "saved"))
     for settings in ({"outputs": 1}, {"pooling": "cls"}, {"passages": "max"}, {"runtime": "openvino"}):
         with pytest.raises(
-            BadInput, match=rf"modules \(Transformer, LogitScore\), which have no {next(iter(settings))}"
+            BadInput, match=rf"modules \(Transformer, LogitScore\), which have no setting {next(iter(settings))}"
         ):
             built("crossencoder", tmp_path / "saved", **settings)
 
@@ -182,7 +182,7 @@ def test_descriptions_that_cannot_be_followed_are_refused(tmp_path):
     table, modules = folder / "config_sentence_transformers.json", folder / "modules.json"
     held = json.loads(table.read_text())
     table.write_text(json.dumps({**held, "default_prompt_name": "p"}))
-    with pytest.raises(BadInput, match=r"names the prompt 'p' and has \['q'\]"):
+    with pytest.raises(BadInput, match=r"names the default prompt 'p', but its prompts are \['q'\]"):
         built("crossencoder", folder)
     table.write_text(json.dumps({**held, "prompts": ["find a "]}))
     with pytest.raises(BadInput, match=r"is damaged: its prompts are \['find a '\]"):

@@ -132,7 +132,9 @@ def test_a_new_head_ranks_nothing_before_it_is_trained(tmp_path):
         encoder.save_pretrained(tmp_path / "bare")
         tokenizer.save_pretrained(tmp_path / "bare")
         scorer = built("crossencoder", tmp_path / "bare", pooling=pooling)
-        with pytest.raises(BadInput, match=r"comes without .*bias, .*weight: a new head of random numbers\. Train it"):
+        with pytest.raises(
+            BadInput, match=r"comes without .*bias, .*weight, so its head has random weights\. Train it"
+        ):
             _scores(scorer)
         assert np.isfinite(_scores(_trained(scorer))).all()
 
@@ -365,7 +367,7 @@ def test_settings_and_files_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(BadInput, match="is no folder or hub name"):
         built("crossencoder", tmp_path / "missing")
     (tmp_path / "model" / "head.safetensors").write_bytes(b"what")
-    with pytest.raises(BadInput, match=r"head.safetensors: is no head of a cross-encoder"):
+    with pytest.raises(BadInput, match=r"head.safetensors: cannot be read as the head of a cross-encoder"):
         built("crossencoder", folder, pooling="cls")
 
 

@@ -266,7 +266,7 @@ def test_judgments_on_what_is_not_there_are_counted_and_told(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "nirank"):
         found = beir(folder(tmp_path / "c", "qrels.txt", strange))
     assert caplog.messages == [
-        "c/test: 3 of 6 judgments are on documents that the corpus lacks; they count as never found.",
+        "c/test: 3 of 6 judgments are of documents that are not in the corpus; they count as never found.",
         "c/test: 2 of 4 judged queries are not among the queries; they are left out.",
     ]
     beyond = [set(found.judgments[row][0].tolist()) - {0, 1} for row in range(2)]
@@ -333,7 +333,7 @@ def test_sgml_faults_are_told(tmp_path):
         "blank": ("<DOC><DOCNO> </DOCNO></DOC>", "has no <DOC> or no <DOCNO>"),
         "open": ("<DOC><DOCNO>1</DOCNO>", "the last <DOC> has no </DOC>"),
         "twice": ("<DOC><DOCNO>1</DOCNO></DOC>" * 2, "both have the id '1'"),
-        "empty": ("", "a corpus without documents"),
+        "empty": ("", "the corpus is empty"),
     }
     for name, (text, message) in cases.items():
         (tmp_path / name).write_text(text)
@@ -429,13 +429,13 @@ def test_a_table_may_be_packed(tmp_path, ending):
 def test_faults_of_tables_name_the_file_of_the_user(tmp_path):
     cases = {
         "a.tsv": ("1\tx\n2\n", "a.tsv:2: 2 columns"),
-        "b.tsv": ("", "b.tsv: a corpus without documents"),
+        "b.tsv": ("", "b.tsv: the corpus is empty"),
         "c.tsv": ("1\tx\n1\ty\n", "c.tsv: documents 1 and 2 both have the id '1'"),
         "d.csv": ("name,text\n1,x\n", "d.csv:1: columns such as 'id' and 'text'"),
         "e.csv": ('id,text\n1,"x\n', "e.csv:2: this is not CSV"),
         "f.parquet": ("PAR1", "f.parquet: this is not a readable parquet file"),
         "g.tsv": ("one word\n", "g.tsv:1: an id, a tab"),
-        "h.txt": ("one word\n", "h.txt: a corpus without documents; TREC's <DOC> elements are expected"),
+        "h.txt": ("one word\n", "h.txt: the corpus is empty; TREC's <DOC> elements are expected"),
     }
     for name, (text, message) in cases.items():
         (tmp_path / name).write_text(text)
@@ -560,7 +560,7 @@ def test_irds_copies_documents_once_and_aligns_judgments(fakes, caplog, monkeypa
     judged = [dict(zip(*map(np.ndarray.tolist, found.judgments[row]), strict=True)) for row in range(2)]
     assert judged == [{0: 1.0}, {1: -1.0, 2: 2.0, 3: 1.0}]
     assert caplog.messages == [
-        "irds:small: 1 of 4 judgments are on documents that the corpus lacks; they count as never found."
+        "irds:small: 1 of 4 judgments are of documents that are not in the corpus; they count as never found."
     ]
     assert irds("small").corpus.fingerprint == found.corpus.fingerprint
     assert fakes["small"].docs_read == 3, "the second time comes from the cache"
@@ -647,8 +647,8 @@ def test_what_a_run_to_be_ranked_loses_is_told(small, caplog):
     with caplog.at_level(logging.WARNING, "nirank"):
         nirank.collection(f"beir:{small}", candidates=str(small / "some.run"))
     assert caplog.messages[-2:] == [
-        f"small/test: 2 of 3 documents to be ranked ({small / 'some.run'}) are not in the corpus and are left out.",
-        f"small/test: 1 of 2 queries have nothing to be ranked in {small / 'some.run'}.",
+        f"small/test: 2 of 3 documents of the run {small / 'some.run'} are not in the corpus; they are left out.",
+        f"small/test: 1 of 2 queries have no documents in the run {small / 'some.run'}.",
     ]
 
 

@@ -149,7 +149,7 @@ def test_names_that_are_cleaned_to_one_id_get_a_number_and_are_told(tmp_path, ca
         "a_c.png": "a_c.png",
         "b_d.png": "b d.png",
     }
-    assert "'a c.png' has the id 'a_c.png~3'" in caplog.text
+    assert "'a c.png' gets the id 'a_c.png~3'" in caplog.text
 
 
 def test_names_are_composed_and_may_be_in_windows_1252(tmp_path):
@@ -180,7 +180,7 @@ def test_linked_folders_are_followed_but_not_into_themselves(tmp_path, caplog):
     (tmp_path / "album" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "album" / "round").symlink_to(tmp_path / "album")
     assert collection(f"images:{tmp_path / 'album'}").corpus.ids[:] == ["linked/a.png"]
-    assert "round is a link to a folder that it lies in" in caplog.text
+    assert "round is a link to a folder that it is in" in caplog.text
 
 
 def test_classes_are_paths_as_they_are_spelt(tmp_path):

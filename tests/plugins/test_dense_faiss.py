@@ -279,7 +279,7 @@ def test_wrong_settings_and_queries_are_refused(tmp_path):
     assert index.generate(_asked([1]), 0).pairs == 0
     (path,) = tmp_path.glob(f"faiss*/{VECTORS}")
     np.save(path, np.zeros((3, DIM), np.float32))
-    with pytest.raises(BadInput, match="3 vectors, and the corpus has 40"):
+    with pytest.raises(BadInput, match="3 vectors, but the corpus has 40"):
         index.open(_corpus(range(40)), path.parent)
 
 
@@ -296,7 +296,7 @@ def test_without_faiss_one_is_told_how_to_get_it(tmp_path, monkeypatch):
 def test_a_device_that_faiss_cannot_use_is_refused(tmp_path):
     if hasattr(faiss(), "StandardGpuResources"):
         pytest.skip("this faiss can")
-    with pytest.raises(BadInput, match="compiled for the CPU alone"):
+    with pytest.raises(BadInput, match="compiled for the CPU only"):
         _opened(Flat(device="cuda"), _corpus(range(40)), tmp_path)
 
 
@@ -332,7 +332,7 @@ def test_every_kind_has_dials_that_go_up_to_everything(tmp_path, monkeypatch, ki
 def test_what_cannot_be_tuned_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("NIRANK_CACHE", str(tmp_path))
     corpus, encoder = _corpus(range(60)), nirank.load(Numbered())
-    with pytest.raises(BadInput, match="no dials"):
+    with pytest.raises(BadInput, match="nothing to tune"):
         tune(encoder >> nirank.load("exact", device="cpu"), Queries.of("1"), corpus)
     with pytest.raises(BadInput, match="no queries"):
         tune(encoder >> nirank.load("hnsw"), Queries([], []), corpus)

@@ -85,7 +85,7 @@ def test_a_tower_of_documents_that_is_not_trained_stays_and_has_no_dropout(folde
 def test_towers_that_cannot_be_compared_are_refused(folders, tmp_path):
     model = SentenceTransformer(folders[1], device="cpu", similarity_fn_name="dot")
     model.save(str(tmp_path / "dot"))
-    with pytest.raises(BadInput, match="compared by cosine, those of documents 16 and by dot"):
+    with pytest.raises(BadInput, match="compared by cosine, document vectors have 16 and are compared by dot"):
         _towers(folders[0], str(tmp_path / "dot"))
 
 

@@ -406,9 +406,9 @@ def test_an_expanded_query_finds_what_its_terms_find(expression, name, settings)
     ("kind", "settings", "message"),
     [
         (Roy, {"terms": 0}, "terms is 0"),
-        (Roy, {"alpha": 1.5}, "alpha is 1.5; a share of 1"),
+        (Roy, {"alpha": 1.5}, "alpha is 1.5; a number from 0 to 1"),
         (Roy, {"dim": 0}, "dim is 0"),
-        (RoyIncremental, {"neighbours": 60}, "pruning leaves no term"),
+        (RoyIncremental, {"neighbours": 60}, "pruning would leave no term"),
         (RoyIncremental, {"iterations": -1}, "iterations = -1"),
         (Diaz, {"samples": 0}, "samples = 0"),
         (Diaz, {"temperature": 0.0}, "temperature = 0"),

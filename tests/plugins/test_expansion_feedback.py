@@ -343,7 +343,7 @@ def test_feedback_raises_average_precision(shared, name, before, after):
     ("kind", "settings", "error", "message"),
     [
         (RM3, {"terms": 0}, BadInput, "terms is 0"),
-        (RM3, {"original_query_weight": 1.5}, BadInput, "original_query_weight is 1.5; a share of 1"),
+        (RM3, {"original_query_weight": 1.5}, BadInput, "original_query_weight is 1.5; a number from 0 to 1"),
         (rm3.RM3, {"weights": "scores"}, UnknownName, "scores"),
         (RM3, {"max_df": 0.0}, BadInput, "max_df is 0.0"),
         (RM3, {"min_length": 5, "max_length": 4}, BadInput, "min_length = 5"),

@@ -491,7 +491,7 @@ def test_vectors_are_trained_where_it_is_said(vectors):
         (MatchPyramid, {"filters": 0}, "filters = 0"),
         (PACRR, {"k": 0}, "k = 0"),
         (KNRM, {"vectors": "no/such/file"}, "does not exist"),
-        (KNRM, {"model": "no/such/folder"}, "holds no word vectors"),
+        (KNRM, {"model": "no/such/folder"}, "does not have the word vectors"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(model, settings, told):
@@ -501,16 +501,16 @@ def test_settings_that_make_no_sense_are_refused(model, settings, told):
 
 def test_weights_of_another_model_are_refused(tmp_path):
     knrm.tiny().save(tmp_path)
-    with pytest.raises(BadInput, match=r"network.safetensors: holds no weights of KNRM\(kernels=7"):
+    with pytest.raises(BadInput, match=r"network.safetensors: cannot be loaded as weights of KNRM\(kernels=7"):
         KNRM(kernels=7, model=str(tmp_path / "knrm"), device="cpu")
     (tmp_path / "knrm" / "network.safetensors").write_bytes(b"no")
-    with pytest.raises(BadInput, match=r"network.safetensors: holds no weights"):
+    with pytest.raises(BadInput, match=r"network.safetensors: cannot be loaded as weights"):
         KNRM(model=str(tmp_path / "knrm"), device="cpu")
 
 
 def test_what_cannot_be_scored_is_told(tmp_path, vectors):
     model, some = KNRM(vectors=vectors, device="cpu"), _collection()
-    with pytest.raises(BadInput, match=r"knrm knows no words yet: train it with nirank.fit"):
+    with pytest.raises(BadInput, match=r"knrm has no vocabulary yet: train it with nirank.fit"):
         model.score(some.queries, some.judgments)
     model.begin(some)
     with pytest.raises(BadInput, match="have no corpus"):

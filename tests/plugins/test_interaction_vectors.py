@@ -74,13 +74,13 @@ def test_words_of_a_file_may_hold_blanks(tmp_path):
     ("written", "told"),
     [
         (b"cat 1 2\ndog 1 2 x\n", r"file.txt:2: a word in UTF-8 and 2 numbers are expected: could not convert"),
-        (b"cat 1 2\ndog 1\n", r"file.txt:2: a word and 2 numbers are expected, here are 1"),
-        (b"cat 1 2\n\ndog 1 nan\n", r"file.txt:3: the vector of 'dog' holds what is no finite number"),
+        (b"cat 1 2\ndog 1\n", r"file.txt:2: a word and 2 numbers are expected; this line has 1"),
+        (b"cat 1 2\n\ndog 1 nan\n", r"file.txt:3: the vector of 'dog' contains NaN or infinity"),
         (b"cat 1 2\ndog 1 2\ncat 3 4\n", r"file.txt:3: the word 'cat' is already in line 1"),
         (b"3 2\ncat 1 2\ndog 1 2\n", r"file.txt:3: the first line announces 3 words, but 2 follow"),
-        (b"2 3\ncat 1 2\ndog 1 2\n", r"file.txt:2: a word and 3 numbers are expected, here are 2"),
+        (b"2 3\ncat 1 2\ndog 1 2\n", r"file.txt:2: a word and 3 numbers are expected; this line has 2"),
         (b"cat 1 2\n\xff\xfe 1 2\n", r"file.txt:2: a word in UTF-8 and 2 numbers are expected: 'utf-8'"),
-        (b"cat\n", r"file.txt:1: a word and 1 numbers are expected, here are 0"),
+        (b"cat\n", r"file.txt:1: a word and 1 numbers are expected; this line has 0"),
         (b"", r"file.txt: has no vectors"),
     ],
 )
@@ -106,7 +106,7 @@ def test_damaged_binary_files_are_refused(tmp_path):
         ("cut", binary[:90], "too short for 6 vectors of 4 numbers"),
         ("less", binary[:-2], "damaged"),
         ("huge", b"9999999999 300\n" + binary, "too short for"),
-        ("text", b"cat 1 2", "does not begin as word2vec"),
+        ("text", b"cat 1 2", "does not begin with the numbers of words"),
         ("twice", binary.replace("東京".encode(), b"cat   "), "6 words, but"),
     ):
         (tmp_path / f"{name}.bin").write_bytes(damaged)
@@ -116,7 +116,7 @@ def test_damaged_binary_files_are_refused(tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "other.safetensors").write_bytes(b"no")
-    with pytest.raises(BadInput, match=r"other.safetensors: are no word vectors"):
+    with pytest.raises(BadInput, match=r"other.safetensors: cannot be read as word vectors"):
         read(str(tmp_path / "other.safetensors"))
     with pytest.raises(BadInput, match=r'missing: does not exist; .* or "corpus"'):
         read(str(tmp_path / "missing"))
@@ -149,9 +149,9 @@ def test_folders_that_hold_something_else_are_refused(tmp_path):
         read(_folder(tmp_path / "two", two, config=False))
     with pytest.raises(BadInput, match=r"bert: one matrix of word vectors is expected"):
         read(_folder(tmp_path / "bert", two))
-    with pytest.raises(BadInput, match=r"few.tokenizer.json: knows 4 words, and there are vectors of 3"):
+    with pytest.raises(BadInput, match=r"few.tokenizer.json: knows 4 words, but there are vectors of 3"):
         read(_folder(tmp_path / "few", {"a": torch.zeros(3, 4)}, config=False))
-    with pytest.raises(BadInput, match=r"nan.model.safetensors: a holds what is no finite number"):
+    with pytest.raises(BadInput, match=r"nan.model.safetensors: a contains NaN or infinity"):
         read(_folder(tmp_path / "nan", {"a": torch.full((5, 4), torch.nan)}, config=False))
     broken = _folder(tmp_path / "broken", {"a": torch.zeros(5, 4)}, config=False)
     (tmp_path / "broken" / "tokenizer.json").write_text("{}")
@@ -215,9 +215,9 @@ def test_saved_vectors_that_are_damaged_are_refused(tmp_path):
     with pytest.raises(BadInput, match="has 5 vectors for 1 words"):
         WordMatrix.load(tmp_path)
     (tmp_path / "term_text.npy").unlink()
-    with pytest.raises(BadInput, match="holds no word vectors that were saved"):
+    with pytest.raises(BadInput, match="does not have the word vectors that are saved"):
         WordMatrix.load(tmp_path)
-    with pytest.raises(BadInput, match="other: holds no word vectors"):
+    with pytest.raises(BadInput, match="other: does not have the word vectors"):
         WordMatrix.load(tmp_path / "other")
 
 
@@ -308,7 +308,7 @@ def test_rarity_is_saved_and_damage_is_told(tmp_path):
     assert again.fingerprint == rarity.fingerprint
     np.testing.assert_array_equal(again.idf(["dog", "x"]), rarity.idf(["dog", "x"]))
     (tmp_path / "counts.safetensors").write_bytes(b"no")
-    with pytest.raises(BadInput, match="holds no terms that were saved"):
+    with pytest.raises(BadInput, match="does not have the terms that are saved"):
         lexicons.Rarity.load(tmp_path)
 
 

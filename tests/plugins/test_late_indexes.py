@@ -239,9 +239,9 @@ def test_what_cannot_be_searched_is_refused(tmp_path, kind):
     wrong = Queries.of(["1"]).with_vectors(TokenVectors.of([np.zeros((2, DIM + 1))]))
     with pytest.raises(BadInput, match="9 dimensions, the index has 8"):
         index.generate(wrong, 3)
-    with pytest.raises(BadInput, match="numbers that are not finite"):
+    with pytest.raises(BadInput, match="contain NaN or infinity"):
         index.generate(Queries.of(["1"]).with_vectors(TokenVectors.of([np.full((2, DIM), np.nan)])), 3)
-    with pytest.raises(BadInput, match="44 documents, the corpus has 2"):
+    with pytest.raises(BadInput, match="44 documents, but the corpus has 2"):
         index.open(_corpus([1, 2]), tmp_path / "index")
     for path in (tmp_path / "index").iterdir():
         path.write_bytes(path.read_bytes()[:-1])

@@ -118,5 +118,5 @@ def test_gradients_are_those_of_torch(monkeypatch, entries):
 def test_no_pairs_have_no_scores_and_a_document_without_vectors_is_refused():
     queries, documents = _ragged([2]), _ragged([3, 0])
     assert maxsim(queries, documents, np.empty(0, int), np.empty(0, int)).shape == (0,)
-    with pytest.raises(BadInput, match="no token vectors, and so no MaxSim"):
+    with pytest.raises(BadInput, match="no token vectors, so its MaxSim is undefined"):
         maxsim(queries, documents, np.array([0]), np.array([1]))

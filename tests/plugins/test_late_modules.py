@@ -180,5 +180,5 @@ def test_what_cannot_be_followed_is_refused(tmp_path):
         with pytest.raises(BadInput, match=rf"how texts are read and projected: leave {name} out"):
             built("colbert", folder, **{name: value})
     folder = _saved(tmp_path, _modules(_bert(tmp_path))[:3])
-    with pytest.raises(BadInput, match="does not make its vectors of length 1"):
+    with pytest.raises(BadInput, match="has no module Normalize"):
         built("colbert", folder)

@@ -666,13 +666,13 @@ def test_labels_that_mean_nothing_are_refused(loss, label):
 
 def test_wrong_shapes_and_settings_are_refused():
     ones = torch.ones(2, 3)
-    with pytest.raises(BadInput, match=r"labels of the shape \(2, 4\)"):
+    with pytest.raises(BadInput, match=r"shape of labels is \(2, 4\)"):
         RankNet()(ones, torch.ones(2, 4), ones)
-    with pytest.raises(BadInput, match=r"mask of the shape \(3,\)"):
+    with pytest.raises(BadInput, match=r"shape of mask is \(3,\)"):
         RankNet()(ones, ones, torch.ones(3))
     with pytest.raises(BadInput, match="int64"):
         RankNet()(ones.long(), ones, ones)
-    with pytest.raises(BadInput, match="teacher of the shape"):
+    with pytest.raises(BadInput, match="teacher has the shape"):
         KLDivergence()(ones, ones, ones, teacher=torch.ones(2, 4))
     with pytest.raises(BadInput, match="one score for each class"):
         CrossEntropy()(ones, ones, ones)

@@ -140,7 +140,7 @@ def test_what_a_sampled_loss_needs_must_be_given():
         with pytest.raises(BadInput, match="log_expected_count"):
             loss(ones, ones, ones)
     for loss in (SampledSoftmax(drop_hits=True), NCE(drop_hits=True), NegativeSampling(drop_hits=True)):
-        with pytest.raises(BadInput, match="ids"):
+        with pytest.raises(BadInput, match="needs the documents"):
             loss(ones, ones, ones)
     with pytest.raises(BadInput, match="at least 1"):
         log_expected_count(ones, 0)

@@ -49,7 +49,7 @@ def test_lines_become_lists_with_features(tmp_path):
 def test_how_many_features_there_are_may_be_said(tmp_path):
     path = _file(tmp_path, FILE)
     assert read_letor(path, features=5).values.shape == (5, 5)
-    with pytest.raises(BadInput, match=r"file.txt: has a feature 3, beyond features = 2"):
+    with pytest.raises(BadInput, match=r"file.txt: has a feature 3, but features = 2"):
         read_letor(path, features=2)
     assert read_letor(_file(tmp_path, "1 qid:1 0:5 2:6\n", "zero.txt")).names == ("0", "1", "2")
     assert read_letor(_file(tmp_path, "1 qid:1\n", "bare.txt")).values.shape == (1, 0)
@@ -85,11 +85,11 @@ def test_a_line_of_another_layout_is_told_with_its_number(tmp_path, line, messag
 
 
 def test_lists_that_are_not_whole_and_documents_that_come_twice_are_told(tmp_path):
-    with pytest.raises(BadInput, match=r"file.txt:3: the lines of the query '7' do not stand together"):
+    with pytest.raises(BadInput, match=r"file.txt:3: the lines of the query '7' are not consecutive"):
         read_letor(_file(tmp_path, "0 qid:7 1:1\n0 qid:8 1:1\n0 qid:7 1:1\n"))
     with pytest.raises(BadInput, match=r"file.txt:2: the document 'a' is listed twice for the query '7'"):
         read_letor(_file(tmp_path, "0 qid:7 1:1 # a\n0 qid:7 1:1 # a\n"))
-    with pytest.raises(BadInput, match="there are no lines"):
+    with pytest.raises(BadInput, match="the file has no lines"):
         read_letor(_file(tmp_path, "\n# nothing\n"))
     with pytest.raises(BadInput, match="must be UTF-8"):
         read_letor(_file(tmp_path, b"0 qid:\xff\xfe 1:1\n"))
@@ -122,7 +122,7 @@ def test_lengths_of_lists_may_stand_beside(tmp_path):
     _file(tmp_path, "1\n2\n", "rank.train.query")
     found = read_letor(path)
     assert (found.queries, found.offsets.tolist()) == (["1", "2"], [0, 1, 3])
-    for wrong, message in (("1\n1\n", "its lists have 2 lines"), ("3\n0\n", "numbers from 1"), ("x", "whole number")):
+    for wrong, message in (("1\n1\n", "add up to 2, but"), ("3\n0\n", "numbers from 1"), ("x", "whole number")):
         _file(tmp_path, wrong, "rank.train.query")
         with pytest.raises(BadInput, match=f"rank.train.query: .*{message}"):
             read_letor(path)
@@ -181,7 +181,7 @@ def test_a_file_is_a_collection_whose_queries_come_with_lists(tmp_path):
     assert [labels.tolist() for _, labels in found.judgments] == [[2, 0], [1, 0, 0]]
     assert found.queries.found.scores.tolist() == [0] * 5
     assert found.queries.found.features.names == ("1", "2", "3")
-    with pytest.raises(BadInput, match="is a file, and has no split"):
+    with pytest.raises(BadInput, match="is a file, which has no splits"):
         nirank.collection(f"letor:{tmp_path / 'file.txt'}", split="test")
 
 
@@ -210,7 +210,7 @@ def test_parts_are_folds_in_turns(tmp_path):
         assert [int(query) for part in parts for query in part] == [(fold - 1 + place) % 5 + 1 for place in range(5)]
         assert [len(part) for part in parts] == [3, 1, 1]
     for fold in (None, 0, 6):
-        with pytest.raises(BadInput, match=f"fold = {fold}: one from 1 to 5"):
+        with pytest.raises(BadInput, match=f"fold = {fold}; a number from 1 to 5"):
             nirank.collection(name, split="test", fold=fold)
 
 
@@ -258,7 +258,7 @@ def test_given_features_that_are_not_there_are_told(tmp_path):
     with pytest.raises(UnknownName, match="no feature of these queries '12'"):
         GivenFeatures(["12"]).extract(opened.queries, opened.judgments)
     for queries in (Queries.of(["a", "b"]), Queries.of(["a", "b"]).with_found(opened.judgments)):
-        with pytest.raises(BadInput, match="no features came with these queries"):
+        with pytest.raises(BadInput, match="these queries bring no features"):
             GivenFeatures().extract(queries, opened.judgments)
     for names in ([], "1"):
         with pytest.raises(BadInput, match="a list of features"):

@@ -207,7 +207,7 @@ def test_a_field_that_the_corpus_lacks_is_told(fields, corpus):
 def test_unknown_names_and_senseless_settings_are_refused():
     with pytest.raises(UnknownName, match=r"no feature 'bm52'. Did you mean 'bm25'"):
         Manual(names=["bm52"])
-    with pytest.raises(UnknownName, match=r"no feature 'title.bm25'.*Fields are named in `fields`"):
+    with pytest.raises(UnknownName, match=r"no feature 'title.bm25'.*List its field in `fields`"):
         Manual(names=["title.bm25"])
     for settings in ({"names": []}, {"names": "bm25"}, {"names": ["idf", "idf"]}, {"window": 1}, {"threads": 0}):
         with pytest.raises(BadInput, match=next(iter(settings))):

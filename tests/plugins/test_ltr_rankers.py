@@ -329,19 +329,19 @@ def test_a_ranker_that_knows_features_keeps_what_it_has():
 def test_what_cannot_be_made_or_ranked_is_told(tmp_path):
     made = sample.collection()
     for ranker in (Linear(), LightGBM()):
-        with pytest.raises(BadInput, match=r"(no features|no trees) yet: train it"):
+        with pytest.raises(BadInput, match=r"(is not trained|no trees yet): train it"):
             ranker.score(made.queries, made.judgments)
     bare = nirank.Collection("bare", made.corpus, made.queries, made.judgments.with_features(None))
     with pytest.raises(BadInput, match=r"judged documents .* have none"):
         Linear().begin(bare)
     _drawn(built(Linear, device="cpu")).save(tmp_path)
     for name in ("missing", "linear.safetensors"):
-        with pytest.raises(BadInput, match=f"{name}: is no mlp ranker"):
+        with pytest.raises(BadInput, match=f"{name}: cannot be loaded as a mlp ranker"):
             built(MLP, model=str(tmp_path / name))
-    with pytest.raises(BadInput, match="is no linear ranker of these settings"):
+    with pytest.raises(BadInput, match="cannot be loaded as a linear ranker with these settings"):
         built(Linear, classes=2, model=str(tmp_path / "linear.safetensors"))
     (tmp_path / "tree").write_text("no tree")
-    with pytest.raises(BadInput, match="tree: is no model of LightGBM's"):
+    with pytest.raises(BadInput, match="tree: cannot be read as a text model of LightGBM"):
         built(LightGBM, model=str(tmp_path / "tree"))
 
 
@@ -440,7 +440,7 @@ def test_a_model_of_lightgbms_own_ranks_by_the_names_it_is_given(tmp_path):
     own = built(LightGBM, model=str(tmp_path / "model.txt"), names=sample.NAMES)
     np.testing.assert_array_equal(_scored(own), _scored(ranker))
     assert built(LightGBM, model=str(tmp_path / "model.txt")).names == ("Column_0", "Column_1", "Column_2")
-    with pytest.raises(BadInput, match="has 3 features, and `names` has 2"):
+    with pytest.raises(BadInput, match="has 3 features, but `names` has 2"):
         built(LightGBM, model=str(tmp_path / "model.txt"), names=["a", "b"])
 
 

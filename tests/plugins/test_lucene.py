@@ -136,7 +136,7 @@ def test_weighted_terms_are_searched_as_they_are(ranker):
 
 
 def test_what_is_no_text_is_refused(ranker):
-    with pytest.raises(BadInput, match="query '1' is a int"):
+    with pytest.raises(BadInput, match="query '1' is of the type int"):
         ranker.generate(Queries.of([3]), 5)
 
 
@@ -242,14 +242,14 @@ def test_an_encoder_of_terms_may_come_first(tmp_path, monkeypatch):
 
 def test_an_index_of_another_corpus_is_refused(tmp_path):
     _ready(Lucene(), samples.corpus(), tmp_path / "index")
-    with pytest.raises(StaleIndex, match="of 12 documents, the corpus of 1"):
+    with pytest.raises(StaleIndex, match="of 12 documents, but the corpus has 1"):
         Lucene().open(Documents(["a"], ["b"]), tmp_path / "index")
     with pytest.raises(StaleIndex, match="has no index"):
         Lucene().generate(Queries.of("cat"), 1)
 
 
 def test_a_document_that_is_no_text_is_refused_and_nothing_is_committed(tmp_path):
-    with pytest.raises(BadInput, match="'b' is a int"):
+    with pytest.raises(BadInput, match="'b' is of the type int"):
         Lucene().build(Documents(["a", "b"], ["text", 3]), tmp_path)
     assert not list(tmp_path.glob("segments_*"))
 
@@ -337,7 +337,7 @@ def test_another_field_is_searched_where_it_is_named(tmp_path):
 def test_an_index_without_vectors_of_terms_cannot_expand(tmp_path):
     folder = _elsewhere(tmp_path / "elsewhere", _samples())
     rm3 = _ready(LuceneRM3(index=str(folder)), samples.corpus(), tmp_path / "ordinals")
-    with pytest.raises(BadInput, match="no vectors of the terms of 'contents'"):
+    with pytest.raises(BadInput, match="no term vectors of the field 'contents'"):
         rm3.generate(Queries.of("cat"), 3)
 
 

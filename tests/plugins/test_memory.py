@@ -115,7 +115,7 @@ def test_each_method_has_a_size_of_its_own():
     ("small", "note"),
     [
         (Small(0), "small runs out of memory on one entry alone"),
-        (Small(3, listwise=True), "the list of one query, which it must see whole"),
+        (Small(3, listwise=True), "the list of one query, which it must score at once"),
     ],
 )
 def test_what_cannot_be_cut_raises_the_original_with_a_note(small, note):

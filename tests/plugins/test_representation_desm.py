@@ -145,7 +145,7 @@ def test_a_model_is_the_same_wherever_its_file_lies(model, tmp_path):
 def test_what_cannot_be_used_is_told(model, tmp_path):
     with pytest.raises(BadInput, match="variant = 'out'"):
         DESM(variant="out")
-    with pytest.raises(StaleIndex, match="has no vectors"):
+    with pytest.raises(StaleIndex, match="has no word vectors"):
         DESM().encode(Queries.of(["cat"]))
     with pytest.raises(BadInput, match=r"content \d+ is of type PosixPath"):
         tiny().encode_documents(["a", tmp_path])

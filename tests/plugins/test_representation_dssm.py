@@ -164,13 +164,13 @@ def test_a_checkpoint_is_the_model_wherever_it_lies(tmp_path, towers):
 def test_files_and_settings_that_do_not_fit_are_refused(tmp_path):
     tiny().save(tmp_path)
     path = str(tmp_path / "dssm.safetensors")
-    with pytest.raises(BadInput, match=r"dssm.safetensors: is no DSSM of dims \[16, 9\]"):
+    with pytest.raises(BadInput, match=r"dssm.safetensors: cannot be loaded as a DSSM with dims \[16, 9\]"):
         DSSM(dims=(16, 9), model=path)
-    with pytest.raises(BadInput, match="with 2 towers"):
+    with pytest.raises(BadInput, match="and 2 towers"):
         DSSM(dims=(16, 8), towers=2, model=path)
     save_file({"vectors": torch.ones(2)}, tmp_path / "other")
     for name in ("other", "missing"):
-        with pytest.raises(BadInput, match=f"{name}: is no DSSM"):
+        with pytest.raises(BadInput, match=f"{name}: cannot be loaded as a DSSM"):
             DSSM(model=str(tmp_path / name))
     for settings in ({"dims": ()}, {"dims": (4, 0)}, {"towers": 3}, {"min_count": 0}):
         with pytest.raises(BadInput, match=next(iter(settings))):
@@ -178,7 +178,7 @@ def test_files_and_settings_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_what_cannot_be_encoded_is_told(tmp_path):
-    with pytest.raises(BadInput, match=r"knows no trigrams yet: train it with nirank.fit"):
+    with pytest.raises(BadInput, match=r"is not trained: train it with nirank.fit"):
         DSSM().encode(Queries.of(["cat"]))
     with pytest.raises(BadInput, match=r"content \d+ is of type PosixPath"):
         tiny().encode_documents(["a", tmp_path])

@@ -137,6 +137,6 @@ def test_a_checkpoint_keeps_how_documents_are_compared(tmp_path):
     assert (again.aggregation, again.reader.contract.template) == ("sum_log", template)
     assert again.fingerprint == scorer.fingerprint
     with pytest.raises(
-        BadInput, match=r"{query}, {document}; each of {query}, {document0}, {document1} is needed, once"
+        BadInput, match=r"{query}, {document}; each of {query}, {document0}, {document1} is expected once"
     ):
         built("duot5", tmp_path / "model", template="{query} {document}")

@@ -145,9 +145,9 @@ def test_what_cannot_be_searched_is_refused(tmp_path):
         _search(index, -1)
     with pytest.raises(BadInput, match="no sparse vectors"):
         index.generate(Queries.of(["1"]), 3)
-    with pytest.raises(BadInput, match="weights of 9 terms"):
+    with pytest.raises(BadInput, match="9 dimensions, the index has"):
         index.generate(Queries.of(["1"]).with_vectors(SparseVectors.of(np.ones((1, 9), np.float32))), 3)
-    with pytest.raises(BadInput, match="44 documents, the corpus has 2"):
+    with pytest.raises(BadInput, match="44 documents, but the corpus has 2"):
         index.open(_corpus([1, 2]), tmp_path / "index")
     (tmp_path / "index" / "weights.npy").write_bytes(b"")
     with pytest.raises(StaleIndex, match="incomplete"):

@@ -132,7 +132,7 @@ def test_an_autoencoder_is_followed(tmp_path, similarity):
     modules = [Transformer(str(tmp_path / "bert")), Pooling(16, "mean"), SparseAutoEncoder(16, 64, k=5, k_aux=8)]
     encoder = _agree(_saved(tmp_path, modules, similarity_fn_name=similarity))
     assert encoder.size == 64
-    with pytest.raises(BadInput, match="its dimensions are no terms"):
+    with pytest.raises(BadInput, match="its dimensions are not terms"):
         encoder.terms(encoder.encode(Queries.of(["a"])))
 
 
@@ -160,11 +160,11 @@ def test_modules_are_trained_with_gradients(tmp_path):
 def test_descriptions_that_cannot_be_followed_are_refused(tmp_path):
     transformer = _masked(tmp_path)
     folder = _saved(tmp_path, [transformer, SpladePooling()], similarity_fn_name="euclidean")
-    with pytest.raises(BadInput, match="compares by euclidean"):
+    with pytest.raises(BadInput, match="compares vectors by euclidean"):
         built("splade", folder)
-    with pytest.raises(BadInput, match=r"modules \(Transformer, SpladePooling\), whose pooling is their own"):
+    with pytest.raises(BadInput, match=r"modules \(Transformer, SpladePooling\), which fix the pooling"):
         built("splade", folder, pooling="sum")
     folder = _saved(tmp_path, [transformer, SpladePooling()])
     (folder / "1_SpladePooling" / "config.json").write_text('{"pooling_strategy": "mean"}')
-    with pytest.raises(BadInput, match="pooling 'mean' and activation 'relu'; known are"):
+    with pytest.raises(BadInput, match="pooling 'mean' and the activation 'relu'; nirank knows"):
         built("splade", folder)

@@ -247,7 +247,7 @@ def test_a_start_that_is_no_siamese_encoder_is_refused(stir, tmp_path):
     weights.save(nirank.load(stir, "stir").component, tmp_path)
     with pytest.raises(BadInput, match="holds a Stir"):
         built(Stir, start=str(tmp_path))
-    with pytest.raises(BadInput, match="no checkpoint"):
+    with pytest.raises(BadInput, match="not a checkpoint"):
         built(Stir, start=str(tmp_path / "nothing"))
 
 

@@ -29,7 +29,7 @@ class TermNumbers(dict[str, int]):
 
 
 def term_batches(corpus: Corpus, field: str | None = None) -> Iterator[tuple[Sequence[str], int]]:
-    """The documents, so many at a time that their words fit in memory, with the number of the first of them.
+    """The documents in batches whose words fit in memory, each with the number of its first document.
 
     `field` names the one that is read, of a corpus that has several. Raises `BadInput` where a content is not text.
     """

@@ -52,7 +52,7 @@ class Read:
     def of(
         cls, queries: Queries, candidates: Candidates, tokenize: Callable[[str, Sequence[str]], Sequence[Tokens]]
     ) -> Read:
-        """Read each text of the pairs once. `tokenize` is also told whether they are of a "query" or a "document".
+        """Read each text of the pairs once. The second argument of `tokenize` is "query" or "document".
 
         Raises `BadInput` for a content that is no text, and where the candidates do not know their corpus.
         """
@@ -82,7 +82,8 @@ class Prompt:
         if self.room < self.texts:
             fixed, texts = self.max_length - self.room, self.texts
             raise BadInput(
-                f"max_length = {self.max_length} leaves no room for {texts} texts beside {fixed} fixed tokens."
+                f"max_length = {self.max_length} leaves no room for {texts} texts beside {fixed} fixed tokens; "
+                "give a larger one."
             )
 
     @property
@@ -125,5 +126,5 @@ def _tokenized(
     texts = [content for content in contents if isinstance(content, str)]
     if len(texts) < len(contents):
         odd = next(content for content in contents if not isinstance(content, str))
-        raise BadInput(f"texts are read, and the content of a {side} is a {type(odd).__name__}.")
+        raise BadInput(f"the content of a {side} is of the type {type(odd).__name__}; texts (str) are needed here.")
     return tokenize(side, texts)

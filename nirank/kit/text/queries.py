@@ -81,7 +81,9 @@ class QueryParser:
             raise BadInput(f"the terms of a query were analysed otherwise than those of the index: {differences}.")
         if asked.weights.min(initial=0) < 0:
             worst = asked.terms[int(asked.weights.argmin())]
-            raise BadInput(f"the term {worst!r} has the weight {asked.weights.min()}: lexical search adds, from 0 on.")
+            raise BadInput(
+                f"the query term {worst!r} has the weight {asked.weights.min()}; lexical search needs 0 or more."
+            )
 
     def _counted(self, texts: Sequence[Content], first: int) -> QueryTerms:
         found = [words(text) for text in require_text(texts, "query", first)]

@@ -72,8 +72,8 @@ class SkipGram:
                 raise BadInput(f"{name} is {getattr(self, name)}; it must be 1 or more.")
         if not (0 <= self.sample < 1 and self.learning_rate > 0 and self.seed >= 0):
             raise BadInput(
-                f"sample is {self.sample}, learning_rate {self.learning_rate}, seed {self.seed}; a share of 1, a "
-                "number above 0 and one from 0 are expected."
+                f"sample is {self.sample}, learning_rate {self.learning_rate}, seed {self.seed}; expected are a number "
+                "from 0 to below 1, one above 0, and one of 0 or more."
             )
 
     def train(self, texts: Iterable[Ragged], counts: Ints, what: str = "Training word vectors") -> Trained:
@@ -161,7 +161,9 @@ class Word2Vec:
     @classmethod
     def _named(cls, trained: Trained, words: Sequence[str], settings: SkipGram, about: dict[str, Any]) -> Word2Vec:
         if not words:
-            raise BadInput(f"no word occurs min_count = {settings.min_count} times; there is nothing to learn from.")
+            raise BadInput(
+                f"no word occurs min_count = {settings.min_count} times, so there is nothing to train: lower it."
+            )
         return cls(words, trained.inputs, trained.outputs, about)
 
     def find(self, words: Sequence[str]) -> NDArray[np.int64]:
@@ -196,9 +198,13 @@ class Word2Vec:
                 inputs, outputs, text, ends = map(file.get_tensor, ("inputs", "outputs", "text", "ends"))
                 about = json.loads((file.metadata() or {}).get("about", "{}"))
         except (SafetensorError, OSError, ValueError) as error:
-            raise BadInput(f"are no word vectors that word2vec wrote: {error}", path) from error
+            raise BadInput(f"cannot be read as word vectors that nirank's word2vec wrote: {error}", path) from error
         if not len(ends) == len(inputs) == len(outputs):
-            raise BadInput(f"has {len(ends)} words for {len(inputs)} and {len(outputs)} vectors.", path)
+            raise BadInput(
+                f"is damaged: it has {len(ends)} words, {len(inputs)} input and {len(outputs)} output vectors; these "
+                "numbers must be equal.",
+                path,
+            )
         held = text.tobytes()
         words = [held[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise([0, *ends.tolist()])]
         return cls(words, inputs, outputs, about)

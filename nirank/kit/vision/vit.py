@@ -40,8 +40,8 @@ class ViT(nn.Module):
     ) -> None:
         if patch < 2 or patch & (patch - 1) or side % patch or dim % heads:
             raise BadInput(
-                f"side = {side}, patch = {patch}, dim = {dim}, heads = {heads}: a power of 2 that divides the side, "
-                "and heads that divide the dimensions, are expected."
+                f"side = {side}, patch = {patch}, dim = {dim}, heads = {heads}: a patch that is a power of 2 "
+                "and divides side, and heads that divide dim, are expected."
             )
         super().__init__()
         self.dim = dim

@@ -50,7 +50,7 @@ def write_graph(model: SentenceTransformer, folder: Path) -> None:
 def refuse_unless_compilable(model: SentenceTransformer, name: str, device: str) -> None:
     """Raise `BadInput` for what OpenVINO is not used for here."""
     if device != "cpu":
-        raise BadInput(f"runtime = 'openvino' computes on the CPU, and device = {device!r}: change one of them.")
+        raise BadInput(f"runtime = 'openvino' computes on the CPU, but device = {device!r}: change one of them.")
     if not compilable(model):
         kinds = ", ".join(type(module).__name__ for module in model)
         raise BadInput(

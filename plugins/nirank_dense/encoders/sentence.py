@@ -122,7 +122,9 @@ class SentenceEncoder(nn.Module):
             _check_length(self.model, max_length)
             self.model.max_seq_length = max_length
         if self.model.similarity_fn_name not in ("cosine", "dot"):
-            raise BadInput(f"{model} compares by {self.model.similarity_fn_name}; dot product or cosine is needed.")
+            raise BadInput(
+                f"{model} compares vectors by {self.model.similarity_fn_name}; one of dot product or cosine is needed."
+            )
         self.dim, self.nested = adaptation.dim, tuple(adaptation.nested)
         self._adapted = adaptation.lora_rank is not None
         _adapt(self.model, adaptation)
@@ -318,7 +320,9 @@ def _adapt(model: SentenceTransformer, adaptation: Adaptation) -> None:
 def _train_beside(model: SentenceTransformer, rank: int) -> None:
     """Train only what low-rank adaptation puts beside the matrices of the transformer."""
     if not isinstance(model[0], Transformer):
-        raise BadInput(f"lora_rank is for transformers, and this model begins with a {type(model[0]).__name__}.")
+        raise BadInput(
+            f"lora_rank is for transformers, but this model begins with a {type(model[0]).__name__}: leave it out."
+        )
     model.requires_grad_(False)
     lora.adapt(model[0].model, rank)
 

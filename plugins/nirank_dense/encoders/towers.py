@@ -100,6 +100,6 @@ def _check_comparable(query: SentenceEncoder, document: SentenceEncoder) -> None
     left, right = ((one.model.get_embedding_dimension(), one.model.similarity_fn_name) for one in (query, document))
     if left != right:
         raise BadInput(
-            f"vectors of queries have {left[0]} dimensions and are compared by {left[1]}, those of documents "
-            f"{right[0]} and by {right[1]}: both must be alike."
+            f"query vectors have {left[0]} dimensions and are compared by {left[1]}, document vectors have {right[0]} "
+            f"and are compared by {right[1]}: both encoders must agree."
         )

@@ -100,7 +100,7 @@ class WeightedWordVectors(nn.Module):
 def _only(folder: Path, pattern: str) -> Path:
     found = sorted(folder.glob(pattern))
     if len(found) != 1:
-        raise BadInput(f"has {len(found)} files {pattern}; word vectors are one such file.", folder)
+        raise BadInput(f"has {len(found)} files {pattern}; exactly one, of word vectors, is expected.", folder)
     return found[0]
 
 
@@ -113,5 +113,8 @@ def _tensors(path: Path) -> tuple[Tensor, Tensor]:
     matrices, weights = ([tensor for tensor in tensors if tensor.ndim == axes] for axes in (2, 1))
     if len(matrices) != 1 or len(tensors) > 2 or any(len(weight) != len(matrices[0]) for weight in weights):
         shapes = [tuple(tensor.shape) for tensor in tensors]
-        raise BadInput(f"holds {shapes}; one matrix of vectors is expected, and at most one weight a row.", path)
+        raise BadInput(
+            f"has tensors of the shapes {shapes}; one matrix of vectors, and at most one weight a row, are expected.",
+            path,
+        )
     return matrices[0], weights[0] if weights else torch.ones(len(matrices[0]))

@@ -6,7 +6,7 @@ One query at a time only waits for memory, and the compiled loop reads as fast a
 matrix product, which torch computes by oneDNN: four times as many a second as in float32 where the processor has
 instructions for it (AVX512-VNNI and the like). Where it has none, that product may be slow, or even saturate in
 between, and of vectors with one dimension torch 2.13 returns wrong numbers. So it is tried before it is used: a
-`Processor` says what came of that, or what is to be taken for it.
+`Processor` holds the outcome, or what is set in its place.
 """
 
 from __future__ import annotations

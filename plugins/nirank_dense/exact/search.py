@@ -75,7 +75,7 @@ class ExactSearch:
         self.device = device or _best_device()
         self.block, self.chunk, self.precision = block, chunk, precision
         if precision == "int8" and not _compiles():
-            raise MissingDependency("exact search over bytes needs numba. Run: pip install 'nirank[dense]'")
+            raise MissingDependency("precision = 'int8' needs the package numba. Run: pip install 'nirank[dense]'")
         self._products: OnHost | OnDevice | None = None
         self._scan: Scan | None = None
         self._two_pass: _InTime | None = None

@@ -197,13 +197,14 @@ class FaissSearch:
         mask, allowed = np.zeros(len(self._keys), bool), self._allowed
         if allowed.dtype == bool and allowed.shape != mask.shape:
             raise BadInput(
-                f"a mask has the shape {allowed.shape}; one entry for each of {len(mask)} documents is expected."
+                f"the mask has the shape {allowed.shape}; one entry for each of the {len(mask)} documents is expected."
             )
         if allowed.dtype != bool:
             allowed = allowed.astype(np.int64)
             if not ((allowed >= 0) & (allowed < len(mask))).all():
                 raise BadInput(
-                    f"ordinals {allowed.min()} to {allowed.max()} to search among; there are {len(mask)} documents."
+                    f"the ordinals to search among go from {allowed.min()} to {allowed.max()}, but there "
+                    f"are {len(mask)} documents."
                 )
         mask[allowed] = True
         return mask
@@ -213,7 +214,7 @@ class FaissSearch:
         if allowed is None and (self.removes or len(self._keys) == len(self._ordinals)):
             return None
         if self.device != "cpu":
-            raise BadInput("on CUDA faiss cannot search among some documents: set device = 'cpu'.")
+            raise BadInput("on CUDA faiss cannot search among some of the documents only: set device = 'cpu'.")
         keys = np.zeros(len(self._ordinals), bool)
         keys[self._keys if allowed is None else self._keys[allowed]] = True
         return faiss().IDSelectorBitmap(np.packbits(keys, bitorder="little"))
@@ -304,7 +305,7 @@ def _on(device: str, index: Any) -> Any:
     if device == "cpu":
         return index
     if not hasattr(faiss(), "StandardGpuResources"):
-        raise BadInput(f"device = {device!r}, and this faiss was compiled for the CPU alone: set device = 'cpu'.")
+        raise BadInput(f"device = {device!r}, but this faiss was compiled for the CPU only: set device = 'cpu'.")
     return faiss().index_cpu_to_gpu(faiss().StandardGpuResources(), 0, index)
 
 

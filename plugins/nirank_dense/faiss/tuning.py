@@ -1,4 +1,4 @@
-"""Tuning: recall and speed of an approximate index at each setting of its dials, and the choice of the best one.
+"""Tuning: recall and speed of an approximate index at each of its search settings, and the choice of the best one.
 
     points = tune(minilm >> hnsw, queries, corpus, recall=0.95)
 
@@ -40,7 +40,7 @@ def tune(ranking: Ranking, queries: Queries, corpus: Corpus, k: int = 10, recall
     setting reaches the recall: then the index stays as it was.
     """
     if not isinstance(ranking, Generated) or not isinstance(ranking.generator.target, FaissSearch):
-        raise BadInput(f"{ranking!r} has no dials: `encoder >> index` with an index of faiss is expected.")
+        raise BadInput(f"{ranking!r} has nothing to tune: `encoder >> index` with a faiss index is expected.")
     if not len(queries):
         raise BadInput("there are no queries to tune the index with: at least one is needed.")
     ranking.index(corpus)
@@ -51,7 +51,8 @@ def tune(ranking: Ranking, queries: Queries, corpus: Corpus, k: int = 10, recall
     if not reached:
         best = max(points, key=lambda point: point.recall)
         raise BadInput(
-            f"recall@{k} = {recall} is not reached: the best setting, {best.setting}, reaches {best.recall:.4f}."
+            f"recall@{k} = {recall} is not reached: the best setting, {best.setting}, reaches {best.recall:.4f}. "
+            "Ask for less, or build a finer index."
         )
     chosen = max(reached, key=lambda point: point.rate).setting
     for name, value in chosen.items():
