@@ -90,7 +90,7 @@ class Relevance:
         return self._cover(np.where(places < 0, 0, places - ranked.offsets[self.rows] + 1))
 
     def ideal(self, alpha: float, depth: int | None = None) -> Cover:
-        """The entries of the ideal ranking, to a `depth`: the document that adds the largest gain stands at each rank."""
+        """The entries of the ideal ranking, to a `depth`: at each rank stands the document that gains most there."""
         ranks, gains = np.zeros(len(self.rows), np.int64), np.ones(len(self.aspect_rows))
         deepest = int(np.bincount(self.rows).max(initial=0))
         for rank in range(1, 1 + min(deepest, depth or deepest)):
