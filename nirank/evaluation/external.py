@@ -206,6 +206,8 @@ def ir_values(measure: Any, ranking: JudgedRanking) -> Values:
     """The values of one of ir_measures' measures, `[queries]`."""
     import ir_measures
 
+    if measure.NAME == "NumQ":  # of which ir_measures leaves out those without results; trec_eval's num_q does not
+        return np.ones(len(ranking.ranked))
     try:
         metrics = list(ir_measures.iter_calc([measure], ranking.qrels, ranking.run))
     except (ValueError, RuntimeError) as fault:
