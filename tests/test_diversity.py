@@ -187,6 +187,9 @@ def test_faults_of_a_file_are_told(tmp_path, blank):
         nirank.read_qrels(tmp_path / "qrels")
     with pytest.raises(BadInput, match="document 'a' of query '1' is judged twice for subtopic '2'"):
         Subtopics.of([("1", "2", "a", 1), ("1", "2", "a", 0)])
+    for row in (("1", "2", "a"), 3, ("1", "2", "a", "relevant")):
+        with pytest.raises(BadInput, match=r"are rows \(query, subtopic, document, grade\), not "):
+            Subtopics.of([row])
     with pytest.raises(BadInput, match="there are no judgments"):
         Subtopics.of([])
 

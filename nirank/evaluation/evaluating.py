@@ -360,7 +360,7 @@ class _Plan:
         """Raise `BadInput` for measures of subtopics, where there are no judgments of these."""
         raise BadInput(
             f"{', '.join(self.subtopics)} needs judgments of subtopics, which judgments of documents do not have: "
-            "give the path of such judgments, or what nirank.read_subtopics returns."
+            "give what nirank.read_subtopics returns, or write `nirank evaluate RUN QRELS` for a run in a file."
         )
 
     def compute(

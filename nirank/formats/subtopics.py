@@ -61,9 +61,9 @@ class Subtopics:
     def of(cls, judgments: Iterable[tuple[str, str, str, float]]) -> Subtopics:
         """Judgments from rows of query, subtopic, document and grade.
 
-        Raises `BadInput` where there are none, and for a document that is judged twice for a subtopic.
+        Raises `BadInput` where there are none, for other rows, and for a document that is judged twice for a subtopic.
         """
-        rows = [(str(query), str(document), str(subtopic), grade) for query, subtopic, document, grade in judgments]
+        rows = [_row(row) for row in judgments]
         if not rows:
             raise BadInput("there are no judgments of subtopics.")
         entries = [entry for *entry, _ in rows]
@@ -119,6 +119,17 @@ def _of_lines(lines: Lines) -> Subtopics:
     whole = Candidates(offsets_of(lengths), distinct % len(ids), highest, query_ids=lines.query_ids)
     codes = integers_to_numpy(subtopics.indices).astype(np.int64)
     return Subtopics(Run(lines.query_ids, ids, whole), subtopics.dictionary.to_pylist(), pairs, codes, lines.values)
+
+
+def _row(row: Any) -> tuple[str, str, str, float]:
+    """Query, document, subtopic and grade of a row of query, subtopic, document and grade."""
+    try:
+        query, subtopic, document, grade = row
+        return str(query), str(document), str(subtopic), float(grade)
+    except (TypeError, ValueError):
+        raise BadInput(
+            f"judgments of subtopics are rows (query, subtopic, document, grade), not {row!r:.80}."
+        ) from None
 
 
 def _repeated(entries: Sequence[Sequence[str]]) -> Iterable[Sequence[str]]:

@@ -254,14 +254,15 @@ def _read_any(raw: Raw, layout: Layout, path: Path) -> Lines:
     """The lines of any readable file, one by one. Raises `BadInput` for the first fault."""
     seen: dict[tuple[str, ...], int] = {}
     values: list[float] = []
-    names = ("query", "document", *(["subtopic"] if layout is SUBTOPICS else []))
-    columns = itemgetter(*map(layout.columns.index, (*names, layout.value)))
+    of_subtopics = layout is SUBTOPICS
+    columns = itemgetter(*map(layout.columns.index, ("query", "document", layout.value)))
     for number, fields in _fields(raw, layout, path):
-        *texts, value = columns(fields)
-        entry = tuple(_decoded(text, path, number) for text in texts)
+        query, document, value = columns(fields)
+        entry: tuple[str, ...] = _decoded(query, path, number), _decoded(document, path, number)
+        if of_subtopics:
+            entry += (_decoded(fields[1], path, number),)
         if entry in seen:
-            advice = _advice(fields) if layout is QRELS else ""
-            raise BadInput(f"{_spelled(names, entry)} is already in line {seen[entry]}.{advice}", path, number)
+            raise BadInput(_repetition(entry, seen[entry], fields, layout), path, number)
         seen[entry] = number
         values.append(_number(value, layout.value, path, number))
     if not values:
@@ -269,14 +270,13 @@ def _read_any(raw: Raw, layout: Layout, path: Path) -> Lines:
     return lines_of(list(seen), values, _tag(raw, layout))
 
 
-def _spelled(names: Sequence[str], entry: Sequence[str]) -> str:
-    query, document, *subtopic = (f"{name} {text!r}" for name, text in zip(names, entry, strict=True))
-    return f"{document} of {' and '.join([query, *subtopic])}"
-
-
-def _advice(fields: Sequence[bytes]) -> str:
-    """The advice where judgments repeat a document: those of subtopics say in the second column of which."""
-    return "" if fields[1] in (b"0", b"Q0") else " Judgments of subtopics are read by nirank.read_subtopics."
+def _repetition(entry: Sequence[str], line: int, fields: Sequence[bytes], layout: Layout) -> str:
+    """The sentence on an entry that stood in `line` before; judgments of subtopics are no fault of the file's."""
+    query, document, *subtopic = entry
+    of = f"query {query!r}" + "".join(f" and subtopic {name!r}" for name in subtopic)
+    is_other = layout is QRELS and fields[1] not in (b"0", b"Q0")
+    advice = " Judgments of subtopics are read by nirank.read_subtopics." if is_other else ""
+    return f"document {document!r} of {of} is already in line {line}.{advice}"
 
 
 def _fields(raw: Raw, layout: Layout, path: Path) -> Iterator[tuple[int, list[bytes]]]:
@@ -331,7 +331,8 @@ def lines_of(entries: Sequence[Sequence[str]], values: list[float], tag: str = "
     """The columns of entries: query, document and perhaps subtopic of each, with its number."""
     import pyarrow as pa
 
-    queries, documents, *subtopics = (pa.chunked_array([to_array(column)]) for column in zip(*entries, strict=True))
+    texts = ([entry[place] for entry in entries] for place in range(len(entries[0])))
+    queries, documents, *subtopics = (pa.chunked_array([to_array(column)]) for column in texts)
     encoded = queries.chunk(0).dictionary_encode()
     with np.errstate(over="ignore"):
         doubles = np.array(values, np.float64)
