@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from nirank.experiments.results import System as System
     from nirank.experiments.run import run as run
     from nirank.experiments.train import train as train
+    from nirank.formats.subtopics import read_subtopics as read_subtopics
     from nirank.formats.topics import read_topics as read_topics
     from nirank.formats.trec import read_qrels as read_qrels
     from nirank.formats.trec import read_run as read_run
@@ -62,6 +63,7 @@ _HOMES = {
     "nirank.experiments.results": ["Results", "System"],
     "nirank.experiments.run": ["run"],
     "nirank.experiments.train": ["train"],
+    "nirank.formats.subtopics": ["read_subtopics"],
     "nirank.formats.topics": ["read_topics"],
     "nirank.formats.trec": ["read_qrels", "read_run", "write_run"],
     "nirank.hooks": ["hookimpl"],

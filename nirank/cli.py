@@ -8,8 +8,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
 from importlib.resources import as_file, files
@@ -22,14 +23,14 @@ from typer.core import TyperGroup
 from nirank.errors import BadInput, DamagedFile, NirankError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import Console
     from rich.table import Table
 
+    from nirank.data.types import Floats, Ints
     from nirank.experiments.experiment import Experiment
     from nirank.experiments.results import Results
     from nirank.experiments.workspace import Workspace
+    from nirank.plugins.inventory import Description
     from nirank.training.assignment import Fitted
 
 
@@ -40,17 +41,29 @@ class _Commands(TyperGroup):
         return super().get_command(ctx, cmd_name) or _of_observer(cmd_name)
 
 
+#: Of queries that were typed.
+_LINES_OF_HISTORY = 1000
+
 app = typer.Typer(
     cls=_Commands,
     help="Compose rankers, search, and measure the TREC way.",
     epilog="What is switched on by --with may have a command too, such as `nirank cache`: see `nirank plugins`.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
-#: What is searched with unless one says otherwise.
-BM25 = "bm25"
+
+def _names(*kinds: str) -> Callable[[str], list[str]]:
+    """Complete the name of a component of one of these kinds, or of any."""
+
+    def complete(incomplete: str) -> list[str]:
+        from nirank.plugins import inventory
+
+        return [name for name in inventory.names(*kinds) if name.startswith(incomplete)]
+
+    return complete
+
 
 Measures = Annotated[
     list[str] | None,
@@ -68,10 +81,20 @@ Pipeline = Annotated[
 Set = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="Set a setting of a stage, such as bm25.k1=0.9; repeatable.")
 ]
+Name = Annotated[
+    str | None,
+    typer.Argument(
+        help="A component, such as bm25 or scorer/ql, or a plugin: show its settings.", autocompletion=_names()
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 With = Annotated[
     list[str] | None,
     typer.Option(
-        "--with", "-w", help="Switch on an observer (cache) or give it a setting (trace.file=x.json); repeatable."
+        "--with",
+        "-w",
+        help="Switch on an observer (cache) or give it a setting (trace.file=x.json); repeatable.",
+        autocompletion=_names("observer"),
     ),
 ]
 
@@ -137,6 +160,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The folder to write; runs/NAME-DATE unless given.")] = None,
     with_: With = None,
     trust: Trust = False,
+    as_json: Json = False,
 ) -> None:
     """Run an experiment: index, search, measure, compare; write runs, measures and a manifest."""
     from nirank.experiments import run as experiments
@@ -144,14 +168,17 @@ def run(
     described = _described(experiment, with_, trust)
     console = _console()
     with _results_folder(out, described.name) as folder:
-        results = experiments.run(described, folder, show=partial(_show, console))
-    console.print(f"Written to {folder}", markup=False)
+        results = experiments.run(described, folder, show=None if as_json else partial(_show, console))
+    if as_json:
+        _print_json({"folder": str(folder), **results.to_dict()})
+    else:
+        console.print(f"Written to {folder}", markup=False)
     raise typer.Exit(1 if results.failed else 0)
 
 
 @app.command()
 def train(
-    experiment: Annotated[Path, typer.Argument(help="An experiment in TOML, with tables [train.STAGE].")],
+    experiment: Annotated[Path, typer.Argument(help=r"An experiment in TOML, with tables \[train.STAGE].")],
     out: Annotated[
         Path | None, typer.Option(help="The folder to write, or to go on in; runs/NAME-DATE unless given.")
     ] = None,
@@ -171,18 +198,31 @@ def train(
 
 @app.command()
 def index(
-    collection: Annotated[str, typer.Argument(help="A collection (`nirank datasets`), such as jsonl:FILE.")],
+    collection: Annotated[
+        str,
+        typer.Argument(
+            help="A collection (`nirank datasets`), such as jsonl:FILE.", autocompletion=_names("collection")
+        ),
+    ],
     pipeline: Pipeline = None,
     to: Annotated[Path, typer.Option(help="The folder to write.")] = Path("nirank-index"),
     settings: Set = None,
     with_: With = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Bring the folder up to date: what has not changed is not encoded again.")
+    ] = False,
 ) -> None:
     """Index a collection for `nirank search`."""
     from nirank.experiments import workspace
 
+    changed = ""
     with _switched_on(with_):
-        made = workspace.create(to, collection, pipeline or BM25, _stages(settings))
-    _console().print(f"{len(made.corpus):,} documents indexed in {to} for {made.ranking!r}.", markup=False)
+        if update:
+            made, count = workspace.update(to, collection, pipeline, _stages(settings))
+            changed = f" {count:,} of them are new or have changed."
+        else:
+            made = workspace.create(to, collection, pipeline or workspace.BM25, _stages(settings))
+    _console().print(f"{len(made.corpus):,} documents indexed in {to} for {made.ranking!r}.{changed}", markup=False)
 
 
 @app.command()
@@ -192,12 +232,16 @@ def search(
     ] = None,
     folder: Folder = Path("nirank-index"),
     collection: Annotated[
-        str | None, typer.Option("--collection", "-c", help="Search this collection, and no folder.")
+        str | None,
+        typer.Option(
+            "--collection", "-c", help="Search this collection, and no folder.", autocompletion=_names("collection")
+        ),
     ] = None,
     pipeline: Pipeline = None,
     settings: Set = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many documents to show.")] = 10,
     with_: With = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, a line for each query.")] = False,
 ) -> None:
     """Search an index or a collection. A query is text: it has no operators."""
     from nirank.experiments import workspace
@@ -206,11 +250,11 @@ def search(
         raise BadInput("--pipeline and --set go with --collection: a folder is searched as it was indexed.")
     with _switched_on(with_):
         if collection:
-            opened = workspace.over(collection, pipeline or BM25, _stages(settings))
+            opened = workspace.over(collection, pipeline or workspace.BM25, _stages(settings))
         else:
             opened = workspace.open_folder(folder)
         for query in [text] if text is not None else _typed_queries():
-            _console().print(_found_table(opened, query, k))
+            _print_found(opened, query, k, as_json)
 
 
 @app.command()
@@ -230,7 +274,7 @@ def evaluate(
         typer.Option("--trec-eval", min=9, max=10, help="The version of trec_eval whose figures are given, 9 or 10."),
     ] = 10,
     queries: Annotated[bool, typer.Option("--queries", "-q", help="Print the values of each query too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure a run. A judged query without results counts as 0, as in `trec_eval -c`."""
     from nirank.evaluation.evaluating import MEASURES, evaluate_files
@@ -244,7 +288,7 @@ def evaluate(
         trec_eval=9 if version == 9 else 10,
     )
     if as_json:
-        typer.echo(json.dumps(found.to_dict(per_query=queries), ensure_ascii=False))
+        _print_json(found.to_dict(per_query=queries))
         return
     for line in report.trec_lines(found, queries):
         typer.echo(line)
@@ -264,7 +308,7 @@ def compare(
     permutations: Annotated[
         int, typer.Option(min=1, help="How many random signs the randomisation test draws.")
     ] = 10_000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Compare runs by paired tests: differences, p-values (Holm), effect sizes, confidence intervals."""
     from nirank.evaluation.evaluating import MEASURES, evaluate_files
@@ -274,6 +318,8 @@ def compare(
     *runs, qrels = files
     if len(runs) < 2:
         raise BadInput("two or more runs and the judgments are expected: nirank compare RUN RUN... QRELS")
+    if repeated := {run for run in runs if runs.count(run) > 1}:
+        raise BadInput("is named twice; runs are compared with others.", min(repeated))
     wanted = measures or MEASURES
     names = dict(zip(runs, map(str, runs) if as_json else _short_names(runs), strict=True))
     if baseline is not None and baseline not in names:
@@ -282,7 +328,7 @@ def compare(
     against = None if baseline is None else names[baseline]
     comparison = compare_evaluations(evaluations, against, test=test.value, permutations=permutations)
     if as_json:
-        typer.echo(json.dumps(comparison.to_dict(), ensure_ascii=False))
+        _print_json(comparison.to_dict())
     else:
         _console().print(report.means_table(comparison), report.comparison_table(comparison))
         for name, notes in comparison.notes.items():
@@ -298,13 +344,19 @@ def _short_names(paths: list[Path]) -> list[str]:
 
 
 @app.command()
-def plugins() -> None:
-    """List the plugins: what they bring, and what is missing or failed."""
+def plugins(name: Name = None, as_json: Json = False) -> None:
+    """List the plugins, what they bring, what is missing or failed; or show the settings of one component."""
     from rich.table import Table
     from rich.text import Text
 
     from nirank.plugins import inventory
 
+    if name is not None:
+        _show_components(inventory.describe(name), as_json)
+        return
+    if as_json:
+        _print_json([asdict(row) for row in inventory.plugins()])
+        return
     table = Table("plugin", "distribution", "components", "state")
     for row in inventory.plugins():
         # As Text, because in a plain string rich takes the extra in 'nirank[text]' for markup and drops it.
@@ -312,14 +364,31 @@ def plugins() -> None:
     _console().print(table)
 
 
+def _show_components(described: list[Description], as_json: bool) -> None:
+    from nirank.experiments import report
+
+    if as_json:
+        _print_json([asdict(one) for one in described])
+        return
+    console = _console()
+    for one in described:
+        console.print(report.shown(f"{', '.join(one.components)}  from {one.plugin}", style="bold"))
+        console.print(report.shown(one.missing or one.about), "")
+        if one.settings:
+            console.print(report.settings_table(one.settings), "")
+
+
 @app.command()
-def datasets() -> None:
+def datasets(as_json: Json = False) -> None:
     """List the collections that can be opened by name."""
     from rich.table import Table
     from rich.text import Text
 
     from nirank.plugins import inventory
 
+    if as_json:
+        _print_json([{"collection": name, "about": usage} for name, usage in inventory.collections()])
+        return
     table = Table("collection", "what it is")
     for name, usage in inventory.collections():
         table.add_row(Text(name), Text(usage))
@@ -484,13 +553,38 @@ def _tell(console: Console, fitted: Fitted) -> None:
 
 
 def _typed_queries() -> Iterator[str]:
-    while True:
-        try:
-            text = input("search> ")
-        except EOFError:
-            return
-        if text.strip():
-            yield text
+    """The queries that are typed, with a history that the next session has too; or the lines that are piped in."""
+    if not sys.stdin.isatty():
+        yield from (line.rstrip("\n") for line in sys.stdin if line.strip())
+        return
+    with _history() as remember, suppress(EOFError):
+        while True:
+            if (text := input("search> ")).strip():
+                remember(text)
+                yield text
+
+
+@contextmanager
+def _history() -> Iterator[Callable[[str], None]]:
+    """Keep what is typed in a file of the cache folder; nothing where Python has no readline, as on Windows."""
+    try:
+        import readline
+    except ImportError:
+        yield lambda text: None
+        return
+    from nirank.files import cache_folder
+
+    path = cache_folder() / "search-history"
+    with suppress(OSError):
+        readline.read_history_file(path)
+    readline.set_history_length(_LINES_OF_HISTORY)
+    readline.set_auto_history(False)  # which would keep empty lines, too
+    try:
+        yield readline.add_history
+    finally:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            readline.write_history_file(path)
 
 
 def _stages(settings: list[str] | None) -> dict[str, dict[str, Any]]:
@@ -545,13 +639,29 @@ def _of_observer(name: str) -> Any:
     return typer.main.get_command(alone)
 
 
-def _found_table(opened: Workspace, query: str, k: int) -> Table:
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def _print_found(opened: Workspace, query: str, k: int, as_json: bool) -> None:
+    docs, scores = opened.search(query, k)
+    if not as_json:
+        _console().print(_found_table(opened, query, docs, scores))
+        return
+    columns = zip(opened.corpus.ids.take(docs), scores.tolist(), opened.corpus[docs], strict=True)
+    results = [
+        {"rank": rank, "id": name, "score": score, "text": str(content)}
+        for rank, (name, score, content) in enumerate(columns, start=1)
+    ]
+    _print_json({"query": query, "results": results})
+
+
+def _found_table(opened: Workspace, query: str, docs: Ints, scores: Floats) -> Table:
     from rich.table import Table
 
     from nirank.experiments.report import shown
 
     table = Table(title=shown(query), title_justify="left", show_header=False, box=None)
-    docs, scores = opened.search(query, k)
     for rank, (doc, score) in enumerate(zip(docs.tolist(), scores.tolist(), strict=True), start=1):
         content = " ".join(str(opened.corpus[doc]).split())
         table.add_row(str(rank), f"{score:.4f}", shown(opened.corpus.ids[doc], style="bold"), shown(content[:200]))

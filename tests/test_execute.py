@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nirank.data import Candidates, ContentBatch, Documents, Pairs, Queries, concatenate, cuts
 from nirank.data.batches import by_length
-from nirank.errors import ComponentError
+from nirank.errors import BadInput, ComponentError
 from nirank.execution import stages
 from nirank.hooks import hookimpl
 from nirank.pipeline import load
@@ -222,3 +222,13 @@ def test_what_is_no_ranking_of_the_corpus_is_refused(found, message):
 
     with pytest.raises(ComponentError, match=message):
         (load(Faulty()) % 3).search("q", Documents(list("abc"), list("abc")))
+
+
+@pytest.mark.parametrize("name", ["bm25", "ql", "tfidf"])
+@pytest.mark.parametrize("stranger", [2, 10**12, -1])
+def test_documents_that_the_corpus_lacks_are_not_scored(name, stranger):
+    pytest.importorskip("numba")
+    corpus = Documents(["a", "b"], ["red fox", "dog"])
+    ranker = load(name)
+    with pytest.raises(BadInput, match=rf"1 of 2 documents that {name} is to score .* corpus of 2, such as {stranger}"):
+        (1 * ranker).score(Queries.of("fox"), Candidates.of([[0, stranger]], corpus=corpus))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nirank import files
 from nirank.errors import BadInput
+from nirank.execution import stages
 from nirank.experiments import workspace
 from nirank.pipeline import Ranking
+from nirank.plugins import Entry, Plugin, active
 
 pytest.importorskip("numba")
 
@@ -79,3 +84,107 @@ def test_a_second_writer_is_refused_while_the_first_one_writes(tmp_path, documen
     assert _found(workspace.create(tmp_path / "made", documents, "bm25")) == ["d0"]
     with pytest.raises(BadInput, match="exists already"):
         workspace.create(tmp_path / "made", documents, "bm25")
+
+
+# Updates
+
+
+class Encoder:
+    """Encodes a text by its words."""
+
+    vectors = "dense"
+    fingerprint = "words"
+
+    def encode(self, queries):
+        return self._vectors(queries.contents)
+
+    def encode_documents(self, contents):
+        return self._vectors(contents)
+
+    def _vectors(self, texts):
+        return np.array([[text.count("fox"), text.count("dog"), 1] for text in texts], np.float32)
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """What is encoded by the encoder `counting`, which an index may name."""
+    plugin, contents, encode = Plugin("counting"), [], stages.encode_documents
+
+    def counting(encoder, some, *more):
+        contents.extend(some)
+        return encode(encoder, some, *more)
+
+    monkeypatch.setattr(stages, "encode_documents", counting)
+    monkeypatch.setitem(sys.modules, "counting", types.SimpleNamespace(Encoder=Encoder))
+    active().registry.add(Entry("encoder", "counting", "counting:Encoder", plugin))
+    yield contents
+    active().registry.remove(plugin)
+
+
+def _append(tmp_path, **document):
+    with (tmp_path / "docs.jsonl").open("a") as file:
+        file.write(json.dumps(document) + "\n")
+
+
+def test_an_update_encodes_what_is_new_and_searches_as_an_index_made_anew(tmp_path, documents, encoded):
+    folder = tmp_path / "made"
+    workspace.create(folder, documents, "counting >> exact")
+    assert sorted(encoded) == ["dog", "red fox"]
+    encoded.clear()
+    _append(tmp_path, id="d2", text="two foxes")
+    made, count = workspace.update(folder, documents)
+    assert (encoded, count, len(made.corpus)) == (["two foxes"], 1, 3)
+    fresh = workspace.create(tmp_path / "fresh", documents, "counting >> exact")
+    assert _found(made) == _found(fresh) == ["d0", "d2", "d1"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        path.name for path in (tmp_path / "fresh").iterdir()
+    )
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith((".partial", ".former"))]
+    assert _found(workspace.open_folder(folder)) == ["d0", "d2", "d1"]
+    encoded.clear()
+    _, count = workspace.update(folder, documents)
+    assert (encoded, count) == ([], 0)
+
+
+def test_an_update_makes_a_folder_that_is_not_there(tmp_path, documents):
+    made, count = workspace.update(tmp_path / "made", documents, "ql", {"ql": {"mu": 10.0}})
+    assert (count, _found(made)) == (2, ["d0"])
+    workspace.update(tmp_path / "made", documents, "ql", {"ql": {"mu": 10.0}})  # said again, and the same
+    for pipeline, settings in (("bm25", {}), ("ql", {"ql": {"mu": 20.0}}), (None, {"bm25": {"k1": 2.0}})):
+        with pytest.raises(BadInput, match=r"was indexed for 'ql' with .*10\.0.*; an update keeps that"):
+            workspace.update(tmp_path / "made", documents, pipeline, settings)
+
+
+def test_what_is_no_index_is_not_updated(tmp_path, documents):
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "precious").write_text("keep")
+    with pytest.raises(BadInput, match="is no index"):
+        workspace.update(tmp_path / "made", documents)
+    assert (tmp_path / "made" / "precious").read_text() == "keep"
+
+
+def test_an_update_that_fails_or_is_killed_leaves_the_folder_as_it_was(tmp_path, documents, monkeypatch):
+    folder = tmp_path / "made"
+    workspace.create(folder, documents, "bm25")
+    _append(tmp_path, id="d2", text="a fox of its own")
+
+    def failing(*arguments):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ranking, "index", failing)
+        with pytest.raises(OSError, match="disk full"):
+            workspace.update(folder, documents)
+    assert _found(workspace.open_folder(folder)) == ["d0"]
+    folder.rename(tmp_path / ".made.former")  # as a kill between the two moves leaves it
+    assert _found(workspace.open_folder(folder)) == ["d0"]
+    assert sorted(_found(workspace.update(folder, documents)[0])) == ["d0", "d2"]
+
+
+def test_a_second_writer_is_refused_while_an_update_writes(tmp_path, documents):
+    workspace.create(tmp_path / "made", documents, "bm25")
+    with (
+        files.alone(tmp_path / "made", "nirank index"),
+        pytest.raises(BadInput, match="another nirank index is writing"),
+    ):
+        workspace.update(tmp_path / "made", documents)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from nirank.data.candidates import Candidates
 from nirank.evaluation.external import CUT
 from nirank.evaluation.measures import Grades, Measure, is_rank
+from nirank.formats.subtopics import Subtopics
 
 _LEAST = 10  # documents: a run whose lists end at one depth above it was cut there
 _CUT = re.compile(rf"(?:{'|'.join(CUT)}|unj)_(\d+)")
@@ -41,6 +42,15 @@ def doubts(names: Sequence[str], judged: Grades, run: Candidates, level: int) ->
     unreachable = int(np.count_nonzero(judged.relevant(level) > depth))
     if unreachable:
         yield f"{unreachable:,} queries have more relevant documents than the {depth:,} that were searched for."
+
+
+def doubts_of_subtopics(names: Collection[str], judgments: Subtopics | None) -> Iterator[str]:
+    """The reason to doubt measures of subtopics where the judgments tell none apart."""
+    if names and judgments is not None and len(judgments.subtopic_ids) < 2:
+        yield (
+            f"{', '.join(names)}: all judgments are of one subtopic, {judgments.subtopic_ids[0]!r}: "
+            "is their second column, as here, the subtopic?"
+        )
 
 
 def _end(run: Candidates) -> int | None:

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
 from nirank.errors import BadInput
-from nirank.evaluation.doubts import cutoff_of, doubts
+from nirank.evaluation.diversity import Diversity, diversity_measure
+from nirank.evaluation.doubts import cutoff_of, doubts, doubts_of_subtopics
 from nirank.evaluation.external import (
     JudgedRanking,
     ir_mean,
@@ -29,9 +30,10 @@ from nirank.evaluation.external import (
     unknown,
 )
 from nirank.evaluation.graded import COUNTED, graded, respelled
-from nirank.evaluation.joining import Docnos, all_queries, join
+from nirank.evaluation.joining import Docnos, Joined, all_queries, join
 from nirank.evaluation.measures import Grades, Measure, Values
 from nirank.evaluation.trec_ten import changed_measure, new_measures
+from nirank.formats.subtopics import Subtopics, read_subtopics
 from nirank.formats.trec import Run, read_judged, read_qrels, rows_of
 
 #: What is measured unless one says otherwise.
@@ -114,7 +116,7 @@ class Evaluation:
 
 def evaluate(
     run: Candidates | Run | str | Path,
-    judgments: Candidates | Run | str | Path,
+    judgments: Candidates | Run | Subtopics | str | Path,
     measures: Sequence[str] = MEASURES,
     ids: Docnos | None = None,
     *,
@@ -137,38 +139,72 @@ def evaluate(
     ranks the scores of a file as float64, or with `trec_eval=9` of that, which ranks them as float32 and rounds recall
     levels up (`nirank.evaluation.trec_ten`).
 
+    Measures of subtopics (`alpha_nDCG@20`, `ERR_IA@20`; `nirank.evaluation.diversity`) take judgments of subtopics:
+    the path of a file in TREC's format, or what `nirank.read_subtopics` returns. Other measures take from these the
+    highest grade that a document has for any subtopic.
+
     Raises `BadInput` for queries or documents that do not match, NaN, and where no query is judged; `UnknownName` for
     a measure that does not exist; `MissingDependency` for one that nothing installed computes.
     """
     if isinstance(run, (str, Path)) and isinstance(judgments, (str, Path)) and ids is None and query_ids is None:
         return evaluate_files(run, judgments, measures, relevance_level, complete, depth, trec_eval)
-    joined = join(run, judgments, exact=trec_eval >= 10)
-    run, judgments = joined.run, joined.judgments
-    _check_rows(run, judgments, query_ids)
-    query_ids = joined.query_ids if query_ids is None else query_ids
-    if relevance_level < 1 or (depth is not None and depth < 1):
-        raise BadInput(f"relevance_level {relevance_level} and depth {depth} must be 1 or more.")
     plan = _Plan.of(measures, relevance_level, trec_eval)
+    documents, subtopics = _judged(judgments, plan)
+    if subtopics is not None and query_ids is not None:
+        raise BadInput("judgments of subtopics know the ids of their queries: leave `query_ids` out.")
+    joined = join(run, documents, exact=trec_eval >= 10)
+    known = Joined(
+        joined.run,
+        joined.judgments,
+        joined.query_ids if query_ids is None else query_ids,
+        joined.ids if ids is None else ids,
+    )
+    return _evaluated(plan, known, subtopics, relevance_level, complete, depth)
+
+
+def _judged(judgments: Any, plan: _Plan) -> tuple[Any, Subtopics | None]:
+    """The judgments of documents, and those of subtopics where a measure asks for them."""
+    if plan.subtopics and isinstance(judgments, (str, Path)):
+        judgments = read_subtopics(judgments)
+    if isinstance(judgments, Subtopics):
+        return judgments.documents, judgments
+    if plan.subtopics:
+        plan.refuse_subtopics()
+    return judgments, None
+
+
+def _evaluated(
+    plan: _Plan, joined: Joined, subtopics: Subtopics | None, level: int, complete: bool, depth: int | None
+) -> Evaluation:
+    run, judgments, query_ids = joined.run, joined.judgments, joined.query_ids
+    _check_rows(run, judgments, query_ids)
+    if level < 1 or (depth is not None and depth < 1):
+        raise BadInput(f"relevance_level {level} and depth {depth} must be 1 or more.")
     judged, found = judgments.lengths > 0, run.lengths > 0
     queries = np.flatnonzero(judged if complete else judged & found)
     if not len(queries):
         raise BadInput(f"none of the {len(run):,} queries has judgments{'' if complete else ' and results'}.")
-    ids = joined.ids if ids is None else ids
-    ranked, ties = rank(_rows(run, queries), ids)
-    ranking = JudgedRanking(_cut(ranked, depth), _rows(judgments, queries), relevance_level)
+    ranked, ties = rank(_rows(run, queries), joined.ids)
+    ranking = JudgedRanking(_cut(ranked, depth), _rows(judgments, queries), level)
     judged_documents = Grades.of(ranking.ranked, ranking.judgments)
-    values, mean = plan.compute(ranking, judged_documents)
+    names = None if query_ids is None else [query_ids[row] for row in queries.tolist()]
+    diversity = None if subtopics is None else _diversity(ranking, subtopics, names or [])
+    values, mean = plan.compute(ranking, judged_documents, diversity)
     return Evaluation(
         values=values,
         mean=mean,
         queries=queries,
-        query_ids=None if query_ids is None else [query_ids[row] for row in queries.tolist()],
+        query_ids=names,
         ties=ties,
-        rule="ordinal" if ids is None else "docno",
+        rule="ordinal" if joined.ids is None else "docno",
         unjudged=int(np.count_nonzero(~judged)),
         empty=int(np.count_nonzero(judged & ~found)),
-        warnings=tuple(doubts(plan.names, judged_documents, run, relevance_level)),
+        warnings=(*doubts(plan.names, judged_documents, run, level), *doubts_of_subtopics(plan.subtopics, subtopics)),
     )
+
+
+def _diversity(ranking: JudgedRanking, subtopics: Subtopics, query_ids: Sequence[str]) -> Diversity:
+    return Diversity(ranking.ranked, subtopics.over(ranking.judgments, query_ids))
 
 
 def deepest_cutoff(measures: Sequence[str]) -> int:
@@ -176,9 +212,14 @@ def deepest_cutoff(measures: Sequence[str]) -> int:
     return max((cutoff_of(name) or 0 for name in _Plan.of(measures, level=1).names), default=0)
 
 
-def check_measures(measures: Sequence[str]) -> None:
-    """Raise what `evaluate` would for these measures: worth knowing before the search and not after it."""
-    _Plan.of(measures, level=1)
+def check_measures(measures: Sequence[str], subtopics: bool = False) -> None:
+    """Raise what `evaluate` would for these measures: worth knowing before the search and not after it.
+
+    Measures of subtopics are refused unless there are judgments of `subtopics`.
+    """
+    plan = _Plan.of(measures, level=1)
+    if plan.subtopics and not subtopics:
+        plan.refuse_subtopics()
 
 
 def evaluate_files(
@@ -194,20 +235,14 @@ def evaluate_files(
 
     Queries stand in the order of the judgments. Raises `BadInput` as `read_run` and `read_qrels` do.
     """
-    qrels = read_qrels(qrels_path)
+    plan = _Plan.of(measures, relevance_level, trec_eval)
+    subtopics = read_subtopics(qrels_path) if plan.subtopics else None
+    qrels = subtopics.documents if subtopics else read_qrels(qrels_path)
     found, run, docnos = read_judged(run_path, qrels.ids, exact=trec_eval >= 10)
     query_ids = all_queries(qrels.query_ids, found, (str(run_path), str(qrels_path)))
-    return evaluate(
-        rows_of(run, found, query_ids),
-        rows_of(qrels.candidates, qrels.query_ids, query_ids),
-        measures,
-        docnos,
-        query_ids=query_ids,
-        relevance_level=relevance_level,
-        complete=complete,
-        depth=depth,
-        trec_eval=trec_eval,
-    )
+    judgments = rows_of(qrels.candidates, qrels.query_ids, query_ids)
+    joined = Joined(rows_of(run, found, query_ids), judgments, query_ids, docnos)
+    return _evaluated(plan, joined, subtopics, relevance_level, complete, depth)
 
 
 def rank(run: Candidates, ids: Docnos | None) -> tuple[Candidates, int]:
@@ -274,6 +309,7 @@ class _Plan:
     native: dict[str, Callable[[Grades], Values]]
     trec: list[str]
     other: dict[str, Any]
+    subtopics: dict[str, Callable[[Diversity], Values]]
     version: int
 
     @classmethod
@@ -282,7 +318,7 @@ class _Plan:
             raise BadInput(f"measures are a list of names, not the text {measures!r}.")
         if version not in (9, 10):
             raise BadInput(f"trec_eval = {version!r} is no version that is known; 9 and 10 are.")
-        plan = cls([], {}, [], {}, version)
+        plan = cls([], {}, [], {}, {}, version)
         for name in dict.fromkeys(map(str, measures)):
             plan._add(name, level)
         return replace(plan, names=list(dict.fromkeys(plan.names)), trec=list(dict.fromkeys(plan.trec)))
@@ -291,6 +327,8 @@ class _Plan:
         measure = Measure.parse(name)
         if measure and (native := measure.native(level) or graded(measure, level)):
             self.native[name] = native
+        elif measure and (novel := diversity_measure(measure, level)):
+            self.subtopics[name] = novel
         elif later := new_measures(name):
             self.native.update(later)
             self.names.extend(later)
@@ -322,12 +360,24 @@ class _Plan:
             return True
         return False
 
-    def compute(self, ranking: JudgedRanking, judged: Grades) -> tuple[dict[str, Values], dict[str, float]]:
+    def refuse_subtopics(self) -> NoReturn:
+        """Raise `BadInput` for measures of subtopics, where there are no judgments of these."""
+        raise BadInput(
+            f"{', '.join(self.subtopics)} needs judgments of subtopics, which judgments of documents do not have: "
+            "give what nirank.read_subtopics returns, or write `nirank evaluate RUN QRELS` for a run in a file."
+        )
+
+    def compute(
+        self, ranking: JudgedRanking, judged: Grades, diversity: Diversity | None = None
+    ) -> tuple[dict[str, Values], dict[str, float]]:
         """The values of each query, and of all together."""
         values, mean = {}, {}
         for name, native in self.native.items():
             values[name] = native(judged)
             mean[name] = float(values[name].sum() if name.startswith(COUNTED) else values[name].mean())
+        if diversity is not None:
+            values.update({name: novel(diversity) for name, novel in self.subtopics.items()})
+            mean.update({name: float(values[name].mean()) for name in self.subtopics})
         if self.trec:
             values.update(trec_values(self.trec, ranking))
             mean.update({name: trec_mean(name, values[name]) for name in self.trec})

@@ -12,6 +12,7 @@ they call R@1 or Recall@1 is `CMC@1`; here `R@1` is recall, the part of what is 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,7 @@ Values: TypeAlias = NDArray[np.float64]
 
 #: The cutoff that is the number of documents relevant to the query.
 RELEVANT = "R"
+_HYPHEN = re.compile(r"^([^\W\d]+)-(?=[^\W\d])")
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +106,12 @@ class Measure:
 
     @classmethod
     def parse(cls, text: str) -> Measure | None:
-        """Read ir_measures' notation `Name(setting=value, ...)@cutoff`; None where the text is something else."""
+        """Read ir_measures' notation `Name(setting=value, ...)@cutoff`; None where the text is something else.
+
+        A hyphen in a name, as ndeval writes `alpha-nDCG@20`, stands for `_`.
+        """
         try:
-            node: ast.expr = ast.parse(text.strip(), mode="eval").body
+            node: ast.expr = ast.parse(_HYPHEN.sub(r"\1_", text.strip()), mode="eval").body
             cutoff = None
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
                 cutoff = _cutoff(node.right)

@@ -32,7 +32,7 @@ from nirank.data.corpus import field_of
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Floats
 from nirank.data.vectors import Vectors
-from nirank.errors import ComponentError
+from nirank.errors import BadInput, ComponentError
 from nirank.hooks import hookimpl
 from nirank.plugins.loading import active
 from nirank.progress import progress
@@ -59,8 +59,12 @@ def generate(generator: Component, queries: Queries, k: int) -> Candidates:
 
 
 def score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats:
-    """One float32 for each pair. Raises `ComponentError` for another shape, or for scores that are no numbers."""
+    """One float32 for each pair. Raises `ComponentError` for another shape, or for scores that are no numbers.
+
+    Raises `BadInput` for documents that their corpus does not have.
+    """
     with _Noted(scorer, "score", queries=len(queries), pairs=candidates.pairs):
+        _refuse_strangers(scorer, candidates)
         read = as_read(scorer, candidates)
         scores = _numbers(scorer, active().hook.nirank_score(scorer=scorer, queries=queries, candidates=read))
         if scores.shape != (candidates.pairs,):
@@ -73,8 +77,9 @@ def score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats
 
 
 def extract(extractor: Component, queries: Queries, candidates: Candidates) -> Floats:
-    """The features of each pair, float32 `[pairs, names]`. Raises `ComponentError` for another shape."""
+    """The features of each pair, float32 `[pairs, names]`. Raises as `score` does."""
     with _Noted(extractor, "extract", queries=len(queries), pairs=candidates.pairs):
+        _refuse_strangers(extractor, candidates)
         read = as_read(extractor, candidates)
         values = _numbers(extractor, active().hook.nirank_score(scorer=extractor, queries=queries, candidates=read))
         expected = (candidates.pairs, len(extractor.target.names))
@@ -292,6 +297,21 @@ def _check_ranking(generator: Component, found: Any, queries: int, k: int) -> No
     least, _ = found.extent
     if least < 0:
         raise ComponentError(f"{generator.spec} returned the document {least}; ordinals begin at 0.")
+
+
+def _refuse_strangers(component: Component, candidates: Candidates) -> None:
+    """Raise `BadInput` for documents beyond the corpus, such as `Run.align` gives those that it lacks."""
+    corpus = candidates.corpus
+    if corpus is None:
+        return
+    least, last = candidates.extent
+    if least < 0 or last >= len(corpus):
+        count = int(np.count_nonzero((candidates.docs < 0) | (candidates.docs >= len(corpus))))
+        raise BadInput(
+            f"{count:,} of {candidates.pairs:,} documents that {component.name} is to score are not in the corpus of "
+            f"{len(corpus):,}, such as {least if least < 0 else last}. Leave them out: "
+            "candidates.where(candidates.docs < len(corpus))."
+        )
 
 
 def _refuse_nan(component: Component, scores: Floats) -> None:

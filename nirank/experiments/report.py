@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nirank.evaluation.evaluating import Evaluation
     from nirank.evaluation.significance import Comparison
     from nirank.experiments.results import Results
+    from nirank.plugins.inventory import SettingRow
     from nirank.training.assignment import Fitted
 
 #: Control characters with their pictures; those from 128 to 159, and the delete, have one in common.
@@ -137,6 +138,16 @@ def _found(results: Results, system: str, query: int, k: int) -> Text:
         line.append(harmless(name), style="bold green underline" if doc in good else "")
         line.append(" ")
     return line if len(docs) else shown("nothing", style="dim")
+
+
+def settings_table(settings: Sequence[SettingRow]) -> Table:
+    """The settings of a component: name, type, default, and what is said of each."""
+    table = Table("setting", "type", "default", "what it is")
+    for column in table.columns[:3]:
+        column.overflow = "fold"
+    for row in settings:
+        table.add_row(shown(row.name, style="bold"), shown(row.type), shown(row.default), shown(row.about))
+    return table
 
 
 def comparison_table(comparison: Comparison) -> Table:

@@ -59,3 +59,8 @@ class Results:
             name: system.evaluation.to_dict() | {"seconds": round(system.seconds, 3), "latency_ms": system.latency}
             for name, system in self.systems.items()
         }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The measures of each system, their comparison and what failed, as JSON can hold them."""
+        compared = None if self.comparison is None else self.comparison.to_dict()
+        return {"name": self.experiment.name, "systems": self.measures(), "comparison": compared, "failed": self.failed}

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nirank import seals
 from nirank.build import collection
-from nirank.data.corpus import ArrowCorpus
+from nirank.data.corpus import ArrowCorpus, same_documents
 from nirank.data.corpus_files import write_corpus
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Floats, Ints
@@ -22,6 +24,8 @@ from nirank.formats.toml import to_toml
 from nirank.pipeline.algebra import Ranking
 
 DOCUMENTS, DESCRIPTION = "documents.arrow", "search.toml"
+#: The pipeline that searches unless one says otherwise.
+BM25 = "bm25"
 #: How many documents are copied at a time.
 _COPIED = 4096
 
@@ -61,21 +65,59 @@ def create(folder: Path, name: str, pipeline: str, stages: Mapping[str, dict[str
         return _create(folder, name, described)
 
 
-def _create(folder: Path, name: str, described: Experiment) -> Workspace:
+def _create(folder: Path, name: str, described: Experiment, former: Corpus | None = None) -> Workspace:
     (ranking,) = described.build().values()
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)  # what an interrupted run left there is gone on with
     corpus = _copy(collection(name).corpus, partial / DOCUMENTS)
-    ranking.index(corpus, partial)
+    if former is not None:
+        _link_indexes(folder, partial)
+    ranking.index(corpus, partial, former)
     (partial / DESCRIPTION).write_text(to_toml(described.as_table()), encoding="utf-8")
     _keep_only(partial, {DOCUMENTS, DESCRIPTION, *_index_folders(ranking)})
     seals.seal(partial, [DOCUMENTS, DESCRIPTION])
-    _move(partial, folder)
+    if former is None:
+        _move(partial, folder)
+    else:
+        _exchange(partial, folder)
     return open_folder(folder)
+
+
+def update(
+    folder: Path, name: str, pipeline: str | None = None, stages: Mapping[str, dict[str, Any]] | None = None
+) -> tuple[Workspace, int]:
+    """Bring a folder to the present state of a collection; the number of documents that are new or have changed, too.
+
+    Indexes that can be are made from those of the former state, at the cost of what has changed; the folder is then
+    exchanged as a whole. It is made where it does not exist. Raises `BadInput` for another pipeline or other settings
+    than it was made with.
+    """
+    folder = folder.resolve()
+    _bring_back(folder)
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        made = create(folder, name, pipeline or BM25, stages)
+        return made, len(made.corpus)
+    former = open_folder(folder).corpus
+    recorded = Experiment.read(folder / DESCRIPTION)
+    if pipeline or stages:
+        wanted = _described(name, pipeline or BM25, stages)
+        if ([*wanted.pipelines.values()], wanted.stage) != ([*recorded.pipelines.values()], recorded.stage):
+            raise BadInput(f"was indexed for {_said(recorded)}; an update keeps that. Name another folder.", folder)
+    described = Experiment.of({**recorded.as_table(), "collection": name})
+    with alone(folder, "nirank index"):
+        made = _create(folder, name, described, former)
+    return made, int(np.count_nonzero(same_documents(made.corpus, former) < 0))
+
+
+def _said(described: Experiment) -> str:
+    """The pipeline of a folder, and its settings, as they are written."""
+    (pipeline,) = described.pipelines.values()
+    return f"{pipeline!r}" + (f" with {described.stage}" if described.stage else "")
 
 
 def open_folder(folder: Path) -> Workspace:
     """Open what `create` made. Raises `BadInput` where there is no such folder."""
+    _bring_back(folder)
     if not (folder / DESCRIPTION).exists():
         raise BadInput(
             "is no index. Make one: nirank index COLLECTION --to FOLDER (or search with --collection).", folder
@@ -100,6 +142,45 @@ def _keep_only(folder: Path, names: set[str]) -> None:
     for path in folder.iterdir():
         if path.name not in names:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _link_indexes(folder: Path, partial: Path) -> None:
+    """Have the indexes of `folder` beside the new ones, which are made from them; copies where links cannot be."""
+    for path in folder.iterdir():
+        if path.is_dir() and not (partial / path.name).exists():
+            unfinished = partial / f"{path.name}.linking"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.copytree(path, unfinished, copy_function=_link)
+            os.replace(unfinished, partial / path.name)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _former(folder: Path) -> Path:
+    """The place of a folder while it is exchanged for its update."""
+    return folder.with_name(f".{folder.name}.former")
+
+
+def _bring_back(folder: Path) -> None:
+    """Put a folder back whose update was interrupted just between the two moves."""
+    if not folder.exists() and (_former(folder) / DESCRIPTION).exists():
+        os.replace(_former(folder), folder)
+
+
+def _exchange(partial: Path, folder: Path) -> None:
+    shutil.rmtree(_former(folder), ignore_errors=True)
+    os.replace(folder, _former(folder))
+    try:
+        os.replace(partial, folder)
+    except OSError:
+        os.replace(_former(folder), folder)
+        raise
+    shutil.rmtree(_former(folder), ignore_errors=True)
 
 
 def _move(partial: Path, folder: Path) -> None:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from nirank.formats.jsonl import read_jsonl as read_jsonl
     from nirank.formats.opening import faults_of as faults_of
     from nirank.formats.opening import opened as opened
+    from nirank.formats.subtopics import Subtopics as Subtopics
+    from nirank.formats.subtopics import read_subtopics as read_subtopics
     from nirank.formats.tables import is_table as is_table
     from nirank.formats.tables import read_table as read_table
     from nirank.formats.topics import read_topics as read_topics
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "nirank.formats.jsonl": ["read_jsonl"],
     "nirank.formats.opening": ["faults_of", "opened"],
+    "nirank.formats.subtopics": ["Subtopics", "read_subtopics"],
     "nirank.formats.tables": ["is_table", "read_table"],
     "nirank.formats.topics": ["read_topics"],
     "nirank.formats.trec": ["Run", "read_qrels", "read_run", "write_qrels", "write_run"],

@@ -1,4 +1,4 @@
-"""Files with one (query, document, number) a line: runs and judgments, as columns.
+"""Files with one (query, document, number) a line: runs and judgments, also of subtopics, as columns.
 
 Regular files, which have a single blank or a single tab between columns, are read by Arrow. Whatever else comes is
 read line by line, which takes some thirty times as long, accepts any white space, and names the line at fault. Where
@@ -11,7 +11,7 @@ import io
 import math
 import mmap
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
@@ -56,6 +56,7 @@ class Layout:
 
 RUN = Layout(("query", "Q0", "document", "rank", "score", "tag"))
 QRELS = Layout(("query", "iteration", "document", "grade"))
+SUBTOPICS = Layout(("query", "subtopic", "document", "grade"))
 BEIR = Layout(("query", "document", "grade"))
 
 
@@ -65,6 +66,7 @@ class Lines:
 
     `queries` `[lines]` are ordinals into `query_ids`, which are in order of first appearance; `documents` is an
     Arrow column of large strings; `values` are scores or grades, float32 `[lines]`, and `exact` the same as float64.
+    `subtopics`, a column of text, is there for judgments of subtopics.
     """
 
     query_ids: list[str]
@@ -73,14 +75,15 @@ class Lines:
     values: NDArray[np.float32]
     tag: str
     exact: NDArray[np.float64]
+    subtopics: pa.ChunkedArray | None = None
 
 
 def read_lines(path: str | Path, layout: Layout) -> Lines:
     """The lines of a file, plain or compressed.
 
     Raises `BadInput` with the line for a wrong number of columns, a score or grade that is no number, a document
-    listed twice for a query, and text that is not UTF-8; and for a file without lines. Blank lines and comments
-    (lines that start with `#`) are skipped, as trec_eval 10 does.
+    listed twice for a query (or for one of its subtopics), and text that is not UTF-8; and for a file without lines.
+    Blank lines and comments (lines that start with `#`) are skipped, as trec_eval 10 does.
     """
     path = Path(path)
     raw = _raw(path)
@@ -147,8 +150,9 @@ def _read_table(raw: Raw, layout: Layout, delimiter: str) -> pa.Table:
     import pyarrow as pa
     from pyarrow import csv
 
-    # the second column is read only to see that it is there, and not the nothing between two blanks
-    types = {layout.columns[1]: pa.binary(), "document": pa.large_string(), layout.value: pa.float64()}
+    # a second column without a meaning is read only to see that it is there, and not the nothing between two blanks
+    second = pa.large_string() if layout is SUBTOPICS else pa.binary()
+    types = {layout.columns[1]: second, "document": pa.large_string(), layout.value: pa.float64()}
     types["query"] = pa.dictionary(pa.int32(), pa.large_string())
     return csv.read_csv(
         pa.BufferReader(pa.py_buffer(raw)),
@@ -173,7 +177,8 @@ def _as_lines(table: pa.Table, layout: Layout, tag: str) -> Lines | None:
     doubles = integers_to_numpy(table[layout.value])
     with np.errstate(over="ignore"):  # beyond float32 is infinite, as it is for version 9 of trec_eval
         values = doubles.astype(np.float32)
-    return Lines(query_ids, numbers, table["document"], values, tag, doubles)
+    subtopics = table["subtopic"] if layout is SUBTOPICS else None
+    return Lines(query_ids, numbers, table["document"], values, tag, doubles, subtopics)
 
 
 def _has_empty(texts: pa.ChunkedArray) -> bool:
@@ -193,15 +198,26 @@ def _sound(lines: Lines, layout: Layout) -> bool:
 
 
 def _repeats(lines: Lines) -> bool:
-    """True where a query lists a document twice."""
+    """True where a query, or one of its subtopics, lists a document twice."""
+    lists = _lists(lines)
     prints = np.concatenate([_fingerprints(chunk) for chunk in lines.documents.chunks])
-    prints += lines.queries.astype(np.uint64) * np.uint64(_KEYS[2])
+    prints += lists.astype(np.uint64) * np.uint64(_KEYS[2])
     if not _has_equal(prints):
         return False
     _, at, counts = np.unique(prints, return_inverse=True, return_counts=True)
     suspects = np.flatnonzero(counts[at] > 1)
     names = gather(lines.documents, suspects).dictionary_encode()
-    return _has_equal(lines.queries[suspects].astype(np.int64) << 32 | integers_to_numpy(names.indices))
+    return _has_equal(lists[suspects].astype(np.int64) << 32 | integers_to_numpy(names.indices))
+
+
+def _lists(lines: Lines) -> Integers:
+    """The number of the list that each line belongs to: of its query, or of its query and subtopic."""
+    if lines.subtopics is None:
+        return lines.queries
+    subtopics = lines.subtopics.combine_chunks().dictionary_encode()
+    codes = integers_to_numpy(subtopics.indices).astype(np.int64)
+    lists: Integers = lines.queries.astype(np.int64) * len(subtopics.dictionary) + codes
+    return lists
 
 
 def _has_equal(keys: NDArray[np.integer]) -> bool:
@@ -237,19 +253,31 @@ def _fingerprints(strings: pa.Array) -> NDArray[np.uint64]:
 
 def _read_any(raw: Raw, layout: Layout, path: Path) -> Lines:
     """The lines of any readable file, one by one. Raises `BadInput` for the first fault."""
-    seen: dict[tuple[str, str], int] = {}
+    seen: dict[tuple[str, ...], int] = {}
     values: list[float] = []
+    of_subtopics = layout is SUBTOPICS
     columns = itemgetter(*map(layout.columns.index, ("query", "document", layout.value)))
     for number, fields in _fields(raw, layout, path):
         query, document, value = columns(fields)
-        pair = _decoded(query, path, number), _decoded(document, path, number)
-        if pair in seen:
-            raise BadInput(f"document {pair[1]!r} of query {pair[0]!r} is already in line {seen[pair]}.", path, number)
-        seen[pair] = number
+        entry: tuple[str, ...] = _decoded(query, path, number), _decoded(document, path, number)
+        if of_subtopics:
+            entry += (_decoded(fields[1], path, number),)
+        if entry in seen:
+            raise BadInput(_repetition(entry, seen[entry], fields, layout), path, number)
+        seen[entry] = number
         values.append(_number(value, layout.value, path, number))
     if not values:
         raise BadInput(f"there are no lines; each is expected to have {layout}.", path)
-    return _collect(list(seen), values, _tag(raw, layout))
+    return lines_of(list(seen), values, _tag(raw, layout))
+
+
+def _repetition(entry: Sequence[str], line: int, fields: Sequence[bytes], layout: Layout) -> str:
+    """The sentence on an entry that stood in `line` before; judgments of subtopics are no fault of the file's."""
+    query, document, *subtopic = entry
+    of = f"query {query!r}" + "".join(f" and subtopic {name!r}" for name in subtopic)
+    is_other = layout is QRELS and fields[1] not in (b"0", b"Q0")
+    advice = " Judgments of subtopics are read by nirank.read_subtopics." if is_other else ""
+    return f"document {document!r} of {of} is already in line {line}.{advice}"
 
 
 def _fields(raw: Raw, layout: Layout, path: Path) -> Iterator[tuple[int, list[bytes]]]:
@@ -300,13 +328,15 @@ def _as_number(text: bytes) -> float:
         return math.nan
 
 
-def _collect(pairs: list[tuple[str, str]], values: list[float], tag: str) -> Lines:
+def lines_of(entries: Sequence[Sequence[str]], values: list[float], tag: str = "") -> Lines:
+    """The columns of entries: query, document and perhaps subtopic of each, with its number."""
     import pyarrow as pa
 
-    encoded = to_array([query for query, _ in pairs]).dictionary_encode()
-    documents = to_array([document for _, document in pairs])
+    texts = ([entry[place] for entry in entries] for place in range(len(entries[0])))
+    queries, documents, *subtopics = (pa.chunked_array([to_array(column)]) for column in texts)
+    encoded = queries.chunk(0).dictionary_encode()
     with np.errstate(over="ignore"):
         doubles = np.array(values, np.float64)
         scores = doubles.astype(np.float32)
     numbers = integers_to_numpy(encoded.indices)
-    return Lines(encoded.dictionary.to_pylist(), numbers, pa.chunked_array([documents]), scores, tag, doubles)
+    return Lines(encoded.dictionary.to_pylist(), numbers, documents, scores, tag, doubles, *subtopics)

@@ -19,20 +19,16 @@ from nirank_cache import keys, pairs, vectors
 from nirank_cache.shelf import Shelf
 from nirank_cache.store import FILE, Store
 
-_LOOK_UP: dict[str, Callable[..., Any]] = {
-    "score": pairs.score,
-    "encode": vectors.encode,
-    "encode_documents": vectors.encode_documents,
-}
+_METHODS = ("score", "encode", "encode_documents")
 
 
 class Cache:
-    """Keeps scores and dense vectors on disk, and computes only what is not there.
+    """Keeps scores and vectors (dense, sparse, of tokens) on disk, and computes only what is not there.
 
     A score is found again by the scorer (its settings, model and code), the text of the query and the content of
     the document; a vector by the encoder and the content. What comes back is bit for bit what was computed. Not
-    cached is what depends on more: listwise scorers, those with an index over the corpus, components that say
-    `cacheable = False`, and objects of the user's own without a `fingerprint`.
+    cached is what depends on more: listwise scorers, those with an index over the corpus, encoders that read what was
+    found for a query, components that say `cacheable = False`, and objects of the user's own without a `fingerprint`.
 
     `folder` holds the file (by default `computed` in nirank's cache folder); past `gigabytes` (10**9 bytes) the
     least recently used results are dropped. Several processes may use one folder at once.
@@ -54,7 +50,7 @@ class Cache:
     @hookimpl
     def nirank_wrap(self, component: Component) -> Middleware | None:
         """Stand before every component whose results can be cached."""
-        methods = {method for method in _LOOK_UP if _is_cacheable(component, method)}
+        methods = {method for method in _METHODS if _is_cacheable(component, method)}
         return functools.partial(self._answer, component, methods) if methods else None
 
     def counts(self) -> tuple[int, int]:
@@ -86,7 +82,7 @@ class Cache:
     ) -> Any:
         if self._closed or method not in methods:
             return call(*inputs)
-        return _LOOK_UP[method](call, self._shelf(component, method), *inputs)
+        return _look_up(component, method)(call, self._shelf(component, method), *inputs)
 
     def _shelf(self, component: Component, method: str) -> Shelf:
         self._store = self._store or Store(self.path, self.limit)
@@ -115,7 +111,14 @@ def _is_cacheable(component: Component, method: str) -> bool:
         return False
     if method == "score":
         return not traits.listwise and not component.can("build")
-    return traits.vectors == "dense"
+    return traits.vectors in vectors.KINDS and not traits.feedback
+
+
+def _look_up(component: Component, method: str) -> Callable[..., Any]:
+    if method == "score":
+        return pairs.score
+    kind = vectors.KINDS[str(component.traits.vectors)]
+    return functools.partial(vectors.encode if method == "encode" else vectors.encode_documents, kind)
 
 
 def _show(store: Store) -> None:

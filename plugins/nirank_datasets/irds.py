@@ -66,9 +66,12 @@ def _batches(dataset: Any, count: int | None) -> Iterator[Mapping[str, Sequence[
 
 
 def _judgments(dataset: Any) -> Run:
+    """The judgments of documents; of one that is judged for several subtopics the highest grade counts."""
     grades: dict[str, dict[str, float]] = {}
     for judgment in dataset.qrels_iter():
-        grades.setdefault(judgment.query_id, {})[judgment.doc_id] = judgment.relevance
+        row, grade = grades.setdefault(judgment.query_id, {}), judgment.relevance
+        former = row.get(judgment.doc_id, grade) if hasattr(judgment, "subtopic_id") else grade
+        row[judgment.doc_id] = max(grade, former)
     ids = Ids(list(dict.fromkeys(itertools.chain.from_iterable(grades.values()))), unique=True)
     docs = [ids.find(list(row)) for row in grades.values()]
     return Run(list(grades), ids, Candidates.of(docs, [list(row.values()) for row in grades.values()]))

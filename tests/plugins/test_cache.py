@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from nirank import load
 from nirank.cli import app
-from nirank.data import Candidates, Documents, Queries
+from nirank.data import Candidates, Documents, Queries, SparseVectors, TokenVectors
 from nirank.errors import BadInput, ComponentError
 from nirank.execution import stages
 from nirank.experiments import run as experiment
@@ -245,12 +245,144 @@ def test_what_is_not_known_by_its_text_is_scored_every_time(cache, candidates):
     assert blind.asked == [3, 1, 3, 1]
 
 
-def test_vectors_that_are_not_dense_are_left_alone(cache):
-    encoder = Encoder()
-    encoder.vectors = "tokens"
+class Ragged(Encoder):
+    """Encodes texts as vectors of tokens or as weights of terms; an empty text has none."""
+
+    size = 50
+
+    def __init__(self, vectors, kind="<f4"):
+        super().__init__(kind)
+        self.vectors, self.fingerprint = vectors, f"{vectors} {kind}"
+
+    def encode_documents(self, contents):
+        self.asked += contents
+        lengths = [len(text) % 5 for text in contents]
+        numbers = [_value(text, str(place)) for text, length in zip(contents, lengths, strict=True)
+                   for place in range(length * (3 if self.vectors == "tokens" else 1))]  # fmt: skip
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        if self.vectors == "tokens":
+            return TokenVectors(offsets, np.array(numbers, self.kind).reshape(-1, 3))
+        terms = [9 * place + len(text) % 9 for text, length in zip(contents, lengths, strict=True)
+                 for place in range(length)]  # fmt: skip
+        return SparseVectors(offsets, np.array(terms, np.int32), np.array(numbers, np.float32), self.size)
+
+
+def _parts(vectors):
+    """The columns of vectors of tokens, or of weights of terms."""
+    names = ("offsets", "values") if isinstance(vectors, TokenVectors) else ("offsets", "terms", "weights", "size")
+    return [np.asarray(getattr(vectors, name)) for name in names]
+
+
+@pytest.mark.parametrize(("vectors", "kind"), [("tokens", "<f4"), ("tokens", "<f2"), ("sparse", "<f4")])
+def test_vectors_of_tokens_and_of_terms_come_back_as_they_were(cache, vectors, kind):
+    encoder = Ragged(vectors, kind)
+    component = load(encoder, "encoder").component
+    first = stages.encode_documents(component, TEXTS)
+    assert sorted(encoder.asked) == sorted(set(TEXTS))
+    for left, right in zip(_parts(first), _parts(Ragged(vectors, kind).encode_documents(TEXTS)), strict=True):
+        np.testing.assert_array_equal(left, right, strict=True)
+    encoder.asked.clear()
+    backwards = stages.encode_documents(component, TEXTS[::-1])
+    for left, right in zip(_parts(backwards), _parts(first[np.arange(len(TEXTS))[::-1]]), strict=True):
+        np.testing.assert_array_equal(left, right, strict=True)
+    for texts in (["", "five5"], [""]):  # without a vector at all
+        for left, right in zip(
+            _parts(stages.encode_documents(component, texts)), _parts(encoder.encode_documents(texts)), strict=True
+        ):
+            np.testing.assert_array_equal(left, right, strict=True)
+    encoder.asked.clear()
+    assert len(stages.encode(component, Queries.of(["red", "new"])).vectors) == 2
+    stages.encode(component, Queries.of(["new", "red"]))
+    assert sorted(encoder.asked) == ["new", "red"]  # apart from those of documents
+
+
+@pytest.mark.parametrize("vectors", ["tokens", "sparse"])
+def test_tensors_of_tokens_are_kept_and_wrong_results_refused(cache, vectors):
+    class Broken(Ragged):
+        def encode_documents(self, contents):
+            return np.zeros((len(contents), 3))
+
+    expected = "TokenVectors" if vectors == "tokens" else "SparseVectors"
+    with pytest.raises(ComponentError, match=f"a ndarray, and no {expected} for 1 contents"):
+        stages.encode_documents(load(Broken(vectors), "broken").component, ["a"])
+
+    class Short(Ragged):
+        batch_size = None
+
+        def encode(self, queries):
+            return self.encode_documents(queries.contents[1:])
+
+    with pytest.raises(ComponentError, match="returned 1 "):
+        stages.encode(load(Short(vectors), "short").component, Queries.of(["a", "b"]))
+    torch = pytest.importorskip("torch")
+
+    class Tensors(Ragged):
+        def encode_documents(self, contents):
+            made = super().encode_documents(contents)
+            return TokenVectors(made.offsets, torch.from_numpy(made.values)) if vectors == "tokens" else made
+
+    component = load(Tensors(vectors), "tensors").component
     for _ in range(2):
-        stages.encode_documents(load(encoder, "tokens").component, ["a"])
-    assert encoder.asked == ["a", "a"]
+        found = stages.encode_documents(component, TEXTS)
+        for left, right in zip(_parts(found), _parts(Ragged(vectors).encode_documents(TEXTS)), strict=True):
+            np.testing.assert_array_equal(left, right, strict=True)
+
+
+def test_encoders_that_read_what_was_found_and_kinds_without_a_form_are_left_alone(cache):
+    for changed in ({"feedback": True}, {"vectors": "terms"}):
+        encoder = Encoder()
+        vars(encoder).update(changed)
+        for _ in range(2):
+            stages.encode_documents(load(encoder, "encoder").component, ["a"])
+        assert encoder.asked == ["a", "a"]
+    assert cache.counts() == (0, 0)
+
+
+@pytest.mark.parametrize("vectors", ["dense", "tokens", "sparse"])
+def test_a_damaged_entry_is_dropped_and_computed_again(cache, caplog, vectors):
+    encoder = Encoder() if vectors == "dense" else Ragged(vectors)
+    component = load(encoder, "encoder").component
+    texts = ["red", "green", "blue", "four"]
+    first = stages.encode_documents(component, texts)
+    database = cache._store._database
+    stored = dict(database.execute("SELECT key, value FROM entries").fetchall())
+    (bad,) = keys.of_contents(["blue"])
+    flipped = stored[bad][:-1] + bytes([stored[bad][-1] ^ 1])
+    database.execute("UPDATE entries SET value = ? WHERE key = ?", (flipped, bad))
+    encoder.asked.clear()
+    again = stages.encode_documents(component, texts)
+    assert encoder.asked == ["blue"]
+    same = [(first, again)] if vectors == "dense" else zip(_parts(first), _parts(again), strict=True)
+    for left, right in same:
+        np.testing.assert_array_equal(left, right, strict=True)
+    assert caplog.text.count("are computed again") == 1
+
+
+@pytest.mark.parametrize(
+    ("encoder", "index"), [("splade", "impact"), ("colbert", "maxsim"), ("colbert", "plaid"), ("sentence", "exact")]
+)
+def test_a_second_index_encodes_no_document(cache, tmp_path, encoder, index):
+    stage = load(active().registry.find(encoder, ("encoder",)).resolve_tiny()(), encoder)
+    texts = [f"{word} {other}" for word in ("red", "green", "blue") for other in ("fox", "dog", "tree", "house")]
+    corpus = Documents([str(number) for number in range(len(texts))], texts)
+    encoded, results = [], []
+    original = type(stage.component.target).encode_documents
+
+    def counted(self, contents):
+        encoded.extend(contents)
+        return original(self, contents)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(stage.component.target), "encode_documents", counted)
+        for folder in ("first", "second"):
+            ranking = stage >> load(f"generator/{index}")
+            ranking.index(corpus, tmp_path / folder)
+            results.append(ranking.search(Queries.of(["green dog", "house"]), corpus))
+            assert sorted(encoded) == sorted(texts), folder
+    np.testing.assert_array_equal(results[0].docs, results[1].docs)
+    np.testing.assert_array_equal(results[0].scores, results[1].scores)
+    first, second = (sorted((tmp_path / folder).rglob("*.npy")) for folder in ("first", "second"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 def test_another_setting_model_or_code_is_another_component(cache, candidates, monkeypatch):

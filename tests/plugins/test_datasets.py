@@ -566,6 +566,14 @@ def test_irds_copies_documents_once_and_aligns_judgments(fakes, caplog, monkeypa
     assert fakes["small"].docs_read == 3, "the second time comes from the cache"
 
 
+def test_irds_takes_a_documents_highest_grade_for_any_subtopic(fakes, monkeypatch):
+    judged = [("1", "1", "a", 2), ("1", "2", "a", 0), ("1", "2", "b", 0), ("1", "1", "b", 1), ("1", "2", "c", -2)]
+    qrels = [SimpleNamespace(query_id=q, subtopic_id=s, doc_id=d, relevance=r) for q, s, d, r in judged]
+    monkeypatch.setattr(fakes["small"], "qrels_iter", lambda: iter(qrels), raising=False)
+    found = irds("small").judgments
+    assert (found.docs.tolist(), found.scores.tolist()) == ([0, 1, 2], [2, 1, -2])
+
+
 def test_irds_takes_corpora_without_queries(fakes):
     found = irds("corpus/only")
     assert (len(found.corpus), len(found.queries)) == (1, 0)
