@@ -13,6 +13,7 @@ from nirank.data.corpus import ArrowCorpus
 from nirank.data.corpus_files import cached_corpus, source_state
 from nirank.data.ids import RepeatedId
 from nirank.errors import BadInput
+from nirank.formats.column_names import named_columns
 from nirank.formats.opening import COMPRESSED, opened
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ Batch: TypeAlias = Mapping[str, Strings]
 
 _BATCH = 10_000  # documents
 _LONGEST = 1 << 28  # characters of a field in CSV
-#: What columns are called, in the order in which they are looked for.
-_IDS = ("id", "_id", "docid", "doc_id", "docno", "pid", "passage_id", "corpus_id", "corpus-id", "qid", "query_id")
-_TEXTS = ("text", "contents", "content", "body", "passage", "document", "abstract", "segment", "query")
 _SHARDS = (".parquet", ".arrow")
 _MSMARCO = {2: (0, None, 1), 4: (0, 2, 3)}  # columns of id, title, text: of passages, and of documents with their URL
 
@@ -102,7 +100,7 @@ def _tabbed(path: Path) -> Iterator[tuple[str, str, str]]:
             if cells == [""]:
                 continue
             if places is None:
-                width, named = len(cells), _named(cells)
+                width, named = len(cells), named_columns(cells)
                 places = named or _MSMARCO.get(width)
                 if places is None:
                     raise BadInput("an id, a tab and a text are expected, or id, URL, title and text.", path, number)
@@ -119,7 +117,7 @@ def _comma_separated(path: Path) -> Iterator[tuple[str, str, str]]:
         reader = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", newline=""), strict=True)
         try:
             header = next(reader, [])
-            places = _named(header)
+            places = named_columns(header)
             if places is None:
                 raise BadInput(_lacking(header), path, 1)
             for cells in reader:
@@ -143,14 +141,6 @@ def _decoded(raw: bytes, path: Path, number: int) -> str:
 def _row(cells: Sequence[str], places: tuple[int, int | None, int]) -> tuple[str, str, str]:
     number, title, text = places
     return cells[number].strip(), "" if title is None else cells[title], cells[text]
-
-
-def _named(header: Sequence[str]) -> tuple[int, int | None, int] | None:
-    """The columns of id, title and text, where columns are named; else nothing."""
-    place = {name.strip().lower(): number for number, name in reversed(list(enumerate(header)))}
-    number = next((place[name] for name in _IDS if name in place), None)
-    text = next((place[name] for name in _TEXTS if name in place), None)
-    return None if number is None or text is None else (number, place.get("title"), text)
 
 
 def _lacking(header: Sequence[str]) -> str:
@@ -195,7 +185,7 @@ def _arrow(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _places(names: Sequence[str], path: Path) -> tuple[int, int | None, int]:
-    places = _named(names)
+    places = named_columns(names)
     if places is None:
         raise BadInput(_lacking(names), path)
     return places

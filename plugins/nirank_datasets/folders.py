@@ -7,13 +7,12 @@ from pathlib import Path
 
 from nirank.data import ArrowCorpus, Candidates, Collection, Queries
 from nirank.errors import BadInput
-from nirank.formats import is_table, read_jsonl, read_qrels, read_table, read_topics
+from nirank.formats import JSON_LINES, is_json_folder, is_table, read_jsonl, read_qrels, read_table, read_topics
 from nirank_datasets.assemble import judged_collection
 from nirank_datasets.candidate_lists import with_candidates
 from nirank_datasets.sgml import read_sgml
 
 _PACKED = ("", ".gz", ".bz2", ".xz", ".zst")
-_JSON_LINES = tuple(kind + packed for kind in (".jsonl", ".json", ".ndjson") for packed in _PACKED)
 
 
 def beir(folder: str | Path, split: str = "test", candidates: str | None = None) -> Collection:
@@ -81,9 +80,11 @@ def jsonl(path: str | Path) -> Collection:
 
 
 def _documents(path: Path) -> ArrowCorpus:
-    if path.name.lower().endswith(_JSON_LINES):
+    if path.name.lower().endswith(JSON_LINES):
         return read_jsonl(path)
-    return read_table(path) if path.exists() and is_table(path) else read_sgml(path)
+    if path.exists() and is_table(path):
+        return read_table(path)
+    return read_jsonl(path) if is_json_folder(path) else read_sgml(path)
 
 
 def _unjudged(name: str, corpus: ArrowCorpus) -> Collection:

@@ -386,6 +386,40 @@ def test_the_time_of_reading_sgml_grows_with_the_length_alone(tmp_path, text):
     assert time.perf_counter() - began < 5
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('<DOC><DOCNO type="x">A</DOCNO><TITLE lang="en">T</TITLE><TEXT>x</TEXT></DOC>', {"A": "T x"}),
+        ("<DOC><DOCNO><b>A</b></DOCNO>H<sub>2</sub>O in <b>ice</b>s<P>y</DOC>", {"A": "H2O in ices y"}),
+        ("<!-- <DOC><DOCNO>Z</DOCNO>z</DOC> --><DOC><DOCNO>A</DOCNO>x</DOC>", {"A": "x"}),
+        ("<DOC><DOCNO>A</DOCNO>x</DOC><!-- <DOC><DOCNO>Z</DOCNO></DOC><DOC>z</DOC> -->\n</DOCS>", {"A": "x"}),
+        (
+            "<DOC><DOCNO>W</DOCNO><DOCHDR>http://a</DOCHDR><html><script>if(a<b){}</script ><style>p{}</style>x</html></DOC>",
+            {"W": "x"},
+        ),
+        ("<DOC><DOCNO>A</DOCNO>\u201ccaf\u00e9\u201d</DOC>".encode("cp1252"), {"A": "\u201ccaf\u00e9\u201d"}),
+        ('<?xml version="1.0" encoding="windows-1251"?><DOC><DOCNO>A</DOCNO>Ы</DOC>'.encode("cp1251"), {"A": "Ы"}),
+    ],
+)
+def test_sgml_as_it_comes(tmp_path, text, expected):
+    (tmp_path / "docs").write_bytes(text if isinstance(text, bytes) else text.encode())
+    corpus = nirank.collection(f"trec:{tmp_path / 'docs'}").corpus
+    assert dict(zip(corpus.ids, corpus[:], strict=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<DOC><DOCNO>A</DOCNO>x<DOC><DOCNO>B</DOCNO>y</DOC>", "the document 'A' has no </DOC> before the next <DOC>"),
+        ("<DOC><DOCNO>A</DOCNO>x</DOC><!-- <DOC><DOCNO>B</DOCNO>y</DOC>", "a comment before a <DOC> has no end"),
+    ],
+)
+def test_sgml_that_would_lose_documents_is_refused(tmp_path, text, message):
+    (tmp_path / "docs").write_text(text)
+    with pytest.raises(BadInput, match=message):
+        nirank.collection(f"trec:{tmp_path / 'docs'}")
+
+
 def test_a_bomb_is_refused_with_the_limit(tmp_path):
     with gzip.open(tmp_path / "bomb.gz", "wb") as bomb:
         for _ in range(70):
