@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -56,7 +57,16 @@ def _shards(folder: Path) -> list[Path]:
     """The shards of the documents: those in `corpus` where there is such a folder, without what datasets caches."""
     within = folder / "corpus" if (folder / "corpus").is_dir() else folder
     files = (file for file in within.rglob("*") if file.suffix.lower() in _SHARDS and file.is_file())
-    return sorted(file for file in files if not file.name.startswith(("cache-", ".")))
+    return sorted(file for file in files if not file.name.startswith(("cache-", ".")) and _is_current(file))
+
+
+def _is_current(file: Path) -> bool:
+    """False for a shard that a later, shorter saving of the dataset left behind: `state.json` lists the others."""
+    try:
+        state = json.loads((file.parent / "state.json").read_text(encoding="utf-8"))
+        return file.name in [each["filename"] for each in state["_data_files"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return True
 
 
 def _ending(path: Path) -> str:

@@ -11,6 +11,8 @@ from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 import nirank
@@ -394,7 +396,7 @@ def test_the_time_of_reading_sgml_grows_with_the_length_alone(tmp_path, text):
         ("<!-- <DOC><DOCNO>Z</DOCNO>z</DOC> --><DOC><DOCNO>A</DOCNO>x</DOC>", {"A": "x"}),
         ("<DOC><DOCNO>A</DOCNO>x</DOC><!-- <DOC><DOCNO>Z</DOCNO></DOC><DOC>z</DOC> -->\n</DOCS>", {"A": "x"}),
         (
-            "<DOC><DOCNO>W</DOCNO><DOCHDR>http://a</DOCHDR><html><script>if(a<b){}</script ><style>p{}</style>x</html></DOC>",
+            "<DOC><DOCNO>W</DOCNO><DOCHDR>http://a</DOCHDR><script>if(a<b){}</script ><style>p{}</style>x</DOC>",
             {"W": "x"},
         ),
         ("<DOC><DOCNO>A</DOCNO>\u201ccaf\u00e9\u201d</DOC>".encode("cp1252"), {"A": "\u201ccaf\u00e9\u201d"}),
@@ -437,6 +439,42 @@ def test_the_fields_of_topics_are_a_setting(tmp_path):
     )
     assert found.queries.contents == ["one two"]
     assert trec(tmp_path / "disk", topics, qrels, fields="desc").queries.contents == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("qrels/test.jsonl", '{"query-id": "1", "corpus-id": "a", "score": 1}\n'),
+        ("qrels/test.csv", "query-id,corpus-id,score\n1,a,1\n"),
+        ("qrels/test-00000-of-00001.parquet", {"query-id": ["1"], "corpus-id": ["a"], "score": [1]}),
+        ("data/test-00000-of-00001.parquet", {"query-id": ["1"], "corpus-id": ["a"], "score": [1.0]}),
+    ],
+)
+def test_beir_as_the_hub_has_it(tmp_path, name, content):
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "text": "cat"}\n{"_id": "b", "text": "dog"}\n')
+    (tmp_path / "queries.jsonl").write_text('{"_id": "1", "text": "cat"}\n')
+    (tmp_path / name).parent.mkdir()
+    if isinstance(content, dict):
+        pyarrow.parquet.write_table(pyarrow.table(content), tmp_path / name)
+    else:
+        (tmp_path / name).write_text(content)
+    found = beir(tmp_path)
+    assert (found.queries.ids, found.judgments.docs.tolist()) == (["1"], [0])
+
+
+def test_a_collection_of_which_no_query_is_judged_is_refused(tmp_path):
+    write(tmp_path / "corpus.jsonl", ['{"_id": "a", "text": "cat"}'])
+    write(tmp_path / "queries.jsonl", ['{"_id": "1", "text": "cat"}'])
+    write(tmp_path / "qrels.txt", ["q1 0 a 1"])
+    with pytest.raises(BadInput, match=r"none of the 1 queries \('1', ...\) is judged; judged are 'q1'"):
+        beir(tmp_path)
+
+
+def test_shards_of_an_earlier_longer_saving_are_not_read(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    for ids, shards in ((["a", "b"], 2), (["c"], 1)):
+        datasets.Dataset.from_dict({"id": ids, "text": ids}).save_to_disk(str(tmp_path / "d"), num_shards=shards)
+    assert list(nirank.collection(f"jsonl:{tmp_path / 'd'}").corpus.ids) == ["c"]
 
 
 def test_msmarco_is_read_from_its_own_files(tmp_path):
