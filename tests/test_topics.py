@@ -166,7 +166,7 @@ def test_fields_are_names(tmp_path, fields):
 
 
 def test_topics_are_read_from_a_path():
-    with pytest.raises(BadInput, match="not from a dict"):
+    with pytest.raises(BadInput, match="by its path, not by a dict"):
         read_topics({"1": "cat"})
 
 

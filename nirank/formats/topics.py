@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nirank.data.queries import Queries
 from nirank.errors import BadInput
+from nirank.files import as_path
 from nirank.formats.column_names import named_columns
 from nirank.formats.jsonl import JSON_LINES, read_jsonl
 from nirank.formats.opening import read_whole
@@ -39,7 +40,7 @@ def read_topics(path: str | Path, fields: Sequence[str] = ("title",)) -> Queries
     Raises `BadInput`, with the line, for a topic without number or without text, for a number that comes twice, and
     for a file without topics.
     """
-    path = _as_path(path)
+    path = as_path(path, "a file of topics")
     fields = (fields,) if isinstance(fields, str) else tuple(fields or ())
     if not fields or not all(isinstance(name, str) for name in fields):
         raise BadInput(f"fields = {fields!r}: names such as 'title' and 'desc' are expected, one at least.", path)
@@ -51,12 +52,6 @@ def read_topics(path: str | Path, fields: Sequence[str] = ("title",)) -> Queries
     if not found:
         raise BadInput(f"there are no topics; {_EXPECTED}.", path)
     return _distinct(found, path)
-
-
-def _as_path(path: str | Path) -> Path:
-    if isinstance(path, (str, Path)):
-        return Path(path)
-    raise BadInput(f"topics are read from the path of a file, not from a {type(path).__name__}.")
 
 
 def _ends_as_table(path: Path) -> bool:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from nirank.data.columns import gather, integers_to_numpy, to_array
 from nirank.errors import BadInput
+from nirank.files import as_path
 from nirank.formats.opening import COMPRESSED, faults_of, read_whole
 from nirank.formats.other_lines import kind_of, read_columns
 
@@ -86,7 +87,7 @@ def read_lines(path: str | Path, layout: Layout) -> Lines:
     UTF-8; and for a file without lines. Blank lines and comments (lines that start with `#`) are skipped, as
     trec_eval 10 does.
     """
-    path = Path(path)
+    path = as_path(path, "a run" if layout is RUN else "a file of judgments")
     if kind_of(path):
         return _of_columns(read_columns(path, layout.value), layout.value, path)
     raw = _raw(path)
