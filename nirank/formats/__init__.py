@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from nirank.formats.jsonl import is_json_folder as is_json_folder
     from nirank.formats.jsonl import read_jsonl as read_jsonl
     from nirank.formats.markup import INLINE as INLINE
+    from nirank.formats.opening import COMPRESSED as COMPRESSED
     from nirank.formats.opening import faults_of as faults_of
     from nirank.formats.opening import opened as opened
     from nirank.formats.tables import is_table as is_table
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "nirank.formats.jsonl": ["JSON_LINES", "is_json_folder", "read_jsonl"],
     "nirank.formats.markup": ["INLINE"],
-    "nirank.formats.opening": ["faults_of", "opened"],
+    "nirank.formats.opening": ["COMPRESSED", "faults_of", "opened"],
     "nirank.formats.tables": ["is_table", "read_table"],
     "nirank.formats.topics": ["as_windows", "read_topics"],
     "nirank.formats.trec": ["Run", "read_qrels", "read_run", "write_qrels", "write_run"],

@@ -1,4 +1,4 @@
-"""What columns and keys are called by those who publish collections."""
+"""Names of columns and keys, as those who publish collections call them."""
 
 from __future__ import annotations
 

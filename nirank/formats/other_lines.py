@@ -25,7 +25,7 @@ _NUMBERS = ("score", "relevance", "rel", "label", "grade", "judgment", "judgemen
 
 
 def kind_of(path: Path) -> Callable[[Path], pa.Table] | None:
-    """What reads the columns of a file, by its name, or of a folder of shards; None for lines of TREC's."""
+    """The reader of the columns of a file, by its name, or of a folder of shards; None for lines of TREC's."""
     if path.is_dir():
         return _shards if _parts(path) else None
     return _KINDS.get(_ending(path))
