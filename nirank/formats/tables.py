@@ -36,10 +36,11 @@ def is_table(path: Path) -> bool:
 def read_table(path: str | Path) -> ArrowCorpus:
     """Documents from a table, by way of the cache as in `read_jsonl`.
 
-    `.tsv` is MS MARCO's: an id, a tab, a text, or id, URL, title and body; a first line that names the columns is
-    heeded. `.csv` has such a first line, and so have the columns of `.parquet` and of a folder of shards, which
-    are called `id`, `_id`, `docid` and the like, `title`, and `text`, `contents`, `body` and the like. Ids may be whole
-    numbers. Lines may be compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
+    `.tsv` is MS MARCO's: an id, a tab, a text, or id, URL, title and body, whatever quotation marks they hold; a first
+    line that names the columns is heeded, and cells below one may be quoted as those of CSV are. `.csv` has such a first
+    line, and so have the columns of `.parquet` and of a folder of shards, which are called `id`, `_id`, `docid` and the
+    like, `title`, and `text`, `contents`, `body` and the like. Ids may be whole numbers. Lines may be compressed (`.gz`,
+    `.bz2`, `.xz`, `.zst`).
 
     Raises `BadInput` with the file, and the line where there are lines, for what is malformed or lacks a column, for
     an id that comes twice, and for a table without documents.
@@ -103,7 +104,7 @@ def _gathered(rows: Iterable[tuple[str, str, str]]) -> Iterator[Batch]:
 
 def _tabbed(path: Path) -> Iterator[tuple[str, str, str]]:
     places: tuple[int, int | None, int] | None = None
-    width = 0
+    width, named = 0, None
     with opened(path) as stream:
         for number, raw in enumerate(stream, 1):
             cells = _decoded(raw, path, number).removeprefix("\ufeff" if number == 1 else "").rstrip("\r\n").split("\t")
@@ -118,7 +119,14 @@ def _tabbed(path: Path) -> Iterator[tuple[str, str, str]]:
                     continue
             if len(cells) != width or not cells[places[0]].strip():
                 raise BadInput(f"{width} columns, parted by tabs, with an id are expected.", path, number)
-            yield _row(cells, places)
+            yield _row(list(map(_unquoted, cells)) if named else cells, places)
+
+
+def _unquoted(cell: str) -> str:
+    """A cell as pandas quotes it where it holds a quotation mark; any other stays as it is."""
+    inner = cell[1:-1].replace('""', "")
+    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner
+    return cell[1:-1].replace('""', '"') if quoted else cell
 
 
 def _comma_separated(path: Path) -> Iterator[tuple[str, str, str]]:

@@ -66,9 +66,11 @@ def _batches(dataset: Any, count: int | None) -> Iterator[Mapping[str, Sequence[
 
 
 def _judgments(dataset: Any) -> Run:
+    """The judgments; a document that has several, for subtopics, has the highest grade."""
     grades: dict[str, dict[str, float]] = {}
     for judgment in dataset.qrels_iter():
-        grades.setdefault(judgment.query_id, {})[judgment.doc_id] = judgment.relevance
+        row, doc, grade = grades.setdefault(judgment.query_id, {}), judgment.doc_id, judgment.relevance
+        row[doc] = max(grade, row.get(doc, grade))
     ids = Ids(list(dict.fromkeys(itertools.chain.from_iterable(grades.values()))), unique=True)
     docs = [ids.find(list(row)) for row in grades.values()]
     return Run(list(grades), ids, Candidates.of(docs, [list(row.values()) for row in grades.values()]))

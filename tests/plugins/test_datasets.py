@@ -504,6 +504,20 @@ def test_faults_of_tables_name_the_file_of_the_user(tmp_path):
         assert str(told.value).startswith(f"{tmp_path}/{message}")
 
 
+def test_quotation_marks_of_tabbed_lines(tmp_path):
+    raw = ['1\t"Tidal power', '2\t"all"', '3\t"a" and "b"']
+    plain = nirank.collection(f"jsonl:{write(tmp_path / 'raw.tsv', raw)}").corpus
+    assert plain[:] == ['"Tidal power', '"all"', '"a" and "b"']
+    quoted = ["id\ttext", '1\t"Tidal ""power"""', '2\t"all"', '3\t"a" and "b"', '4\t"open', '5\t"']
+    named = nirank.collection(f"jsonl:{write(tmp_path / 'named.tsv', quoted)}").corpus
+    assert named[:] == ['Tidal "power"', "all", '"a" and "b"', '"open', '"']
+
+
+def test_a_file_may_have_the_longest_name_there_is(tmp_path):
+    path = write(tmp_path / ("é" * 120 + ".jsonl"), ['{"id": "1", "text": "cat"}'])
+    assert len(nirank.collection(f"jsonl:{path}").corpus) == 1
+
+
 def test_tables_and_folders_of_shards_are_read(tmp_path):
     import pyarrow as pa
     from pyarrow import parquet
