@@ -158,6 +158,7 @@ def _taken(rows):
         (lambda _: Candidates.of([[0.5]]), "documents are ordinals"),
         (lambda _: Candidates.of([[0]], [["x"]]), "scores are numbers"),
         (lambda parts: nirank.evaluate(Candidates.of([[-1]]), parts["found"]), "`ids.find` returns -1"),
+        (lambda _: Queries("12", "ab"), "ids and contents of queries are sequences"),
         (lambda _: Documents([1], ["x"]), "here is 1, of the type int"),
         (lambda _: Documents({"a": "x"}, {"a": "x"}), "the second is a dict"),
         (lambda _: Documents(["a"], "x"), "the second is a str"),

@@ -29,6 +29,8 @@ class Queries:
     found: Candidates | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.ids, str) or isinstance(self.contents, str):
+            raise BadInput("ids and contents of queries are sequences: `nirank.Queries([id], [text])` is one query.")
         if len(self.ids) != len(self.contents):
             raise BadInput(f"{len(self.ids)} query ids for {len(self.contents)} queries; one id per query is expected.")
         if self.found is not None and len(self.found) != len(self.ids):

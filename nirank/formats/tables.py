@@ -37,10 +37,10 @@ def read_table(path: str | Path) -> ArrowCorpus:
     """Documents from a table, by way of the cache as in `read_jsonl`.
 
     `.tsv` is MS MARCO's: an id, a tab, a text, or id, URL, title and body, whatever quotation marks they hold; a first
-    line that names the columns is heeded, and cells below one may be quoted as those of CSV are. `.csv` has such a first
-    line, and so have the columns of `.parquet` and of a folder of shards, which are called `id`, `_id`, `docid` and the
-    like, `title`, and `text`, `contents`, `body` and the like. Ids may be whole numbers. Lines may be compressed (`.gz`,
-    `.bz2`, `.xz`, `.zst`).
+    line that names the columns is heeded, and cells below one may be quoted as those of CSV are. `.csv` has such a
+    first line, and so have the columns of `.parquet` and of a folder of shards, which are called `id`, `_id`, `docid`
+    and the like, `title`, and `text`, `contents`, `body` and the like. Ids may be whole numbers. Lines may be
+    compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
 
     Raises `BadInput` with the file, and the line where there are lines, for what is malformed or lacks a column, for
     an id that comes twice, and for a table without documents.
