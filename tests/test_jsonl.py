@@ -206,3 +206,15 @@ def test_all_files_of_json_lines_in_a_folder_are_a_corpus(tmp_path):
     write(tmp_path / "docs" / "c.jsonl", '{"id": "2", "contents": "y"}')
     with pytest.raises(BadInput, match=r"docs: documents 2 and 3 both have the id '2'.*All files"):
         read_jsonl(tmp_path / "docs")
+
+
+@pytest.mark.parametrize("text", ["null", " null\n" + GOOD, "nullx", "\ufeffnull\n", "null{}", GOOD + "\nnull"])
+def test_a_null_in_the_place_of_a_document_is_told(tmp_path, text):
+    with pytest.raises(BadInput, match=r"c\.jsonl:\d: this is not"):
+        read_jsonl(write(tmp_path / "c.jsonl", text))
+
+
+def test_a_null_at_the_beginning_of_a_later_block_is_told(tmp_path, monkeypatch):
+    small_blocks(monkeypatch, len(GOOD) + 1)
+    with pytest.raises(BadInput, match=r"c\.jsonl:2: this is not a JSON object but null"):
+        read_jsonl(write(tmp_path / "c.jsonl", GOOD, "null", GOOD))

@@ -145,6 +145,8 @@ def _parse(path: Path, line: int, block: bytes) -> Mapping[str, Strings]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if not block.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):  # on `null` Arrow's parser ends the process
+        return _by_line(path, line, block)
     ids, texts = _keys_of(block)
     try:
         table = _read_json(block, ids, texts)

@@ -95,7 +95,7 @@ def _decoded(path: Path) -> str:
         if content.startswith((b"\xff\xfe", b"\xfe\xff")):
             return content.decode("utf-16")
         return content.decode(declared[1].decode() if declared and declared[1].lower() != b"utf-8" else "utf-8-sig")
-    except (UnicodeDecodeError, LookupError):
+    except (UnicodeError, LookupError):
         log.warning("%s: this is not UTF-8; it is read as Windows-1252 (Latin-1).", path)
     return as_windows(content)
 

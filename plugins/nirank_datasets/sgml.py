@@ -110,15 +110,17 @@ def _encoding(head: bytes) -> str:
     """The encoding that an XML declaration names; UTF-8 where there is none, or one that is not known."""
     declared = _DECLARED.match(head.removeprefix(codecs.BOM_UTF8)[:200])
     try:
-        return codecs.lookup(declared[1].decode()).name if declared else "utf-8"
-    except LookupError:
+        name = codecs.lookup(declared[1].decode()).name if declared else "utf-8"
+        b"<".decode(name)  # `hex` is a codec too, and none of texts
+    except (LookupError, UnicodeError):
         return "utf-8"
+    return name
 
 
 def _decode(raw: bytes, encoding: str) -> str:
     try:
         return raw.decode(encoding)
-    except UnicodeDecodeError:
+    except UnicodeError:
         return as_windows(raw)
 
 

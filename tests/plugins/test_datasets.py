@@ -401,6 +401,7 @@ def test_the_time_of_reading_sgml_grows_with_the_length_alone(tmp_path, text):
         ),
         ("<DOC><DOCNO>A</DOCNO>\u201ccaf\u00e9\u201d</DOC>".encode("cp1252"), {"A": "\u201ccaf\u00e9\u201d"}),
         ('<?xml version="1.0" encoding="windows-1251"?><DOC><DOCNO>A</DOCNO>Ы</DOC>'.encode("cp1251"), {"A": "Ы"}),
+        ('<?xml version="1.0" encoding="hex"?><DOC><DOCNO>A</DOCNO>Ы</DOC>', {"A": "Ы"}),
     ],
 )
 def test_sgml_as_it_comes(tmp_path, text, expected):
