@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _LARGEST = 1 << 31  # bytes of a file of JSON or CSV
+_BLOCK = 1 << 20  # bytes unpacked at a time
 _QUERIES = ("query-id", "query_id", "qid", "q_id", "query", "topic", "topic_id")
 _DOCUMENTS = ("corpus-id", "corpus_id", "doc_id", "doc-id", "docid", "docno", "document", "did", "doc", "pid")
 _NUMBERS = ("score", "relevance", "rel", "label", "grade", "judgment", "judgement")
@@ -44,6 +45,7 @@ def read_columns(path: Path, value: str) -> pa.Table:
     try:
         with faults_of(path):
             table = reader(path)
+        table.validate(full=True)  # else an offset that was damaged ends the process
         if not table.num_rows:
             raise BadInput("there are no rows.", path)
         return _three(table, value, path)
@@ -106,8 +108,11 @@ def _json(path: Path) -> pa.Table:
 def _lz4(path: Path) -> pa.Table:
     import pyarrow as pa
 
+    content = b""
     with pa.CompressedInputStream(pa.OSFile(str(path)), "lz4") as stream:
-        return _of_json(stream.read(_LARGEST).decode("utf-8", "strict"), path)
+        while len(content) <= _LARGEST and (block := stream.read(_BLOCK)):  # `read` reserves what it is asked for
+            content += block
+    return _of_json(content.decode("utf-8", "strict"), path)
 
 
 def _of_json(content: str, path: Path) -> pa.Table:

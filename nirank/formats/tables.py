@@ -173,9 +173,10 @@ def _columnar(path: Path) -> Iterator[Batch]:
 
     try:
         for batch in _parquet(path) if _ending(path) == ".parquet" else _arrow(path):
+            batch.validate(full=True)  # else an offset that was damaged ends the process
             if batch.num_rows:
                 yield _texts(batch, path)
-    except (OSError, pa.ArrowException) as fault:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as fault:
         raise BadInput(f"this is not a readable {_ending(path)[1:]} file: {fault}.", path) from fault
 
 
