@@ -82,7 +82,7 @@ KINDS = {
     ),
     "docs": (
         lambda path: nirank.collection(f"trec:{path}").corpus[:],
-        b"<DOC>\n<DOCNO> A </DOCNO>\n<TITLE>t</TITLE><TEXT>x <b>y</b> &amp;</TEXT>\n</DOC><!-- < --><DOC id='q'>x</DOC>",
+        b"<DOC>\n<DOCNO> A </DOCNO>\n<TITLE>t</TITLE><TEXT>x <b>y</b> &amp;</TEXT>\n</DOC><!--<--><DOC id='q'>x</DOC>",
     ),
     "letor": (
         lambda path: nirank.collection(f"letor:{path}"),
