@@ -283,6 +283,8 @@ def test_bad_input_is_refused():
         evaluate(run, judgments, ["AP"], depth=0)
     with pytest.raises(BadInput, match="relevance_level = 0"):
         evaluate(run, judgments, ["AP"], relevance_level=0)
+    with pytest.raises(BadInput, match="a list of names"):
+        evaluate(run, judgments, "AP")
 
 
 def test_a_query_with_negative_grades_alone_is_survived():

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
 from nirank.errors import BadInput, UnknownName
-from nirank.evaluation.diversity import Diverse, Hits, measure_all
 from nirank.evaluation.doubts import cutoff_of, doubts
 from nirank.evaluation.external import (
     JudgedRanking,
@@ -32,7 +31,6 @@ from nirank.evaluation.graded import COUNTED, graded, respelled
 from nirank.evaluation.joining import Docnos, all_queries, join
 from nirank.evaluation.measures import Grades, Measure, Values, is_rank
 from nirank.evaluation.trec_ten import changed_measure, new_measures
-from nirank.formats.subtopics import Subtopics, read_subtopics
 from nirank.formats.trec import Run, read_judged, read_qrels, rows_of
 
 #: What is measured unless one says otherwise.
@@ -133,7 +131,6 @@ def evaluate(
     complete: bool = True,
     depth: int | None = None,
     trec_eval: Literal[9, 10] = 10,
-    subtopics: Subtopics | None = None,
 ) -> Evaluation:
     """Evaluate a run: what a search found, what `read_run` returns, or the path of a file; so, too, the judgments.
 
@@ -146,8 +143,7 @@ def evaluate(
     `relevance_level` is the least grade that is relevant for measures that name none (trec_eval's `-l`), `depth`
     how many documents of each query are looked at (its `-M`). Figures are those of version 10 of trec_eval, which
     ranks the scores of a file as float64, or with `trec_eval=9` of that, which ranks them as float32 and rounds recall
-    levels up (`nirank.evaluation.trec_ten`). Measures of diversity (`alpha_nDCG@10`, `nirank.evaluation.diversity`)
-    need judgments of `subtopics` (`nirank.formats.read_subtopics`), which a file of judgments may be.
+    levels up (`nirank.evaluation.trec_ten`).
 
     Raises `BadInput` for queries or documents that do not match, NaN, and where no query is judged; `UnknownName` for
     a measure that does not exist; `MissingDependency` for one that nothing installed computes.
@@ -155,7 +151,6 @@ def evaluate(
     _check_levels(relevance_level, depth, trec_eval)
     if isinstance(run, (str, Path)) and isinstance(judgments, (str, Path)) and ids is None and query_ids is None:
         return evaluate_files(run, judgments, measures, relevance_level, complete, depth, trec_eval)
-    subtopics = subtopics or _subtopics_of(judgments, measures, relevance_level)
     joined = join(run, judgments, exact=trec_eval >= 10)
     run, judgments = joined.run, joined.judgments
     _check_rows(run, judgments, query_ids)
@@ -169,19 +164,17 @@ def evaluate(
     ranked, ties = rank(_rows(run, queries), ids)
     ranking = JudgedRanking(_cut(ranked, depth), _rows(judgments, queries), relevance_level)
     judged_documents = Grades.of(ranking.ranked, ranking.judgments)
-    evaluated = None if query_ids is None else [query_ids[row] for row in queries.tolist()]
-    plan = plan.with_subtopics(ranking.ranked, ids, evaluated, subtopics)
     values, mean = plan.compute(ranking, judged_documents)
     return Evaluation(
         values=values,
         mean=mean,
         queries=queries,
-        query_ids=evaluated,
+        query_ids=None if query_ids is None else [query_ids[row] for row in queries.tolist()],
         ties=ties,
         rule="ordinal" if ids is None else "docno",
         unjudged=int(np.count_nonzero(~judged)),
         empty=int(np.count_nonzero(judged & ~found)),
-        warnings=(*doubts(plan.names, judged_documents, run, relevance_level), *plan.doubts(subtopics)),
+        warnings=tuple(doubts(plan.names, judged_documents, run, relevance_level)),
     )
 
 
@@ -198,12 +191,8 @@ def deepest_cutoff(measures: Sequence[str] | str) -> int:
 
 
 def check_measures(measures: Sequence[str] | str) -> None:
-    """Raise what `evaluate` would for these measures: worth knowing before the search and not after it.
-
-    Those of diversity are refused, since the judgments of a collection know no subtopics.
-    """
-    if plan := next(iter(_Plan.of(measures, level=1).diverse), None):
-        raise BadInput(_needs_subtopics(plan))
+    """Raise what `evaluate` would for these measures: worth knowing before the search and not after it."""
+    _Plan.of(measures, level=1)
 
 
 def evaluate_files(
@@ -220,7 +209,6 @@ def evaluate_files(
     Queries stand in the order of the judgments. Raises `BadInput` as `read_run` and `read_qrels` do.
     """
     qrels = read_qrels(qrels_path)
-    subtopics = _subtopics_of(qrels_path, measures, relevance_level)
     found, run, docnos = read_judged(run_path, qrels.ids, exact=trec_eval >= 10)
     query_ids = all_queries(qrels.query_ids, found, (str(run_path), str(qrels_path)))
     return evaluate(
@@ -233,23 +221,6 @@ def evaluate_files(
         complete=complete,
         depth=depth,
         trec_eval=trec_eval,
-        subtopics=subtopics,
-    )
-
-
-def _subtopics_of(judgments: Any, measures: Sequence[str] | str, level: int) -> Subtopics | None:
-    """The judgments of subtopics in a file, where a measure needs them."""
-    if not _Plan.of(measures, level).diverse:
-        return None
-    if isinstance(judgments, (str, Path)):
-        return read_subtopics(judgments)
-    return judgments.subtopics if isinstance(judgments, Run) else None
-
-
-def _needs_subtopics(name: str) -> str:
-    return (
-        f"{name} needs judgments of subtopics, which judgments of documents do not have: evaluate a run by the path of "
-        "a file that has them, or by `nirank.formats.read_subtopics`."
     )
 
 
@@ -315,22 +286,18 @@ class _Plan:
     trec: list[str]
     other: dict[str, Any]
     version: int
-    diverse: dict[str, Diverse]
-    hits: Callable[[int], Hits] | None = None
 
     @classmethod
     def of(cls, measures: Sequence[str] | str, level: int, version: int = 10) -> _Plan:
         several = isinstance(measures, Iterable) and not isinstance(measures, str)
-        plan = cls([], {}, [], {}, version, {})
+        plan = cls([], {}, [], {}, version)
         for name in dict.fromkeys(map(str, measures if several else [measures])):
             plan._add(name, level)
         return replace(plan, names=list(dict.fromkeys(plan.names)), trec=list(dict.fromkeys(plan.trec)))
 
     def _add(self, name: str, level: int) -> None:
         measure = Measure.parse(name)
-        if diverse := Diverse.parse(name, level):
-            self.diverse[name] = diverse
-        elif measure and (native := measure.native(level) or graded(measure, level)):
+        if measure and (native := measure.native(level) or graded(measure, level)):
             self.native[name] = native
         elif later := new_measures(name):
             self.native.update(later)
@@ -363,21 +330,6 @@ class _Plan:
             return True
         return False
 
-    def with_subtopics(
-        self, ranked: Candidates, ids: Docnos | None, query_ids: Sequence[str] | None, subtopics: Subtopics | None
-    ) -> _Plan:
-        """The same with what measures of diversity look at. Raises `BadInput` where they lack it."""
-        if not self.diverse:
-            return self
-        if subtopics is None or ids is None or query_ids is None:
-            raise BadInput(_needs_subtopics(next(iter(self.diverse))))
-        return replace(self, hits=lambda level: Hits.of(ranked, ids, query_ids, subtopics, level))
-
-    def doubts(self, subtopics: Subtopics | None) -> Iterator[str]:
-        """The reason to doubt measures of diversity, a sentence."""
-        if self.diverse and subtopics is not None and not subtopics.subtopics.any():
-            yield f"{', '.join(self.diverse)}: all judgments are of one subtopic, so nothing is diverse."
-
     def compute(self, ranking: JudgedRanking, judged: Grades) -> tuple[dict[str, Values], dict[str, float]]:
         """The values of each query, and of all together."""
         values, mean = {}, {}
@@ -387,9 +339,6 @@ class _Plan:
         if self.trec:
             values.update(trec_values(self.trec, ranking))
             mean.update({name: trec_mean(name, values[name]) for name in self.trec})
-        if self.diverse and self.hits:
-            values.update(measure_all(self.diverse, self.hits))
-            mean.update({name: float(values[name].mean()) for name in self.diverse})
         for name, measure in self.other.items():
             values[name] = ir_values(measure, ranking)
             mean[name] = ir_mean(measure, values[name])

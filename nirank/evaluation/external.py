@@ -27,6 +27,7 @@ _PARAMETERS = {
 }
 _LEAST = 0.00001  # of what enters a geometric mean
 _NOT_NUMBERS = {"runid", "relstring"}
+_SUBTOPICS = {"alpha_DCG", "alpha_nDCG", "AP_IA", "P_IA", "StRecall", "ERR_IA", "nERR_IA", "NRBP", "nNRBP"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +166,8 @@ def ir_measure(measure: Measure, level: int) -> Any:
     if measure.name not in known:
         return None
     found = known[measure.name]
+    if found.NAME in _SUBTOPICS:
+        raise BadInput(f"{measure.name} needs judgments of subtopics, which judgments of documents do not have.")
     settings = dict(measure.settings)
     if measure.cutoff is not None:
         settings[found.AT_PARAM] = measure.cutoff

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from nirank.formats.opening import COMPRESSED as COMPRESSED
     from nirank.formats.opening import faults_of as faults_of
     from nirank.formats.opening import opened as opened
-    from nirank.formats.subtopics import Subtopics as Subtopics
-    from nirank.formats.subtopics import read_subtopics as read_subtopics
     from nirank.formats.tables import is_table as is_table
     from nirank.formats.tables import read_table as read_table
     from nirank.formats.topics import as_windows as as_windows
@@ -30,7 +28,6 @@ _HOMES = {
     "nirank.formats.jsonl": ["JSON_LINES", "is_json_folder", "read_jsonl"],
     "nirank.formats.markup": ["INLINE"],
     "nirank.formats.opening": ["COMPRESSED", "faults_of", "opened"],
-    "nirank.formats.subtopics": ["Subtopics", "read_subtopics"],
     "nirank.formats.tables": ["is_table", "read_table"],
     "nirank.formats.topics": ["as_windows", "read_topics"],
     "nirank.formats.trec": ["Run", "read_qrels", "read_run", "write_qrels", "write_run"],

@@ -24,9 +24,8 @@ from nirank.data.offsets import offsets_of
 from nirank.data.queries import Queries
 from nirank.errors import BadInput
 from nirank.files import as_path, beside
-from nirank.formats.subtopics import Subtopics, read_subtopics
 from nirank.formats.topics import read_topics
-from nirank.formats.trec_lines import QRELS, RUN, Layout, Lines, SeveralSubtopics, read_lines
+from nirank.formats.trec_lines import QRELS, RUN, Layout, Lines, read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +43,7 @@ class Run:
     `candidates` has a row for each of `query_ids`, in order of first appearance, with the documents in the order
     of the file; their ordinals are those of `ids`, which holds the documents of this file only. `tag` is the
     name in the last column of a run's first line. `exact` are the scores of `candidates` as float64, where float32 may
-    not tell them apart. `subtopics` are the judgments of subtopics, where a document has several.
+    not tell them apart.
     """
 
     query_ids: list[str]
@@ -52,7 +51,6 @@ class Run:
     candidates: Candidates
     tag: str = ""
     exact: NDArray[np.float64] | None = None
-    subtopics: Subtopics | None = None
 
     def __len__(self) -> int:
         return len(self.query_ids)
@@ -105,25 +103,9 @@ def read_run(path: str | Path) -> Run:
 def read_qrels(path: str | Path) -> Run:
     """The judgments in a file, plain or gzipped: TREC's four columns, or BEIR's three (`query-id corpus-id score`).
 
-    Grades are whole numbers and may be negative. Where a document is judged for several subtopics, which the second
-    column names, as in TREC's Web tracks, its grade is the highest of these. Raises `BadInput` as `read_run` does.
+    Grades are whole numbers and may be negative. Raises `BadInput` as `read_run` does.
     """
-    try:
-        return _interned(read_lines(path, QRELS))
-    except SeveralSubtopics:
-        return _of_subtopics(read_subtopics(path))
-
-
-def _of_subtopics(judged: Subtopics) -> Run:
-    """Judgments of documents, each with the highest grade that it has for a subtopic."""
-    best: dict[str, dict[str, float]] = {}
-    for query, document, grade in zip(judged.queries, judged.documents, judged.grades.tolist(), strict=True):
-        row = best.setdefault(query, {})
-        row[document] = max(grade, row.get(document, grade))
-    ids = Ids(list(dict.fromkeys(judged.documents)), unique=True)
-    rows = [ids.find(list(row)) for row in best.values()]
-    candidates = Candidates.of(rows, [list(row.values()) for row in best.values()]).for_queries(list(best))
-    return Run(list(best), ids, candidates, subtopics=judged)
+    return _interned(read_lines(path, QRELS))
 
 
 class LineIds:

@@ -289,33 +289,17 @@ def _fingerprints(strings: pa.Array) -> NDArray[np.uint64]:
 # The patient reader
 
 
-class SeveralSubtopics(BadInput):
-    """A document that is judged several times for a query, under other names in the second column."""
-
-
-def judged_lines(path: Path, layout: Layout) -> Iterator[tuple[int, tuple[str, str, str, float]]]:
-    """The number of each line of judgments, and query, iteration (or subtopic), document and grade."""
-    raw = _raw(path)
-    _refuse_binary(raw, path)
-    for number, (query, iteration, document, grade) in _fields(raw, layout, path):
-        texts = (_decoded(text, path, number) for text in (query, iteration, document))
-        query_id, subtopic, name = texts
-        yield number, (query_id, subtopic, name, _number(grade, layout.value, path, number))
-
-
 def _read_any(raw: Raw, layout: Layout, path: Path) -> Lines:
     """The lines of any readable file, one by one. Raises `BadInput` for the first fault."""
     seen: dict[tuple[str, str], int] = {}
-    second: dict[tuple[str, str], bytes] = {}
     values: list[float] = []
     columns = itemgetter(*map(layout.columns.index, ("query", "document", layout.value)))
     for number, fields in _fields(raw, layout, path):
         query, document, value = columns(fields)
         pair = _decoded(query, path, number), _decoded(document, path, number)
         if pair in seen:
-            kind = SeveralSubtopics if layout is QRELS and second[pair] != fields[1] else BadInput
-            raise kind(f"document {pair[1]!r} of query {pair[0]!r} is already in line {seen[pair]}.", path, number)
-        seen[pair], second[pair] = number, fields[1]
+            raise BadInput(f"document {pair[1]!r} of query {pair[0]!r} is already in line {seen[pair]}.", path, number)
+        seen[pair] = number
         values.append(_number(value, layout.value, path, number))
     if not values:
         raise BadInput(f"there are no lines; each is expected to have {layout}.", path)
