@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nirank.checkpoints import checkpoint
 from nirank.component import Component
+from nirank.errors import BadInput
 from nirank.plugins import settings
 from nirank.plugins.assembly import assemble
 from nirank.plugins.loading import active
@@ -35,6 +36,12 @@ def build(
     return assemble(active().registry.find(spec, kinds), given or {}, name)
 
 
+def _is_path(name: str) -> bool:
+    """True for what is no name of a collection but the path of a file or folder."""
+    plain = name.removeprefix("collection/")
+    return "/" in plain or "\\" in plain or ("." in plain and Path(plain).exists())
+
+
 def collection(spec: str, **given: Any) -> Collection:
     """Open a test collection by name: `collection("emoji")`, `collection("beir:FOLDER", split="dev")`.
 
@@ -42,7 +49,13 @@ def collection(spec: str, **given: Any) -> Collection:
     setting that does not exist, `MissingDependency` for a package that is not installed; other errors are the
     collection's own.
     """
+    if not isinstance(spec, str):
+        raise BadInput(f"a collection is opened by its name, such as 'beir:FOLDER', not by {spec!r:.80}.")
     name, colon, argument = spec.partition(":")
+    if _is_path(name):
+        raise BadInput(
+            f"a path says not what it holds: write beir:{name}, jsonl:{name} or another of `nirank datasets`."
+        )
     entry = active().registry.find(name, ("collection",))
     factory = entry.resolve()
     if colon:

@@ -49,7 +49,7 @@ class UnknownName(NirankError, LookupError):
     """A name that is not registered. The message lists the nearest known ones."""
 
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
-        known = sorted(known)
+        name, known = str(name), sorted(map(str, known))
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         if near:
             advice = f"Did you mean {' or '.join(map(repr, near))}?"

@@ -25,6 +25,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "nirank"
 
 
+def as_path(value: object, what: str) -> Path:
+    """The path that was given; raises `BadInput` for anything else, and says `what` is expected."""
+    if isinstance(value, (str, os.PathLike)):
+        return Path(value)
+    raise BadInput(f"{what} is given by its path, not by a {type(value).__name__}.")
+
+
 def refuse_existing(out: str | Path | None) -> None:
     """Raise `BadInput` where `out` is there already and is not an empty folder."""
     if out is not None and Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):

@@ -296,9 +296,9 @@ def test_bad_input_is_refused():
         evaluate(Candidates.of([[0, 0]], [[2, 1]]), judgments, ["AP"])
     with pytest.raises(BadInput, match="not whole numbers"):
         evaluate(run, judgments.with_scores([0.5]), ["map"])
-    with pytest.raises(BadInput, match="depth 0 must be 1 or more"):
+    with pytest.raises(BadInput, match="depth = 0 must be whole numbers from 1 on"):
         evaluate(run, judgments, ["AP"], depth=0)
-    with pytest.raises(BadInput, match="relevance_level 0"):
+    with pytest.raises(BadInput, match="relevance_level = 0"):
         evaluate(run, judgments, ["AP"], relevance_level=0)
     with pytest.raises(BadInput, match="a list of names"):
         evaluate(run, judgments, "AP")

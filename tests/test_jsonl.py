@@ -192,3 +192,45 @@ def test_a_file_that_changed_under_the_same_size_and_time_is_read_again(tmp_path
     write(path, GOOD.replace('"a"', '"b"'))
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert list(read_jsonl(path).ids) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('{"pid": "p1", "docid": "d1", "passage": "x"}', ("p1", "x")),  # MS MARCO's second version
+        ('{"docid": "d1", "title": "t", "headings": "h", "body": "x"}', ("d1", "t x")),
+        ('{"docid": "s#1", "title": "t", "segment": "x"}', ("s#1", "t x")),
+        ('{"docno": 7, "contents": "x"}', ("7", "x")),
+        ('{"id": null, "docid": "d1", "text": null, "body": "x"}', ("d1", "x")),
+        ('{"id": "a", "docid": "d1", "text": "x", "body": "y"}', ("a", "x")),
+    ],
+)
+def test_ids_and_texts_stand_under_the_names_of_the_trade(tmp_path, line, expected):
+    other = '{"id": "z", "text": "last"}'
+    for name, lines in {"first.jsonl": [line, other], "last.jsonl": [other, line]}.items():
+        corpus = read_jsonl(write(tmp_path / name, *lines))
+        assert dict(zip(corpus.ids, corpus[:], strict=True)) == dict([expected, ("z", "last")])
+
+
+def test_all_files_of_json_lines_in_a_folder_are_a_corpus(tmp_path):
+    (tmp_path / "docs").mkdir()
+    write(tmp_path / "docs" / "b.jsonl.gz", '{"id": "2", "contents": "y"}')
+    write(tmp_path / "docs" / "a.json", '{"id": "1", "contents": "x"}')
+    write(tmp_path / "docs" / "dataset_info.json", "{}")
+    corpus = read_jsonl(tmp_path / "docs")
+    assert dict(zip(corpus.ids, corpus[:], strict=True)) == {"1": "x", "2": "y"}
+    write(tmp_path / "docs" / "c.jsonl", '{"id": "2", "contents": "y"}')
+    with pytest.raises(BadInput, match=r"docs: documents 2 and 3 both have the id '2'.*All files"):
+        read_jsonl(tmp_path / "docs")
+
+
+@pytest.mark.parametrize("text", ["null", " null\n" + GOOD, "nullx", "\ufeffnull\n", "null{}", GOOD + "\nnull"])
+def test_a_null_in_the_place_of_a_document_is_told(tmp_path, text):
+    with pytest.raises(BadInput, match=r"c\.jsonl:\d: this is not"):
+        read_jsonl(write(tmp_path / "c.jsonl", text))
+
+
+def test_a_null_at_the_beginning_of_a_later_block_is_told(tmp_path, monkeypatch):
+    small_blocks(monkeypatch, len(GOOD) + 1)
+    with pytest.raises(BadInput, match=r"c\.jsonl:2: this is not a JSON object but null"):
+        read_jsonl(write(tmp_path / "c.jsonl", GOOD, "null", GOOD))

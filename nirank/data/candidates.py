@@ -92,8 +92,8 @@ class Candidates:
         """
         rows = [_ordinals(row) for row in docs]
         flat = np.concatenate([*rows, np.empty(0, np.int64)])
-        values = np.zeros(len(flat)) if scores is None else np.concatenate([*map(np.ravel, scores), np.empty(0)])
-        return cls(offsets_of([len(row) for row in rows]), flat, values.astype(np.float32), corpus)
+        values = np.zeros(len(flat), np.float32) if scores is None else _scores(scores)
+        return cls(offsets_of([len(row) for row in rows]), flat, values, corpus)
 
     @classmethod
     def stack(cls, parts: Sequence[Candidates]) -> Candidates:
@@ -169,8 +169,14 @@ class Candidates:
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def __getitem__(self, query: int) -> tuple[Ints, Floats]:
-        """The documents and the scores of one query."""
-        query = range(len(self))[query]
+        """The documents and the scores of one query, by its place."""
+        try:
+            query = range(len(self))[operator.index(query)]
+        except TypeError:
+            raise BadInput(
+                f"a query is told by its place, from 0 to {len(self) - 1}, and not by {query!r:.80}; "
+                "`candidates.query_ids` has the ids, and `take` returns several queries."
+            ) from None
         here = slice(self.offsets[query], self.offsets[query + 1])
         return self.docs[here], self.scores[here]
 
@@ -198,6 +204,13 @@ class Candidates:
                 f"{reader} reads documents, but these candidates have no corpus. Set it: candidates.over(corpus)."
             )
         return self.corpus
+
+    def refuse_negative(self, what: str) -> None:
+        """Raise `BadInput` for an ordinal below 0, which is what `Ids.find` returns for an id that is not there."""
+        if self.extent[0] < 0:
+            raise BadInput(
+                f"{what}: there is a document {self.extent[0]}; `ids.find` returns -1 for ids that it lacks."
+            )
 
     def for_queries(self, query_ids: Sequence[str] | None, depth: int | None = None) -> Candidates:
         """The same pairs with the ids of their queries and, if given, the `depth` of the search."""
@@ -379,12 +392,23 @@ def _best(scores: Floats, k: int) -> Candidates:
 def _ordinals(row: ArrayLike) -> NDArray[np.int64]:
     """One query's documents as a column; raises `BadInput` for ids, and whatever else is no number."""
     try:
-        return np.asarray(row, dtype=np.int64).reshape(-1)
+        ordinals = np.asarray(row).reshape(-1)
+        if ordinals.dtype.kind not in "iu" and ordinals.size:
+            raise TypeError
+        return ordinals.astype(np.int64, copy=False)
     except (TypeError, ValueError, OverflowError):
         raise BadInput(
             f"documents are ordinals (whole numbers from 0), not {row!r:.80}; "
             "`corpus.ids.find(ids)` turns ids into ordinals."
         ) from None
+
+
+def _scores(scores: Sequence[ArrayLike]) -> Floats:
+    """The scores of all queries as one column; raises `BadInput` for what is no number."""
+    try:
+        return np.concatenate([*map(np.ravel, scores), np.empty(0)]).astype(np.float32)
+    except (TypeError, ValueError):
+        raise BadInput(f"scores are numbers, one sequence of them a query, and here are {scores!r:.80}.") from None
 
 
 def _integers(docs: ArrayLike) -> Ints:

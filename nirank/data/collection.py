@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -26,12 +28,29 @@ class Collection:
     judgments: Candidates
 
     def __post_init__(self) -> None:
+        self._check()
         if len(self.queries) != len(self.judgments):
             raise BadInput(
                 f"{len(self.queries)} queries with judgments of {len(self.judgments)}; one row per query is needed.",
                 self.name,
             )
         object.__setattr__(self, "judgments", self._known())
+
+    def _check(self) -> None:
+        """Join judgments of a file by ids; raise `BadInput` for anything else in the place of a part."""
+        if isinstance(self.corpus, (str, Sequence, Mapping, Path, type(None))) and not hasattr(self.corpus, "ids"):
+            raise BadInput(f"a corpus is expected, such as `nirank.Documents(ids, texts)`, not {_kind(self.corpus)}.")
+        if not isinstance(self.queries, Queries):
+            raise BadInput(f"`nirank.Queries(ids, contents)` are expected, not {_kind(self.queries)}.")
+        if hasattr(self.judgments, "align"):  # what `nirank.read_qrels` returns
+            judgments: Candidates = self.judgments.align(self.queries.ids, self.corpus.ids).over(self.corpus)
+            object.__setattr__(self, "judgments", judgments)
+        if not isinstance(self.judgments, Candidates):
+            raise BadInput(
+                f"judgments are `nirank.Candidates`, or what `nirank.read_qrels` returns, not {_kind(self.judgments)}."
+            )
+
+        self.judgments.refuse_negative("judgments")
 
     def _known(self) -> Candidates:
         """The judgments with the ids of their queries and their corpus, by which measures join.
@@ -54,3 +73,7 @@ class Collection:
     def take(self, queries: Ints | slice) -> Collection:
         """The same corpus with only the given queries."""
         return replace(self, queries=self.queries.take(queries), judgments=self.judgments.take(queries))
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__name__}"

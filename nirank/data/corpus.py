@@ -36,6 +36,10 @@ class Documents:
     def __init__(
         self, ids: Strings | Ids, contents: Sequence[Content], fields: Mapping[str, Sequence[str]] | None = None
     ) -> None:
+        if isinstance(contents, (str, Mapping)) or not hasattr(contents, "__len__"):
+            raise BadInput(
+                f"documents are a sequence of ids and one of contents, and the second is a {type(contents).__name__}."
+            )
         self.ids = ids if isinstance(ids, Ids) else Ids(ids)
         self._contents, self._columns = contents, dict(fields or {})
         #: The names of the fields.

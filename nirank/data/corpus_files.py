@@ -18,6 +18,7 @@ from nirank.seals import sealed
 log = logging.getLogger("nirank")
 
 _FORMAT = 1  # of the files in the cache
+_LONGEST_NAME = 50  # characters, of at most four bytes, of 255 that a name may have
 _ENDS = 1 << 16  # bytes at the head and at the tail of a source that are hashed
 
 
@@ -58,7 +59,7 @@ def cached_corpus(
     """
     source = "\n".join(map(str, (_FORMAT, *fields, *depends_on)))
     key = hashlib.blake2b(source.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-    path = Path(cache or cache_folder()) / "corpora" / f"{name}-{key}.arrow"
+    path = Path(cache or cache_folder()) / "corpora" / f"{name[:_LONGEST_NAME]}-{key}.arrow"
     if path.exists():
         try:
             return ArrowCorpus(path)

@@ -54,6 +54,10 @@ class Ids(Sequence[str]):
     @overload
     def __getitem__(self, which: slice) -> list[str]: ...
     def __getitem__(self, which: SupportsIndex | slice) -> str | list[str]:
+        if isinstance(which, str):
+            raise BadInput(
+                f"ids are taken by the ordinals of their documents; `ids.find([{which!r}])` has that of an id."
+            )
         chosen = range(len(self))[which]
         if isinstance(chosen, range):
             return self.take(np.arange(chosen.start, chosen.stop, chosen.step))

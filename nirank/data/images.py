@@ -9,6 +9,7 @@ import collections
 import io
 import itertools
 import logging
+import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -147,7 +148,7 @@ def _open(content: Content) -> Image:
     image = _pil()
     if not isinstance(content, (Path, bytes)):
         return content
-    if isinstance(content, Path) and content.exists() and not content.is_file():  # to open a pipe waits for good
+    if isinstance(content, Path) and os.path.exists(content) and not os.path.isfile(content):  # a pipe waits for good
         raise BadInput("is no image that can be read: it is no file.", content)
     try:
         return image.open(io.BytesIO(content) if isinstance(content, bytes) else content)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TypeGuard, cast
+
+import numpy as np
 
 from nirank.data.candidates import Candidates
 from nirank.data.types import Content, Ints
@@ -28,6 +30,8 @@ class Queries:
     found: Candidates | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.ids, str) or isinstance(self.contents, str):
+            raise BadInput("ids and contents of queries are sequences: `nirank.Queries([id], [text])` is one query.")
         if len(self.ids) != len(self.contents):
             raise BadInput(f"{len(self.ids)} query ids for {len(self.contents)} queries; one id per query is expected.")
         if self.found is not None and len(self.found) != len(self.ids):
@@ -37,9 +41,19 @@ class Queries:
 
     @classmethod
     def of(cls, contents: Content | Iterable[Content]) -> Queries:
-        """Number the given contents `1, 2, ...`; a single text is one query, and `Queries` pass through."""
+        """Number the given contents `1, 2, ...`; a single text is one query, and `Queries` pass through.
+
+        A dictionary has ids and contents. Raises `BadInput` for a table of pandas, whose columns these would be.
+        """
         if isinstance(contents, Queries):
             return contents
+        if isinstance(contents, Mapping):
+            return cls(list(contents), list(contents.values()))
+        if hasattr(contents, "columns"):
+            raise BadInput(
+                f"queries are texts, not a {type(contents).__name__}: "
+                "write `nirank.Queries(list(table.id), list(table.text))`."
+            )
         several = list(contents) if _is_many(contents) else [cast("Content", contents)]
         return cls([str(number) for number in range(1, len(several) + 1)], several)
 
@@ -47,8 +61,10 @@ class Queries:
         return len(self.ids)
 
     def take(self, rows: Ints | slice) -> Queries:
-        """The queries at `rows`, in that order, with their vectors."""
+        """The queries at `rows`, in that order, with their vectors. Raises `BadInput` for ids in the place of rows."""
         chosen = range(len(self))[rows] if isinstance(rows, slice) else rows
+        if isinstance(chosen, (int, str, np.integer)) or any(isinstance(row, str) for row in chosen):
+            raise BadInput(f"queries are taken by their places, such as [0] or slice(0, 10), not by {rows!r:.80}.")
         vectors = None if self.vectors is None else self.vectors[rows]
         found = None if self.found is None else self.found.take(rows)
         return Queries([self.ids[row] for row in chosen], [self.contents[row] for row in chosen], vectors, found)
@@ -67,5 +83,5 @@ def _is_many(contents: Content | Iterable[Content]) -> TypeGuard[Iterable[Conten
     return (
         isinstance(contents, Iterable)
         and not isinstance(contents, (str, bytes, PurePath))
-        and not hasattr(contents, "mode")
+        and not (hasattr(contents, "mode") and hasattr(contents, "convert"))
     )

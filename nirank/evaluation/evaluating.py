@@ -7,7 +7,7 @@ many were is reported.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
-from nirank.errors import BadInput
+from nirank.errors import BadInput, UnknownName
 from nirank.evaluation.diversity import Diversity, diversity_measure
 from nirank.evaluation.doubts import cutoff_of, doubts, doubts_of_subtopics
 from nirank.evaluation.external import (
@@ -31,7 +31,7 @@ from nirank.evaluation.external import (
 )
 from nirank.evaluation.graded import COUNTED, graded, respelled
 from nirank.evaluation.joining import Docnos, Joined, all_queries, join
-from nirank.evaluation.measures import Grades, Measure, Values
+from nirank.evaluation.measures import Grades, Measure, Values, is_rank
 from nirank.evaluation.trec_ten import changed_measure, new_measures
 from nirank.formats.subtopics import Subtopics, read_subtopics
 from nirank.formats.trec import Run, read_judged, read_qrels, rows_of
@@ -71,7 +71,16 @@ class Evaluation:
         return len(self.queries)
 
     def __getitem__(self, measure: str) -> float:
+        """The mean of a measure. Raises `UnknownName` for one that was not asked for."""
+        if measure not in self.mean:
+            raise UnknownName("measure in this evaluation,", measure, self.mean)
         return self.mean[measure]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.mean)
+
+    def __contains__(self, measure: object) -> bool:
+        return measure in self.measures
 
     def __repr__(self) -> str:
         means = ", ".join(f"{name} {value:.4f}" for name, value in self.mean.items())
@@ -117,7 +126,7 @@ class Evaluation:
 def evaluate(
     run: Candidates | Run | str | Path,
     judgments: Candidates | Run | Subtopics | str | Path,
-    measures: Sequence[str] = MEASURES,
+    measures: Sequence[str] | str = MEASURES,
     ids: Docnos | None = None,
     *,
     query_ids: Sequence[str] | None = None,
@@ -130,9 +139,9 @@ def evaluate(
 
     Both are joined by the ids of their queries and documents, wherever these are known; what was found for a whole
     collection must be judged by the same queries. Rows without ids are taken in their order, one a query.
-    Measures have ir_measures' names (`nDCG@10`, `AP(rel=2)@100`, `RR@10`, `ERR@20`) or trec_eval's (`map`,
-    `ndcg_cut_10`, `official`, `all_trec`). `ids`, by default those of `run.corpus`, break ties as trec_eval does;
-    without them nirank's rule holds. A query without judgments is left out. One with judgments but no results
+    `measures` are names, or one name: ir_measures' (`nDCG@10`, `AP(rel=2)@100`, `RR@10`, `ERR@20`) or trec_eval's
+    (`map`, `ndcg_cut_10`, `official`, `all_trec`). `ids`, by default those of `run.corpus`, break ties as trec_eval
+    does; without them nirank's rule holds. A query without judgments is left out. One with judgments but no results
     counts as zero, unless `complete=False` leaves it out too, as trec_eval does without its `-c`.
     `relevance_level` is the least grade that is relevant for measures that name none (trec_eval's `-l`), `depth`
     how many documents of each query are looked at (its `-M`). Figures are those of version 10 of trec_eval, which
@@ -146,6 +155,7 @@ def evaluate(
     Raises `BadInput` for queries or documents that do not match, NaN, and where no query is judged; `UnknownName` for
     a measure that does not exist; `MissingDependency` for one that nothing installed computes.
     """
+    _check_levels(relevance_level, depth, trec_eval)
     if isinstance(run, (str, Path)) and isinstance(judgments, (str, Path)) and ids is None and query_ids is None:
         return evaluate_files(run, judgments, measures, relevance_level, complete, depth, trec_eval)
     plan = _Plan.of(measures, relevance_level, trec_eval)
@@ -178,8 +188,6 @@ def _evaluated(
 ) -> Evaluation:
     run, judgments, query_ids = joined.run, joined.judgments, joined.query_ids
     _check_rows(run, judgments, query_ids)
-    if level < 1 or (depth is not None and depth < 1):
-        raise BadInput(f"relevance_level {level} and depth {depth} must be 1 or more.")
     judged, found = judgments.lengths > 0, run.lengths > 0
     queries = np.flatnonzero(judged if complete else judged & found)
     if not len(queries):
@@ -207,12 +215,19 @@ def _diversity(ranking: JudgedRanking, subtopics: Subtopics, query_ids: Sequence
     return Diversity(ranking.ranked, subtopics.over(ranking.judgments, query_ids))
 
 
-def deepest_cutoff(measures: Sequence[str]) -> int:
+def _check_levels(relevance_level: Any, depth: Any, version: Any) -> None:
+    if not is_rank(relevance_level) or not (depth is None or is_rank(depth)):
+        raise BadInput(f"relevance_level = {relevance_level!r} and depth = {depth!r} must be whole numbers from 1 on.")
+    if version not in (9, 10):
+        raise BadInput(f"trec_eval = {version!r} is no version that is known; 9 and 10 are.")
+
+
+def deepest_cutoff(measures: Sequence[str] | str) -> int:
     """The deepest rank that one of the measures looks at; 0 where none has a cutoff."""
     return max((cutoff_of(name) or 0 for name in _Plan.of(measures, level=1).names), default=0)
 
 
-def check_measures(measures: Sequence[str], subtopics: bool = False) -> None:
+def check_measures(measures: Sequence[str] | str, subtopics: bool = False) -> None:
     """Raise what `evaluate` would for these measures: worth knowing before the search and not after it.
 
     Measures of subtopics are refused unless there are judgments of `subtopics`.
@@ -225,7 +240,7 @@ def check_measures(measures: Sequence[str], subtopics: bool = False) -> None:
 def evaluate_files(
     run_path: str | Path,
     qrels_path: str | Path,
-    measures: Sequence[str],
+    measures: Sequence[str] | str,
     relevance_level: int = 1,
     complete: bool = True,
     depth: int | None = None,
@@ -313,13 +328,10 @@ class _Plan:
     version: int
 
     @classmethod
-    def of(cls, measures: Sequence[str], level: int, version: int = 10) -> _Plan:
-        if isinstance(measures, str):
-            raise BadInput(f"measures are a list of names, not the text {measures!r}.")
-        if version not in (9, 10):
-            raise BadInput(f"trec_eval = {version!r} is no version that is known; 9 and 10 are.")
+    def of(cls, measures: Sequence[str] | str, level: int, version: int = 10) -> _Plan:
+        several = isinstance(measures, Iterable) and not isinstance(measures, str)
         plan = cls([], {}, [], {}, {}, version)
-        for name in dict.fromkeys(map(str, measures)):
+        for name in dict.fromkeys(map(str, measures if several else [measures])):
             plan._add(name, level)
         return replace(plan, names=list(dict.fromkeys(plan.names)), trec=list(dict.fromkeys(plan.trec)))
 

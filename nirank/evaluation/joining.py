@@ -6,6 +6,7 @@ other queries or documents are refused. Only rows without ids are taken as they 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,18 +46,29 @@ def join(run: Any, judgments: Any, exact: bool = True) -> Joined:
     where they have other queries or documents, and for anything else in their place.
     """
     run, judgments = _side(run, "a run"), _side(judgments, "judgments")
+    _refuse_repeated(run.query_ids, "a run")
+    _refuse_repeated(judgments.query_ids, "judgments")
     if isinstance(run, Run):
         run = run.in_float64() if exact else run
         return _of_files(run, judgments) if isinstance(judgments, Run) else _of_file_and_rows(run, judgments)
     return _of_rows_and_file(run, judgments) if isinstance(judgments, Run) else _of_rows(run, judgments)
 
 
+def _refuse_repeated(query_ids: Sequence[str] | None, what: str) -> None:
+    ids = [*(query_ids or ())]
+    if len({*ids}) < len(ids):
+        twice = next(query for query, count in Counter(ids).items() if count > 1)
+        raise BadInput(f"{what} has several queries of the id {twice!r}: they cannot be told apart.")
+
+
 def _side(value: Any, what: str) -> Candidates | Run:
+    if isinstance(value, Candidates):
+        value.refuse_negative(what)
     if isinstance(value, (Candidates, Run)):
         return value
     if isinstance(value, (str, Path)):
         return read_run(value) if what == "a run" else read_qrels(value)
-    raise BadInput(f"{what} {_EXPECTED[what]}, not {_kind(value)}{_advice(value, what)}.")
+    raise BadInput(f"{what} {_EXPECTED[what]}, not {kind_of(value)}{_advice(value, what)}.")
 
 
 _EXPECTED = {
@@ -65,7 +77,8 @@ _EXPECTED = {
 }
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """The type of a value, with its article, for messages."""
     name = type(value).__name__
     return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 

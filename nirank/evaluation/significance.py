@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from nirank.errors import BadInput, UnknownName
 from nirank.evaluation.evaluating import Evaluation
+from nirank.evaluation.joining import kind_of
 
 Values: TypeAlias = NDArray[np.float64]
 Test: TypeAlias = Literal["randomisation", "t"]
@@ -102,7 +103,7 @@ def _finite(fields: list[tuple[str, Any]]) -> dict[str, Any]:
 def compare(
     evaluations: Mapping[str, Evaluation],
     baseline: str | None = None,
-    measures: Sequence[str] | None = None,
+    measures: Sequence[str] | str | None = None,
     test: Test = "randomisation",
     permutations: int = 10_000,
     resamples: int = 10_000,
@@ -119,9 +120,10 @@ def compare(
     `UnknownName` for a baseline, test or measure that does not exist.
     """
     _refuse_others(evaluations)
+    _check_numbers(permutations=permutations, resamples=resamples, seed=seed)
     names = list(evaluations)
     pairs = _pairs(names, baseline)
-    measures = _measures(evaluations, measures)
+    measures = _measures(evaluations, [measures] if isinstance(measures, str) else measures)
     p_value = _test(test, permutations)
     _check_queries(evaluations)
     means: list[Mean] = []
@@ -230,12 +232,37 @@ def confidence_intervals(values: Values, resamples: int = 10_000, seed: int = 0,
 
     All rows are resampled with the same queries, so that systems stay paired.
     """
-    values = np.atleast_2d(np.asarray(values, np.float64))
+    _check_numbers(resamples=resamples, seed=seed)
+    values = _rows_of(values, level)
     size = values.shape[1]
     random = np.random.default_rng(seed)
     means = [_resampled(random, count, values) for count in _blocks(resamples, size)]
     tail = (1 - level) / 2
     return np.quantile(np.concatenate(means, axis=1), [tail, 1 - tail], axis=1).T
+
+
+def _rows_of(values: Any, level: float) -> Values:
+    """Values as `[rows, queries]`; raises `BadInput` where they are no finite numbers, or the level is none."""
+    if isinstance(values, Evaluation):
+        raise BadInput('values are expected, such as `evaluation.values["nDCG@10"]`, not an Evaluation.')
+    try:
+        rows = np.atleast_2d(np.asarray(values, np.float64))
+    except (TypeError, ValueError):
+        raise BadInput(f"values are numbers, one a query, not {values!r:.80}.") from None
+    if not rows.size or not np.isfinite(rows).all():
+        raise BadInput("there are no values, or some that are not finite.")
+    if not (isinstance(level, float) and 0 < level < 1):
+        raise BadInput(f"level = {level!r}: a share between 0 and 1 is expected, such as 0.95.")
+    return rows
+
+
+def _check_numbers(**numbers: Any) -> None:
+    """Raise `BadInput` for counts that are no whole numbers from 1 on; a seed may be 0, or None for any."""
+    for name, value in numbers.items():
+        least = 0 if name == "seed" else 1
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
+        if not whole and not (name == "seed" and value is None):
+            raise BadInput(f"{name} = {value!r}: a whole number from {least} on is expected.")
 
 
 def _resampled(random: np.random.Generator, count: int, values: Values) -> Values:
@@ -287,12 +314,12 @@ def _refuse_others(evaluations: Any) -> None:
     if not isinstance(evaluations, Mapping):
         raise BadInput(
             f"compare takes evaluations by the names of their systems, {{name: evaluation, ...}}, "
-            f"not a {type(evaluations).__name__}."
+            f"not {kind_of(evaluations)}."
         )
     for name, evaluation in evaluations.items():
         if not isinstance(evaluation, Evaluation):
             raise BadInput(
-                f"{name!r} is a {type(evaluation).__name__} and no evaluation: compare what "
+                f"{name!r} is {kind_of(evaluation)} and no evaluation: compare what "
                 "`nirank.evaluate(run, judgments, measures)` returns."
             )
 

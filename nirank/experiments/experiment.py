@@ -36,6 +36,7 @@ from nirank.build import collection
 from nirank.data.collection import Collection
 from nirank.errors import BadInput, NirankError, UnknownName
 from nirank.evaluation.evaluating import MEASURES, check_measures
+from nirank.files import as_path
 from nirank.hints import fits
 from nirank.pipeline.algebra import Ranking, Stage, load
 from nirank.pipeline.expression import parse
@@ -77,6 +78,13 @@ class Experiment:
     seed: int = 0
     path: Path | None = None
     commanded: frozenset[str] = frozenset()
+
+    @classmethod
+    def given(cls, experiment: Experiment | str | Path | Mapping[str, Any]) -> Experiment:
+        """Itself, or from the path of a file, or from a dictionary. Raises as `read` and `of` do."""
+        if isinstance(experiment, Experiment):
+            return experiment
+        return cls.of(experiment) if isinstance(experiment, Mapping) else cls.read(as_path(experiment, "an experiment"))
 
     @classmethod
     def read(cls, path: str | Path) -> Experiment:

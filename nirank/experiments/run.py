@@ -31,21 +31,21 @@ log = logging.getLogger("nirank")
 
 
 def run(
-    experiment: Experiment | str | Path,
+    experiment: Experiment | str | Path | Mapping[str, Any],
     out: str | Path | None = None,
     show: Callable[[Results], None] | None = None,
 ) -> Results:
     """Run an experiment: index, search, measure, compare.
 
-    `experiment` may be the path of a TOML file; a `nirank_plugin.py` beside it is loaded first. With `out`, a
-    folder is written: a TREC run and the values of each query for each system, `measures.json`, the resolved
-    `experiment.toml`, a `manifest.json`, and, where images are searched or searched with, a page to look at,
-    `contact.html`. It is written beside and moved into place; raises `BadInput` where it exists already, and for ids
-    that cannot stand in a run. `show` is called with the results before they are written, so that they are seen even if
-    that fails. A pipeline that fails is told in `Results.failed`, and the others go on; where all fail, it is raised.
+    `experiment` may be the path of a TOML file, or a dictionary of what stands in one; a `nirank_plugin.py` beside it
+    is loaded first. With `out`, a folder is written: a TREC run and the values of each query for each system,
+    `measures.json`, the resolved `experiment.toml`, a `manifest.json`, and, where images are searched or searched with,
+    a page to look at, `contact.html`. It is written beside and moved into place; raises `BadInput` where it exists
+    already, and for ids that cannot stand in a run. `show` is called with the results before they are written, so that
+    they are seen even if that fails. A pipeline that fails is told in `Results.failed`, and the others go on; where all
+    fail, it is raised.
     """
-    if not isinstance(experiment, Experiment):
-        experiment = Experiment.read(experiment)
+    experiment = Experiment.given(experiment)
     if experiment.train:
         raise BadInput(f"has tables [train]: run it with `nirank train {experiment.where}`.", experiment.path)
     folder = None if out is None else Path(out).resolve()

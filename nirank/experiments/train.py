@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ EXPERIMENT, RESULTS = "experiment.toml", "results"
 
 
 def train(
-    experiment: Experiment | str | Path,
+    experiment: Experiment | str | Path | Mapping[str, Any],
     out: str | Path,
     tell: Callable[[Fitted], None] | None = None,
     show: Callable[[Results], None] | None = None,
@@ -41,8 +41,7 @@ def train(
     experiment, and the others get None. Raises `BadInput` where `out` holds something else, or nothing is to be
     trained.
     """
-    if not isinstance(experiment, Experiment):
-        experiment = Experiment.read(experiment)
+    experiment = Experiment.given(experiment)
     processes.join()
     folder = processes.from_first(Path(out).resolve())  # the clocks of the others may name another one
     recipes = experiment.recipes()

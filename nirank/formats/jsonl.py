@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import json
 import re
 from pathlib import Path
@@ -13,15 +14,20 @@ from nirank.data.corpus import ArrowCorpus
 from nirank.data.corpus_files import cached_corpus, source_state
 from nirank.data.ids import RepeatedId
 from nirank.errors import BadInput
-from nirank.formats.opening import opened
+from nirank.formats.column_names import IDS, TEXTS
+from nirank.formats.opening import COMPRESSED, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
+#: Endings of files of JSON lines, and of a JSON array.
+JSON_LINES = tuple(kind + packed for kind in (".jsonl", ".json", ".ndjson") for packed in ("", *COMPRESSED))
+
 _BLOCK = 1 << 24  # bytes parsed at a time
 _LARGEST_ARRAY = 1 << 28  # bytes
+_DESCRIBING = {"dataset_info.json", "dataset_dict.json", "dataset_infos.json", "state.json"}
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
 _EXPECTED = 'one {"id": ..., "title": ..., "text": ...} a line is expected.'
 
@@ -29,17 +35,21 @@ _EXPECTED = 'one {"id": ..., "title": ..., "text": ...} a line is expected.'
 def read_jsonl(path: str | Path, cache: str | Path | None = None) -> ArrowCorpus:
     """Documents from JSON lines: `{"id": ..., "title": ..., "text": ...}`, plain or compressed (`.gz`, `.bz2`, ...).
 
-    The id may also stand under `"_id"` and be a whole number, the text under `"contents"`, as Anserini has it; a title
-    may be missing or null; other keys are left out. A JSON array of such objects is read as well. The first call
-    copies the file, in bounded memory, into an Arrow file under `cache` (`cache_folder()` if None); later calls
-    only map that, until the source changes (`nirank.data.source_state`).
+    The id may also stand under `"_id"`, `"docid"` and the like and be a whole number, the text under `"contents"`, as
+    Anserini has it, `"body"`, `"passage"` and the like (`nirank.formats.column_names`); a title may be missing or null;
+    other keys are left out. A JSON array of such objects is read as well, and so are all files of JSON lines in a
+    folder, by their names. The first call copies the file, in bounded memory, into an Arrow file under `cache`
+    (`cache_folder()` if None); later calls only map that, until the source changes (`nirank.data.source_state`).
 
     Raises `BadInput` with file and line for a line that is not such an object and for an id that comes twice,
     and for a file that is missing or has no documents.
     """
     path = Path(path).absolute()
+    if is_json_folder(path):
+        return _read_folder(path, cache)
     if not path.is_file():
-        raise BadInput(f"there is no such file; {_EXPECTED}", path)
+        folder = ": the folder has neither JSON lines nor tables" if path.is_dir() else ""
+        raise BadInput(f"there is no such file{folder}; {_EXPECTED}", path)
     try:
         return cached_corpus(path.name.partition(".")[0], source_state(path), lambda: _batches(path), cache=cache)
     except RepeatedId as fault:
@@ -48,6 +58,30 @@ def read_jsonl(path: str | Path, cache: str | Path | None = None) -> ArrowCorpus
             raise BadInput(str(fault), path) from None
         message = f"the id {fault.repeated!r} is on line {first} already; ids must be unique."
         raise BadInput(message, path, second) from None
+
+
+def is_json_folder(path: Path) -> bool:
+    """True for a folder with files of JSON lines, as Anserini's collections come."""
+    return path.is_dir() and bool(_files(path))
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of JSON lines in a folder, without those that describe others (`dataset_info.json`)."""
+    named = (file for file in folder.rglob("*") if file.name.lower().endswith(JSON_LINES) and file.is_file())
+    return sorted(file for file in named if not file.name.startswith(".") and file.name not in _DESCRIBING)
+
+
+def _read_folder(folder: Path, cache: str | Path | None) -> ArrowCorpus:
+    files = _files(folder)
+    states = [source_state(file) for file in files]
+
+    def batches() -> Iterator[Mapping[str, Strings]]:
+        return itertools.chain.from_iterable(map(_batches, files))
+
+    try:
+        return cached_corpus(folder.name.partition(".")[0], states, batches, cache=cache, origin=folder)
+    except RepeatedId as fault:
+        raise BadInput(f"{fault} All files of JSON lines in the folder are read.", folder) from None
 
 
 def _line_of(path: Path, ordinal: int) -> int | None:
@@ -113,13 +147,17 @@ def _parse(path: Path, line: int, block: bytes) -> Mapping[str, Strings]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if not block.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):  # on `null` Arrow's parser ends the process
+        return _by_line(path, line, block)
+    ids, texts = _keys_of(block)
     try:
-        table = _read_json(block)
+        table = _read_json(block, ids, texts)
     except pa.ArrowInvalid:  # whatever Arrow refuses is for the slow reader to take or to name
         return _by_line(path, line, block)
     empty = to_array([""])[0]
-    ids, titles = pc.coalesce(table["id"], table["_id"], empty), pc.coalesce(table["title"], empty)
-    texts = pc.coalesce(table["text"], table["contents"])
+    titles = pc.coalesce(table["title"], empty)
+    ids = pc.coalesce(*(table[name] for name in ids), empty)
+    texts = pc.coalesce(*(table[name] for name in texts))
     gaps = texts.null_count or pc.any(pc.equal(ids, empty)).as_py()
     odd = table.num_rows != block.count(b"\n") + 1 or _BLANK_LINE.search(block)
     if gaps or odd:  # blank lines are no fault, but they hide that two documents stand in one line
@@ -127,24 +165,35 @@ def _parse(path: Path, line: int, block: bytes) -> Mapping[str, Strings]:
     return {"id": ids, "title": titles, "text": texts}
 
 
-def _read_json(block: bytes) -> pa.Table:
+def _keys_of(block: bytes) -> tuple[list[str], list[str]]:
+    """The keys under which ids and texts are looked for: the usual ones, and those of the first document."""
+    try:
+        first = json.loads(next(line for line in block.split(b"\n") if line.strip()).removeprefix(codecs.BOM_UTF8))
+    except (ValueError, RecursionError):
+        first = None
+    record = first if isinstance(first, dict) else {}
+    ids, texts = {*IDS[:2], _key(record, IDS)}, {*TEXTS[:2], _key(record, TEXTS)}
+    return [name for name in IDS if name in ids], [name for name in TEXTS if name in texts]
+
+
+def _read_json(block: bytes, ids: Sequence[str], texts: Sequence[str]) -> pa.Table:
     """The columns as large strings; ids are strings in all lines, or whole numbers in all."""
     import pyarrow as pa
 
     try:
-        table = _read_typed(block, pa.large_string())
+        table = _read_typed(block, pa.large_string(), ids, texts)
     except pa.ArrowInvalid:
-        table = _read_typed(block, pa.int64())
+        table = _read_typed(block, pa.int64(), ids, texts)
     table.validate(full=True)  # the parser lets bytes pass that are not UTF-8
     return table.cast(pa.schema([(name, pa.large_string()) for name in table.column_names]))
 
 
-def _read_typed(block: bytes, ids: pa.DataType) -> pa.Table:
+def _read_typed(block: bytes, kind: pa.DataType, ids: Sequence[str], texts: Sequence[str]) -> pa.Table:
     import pyarrow as pa
     from pyarrow import json as arrow_json
 
-    texts = [(name, pa.large_string()) for name in ("title", "text", "contents")]
-    schema = pa.schema([("id", ids), ("_id", ids), *texts])
+    named = [(name, pa.large_string()) for name in ("title", *texts)]
+    schema = pa.schema([*((name, kind) for name in ids), *named])
     parsing = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     reading = arrow_json.ReadOptions(use_threads=False, block_size=len(block) + 1)
     return arrow_json.read_json(pa.BufferReader(block), reading, parsing)
@@ -170,21 +219,22 @@ def _by_line(path: Path, line: int, block: bytes) -> Mapping[str, Strings]:
 
 def _columns(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Strings]:
     return {
-        "id": [str(record[_key(record, "id", "_id")]) for record in records],
+        "id": [str(record[_key(record, IDS)]) for record in records],
         "title": [record.get("title") or "" for record in records],
-        "text": [record[_key(record, "text", "contents")] for record in records],
+        "text": [record[_key(record, TEXTS)] for record in records],
     }
 
 
-def _key(record: Mapping[str, object], first: str, second: str) -> str:
-    """Under which of two keys something stands."""
-    return second if record.get(first) is None and second in record else first
+def _key(record: Mapping[str, object], names: Sequence[str]) -> str:
+    """Under which of some keys something stands; the first of those that are there if all are null."""
+    there = [name for name in names if name in record]
+    return next((name for name in there if record[name] is not None), there[0] if there else names[0])
 
 
 def _fault_of(record: object) -> str | None:
     if not isinstance(record, dict):
         return f"this is not a JSON object but {_shortly(record)}"
-    key, text = _key(record, "id", "_id"), _key(record, "text", "contents")
+    key, text = _key(record, IDS), _key(record, TEXTS)
     if record.get(key) in (None, ""):
         return "there is no id"
     whole = isinstance(record[key], int) and not isinstance(record[key], bool)

@@ -10,6 +10,8 @@ from typing import Literal
 
 #: Elements that stand apart from the text around them; all others are part of the word that they stand in.
 _BLOCKS = {"p", "br", "div", "li", "ul", "ol", "tr", "td", "th", "table", "para", "par", "s", "sentence", "hr"}
+#: Markup of words.
+INLINE = frozenset({"i", "b", "em", "strong", "sub", "sup", "small", "big", "u", "tt", "span", "a", "font"})
 _TAG = re.compile(r"<(/?)([A-Za-z][\w:.-]*)([^<>]*)>|<(?:!--|!\[CDATA\[|[!?][^<>]*>)")
 _ATTRIBUTE = re.compile(r"""([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
 
@@ -58,12 +60,17 @@ def closings(found: Sequence[Event], names: Container[str] | None = None) -> dic
 
 
 def plain(found: Sequence[Event]) -> str:
-    """The text of events, with blanks for what stands apart, such as paragraphs."""
-    return "".join(event.content if event.kind == "text" else _gap(event.content) for event in found)
+    """The text of events, with blanks for what stands apart: paragraphs, and elements with nothing between them."""
+    before = [None, *found]
+    return "".join(
+        event.content if event.kind == "text" else _gap(event, last) for event, last in zip(found, before, strict=False)
+    )
 
 
-def _gap(name: str) -> str:
-    return " " if name in _BLOCKS else ""
+def _gap(event: Event, last: Event | None) -> str:
+    """A blank where a tag parts words: one of a paragraph, or one that begins where another element ends."""
+    adjoins = last is not None and (last.kind, event.kind) == ("end", "start") and event.content not in INLINE
+    return " " if event.content in _BLOCKS or adjoins else ""
 
 
 def _local(name: str) -> str:
@@ -83,7 +90,20 @@ def _by_expat(text: str) -> list[Event] | None:
 
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda name: found.append(Event("end", _local(name), parser.CurrentLineNumber))
-    parser.CharacterDataHandler = lambda words: found.append(Event("text", words, parser.CurrentLineNumber))
+
+    def text_of(words: str) -> None:
+        found.append(Event("text", words, parser.CurrentLineNumber))
+
+    def entity(context: str, *_: str | None) -> int:
+        text_of(html.unescape(f"&{context.split(chr(12))[0]};"))
+        return 1
+
+    parser.CharacterDataHandler = text_of
+    # What a DTD declares that is not read here: HTML's names have their meaning, others stand as they are written.
+    parser.SkippedEntityHandler = lambda name, is_parameter: (
+        None if is_parameter else text_of(html.unescape(f"&{name};"))
+    )
+    parser.ExternalEntityRefHandler = entity
     try:
         parser.Parse(text.lstrip(), True)
     except expat.ExpatError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,6 +14,7 @@ from nirank.data.corpus import ArrowCorpus
 from nirank.data.corpus_files import cached_corpus, source_state
 from nirank.data.ids import RepeatedId
 from nirank.errors import BadInput
+from nirank.formats.column_names import named_columns
 from nirank.formats.opening import COMPRESSED, opened
 
 if TYPE_CHECKING:
@@ -22,9 +24,6 @@ Batch: TypeAlias = Mapping[str, Strings]
 
 _BATCH = 10_000  # documents
 _LONGEST = 1 << 28  # characters of a field in CSV
-#: What columns are called, in the order in which they are looked for.
-_IDS = ("id", "_id", "docid", "doc_id", "docno", "pid", "passage_id", "corpus_id", "corpus-id", "qid", "query_id")
-_TEXTS = ("text", "contents", "content", "body", "passage", "document", "abstract", "segment", "query")
 _SHARDS = (".parquet", ".arrow")
 _MSMARCO = {2: (0, None, 1), 4: (0, 2, 3)}  # columns of id, title, text: of passages, and of documents with their URL
 
@@ -37,10 +36,11 @@ def is_table(path: Path) -> bool:
 def read_table(path: str | Path) -> ArrowCorpus:
     """Documents from a table, by way of the cache as in `read_jsonl`.
 
-    `.tsv` is MS MARCO's: an id, a tab, a text, or id, URL, title and body; a first line that names the columns is
-    heeded. `.csv` has such a first line, and so have the columns of `.parquet` and of a folder of shards, which
-    are called `id`, `_id`, `docid` and the like, `title`, and `text`, `contents`, `body` and the like. Ids may be whole
-    numbers. Lines may be compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
+    `.tsv` is MS MARCO's: an id, a tab, a text, or id, URL, title and body, whatever quotation marks they hold; a first
+    line that names the columns is heeded, and cells below one may be quoted as those of CSV are. `.csv` has such a
+    first line, and so have the columns of `.parquet` and of a folder of shards, which are called `id`, `_id`, `docid`
+    and the like, `title`, and `text`, `contents`, `body` and the like. Ids may be whole numbers. Lines may be
+    compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
 
     Raises `BadInput` with the file, and the line where there are lines, for what is malformed or lacks a column, for
     an id that comes twice, and for a table without documents.
@@ -58,7 +58,16 @@ def _shards(folder: Path) -> list[Path]:
     """The shards of the documents: those in `corpus` where there is such a folder, without what datasets caches."""
     within = folder / "corpus" if (folder / "corpus").is_dir() else folder
     files = (file for file in within.rglob("*") if file.suffix.lower() in _SHARDS and file.is_file())
-    return sorted(file for file in files if not file.name.startswith(("cache-", ".")))
+    return sorted(file for file in files if not file.name.startswith(("cache-", ".")) and _is_current(file))
+
+
+def _is_current(file: Path) -> bool:
+    """False for a shard that a later, shorter saving of the dataset left behind: `state.json` lists the others."""
+    try:
+        state = json.loads((file.parent / "state.json").read_text(encoding="utf-8"))
+        return file.name in [each["filename"] for each in state["_data_files"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return True
 
 
 def _ending(path: Path) -> str:
@@ -95,14 +104,14 @@ def _gathered(rows: Iterable[tuple[str, str, str]]) -> Iterator[Batch]:
 
 def _tabbed(path: Path) -> Iterator[tuple[str, str, str]]:
     places: tuple[int, int | None, int] | None = None
-    width = 0
+    width, named = 0, None
     with opened(path) as stream:
         for number, raw in enumerate(stream, 1):
             cells = _decoded(raw, path, number).removeprefix("\ufeff" if number == 1 else "").rstrip("\r\n").split("\t")
             if cells == [""]:
                 continue
             if places is None:
-                width, named = len(cells), _named(cells)
+                width, named = len(cells), named_columns(cells)
                 places = named or _MSMARCO.get(width)
                 if places is None:
                     raise BadInput("an id, a tab and a text are expected, or id, URL, title and text.", path, number)
@@ -110,7 +119,14 @@ def _tabbed(path: Path) -> Iterator[tuple[str, str, str]]:
                     continue
             if len(cells) != width or not cells[places[0]].strip():
                 raise BadInput(f"{width} columns, parted by tabs, with an id are expected.", path, number)
-            yield _row(cells, places)
+            yield _row(list(map(_unquoted, cells)) if named else cells, places)
+
+
+def _unquoted(cell: str) -> str:
+    """A cell as pandas quotes it where it holds a quotation mark; any other stays as it is."""
+    inner = cell[1:-1].replace('""', "")
+    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner
+    return cell[1:-1].replace('""', '"') if quoted else cell
 
 
 def _comma_separated(path: Path) -> Iterator[tuple[str, str, str]]:
@@ -119,7 +135,7 @@ def _comma_separated(path: Path) -> Iterator[tuple[str, str, str]]:
         reader = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", newline=""), strict=True)
         try:
             header = next(reader, [])
-            places = _named(header)
+            places = named_columns(header)
             if places is None:
                 raise BadInput(_lacking(header), path, 1)
             for cells in reader:
@@ -145,14 +161,6 @@ def _row(cells: Sequence[str], places: tuple[int, int | None, int]) -> tuple[str
     return cells[number].strip(), "" if title is None else cells[title], cells[text]
 
 
-def _named(header: Sequence[str]) -> tuple[int, int | None, int] | None:
-    """The columns of id, title and text, where columns are named; else nothing."""
-    place = {name.strip().lower(): number for number, name in reversed(list(enumerate(header)))}
-    number = next((place[name] for name in _IDS if name in place), None)
-    text = next((place[name] for name in _TEXTS if name in place), None)
-    return None if number is None or text is None else (number, place.get("title"), text)
-
-
 def _lacking(header: Sequence[str]) -> str:
     return f"columns such as 'id' and 'text' are expected; the columns are {', '.join(header)[:200] or 'none'}."
 
@@ -165,9 +173,10 @@ def _columnar(path: Path) -> Iterator[Batch]:
 
     try:
         for batch in _parquet(path) if _ending(path) == ".parquet" else _arrow(path):
+            batch.validate(full=True)  # else an offset that was damaged ends the process
             if batch.num_rows:
                 yield _texts(batch, path)
-    except (OSError, pa.ArrowException) as fault:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as fault:
         raise BadInput(f"this is not a readable {_ending(path)[1:]} file: {fault}.", path) from fault
 
 
@@ -195,7 +204,7 @@ def _arrow(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _places(names: Sequence[str], path: Path) -> tuple[int, int | None, int]:
-    places = _named(names)
+    places = named_columns(names)
     if places is None:
         raise BadInput(_lacking(names), path)
     return places

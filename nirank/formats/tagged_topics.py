@@ -3,37 +3,64 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nirank.errors import BadInput
-from nirank.formats.markup import Event, closings, events, plain
+from nirank.formats.markup import INLINE, Event, closings, events, plain
+
+log = logging.getLogger("nirank")
 
 _RECORDS = {"top", "topic"}
-_LABEL = re.compile(r"^\s*(?:number|topic|title|query|description|narrative)\s*:", re.IGNORECASE)
+#: The labels that TREC puts before the text of a field.
+_LABELS = {
+    "num": "number|num|topic",
+    "title": "title|topic",
+    "desc": "description|desc",
+    "narr": "narrative|narr",
+    "dom": "domain",
+    "smry": "summary",
+    "con": r"concept(?:\(s\)|s)?",
+    "fac": r"factor(?:\(s\)|s)?",
+    "def": r"definition(?:\(s\)|s)?",
+}
 _SYNONYMS = {"query": "title", "description": "desc", "narrative": "narr", "number": "num"}
 _LANGUAGE = re.compile(r"[a-z]{2}-(?=(?:title|desc|narr|num)$)")  # CLEF's `<EN-title>`
 _NUMBERS = ("id", "qid", "identifier", "topicid", "tid")
 _KNOWN = {"num", "title", "desc", "narr", *_NUMBERS}
 #: Markup of texts, which begins no field of a topic.
-_INLINE = {"p", "br", "i", "b", "em", "strong", "sub", "sup", "small", "big", "u", "tt", "span", "a", "font", "div"}
+_INLINE = {*INLINE, "p", "br", "div"}
 
 
 def tagged(text: str, fields: Sequence[str], path: Path) -> list[tuple[int, str, str]]:
     """The line, number and text of each topic. Raises `BadInput` for one that lacks either."""
     wanted = [_name(name) for name in fields]
-    topics = []
+    topics, several = [], ""
     for start, inside in _topics(events(text)):
         contents = _fields(inside)
+        several = several or _repeated(inside, wanted)
         number = _number(start, contents)
         words = " ".join(filter(None, (contents.get(name, "") for name in wanted)))
         if not number or not words:
-            missing = " and ".join(fields) if number else "number"
-            had = ", ".join(name for name in contents if name) or "no fields"
-            raise BadInput(f"this topic has no {missing}; it has {had}.", path, start.line)
+            raise BadInput(_lacking(" and ".join(fields) if number else "number", contents), path, start.line)
         topics.append((start.line, number, words))
+    if several:
+        log.warning("%s: there are topics with several <%s>; the first of each is read.", path, several)
     return topics
+
+
+def _repeated(inside: Sequence[Event], wanted: Sequence[str]) -> str:
+    """One of the names that begin more than one element of a topic, if there is one."""
+    begun = [_name(event.content) for event in inside if event.kind == "start"]
+    return next((name for name in wanted if begun.count(name) > 1), "")
+
+
+def _lacking(missing: str, contents: Mapping[str, str]) -> str:
+    filled = ", ".join(name for name, text in contents.items() if text) or "no fields"
+    empty = ", ".join(name for name, text in contents.items() if not text)
+    return f"this topic has no {missing}; it has {filled}{f', and without a text {empty}' if empty else ''}."
 
 
 def _topics(found: Sequence[Event]) -> Iterator[tuple[Event, Sequence[Event]]]:
@@ -59,8 +86,8 @@ def _fields(inside: Sequence[Event]) -> dict[str, str]:
     while place < len(inside):
         if inside[place].kind == "start" and inside[place].content not in _INLINE:
             end = ends.get(place) or _open_end(inside, place)
-            words = _LABEL.sub("", plain(inside[place + 1 : end]))
-            contents.setdefault(_name(inside[place].content), " ".join(words.split()))
+            name = _name(inside[place].content)
+            contents.setdefault(name, _unlabelled(name, plain(inside[place + 1 : end])))
             place = end
         else:
             rest.append(inside[place])
@@ -68,6 +95,12 @@ def _fields(inside: Sequence[Event]) -> dict[str, str]:
     if not contents.keys() - {"num", *_NUMBERS}:
         contents |= {"title": " ".join(plain(rest).split())} if plain(rest).strip() else {}
     return contents
+
+
+def _unlabelled(name: str, text: str) -> str:
+    """The words of a field without the label that TREC puts before them."""
+    label = _LABELS.get(name)
+    return " ".join((re.sub(rf"^\s*(?:{label})\s*:", "", text, flags=re.IGNORECASE) if label else text).split())
 
 
 def _open_end(inside: Sequence[Event], start: int) -> int:

@@ -23,7 +23,7 @@ from nirank.data.ids import Ids
 from nirank.data.offsets import offsets_of
 from nirank.data.queries import Queries
 from nirank.errors import BadInput
-from nirank.files import beside
+from nirank.files import as_path, beside
 from nirank.formats.topics import read_topics
 from nirank.formats.trec_lines import QRELS, RUN, Layout, Lines, read_lines
 
@@ -220,8 +220,9 @@ def write_run(
     given. A path that ends in `.gz` is compressed. The file is written beside and moved into place. Raises
     `BadInput` for an id that is empty or has white space in it, and for scores that are NaN.
     """
-    if _unfit(tag):
+    if not isinstance(tag, str) or _unfit(tag):
         raise BadInput(f"the tag {tag!r} cannot stand in a TREC file: it is empty or has white space.")
+    _check_parts(queries, candidates, path)
     ids = _ids(candidates, ids)
     ranked = candidates.ranked()
     ranks = np.arange(ranked.pairs) - np.repeat(ranked.offsets[:-1], ranked.lengths) + 1
@@ -230,10 +231,25 @@ def write_run(
 
 def write_qrels(path: str | Path, queries: Queries, judgments: Candidates, ids: Ids | None = None) -> None:
     """Write judgments as TREC qrels, in their own order. Raises as `write_run`, and where a grade is not whole."""
+    _check_parts(queries, judgments, path)
     grades = judgments.scores
     if not np.all(grades == np.rint(grades)) or np.isinf(grades).any():
         raise BadInput("some grades are not whole numbers, which TREC qrels need: round them first.")
     _write(path, QRELS, queries, judgments, ("0", _ids(judgments, ids), grades.astype(np.int64)))
+
+
+def _check_parts(queries: Any, candidates: Any, path: Any) -> None:
+    """Raise `BadInput` for anything but queries, candidates and the path of a file."""
+    if isinstance(getattr(queries, "queries", None), Queries):
+        raise BadInput(f"queries are written, and not a {type(queries).__name__}: give its `queries`.")
+    if not isinstance(queries, Queries):
+        raise BadInput(f"`nirank.Queries(ids, contents)` are written, and not a {type(queries).__name__}.")
+    if not isinstance(candidates, Candidates):
+        raise BadInput(
+            f"what `search` returned is written, or judgments of a collection; not a {type(candidates).__name__}."
+        )
+    if as_path(path, "the file to write").is_dir():
+        raise BadInput("this is a folder: name a file in it.", path)
 
 
 def _ids(candidates: Candidates, ids: Ids | None) -> Ids:

@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 
 from nirank.data.columns import gather, integers_to_numpy, to_array
 from nirank.errors import BadInput
+from nirank.files import as_path
 from nirank.formats.opening import COMPRESSED, faults_of, read_whole
+from nirank.formats.other_lines import kind_of, read_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +36,7 @@ _HEADERS = (b"query-id", b"query_id", b"qid")
 _BOM = b"\xef\xbb\xbf"
 _LARGEST = 1 << 33  # bytes of a file that is unpacked, or comes from a pipe
 _LARGEST_GRADE = 2**24  # beyond it float32 skips integers
+_RANKS = "The third of three columns is a rank, as MS MARCO has it; lines with scores have six columns."
 _KEYS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93)  # odd, with bits everywhere
 
 
@@ -47,8 +50,8 @@ class Layout:
 
     @property
     def value(self) -> str:
-        """The name of the number of a line: score or grade."""
-        return "grade" if "grade" in self.columns else "score"
+        """The name of the number of a line: score, grade or, without either, rank."""
+        return next((name for name in ("grade", "score") if name in self.columns), "rank")
 
     def __str__(self) -> str:
         return f"{len(self.columns)} columns ({', '.join(self.columns)})"
@@ -58,6 +61,7 @@ RUN = Layout(("query", "Q0", "document", "rank", "score", "tag"))
 QRELS = Layout(("query", "iteration", "document", "grade"))
 SUBTOPICS = Layout(("query", "subtopic", "document", "grade"))
 BEIR = Layout(("query", "document", "grade"))
+MSMARCO = Layout(("query", "document", "rank"))  # a run without scores
 
 
 @dataclass(frozen=True)
@@ -79,16 +83,67 @@ class Lines:
 
 
 def read_lines(path: str | Path, layout: Layout) -> Lines:
-    """The lines of a file, plain or compressed.
+    """The lines of a file, plain or compressed, or of what `nirank.formats.other_lines` reads.
 
-    Raises `BadInput` with the line for a wrong number of columns, a score or grade that is no number, a document
-    listed twice for a query (or for one of its subtopics), and text that is not UTF-8; and for a file without lines.
-    Blank lines and comments (lines that start with `#`) are skipped, as trec_eval 10 does.
+    A run of three columns is MS MARCO's, and has ranks instead of scores. Raises `BadInput` with the line for a wrong
+    number of columns, a score or grade that is no number, a document listed twice for a query (or for one of its
+    subtopics), and text that is not UTF-8; and for a file without lines. Blank lines and comments (lines that start
+    with `#`) are skipped, as trec_eval 10 does.
     """
-    path = Path(path)
+    path = as_path(path, "a run" if layout is RUN else "a file of judgments")
+    if kind_of(path) and layout is not SUBTOPICS:
+        return _of_columns(read_columns(path, layout.value), layout.value, path)
     raw = _raw(path)
-    layout = _layout_of(raw, layout)
-    return _read_regular(raw, layout) or _read_any(raw, layout, path)
+    _refuse_binary(raw, path)
+    layout = _ranks_of(raw, _layout_of(raw, layout))
+    lines = _read_regular(raw, layout) or _read_any(raw, layout, path)
+    return _by_rank(lines, path) if layout is MSMARCO else lines
+
+
+def _of_columns(table: pa.Table, value: str, path: Path) -> Lines:
+    """The lines of a table; raises `BadInput` with the row for what is wrong."""
+    import pyarrow as pa
+
+    layout = Layout(("query", "document", value))
+    encoded = table.set_column(0, "query", table["query"].cast(pa.dictionary(pa.int32(), pa.large_string())))
+    lines = _as_lines(encoded.combine_chunks(), layout, "")
+    return lines if lines and _sound(lines, layout) else _by_row(table, value, path)
+
+
+def _by_row(table: pa.Table, value: str, path: Path) -> Lines:
+    """The lines of a table, looked at one by one. Raises `BadInput` for the first fault."""
+    seen: dict[tuple[str, str], int] = {}
+    values = table[value].to_pylist()
+    for number, pair in enumerate(zip(table["query"].to_pylist(), table["document"].to_pylist(), strict=True), 1):
+        if not all(pair) or pair in seen:
+            again = f"document {pair[1]!r} of query {pair[0]!r} is already in row {seen.get(pair)}."
+            raise BadInput(f"row {number:,}: {again if all(pair) else 'an id is empty.'}", path)
+        seen[pair] = number
+        _checked(values[number - 1], value, str(values[number - 1]), path)
+    if not seen:
+        raise BadInput("there are no rows.", path)
+    return lines_of(list(seen), values)
+
+
+def _refuse_binary(raw: Raw, path: Path) -> None:
+    if (place := raw.find(b"\0")) >= 0:
+        line = raw[:place].count(b"\n") + 1
+        raise BadInput("there are NUL bytes: this is UTF-16, or no text at all; UTF-8 is expected.", path, line)
+
+
+def _ranks_of(raw: Raw, layout: Layout) -> Layout:
+    """MS MARCO's layout where a run has three columns."""
+    return MSMARCO if layout is RUN and len(_first_line(raw).split()) == len(MSMARCO.columns) else layout
+
+
+def _by_rank(lines: Lines, path: Path) -> Lines:
+    """A run without scores: they fall by one from rank to rank. Raises `BadInput` where no list begins at rank 1."""
+    best = np.full(len(lines.query_ids), np.inf)
+    np.minimum.at(best, lines.queries, lines.exact)
+    if np.any(best != 1):
+        odd = lines.query_ids[int(np.flatnonzero(best != 1)[0])]
+        raise BadInput(f"the ranks of query {odd!r} do not begin at 1. {_RANKS}", path)
+    return replace(lines, values=-lines.values, exact=-lines.exact)
 
 
 def _raw(path: Path) -> Raw:
@@ -114,7 +169,7 @@ def _first_line(raw: Raw) -> bytes:
     start = 0
     while 0 <= start < len(raw):
         end = raw.find(b"\n", start)
-        line = raw[start : end if end >= 0 else len(raw)].removeprefix(_BOM)
+        line = raw[start : end if end >= 0 else len(raw)].removeprefix(_BOM).strip(b"\r").partition(b"\r")[0]
         if line.strip() and not line.startswith(b"#"):
             return line
         start = end + 1 if end >= 0 else -1
@@ -193,6 +248,8 @@ def _sound(lines: Lines, layout: Layout) -> bool:
         return False
     values = lines.values
     if layout.value == "grade" and not np.all((values == np.rint(values)) & (np.abs(values) <= _LARGEST_GRADE)):
+        return False
+    if layout.value == "rank" and not np.all((lines.exact == np.rint(lines.exact)) & (lines.exact >= 1)):
         return False
     return not np.isnan(values).any() and not _repeats(lines)
 
@@ -291,7 +348,9 @@ def _fields(raw: Raw, layout: Layout, path: Path) -> Iterator[tuple[int, list[by
             continue
         fields = line.split(separator)
         if not len(layout.columns) <= len(fields) <= most or not all(fields):
-            raise BadInput(f"{layout} are expected, here are {len(fields)}.", path, number)
+            run = " This looks like a run, which comes before the judgments." if len(fields) == len(RUN.columns) else ""
+            hint = run if layout is QRELS else ""
+            raise BadInput(f"{layout} are expected, here are {len(fields)}.{hint}", path, number)
         yield number, fields
 
 
@@ -299,7 +358,8 @@ def _numbered(raw: Raw) -> Iterator[tuple[int, bytes]]:
     """The lines that are neither blank nor a comment, with their numbers, from 1, and without white space around."""
     stream = io.BytesIO(raw)
     stream.seek(len(_BOM) if raw[: len(_BOM)] == _BOM else 0)
-    for number, line in enumerate(stream, 1):
+    lines = (part for line in stream for part in line.rstrip(b"\r\n").split(b"\r"))  # old Macs end lines so
+    for number, line in enumerate(lines, 1):
         stripped = line.strip()
         if stripped and not line.startswith(b"#"):
             yield number, stripped
@@ -313,9 +373,14 @@ def _decoded(text: bytes, path: Path, number: int) -> str:
 
 
 def _number(text: bytes, what: str, path: Path, number: int) -> float:
-    value = _as_number(text)
+    return _checked(_as_number(text), what, text.decode(errors="replace"), path, number)
+
+
+def _checked(value: float, what: str, text: str, path: Path, number: int | None = None) -> float:
     if math.isnan(value):
-        raise BadInput(f"the {what} must be a number, not {text.decode(errors='replace')!r}.", path, number)
+        raise BadInput(f"the {what} must be a number, not {text!r}.", path, number)
+    if what == "rank" and not (value >= 1 and value.is_integer()):
+        raise BadInput(f"the rank must be a whole number from 1 on, not {value:g}. {_RANKS}", path, number)
     if what == "grade" and not (abs(value) <= _LARGEST_GRADE and value.is_integer()):
         raise BadInput(f"the grade must be a whole number of at most {_LARGEST_GRADE:,}, not {value:g}.", path, number)
     return value

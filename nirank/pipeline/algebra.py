@@ -81,8 +81,6 @@ class Ranking(Pipeline):
         """
         if not self.scored:
             raise CompositionError(f"{self!r} finds documents and does not order them. Add `>> scorer`, or use fuse.")
-        if isinstance(corpus, _NO_CORPORA):
-            raise CompositionError(_no_corpus(corpus))
         ranking = as_ranking(self)
         ranking.index(corpus)
         if not isinstance(queries, Queries):  # which are numbered, and so have no ids that anybody else knows
@@ -95,6 +93,8 @@ class Ranking(Pipeline):
         They are kept in `folder`, or in the cache, each in a folder of its own. `since` is the corpus as it was when
         it was indexed before: indexes that can be are made from those of that time, at the cost of what has changed.
         """
+        if isinstance(corpus, _NO_CORPORA):
+            raise CompositionError(_no_corpus(corpus))
         for component, encoder in self._indexed():
             place = folder and folder / indexes.place(component, corpus, encoder)
             indexes.prepare(component, corpus, encoder, place, since)
@@ -172,6 +172,7 @@ class Stage(Ranking, Scoring):
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """As a scorer; raises `CompositionError` where the component has nothing to score with."""
         as_scoring(self)
+        _check_pairs(queries, candidates)
         if candidates.corpus is not None:
             indexes.prepare(self.component, candidates.corpus)
         return stages.score(self.component, queries, candidates)
@@ -437,10 +438,16 @@ def load(component: str | Any, /, name: str | None = None, **settings: Any) -> S
     settings, `trained:FOLDER` for what training left there, or any object of your own that has the method of a stage.
     Losses and samplers are loaded alike, for `nirank.fit`. `name` is what `repr` calls it.
     """
+    if name is not None and not isinstance(name, str):
+        raise BadInput(f"name = {name!r:.80}: a text is expected. Settings are named, `load('bm25', k1=0.9)`.")
     if isinstance(component, str):
         return Stage(build(component, settings, name))
     if settings:
         raise BadInput(f"{type(component).__name__} is built already; settings belong to a registered name.")
+    if isinstance(component, type):
+        raise BadInput(f"{component.__name__} is a class: load an object of it, `load({component.__name__}(...))`.")
+    if type(component).__module__ == "builtins" and not callable(component):
+        raise BadInput(f"a component is a name or an object of your own, not {component!r:.80}.")
     return Stage(wrap(Component(name or type(component).__name__, component)))
 
 
@@ -516,6 +523,15 @@ def reads_features(component: Component) -> bool:
 _NO_CORPORA = (Collection, Queries, Candidates, Pipeline, Path, str, list, tuple, dict, type(None))
 
 
+def _check_pairs(queries: Any, candidates: Any) -> None:
+    """Raise `CompositionError` for anything but queries and candidates."""
+    if not isinstance(queries, Queries) or not isinstance(candidates, Candidates):
+        got = f"{type(queries).__name__} and {type(candidates).__name__}"
+        raise CompositionError(
+            f"`score` takes `nirank.Queries` and the candidates that `search` found for them, and got {got}."
+        )
+
+
 def _no_corpus(value: Any) -> str:
     """The message for something else in the place of a corpus."""
     if isinstance(value, Collection):
@@ -524,7 +540,8 @@ def _no_corpus(value: Any) -> str:
         advice = ": the queries come first, `search(queries, corpus)`"
     else:
         advice = ": wrap texts as `nirank.Documents(ids, texts)`"
-    return f"`search` takes a corpus as its second argument, and got a {type(value).__name__}{advice}."
+    kind = type(value).__name__
+    return f"`search` takes a corpus as its second argument, and `index` one alone; here is a {kind}{advice}."
 
 
 def _asked(queries: Any) -> Queries:

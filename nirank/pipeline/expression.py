@@ -39,6 +39,8 @@ def parse(text: str, parts: Mapping[str, Stage] | None = None) -> Ranking | Scor
     is one component, however often it occurs. Raises `BadInput` for what is no expression of this kind,
     `UnknownName` for a name that is not registered, `CompositionError` where stages do not fit.
     """
+    if not isinstance(text, str):
+        raise BadInput(f"an expression is a text such as 'bm25 % 100 >> minilm', not {text!r:.80}.")
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError) as error:

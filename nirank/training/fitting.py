@@ -82,6 +82,10 @@ def fit(
     accelerate launch) each calls it. Raises `BadInput` for what cannot be trained, and where `out` holds something
     else.
     """
+    if not isinstance(collection, Collection):
+        raise BadInput(
+            f"`fit` trains a component, with a loss, on a collection; here is a {type(collection).__name__}."
+        )
     given = component if isinstance(component, (Stage, Featured)) else load(component)
     stage = Stage(given.ranker) if isinstance(given, Featured) else given
     named = {stage.component.name: stage, **(stages or {})}

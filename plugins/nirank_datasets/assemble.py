@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from nirank.data import Collection, Corpus, Queries
+from nirank.errors import BadInput
 from nirank.formats import Run
 
 log = logging.getLogger("nirank")
@@ -14,10 +15,13 @@ def judged_collection(name: str, corpus: Corpus, queries: Queries, judgments: Ru
     """The collection of those queries that have judgments, in their own order.
 
     Judgments on unknown documents are kept, with ordinals beyond the corpus; that there are any, or judgments of
-    unknown queries, which are left out, a warning says.
+    unknown queries, which are left out, a warning says. Raises `BadInput` where none of the queries is judged.
     """
     known = set(judgments.query_ids)
     rows = [row for row, query in enumerate(queries.ids) if query in known]
+    if not rows:
+        asked, judged = (", ".join(map(repr, ids[:3])) for ids in (queries.ids, judgments.query_ids))
+        raise BadInput(f"none of the {len(queries)} queries ({asked}, ...) is judged; judged are {judged}, ...", name)
     chosen = Queries([queries.ids[row] for row in rows], [queries.contents[row] for row in rows])
     aligned = judgments.align(chosen.ids, corpus.ids).over(corpus)
     strangers = int((aligned.docs >= len(corpus)).sum())

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+#: What can stand in no line of a run.
+_CONTROLS = re.compile(r"[\x00-\x20\x7f]")
 
 log = logging.getLogger("nirank")
 
@@ -22,14 +26,22 @@ def readable(name: str) -> str:
     return name
 
 
+def present(path: Path) -> Path:
+    """The path as the file is spelt on the disk, where its name is composed in another way there; else itself."""
+    if os.path.lexists(path) or not path.parent.is_dir():
+        return path
+    wanted = readable(path.name)
+    return next((each for each in path.parent.iterdir() if readable(each.name) == wanted), path)
+
+
 def words(name: str) -> str:
     """The words of a name: its parts without underscores, hyphens and slashes."""
     return " ".join(name.replace("_", " ").replace("-", " ").replace("/", " ").split())
 
 
 def clean(name: str) -> str:
-    """A name as an id: what would be white space in it is an underscore."""
-    return "_".join(name.split())
+    """A name as an id: what would be white space or a control character in it is an underscore."""
+    return "_".join(_CONTROLS.sub(" ", name).split())
 
 
 def distinct(names: Sequence[str]) -> list[str]:
@@ -70,4 +82,7 @@ def below(folder: Path) -> Iterator[Path]:
             log.warning("%s is left out: %s.", readable(str(place)), fault.strerror)
             continue
         yield from (each for each in inside if each.is_file())
+        for each in inside:
+            if not (each.is_file() or each.is_dir()):
+                log.warning("%s is left out: it is a broken link, or no file.", readable(str(each)))
         pending += [(each, above | {real}) for each in inside if each.is_dir()]

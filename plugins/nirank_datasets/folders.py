@@ -7,13 +7,12 @@ from pathlib import Path
 
 from nirank.data import ArrowCorpus, Candidates, Collection, Queries
 from nirank.errors import BadInput
-from nirank.formats import is_table, read_jsonl, read_qrels, read_table, read_topics
+from nirank.formats import JSON_LINES, is_json_folder, is_table, read_jsonl, read_qrels, read_table, read_topics
 from nirank_datasets.assemble import judged_collection
 from nirank_datasets.candidate_lists import with_candidates
 from nirank_datasets.sgml import read_sgml
 
 _PACKED = ("", ".gz", ".bz2", ".xz", ".zst")
-_JSON_LINES = tuple(kind + packed for kind in (".jsonl", ".json", ".ndjson") for packed in _PACKED)
 
 
 def beir(folder: str | Path, split: str = "test", candidates: str | None = None) -> Collection:
@@ -21,11 +20,12 @@ def beir(folder: str | Path, split: str = "test", candidates: str | None = None)
 
     It holds `corpus.jsonl` and `queries.jsonl`, with ids under `_id` or `id`, and the judgments of a split in
     `qrels/SPLIT.tsv`, `qrels.SPLIT.tsv` or `qrels.SPLIT.txt`; those of `test` may also be in `qrels.tsv` or
-    `qrels.txt`. Judgments are BEIR's three columns or TREC's four; each file may be compressed (`.gz`, `.bz2`, `.xz`,
-    `.zst`), and documents and queries may be tables (`.parquet`, `.tsv`, `.csv`) or folders of shards, `corpus` and
-    `queries`. The queries of the collection are those that the split judges. The terms are those of the collection at
-    hand. Counted with BEIR's: nfcorpus 3,633 documents and 323 test queries, scifact 5,183 and 300. `candidates` are
-    lists to be ranked by `given >> scorer`: "judged", or the path of a TREC run (`nirank_datasets.candidate_lists`).
+    `qrels.txt`. Judgments are BEIR's three columns or TREC's four, or `.jsonl`, `.csv` or `.parquet` with such columns,
+    as the hub has them. Each file may be compressed (`.gz`, `.bz2`, `.xz`, `.zst`); documents, queries and judgments
+    may be tables (`.parquet`, `.tsv`, `.csv`) or folders of shards, `corpus`, `queries` and `qrels`. The queries of the
+    collection are those that the split judges. The terms are those of the collection at hand. Counted with BEIR's:
+    nfcorpus 3,633 documents and 323 test queries, scifact 5,183 and 300. `candidates` are lists to be ranked by
+    `given >> scorer`: "judged", or the path of a TREC run (`nirank_datasets.candidate_lists`).
 
     Judgments on documents or queries that are not there are counted in warnings of the logger `nirank`;
     those on documents are kept. Raises `BadInput` where a file is missing or malformed.
@@ -33,8 +33,7 @@ def beir(folder: str | Path, split: str = "test", candidates: str | None = None)
     path = Path(folder)
     if not path.is_dir():
         raise BadInput("there is no such folder; one with corpus.jsonl, queries.jsonl and qrels is expected.", path)
-    named = [f"qrels/{split}.tsv", f"qrels.{split}.tsv", f"qrels.{split}.txt"]
-    judgments = _present(path, [*named, "qrels.tsv", "qrels.txt"] if split == "test" else named)
+    judgments = _judgments_of(path, split)
     corpus, asked = _part(path, "corpus"), _part(path, "queries")
     queries = Queries(asked.ids, asked[:])
     judged = judged_collection(f"{path.resolve().name}/{split}", corpus, queries, read_qrels(judgments))
@@ -81,9 +80,11 @@ def jsonl(path: str | Path) -> Collection:
 
 
 def _documents(path: Path) -> ArrowCorpus:
-    if path.name.lower().endswith(_JSON_LINES):
+    if path.name.lower().endswith(JSON_LINES):
         return read_jsonl(path)
-    return read_table(path) if path.exists() and is_table(path) else read_sgml(path)
+    if path.exists() and is_table(path):
+        return read_table(path)
+    return read_jsonl(path) if is_json_folder(path) else read_sgml(path)
 
 
 def _unjudged(name: str, corpus: ArrowCorpus) -> Collection:
@@ -97,6 +98,23 @@ def _present(folder: Path, names: Iterable[str]) -> Path:
             return folder / name
     looked = [variant for name in names for variant in (name, f"{name}.gz")]
     raise BadInput(f"none of these files is there: {', '.join(looked)}.", folder)
+
+
+def _judgments_of(folder: Path, split: str) -> Path:
+    """The judgments of a split: a file, one shard of the split, or a folder of shards."""
+    named = [f"qrels/{split}.tsv", f"qrels.{split}.tsv", f"qrels.{split}.txt"]
+    named += ["qrels.tsv", "qrels.txt"] if split == "test" else []
+    tables = [
+        f"{name}{ending}" for name in (f"qrels/{split}", f"qrels.{split}") for ending in (".jsonl", ".csv", ".parquet")
+    ]
+    shards = [shard for place in ("qrels", "data", "default") for shard in folder.glob(f"{place}/{split}-*.parquet")]
+    folders = [folder / "qrels" / split, *([folder / "qrels"] if (folder / "qrels" / "state.json").exists() else [])]
+    found = [place for place in folders if place.is_dir() and is_table(place)]
+    if any((folder / (name + packed)).is_file() for name in (*named, *tables) for packed in _PACKED):
+        return _present(folder, [*named, *tables])
+    if len(shards) > 1:
+        raise BadInput(f"{len(shards)} shards of judgments of {split}: put them into a folder qrels/{split}.", folder)
+    return next(iter([*shards, *found]), None) or _present(folder, named)
 
 
 def _part(folder: Path, name: str) -> ArrowCorpus:

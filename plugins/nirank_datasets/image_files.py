@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nirank.data import Candidates, Collection, Documents, Queries
+from nirank.data import Candidates, Collection, Documents, Queries, RepeatedId
 from nirank.data import images as pictures
 from nirank.errors import BadInput
 from nirank.formats import read_jsonl, read_qrels
 from nirank_datasets.assemble import judged_collection
 from nirank_datasets.categories import same_category
-from nirank_datasets.file_names import below, distinct, readable, words
+from nirank_datasets.file_names import below, clean, distinct, present, readable, words
 
 log = logging.getLogger("nirank")
 
@@ -66,11 +66,12 @@ def images(
     """Images in files, as documents, with the texts that describe them as fields of the corpus.
 
     `source` is a folder, searched with its sub-folders (linked ones too) for files that have the ending of an image,
-    or none and are one; a list of paths (`.txt`, one a line); or JSON lines (`.jsonl`), each with `id`, `path` and
-    what else is told: texts become fields, lists of texts too, joined by commas, and are several classes where classes
-    are told by them. Paths are relative to the file that lists them. The fields of a folder and of a list are `name`,
-    the file's, and `class`, the path of the folder that it lies in, as it is spelt. Names are composed (NFC); two that
-    differ in white space alone get a number, with a warning. HEIC needs the extra `heic`.
+    or none and are one; a list of paths (`.txt`, one a line); or JSON lines (`.jsonl`), each with `id`, `path` (or
+    `file_name`, which is the id as well where there is none) and what else is told: texts become fields,
+    lists of texts too, joined by commas; where classes are told by lists these are several, and numbers may name them.
+    Paths are relative to the file that lists them. The fields of a folder and of a list are `name`, the file's, and
+    `class`, the path of the folder that it lies in, as it is spelt. Names are composed (NFC); two that differ in white
+    space alone get a number, with a warning. HEIC needs the extra `heic`.
 
     `ask` says what the queries are: "classes" (the classes, for which their images are relevant), "images" (every image
     that has others of its class, for which these are relevant) or "zero_shot" (the images, for which their classes are
@@ -86,7 +87,10 @@ def images(
     listed = listed.take(pictures.readable(listed.paths, damaged))
     if not listed.ids:
         raise BadInput("there is no image in it that can be read: images, or a list of them, are expected.", path)
-    corpus = Documents(listed.ids, listed.paths, listed.fields)
+    try:
+        corpus = Documents(listed.ids, listed.paths, listed.fields)
+    except RepeatedId as fault:
+        raise BadInput(str(fault), path) from None
     if ask != "documents":
         return _by_class(path.stem, corpus, listed, ask, classes, path)
     return _judged(path.stem, corpus, path.parent if path.is_file() else path, queries, qrels)
@@ -98,25 +102,30 @@ def _listed(path: Path) -> ImageList:
     if path.suffix.lower() == ".jsonl":
         return _in_lines(path)
     lines = _text(path).splitlines()
-    return _in_files([path.parent / line.strip() for line in lines if line.strip()], path.parent)
+    return _in_files([present(path.parent / line.strip()) for line in lines if line.strip()], path.parent)
 
 
 def _images_below(folder: Path) -> list[Path]:
     """The images in a folder by their path; a warning reports those of a kind that is not read."""
     files = list(below(folder))
-    unread = [each for each in files if each.suffix.lower() in _UNREAD and not _looks_like_image(each)]
+    shown = [each for each in files if _looks_like_image(each)]
+    others = sorted({*files} - {*shown})
+    unread = [each for each in others if each.suffix.lower() in _UNREAD]
     if unread:
         help_ = " Run: pip install 'nirank[heic]'" if any(each.suffix.lower() in _HEIC for each in unread) else ""
         names = ", ".join(readable(str(each)) for each in unread[:3])
         log.warning("%d images are of a kind that is not read, such as %s.%s", len(unread), names, help_)
-    return sorted(each for each in files if _looks_like_image(each))
+    if misnamed := [each for each in others if each not in unread and pictures.is_known(each)]:
+        names = ", ".join(readable(str(each)) for each in misnamed[:3])
+        log.warning("%d files are images, and their names do not say so, such as %s: left out.", len(misnamed), names)
+    return sorted(shown)
 
 
 def _in_files(paths: Sequence[Path], folder: Path) -> ImageList:
     """Images with ids made of their paths; what would be white space in an id is an underscore."""
     relative = [each.relative_to(folder) if each.is_relative_to(folder) else each for each in paths]
     shown = [Path(readable(each.as_posix())) for each in relative]
-    names = [words(each.stem) for each in shown]
+    names = [words(each.name if _is_numbered(each) else each.stem) for each in shown]
     classes = ["" if each.parent == Path() else each.parent.as_posix() for each in shown]
     return ImageList(distinct([each.as_posix() for each in shown]), list(paths), {NAME: names, CLASS: classes})
 
@@ -126,14 +135,15 @@ def _in_lines(path: Path) -> ImageList:
     rows = [_line(line, path, number) for number, line in lines if line.strip()]
     names = dict.fromkeys(name for row in rows for name in row if name not in ("id", "path"))
     fields = {name: [_as_text(row.get(name)) for row in rows] for name in names}
-    paths = [path.parent / row["path"] for row in rows]
-    several = {name: [_texts(row.get(name)) for row in rows] for name in names if _holds_lists(rows, name)}
+    paths = [present(path.parent / row["path"]) for row in rows]
+    several = {name: [_texts(row.get(name)) for row in rows] for name in names if _holds_more(rows, name)}
     fields = {name: column for name, column in fields.items() if any(column)}
     return ImageList([row["id"] for row in rows], paths, fields, several)
 
 
-def _holds_lists(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
-    return any(isinstance(row.get(name), list) for row in rows)
+def _holds_more(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    """True where some values are no texts but name classes all the same: lists, and whole numbers."""
+    return any(isinstance(row.get(name), list) or type(row.get(name)) is int for row in rows)
 
 
 def _line(line: str, path: Path, number: int) -> dict[str, Any]:
@@ -141,33 +151,46 @@ def _line(line: str, path: Path, number: int) -> dict[str, Any]:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"is not JSON: {error}", path, number) from None
-    if isinstance(row, dict) and type(row.get("id")) is int:
-        row["id"] = str(row["id"])
+    if isinstance(row, dict):
+        row = _with_id(row)
     if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in ("id", "path")):
         raise BadInput('one {"id": ..., "path": ...} a line is expected.', path, number)
+    if "\\u" in line and any("\ud800" <= character <= "\udfff" for character in json.dumps(row, ensure_ascii=False)):
+        raise BadInput("there is half a surrogate pair, which is no text.", path, number)
     return row
+
+
+def _with_id(row: dict[str, Any]) -> dict[str, Any]:
+    """A line with its path and id where they belong: whole numbers are ids, and a `file_name` is both."""
+    name = row.get("path", row.get("file_name"))
+    number = row.get("id", clean(name) if isinstance(name, str) else None)
+    others = {key: value for key, value in row.items() if key not in ("id", "path", "file_name")}
+    return {"id": str(number) if type(number) is int else number, "path": name, **others}
 
 
 def _as_text(value: Any) -> str:
     """The value of a field as a text: an empty one where it is no text."""
-    return ", ".join(each for each in value if isinstance(each, str)) if isinstance(value, list) else _sole(value)
+    texts = value if isinstance(value, list) else [value]
+    return ", ".join(each for each in texts if isinstance(each, str))
 
 
 def _texts(value: Any) -> list[str]:
     """The texts of a field, each once."""
-    texts = [each for each in value if isinstance(each, str)] if isinstance(value, list) else [_sole(value)]
+    texts = map(_sole, value) if isinstance(value, list) else [_sole(value)]
     return list(dict.fromkeys(filter(None, texts)))
 
 
 def _sole(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    return str(value) if isinstance(value, str) or type(value) is int else ""
 
 
 def _by_class(name: str, corpus: Documents, listed: ImageList, ask: Ask, field: str, path: Path) -> Collection:
-    if field not in listed.fields:
-        raise BadInput(f"no image has the field {field!r}; there are {', '.join(listed.fields)}.", path)
+    if field not in (known := {**listed.fields, **listed.several}):
+        raise BadInput(f"no image has the field {field!r}; there are {', '.join(known) or 'none'}.", path)
     classes_of = listed.classes(field)
     names = sorted({name for some in classes_of for name in some})
+    if not names:
+        raise BadInput(f"no image has a class: {field!r} is empty everywhere. Of a folder it is the sub-folder.", path)
     number = {name: place for place, name in enumerate(names)}
     numbers = [sorted(number[name] for name in some) for some in classes_of]
     if ask == "images":
@@ -231,9 +254,14 @@ def _text(path: Path) -> str:
 
 def _looks_like_image(path: Path) -> bool:
     """True for a file that has the ending of an image, or has none and Pillow knows what it is."""
-    if path.suffix:
+    if path.suffix and not _is_numbered(path):
         return path.is_file() and path.suffix.lower() in pictures.endings()
     return path.is_file() and not path.name.startswith(".") and pictures.is_known(path)
+
+
+def _is_numbered(path: Path) -> bool:
+    """True for a name that ends in a number: the end of a date, or of a version, is no ending."""
+    return path.suffix[1:].isdigit()
 
 
 def tiny() -> Collection:

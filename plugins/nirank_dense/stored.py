@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from nirank.errors import BadInput
 from nirank.kit import progress, write_header
 
 VECTORS = "vectors.npy"
+#: The largest square of a vector's length: distances stay within float32 as well.
+_LARGEST = 1e36
 
 Encode = Callable[[Sequence[Content]], Vectors]
 
@@ -71,7 +73,7 @@ def query_vectors(queries: Queries, dim: int) -> Floats:
     """
     if queries.vectors is None:
         raise BadInput("these queries have no vectors: write `encoder >> index`.")
-    wanted: Floats = to_numpy(queries.vectors).astype(np.float32, copy=False)
+    wanted = as_float32(queries.vectors)
     if wanted.ndim != 2 or wanted.shape[1] != dim:
         raise BadInput(
             f"query vectors have the shape {wanted.shape}, the index has {dim} dimensions: search with its own encoder."
@@ -81,11 +83,32 @@ def query_vectors(queries: Queries, dim: int) -> Floats:
 
 
 def check_finite(vectors: Floats, what: str, first: int = 0) -> None:
-    """Raise `BadInput` for vectors with numbers that are not finite; `first` is the number of the first vector."""
-    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    """Raise `BadInput` for vectors with numbers that are not finite, or so large that products of them are not.
+
+    `first` is the number of the first vector.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+    wrong = np.flatnonzero(~(squares <= _LARGEST))
     if len(wrong):
         place = f"the first is {what} {first + wrong[0] + 1}"
-        raise BadInput(f"{len(wrong)} of {len(vectors)} {what} vectors hold numbers that are not finite; {place}.")
+        finite = np.isfinite(vectors[wrong]).all()
+        kind = (
+            "are so long that products of float32 overflow" if finite else "hold numbers that are not finite in float32"
+        )
+        raise BadInput(f"{len(wrong)} of {len(vectors)} {what} vectors {kind}; {place}.")
+
+
+def as_float32(vectors: Any) -> Floats:
+    """Vectors as float32; what is beyond its range becomes infinite, for `check_finite` to tell.
+
+    Raises `BadInput` for complex numbers.
+    """
+    given = to_numpy(vectors)
+    if np.iscomplexobj(given):
+        raise BadInput("an encoder returned vectors of complex numbers; real ones are expected.")
+    with np.errstate(over="ignore"):
+        return given.astype(np.float32, copy=False)
 
 
 def _chunk(corpus: Corpus, start: int, stop: int, encode: Encode, known: KnownVectors | None) -> Floats:
@@ -93,10 +116,10 @@ def _chunk(corpus: Corpus, start: int, stop: int, encode: Encode, known: KnownVe
     rows = known.rows[start:stop] if known else np.full(stop - start, -1)
     new = np.flatnonzero(rows < 0)
     if not known or len(new) == len(rows):
-        return to_numpy(encode(corpus[start:stop])).astype(np.float32, copy=False)
+        return as_float32(encode(corpus[start:stop]))
     vectors = known.vectors[np.maximum(rows, 0)]
     if len(new):
-        vectors[new] = to_numpy(encode(corpus[start + new]))
+        vectors[new] = as_float32(encode(corpus[start + new]))
     return vectors
 
 

@@ -1,23 +1,24 @@
 """Files of word vectors as they are passed around: GloVe's text, and word2vec's text and binary forms.
 
 Text has a word and its numbers on each line; word2vec's begins with a line that says how many words and dimensions
-there are. A word may hold blanks, as some of GloVe's do. Files that end in `.gz` are unpacked on the way.
+there are. A word may hold blanks, as some of GloVe's do. Files that end in `.gz`, `.bz2`, `.xz` or `.zst` are
+unpacked on the way.
 """
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, NamedTuple
 
 import numpy as np
 
 from nirank.data import Floats
 from nirank.errors import BadInput
+from nirank.formats import COMPRESSED, opened
 
+_BINARY = (".bin", *(f".bin{packed}" for packed in COMPRESSED))
 _HEADER = re.compile(rb"\s*(\d+)\s+(\d+)\s*")
 
 
@@ -29,25 +30,21 @@ class VectorFile(NamedTuple):
 
 
 def read(path: Path) -> VectorFile:
-    """The words and vectors of a file; `.bin` and `.bin.gz` are word2vec's binary form, all others text.
+    """The words and vectors of a file; `.bin` (and `.bin.gz`, ...) is word2vec's binary form, all others text.
 
     Raises `BadInput`, with the line where there are lines, for a file that is missing, cut short or damaged, where
     vectors differ in length or hold what is no finite number, and for a word that comes twice.
     """
     try:
-        return _binary(path) if path.name.endswith((".bin", ".bin.gz")) else _text(path)
-    except (OSError, EOFError) as error:  # gzip has one of its own for a file that is cut short
+        return _binary(path) if path.name.endswith(_BINARY) else _text(path)
+    except (OSError, EOFError) as error:
         raise BadInput(f"cannot be read: {error}", path) from error
-
-
-def _open(path: Path) -> AbstractContextManager[IO[bytes]]:
-    return cast("IO[bytes]", gzip.open(path) if path.suffix == ".gz" else path.open("rb"))
 
 
 def _text(path: Path) -> VectorFile:
     places: dict[str, int] = {}
     vectors: list[Floats] = []
-    with _open(path) as file:
+    with opened(path) as file:
         for number, word, vector in _lines(file, path):
             if word in places:
                 raise BadInput(f"the word {word!r} is already in line {places[word]}.", path, number)
@@ -92,7 +89,7 @@ def _binary(path: Path) -> VectorFile:
     """Read by gensim, which leaves out words that come twice."""
     from gensim.models import KeyedVectors
 
-    with _open(path) as file:
+    with opened(path) as file:
         header = _HEADER.fullmatch(file.readline(100))
     if not header:
         raise BadInput(

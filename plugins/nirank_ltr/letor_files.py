@@ -13,7 +13,6 @@ Learning to Rank for Information Retrieval, Information Retrieval 13, 2010.
 
 from __future__ import annotations
 
-import gzip
 import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ from nirank.data import (
     to_column,
 )
 from nirank.errors import BadInput
-from nirank.formats import faults_of
+from nirank.formats import COMPRESSED, faults_of, opened
 from nirank.kit import beside
 from nirank_ltr import parse
 
@@ -66,7 +65,7 @@ class LetorRows:
 
 
 def read_letor(path: str | Path, features: int | None = None, absent: float = 0.0) -> LetorRows:
-    """The lines of a file, plain or gzipped.
+    """The lines of a file, plain or compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
 
     There are `features` features, from 1 on, or else as many as the largest index says (from 0, where there is such an
     index). `absent` is the value of those that a line leaves out. A line without a document is called `QUERY-PLACE`.
@@ -157,8 +156,9 @@ def write_letor(
 def _raw(path: Path) -> NDArray[np.uint8]:
     """The bytes of a file, mapped where they are not compressed, without a byte order mark."""
     with faults_of(path):
-        if path.suffix == ".gz":
-            text: bytes | mmap.mmap = gzip.decompress(path.read_bytes())
+        if path.suffix.lower() in COMPRESSED:
+            with opened(path) as packed:
+                text: bytes | mmap.mmap = packed.read()
         else:
             with path.open("rb") as file:
                 mappable = path.is_file() and path.stat().st_size  # a pipe is not, nor is nothing

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 import nirank
@@ -388,6 +389,41 @@ def test_the_time_of_reading_sgml_grows_with_the_length_alone(tmp_path, text):
     assert time.process_time() - began < 5
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('<DOC><DOCNO type="x">A</DOCNO><TITLE lang="en">T</TITLE><TEXT>x</TEXT></DOC>', {"A": "T x"}),
+        ("<DOC><DOCNO><b>A</b></DOCNO>H<sub>2</sub>O in <b>ice</b>s<P>y</DOC>", {"A": "H2O in ices y"}),
+        ("<!-- <DOC><DOCNO>Z</DOCNO>z</DOC> --><DOC><DOCNO>A</DOCNO>x</DOC>", {"A": "x"}),
+        ("<DOC><DOCNO>A</DOCNO>x</DOC><!-- <DOC><DOCNO>Z</DOCNO></DOC><DOC>z</DOC> -->\n</DOCS>", {"A": "x"}),
+        (
+            "<DOC><DOCNO>W</DOCNO><DOCHDR>http://a</DOCHDR><script>if(a<b){}</script ><style>p{}</style>x</DOC>",
+            {"W": "x"},
+        ),
+        ("<DOC><DOCNO>A</DOCNO>\u201ccaf\u00e9\u201d</DOC>".encode("cp1252"), {"A": "\u201ccaf\u00e9\u201d"}),
+        ('<?xml version="1.0" encoding="windows-1251"?><DOC><DOCNO>A</DOCNO>Ы</DOC>'.encode("cp1251"), {"A": "Ы"}),
+        ('<?xml version="1.0" encoding="hex"?><DOC><DOCNO>A</DOCNO>Ы</DOC>', {"A": "Ы"}),
+    ],
+)
+def test_sgml_as_it_comes(tmp_path, text, expected):
+    (tmp_path / "docs").write_bytes(text if isinstance(text, bytes) else text.encode())
+    corpus = nirank.collection(f"trec:{tmp_path / 'docs'}").corpus
+    assert dict(zip(corpus.ids, corpus[:], strict=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<DOC><DOCNO>A</DOCNO>x<DOC><DOCNO>B</DOCNO>y</DOC>", "the document 'A' has no </DOC> before the next <DOC>"),
+        ("<DOC><DOCNO>A</DOCNO>x</DOC><!-- <DOC><DOCNO>B</DOCNO>y</DOC>", "a comment before a <DOC> has no end"),
+    ],
+)
+def test_sgml_that_would_lose_documents_is_refused(tmp_path, text, message):
+    (tmp_path / "docs").write_text(text)
+    with pytest.raises(BadInput, match=message):
+        nirank.collection(f"trec:{tmp_path / 'docs'}")
+
+
 def test_a_bomb_is_refused_with_the_limit(tmp_path):
     with gzip.open(tmp_path / "bomb.gz", "wb") as bomb:
         for _ in range(70):
@@ -405,6 +441,42 @@ def test_the_fields_of_topics_are_a_setting(tmp_path):
     )
     assert found.queries.contents == ["one two"]
     assert trec(tmp_path / "disk", topics, qrels, fields="desc").queries.contents == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("qrels/test.jsonl", '{"query-id": "1", "corpus-id": "a", "score": 1}\n'),
+        ("qrels/test.csv", "query-id,corpus-id,score\n1,a,1\n"),
+        ("qrels/test-00000-of-00001.parquet", {"query-id": ["1"], "corpus-id": ["a"], "score": [1]}),
+        ("data/test-00000-of-00001.parquet", {"query-id": ["1"], "corpus-id": ["a"], "score": [1.0]}),
+    ],
+)
+def test_beir_as_the_hub_has_it(tmp_path, name, content):
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "text": "cat"}\n{"_id": "b", "text": "dog"}\n')
+    (tmp_path / "queries.jsonl").write_text('{"_id": "1", "text": "cat"}\n')
+    (tmp_path / name).parent.mkdir()
+    if isinstance(content, dict):
+        pa.parquet.write_table(pa.table(content), tmp_path / name)
+    else:
+        (tmp_path / name).write_text(content)
+    found = beir(tmp_path)
+    assert (found.queries.ids, found.judgments.docs.tolist()) == (["1"], [0])
+
+
+def test_a_collection_of_which_no_query_is_judged_is_refused(tmp_path):
+    write(tmp_path / "corpus.jsonl", ['{"_id": "a", "text": "cat"}'])
+    write(tmp_path / "queries.jsonl", ['{"_id": "1", "text": "cat"}'])
+    write(tmp_path / "qrels.txt", ["q1 0 a 1"])
+    with pytest.raises(BadInput, match=r"none of the 1 queries \('1', ...\) is judged; judged are 'q1'"):
+        beir(tmp_path)
+
+
+def test_shards_of_an_earlier_longer_saving_are_not_read(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    for ids, shards in ((["a", "b"], 2), (["c"], 1)):
+        datasets.Dataset.from_dict({"id": ids, "text": ids}).save_to_disk(str(tmp_path / "d"), num_shards=shards)
+    assert list(nirank.collection(f"jsonl:{tmp_path / 'd'}").corpus.ids) == ["c"]
 
 
 def test_msmarco_is_read_from_its_own_files(tmp_path):
@@ -442,6 +514,20 @@ def test_faults_of_tables_name_the_file_of_the_user(tmp_path):
         with pytest.raises(BadInput) as told:
             trec(tmp_path / name)
         assert str(told.value).startswith(f"{tmp_path}/{message}")
+
+
+def test_quotation_marks_of_tabbed_lines(tmp_path):
+    raw = ['1\t"Tidal power', '2\t"all"', '3\t"a" and "b"']
+    plain = nirank.collection(f"jsonl:{write(tmp_path / 'raw.tsv', raw)}").corpus
+    assert plain[:] == ['"Tidal power', '"all"', '"a" and "b"']
+    quoted = ["id\ttext", '1\t"Tidal ""power"""', '2\t"all"', '3\t"a" and "b"', '4\t"open', '5\t"']
+    named = nirank.collection(f"jsonl:{write(tmp_path / 'named.tsv', quoted)}").corpus
+    assert named[:] == ['Tidal "power"', "all", '"a" and "b"', '"open', '"']
+
+
+def test_a_file_may_have_the_longest_name_there_is(tmp_path):
+    path = write(tmp_path / ("é" * 120 + ".jsonl"), ['{"id": "1", "text": "cat"}'])
+    assert len(nirank.collection(f"jsonl:{path}").corpus) == 1
 
 
 def test_tables_and_folders_of_shards_are_read(tmp_path):

@@ -238,3 +238,69 @@ def test_emoji_have_names_beside_their_pictures():
     assert list(pictures.corpus.field("name")) == names.corpus[:]
     assert pictures.corpus.field("name").fingerprint == names.corpus.fingerprint
     assert all(np.asarray(images.read(path)).shape == (224, 224, 3) for path in pictures.corpus[:5])
+
+
+def _drawn(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        images.drawn(1).save(folder / name, "PNG")
+
+
+def test_nothing_is_left_out_unsaid(tmp_path, caplog):
+    _drawn(tmp_path, "photo.2024", "v1.0", "a.png", "saved.bak")
+    (tmp_path / "broken.png").symlink_to("nothing")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "notes.md").write_text("no image")
+    found = collection(f"images:{tmp_path}")
+    assert found.corpus.ids[:] == ["a.png", "photo.2024", "v1.0"]
+    assert found.corpus.column("name", slice(None)) == ["a", "photo.2024", "v1.0"]
+    for name in ("broken.png", "pipe.png", "saved.bak"):
+        assert name in caplog.text
+    assert "notes.md" not in caplog.text
+
+
+def test_ids_can_stand_in_a_run(tmp_path):
+    _drawn(tmp_path, "e\x1b[31m.png", "a\nb.png", "c\x7f.png")
+    found = collection(f"images:{tmp_path}")
+    assert found.corpus.ids[:] == ["a_b.png", "c_.png", "e_[31m.png"]
+    nirank.write_run(
+        tmp_path / "run", nirank.Queries(["1"], ["x"]), nirank.Candidates.of([[0, 1, 2]], None, found.corpus)
+    )
+
+
+def test_names_in_lists_may_be_composed_otherwise_than_on_the_disk(tmp_path):
+    _drawn(tmp_path, unicodedata.normalize("NFD", "café.png"))
+    for name, text in {"list.txt": "café.png", "list.jsonl": '{"id": "1", "path": "café.png"}'}.items():
+        (tmp_path / name).write_text(text)
+        assert len(collection(f"images:{tmp_path / name}").corpus) == 1
+
+
+def test_lines_of_image_folders_of_the_hub_are_read(tmp_path):
+    _drawn(tmp_path, "a b.png", "b.png")
+    lines = [{"file_name": "a b.png", "label": 3, "text": "cat"}, {"file_name": "b.png", "label": [3, 4]}]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = collection(f"images:{tmp_path / 'metadata.jsonl'}", ask="classes", classes="label")
+    assert _judged(found) == {"3": {"a_b.png", "b.png"}, "4": {"b.png"}}
+    assert found.corpus.column("text", slice(None)) == ["cat", ""]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"id": "1", "path": "a.png", "name": "\\ud800"}', r"list\.jsonl:1: there is half a surrogate pair"),
+        ('{"id": "1", "path": "' + "a" * 5000 + '"}', r"list\.jsonl: there is no image"),
+        ('{"id": "1", "path": "a.png"}\n{"id": "1", "path": "a.png"}', r"list\.jsonl: documents 1 and 2 both have"),
+    ],
+)
+def test_odd_lines_are_told_with_the_file(tmp_path, line, message):
+    _drawn(tmp_path, "a.png")
+    (tmp_path / "list.jsonl").write_text(line)
+    with pytest.raises(BadInput, match=message):
+        collection(f"images:{tmp_path / 'list.jsonl'}")
+
+
+@pytest.mark.parametrize("ask", ["classes", "images", "zero_shot"])
+def test_classes_that_nobody_has_are_not_asked_for(tmp_path, ask):
+    _drawn(tmp_path, "a.png", "b.png")
+    with pytest.raises(BadInput, match="no image has a class"):
+        collection(f"images:{tmp_path}", ask=ask)

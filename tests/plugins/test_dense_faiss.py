@@ -347,3 +347,62 @@ def test_an_index_is_mapped_and_not_read_into_memory(tmp_path):
     inner = faiss().downcast_index(index.opened.index)
     assert not inner.codes.is_owned
     assert isinstance(index, FaissSearch)
+
+
+class Given:
+    """An encoder whose vectors are given: a text is the number of a row."""
+
+    vectors = "dense"
+
+    def __init__(self, rows, name):
+        self.rows, self.fingerprint = rows, name
+
+    def encode(self, queries):
+        return self.rows[[int(text) for text in queries.contents]]
+
+    def encode_documents(self, contents):
+        return self.rows[[int(text) for text in contents]]
+
+
+def _odd_vectors():
+    return {
+        "zero": np.zeros((300, DIM)),
+        "one-hot": np.eye(300),
+        "equal": np.ones((300, DIM)),
+        "two points": np.repeat(np.eye(2, DIM), 150, axis=0),
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("odd", list(_odd_vectors()))
+def test_as_many_are_found_as_there_are_whatever_the_vectors(tmp_path, caplog, kind, odd):
+    corpus, rows = _corpus(range(300)), _odd_vectors()[odd]
+    encoder = Component("given", Given(rows, odd))
+    index = _opened(_all_probed()[kind], corpus, tmp_path, encoder=encoder)
+    asked = Queries.of(["0", "299"]).with_vectors(rows[[0, 299]])
+    found = index.generate(asked, 300)
+    assert found.lengths.tolist() == [300, 300]
+    expected = _exhaustive(rows[[0, 299]].astype(np.float32), rows.astype(np.float32), 300)
+    assert [found[query][0].tolist() for query in range(2)] == expected
+    assert index.generate(asked, 3).lengths.tolist() == [3, 3]
+    assert not caplog.text or "these are searched exactly" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["exact", *KINDS])
+@pytest.mark.parametrize(("scale", "message"), [(1e300, "not finite in float32"), (1e37, "overflow"), (1j, "complex")])
+def test_vectors_beyond_float32_are_refused(tmp_path, kind, scale, message):
+    rows = np.random.default_rng(3).standard_normal((300, DIM)) * scale
+    index = nirank.load("exact").component.target if kind == "exact" else _all_probed()[kind]
+    with pytest.raises(BadInput, match=message):
+        _opened(index, _corpus(range(300)), tmp_path, encoder=Component("given", Given(rows, kind)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_longest_vectors_that_are_taken_do_no_harm(tmp_path, kind):
+    rows = np.random.default_rng(3).standard_normal((300, DIM))
+    rows *= 0.9e18 / np.linalg.norm(rows, axis=1, keepdims=True)
+    index = _opened(_all_probed()[kind], _corpus(range(300)), tmp_path, encoder=Component("given", Given(rows, kind)))
+    found = index.generate(Queries.of(["0"]).with_vectors(rows[:1]), 300)
+    assert found.lengths.tolist() == [300]
+    assert found.docs[0] == 0
+    assert np.isfinite(found.scores).all()

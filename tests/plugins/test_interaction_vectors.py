@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
 import math
 from itertools import chain
 
@@ -29,6 +30,8 @@ from nirank_interaction.vectors import WordMatrix, read
 WORDS = ["cat", "Dog", "dog", "PARIS", ". . .", "東京"]
 MATRIX = np.random.default_rng(3).standard_normal((6, 4)).astype(np.float32)
 
+_PACK = {".gz": gzip.compress, ".xz": lzma.compress}
+
 
 def _vector(vectors, word):
     return vectors.matrix[vectors.rows([word])[0]].mean(0)
@@ -37,7 +40,7 @@ def _vector(vectors, word):
 def _text(path, header=None, words=WORDS, matrix=MATRIX):
     lines = [" ".join([word, *map(repr, map(float, row))]) for word, row in zip(words, matrix, strict=True)]
     written = "\n".join([*([header] if header else []), *lines]) + "\n"
-    path.write_bytes(gzip.compress(written.encode()) if path.suffix == ".gz" else written.encode())
+    path.write_bytes(_PACK.get(path.suffix, bytes)(written.encode()))
     return path
 
 
@@ -49,7 +52,9 @@ def _binary(path):
     return path
 
 
-@pytest.mark.parametrize("form", ["glove.txt", "headed.txt", "glove.txt.gz", "vectors.bin", "kept.safetensors"])
+@pytest.mark.parametrize(
+    "form", ["glove.txt", "headed.txt", "glove.txt.gz", "glove.txt.xz", "vectors.bin", "kept.safetensors"]
+)
 def test_files_are_read(tmp_path, form):
     path = tmp_path / form
     if form == "vectors.bin":
@@ -93,10 +98,10 @@ def test_damaged_text_is_refused_with_its_line(tmp_path, written, told):
 def test_damaged_packed_files_are_refused(tmp_path):
     whole = _text(tmp_path / "whole.txt.gz").read_bytes()
     (tmp_path / "cut.txt.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(BadInput, match=r"cut.txt.gz: cannot be read"):
+    with pytest.raises(BadInput, match=r"cut.txt.gz: this is not a complete gzip file"):
         read(str(tmp_path / "cut.txt.gz"))
     (tmp_path / "not.txt.gz").write_bytes(b"cat 1 2")
-    with pytest.raises(BadInput, match=r"not.txt.gz: cannot be read"):
+    with pytest.raises(BadInput, match=r"not.txt.gz: this is not a complete gzip file"):
         read(str(tmp_path / "not.txt.gz"))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 
 import numpy as np
 import pytest
@@ -104,6 +106,13 @@ def test_numbers_are_read_as_python_reads_them(tmp_path):
     lines = "".join(f"0 qid:{row} 1:{number}\n" for row, number in enumerate(numbers))
     found = read_letor(_file(tmp_path, lines)).values[:, 0]
     np.testing.assert_array_equal(found, np.array(list(map(float, numbers))).astype(np.float32))
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("bz2", bz2.compress), ("xz", lzma.compress)])
+def test_other_packings_are_read(tmp_path, ending, pack):
+    path = tmp_path / f"file.txt.{ending}"
+    path.write_bytes(pack(b"1 qid:1 1:2\n0 qid:1 1:3"))
+    assert read_letor(path).values.tolist() == [[2.0], [3.0]]
 
 
 def test_gzip_and_a_byte_order_mark_and_a_last_line_without_an_end(tmp_path):

@@ -16,6 +16,7 @@ import copy
 import dataclasses
 import functools
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ from nirank_dense.exact import quantised, rounded
 from nirank_dense.exact.blocks import blocks
 from nirank_dense.exact.search import ExactSearch
 from nirank_dense.stored import VECTORS, Encode
+
+log = logging.getLogger("nirank")
 
 INDEX, KEYS, STATE = "index.faiss", "keys.npy", "state.json"
 #: Documents that faiss returns at first beyond those wanted, for the ones that tie with the last.
@@ -138,8 +141,7 @@ class FaissSearch:
         """The same search among some documents: ordinals, or a mask `[documents]`.
 
         What is returned is an index too, and goes where this one goes: `minilm >> index.within(years > 2020)`, with
-        `index = nirank.load("hnsw").component.target`. Few documents are compared one by one; among many an
-        approximate index may find fewer than there are.
+        `index = nirank.load("hnsw").component.target`. Few documents are compared one by one.
         """
         copied = copy.copy(self)
         copied._allowed = np.asarray(allowed)
@@ -169,7 +171,26 @@ class FaissSearch:
         need = min(max(k, self.depth), most)
         selector = self._selector(allowed)
         found = [self._search(part, need, need + _MORE_DOCUMENTS, most, selector) for part in blocks(wanted, 1024)]
-        return self._scored(wanted, Candidates.stack(found)).top(k)
+        return self._completed(self._scored(wanted, Candidates.stack(found)).top(k), wanted, min(k, most), allowed)
+
+    def _completed(
+        self, found: Candidates, queries: Floats, wanted: int, allowed: NDArray[np.bool_] | None
+    ) -> Candidates:
+        """The same, but queries for which the index proposes fewer documents than there are are searched exactly.
+
+        It happens where vectors are equal, zero or one-hot, so that a graph falls apart or all codes are alike.
+        """
+        few = np.flatnonzero(found.lengths < wanted)
+        if self._vectors is None or not len(few):
+            return found
+        log.warning(
+            "%s proposes fewer than the %d documents that are wanted of %d of %d queries; these are searched exactly.",
+            *(type(self).__name__.lower(), wanted, len(few), len(queries)),
+        )
+        docs = None if allowed is None else np.flatnonzero(allowed)
+        order = np.arange(len(queries))
+        order[few] = len(queries) + np.arange(len(few))
+        return Candidates.stack([found, _scan(self._vectors, docs, queries[few], wanted)]).take(order)
 
     def _write_anew(self, vectors: Floats, folder: Path) -> None:
         """An index of all vectors, each under its ordinal."""
