@@ -190,6 +190,8 @@ def _batched(component: Component, method: str, batch: Batch, what: str) -> Any:
 
 def _checked(component: Component, method: str, result: Any, expected: int) -> Any:
     """One entry too many or too few would shift all that come after it."""
+    if not hasattr(result, "__len__"):
+        raise ComponentError(f"{component.spec} returned {result!r:.80} of {method}; {expected} entries are expected.")
     if len(result) != expected:
         raise ComponentError(f"{component.spec} returned {len(result)} results of {method} for {expected} entries.")
     return result
