@@ -25,6 +25,10 @@ FIELD = "field"
 TRAINED = "trained:"
 
 
+class MissingModule(PluginError, ModuleNotFoundError):
+    """A module that a plugin names as its own, and that it does not have."""
+
+
 @dataclass
 class Plugin:
     """One plugin: where it comes from, and the outcome of loading it."""
@@ -37,7 +41,7 @@ class Plugin:
     blocked: bool = False
 
     def __str__(self) -> str:
-        source = f" ({self.distribution} {self.version})" if self.distribution else ""
+        source = f" ({self.distribution} {self.version})".replace(" )", ")") if self.distribution else ""
         return f"{self.name}{source}"
 
 
@@ -58,7 +62,10 @@ class Entry:
         return f"{self.kind}/{self.name}"
 
     def resolve(self) -> Any:
-        """Import and return what `target` names. Raises `MissingDependency` with the command that helps."""
+        """Import and return what `target` names.
+
+        Raises `MissingDependency` with the command that helps, and `PluginError` where there is nothing of that name.
+        """
         return self._import(self.target)
 
     def resolve_tiny(self) -> Any:
@@ -81,8 +88,21 @@ class Entry:
 
     def _import(self, target: str) -> Any:
         module, _, attribute = target.partition(":")
-        with self.needing():
-            return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+        if not (module and attribute):
+            raise PluginError(f"{self.plugin} says that {self.spec} is {target!r}; `module:attribute` is expected.")
+        imported = self._module(module, target)
+        try:
+            return functools.reduce(getattr, attribute.split("."), imported)
+        except AttributeError as error:
+            raise PluginError(f"{self.plugin} says that {self.spec} is {target!r}, and {error}.") from error
+
+    def _module(self, module: str, target: str) -> Any:
+        try:
+            with self.needing():
+                return importlib.import_module(module)
+        except ModuleNotFoundError as error:  # of the plugin itself
+            told = f"{self.plugin} says that {self.spec} is {target!r}, and that is not there: {error}."
+            raise MissingModule(told) from error
 
     def _how_to_install(self, missing: str) -> str:
         extra = f"{self.plugin.distribution or 'nirank'}[{self.extra}]"
@@ -111,6 +131,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], Entry] = {}
+        self._replaced: list[Entry] = []  # by those that override them, the last one last
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())
@@ -135,11 +156,16 @@ class Registry:
                 taken.plugin,
             )
             return
+        if taken:
+            self._replaced.append(taken)
         self._entries[entry.kind, entry.name] = entry
 
     def remove(self, plugin: Plugin) -> None:
-        """Forget all that `plugin` added."""
-        self._entries = {key: entry for key, entry in self._entries.items() if entry.plugin is not plugin}
+        """Forget all that `plugin` added, and give names back that it took."""
+        self._replaced = [entry for entry in self._replaced if entry.plugin is not plugin]
+        left = {(entry.kind, entry.name): entry for entry in self._replaced}
+        found = {key: left.get(key) if entry.plugin is plugin else entry for key, entry in self._entries.items()}
+        self._entries = {key: entry for key, entry in found.items() if entry is not None}
 
     def of(self, plugin: Plugin) -> list[Entry]:
         """The components that `plugin` added, in its order."""

@@ -89,3 +89,28 @@ def test_the_command_prints_facts_scores_and_faults(tmp_path):
     result = CliRunner().invoke(app, ["models", "check", str(tmp_path), "--as", "colbert"])
     assert "The bridge over the river" in result.output
     assert result.exit_code == int("looks wrong: " in result.output)
+
+
+def test_models_that_speak_and_see_are_read_as_what_they_are(tmp_path):
+    seq2seq, clip = pytest.importorskip("nirank_seq2seq.tiny"), pytest.importorskip("nirank_clip.tiny")
+    seq2seq.save_t5(tmp_path / "t5")
+    seq2seq.save_llama(tmp_path / "llama")
+    clip.save(tmp_path / "clip")
+    kinds = {"t5": "monot5", "llama": "llm_judge", "clip": "clip"}
+    checked = {name: model_check.check_model(str(tmp_path / name)) for name in kinds}
+    assert {name: check.facts["read as"] for name, check in checked.items()} == kinds
+    assert checked["t5"].facts["max_length"] == "512"
+    assert "words=('true', 'false')" in checked["t5"].facts["contract"]
+    assert int(checked["clip"].facts["tokens"]) > 40
+
+
+def test_bi_encoders_tell_how_much_they_read_whatever_they_are_made_of(tmp_path):
+    peers = pytest.importorskip("sentence_transformers")
+    dense = pytest.importorskip("nirank_dense.tiny")
+    dense.save(tmp_path / "bert")
+    assert model_check.check_model(str(tmp_path / "bert")).facts["max_seq_length"] == "64"
+    assert model_check.check_model(str(tmp_path / "bert"), "two_towers").facts["read as"] == "two_towers"
+    tokenizer = peers.SentenceTransformer(str(tmp_path / "bert"), device="cpu").tokenizer.backend_tokenizer
+    static = peers.sentence_transformer.modules.StaticEmbedding(tokenizer, embedding_dim=8)
+    peers.SentenceTransformer(modules=[static], device="cpu").save_pretrained(str(tmp_path / "static"))
+    assert model_check.check_model(str(tmp_path / "static")).facts["read as"] == "sentence"

@@ -8,7 +8,7 @@ import pytest
 import nirank
 from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput, ComponentError, CompositionError, UnknownName
-from nirank.pipeline import parse
+from nirank.pipeline import Ranking, Stage, parse
 
 
 class Letters:
@@ -310,3 +310,18 @@ def test_what_was_found_goes_with_its_queries():
     assert queries.take(slice(0, 2)).with_vectors(np.zeros((2, 1))).found.docs.tolist() == [1, 2, 3]
     with pytest.raises(BadInput, match="found has 1 rows for 3 queries"):
         queries.with_found(Candidates.of([[1]]))
+
+
+def test_what_operators_make_is_known_to_a_type_checker():
+    for made in (Ranking.__rshift__, Stage.__rshift__, Ranking.__mod__, Ranking.__or__):
+        assert made.__annotations__["return"] == "Ranking"
+
+
+def test_a_scorer_that_returns_nothing_is_told():
+    class Nothing:
+        def score(self, queries, candidates):
+            return None
+
+    ranking = nirank.load("bm25") % 3 >> nirank.load(Nothing(), "nothing")
+    with pytest.raises(ComponentError, match="Nothing returned None of score; 1 entries are expected"):
+        ranking.search(["cat"], nirank.Documents(["1", "2"], ["small cat", "dog"]))

@@ -52,8 +52,23 @@ def test_a_plugin_names_components_without_importing_them(fresh):
     fresh.load(Plugin("p"), lambda: _registering(("scorer", "s", "no.such.module:Thing")))
     entry = fresh.registry.find("s")
     assert (entry.spec, entry.plugin.name) == ("scorer/s", "p")
-    with pytest.raises(ModuleNotFoundError, match="No module named 'no'"):
+    with pytest.raises(PluginError, match=r"p says that scorer/s is 'no.such.module:Thing'.*No module named 'no'"):
         entry.resolve()
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("json:Mistyped", "module 'json' has no attribute 'Mistyped'"),
+        ("json.mistyped:Thing", "No module named 'json.mistyped'"),
+        ("json", "`module:attribute` is expected"),
+        (":Thing", "`module:attribute` is expected"),
+    ],
+)
+def test_a_target_that_is_not_there_is_told_with_its_plugin(fresh, target, told):
+    fresh.load(Plugin("p"), lambda: _registering(("scorer", "s", target)))
+    with pytest.raises(PluginError, match=f"p says that scorer/s is '{target}'.*{told}"):
+        fresh.registry.find("s").resolve()
 
 
 def test_a_missing_dependency_says_what_to_install(fresh, tmp_path, monkeypatch):
@@ -405,3 +420,14 @@ def test_the_core_answers_last_and_a_plugin_may_answer_instead(monkeypatch, corp
 def test_the_process_loaded_every_first_party_plugin():
     failed = {plugin.name: plugin.error for plugin in plugins.active().known if plugin.error}
     assert failed == {}
+
+
+def test_a_plugin_that_fails_gives_a_name_back_that_it_took(fresh):
+    @hookimpl
+    def nirank_register(registry):
+        registry.add("scorer", "taken", "second:Thing")
+        raise ValueError("no more")
+
+    fresh.load(Plugin("first"), lambda: _registering(("scorer", "taken", "first:Thing")))
+    fresh.load(Plugin("second"), lambda: _module(nirank_register=nirank_register, nirank_override=["scorer/taken"]))
+    assert fresh.registry.find("taken").plugin.name == "first"

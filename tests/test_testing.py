@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import types
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,9 +19,12 @@ from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput, UnknownName
 from nirank.hooks import hookimpl
 from nirank.plugins import Plugin, active
+from nirank.registry import Entry
 from nirank.testing import checks, violations
 from nirank.testing.contract import KINDS
+from nirank.testing.promises import Broken
 from nirank.testing.samples import DOCUMENTS, LONG, LetterEncoder, corpus
+from nirank.testing.subject import Subject
 from nirank.training import Sample
 from nirank.training.sampling import Judged
 
@@ -376,6 +381,48 @@ def test_a_generator_of_dense_vectors_is_given_some():
     assert violations("generator", Searches()) == {}
     fault = violations("generator", type("Tokens", (Searches,), {"searches": "tokens"})())["generator/at_most_k"]
     assert "no encoder with a `tiny` that makes them" in fault
+
+
+class Tokenised:
+    """An index of texts as words or as letters."""
+
+    def __init__(self, unit: Literal["word", "letter"] = "word", boost: float = 1.0, tells: bool = False) -> None:
+        self.unit, self.boost, self.tells = unit, boost, tells
+
+    @property
+    def index_key(self):
+        return {"index": "tokenised", "version": 1, **({"unit": self.unit} if self.tells else {})}
+
+    def build(self, corpus, folder, encode=None):
+        entries = [sorted(set(self._entries(text))) for text in corpus[np.arange(len(corpus))]]
+        (folder / "entries.json").write_text(json.dumps(entries))
+
+    def open(self, corpus, folder):
+        self.entries = [set(some) for some in json.loads((folder / "entries.json").read_text())]
+
+    def generate(self, queries, k):
+        asked = [set(self._entries(text)) for text in queries.contents]
+        scores = [[self.boost * len(one & some) for some in self.entries] for one in asked]
+        return Candidates.from_scores(np.array(scores, np.float32).reshape(len(asked), len(self.entries)), k)
+
+    def _entries(self, text):
+        return text.split() if self.unit == "word" else list(text)
+
+
+def test_a_setting_that_changes_files_and_not_their_key_is_seen():
+    promise = "index_key_covers_settings"
+    fault = violations("generator", Tokenised())[f"generator/{promise}"]
+    assert "does not cover the setting 'unit'" in fault
+    assert f"generator/{promise}" not in violations("generator", Tokenised(tells=True))
+
+
+def test_names_that_no_expression_can_hold_are_seen(monkeypatch):
+    plugin = Plugin("odd", module=types.ModuleType("odd"))
+    entries = [Entry("scorer", name, "json:dumps", plugin) for name in ("my-scorer", "raise", "fine")]
+    monkeypatch.setattr(active().registry, "of", lambda plugin: entries)
+    check = next(check for check in checks("plugin") if check.function.__name__ == "names_stand_in_expressions")
+    with pytest.raises(Broken, match="'my-scorer', 'raise' cannot stand in an expression"):
+        check.function(Subject("plugin", plugin))
 
 
 # Encoders

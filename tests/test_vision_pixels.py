@@ -74,3 +74,28 @@ def test_a_shift_is_a_share_of_the_image(monkeypatch):
     moved = jittered(given, 0.25)
     torch.testing.assert_close(moved[..., :7], given[..., 1:])  # a quarter of half the width
     torch.testing.assert_close(moved[..., 7], given[..., 7])  # the edge again
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "same"),
+    [
+        ("CLIPImageProcessor", {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}, True),
+        ("ViTImageProcessor", {"size": {"height": 16, "width": 16}}, True),
+        ("ConvNextImageProcessor", {"size": {"shortest_edge": 16}, "crop_pct": 0.875}, True),
+        ("MobileViTImageProcessor", {"size": {"shortest_edge": 20}, "crop_size": {"height": 16, "width": 16}}, False),
+        ("LevitImageProcessor", {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}, False),
+        ("DonutImageProcessor", {"size": {"height": 16, "width": 16}}, False),
+        ("Siglip2ImageProcessor", {"patch_size": 8, "max_num_patches": 4}, False),
+    ],
+)
+def test_pixels_are_those_of_the_processor_or_there_are_none(tmp_path, kind, settings, same):
+    transformers = pytest.importorskip("transformers")
+    getattr(transformers, f"{kind}Pil")(**settings).save_pretrained(tmp_path)
+    processor = transformers.AutoImageProcessor.from_pretrained(tmp_path, backend="pil")
+    if not same:
+        with pytest.raises(BadInput, match=r"does more with an image than|is not understood"):
+            Pixels.of(processor)
+        return
+    picture = images.drawn(3, 50, 31)
+    expected = processor(images=picture)["pixel_values"][0]
+    np.testing.assert_allclose(next(Pixels.of(processor).batches([picture], 1))[0], expected, atol=1e-5)

@@ -201,6 +201,10 @@ def _batched(component: Component, method: str, batch: Batch, what: str) -> Any:
 
 def _checked(component: Component, method: str, result: Any, expected: int) -> Any:
     """Check the number of results: one too many or too few would shift all that come after it."""
+    if not hasattr(result, "__len__"):
+        raise ComponentError(
+            f"{component.spec}.{method} returned {result!r:.80} for {expected} inputs; one result for each is expected."
+        )
     if len(result) != expected:
         raise ComponentError(
             f"{component.spec}.{method} returned {len(result)} results for {expected} inputs; one for each is expected."

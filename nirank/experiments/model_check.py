@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -36,9 +36,28 @@ _SAVED_AS = {
 _MODULES = {"SpladePooling": "splade", "SparseStaticEmbedding": "splade", "Pooling": "sentence"}
 #: How others are read, by a file that they have, and by the architecture in their config.
 _FILES = {"artifact.metadata": "colbert", "late_interaction.json": "colbert"}
-_ARCHITECTURES = {"ForSequenceClassification": "crossencoder", "HF_ColBERT": "colbert"}
+_ARCHITECTURES = {
+    "ForSequenceClassification": "crossencoder",
+    "HF_ColBERT": "colbert",
+    "T5ForConditionalGeneration": "monot5",
+    "ForCausalLM": "llm_judge",
+    "CLIPModel": "clip",
+    "SiglipModel": "clip",
+}
+#: The settings of components that take a model under other names.
+_MODEL_SETTINGS = {"two_towers": ("query", "document"), "dual": ("text",)}
 #: What components keep of how a model is read.
-_SETTINGS = ("max_length", "prompt", "activation", "pooling", "reading", "template", "precision")
+_SETTINGS = (
+    "max_length",
+    "max_seq_length",
+    "prompt",
+    "activation",
+    "pooling",
+    "reading",
+    "template",
+    "contract",
+    "precision",
+)
 _MOST_UNKNOWN = 0.2  # of the tokens of plain English
 
 
@@ -58,7 +77,7 @@ def check_model(model: str, name: str | None = None) -> ModelCheck:
     """
     described = Described.of(model)
     name = name or _component_for(described)
-    component = build(name, {"model": model})
+    component = build(name, dict.fromkeys(_MODEL_SETTINGS.get(name, ("model",)), model))
     facts = {"read as": name, **dict(_facts(described, component))}
     faults = list(_faults_of_tokens(component.target))
     try:
@@ -98,14 +117,32 @@ def _facts(described: Described, component: Component) -> Iterator[tuple[str, st
     for name in ("prompts", "default_prompt_name", "similarity_fn_name", "activation_fn"):
         if described.table.get(name):
             yield name, repr(described.table[name])
+    owners = _owners(component.target)
     if (tokenizer := _tokenizer(component.target)) is not None:
-        yield "tokens", f"{len(tokenizer):,}"
-    known = vars(component.target)
-    yield from ((name, repr(known[name])) for name in _SETTINGS if known.get(name) is not None)
+        yield "tokens", f"{len(tokenizer.get_vocab()):,}"
+    for name in _SETTINGS:
+        if (value := _first(owners, name)) is not None:
+            yield name, repr(value)
+
+
+def _owners(target: Any) -> list[Any]:
+    """The objects of a component that know how a model is read, the component first."""
+    inner = (getattr(target, name, None) for name in ("model", "reader", "query", "text", "checkpoint"))
+    return [target, *filter(None, inner)]
+
+
+def _first(owners: Sequence[Any], name: str) -> Any:
+    values = (getattr(owner, name, None) for owner in owners)
+    return next((value for value in values if isinstance(value, str | int | float) or is_dataclass(value)), None)
 
 
 def _tokenizer(target: Any) -> Any:
-    owners = (target, getattr(target, "model", None))
+    """The tokenizer of transformers of a component; None for what splits words by itself."""
+    found = _first_tokenizer(_owners(target))
+    return found if hasattr(found, "convert_tokens_to_ids") else None
+
+
+def _first_tokenizer(owners: Sequence[Any]) -> Any:
     return next((found for owner in owners if (found := getattr(owner, "tokenizer", None)) is not None), None)
 
 

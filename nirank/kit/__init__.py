@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from nirank.kit.openvino import openvino_installed as openvino_installed
     from nirank.kit.openvino import token_examples as token_examples
     from nirank.kit.openvino import trace as trace
+    from nirank.kit.trial import TEXTS as TEXTS
+    from nirank.kit.trial import tried as tried
     from nirank.progress import progress as progress
     from nirank.threads import processors as processors
 
@@ -55,6 +57,7 @@ _HOMES = {
         "token_examples",
         "trace",
     ],
+    "nirank.kit.trial": ["TEXTS", "tried"],
     "nirank.progress": ["progress"],
     "nirank.threads": ["processors"],
 }

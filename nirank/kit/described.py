@@ -7,6 +7,7 @@ is run as the library runs it: `peer_model` loads it, with the same checks as fo
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +19,19 @@ from nirank.kit.transformers import (
     Computing,
     check_tokens,
     file_of,
+    learned_positions,
     load,
     naming_model,
     quiet,
     refuse_unreadable,
+    rows_of,
     tokenizer_text,
 )
 
+log = logging.getLogger("nirank")
+
 Side = Literal["query", "document"]
-Kind = Literal["CrossEncoder", "SparseEncoder", "MultiVectorEncoder"]
+Kind = Literal["SentenceTransformer", "CrossEncoder", "SparseEncoder", "MultiVectorEncoder"]
 
 _MODULES, _TABLE, _TRANSFORMER = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
 #: Whose modules are known; those of anybody else are code that comes with a model.
@@ -35,6 +40,8 @@ _KNOWN = ("sentence_transformers.", "pylate.")
 _PROMPTS: dict[Side, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 #: What may stand in the description of a transformer that is read as transformers reads it.
 _PLAIN = ("transformer_task", "module_output_name", "max_seq_length", "architecture")
+#: The settings of a module that count tokens.
+_LENGTHS = ("max_seq_length", "query_length", "document_length")
 #: Found out by a module of the library when it is first run, and no part of what it does.
 _FOUND_OUT = ("embedding_dimension", "word_embedding_dimension")
 
@@ -60,8 +67,9 @@ class Described:
         except (KeyError, TypeError) as error:
             raise BadInput(f"is damaged: {error!r}.", file_of(model, _MODULES)) from error
         table = _read(model, _TABLE, dict)
-        if not isinstance(table.get("prompts") or {}, dict):
-            raise BadInput(f"is damaged: its prompts are {table['prompts']!r}, and no table.", file_of(model, _TABLE))
+        prompts = table.get("prompts") or {}
+        if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
+            raise BadInput(f"is damaged: its prompts are {prompts!r}, and no table of texts.", file_of(model, _TABLE))
         return cls(model, modules, table, _read(model, _TRANSFORMER, dict))
 
     @property
@@ -125,8 +133,9 @@ class Described:
 def peer_model(kind: Kind, described: Described, computing: Computing, extra: str) -> Any:
     """A whole model as sentence-transformers loads it, in evaluation mode, on the device.
 
-    Raises `BadInput` for what cannot be loaded, lacks weights, or comes with code of its own, and `MissingDependency`
-    without sentence-transformers; its message names the `extra` of the plugin.
+    A length beyond the positions of a transformer is shortened, and that is told. Raises `BadInput` for what cannot be
+    loaded, lacks weights, or comes with code of its own, and `MissingDependency` without sentence-transformers; its
+    message names the `extra` of the plugin.
     """
     model = described.model
     described.refuse_foreign_code()
@@ -135,23 +144,33 @@ def peer_model(kind: Kind, described: Described, computing: Computing, extra: st
     library, place = _library(kind, extra), str(folder) if folder.is_dir() else model
     settings = {"dtype": computing.dtype, "use_safetensors": True if any(folder.rglob("*.safetensors")) else None}
     with quiet(), reported() as reports, naming_model(model, f"{kind} of sentence-transformers"):
-        try:
-            loaded = library(
-                place,
-                device=computing.place,
-                local_files_only=folder.is_dir(),
-                model_kwargs=settings,
-                trust_remote_code=False,
-            )
-        except (TypeError, ImportError) as error:  # of a module that this version does not have so
-            raise ValueError(str(error)) from error
+        loaded = library(
+            place,
+            device=computing.place,
+            local_files_only=folder.is_dir(),
+            model_kwargs=settings,
+            trust_remote_code=False,
+        )
     for report in reports:
         new_weights(report, model)
     for module in _own_modules(loaded):
-        config, tokenizer = getattr(getattr(module, "model", None), "config", None), getattr(module, "tokenizer", None)
-        if config is not None and tokenizer is not None:
-            check_tokens(tokenizer, getattr(config, "vocab_size", 0) or 0, model)
+        _check_reading(module, model)
     return loaded.eval()
+
+
+def _check_reading(module: Any, model: str) -> None:
+    """Compare what a module reads with what its transformer, or its table of words, has vectors of."""
+    network, words = getattr(module, "model", None), getattr(module, "embedding", None)
+    rows = rows_of(network) if hasattr(network, "config") else getattr(words, "num_embeddings", 0)
+    if hasattr(tokenizer := getattr(module, "tokenizer", None), "convert_tokens_to_ids") or hasattr(
+        tokenizer, "to_str"
+    ):
+        check_tokens(tokenizer, rows, model)
+    room = learned_positions(network) if hasattr(network, "config") else None
+    for name in _LENGTHS:
+        if room and (stated := getattr(module, name, None)) and stated > room:
+            log.warning("%s: %s = %d; the model has %d positions, and reads as many.", model, name, stated, room)
+            setattr(module, name, room)
 
 
 def run_peer(model: Any, inputs: Sequence[Any], prompt: str, **settings: Any) -> dict[str, Any]:

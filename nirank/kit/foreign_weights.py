@@ -44,10 +44,16 @@ class Report:
         beginnings = (".".join(parts[:count]) + "." for count in range(1, len(parts) + 1))
         return next((prefix for prefix in beginnings if self._explains(prefix, lacking)), None)
 
+    def place(self, name: str, places: Collection[str]) -> str | None:
+        """The one of `places` that a weight is meant for, with or without the name of the encoder in a larger model."""
+        encoder = f"{self.model.base_model_prefix}."
+        return next((each for each in (name, name.removeprefix(encoder), encoder + name) if each in places), None)
+
     def _explains(self, prefix: str, lacking: set[str]) -> bool:
         """True where every name begins so, and without it most are names that are missing."""
         bare = [name.removeprefix(prefix) for name in self.unexpected if name.startswith(prefix)]
-        return len(bare) == len(self.unexpected) and 2 * sum(name in lacking for name in bare) > len(bare)
+        known = sum(self.place(name, lacking) is not None for name in bare)
+        return len(bare) == len(self.unexpected) and 2 * known > len(bare)
 
 
 @contextmanager
@@ -64,6 +70,7 @@ def reported() -> Iterator[list[Report]]:
 
     def loading(cls: Any, *arguments: Any, **settings: Any) -> Any:
         wanted = settings.pop("output_loading_info", False)
+        settings["ignore_mismatched_sizes"] = True  # so that they are in the report, which is not ignored
         model, info = original(cls, *arguments, output_loading_info=True, **settings)
         names = [_names(info.get(key, ())) for key in ("missing_keys", "unexpected_keys", "mismatched_keys")]
         reports.append(Report(model, *names))
@@ -95,7 +102,10 @@ def new_weights(report: Report, model: str, heads: Sequence[str] = (), unused: C
             f"{_instead(report)}. They would have random values. Is it another kind of model, or saved in part?"
         )
     if wrong := [name for name in report.mismatched if not _within(name, heads)]:
-        raise BadInput(f"{model!r} has weights of another shape than its config says: {_some(wrong)}.")
+        raise BadInput(
+            f"{model!r} has {len(wrong)} weights of another shape than its config says, such as {_some(wrong)}. "
+            "Do the files belong together?"
+        )
     return missing + [name for name in report.mismatched if _within(name, heads)]
 
 
@@ -144,16 +154,22 @@ def _instead(report: Report) -> str:
 
 
 def _read_without(report: Report, model: str, prefix: str) -> bool:
-    """Give a model the weights of its folder, a prefix cut off their names; False where there is no such folder."""
+    """Give a model the weights of its folder, a prefix cut off their names; False where some would still be missing."""
+    weights, read = report.model.state_dict(), []
+    for name, value in weights_of(model):
+        place = report.place(name.removeprefix(prefix), weights)
+        if place is not None and weights[place].shape == value.shape:
+            weights[place].copy_(value)
+            read.append(place)
+    report.model.tie_weights()
+    weights = report.model.state_dict()
+    shared = {weights[place].data_ptr() for place in read}
+    return all(weights[name].data_ptr() in shared or _within(name, UNUSED) for name in report.missing)
+
+
+def weights_of(model: str) -> Iterator[tuple[str, Tensor]]:
+    """Names and values of all weights that lie as safetensors in the folder of a model; none of a hub name."""
     from safetensors.torch import load_file
 
-    files = sorted(Path(model).expanduser().glob("*.safetensors"))
-    if not files:
-        return False
-    state = {name.removeprefix(prefix): value for file in files for name, value in load_file(file).items()}
-    report.model.load_state_dict(state, strict=False)
-    report.model.tie_weights()
-    weights = report.model.state_dict(keep_vars=True)
-    read = {weights[name].data_ptr() for name in state.keys() & weights.keys()}
-    left = [name for name in report.missing if weights[name].data_ptr() not in read]
-    return all(_within(name, UNUSED) for name in left)
+    for file in sorted(Path(model).expanduser().glob("*.safetensors")):
+        yield from load_file(file).items()

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.errors import BadInput
-from nirank.kit.foreign_weights import UNUSED, NewHead, new_weights, reported
+from nirank.errors import BadInput, MissingDependency, NirankError
+from nirank.kit.foreign_weights import UNUSED, NewHead, new_weights, reported, weights_of
 
 __all__ = [
     "Computing",
@@ -22,17 +22,21 @@ __all__ = [
     "best_device",
     "check_tokens",
     "file_of",
+    "learned_positions",
     "load",
     "longest",
     "naming_model",
     "new_head",
     "new_weights",
+    "padding_of",
     "passes",
     "quiet",
     "refuse_unreadable",
     "reported",
+    "rows_of",
     "tokenizer_of",
     "tokenizer_text",
+    "weights_of",
     "word_tokenizer",
 ]
 
@@ -41,6 +45,10 @@ Precision = Literal["float32", "bfloat16", "float16"]
 #: How Git LFS begins what it leaves in the place of a file, which has at most so many bytes.
 _POINTER, _POINTER_BYTES = b"version https://git-lfs", 1024
 _LARGE = (".safetensors", ".bin", ".json", ".model", ".txt")
+#: How models call their vectors of positions.
+_TABLES = ("position_embeddings", "position_embedding", "embed_positions", "wpe")
+#: The length of texts for a model without a limit, for which tokenizers have a larger number than counters hold.
+_UNLIMITED = 1 << 20
 #: The least share of a model's rows that its tokenizer knows tokens for.
 _TOKENS_OF_ROWS = 0.9
 
@@ -101,13 +109,19 @@ def new_head(
 
 @contextmanager
 def naming_model(model: str, kind: str) -> Iterator[None]:
-    """Whatever libraries raise of a model that cannot be loaded becomes a `BadInput` that names it."""
-    from safetensors import SafetensorError
+    """Whatever libraries raise of a model that cannot be loaded becomes a `BadInput` that names it.
 
+    Of a library that is not installed it is a `MissingDependency`.
+    """
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise BadInput(f"{model!r} is no folder or hub name that {kind} can load: {error}") from error
+    except (NirankError, MemoryError):
+        raise
+    except ModuleNotFoundError as error:
+        raise MissingDependency(f"{model!r} needs a package that is not installed: {error}", name=error.name) from error
+    except Exception as error:  # a damaged file makes libraries raise whatever they stumble over in it
+        told = str(error) or type(error).__name__
+        raise BadInput(f"{model!r} is no folder or hub name that {kind} can load: {told}") from error
 
 
 def refuse_unreadable(folder: Path) -> None:
@@ -147,27 +161,41 @@ def tokenizer_of(model: str, network: Any) -> Any:
     Raises `BadInput` where there is none, or that of another model.
     """
     tokenizer = load("AutoTokenizer", model)
-    check_tokens(tokenizer, _rows(network), model)
+    check_tokens(tokenizer, rows_of(network), model)
     return tokenizer
 
 
-def _rows(network: Any) -> int:
+def rows_of(network: Any) -> int:
     """The number of tokens that a network has vectors of; 0 where it does not say."""
     config = getattr(network.config, "text_config", None) or network.config
     return int(getattr(config, "vocab_size", 0) or 0)
 
 
-def check_tokens(tokenizer: Any, rows: int, model: str) -> None:
-    """Raise `BadInput` for a tokenizer that knows far fewer tokens than a model has vectors of: it is not the model's.
+def padding_of(tokenizer: Any, network: Any) -> int:
+    """The token that padding is made of, behind a mask: that of the tokenizer, where the network has a vector of it."""
+    number, rows = tokenizer.pad_token_id or 0, rows_of(network)
+    return number if not rows or number < rows else 0
 
-    Without its files transformers makes one of a few special tokens, to which all words are unknown. A matrix may have
-    some more rows than there are tokens, up to a tenth.
+
+def check_tokens(tokenizer: Any, rows: int, model: str) -> None:
+    """Raise `BadInput` for a tokenizer that is not the model's, which has vectors of `rows` tokens; 0 is unknown.
+
+    One that knows far fewer tokens: without its files transformers makes one of a few special tokens, to which all
+    words are unknown; a matrix may have some more rows than there are tokens, up to a tenth. And one with a token
+    beyond the rows, which was added to it and not to the model: a text with it in could not be read. Special tokens,
+    of which transformers may make some by itself, stand in no text.
     """
     known = len(tokenizer) if hasattr(tokenizer, "__len__") else tokenizer.get_vocab_size()  # of `tokenizers` itself
     if known < rows * _TOKENS_OF_ROWS:
         raise BadInput(
             f"{model!r}: its tokenizer knows {known:,} tokens, but the model has vectors of {rows:,}. "
             "Copy the model's own tokenizer (tokenizer.json, or vocab.txt and the like) into the folder."
+        )
+    vocabulary, special = tokenizer.get_vocab() if rows else {}, {*getattr(tokenizer, "all_special_ids", ())}
+    if beyond := sorted((at, token) for token, at in vocabulary.items() if at >= rows and at not in special):
+        raise BadInput(
+            f"{model!r}: its tokenizer has {len(beyond):,} tokens, such as {beyond[0][1]!r}, beyond the {rows:,} that "
+            "the model has vectors of. Is it another model's, or were tokens added without `resize_token_embeddings`?"
         )
 
 
@@ -208,16 +236,22 @@ def longest(model: Any, wanted: int | None, usual: int, name: str = "max_length"
     room = _positions(model)
     if wanted and room and wanted > room:
         raise BadInput(f"{name} = {wanted}; the model has {room} positions. Give {room} or less.")
-    return wanted or min(usual, room or usual)
+    return wanted or min(usual, room or usual, _UNLIMITED)
 
 
 def _positions(model: Any) -> int | None:
-    """The number of positions of a transformer; None where it is not limited (T5)."""
+    """The number of positions of a transformer; None where it is not limited (T5, XLNet)."""
     found: int | None = getattr(model.config, "max_position_embeddings", None)
     for name, module in model.named_modules():
         if found and name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             found -= module.padding_idx + 1  # RoBERTa counts from there
-    return found
+    return found if found and found > 0 else None
+
+
+def learned_positions(model: Any) -> int | None:
+    """The number of positions that a transformer has a learned vector of; None for any other, which may read on."""
+    tables = [module for name, module in model.named_modules() if name.rpartition(".")[2] in _TABLES]
+    return _positions(model) if any(hasattr(table, "weight") for table in tables) else None
 
 
 def best_device() -> str:

@@ -19,7 +19,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -99,12 +99,12 @@ class Ranking(Pipeline):
             place = folder and folder / indexes.place(component, corpus, encoder)
             indexes.prepare(component, corpus, encoder, place, since)
 
-    def __rshift__(self, other: Any) -> Any:
+    def __rshift__(self, other: Any) -> Ranking:
         if isinstance(other, PartialPipeline):
-            return other.after(as_ranking(self))
+            return cast("Ranking", other.after(as_ranking(self)))  # or what needs one stage more, and refuses to search
         stage = as_stage(other)
         if isinstance(stage, Stage) and stage.component.traits.feedback:
-            return Feedback(as_ranking(self), stage.component)
+            return cast("Ranking", Feedback(as_ranking(self), stage.component))
         return Rescored(as_ranking(self), as_scoring(stage))
 
     def __mod__(self, k: int) -> Ranking:
@@ -158,7 +158,7 @@ class Stage(Ranking, Scoring):
         """The generator, asked for `k` documents."""
         return as_ranking(self).at_depth(k)
 
-    def __rshift__(self, other: Any) -> Any:
+    def __rshift__(self, other: Any) -> Ranking:
         if self.component.traits.feedback:
             raise CompositionError(f"{self!r} needs the results of a ranking: write `ranking >> {self!r} >> index`.")
         if self.component.can("encode") and not self.component.can("generate"):

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import tempfile
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank.component import Component
 from nirank.data.candidates import Candidates
+from nirank.execution import indexes
+from nirank.plugins import settings
 from nirank.testing import samples
-from nirank.testing.promises import Broken, expect, expect_same
+from nirank.testing.promises import Broken, Inapplicable, expect, expect_same
 from nirank.testing.subject import Subject
 
 _ALL = len(samples.DOCUMENTS)
@@ -100,6 +110,53 @@ def no_query_language(subject: Subject) -> None:
     for text in ("-cat", "NOT cat", '"cat zzyzx"', "+zzyzx cat", "zzyzx AND cat", "title: cat", "cat* -dog"):
         lost = sorted(plain - set(subject.generate([text], _ALL).docs.tolist()))
         expect(not lost, f"'cat' finds documents {lost}, but {text!r} does not: is a query language parsed?")
+
+
+def index_key_covers_settings(subject: Subject) -> None:
+    """An index of other settings, in which other documents are found, has another `index_key`, or would be shared."""
+    if getattr(subject.target, "index_key", None) is None or not subject.component.can("build"):
+        raise Inapplicable("it states no `index_key`, so that all of its settings count.")
+    own = _found_in_index_of(subject, subject.target)
+    for name, other in _changed(subject.target):
+        if other.index_key == subject.target.index_key:
+            found = _found_in_index_of(subject, other)
+            same = np.array_equal(found.docs, own.docs) and np.allclose(found.scores, own.scores, rtol=1e-4, atol=1e-6)
+            expect(same, f"`index_key` does not cover the setting {name!r}.")
+
+
+def _changed(target: Any) -> Iterator[tuple[str, Any]]:
+    """The object built anew with one setting changed, for each setting that it keeps under its own name."""
+    declared = settings.declared(type(target))
+    own = {name: vars(target)[name] for name in declared if name in vars(target)}
+    for name, value in own.items():
+        try:
+            yield name, _built(type(target), own | {name: _other(value, declared[name].hint)})
+        except Exception:  # noqa: S112 (whatever the object says of a value that makes no sense)
+            continue
+
+
+def _built(factory: Any, given: dict[str, Any]) -> Any:
+    return factory(**settings.bind(factory, given, factory.__name__).arguments)
+
+
+def _other(value: Any, hint: Any) -> Any:
+    """Another value of the type of a setting. Raises `StopIteration` where none is known."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    return next(other for other in typing.get_args(hint) if isinstance(other, str) and other != value)
+
+
+def _found_in_index_of(subject: Subject, maker: Any) -> Candidates:
+    """The documents that the object finds in an index that another one made of the samples."""
+    with tempfile.TemporaryDirectory(prefix="nirank-check-") as folder:
+        place, searching = Path(folder) / "index", copy.copy(subject.target)
+        indexes.build(
+            Component("index", maker, {}, subject.entry), samples.corpus(subject.reads), subject.encoder, place
+        )
+        searching.open(samples.corpus(subject.reads), place)
+        return subject.generate(samples.QUERIES, _ALL, searching)
 
 
 def _lists(found: Candidates) -> list[list[int]]:

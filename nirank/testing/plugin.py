@@ -7,6 +7,7 @@ import functools
 import importlib
 import importlib.metadata
 import json
+import keyword
 import os
 import re
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 from nirank.faces import FACES
 from nirank.plugins import settings
 from nirank.plugins.loading import GROUP, active
-from nirank.registry import Entry, Plugin
+from nirank.registry import STAGES, Entry, Plugin
 from nirank.testing.promises import Inapplicable, expect
 from nirank.testing.subject import Subject
 
@@ -65,6 +66,13 @@ def components_are_documented(subject: Subject) -> None:
     """Every component exists and has a docstring of its own."""
     without = [entry.spec for entry in _entries(subject.target) if not (entry.resolve().__doc__ or "").strip()]
     expect(not without, f"these have no docstring: {', '.join(without)}.")
+
+
+def names_stand_in_expressions(subject: Subject) -> None:
+    """The name of every stage can be written in a pipeline: letters, digits and `_`, and no word of Python's own."""
+    names = [entry.name for entry in _entries(subject.target) if entry.kind in STAGES]
+    odd = [name for name in names if not name.isidentifier() or keyword.iskeyword(name)]
+    expect(not odd, f"{', '.join(map(repr, odd))} cannot stand in an expression such as `bm25 % 100 >> name`.")
 
 
 def components_are_readable(subject: Subject) -> None:

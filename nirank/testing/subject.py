@@ -98,12 +98,12 @@ class Subject:
         described = samples.features(pairs, getattr(self.target, "names", None) or samples.FEATURES)
         return Pairs(pairs.queries, pairs.candidates.with_features(described))
 
-    def generate(self, texts: Sequence[Content], k: int) -> Candidates:
-        """Search for these queries: one list each, of documents that exist."""
-        component, queries = self.component, self._asked(texts)
+    def generate(self, texts: Sequence[Content], k: int, by: Any = None) -> Candidates:
+        """Search for these queries, or let an object `by` do it: one list each, of documents that exist."""
+        target, queries = by or self.component.target, self._asked(texts)
         if self.encoder:
             queries = queries.with_vectors(self.encoder.target.encode(queries))
-        found: Candidates = component.target.generate(queries, k)
+        found: Candidates = target.generate(queries, k)
         expect(isinstance(found, Candidates), f"generate returned {type(found).__name__}, not Candidates.")
         expect(len(found) == len(texts), f"{len(texts)} queries have {len(found)} lists.")
         inside = (found.docs >= 0) & (found.docs < len(samples.corpus()))

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nirank.data import Content, Queries
+from nirank.data import Content, Queries, images
 from nirank.errors import BadInput
-from nirank.kit import Runtime, choose_runtime, weights_digest
+from nirank.kit import Runtime, choose_runtime, tried, weights_digest
 from nirank.kit.transformers import Precision, best_device
 from nirank_clip import templates as prompts
 from nirank_clip.checkpoints import opened
@@ -60,6 +60,9 @@ class CLIP(nn.Module):
         self.model = self.checkpoint.model.to(device, getattr(torch, precision))
         self._freeze()
         self.eval()
+        tried(model, lambda texts: self.checkpoint.texts(texts, self.passed), precision)
+        pictures = [images.drawn(number) for number in range(2)]
+        tried(model, lambda texts: self.checkpoint.images(pictures[: len(texts)], self.passed), precision)
 
     def __repr__(self) -> str:
         kind = type(self.model).__name__

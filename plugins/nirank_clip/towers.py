@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from nirank.data import Content
 from nirank.errors import BadInput
+from nirank.kit import tried
 from nirank.kit.transformers import load, longest, quiet, tokenizer_of, tokenizer_text
 from nirank.kit.vision import Pixels, ViT, jittered
 from nirank_clip.contents import by_length
@@ -37,6 +38,8 @@ class TextTower(nn.Module):
             pooler.requires_grad_(False)  # which is not used
         self.dim = int(self.model.config.hidden_size)
         self.longest = longest(self.model, None, 256)
+        self.eval()
+        tried(model, self)
 
     def forward(self, texts: Sequence[str]) -> Tensor:
         """Unit vectors, float32 `[texts, dim]`."""

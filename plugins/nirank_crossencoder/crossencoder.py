@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nirank.data import Candidates, Queries
+from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput
-from nirank.kit import Described, Fast, Runtime, choose_runtime, token_examples, weights_digest
+from nirank.kit import Described, Fast, Runtime, choose_runtime, token_examples, tried, weights_digest
 from nirank.kit import transformers as pretrained
 from nirank.kit.text import Prompt, Read, Tokens, tokens
 from nirank.kit.transformers import Computing, longest, passes, quiet
@@ -100,12 +100,24 @@ class CrossEncoder(nn.Module):
         self.activation = head.activation or _activation(described, self.network)
         self._new = pretrained.NewHead(model, self.network.new)
         self.eval()
+        tried(model, self._tried, computing.precision)
+
+    def _tried(self, texts: Sequence[str]) -> Tensor:
+        """The outputs for a query with some texts, `[texts, outputs]`, all in one pass."""
+        corpus = Documents([*map(str, range(len(texts)))], list(texts))
+        pairs = Queries.of(["cat"]), Candidates.of([np.arange(len(texts))], corpus=corpus)
+        if isinstance(self.network, Modules):
+            return self.network.logits(*pairs, self.prompt, self.tokens)
+        read = Read.of(*pairs, self._tokens)
+        return self.network(self._inputs(read, *self._cut(read), np.arange(len(texts))))
 
     def _prepare(self, runtime: Runtime | None) -> None:
         """Find out what stands around the texts of a pair, and what computes the network."""
-        self._padding = self.tokenizer.pad_token_id or 0
-        if getattr(config := self.network.encoder.config, "pad_token_id", None) is None:
-            config.pad_token_id = self._padding  # heads on the last token look for it
+        config = self.network.encoder.config
+        if getattr(config, "pad_token_id", None) is None:
+            config.pad_token_id = _no_text(self.tokenizer)
+        self._padding = config.pad_token_id  # by which heads on the last token find that
+        self._cuts_front = self.tokenizer.truncation_side == "left"
         self._prompt, self._kinds = _prompt(self.tokenizer, self.max_length)
         names = ("input_ids", "attention_mask", "token_type_ids")[: 3 if self._kinds else 2]
         examples = functools.partial(token_examples, names)
@@ -184,8 +196,8 @@ class CrossEncoder(nn.Module):
         """Token numbers of some passages with their queries, `[passages, tokens]`."""
         rows = [
             (
-                read.queries[read.rows[pair]][: query_lengths[pair]],
-                read.documents[read.docs[pair]][cut.starts[number] : cut.stops[number]],
+                self._some(read.queries[read.rows[pair]], 0, query_lengths[pair]),
+                self._some(read.documents[read.docs[pair]], cut.starts[number], cut.stops[number]),
             )
             for number, pair in zip(some.tolist(), cut.pairs[some].tolist(), strict=True)
         ]
@@ -195,6 +207,10 @@ class CrossEncoder(nn.Module):
             kinds = [(np.zeros(len(query), np.int32), np.ones(len(document), np.int32)) for query, document in rows]
             columns["token_type_ids"] = self._kinds.filled(kinds)[0]
         return {name: torch.from_numpy(column).to(self.device) for name, column in columns.items()}
+
+    def _some(self, text: Tokens, start: int, stop: int) -> Tokens:
+        """Some tokens of a text, counted from its end for a tokenizer that cuts off beginnings."""
+        return text[len(text) - stop : len(text) - start] if self._cuts_front else text[start:stop]
 
     def _scores(self, logits: Tensor, cut: Passages | None) -> Tensor:
         """The score of each pair from the logits of its passages, `[passages, outputs]`; of pairs, without a cut."""
@@ -213,6 +229,13 @@ class CrossEncoder(nn.Module):
         elif cut is not None and self.passages == "max":
             logs = logs[passages.best(_expected(logs), cut)]
         return logs if self.training else _expected(logs)
+
+
+def _no_text(tokenizer: Any) -> int:
+    """A token that pads, or else one that no text is made of: a head that looks for padding stops at the last text."""
+    names = ("pad", "eos", "sep", "bos", "cls", "unk")
+    known = (getattr(tokenizer, f"{name}_token_id") for name in names)
+    return next((int(number) for number in known if number is not None), 0)
 
 
 def _expected(logs: Tensor) -> Tensor:

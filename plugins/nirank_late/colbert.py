@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +20,24 @@ from torch import Tensor, nn
 
 from nirank.data import Candidates, Content, Ints, Queries, TokenVectors, offsets_of
 from nirank.errors import BadInput
-from nirank.kit import Described, peer_text, progress, save_peer, weights_digest
+from nirank.kit import Described, peer_text, progress, save_peer, tried, weights_digest
 from nirank.kit.text import require_text
-from nirank.kit.transformers import Computing, file_of, load, longest, passes, quiet, tokenizer_of, tokenizer_text
+from nirank.kit.transformers import (
+    Computing,
+    file_of,
+    load,
+    longest,
+    padding_of,
+    passes,
+    quiet,
+    tokenizer_of,
+    tokenizer_text,
+)
 from nirank_late import modules
 from nirank_late.maxsim import maxsim
-from nirank_late.template import LENGTHS, Template, TemplateSettings, punctuation
+from nirank_late.template import LENGTHS, Template, TemplateSettings, punctuation, trained_as_late
+
+log = logging.getLogger("nirank")
 
 Side = Literal["query", "document"]
 
@@ -35,6 +49,7 @@ _DOCUMENTS = 1024
 #: Where the weights of the projection may be: ours, ColBERT's, PyLate's.
 _PROJECTIONS = ("projection.safetensors", "model.safetensors", "1_Dense/model.safetensors")
 _WEIGHT = "linear.weight"
+_WEIGHTS = (_WEIGHT, f"module.{_WEIGHT}", f"_orig_mod.{_WEIGHT}", f"module._orig_mod.{_WEIGHT}", f"model.{_WEIGHT}")
 _DIM = 128
 
 _TEMPLATE, _COMPUTING = TemplateSettings(), Computing()
@@ -82,6 +97,16 @@ class ColBERT(nn.Module):
             self._read(model, dim, seed, template, computing)
         self.to(computing.place)
         self.eval()
+        for side in ("query", "document"):
+            tried(model, functools.partial(self._first_vectors, side=side), self.precision)
+
+    def _first_vectors(self, texts: Sequence[str], side: Side) -> Tensor:
+        """The vectors of the first tokens of some texts, all in one pass."""
+        if self._is_peer:
+            found = modules.vectors(self.model, texts, side)
+        else:
+            found = self._forward(*self._tokens(texts, side), side)
+        return torch.stack([vectors[0] for vectors in found if len(vectors)])
 
     def _read(self, model: str, dim: int | None, seed: int, template: TemplateSettings, computing: Computing) -> None:
         """Load the transformer, its template and its projection."""
@@ -215,7 +240,7 @@ class ColBERT(nn.Module):
     def _forward(self, tokens: list[list[int]], seen: NDArray[np.int64], side: Side) -> TokenVectors:
         lengths = np.array([len(each) for each in tokens])
         real = np.arange(lengths.max()) < lengths[:, None]  # [texts, longest]
-        ids = np.full(real.shape, self.tokenizer.pad_token_id or 0)
+        ids = np.full(real.shape, padding_of(self.tokenizer, self.model))
         ids[real] = np.concatenate(tokens)
         attended = np.arange(lengths.max()) < seen[:, None]
         kept = real & ~self.skipped[ids] if side == "document" else real
@@ -262,7 +287,10 @@ def _skipped(tokenizer: Any, template: Template) -> NDArray[np.bool_]:
 
 
 def _projection(model: str, hidden: int, dim: int | None, seed: int) -> nn.Linear | None:
-    """The projection that comes with a model, or a new one: orthogonal, so that it keeps angles as well as it can."""
+    """The projection that comes with a model, or a new one: orthogonal, so that it keeps angles as well as it can.
+
+    Raises `BadInput` for one of another shape, and where a model that says how it was trained comes without.
+    """
     if dim == 0:
         return None
     stored = _stored_projection(model)
@@ -272,24 +300,42 @@ def _projection(model: str, hidden: int, dim: int | None, seed: int) -> nn.Linea
             f"[{dim}, {hidden}]: leave dim out, or set {len(stored)}."
         )
     if stored is None:
-        stored = torch.empty(dim or _DIM, hidden)
-        nn.init.orthogonal_(stored, generator=torch.Generator().manual_seed(seed))
+        stored = _new_projection(model, dim or _DIM, hidden, seed)
     linear = nn.Linear(hidden, len(stored), bias=False)
     linear.weight = nn.Parameter(stored.float())
     return linear
 
 
+def _new_projection(model: str, dim: int, hidden: int, seed: int) -> Tensor:
+    if trained_as_late(model):
+        raise BadInput(
+            f"{model!r} was trained for late interaction, and its projection ({_WEIGHT}) is in none of "
+            f"{', '.join(_PROJECTIONS)}: copy it there, or set dim = 0 if it has none."
+        )
+    log.warning("%s has no projection: one to %d dimensions is new, and drawn from seed = %d.", model, dim, seed)
+    drawn = torch.empty(dim, hidden)
+    nn.init.orthogonal_(drawn, generator=torch.Generator().manual_seed(seed))
+    return drawn
+
+
 def _stored_projection(model: str) -> Tensor | None:
-    for name in _PROJECTIONS:
+    for name in (*_PROJECTIONS, *_shards(model)):
         if not (path := file_of(model, name)):
             continue
         try:
             with safe_open(path, "pt") as file:
-                if _WEIGHT in file.keys():  # noqa: SIM118 (it is no mapping)
-                    return file.get_tensor(_WEIGHT)
+                if named := [key for key in file.keys() if key in _WEIGHTS]:  # noqa: SIM118 (it is no mapping)
+                    return file.get_tensor(named[0])
         except SafetensorError as error:
             raise BadInput(f"is damaged: {error}. Copy the model again.", path) from error
     return None
+
+
+def _shards(model: str) -> list[str]:
+    """The files of a model that is saved in several."""
+    if not (path := file_of(model, "model.safetensors.index.json")):
+        return []
+    return sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))  # which transformers read
 
 
 def _freeze_unused(model: nn.Module) -> None:

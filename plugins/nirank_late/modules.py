@@ -22,6 +22,8 @@ from nirank_late.template import TemplateSettings
 
 #: Skip lists that a template stands for.
 _SKIPPED: tuple[list[str], ...] = ([], [*string.punctuation])
+#: What a template needs to know, and PyLate always wrote down.
+_WRITTEN = ("query_prefix", "document_prefix", "query_length", "document_length")
 #: Settings of a projection that a template's is one with.
 _LINEAR = {"bias": False, "activation_function": "torch.nn.modules.linear.Identity"}
 
@@ -38,10 +40,10 @@ def _is_template(described: Described) -> bool:
     """True for a model of PyLate's that a template describes whole."""
     settings = described.settings("Dense")
     linear = all(settings.get(name, value) == value for name, value in _LINEAR.items())
-    skipped = described.table.get("skiplist_words")
     alone = described.kinds == ("Transformer", "Dense") and described.modules[1][1] == "1_Dense"
     prompts = any((described.table.get("prompts") or {}).values())
-    return alone and linear and described.plain and not prompts and (skipped is None or skipped in _SKIPPED)
+    told = all(described.table.get(name) for name in _WRITTEN) and described.table.get("skiplist_words", []) in _SKIPPED
+    return alone and linear and described.plain and not prompts and told
 
 
 def read(described: Described, dim: int | None, template: TemplateSettings, computing: Computing) -> Any:

@@ -56,7 +56,10 @@ class Template:
 
     def __post_init__(self) -> None:
         for name in LENGTHS:
-            if (length := getattr(self, name)) < 4:
+            length = getattr(self, name)
+            if not isinstance(length, int):
+                raise TypeError(f"{name} = {length!r}")
+            if length < 4:
                 raise BadInput(f"{name} = {length}; special tokens, marker and text need 4 at least.")
 
     @classmethod
@@ -64,7 +67,7 @@ class Template:
         """The template that is set, else the one that comes with the model, else ColBERT's own."""
         found = {"query_marker": _first(vocabulary, "query"), "document_marker": _first(vocabulary, "document")}
         chosen = {name: value for name, value in asdict(settings).items() if value is not None}
-        return replace(cls(), **{**found, **_stored(model), **chosen})
+        return replace(cls(), **{**found, **_stored(model, vocabulary), **chosen})
 
     def save(self, folder: Path) -> None:
         """Write it beside a model."""
@@ -81,15 +84,32 @@ def _first(vocabulary: Mapping[str, int], side: str) -> str:
     return known[0] if known else _MARKERS[side][-1]
 
 
-def _stored(model: str) -> dict[str, Any]:
-    """The settings that come with a model, under our names."""
+def trained_as_late(model: str) -> bool:
+    """True for a model that was saved with a template, and so trained for late interaction."""
+    return any(file_of(model, name) for name in (_OURS, _COLBERT, "1_Dense"))
+
+
+def _stored(model: str, vocabulary: Mapping[str, int]) -> dict[str, Any]:
+    """The settings that come with a model, under our names.
+
+    Raises `BadInput` where they are damaged, or ColBERT's markers are in no vocabulary.
+    """
     for name, read in ((_OURS, _ours), (_COLBERT, _colbert), (_PYLATE, _pylate)):
         if path := file_of(model, name):
             try:
-                return read(json.loads(path.read_text(encoding="utf-8")))
+                found = read(json.loads(path.read_text(encoding="utf-8")))
+                replace(Template(), **found)
             except (ValueError, AttributeError, TypeError) as error:
                 raise BadInput(f"is damaged: {error!r}.", path) from error
+            if name == _COLBERT:
+                _check_markers(found, vocabulary, path)
+            return found
     return {}
+
+
+def _check_markers(found: Mapping[str, Any], vocabulary: Mapping[str, int], path: Path) -> None:
+    if lacking := [found[name] for name in _UNUSED if found[name] not in vocabulary]:
+        raise BadInput(f"names the marker {lacking[0]!r}, which the tokenizer beside it does not know.", path)
 
 
 def _ours(table: Mapping[str, Any]) -> dict[str, Any]:

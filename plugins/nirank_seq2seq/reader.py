@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nirank.errors import BadInput
+from nirank.kit import TEXTS, tried, weights_digest
 from nirank.kit import transformers as pretrained
-from nirank.kit import weights_digest
 from nirank.kit.text import Tokens
-from nirank.kit.transformers import Computing, longest, passes, quiet
+from nirank.kit.transformers import Computing, longest, padding_of, passes, quiet
 from nirank_seq2seq.template import PromptTemplate, TokenisedTemplate, ends, word
 
 Score = Literal["log_probability", "log_odds"]
@@ -84,8 +84,32 @@ class AnswerReader(nn.Module):
         self.contract = contract
         self.max_length = longest(self.model, contract.max_length, min(_USUAL_LENGTH, self.tokenizer.model_max_length))
         self.words = [word(self.tokenizer, text) for text in contract.words]
-        self.template = self._template()
-        self._narrow = _only_words(self.model.get_output_embeddings(), self.words)
+        self.template, self._narrow = self._template(), False
+        self.eval()
+        tried(model, self._at_once, computing.precision)
+        self._narrow_head()
+
+    def _at_once(self, texts: Sequence[str]) -> Tensor:
+        """The answers to the template with each of some texts in all of its places, all in one pass."""
+        room = self.template.prompt.room // self.template.prompt.texts
+        places = [self.template.tokens(name, texts) for name in self.template.template.names]
+        return self._pass([tuple(text[:room] for text in row) for row in zip(*places, strict=True)])
+
+    def _narrow_head(self) -> None:
+        """Let the last layer compute the words alone, unless something is done behind it that needs all others."""
+        head = self.model.get_output_embeddings()
+        if type(head) is not nn.Linear:
+            return
+        with torch.inference_mode():
+            expected = self._at_once(TEXTS)
+            head.__class__, head.chosen, self._narrow = _OnlyWords, self.words, True
+            near = 1e-4 if head.weight.dtype == torch.float32 else 0.1
+            try:
+                self._narrow = torch.allclose(self._at_once(TEXTS), expected, rtol=near, atol=near)
+            except RuntimeError:
+                self._narrow = False
+        if not self._narrow:
+            head.__class__ = nn.Linear
 
     @property
     def device(self) -> torch.device:
@@ -123,7 +147,7 @@ class AnswerReader(nn.Module):
         PromptTemplate.of(text, contract.places)  # so that a message shows the setting
         if contract.chat:  # it says itself where a text begins
             messages = [{"role": "user", "content": text}]
-            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text = _chatted(self.tokenizer, messages)
             around = nothing, nothing
         elif not self.decodes:
             around = around[0], nothing  # what ends a text would end the prompt
@@ -135,7 +159,7 @@ class AnswerReader(nn.Module):
 
     def _pass(self, rows: Sequence[Sequence[Tokens]]) -> Tensor:
         """One forward pass. Prompts are padded behind, where neither attention nor positions before it notice."""
-        ids, mask = self.template.prompt.filled(rows, self.tokenizer.pad_token_id or 0)
+        ids, mask = self.template.prompt.filled(rows, padding_of(self.tokenizer, self.model))
         inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
         arguments = {name: torch.from_numpy(column).to(self.device) for name, column in inputs.items()}
         at = torch.zeros(len(ids), dtype=torch.int64, device=self.device)
@@ -162,12 +186,14 @@ class _OnlyWords(nn.Linear):
         return F.linear(input.float(), self.weight[self.chosen].float(), bias)
 
 
-def _only_words(head: Any, words: list[int]) -> bool:
-    """Let a last layer compute the words alone; False for one of another kind, which computes all."""
-    if type(head) is not nn.Linear:
-        return False
-    head.__class__, head.chosen = _OnlyWords, words
-    return True
+def _chatted(tokenizer: Any, messages: list[dict[str, str]]) -> str:
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    except Exception as error:  # of the template, which is a program of its author's
+        raise BadInput(
+            f"the chat template of the tokenizer cannot be filled: {error}. Set chat = false, and give the whole "
+            "prompt as `template`."
+        ) from error
 
 
 def _start(model: Any) -> int:

@@ -60,11 +60,6 @@ def weights(model: Any, texts: Sequence[str], prompt: str, side: str, training: 
     return nn.functional.normalize(found, dim=-1) if model.similarity_fn_name == "cosine" else found
 
 
-def size_of(model: Any) -> int:
-    """The number of terms, which some modules know only when they have read a text."""
-    return weights(model, ["a"], "", "document", training=False).shape[1]
-
-
 def _shorten(model: Any, max_length: int) -> None:
     """Set how many tokens of a text are read, whichever module reads it."""
     if model.transformers_model is not None:

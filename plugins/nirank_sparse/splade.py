@@ -21,9 +21,19 @@ from torch import Tensor, nn
 
 from nirank.data import Content, Queries, SparseVectors, to_numpy
 from nirank.errors import BadInput
-from nirank.kit import Described, peer_text, save_peer, weights_digest
+from nirank.kit import TEXTS, Described, peer_text, save_peer, tried, weights_digest
 from nirank.kit.text import require_text
-from nirank.kit.transformers import Computing, NewHead, longest, new_head, passes, quiet, tokenizer_of, tokenizer_text
+from nirank.kit.transformers import (
+    Computing,
+    NewHead,
+    longest,
+    new_head,
+    padding_of,
+    passes,
+    quiet,
+    tokenizer_of,
+    tokenizer_text,
+)
 from nirank_sparse import modules
 from nirank_sparse.reading import USUAL, Reading, described_as_sparse
 
@@ -86,16 +96,41 @@ class SPLADE(nn.Module):
         if self._is_peer:
             self.model = modules.read(described, reading, max_length, computing)
             self.tokenizer, self.max_length = self.model.tokenizer, self.model.max_seq_length
-            self._size = modules.size_of(self.model)
         else:
             self.model, new = new_head("AutoModelForMaskedLM", model, _HEADS, dtype=computing.dtype)
             self.tokenizer = tokenizer_of(model, self.model)
             stated = described.length(self.tokenizer) if described_as_sparse(described) else None
-            self.max_length = longest(self.model, max_length, stated or _USUAL_LENGTH)
-            self._head.forward = _itself  # what would be logits is what they are made of, for `_pooled`
+            usual = stated or min(_USUAL_LENGTH, self.tokenizer.model_max_length)
+            self.max_length = longest(self.model, max_length, usual)
         self.to(computing.place)
-        self._new = NewHead.of(model, self.model, new)
+        self._new, self._bare = NewHead.of(model, self.model, new), False
         self.eval()
+        self._try(model)
+
+    def _try(self, model: str) -> None:
+        """Read a text for each side, and find out how many terms there are and how logits are made."""
+        for side in ("query", "document"):
+            tried(model, functools.partial(self._at_once, side=side), self.precision)
+        with torch.inference_mode():
+            expected = self._at_once(TEXTS, "document")
+            self._size = expected.shape[1]
+            if not self._is_peer and isinstance(self._head, nn.Linear):
+                self._bare_head(expected)
+
+    def _at_once(self, texts: Sequence[str], side: Side) -> Tensor:
+        """The weights of all terms for some texts, float32 `[texts, terms]`, all in one pass."""
+        return self._forward(list(texts) if self._is_peer else self._tokens(texts, side), side)
+
+    def _bare_head(self, expected: Tensor) -> None:
+        """Let the model give what logits are made of, for `_pooled`, unless it does more than make them of it."""
+        self._bare, self._head.forward = True, _itself
+        near = 1e-4 if self.precision == "float32" else 1e-2
+        try:
+            self._bare = torch.allclose(self._at_once(TEXTS, "document"), expected, rtol=near, atol=near)
+        except RuntimeError:  # of what is done behind that layer
+            self._bare = False
+        if not self._bare:
+            del self._head.forward
 
     @property
     def device(self) -> torch.device:
@@ -105,7 +140,7 @@ class SPLADE(nn.Module):
     @property
     def size(self) -> int:
         """The number of terms."""
-        return self._size if self._is_peer else len(self._head.weight)
+        return self._size
 
     @property
     def _head(self) -> Any:
@@ -214,7 +249,7 @@ class SPLADE(nn.Module):
             return modules.weights(self.model, entries, self._prompt(side), side, self.training)
         lengths = np.fromiter(map(len, entries), np.int64, len(entries))
         real: NDArray[np.bool_] = np.arange(lengths.max()) < lengths[:, None]  # [texts, longest]
-        ids = np.full(real.shape, self.tokenizer.pad_token_id or 0)
+        ids = np.full(real.shape, padding_of(self.tokenizer, self.model))
         ids[real] = np.concatenate(entries)
         inputs = {"input_ids": ids, "attention_mask": real.astype(np.int64)}
         hidden = self.model(**{name: torch.from_numpy(each).to(self.device) for name, each in inputs.items()}).logits
@@ -233,6 +268,9 @@ class SPLADE(nn.Module):
 
     def _logits(self, hidden: Tensor) -> Iterator[Tensor]:
         """The logits at each token, `[texts, longest, some terms]`; some terms at a time."""
+        if not self._bare:
+            yield hidden
+            return
         head, at_once = self._head, _TERMS if hidden.device.type == "cpu" else self.size
         for start in range(0, self.size, at_once):
             weight, bias = (

@@ -197,3 +197,67 @@ def test_descriptions_that_cannot_be_followed_are_refused(tmp_path):
     modules.write_text(json.dumps([{"idx": 0}]))
     with pytest.raises(BadInput, match=r"modules.json.*is damaged"):
         built("crossencoder", folder)
+
+
+def _alone(folder):
+    """The logit of each pair, which transformers computes alone, so that nothing is padded."""
+    network = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer, expected = transformers.AutoTokenizer.from_pretrained(folder), []
+    for query in QUERIES:
+        for text in TEXTS:
+            read = tokenizer(query, text, return_tensors="pt", truncation=True, max_length=64)
+            with torch.no_grad():
+                expected.append(network(**read).logits.item())
+    return np.array(expected).reshape(len(QUERIES), -1)
+
+
+_SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+@pytest.mark.parametrize("padding", [None, 0, 3])  # none, and the last token of each pair
+def test_a_head_on_the_last_token_finds_it_whatever_pads(tmp_path, padding):
+    save_bert(tmp_path)
+    config = transformers.LlamaConfig(
+        vocab_size=77,
+        max_position_embeddings=64,
+        num_labels=1,
+        pad_token_id=padding,
+        initializer_range=0.3,
+        **_SMALL,
+    )
+    with quiet():
+        transformers.LlamaForSequenceClassification(config).save_pretrained(tmp_path)
+    np.testing.assert_allclose(_scores(built("crossencoder", tmp_path)), _alone(tmp_path), atol=1e-5)
+
+
+def test_texts_that_end_in_token_zero_are_read_to_their_end(tmp_path):
+    from nirank_seq2seq.tiny import byte_tokenizer
+
+    tokenizer = byte_tokenizer()  # which, as that of GPT-2, pads with nothing
+    sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64, "initializer_range": 0.3}
+    config = transformers.GPT2Config(vocab_size=len(tokenizer), num_labels=1, pad_token_id=None, **sizes)
+    with quiet():
+        transformers.GPT2ForSequenceClassification(config).save_pretrained(tmp_path)
+        tokenizer.save_pretrained(tmp_path)
+    np.testing.assert_allclose(_scores(built("crossencoder", tmp_path)), _alone(tmp_path), atol=1e-5)
+
+
+def test_a_model_without_positions_reads_all(tmp_path):
+    save_bert(tmp_path)
+    settings = tmp_path / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"model_max_length": int(1e30)}))
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+    ends = {"eos_token_id": 3, "pad_token_id": 0, "decoder_start_token_id": 0}
+    config = transformers.T5Config(vocab_size=77, num_labels=1, **sizes, **ends)
+    with quiet():
+        transformers.T5ForSequenceClassification(config).save_pretrained(tmp_path)
+    scorer = built("crossencoder", tmp_path)
+    assert scorer.max_length > 10_000
+    assert np.isfinite(_scores(scorer)).all()
+
+
+def test_beginnings_are_cut_off_where_the_tokenizer_does_that(tmp_path):
+    tiny.save(tmp_path)
+    settings = tmp_path / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"truncation_side": "left"}))
+    np.testing.assert_allclose(_scores(built("crossencoder", tmp_path)), _alone(tmp_path), atol=1e-5)

@@ -182,3 +182,48 @@ def test_what_cannot_be_followed_is_refused(tmp_path):
     folder = _saved(tmp_path, _modules(_bert(tmp_path))[:3])
     with pytest.raises(BadInput, match="has no module Normalize"):
         built("colbert", folder)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"skiplist_words": None},
+        {"query_prefix": None, "document_prefix": None},
+        {"query_prefix": "", "document_prefix": ""},
+        {"query_length": None, "document_length": None},
+    ],
+)
+def test_what_pylate_did_not_write_down_is_as_in_the_library(tmp_path, told):
+    _agree(_pylate(tmp_path, **told))
+
+
+def test_a_model_without_its_projection_is_refused(tmp_path):
+    folder = _pylate(tmp_path)
+    (folder / "1_Dense" / "model.safetensors").unlink()
+    with pytest.raises(BadInput, match=r"was trained for late interaction, and its projection \(linear.weight\)"):
+        built("colbert", folder)
+    (tmp_path / "other").mkdir()
+    save_bert(tmp_path / "other")
+    (tmp_path / "other" / "artifact.metadata").write_text('{"query_token_id": "[CLS]", "doc_token_id": "[SEP]"}')
+    with pytest.raises(BadInput, match="was trained for late interaction"):
+        built("colbert", tmp_path / "other")
+
+
+def test_a_projection_that_is_new_is_told(tmp_path, caplog):
+    save_bert(tmp_path)
+    built("colbert", tmp_path, dim=8)
+    assert "has no projection: one to 8 dimensions is new, and drawn from seed = 0" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({"query_maxlen": None}, r"artifact.metadata: is damaged: TypeError\('query_length = None'\)"),
+        ({}, r"names the marker '\[unused0\]', which the tokenizer beside it does not know"),
+    ],
+)
+def test_settings_of_colbert_that_do_not_fit_are_told(tmp_path, table, told):
+    save_bert(tmp_path)
+    (tmp_path / "artifact.metadata").write_text(json.dumps(table))
+    with pytest.raises(BadInput, match=told):
+        built("colbert", tmp_path)

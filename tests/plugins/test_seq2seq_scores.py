@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("transformers")
 
 import torch
+import transformers
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 import nirank
@@ -280,3 +281,31 @@ def test_the_fingerprint_knows_what_scores_depend_on(tmp_path):
 
 def test_no_pairs_have_no_scores():
     assert _scores(tiny.monot5(), Queries.of(["a"]), Candidates.empty(1, CORPUS)).shape == (0,)
+
+
+def test_what_a_model_does_behind_its_last_layer_counts(tmp_path):
+    tokenizer = tiny.t5_tokenizer()
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "max_position_embeddings": 512, "init_std": 0.3}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+    ends = {"eos_token_id": 1, "pad_token_id": 0, "bos_token_id": 0, "decoder_start_token_id": 1}
+    network = transformers.BartForConditionalGeneration(
+        transformers.BartConfig(vocab_size=len(tokenizer), **sizes, **heads, **ends)
+    ).eval()
+    network.final_logits_bias.normal_()
+    network.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    scorer = built("monot5", tmp_path, score="log_odds")
+    prompt = tokenizer("Query: a cat Document: the mat Relevant:", return_tensors="pt")
+    true, false = (tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("true", "false"))
+    with torch.inference_mode():
+        logits = network(**prompt, decoder_input_ids=torch.tensor([[1]])).logits[0, 0]
+        corpus = Documents(["0"], ["the mat"])
+        found = scorer.score(Queries.of(["a cat"]), Candidates.of([[0]], corpus=corpus))
+    np.testing.assert_allclose(found.item(), (logits[true] - logits[false]).item(), atol=1e-5)
+
+
+@pytest.mark.parametrize("template", ["{% for m in messages %}{{ m['content'] ", "{{ raise_exception('no') }}"])
+def test_a_chat_template_that_cannot_be_filled_is_told(tmp_path, template):
+    tiny.save_llama(tmp_path, chat_template=template)
+    with pytest.raises(BadInput, match="the chat template of the tokenizer cannot be filled"):
+        built("llm_judge", tmp_path)

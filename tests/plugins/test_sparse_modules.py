@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("sentence_transformers")
 
 import torch
+import transformers
 from sentence_transformers import SparseEncoder
 from sentence_transformers.sentence_transformer.modules import Pooling
 from sentence_transformers.sparse_encoder.modules import (
@@ -22,6 +23,7 @@ from sentence_transformers.sparse_encoder.modules import (
 
 from nirank.data import Queries
 from nirank.errors import BadInput
+from nirank.kit.transformers import quiet
 from nirank.testing import save_bert
 from nirank_sparse import tiny
 from tests.built import built
@@ -168,3 +170,19 @@ def test_descriptions_that_cannot_be_followed_are_refused(tmp_path):
     (folder / "1_SpladePooling" / "config.json").write_text('{"pooling_strategy": "mean"}')
     with pytest.raises(BadInput, match="pooling 'mean' and the activation 'relu'; nirank knows"):
         built("splade", folder)
+
+
+def test_what_a_model_does_behind_its_last_layer_counts(tmp_path):
+    save_bert(tmp_path, "BertModel")  # its tokenizer
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "max_position_embeddings": 64, "init_std": 0.3}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+    config = transformers.BartConfig(vocab_size=77, eos_token_id=3, pad_token_id=0, bos_token_id=2, **sizes, **heads)
+    network = transformers.BartForConditionalGeneration(config).eval()
+    network.final_logits_bias.normal_()
+    with quiet():
+        network.save_pretrained(tmp_path)
+    tokens = transformers.AutoTokenizer.from_pretrained(tmp_path)("a small cat", return_tensors="pt")
+    with torch.inference_mode():
+        expected = torch.log1p(torch.relu(network(**tokens).logits)).amax(1)[0]
+        found = built("splade", tmp_path).encode_documents(["a small cat"])[0]
+    np.testing.assert_allclose(np.bincount(found.terms, found.weights, 77), expected, atol=1e-4)

@@ -19,6 +19,10 @@ from nirank.errors import BadInput
 
 #: An image longer than so many times its width is cut to that before it is resized: the middle is all that is kept.
 _LONGEST = 32
+#: The widths and heights of pictures with which a processor is compared.
+_TRIED = ((30, 20), (20, 45))
+#: What pixels may be apart from those of a processor, on average, of their deviation.
+_ROUNDING = 0.01
 
 
 @dataclass(frozen=True)
@@ -39,16 +43,44 @@ class Pixels:
 
     @classmethod
     def of(cls, processor: Any) -> Pixels:
-        """As an image processor of transformers is set. Raises `BadInput` for sizes that are not understood here."""
+        """As an image processor of transformers is set.
+
+        Raises `BadInput` for sizes that are not understood here, and for a processor that does more with an image.
+        """
+        try:
+            found = cls._set(processor)
+            same = all(found._makes_the_same(processor, images.drawn(1, *size)) for size in _TRIED)
+        except (TypeError, AttributeError, KeyError, RuntimeError, ValueError) as error:
+            raise BadInput(f"a {type(processor).__name__} is not understood: {error}") from error
+        if not same:
+            raise BadInput(
+                f"a {type(processor).__name__} does more with an image than to resize, crop and normalise it, which is "
+                "what is done here: the model would see other pixels than those that it was trained with."
+            )
+        return found
+
+    @classmethod
+    def _set(cls, processor: Any) -> Pixels:
         crop = _edges(processor.crop_size) if processor.do_center_crop else None
+        resize = _resize(dict(processor.size)) if processor.do_resize else None
+        if isinstance(resize, int) and (share := getattr(processor, "crop_pct", None)):  # ConvNeXt
+            resize, crop = (int(resize / share), crop or (resize, resize)) if resize < 384 else ((resize, resize), crop)
         return cls(
-            resize=_resize(dict(processor.size)) if processor.do_resize else None,
+            resize=resize,
             crop=crop,
             mean=tuple(processor.image_mean) if processor.do_normalize else (0.0, 0.0, 0.0),
             std=tuple(processor.image_std) if processor.do_normalize else (1.0, 1.0, 1.0),
             scale=processor.rescale_factor if processor.do_rescale else 1.0,
             resample=int(processor.resample),
         )
+
+    def _makes_the_same(self, processor: Any, image: Image.Image) -> bool:
+        """True where an image is the same pixels as a processor makes of it, but for rounding."""
+        expected = torch.tensor(np.array(processor(images=image)["pixel_values"][0]))
+        found = self.normalised(torch.tensor(self.cut(image)[None]))[0]
+        if expected.shape != found.shape:
+            return False
+        return bool((expected - found).abs().mean() <= _ROUNDING * max(1.0, float(expected.std())))
 
     def batches(self, contents: Sequence[Content], size: int, device: torch.device | str = "cpu") -> Iterator[Tensor]:
         """The pixels of all images in order, `size` at a time: float32 `[images, channels, height, width]`.

@@ -20,19 +20,19 @@ from torch import Tensor, nn
 
 from nirank.data import Content, Queries
 from nirank.errors import BadInput
-from nirank.kit import Fast, Graph, Runtime, openvino_installed, token_examples, weights_digest
-from nirank.kit.text import require_text
-from nirank.kit.transformers import (
-    Computing,
-    Precision,
-    check_tokens,
-    longest,
-    naming_model,
-    new_weights,
-    quiet,
-    refuse_unreadable,
-    reported,
+from nirank.kit import (
+    Described,
+    Fast,
+    Graph,
+    Runtime,
+    openvino_installed,
+    peer_model,
+    token_examples,
+    tried,
+    weights_digest,
 )
+from nirank.kit.text import require_text
+from nirank.kit.transformers import Computing, Precision, longest, quiet
 from nirank_dense.encoders import lora
 from nirank_dense.encoders.compiled import compilable, names, refuse_unless_compilable, states, write_graph
 from nirank_dense.encoders.tokenised import parts
@@ -131,6 +131,8 @@ class SentenceEncoder(nn.Module):
         _freeze_unused(self.model)
         self._fast = None if runtime == "torch" else _fast(self.model, runtime, self.precision)
         self.eval()
+        for side in ("query", "document"):
+            tried(model, functools.partial(self._plain_vectors, side=side), self.precision)
 
     @property
     def runtime(self) -> Runtime | None:
@@ -197,6 +199,10 @@ class SentenceEncoder(nn.Module):
         shape = (model.max_seq_length, model.truncate_dim, model.similarity_fn_name, self.precision)
         state = weights_digest(model.state_dict()) + repr((prompts, modules, shape))
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
+
+    def _plain_vectors(self, texts: Sequence[str], side: Side) -> Tensor:
+        """The vectors that torch computes of some texts, all in one pass."""
+        return self._forward(self.model.preprocess(list(texts), prompt=self._prompt(side), task=side), side, None)
 
     def _vectors(self, contents: Sequence[Content], side: Side, prompt: str | None) -> Tensor:
         texts = require_text(contents, "content")
@@ -269,29 +275,29 @@ def _fast(model: SentenceTransformer, runtime: Runtime | None, precision: Precis
 
 
 def _weights(model: str, device: str, precision: Precision) -> SentenceTransformer:
-    settings = {"dtype": getattr(torch, precision), "use_safetensors": _has_safetensors(model)}
-    local = Path(model).is_dir()
-    refuse_unreadable(Path(model))
-    with quiet(), reported() as reports, naming_model(model, "sentence-transformers"):
-        loaded = SentenceTransformer(
-            model, device=device, local_files_only=local, model_kwargs=settings, trust_remote_code=False
-        )
-    for report in reports:
-        new_weights(report, model)
-        check_tokens(loaded.tokenizer, report.model.config.vocab_size, model)
-    _tell_of_other_kind(loaded, model)
+    described = Described.of(model)
+    loaded: SentenceTransformer = peer_model("SentenceTransformer", described, Computing(device, precision), "dense")
+    for module in loaded.modules():
+        if isinstance(module, Transformer) and getattr(module.tokenizer, "padding_side", None) == "left":
+            # Padding is masked, so that its side changes nothing but the positions of models that learned them: behind
+            # a text these are what they are for the text alone.
+            module.tokenizer.padding_side = "right"
+    _tell_of_other_kind(loaded, described)
     return loaded
 
 
-def _tell_of_other_kind(loaded: SentenceTransformer, model: str) -> None:
-    """Say that a model was trained for another task, where a folder holds nothing of sentence-transformers'."""
-    folder = Path(model)
-    kinds = getattr(getattr(getattr(loaded[0], "model", None), "config", None), "architectures", None) or [""]
-    if folder.is_dir() and not (folder / "modules.json").exists() and kinds[0].endswith("ForSequenceClassification"):
+def _tell_of_other_kind(loaded: SentenceTransformer, described: Described) -> None:
+    """Say that a model was trained for another task."""
+    config = getattr(getattr(loaded[0], "model", None), "config", None)
+    kind = (getattr(config, "architectures", None) or [""])[0]
+    saved_as = described.saved_as or ("" if described.modules else "ColBERT" if "ColBERT" in kind else "")
+    if kind.endswith("ForSequenceClassification") and not saved_as:
+        saved_as = "" if described.modules else kind
+    if saved_as not in ("", "SentenceTransformer"):
         log.warning(
             "%s is a %s: as a bi-encoder it takes the mean of its encoder's vectors, which was not trained for that.",
-            model,
-            kinds[0],
+            described.model,
+            saved_as,
         )
 
 
@@ -334,8 +340,3 @@ def _freeze_unused(model: SentenceTransformer) -> None:
             pooler = getattr(module.model, "pooler", None)
             if isinstance(pooler, nn.Module):
                 pooler.requires_grad_(False)
-
-
-def _has_safetensors(model: str) -> bool | None:
-    """True for a folder that has them, so that nothing is ever unpickled there; the hub decides for a name."""
-    return True if any(Path(model).rglob("*.safetensors")) else None
