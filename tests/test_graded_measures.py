@@ -129,6 +129,8 @@ def test_accuracy_counts_pairs(k):
         *[("ndcg@3", "nDCG@3"), ("mrr@10", "RR@10"), ("recall@3", "R@3"), ("map@3", "AP@3"), ("map", "AP")],
         *[("precision@3", "P@3"), ("Hits@1", "Success@1"), ("hit_rate@3", "Success@3"), ("Map@3", "AP@3")],
         *[("f1@3", "F1@3"), ("rprec", "Rprec"), ("err@3", "ERR@3"), ("MRR", "RR")],
+        *[("r-precision", "Rprec"), ("rbp.95", "RBP(p=0.95, rel=1)"), ("ndcg_burges@3", "nDCG(dcg='exp-log2')@3")],
+        *[("dcg_burges@3", "DCG(dcg='exp-log2')@3")],
     ],
 )
 def test_names_are_understood_as_others_write_them(name, same):

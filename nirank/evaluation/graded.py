@@ -41,12 +41,17 @@ SPELLINGS = {
 _LARGEST = 4  # the largest grade of gdeval, which ERR is known by
 _ALMOST = 1 - 2.0**-53  # the largest probability below 1: from grade 54 on `1 - 2^-y` is rounded to 1
 _PERSISTENCE = 0.8
+_BURGES = "_burges"  # as ranx names gains of 2^y - 1: `ndcg_burges@10`
 
 
 def respelled(measure: Measure) -> Measure | None:
     """The measure by its name here, where it is written as elsewhere: `ndcg@10`, `Hits@1`; else None."""
-    name = SPELLINGS.get(measure.name.lower())
-    return None if name is None or name == measure.name else Measure(name, measure.settings, measure.cutoff)
+    written = measure.name.lower().removesuffix(_BURGES)
+    name = SPELLINGS.get(written)
+    if name is None or name == measure.name:
+        return None
+    gains = {"dcg": "exp-log2"} if measure.name.lower().endswith(_BURGES) else {}
+    return Measure(name, {**gains, **measure.settings}, measure.cutoff)
 
 
 def graded(measure: Measure, level: int = 1) -> Callable[[Grades], Values] | None:

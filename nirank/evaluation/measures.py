@@ -29,6 +29,7 @@ Values: TypeAlias = NDArray[np.float64]
 
 #: The cutoff that is the number of documents relevant to the query.
 RELEVANT = "R"
+_RANX = re.compile(r"^rbp\.(\d+)$", re.IGNORECASE)
 _HYPHEN = re.compile(r"^([^\W\d]+)-(?=[^\W\d])")
 
 
@@ -108,10 +109,11 @@ class Measure:
     def parse(cls, text: str) -> Measure | None:
         """Read ir_measures' notation `Name(setting=value, ...)@cutoff`; None where the text is something else.
 
-        A hyphen in a name, as ndeval writes `alpha-nDCG@20`, stands for `_`.
+        A hyphen in a name, as ndeval writes `alpha-nDCG@20`, stands for `_`, and ranx's `rbp.95` is `RBP(p=0.95, rel=1)`.
         """
+        text = _RANX.sub(r"RBP(p=0.\1, rel=1)", _HYPHEN.sub(r"\1_", text.strip()))
         try:
-            node: ast.expr = ast.parse(_HYPHEN.sub(r"\1_", text.strip()), mode="eval").body
+            node: ast.expr = ast.parse(text, mode="eval").body
             cutoff = None
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
                 cutoff = _cutoff(node.right)
