@@ -88,7 +88,8 @@ def _files_digest(module: str) -> str:
 def _files_of(module: str) -> list[Path]:
     top = sys.modules.get(module.partition(".")[0])
     if paths := getattr(top, "__path__", None):
-        return sorted(path for folder in paths for path in Path(folder).rglob("*.py"))[:_FILES]
+        # the path of a package without an `__init__.py` may name a folder twice, in one process and not in another
+        return sorted({path for folder in paths for path in Path(folder).resolve().rglob("*.py")})[:_FILES]
     file = getattr(sys.modules.get(module), "__file__", None)
     return [Path(file)] if file else []
 

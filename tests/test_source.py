@@ -131,6 +131,23 @@ def test_another_process_finds_the_same_hash(tmp_path):
     assert _run(tmp_path / "own.py", STABLE, tmp_path) == _run(tmp_path / "own.py", STABLE, tmp_path)
 
 
+def test_a_package_that_is_on_the_path_twice_is_the_same_package(tmp_path):
+    (tmp_path / "spread").mkdir()  # without an __init__.py
+    (tmp_path / "spread" / "made.py").write_text("class Encoder: ...")
+    (tmp_path / "link").symlink_to(tmp_path)
+    script = """
+import sys
+sys.path[:0] = {paths}
+from spread.made import Encoder
+from nirank.source import source_digest
+print(source_digest(Encoder))
+"""
+    once, twice = [str(tmp_path)], [str(tmp_path), str(tmp_path / "link")]
+    assert (
+        len({_run(tmp_path / "a.py", script.format(paths=paths), tmp_path / "spread") for paths in (once, twice)}) == 1
+    )
+
+
 def test_encoders_that_close_over_two_matrices_share_no_index(tmp_path, monkeypatch):
     monkeypatch.setenv("NIRANK_CACHE", str(tmp_path / "cache"))
     corpus = nirank.Documents(list("abc"), ["apple", "bee", "cat"])
