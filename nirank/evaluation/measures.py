@@ -109,7 +109,8 @@ class Measure:
     def parse(cls, text: str) -> Measure | None:
         """Read ir_measures' notation `Name(setting=value, ...)@cutoff`; None where the text is something else.
 
-        A hyphen in a name, as ndeval writes `alpha-nDCG@20`, stands for `_`, and ranx's `rbp.95` is `RBP(p=0.95, rel=1)`.
+        A hyphen in a name, as ndeval writes `alpha-nDCG@20`, stands for `_`; ranx's `rbp.95` is
+        `RBP(p=0.95, rel=1)`.
         """
         text = _RANX.sub(r"RBP(p=0.\1, rel=1)", _HYPHEN.sub(r"\1_", text.strip()))
         try:
