@@ -73,6 +73,13 @@ Trust = Annotated[
 ]
 
 
+class Ties(StrEnum):
+    """The orders of equal scores, by document id."""
+
+    falling = "falling"
+    rising = "rising"
+
+
 class Test(StrEnum):
     """The paired tests that one can ask for."""
 
@@ -209,6 +216,9 @@ def evaluate(
     retrieved: Annotated[bool, typer.Option(help="Average over the queries in the run only.")] = False,
     depth: Annotated[int | None, typer.Option(help="Look at the best so many documents only.")] = None,
     version: Annotated[int, typer.Option("--trec-eval", min=9, max=10, help="Whose figures: of version 9 or 10.")] = 10,
+    ties: Annotated[
+        Ties, typer.Option(help="Equal scores by falling id, as trec_eval, or by rising id, as Anserini.")
+    ] = Ties.falling,
     queries: Annotated[bool, typer.Option("--queries", "-q", help="Also the values of each query.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -222,6 +232,7 @@ def evaluate(
         complete=not retrieved,
         depth=depth,
         trec_eval=9 if version == 9 else 10,
+        ties="rising" if ties is Ties.rising else "falling",
     )
     if as_json:
         typer.echo(json.dumps(found.to_dict(per_query=queries), ensure_ascii=False))

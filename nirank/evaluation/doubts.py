@@ -1,15 +1,20 @@
-"""Tell what makes figures doubtful: nothing judged among what was found, and cutoffs beyond a ranking's end."""
+"""Tell what makes figures doubtful: nothing judged among what was found, cutoffs beyond a ranking's end, queries that
+found themselves.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nirank.data.candidates import Candidates
 from nirank.evaluation.measures import Grades, Measure, is_rank
+
+if TYPE_CHECKING:
+    from nirank.evaluation.joining import Docnos
 
 _LEAST = 10  # documents: a run whose lists end at one depth above it was cut there
 _CUT = re.compile(r"(?:P|recall|ndcg_cut|map_cut|relative_P|success|unj)_(\d+)")
@@ -40,6 +45,27 @@ def doubts(names: Sequence[str], judged: Grades, run: Candidates, level: int) ->
     unreachable = int(np.count_nonzero(judged.relevant(level) > depth))
     if unreachable:
         yield f"{unreachable:,} queries have more relevant documents than the {depth:,} that were asked for."
+
+
+def own_documents_first(
+    ranked: Candidates, judgments: Candidates, ids: Docnos | None, query_ids: Sequence[str] | None
+) -> Iterator[str]:
+    """The doubt of queries that are documents: most find themselves first, which nobody judged relevant."""
+    rows = np.flatnonzero(ranked.lengths)
+    if ids is None or query_ids is None or not len(rows):
+        return
+    first = ranked.where(np.isin(np.arange(ranked.pairs), ranked.offsets[:-1][rows]))
+    try:
+        names = ids.take(first.docs)
+    except IndexError:  # documents that nobody named are no queries
+        return
+    own = np.array([name == query_ids[row] for row, name in zip(rows.tolist(), names, strict=True)])
+    own &= first.lookup(judgments, default=0) <= 0
+    if 2 * own.sum() > len(rows):
+        yield (
+            f"{own.sum():,} of {len(rows):,} queries have found first the document with their own id, which is not "
+            "relevant: where queries are documents, leave them out by `others(...)`."
+        )
 
 
 def _end(run: Candidates) -> int | None:

@@ -1,7 +1,8 @@
 """The evaluation of a run: measures over its judged queries.
 
 Here, and where files are read and written, trec_eval's rule for equal scores holds: documents are ranked by falling
-score, as float32, and those with equal scores by falling id, byte by byte. How many were is reported.
+score, as float32, and those with equal scores by falling id, byte by byte; by rising id, as Anserini ranks them, where
+one asks for it. How many were is reported.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
-from nirank.errors import BadInput
-from nirank.evaluation.doubts import cutoff_of, doubts
+from nirank.errors import BadInput, UnknownName
+from nirank.evaluation.doubts import cutoff_of, doubts, own_documents_first
 from nirank.evaluation.external import (
     JudgedRanking,
     ir_mean,
@@ -35,6 +36,9 @@ from nirank.formats.trec import Run, read_judged, read_qrels, rows_of
 
 #: What is measured unless one says otherwise.
 MEASURES = ("nDCG@10", "RR@10", "AP", "R@100")
+#: The order of documents with equal scores, by their ids: trec_eval's, or Anserini's.
+Ties = Literal["falling", "rising"]
+_RULES = {"docno": "falling document id", "rising docno": "rising document id", "ordinal": "rising ordinal"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +47,8 @@ class Evaluation:
 
     `evaluation["nDCG@10"]` is the mean. The columns in `values` and `queries` (which rows were evaluated) and
     `query_ids` (their ids, where these are known) are `[evaluated queries]`. `ties` counts the documents whose rank
-    only the tie rule decided, having the score of the one before them; `rule` is `"docno"` for trec_eval's, and
-    `"ordinal"` where no ids were at hand. `unjudged` queries had no judgments and were left out; `empty` ones had
+    only the tie rule decided, having the score of the one before them; `rule` is `"docno"` for trec_eval's,
+    `"rising docno"` for Anserini's, and `"ordinal"` where no ids were at hand. `unjudged` queries had no judgments and were left out; `empty` ones had
     judgments and no results, and count as zero unless they were left out on demand. `warnings` say, a sentence each,
     what makes the figures doubtful: that no retrieved document is judged, or that a cutoff lies beyond the ranking.
     """
@@ -81,12 +85,11 @@ class Evaluation:
 
     def notes(self) -> list[str]:
         """Notes to read with these figures, a sentence each."""
-        rule = "falling document id" if self.rule == "docno" else "rising ordinal"
         sentences: list[tuple[Any, str]] = [
             (True, f"{len(self):,} queries were evaluated."),
             (self.empty, f"{self.empty:,} judged queries have no results."),
             (self.unjudged, f"{self.unjudged:,} queries without judgments are left out."),
-            (self.ties, f"{self.ties:,} ties were broken by {rule}."),
+            (self.ties, f"{self.ties:,} ties were broken by {_RULES[self.rule]}."),
         ]
         return [*(note for worth, note in sentences if worth), *self.warnings]
 
@@ -122,14 +125,15 @@ def evaluate(
     complete: bool = True,
     depth: int | None = None,
     trec_eval: Literal[9, 10] = 10,
+    ties: Ties = "falling",
 ) -> Evaluation:
     """Evaluate a run: what a search found, what `read_run` returns, or the path of a file; so, too, the judgments.
 
     Both are joined by the ids of their queries and documents, wherever these are known; what was found for a whole
     collection must be judged by the same queries. Rows without ids are taken in their order, one a query.
     Measures have ir_measures' names (`nDCG@10`, `AP(rel=2)@100`, `RR@10`, `ERR@20`) or trec_eval's (`map`,
-    `ndcg_cut_10`, `official`, `all_trec`). `ids`, by default those of `run.corpus`, break ties as trec_eval does;
-    without them nirank's rule holds. A query without judgments is left out. One with judgments but no results
+    `ndcg_cut_10`, `official`, `all_trec`). `ids`, by default those of `run.corpus`, break ties as trec_eval does, by
+    falling id, or with `ties="rising"` as Anserini does before it; without them nirank's rule holds. A query without judgments is left out. One with judgments but no results
     counts as zero, unless `complete=False` leaves it out too, as trec_eval does without its `-c`.
     `relevance_level` is the least grade that is relevant for measures that name none (trec_eval's `-l`), `depth`
     how many documents of each query are looked at (its `-M`). Figures are those of version 10 of trec_eval, which
@@ -140,7 +144,8 @@ def evaluate(
     a measure that does not exist; `MissingDependency` for one that nothing installed computes.
     """
     if isinstance(run, (str, Path)) and isinstance(judgments, (str, Path)) and ids is None and query_ids is None:
-        return evaluate_files(run, judgments, measures, relevance_level, complete, depth, trec_eval)
+        return evaluate_files(run, judgments, measures, relevance_level, complete, depth, trec_eval, ties)
+    check_ties(ties)
     joined = join(run, judgments, exact=trec_eval >= 10)
     run, judgments = joined.run, joined.judgments
     _check_rows(run, judgments, query_ids)
@@ -153,26 +158,36 @@ def evaluate(
     if not len(queries):
         raise BadInput(f"none of the {len(run):,} queries has judgments{'' if complete else ' and results'}.")
     ids = joined.ids if ids is None else ids
-    ranked, ties = rank(_rows(run, queries), ids)
+    ranked, tied = rank(_rows(run, queries), ids, ties)
     ranking = JudgedRanking(_cut(ranked, depth), _rows(judgments, queries), relevance_level)
     judged_documents = Grades.of(ranking.ranked, ranking.judgments)
     values, mean = plan.compute(ranking, judged_documents)
+    names = None if query_ids is None else [query_ids[row] for row in queries.tolist()]
     return Evaluation(
         values=values,
         mean=mean,
         queries=queries,
-        query_ids=None if query_ids is None else [query_ids[row] for row in queries.tolist()],
-        ties=ties,
-        rule="ordinal" if ids is None else "docno",
+        query_ids=names,
+        ties=tied,
+        rule="ordinal" if ids is None else "docno" if ties == "falling" else "rising docno",
         unjudged=int(np.count_nonzero(~judged)),
         empty=int(np.count_nonzero(judged & ~found)),
-        warnings=tuple(doubts(plan.names, judged_documents, run, relevance_level)),
+        warnings=(
+            *doubts(plan.names, judged_documents, run, relevance_level),
+            *own_documents_first(ranking.ranked, ranking.judgments, ids, names),
+        ),
     )
 
 
 def deepest_cutoff(measures: Sequence[str]) -> int:
     """The deepest rank that one of the measures looks at; 0 where none has a cutoff."""
     return max((cutoff_of(name) or 0 for name in _Plan.of(measures, level=1).names), default=0)
+
+
+def check_ties(ties: str) -> None:
+    """Raise `UnknownName` for no order of equal scores."""
+    if ties not in get_args(Ties):
+        raise UnknownName("order of ties", ties, get_args(Ties))
 
 
 def check_measures(measures: Sequence[str]) -> None:
@@ -188,6 +203,7 @@ def evaluate_files(
     complete: bool = True,
     depth: int | None = None,
     trec_eval: Literal[9, 10] = 10,
+    ties: Ties = "falling",
 ) -> Evaluation:
     """Evaluate a run in a file by judgments in a file, as `evaluate` does; the fastest way from files to figures.
 
@@ -206,13 +222,14 @@ def evaluate_files(
         complete=complete,
         depth=depth,
         trec_eval=trec_eval,
+        ties=ties,
     )
 
 
-def rank(run: Candidates, ids: Docnos | None) -> tuple[Candidates, int]:
+def rank(run: Candidates, ids: Docnos | None, ties: Ties = "falling") -> tuple[Candidates, int]:
     """A run in the order trec_eval ranks it, and how many documents have the score of the one before them.
 
-    Equal scores go by falling id or, without `ids`, by rising ordinal. Raises `BadInput` for scores that are NaN.
+    Equal scores go by falling or rising id or, without `ids`, by rising ordinal. Raises `BadInput` for scores that are NaN.
     """
     first = np.zeros(run.pairs + 1, bool)
     first[run.offsets] = True
@@ -221,14 +238,14 @@ def rank(run: Candidates, ids: Docnos | None) -> tuple[Candidates, int]:
         run = run.ranked()
     tied = np.zeros(run.pairs, bool)
     tied[1:] = (run.scores[1:] == run.scores[:-1]) & ~first[1:]
-    ties = int(np.count_nonzero(tied))
-    if not ties:
+    count = int(np.count_nonzero(tied))
+    if not count:
         return run, 0
-    return (run.ranked() if ids is None else _break_ties(run, tied, ids)), ties
+    return (run.ranked() if ids is None else _break_ties(run, tied, ids, ties)), count
 
 
-def _break_ties(run: Candidates, tied: NDArray[np.bool_], ids: Docnos) -> Candidates:
-    """Order each group of equal scores by falling id; only these documents' ids are fetched."""
+def _break_ties(run: Candidates, tied: NDArray[np.bool_], ids: Docnos, ties: Ties) -> Candidates:
+    """Order each group of equal scores by id; only these documents' ids are fetched."""
     at = np.flatnonzero(tied | np.append(tied[1:], False))
     distinct, which = np.unique(run.docs[at], return_inverse=True)
     try:
@@ -236,7 +253,7 @@ def _break_ties(run: Candidates, tied: NDArray[np.bool_], ids: Docnos) -> Candid
     except IndexError as fault:
         raise BadInput(f"documents with equal scores need ids to order them, and some have none: {fault}") from fault
     place = np.empty(len(names), np.int64)
-    place[sorted(range(len(names)), key=names.__getitem__, reverse=True)] = np.arange(len(names))
+    place[sorted(range(len(names)), key=names.__getitem__, reverse=ties == "falling")] = np.arange(len(names))
     group = np.cumsum(~tied)[at]
     docs = run.docs.copy()
     docs[at] = docs[at][np.lexsort((place[which], group))]

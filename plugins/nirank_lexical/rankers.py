@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from nirank.kit.text import (
     BM25Weighting,
     DirichletWeighting,
     JelinekMercerWeighting,
+    Lengths,
+    LuceneDirichletWeighting,
+    LuceneJelinekMercerWeighting,
+    LuceneTFIDFWeighting,
     QueryParser,
     TFIDFWeighting,
     Weighting,
@@ -121,10 +125,15 @@ def _searched_for(queries: Queries) -> Sequence[str] | TermWeights:
     return queries.vectors if isinstance(queries.vectors, TermWeights) else queries.contents
 
 
+#: Whose formula it is, where Lucene's program departs from the paper.
+Formula = Literal["paper", "lucene"]
+
+
 class BM25(LexicalRanker):
     """BM25: the variants "lucene", "robertson", "atire", "bm25l" and "bm25+" of `BM25Weighting`.
 
-    k1 and b default to Anserini's values, with which the published baselines on BEIR were made.
+    k1 and b default to Anserini's values, with which the published baselines on BEIR were made. `lengths` = "byte"
+    takes the lengths of documents as Lucene keeps them, and gives its scores: figures of Anserini to the digit.
     """
 
     def __init__(
@@ -133,18 +142,20 @@ class BM25(LexicalRanker):
         b: float = 0.4,
         variant: str = "lucene",
         delta: float | None = None,
+        lengths: Lengths = "exact",
         *,
         indexing: Indexing = Indexing(),
     ) -> None:
-        weighting = BM25Weighting(k1, b, variant, delta)
-        super().__init__(weighting, indexing, k1=k1, b=b, variant=variant, delta=delta)
+        weighting = BM25Weighting(k1, b, variant, delta, lengths)
+        super().__init__(weighting, indexing, k1=k1, b=b, variant=variant, delta=delta, lengths=lengths)
 
 
 class QueryLikelihood(LexicalRanker):
     """Query likelihood under a smoothed language model: `smoothing` is "dirichlet" (`mu`) or "jelinek-mercer".
 
     `lambda_` is the weight that Jelinek-Mercer smoothing gives the collection: Zhai and Lafferty found about 0.1 best
-    for short queries and 0.7 for long ones.
+    for short queries and 0.7 for long ones. `formula` = "lucene" and `lengths` = "byte" give Lucene's scores
+    (`nirank.kit.text.lucene_weighting`), which are no logarithms of likelihoods.
     """
 
     def __init__(
@@ -152,20 +163,44 @@ class QueryLikelihood(LexicalRanker):
         smoothing: str = "dirichlet",
         mu: float = 1000.0,
         lambda_: float = 0.1,
+        lengths: Lengths = "exact",
+        formula: Formula = "paper",
         *,
         indexing: Indexing = Indexing(),
     ) -> None:
-        models: dict[str, Weighting] = {
-            "dirichlet": DirichletWeighting(mu),
-            "jelinek-mercer": JelinekMercerWeighting(lambda_),
+        _check(formula)
+        if smoothing not in _SMOOTHED:
+            raise UnknownName("smoothing", smoothing, _SMOOTHED)
+        models = {name: kinds[formula] for name, kinds in _SMOOTHED.items()}
+        made = {
+            "dirichlet": models["dirichlet"](mu, lengths),
+            "jelinek-mercer": models["jelinek-mercer"](lambda_, lengths),
         }
-        if smoothing not in models:
-            raise UnknownName("smoothing", smoothing, models)
-        super().__init__(models[smoothing], indexing, smoothing=smoothing, mu=mu, lambda_=lambda_)
+        own = {"smoothing": smoothing, "mu": mu, "lambda_": lambda_, "lengths": lengths, "formula": formula}
+        super().__init__(made[smoothing], indexing, **own)
+        self.log_likelihoods = formula == "paper"
+
+
+_SMOOTHED: dict[str, dict[str, Callable[[float, Lengths], Weighting]]] = {
+    "dirichlet": {"paper": DirichletWeighting, "lucene": LuceneDirichletWeighting},
+    "jelinek-mercer": {"paper": JelinekMercerWeighting, "lucene": LuceneJelinekMercerWeighting},
+}
 
 
 class TFIDF(LexicalRanker):
-    """TF-IDF as Lucene's ClassicSimilarity defines it: see `TFIDFWeighting`."""
+    """TF-IDF as Lucene's ClassicSimilarity defines it: see `TFIDFWeighting`.
 
-    def __init__(self, *, indexing: Indexing = Indexing()) -> None:
-        super().__init__(TFIDFWeighting(), indexing)
+    `formula` = "lucene" and `lengths` = "byte" give the scores of its program, which has idf once.
+    """
+
+    def __init__(
+        self, lengths: Lengths = "exact", formula: Formula = "paper", *, indexing: Indexing = Indexing()
+    ) -> None:
+        _check(formula)
+        kind = TFIDFWeighting if formula == "paper" else LuceneTFIDFWeighting
+        super().__init__(kind(lengths), indexing, lengths=lengths, formula=formula)
+
+
+def _check(formula: str) -> None:
+    if formula not in get_args(Formula):
+        raise UnknownName("formula", formula, get_args(Formula))

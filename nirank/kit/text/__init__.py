@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from nirank.kit.text.corpus_terms import term_batches as term_batches
     from nirank.kit.text.forward_index import ForwardIndex as ForwardIndex
     from nirank.kit.text.forward_index import index_key as index_key
+    from nirank.kit.text.lengths import Lengths as Lengths
+    from nirank.kit.text.lucene_weighting import LuceneDirichletWeighting as LuceneDirichletWeighting
+    from nirank.kit.text.lucene_weighting import LuceneJelinekMercerWeighting as LuceneJelinekMercerWeighting
+    from nirank.kit.text.lucene_weighting import LuceneTFIDFWeighting as LuceneTFIDFWeighting
     from nirank.kit.text.prompts import Prompt as Prompt
     from nirank.kit.text.prompts import Read as Read
     from nirank.kit.text.prompts import Tokens as Tokens
@@ -40,6 +44,12 @@ _HOMES = {
     "nirank.kit.text.contents": ["require_text"],
     "nirank.kit.text.corpus_terms": ["TermNumbers", "term_batches"],
     "nirank.kit.text.forward_index": ["ForwardIndex", "index_key"],
+    "nirank.kit.text.lengths": ["Lengths"],
+    "nirank.kit.text.lucene_weighting": [
+        "LuceneDirichletWeighting",
+        "LuceneJelinekMercerWeighting",
+        "LuceneTFIDFWeighting",
+    ],
     "nirank.kit.text.prompts": ["Prompt", "Read", "Tokens", "tokens"],
     "nirank.kit.text.queries": ["QueryParser", "QueryTerms"],
     "nirank.kit.text.stemming": ["stemmer"],
