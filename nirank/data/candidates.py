@@ -42,8 +42,8 @@ class Candidates:
     are relevance grades. `corpus` is the one that `docs` are ordinals of. `features` are what a ranker over features
     reads, one row a pair; they stay with the pairs until these are ranked anew or joined with others. `query_ids` are
     those of the rows, where these come from a search, a collection or a file: measures join runs and judgments by them.
-    `depth` is how many documents a search was asked for, where that is known. `log_likelihoods` says that the scores are
-    logarithms of likelihoods, up to a number of the query's own, which an encoder by feedback may want to know.
+    `depth` is how many documents a search was asked for, where that is known. `log_likelihoods` says that the scores
+    are logarithms of likelihoods, up to a number of the query's own, which an encoder by feedback may want to know.
     """
 
     offsets: NDArray[np.int64]

@@ -47,10 +47,11 @@ class Evaluation:
 
     `evaluation["nDCG@10"]` is the mean. The columns in `values` and `queries` (which rows were evaluated) and
     `query_ids` (their ids, where these are known) are `[evaluated queries]`. `ties` counts the documents whose rank
-    only the tie rule decided, having the score of the one before them; `rule` is `"docno"` for trec_eval's,
-    `"rising docno"` for Anserini's, and `"ordinal"` where no ids were at hand. `unjudged` queries had no judgments and were left out; `empty` ones had
-    judgments and no results, and count as zero unless they were left out on demand. `warnings` say, a sentence each,
-    what makes the figures doubtful: that no retrieved document is judged, or that a cutoff lies beyond the ranking.
+    only the tie rule decided, having the score of the one before them; `rule` is `"docno"` for trec_eval's, `"rising
+    docno"` for Anserini's, and `"ordinal"` where no ids were at hand. `unjudged` queries had no judgments and were left
+    out; `empty` ones had judgments and no results, and count as zero unless they were left out on demand. `warnings`
+    say, a sentence each, what makes the figures doubtful: that no retrieved document is judged, or that a cutoff lies
+    beyond the ranking.
     """
 
     values: dict[str, Values]
@@ -133,12 +134,12 @@ def evaluate(
     collection must be judged by the same queries. Rows without ids are taken in their order, one a query.
     Measures have ir_measures' names (`nDCG@10`, `AP(rel=2)@100`, `RR@10`, `ERR@20`) or trec_eval's (`map`,
     `ndcg_cut_10`, `official`, `all_trec`). `ids`, by default those of `run.corpus`, break ties as trec_eval does, by
-    falling id, or with `ties="rising"` as Anserini does before it; without them nirank's rule holds. A query without judgments is left out. One with judgments but no results
-    counts as zero, unless `complete=False` leaves it out too, as trec_eval does without its `-c`.
-    `relevance_level` is the least grade that is relevant for measures that name none (trec_eval's `-l`), `depth`
-    how many documents of each query are looked at (its `-M`). Figures are those of version 10 of trec_eval, which
-    ranks the scores of a file as float64, or with `trec_eval=9` of that, which ranks them as float32 and rounds recall
-    levels up (`nirank.evaluation.trec_ten`).
+    falling id, or with `ties="rising"` as Anserini does before it; without them nirank's rule holds. A query without
+    judgments is left out. One with judgments but no results counts as zero, unless `complete=False` leaves it out too,
+    as trec_eval does without its `-c`. `relevance_level` is the least grade that is relevant for measures that name
+    none (trec_eval's `-l`), `depth` how many documents of each query are looked at (its `-M`). Figures are those of
+    version 10 of trec_eval, which ranks the scores of a file as float64, or with `trec_eval=9` of that, which ranks
+    them as float32 and rounds recall levels up (`nirank.evaluation.trec_ten`).
 
     Raises `BadInput` for queries or documents that do not match, NaN, and where no query is judged; `UnknownName` for
     a measure that does not exist; `MissingDependency` for one that nothing installed computes.
@@ -229,7 +230,8 @@ def evaluate_files(
 def rank(run: Candidates, ids: Docnos | None, ties: Ties = "falling") -> tuple[Candidates, int]:
     """A run in the order trec_eval ranks it, and how many documents have the score of the one before them.
 
-    Equal scores go by falling or rising id or, without `ids`, by rising ordinal. Raises `BadInput` for scores that are NaN.
+    Equal scores go by falling or rising id or, without `ids`, by rising ordinal. Raises `BadInput` for scores that are
+    NaN.
     """
     first = np.zeros(run.pairs + 1, bool)
     first[run.offsets] = True

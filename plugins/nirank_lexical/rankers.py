@@ -28,6 +28,7 @@ from nirank.kit.text import (
     LuceneJelinekMercerWeighting,
     LuceneTFIDFWeighting,
     QueryParser,
+    Rules,
     TFIDFWeighting,
     Weighting,
 )
@@ -40,6 +41,8 @@ class Indexing:
     """Analysis and indexing of text, and the processors to use: settings that all rankers of this plugin have.
 
     language, stemmer, stopwords   of `nirank.kit.text.analysis.Analyzer`
+    rules                          "lucene": languages other than English have the words, stemmers and stop words that
+                                   Lucene has; "snowball": a Snowball stemmer alone, as in version 0.1
     threads                        that search a batch of queries, and processes that index a large corpus; None: one
                                    for each processor
     segment                        about how many postings are in memory while indexing, the rest being on disk; None:
@@ -51,6 +54,7 @@ class Indexing:
     language: str = "english"
     stemmer: str | None = "default"
     stopwords: Sequence[str] | None = None
+    rules: Rules = "lucene"
     threads: int | None = None
     segment: int | None = None
 
@@ -69,7 +73,7 @@ class LexicalRanker:
     def __init__(self, weighting: Weighting, indexing: Indexing, **own: object) -> None:
         self.weighting, self.indexing = weighting, indexing
         self.settings = {**own, **vars(indexing)}
-        self.analyzer = Analyzer(indexing.language, indexing.stemmer, indexing.stopwords)
+        self.analyzer = Analyzer(indexing.language, indexing.stemmer, indexing.stopwords, indexing.rules)
         self.corpus: Corpus | None = None
 
     def __repr__(self) -> str:
@@ -169,21 +173,19 @@ class QueryLikelihood(LexicalRanker):
         indexing: Indexing = Indexing(),
     ) -> None:
         _check(formula)
-        if smoothing not in _SMOOTHED:
-            raise UnknownName("smoothing", smoothing, _SMOOTHED)
-        models = {name: kinds[formula] for name, kinds in _SMOOTHED.items()}
-        made = {
-            "dirichlet": models["dirichlet"](mu, lengths),
-            "jelinek-mercer": models["jelinek-mercer"](lambda_, lengths),
-        }
+        dirichlet, jelinek_mercer = _MODELS[formula]
+        models = {"dirichlet": dirichlet(mu, lengths), "jelinek-mercer": jelinek_mercer(lambda_, lengths)}
+        if smoothing not in models:
+            raise UnknownName("smoothing", smoothing, models)
         own = {"smoothing": smoothing, "mu": mu, "lambda_": lambda_, "lengths": lengths, "formula": formula}
-        super().__init__(made[smoothing], indexing, **own)
+        super().__init__(models[smoothing], indexing, **own)
         self.log_likelihoods = formula == "paper"
 
 
-_SMOOTHED: dict[str, dict[str, Callable[[float, Lengths], Weighting]]] = {
-    "dirichlet": {"paper": DirichletWeighting, "lucene": LuceneDirichletWeighting},
-    "jelinek-mercer": {"paper": JelinekMercerWeighting, "lucene": LuceneJelinekMercerWeighting},
+#: Query likelihood by either formula, with Dirichlet's smoothing and with Jelinek and Mercer's.
+_MODELS: dict[str, tuple[Callable[[float, Lengths], Weighting], Callable[[float, Lengths], Weighting]]] = {
+    "paper": (DirichletWeighting, JelinekMercerWeighting),
+    "lucene": (LuceneDirichletWeighting, LuceneJelinekMercerWeighting),
 }
 
 

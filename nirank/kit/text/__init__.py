@@ -9,6 +9,7 @@ from nirank import faces
 if TYPE_CHECKING:
     from nirank.kit.text.analysis import ENGLISH_STOPWORDS as ENGLISH_STOPWORDS
     from nirank.kit.text.analysis import Analyzer as Analyzer
+    from nirank.kit.text.analysis import Rules as Rules
     from nirank.kit.text.contents import require_text as require_text
     from nirank.kit.text.corpus_terms import TermNumbers as TermNumbers
     from nirank.kit.text.corpus_terms import term_batches as term_batches
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from nirank.kit.text.word_breaks import words as words
 
 _HOMES = {
-    "nirank.kit.text.analysis": ["Analyzer", "ENGLISH_STOPWORDS"],
+    "nirank.kit.text.analysis": ["Analyzer", "ENGLISH_STOPWORDS", "Rules"],
     "nirank.kit.text.contents": ["require_text"],
     "nirank.kit.text.corpus_terms": ["TermNumbers", "term_batches"],
     "nirank.kit.text.forward_index": ["ForwardIndex", "index_key"],

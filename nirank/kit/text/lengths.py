@@ -6,7 +6,7 @@ document without terms is none of those that it counts: neither in N nor in the 
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -17,13 +17,10 @@ from nirank.errors import UnknownName
 
 #: How lengths are taken.
 Lengths = Literal["exact", "byte"]
+#: Marks a field that weightings got later on: at its default, files named by settings have the names they had before.
+LATER: Mapping[str, bool] = {"later": True}
 _FREE = 24  # lengths that the byte has values of their own for, before it begins to round
 _BITS = 4
-
-
-def later(default: Any) -> Any:
-    """A field that a weighting got later on: at its default, files that are named by settings have their old names."""
-    return dataclasses.field(default=default, metadata={"later": True})
 
 
 @dataclass(frozen=True, eq=False)

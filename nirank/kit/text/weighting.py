@@ -12,14 +12,14 @@ N the documents, |d| the terms of a document, avgdl their mean, |C| their sum.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nirank.errors import BadInput, UnknownName
-from nirank.kit.text.lengths import Counted, Lengths, later
+from nirank.kit.text.lengths import LATER, Counted, Lengths
 
 Doubles = NDArray[np.float64]
 
@@ -99,7 +99,7 @@ class BM25Weighting:
     b: float
     variant: str = "lucene"
     delta: float | None = None
-    lengths: Lengths = later("exact")
+    lengths: Lengths = field(default="exact", metadata=LATER)
 
     def __post_init__(self) -> None:
         Counted.check(self.lengths)
@@ -160,7 +160,7 @@ class DirichletWeighting:
     """
 
     mu: float
-    lengths: Lengths = later("exact")
+    lengths: Lengths = field(default="exact", metadata=LATER)
 
     def __post_init__(self) -> None:
         Counted.check(self.lengths)
@@ -195,7 +195,7 @@ class JelinekMercerWeighting:
     """
 
     lambda_: float
-    lengths: Lengths = later("exact")
+    lengths: Lengths = field(default="exact", metadata=LATER)
 
     def __post_init__(self) -> None:
         Counted.check(self.lengths)
@@ -226,7 +226,7 @@ class TFIDFWeighting:
     `UnknownName` for other lengths.
     """
 
-    lengths: Lengths = later("exact")
+    lengths: Lengths = field(default="exact", metadata=LATER)
 
     def __post_init__(self) -> None:
         Counted.check(self.lengths)
