@@ -74,6 +74,9 @@ def _finnish_as_lucene(finnish: Stem) -> Stem:
 
     def stem(word: str) -> str:
         word = word.replace("'", _NO_LETTER)  # for Snowball 3 gives the apostrophe a meaning
+        bare = _PARTICLE.sub("", word)  # which is taken off before
+        if _ILLATIVE.fullmatch(bare) or bare.endswith("uhun"):
+            word = bare
         if (ending := _ILLATIVE.fullmatch(word)) and ending[1] != ending[2]:
             return _shown(finnish(f"{word[:-1]}{_NO_N}"))
         if word.endswith("uhun"):
@@ -98,6 +101,7 @@ def _romanian_as_lucene(romanian: Stem) -> Stem:
 
 
 _ILLATIVE = re.compile("(?=.*?[aeiouyäö][^aeiouyäö].*?h.n$).*(.)h([aeioäö])n")  # in the region R1
+_PARTICLE = re.compile("(?:kin|kaan|kään|ko|kö|han|hän|pa|pä)$")
 _NO_LETTER, _NO_N = "\ue000", "\ue001"
 _COMMAS_HIDDEN = str.maketrans("\u0219\u021b", "\ue000\ue001")
 _CEDILLAS_SHOWN = str.maketrans("\u0219\u021b\ue000\ue001", "\u015f\u0163\u0219\u021b")
