@@ -218,7 +218,7 @@ class Generated(Ranking):
 
     @property
     def log_likelihoods(self) -> bool:  # type: ignore[override]
-        """What the generator says of its scores."""
+        """True where the generator says so of its scores."""
         return self.generator.traits.log_likelihoods
 
     def at_depth(self, k: int) -> Ranking:
@@ -313,7 +313,7 @@ class Rescored(Ranking):
 
     @property
     def log_likelihoods(self) -> bool:  # type: ignore[override]
-        """What the scorer says of its scores, where it is one."""
+        """True where a single scorer says so of its scores."""
         return isinstance(self.scoring, Stage) and self.scoring.component.traits.log_likelihoods
 
     def at_depth(self, k: int) -> Ranking:
@@ -351,7 +351,7 @@ class Cut(Ranking):
 
     @property
     def log_likelihoods(self) -> bool:  # type: ignore[override]
-        """What is known of the scores of the ranking."""
+        """True where it is known of the ranking."""
         return self.ranking.log_likelihoods
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:

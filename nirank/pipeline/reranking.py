@@ -94,7 +94,7 @@ class Others(Ranking):
 
     @property
     def log_likelihoods(self) -> bool:  # type: ignore[override]
-        """What is known of the scores of the ranking."""
+        """True where it is known of the ranking."""
         return self.ranking.log_likelihoods
 
     def at_depth(self, k: int) -> Ranking:

@@ -1,4 +1,4 @@
-"""What Lucene's analysers do in languages other than English: how words are cut, elided, stemmed, and left out.
+"""Rules of languages other than English, as Lucene's analysers have them: how words are cut, elided, stemmed, left out.
 
 Letters are composed first (NFC), which Lucene leaves to its users: a text has the same terms however its accents are
 written down, and those that Lucene gives the composed one.
