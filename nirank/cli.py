@@ -105,6 +105,13 @@ Trust = Annotated[
 ]
 
 
+class Ties(StrEnum):
+    """The orders of equal scores, by document id."""
+
+    falling = "falling"
+    rising = "rising"
+
+
 class Test(StrEnum):
     """The paired tests that one can ask for."""
 
@@ -273,6 +280,9 @@ def evaluate(
         int,
         typer.Option("--trec-eval", min=9, max=10, help="The version of trec_eval whose figures are given, 9 or 10."),
     ] = 10,
+    ties: Annotated[
+        Ties, typer.Option(help="Order equal scores by falling id, as trec_eval does, or by rising id, as Anserini.")
+    ] = Ties.falling,
     queries: Annotated[bool, typer.Option("--queries", "-q", help="Print the values of each query too.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -286,6 +296,7 @@ def evaluate(
         complete=not retrieved,
         depth=depth,
         trec_eval=9 if version == 9 else 10,
+        ties="rising" if ties is Ties.rising else "falling",
     )
     if as_json:
         _print_json(found.to_dict(per_query=queries))

@@ -58,6 +58,9 @@ class Traits:
     feedback: bool = trait(False, "encoder", "whether it needs the results of a ranking, in `queries.found`")
     searches: str | None = trait(None, "generator", "the kind of query vectors it needs")
     accepts: str | None = trait(None, "generator", "a kind of vectors it takes besides queries as they are")
+    log_likelihoods: bool = trait(
+        False, STAGES, "whether its scores are logarithms of likelihoods, up to a number of the query's own"
+    )
     resumes: bool = trait(False, STAGES, "whether `build` goes on with what an interrupted one left in its folder")
     listwise: bool = trait(False, "scorer", "whether a score depends on the other documents of the list")
     batch_size: int | None = trait(None, STAGES, "how many entries one call gets; all of them if None")

@@ -42,7 +42,8 @@ class Candidates:
     are relevance grades. `corpus` is the one that `docs` are ordinals of. `features` are what a ranker over features
     reads, one row a pair; they stay with the pairs until these are ranked anew or joined with others. `query_ids` are
     those of the rows, where these come from a search, a collection or a file: measures join runs and judgments by them.
-    `depth` is how many documents a search was asked for, where that is known.
+    `depth` is how many documents a search was asked for, where that is known. `log_likelihoods` says that the scores
+    are logarithms of likelihoods, up to a number of the query's own, which an encoder by feedback may want to know.
     """
 
     offsets: NDArray[np.int64]
@@ -52,6 +53,7 @@ class Candidates:
     features: Features | None = field(default=None, repr=False)
     query_ids: Sequence[str] | None = field(default=None, repr=False)
     depth: int | None = field(default=None, repr=False)
+    log_likelihoods: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         set_column = object.__setattr__  # the dataclass is frozen for users, not for its own construction
@@ -182,7 +184,7 @@ class Candidates:
 
     def with_scores(self, scores: ArrayLike) -> Candidates:
         """The same pairs with other scores, in the same order."""
-        return replace(self, scores=np.asarray(scores, dtype=np.float32))
+        return replace(self, scores=np.asarray(scores, dtype=np.float32), log_likelihoods=False)
 
     def with_features(self, features: Features | None) -> Candidates:
         """The same pairs with features, one row a pair."""
@@ -193,6 +195,10 @@ class Candidates:
         if self.corpus is corpus:
             return self
         return self._knowing(corpus=corpus)
+
+    def as_log_likelihoods(self) -> Candidates:
+        """The same pairs, their scores known to be logarithms of likelihoods."""
+        return replace(self, log_likelihoods=True)
 
     def corpus_for(self, reader: str) -> Corpus:
         """The corpus, where something has to read the documents; `reader` is what the message calls it.
@@ -226,15 +232,18 @@ class Candidates:
         offsets = offsets_of(lengths)
         starts = np.repeat(self.offsets[:-1][queries] - offsets[:-1], lengths)
         pairs = starts + np.arange(offsets[-1])
-        described, named = self._described(pairs), self._named(queries)
-        return Candidates(offsets, self.docs[pairs], self.scores[pairs], self.corpus, described, named, self.depth)
+        described, named, likely = self._described(pairs), self._named(queries), self.log_likelihoods
+        return Candidates(
+            offsets, self.docs[pairs], self.scores[pairs], self.corpus, described, named, self.depth, likely
+        )
 
     def where(self, keep: NDArray[np.bool_]) -> Candidates:
         """Only the pairs marked in `keep` (`[pairs]`); every query stays, if need be with none."""
         kept = offsets_of(keep)
-        described = self._described(keep)
+        described, likely = self._described(keep), self.log_likelihoods
         return Candidates(
-            kept[self.offsets], self.docs[keep], self.scores[keep], self.corpus, described, self.query_ids
+            *(kept[self.offsets], self.docs[keep], self.scores[keep], self.corpus, described, self.query_ids),
+            log_likelihoods=likely,
         )
 
     def ranked(self) -> Candidates:
@@ -260,15 +269,21 @@ class Candidates:
                 matrix = np.partition(matrix, k - 1, axis=1)[:, :k] if k else matrix[:, :0]
             matrix.sort(axis=1)
             keys = matrix[mask[:, :k]]
-        docs, scores = from_sort_keys(keys)
-        docs = docs.astype(self.docs.dtype)
-        return Candidates(offsets_of(np.minimum(lengths, k)), docs, scores, self.corpus, query_ids=self.query_ids)
+        return self._of_keys(offsets_of(np.minimum(lengths, k)), keys)
 
     def _of_one(self, keys: NDArray[np.uint64]) -> Candidates:
         """The candidates that sorted keys stand for, of the only query."""
+        return self._of_keys(np.array([0, len(keys)]), keys)
+
+    def _of_keys(self, offsets: NDArray[np.int64], keys: NDArray[np.uint64]) -> Candidates:
+        """The candidates that keys stand for, those of each query sorted."""
         docs, scores = from_sort_keys(keys)
-        docs = docs.astype(self.docs.dtype)
-        return Candidates(np.array([0, len(keys)]), docs, scores, self.corpus, query_ids=self.query_ids)
+        return self._part(offsets, docs.astype(self.docs.dtype), scores)
+
+    def _part(self, offsets: NDArray[np.int64], docs: Ints, scores: Floats) -> Candidates:
+        """Some of the pairs, in whatever order: of the same queries and corpus, without features."""
+        likely = self.log_likelihoods
+        return Candidates(offsets, docs, scores, self.corpus, query_ids=self.query_ids, log_likelihoods=likely)
 
     def union(self, other: Candidates) -> Candidates:
         """For each query the documents of either, by rising ordinal, each once, with the higher of its scores."""
@@ -369,7 +384,7 @@ class Candidates:
             return self
         offsets = offsets_of(np.minimum(lengths, k))
         pairs = np.repeat(self.offsets[:-1] - offsets[:-1], np.diff(offsets)) + np.arange(offsets[-1])
-        return Candidates(offsets, self.docs[pairs], self.scores[pairs], self.corpus, query_ids=self.query_ids)
+        return self._part(offsets, self.docs[pairs], self.scores[pairs])
 
     def _pad(self, column: NDArray[Any], fill: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         lengths = self.lengths

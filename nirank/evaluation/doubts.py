@@ -1,10 +1,12 @@
-"""Tell what makes figures doubtful: nothing judged among what was found, and cutoffs beyond a ranking's end."""
+"""Tell what makes figures doubtful: nothing judged among what was found, cutoffs beyond a ranking's end, queries that
+found themselves.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from nirank.data.candidates import Candidates
 from nirank.evaluation.external import CUT
 from nirank.evaluation.measures import Grades, Measure, is_rank
 from nirank.formats.subtopics import Subtopics
+
+if TYPE_CHECKING:
+    from nirank.evaluation.joining import Docnos
 
 _LEAST = 10  # documents: a run whose lists end at one depth above it was cut there
 _CUT = re.compile(rf"(?:{'|'.join(CUT)}|unj)_(\d+)")
@@ -50,6 +55,27 @@ def doubts_of_subtopics(names: Collection[str], judgments: Subtopics | None) -> 
         yield (
             f"{', '.join(names)}: all judgments are of one subtopic, {judgments.subtopic_ids[0]!r}: "
             "is their second column, as here, the subtopic?"
+        )
+
+
+def own_documents_first(
+    ranked: Candidates, judgments: Candidates, ids: Docnos | None, query_ids: Sequence[str] | None
+) -> Iterator[str]:
+    """The doubt of queries that are documents: most find themselves first, which nobody judged relevant."""
+    rows = np.flatnonzero(ranked.lengths)
+    if ids is None or query_ids is None or not len(rows):
+        return
+    first = ranked.where(np.isin(np.arange(ranked.pairs), ranked.offsets[:-1][rows]))
+    try:
+        names = ids.take(first.docs)
+    except IndexError:  # documents that nobody named are no queries
+        return
+    own = np.array([name == query_ids[row] for row, name in zip(rows.tolist(), names, strict=True)])
+    own &= first.lookup(judgments, default=0) <= 0
+    if 2 * own.sum() > len(rows):
+        yield (
+            f"{own.sum():,} of {len(rows):,} queries have found first the document with their own id, which is not "
+            "relevant: where queries are documents, leave them out by `others(...)`."
         )
 
 

@@ -1,8 +1,8 @@
 """The evaluation of a run: measures over its judged queries.
 
 Here, and where files are read and written, trec_eval's rule for equal scores holds: documents are ranked by falling
-score (the float64 of a file, the float32 of a search), and those with equal scores by falling id, byte by byte. How
-many were is reported.
+score (the float64 of a file, the float32 of a search), and those with equal scores by falling id, byte by byte; by
+rising id, as Anserini ranks them, where one asks for it. How many were is reported.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nirank.data.candidates import Candidates
 from nirank.errors import BadInput, UnknownName
 from nirank.evaluation.diversity import Diversity, diversity_measure
-from nirank.evaluation.doubts import cutoff_of, doubts, doubts_of_subtopics
+from nirank.evaluation.doubts import cutoff_of, doubts, doubts_of_subtopics, own_documents_first
 from nirank.evaluation.external import (
     JudgedRanking,
     ir_mean,
@@ -38,6 +38,9 @@ from nirank.formats.trec import Run, read_judged, read_qrels, rows_of
 
 #: What is measured unless one says otherwise.
 MEASURES = ("nDCG@10", "RR@10", "AP", "R@100")
+#: The order of documents with equal scores, by their ids: trec_eval's, or Anserini's.
+Ties = Literal["falling", "rising"]
+_RULES = {"docno": "falling document id", "rising docno": "rising document id", "ordinal": "rising ordinal"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +49,11 @@ class Evaluation:
 
     `evaluation["nDCG@10"]` is the mean. The columns in `values` and `queries` (which rows were evaluated) and
     `query_ids` (their ids, where these are known) are `[evaluated queries]`. `ties` counts the documents whose rank
-    only the tie rule decided, having the score of the one before them; `rule` is `"docno"` for trec_eval's, and
-    `"ordinal"` where no ids were at hand. `unjudged` queries had no judgments and were left out; `empty` ones had
-    judgments and no results, and count as zero unless they were left out on demand. `warnings` say, a sentence each,
-    what makes the figures doubtful: that no retrieved document is judged, or that a cutoff lies beyond the ranking.
+    only the tie rule decided, having the score of the one before them; `rule` is `"docno"` for trec_eval's, `"rising
+    docno"` for Anserini's, and `"ordinal"` where no ids were at hand. `unjudged` queries had no judgments and were left
+    out; `empty` ones had judgments and no results, and count as zero unless they were left out on demand. `warnings`
+    say, a sentence each, what makes the figures doubtful: that no retrieved document is judged, or that a cutoff lies
+    beyond the ranking.
     """
 
     values: dict[str, Values]
@@ -93,12 +97,11 @@ class Evaluation:
 
     def notes(self) -> list[str]:
         """Notes to read with these figures, a sentence each."""
-        rule = "falling document id" if self.rule == "docno" else "rising ordinal"
         sentences: list[tuple[Any, str]] = [
             (True, f"{len(self):,} queries were evaluated."),
             (self.empty, f"{self.empty:,} judged queries have no results."),
             (self.unjudged, f"{self.unjudged:,} queries without judgments are left out."),
-            (self.ties, f"{self.ties:,} ties were broken by {rule}."),
+            (self.ties, f"{self.ties:,} ties were broken by {_RULES[self.rule]}."),
         ]
         return [*(note for worth, note in sentences if worth), *self.warnings]
 
@@ -134,6 +137,7 @@ def evaluate(
     complete: bool = True,
     depth: int | None = None,
     trec_eval: Literal[9, 10] = 10,
+    ties: Ties = "falling",
 ) -> Evaluation:
     """Evaluate a run: what a search found, what `read_run` returns, or the path of a file; so, too, the judgments.
 
@@ -141,12 +145,12 @@ def evaluate(
     collection must be judged by the same queries. Rows without ids are taken in their order, one a query.
     `measures` are names, or one name: ir_measures' (`nDCG@10`, `AP(rel=2)@100`, `RR@10`, `ERR@20`) or trec_eval's
     (`map`, `ndcg_cut_10`, `official`, `all_trec`). `ids`, by default those of `run.corpus`, break ties as trec_eval
-    does; without them nirank's rule holds. A query without judgments is left out. One with judgments but no results
-    counts as zero, unless `complete=False` leaves it out too, as trec_eval does without its `-c`.
-    `relevance_level` is the least grade that is relevant for measures that name none (trec_eval's `-l`), `depth`
-    how many documents of each query are looked at (its `-M`). Figures are those of version 10 of trec_eval, which
-    ranks the scores of a file as float64, or with `trec_eval=9` of that, which ranks them as float32 and rounds recall
-    levels up (`nirank.evaluation.trec_ten`).
+    does, by falling id, or with `ties="rising"` as Anserini does before it; without them nirank's rule holds. A query
+    without judgments is left out. One with judgments but no results counts as zero, unless `complete=False` leaves it
+    out too, as trec_eval does without its `-c`. `relevance_level` is the least grade that is relevant for measures
+    that name none (trec_eval's `-l`), `depth` how many documents of each query are looked at (its `-M`). Figures are
+    those of version 10 of trec_eval, which ranks the scores of a file as float64, or with `trec_eval=9` of that, which
+    ranks them as float32 and rounds recall levels up (`nirank.evaluation.trec_ten`).
 
     Measures of subtopics (`alpha_nDCG@20`, `ERR_IA@20`; `nirank.evaluation.diversity`) take judgments of subtopics:
     the path of a file in TREC's format, or what `nirank.read_subtopics` returns. Other measures take from these the
@@ -157,7 +161,8 @@ def evaluate(
     """
     _check_levels(relevance_level, depth, trec_eval)
     if isinstance(run, (str, Path)) and isinstance(judgments, (str, Path)) and ids is None and query_ids is None:
-        return evaluate_files(run, judgments, measures, relevance_level, complete, depth, trec_eval)
+        return evaluate_files(run, judgments, measures, relevance_level, complete, depth, trec_eval, ties)
+    check_ties(ties)
     plan = _Plan.of(measures, relevance_level, trec_eval)
     documents, subtopics = _judged(judgments, plan)
     if subtopics is not None and query_ids is not None:
@@ -169,7 +174,7 @@ def evaluate(
         joined.query_ids if query_ids is None else query_ids,
         joined.ids if ids is None else ids,
     )
-    return _evaluated(plan, known, subtopics, relevance_level, complete, depth)
+    return _evaluated(plan, known, subtopics, relevance_level, complete, depth, ties)
 
 
 def _judged(judgments: Any, plan: _Plan) -> tuple[Any, Subtopics | None]:
@@ -184,7 +189,13 @@ def _judged(judgments: Any, plan: _Plan) -> tuple[Any, Subtopics | None]:
 
 
 def _evaluated(
-    plan: _Plan, joined: Joined, subtopics: Subtopics | None, level: int, complete: bool, depth: int | None
+    plan: _Plan,
+    joined: Joined,
+    subtopics: Subtopics | None,
+    level: int,
+    complete: bool,
+    depth: int | None,
+    ties: Ties,
 ) -> Evaluation:
     run, judgments, query_ids = joined.run, joined.judgments, joined.query_ids
     _check_rows(run, judgments, query_ids)
@@ -192,7 +203,7 @@ def _evaluated(
     queries = np.flatnonzero(judged if complete else judged & found)
     if not len(queries):
         raise BadInput(f"none of the {len(run):,} queries has judgments{'' if complete else ' and results'}.")
-    ranked, ties = rank(_rows(run, queries), joined.ids)
+    ranked, tied = rank(_rows(run, queries), joined.ids, ties)
     ranking = JudgedRanking(_cut(ranked, depth), _rows(judgments, queries), level)
     judged_documents = Grades.of(ranking.ranked, ranking.judgments)
     names = None if query_ids is None else [query_ids[row] for row in queries.tolist()]
@@ -203,11 +214,15 @@ def _evaluated(
         mean=mean,
         queries=queries,
         query_ids=names,
-        ties=ties,
-        rule="ordinal" if joined.ids is None else "docno",
+        ties=tied,
+        rule="ordinal" if joined.ids is None else "docno" if ties == "falling" else "rising docno",
         unjudged=int(np.count_nonzero(~judged)),
         empty=int(np.count_nonzero(judged & ~found)),
-        warnings=(*doubts(plan.names, judged_documents, run, level), *doubts_of_subtopics(plan.subtopics, subtopics)),
+        warnings=(
+            *doubts(plan.names, judged_documents, run, level),
+            *doubts_of_subtopics(plan.subtopics, subtopics),
+            *own_documents_first(ranking.ranked, ranking.judgments, joined.ids, names),
+        ),
     )
 
 
@@ -225,6 +240,12 @@ def _check_levels(relevance_level: Any, depth: Any, version: Any) -> None:
 def deepest_cutoff(measures: Sequence[str] | str) -> int:
     """The deepest rank that one of the measures looks at; 0 where none has a cutoff."""
     return max((cutoff_of(name) or 0 for name in _Plan.of(measures, level=1).names), default=0)
+
+
+def check_ties(ties: str) -> None:
+    """Raise `UnknownName` for no order of equal scores."""
+    if ties not in get_args(Ties):
+        raise UnknownName("order of ties", ties, get_args(Ties))
 
 
 def check_measures(measures: Sequence[str] | str, subtopics: bool = False) -> None:
@@ -245,11 +266,14 @@ def evaluate_files(
     complete: bool = True,
     depth: int | None = None,
     trec_eval: Literal[9, 10] = 10,
+    ties: Ties = "falling",
 ) -> Evaluation:
     """Evaluate a run in a file by judgments in a file, as `evaluate` does; the fastest way from files to figures.
 
     Queries stand in the order of the judgments. Raises `BadInput` as `read_run` and `read_qrels` do.
     """
+    _check_levels(relevance_level, depth, trec_eval)
+    check_ties(ties)
     plan = _Plan.of(measures, relevance_level, trec_eval)
     subtopics = read_subtopics(qrels_path) if plan.subtopics else None
     qrels = subtopics.documents if subtopics else read_qrels(qrels_path)
@@ -257,13 +281,14 @@ def evaluate_files(
     query_ids = all_queries(qrels.query_ids, found, (str(run_path), str(qrels_path)))
     judgments = rows_of(qrels.candidates, qrels.query_ids, query_ids)
     joined = Joined(rows_of(run, found, query_ids), judgments, query_ids, docnos)
-    return _evaluated(plan, joined, subtopics, relevance_level, complete, depth)
+    return _evaluated(plan, joined, subtopics, relevance_level, complete, depth, ties)
 
 
-def rank(run: Candidates, ids: Docnos | None) -> tuple[Candidates, int]:
+def rank(run: Candidates, ids: Docnos | None, ties: Ties = "falling") -> tuple[Candidates, int]:
     """A run in the order trec_eval ranks it, and how many documents have the score of the one before them.
 
-    Equal scores go by falling id or, without `ids`, by rising ordinal. Raises `BadInput` for scores that are NaN.
+    Equal scores go by falling or rising id or, without `ids`, by rising ordinal. Raises `BadInput` for scores that are
+    NaN.
     """
     first = np.zeros(run.pairs + 1, bool)
     first[run.offsets] = True
@@ -272,14 +297,14 @@ def rank(run: Candidates, ids: Docnos | None) -> tuple[Candidates, int]:
         run = run.ranked()
     tied = np.zeros(run.pairs, bool)
     tied[1:] = (run.scores[1:] == run.scores[:-1]) & ~first[1:]
-    ties = int(np.count_nonzero(tied))
-    if not ties:
+    count = int(np.count_nonzero(tied))
+    if not count:
         return run, 0
-    return (run.ranked() if ids is None else _break_ties(run, tied, ids)), ties
+    return (run.ranked() if ids is None else _break_ties(run, tied, ids, ties)), count
 
 
-def _break_ties(run: Candidates, tied: NDArray[np.bool_], ids: Docnos) -> Candidates:
-    """Order each group of equal scores by falling id; only these documents' ids are fetched."""
+def _break_ties(run: Candidates, tied: NDArray[np.bool_], ids: Docnos, ties: Ties) -> Candidates:
+    """Order each group of equal scores by id; only these documents' ids are fetched."""
     at = np.flatnonzero(tied | np.append(tied[1:], False))
     distinct, which = np.unique(run.docs[at], return_inverse=True)
     try:
@@ -287,7 +312,7 @@ def _break_ties(run: Candidates, tied: NDArray[np.bool_], ids: Docnos) -> Candid
     except IndexError as fault:
         raise BadInput(f"documents with equal scores need ids to order them, and some have none: {fault}") from fault
     place = np.empty(len(names), np.int64)
-    place[sorted(range(len(names)), key=names.__getitem__, reverse=True)] = np.arange(len(names))
+    place[sorted(range(len(names)), key=names.__getitem__, reverse=ties == "falling")] = np.arange(len(names))
     group = np.cumsum(~tied)[at]
     docs = run.docs.copy()
     docs[at] = docs[at][np.lexsort((place[which], group))]

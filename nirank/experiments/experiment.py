@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from nirank.build import collection
 from nirank.data.collection import Collection
 from nirank.errors import BadInput, NirankError, UnknownName
-from nirank.evaluation.evaluating import MEASURES, check_measures
+from nirank.evaluation.evaluating import MEASURES, check_measures, check_ties
 from nirank.files import as_path
 from nirank.hints import fits
 from nirank.pipeline.algebra import Ranking, Stage, load
@@ -43,6 +43,7 @@ from nirank.pipeline.expression import parse
 from nirank.plugins import observers
 
 if TYPE_CHECKING:
+    from nirank.evaluation.evaluating import Ties
     from nirank.evaluation.significance import Test
     from nirank.experiments.recipe import Recipe
 
@@ -52,13 +53,15 @@ class Evaluate:
     """The table [evaluate]: what is measured and how systems are compared.
 
     `baseline` is the pipeline that the others are compared with (the first unless given), `test` the
-    significance test ("randomisation" or "t"), `latency` how many queries are asked one at a time (0: none).
+    significance test ("randomisation" or "t"), `latency` how many queries are asked one at a time (0: none), `ties`
+    the order of equal scores by document id ("falling", as trec_eval has it, or "rising", as Anserini).
     """
 
     measures: list[str] = field(default_factory=lambda: list(MEASURES))
     baseline: str | None = None
     test: Test = "randomisation"
     latency: int = 0
+    ties: Ties = "falling"
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,9 @@ class Experiment:
     def _check_comparison(self, where: str) -> None:
         from nirank.evaluation.significance import Test
 
+        _expect(self.evaluate.ties, str, where, "[evaluate] ties")
+        with naming(f"{where}: [evaluate] ties"):
+            check_ties(self.evaluate.ties)
         test, baseline = self.evaluate.test, self.evaluate.baseline
         _expect(test, str, where, "[evaluate] test")
         if test not in get_args(Test):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nirank.component import Component
 from nirank.data.collection import Collection
@@ -13,13 +13,19 @@ from nirank.environment import versions
 from nirank.pipeline.algebra import Ranking
 from nirank.plugins.loading import active
 
-TIES = {
-    "search": "falling score, then rising ordinal of the document",
-    "measures": "falling score (float32), then falling document id, as trec_eval",
+if TYPE_CHECKING:
+    from nirank.evaluation.evaluating import Ties
+
+_SEARCH = "falling score, then rising ordinal of the document"
+_MEASURES = {
+    "falling": "falling score (float32), then falling document id, as trec_eval",
+    "rising": "falling score (float32), then rising document id, as Anserini",
 }
 
 
-def describe(rankings: Mapping[str, Ranking], collection: Collection, seed: int) -> dict[str, Any]:
+def describe(
+    rankings: Mapping[str, Ranking], collection: Collection, seed: int, ties: Ties = "falling"
+) -> dict[str, Any]:
     """The manifest of what came of pipelines on a collection, as written to `manifest.json`."""
     components = {component.name: component for ranking in rankings.values() for component in ranking.components()}
     return {
@@ -28,7 +34,7 @@ def describe(rankings: Mapping[str, Ranking], collection: Collection, seed: int)
         "plugins": {plugin.name: plugin.version for plugin in active().known if not plugin.blocked},
         "platform": {"system": platform.system(), "machine": platform.machine()},
         "seed": seed,
-        "ties": TIES,
+        "ties": {"search": _SEARCH, "measures": _MEASURES[ties]},
         "collection": {
             "name": collection.name,
             "documents": len(collection.corpus),

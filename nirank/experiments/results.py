@@ -51,7 +51,7 @@ class Results:
     def manifest(self) -> dict[str, Any]:
         """The manifest: versions, fingerprints, seeds, devices, the tie policy."""
         rankings = {name: system.ranking for name, system in self.systems.items()}
-        return manifest.describe(rankings, self.collection, self.experiment.seed)
+        return manifest.describe(rankings, self.collection, self.experiment.seed, self.experiment.evaluate.ties)
 
     def measures(self) -> dict[str, Any]:
         """The measures of each system, with counts and latencies, as written to `measures.json`."""

@@ -109,7 +109,7 @@ def _run_system(name: str, ranking: Ranking, opened: Collection, experiment: Exp
     searched = ranking if deepest <= DEPTH else ranking.at_depth(deepest)
     found = searched.search(opened.queries, opened.corpus)
     seconds = time.perf_counter() - start
-    evaluation = evaluate(found, opened.judgments, options.measures)
+    evaluation = evaluate(found, opened.judgments, options.measures, ties=options.ties)
     active().hook.nirank_evaluated(system=name, evaluation=evaluation)
     times = latency.measure(ranking, opened, options.latency) if options.latency else {}
     return System(name, ranking, found, evaluation, seconds, times)

@@ -33,6 +33,7 @@ from nirank.data.types import Content, Corpus, Floats
 from nirank.errors import BadInput, ComponentError, CompositionError
 from nirank.execution import indexes, stages
 from nirank.pipeline import fusion
+from nirank.pipeline.themselves import tell_of_themselves
 from nirank.plugins.assembly import for_encoder, wrap
 
 _METHODS = ("encode", "generate", "score", "extract")
@@ -67,6 +68,8 @@ class Ranking(Pipeline):
     scored = True
     #: How many documents it is asked for, at most; None where that is not known.
     depth: int | None = None
+    #: True where scores are known to be logarithms of likelihoods, up to a number of the query's own.
+    log_likelihoods: bool = False
 
     def at_depth(self, k: int) -> Ranking:
         """The same ranking with `k` documents asked of each generator for which the pipeline does not say how many."""
@@ -85,7 +88,9 @@ class Ranking(Pipeline):
         ranking.index(corpus)
         if not isinstance(queries, Queries):  # which are numbered, and so have no ids that anybody else knows
             return ranking._find(_asked(queries), corpus)
-        return ranking._find(queries, corpus).for_queries(queries.ids, ranking.depth)
+        found = ranking._find(queries, corpus).for_queries(queries.ids, ranking.depth)
+        tell_of_themselves(queries, corpus, found)
+        return found
 
     def index(self, corpus: Corpus, folder: Path | None = None, since: Corpus | None = None) -> None:
         """Build or open every index that the pipeline needs over `corpus`.
@@ -212,6 +217,11 @@ class Generated(Ranking):
         """The number of documents that are asked for."""
         return DEPTH if self.k is None else self.k
 
+    @property
+    def log_likelihoods(self) -> bool:  # type: ignore[override]
+        """True where the generator says so of its scores."""
+        return self.generator.traits.log_likelihoods
+
     def at_depth(self, k: int) -> Ranking:
         """The same, asked for `k` documents unless the pipeline says how many."""
         return self if self.k is not None else dataclasses.replace(self, k=k)
@@ -232,7 +242,8 @@ class Generated(Ranking):
         """The queries with vectors; only the encoder gets the results of `feedback`."""
         if not self.feedback:
             return stages.encode(encoder, queries)
-        informed = queries.with_found(self.feedback._find(queries, corpus))
+        found = self.feedback._find(queries, corpus)
+        informed = queries.with_found(found.as_log_likelihoods() if self.feedback.log_likelihoods else found)
         return stages.encode(encoder, informed).with_found(queries.found)
 
     def _components(self) -> Iterator[Component]:
@@ -303,6 +314,11 @@ class Rescored(Ranking):
         """The depth of the ranking."""
         return self.ranking.depth
 
+    @property
+    def log_likelihoods(self) -> bool:  # type: ignore[override]
+        """True where a single scorer says so of its scores."""
+        return isinstance(self.scoring, Stage) and self.scoring.component.traits.log_likelihoods
+
     def at_depth(self, k: int) -> Ranking:
         """The same over the ranking at that depth."""
         return dataclasses.replace(self, ranking=self.ranking.at_depth(k))
@@ -336,6 +352,11 @@ class Cut(Ranking):
     def depth(self) -> int:  # type: ignore[override]
         """The number of documents that are kept."""
         return self.k
+
+    @property
+    def log_likelihoods(self) -> bool:  # type: ignore[override]
+        """True where it is known of the ranking."""
+        return self.ranking.log_likelihoods
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return self.ranking._find(queries, corpus).top(self.k)

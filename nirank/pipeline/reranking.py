@@ -92,6 +92,11 @@ class Others(Ranking):
     def __repr__(self) -> str:
         return f"others({self.ranking!r})"
 
+    @property
+    def log_likelihoods(self) -> bool:  # type: ignore[override]
+        """True where it is known of the ranking."""
+        return self.ranking.log_likelihoods
+
     def at_depth(self, k: int) -> Ranking:
         """The same of the ranking at that depth and one deeper, for the query itself."""
         return replace(self, ranking=self.ranking.at_depth(k + 1))

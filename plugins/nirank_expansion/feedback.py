@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Candidates, Content, Corpus, Ints, Queries, TermWeights, offsets_of
-from nirank.errors import BadInput, StaleIndex
-from nirank.kit.text import ForwardIndex, index_key, require_text
+from nirank.errors import BadInput, StaleIndex, UnknownName
+from nirank.kit.text import ForwardIndex, Vocabulary, index_key, require_text
 from nirank_expansion.feedback_terms import TermRows
 from nirank_expansion.settings import TermAnalysis
 
+#: Whose formula it is, where Anserini's program departs from the paper or leaves less open.
+Formula = Literal["paper", "lucene"]
 #: Documents are read for some queries at a time, so that memory does not depend on how many queries there are.
 _TOKENS_AT_ONCE = 1 << 21
 
@@ -55,17 +57,21 @@ class TermFilter:
     """A filter of the terms that may expand a query.
 
     They occur in no more than the share `max_df` of all documents, and have from `min_length` to `max_length`
-    characters, with `latin` none but a to z and 0 to 9.
+    characters, with `latin` none but a to z and 0 to 9. Where only some of equally good ones are kept, these are by
+    `formula` the first in the index ("paper"), or in the alphabet as in Anserini ("lucene").
 
-    Raises `BadInput` for settings that no term meets.
+    Raises `BadInput` for settings that no term meets, `UnknownName` for another formula.
     """
 
     max_df: float = 0.1
     min_length: int = 2
     max_length: int = 20
     latin: bool = True
+    formula: Formula = "paper"
 
     def __post_init__(self) -> None:
+        if self.formula not in get_args(Formula):
+            raise UnknownName("formula", self.formula, get_args(Formula))
         if not 0 < self.max_df <= 1:
             raise BadInput(f"max_df is {self.max_df}; a share of the documents, above 0 and up to 1, is expected.")
         if not 0 <= self.min_length <= self.max_length:
@@ -130,6 +136,11 @@ class FeedbackEncoder(DocumentTerms):
         """
         raise NotImplementedError
 
+    def _best(self, weighed: TermRows, k: int) -> TermRows:
+        """The `k` largest entries of each row; which of equal ones, the filter's formula says."""
+        by_name = self.passing.formula == "lucene"
+        return weighed.best(k, _places_by_name(self._opened().vocabulary, weighed.terms) if by_name else None)
+
     def _counted(self, index: ForwardIndex, found: Candidates) -> TermRows:
         offsets, terms = index.of(found.docs)
         pairs = np.repeat(np.arange(found.pairs), np.diff(offsets))
@@ -155,6 +166,15 @@ def _asked(index: ForwardIndex, texts: Sequence[Content]) -> TermRows:
     numbers[unknown] = [len(index.vocabulary) + strange[flat[at]] for at in unknown.tolist()]
     rows = np.repeat(np.arange(len(texts)), [*map(len, found)])
     return TermRows.of(rows, numbers, 1.0, len(texts))
+
+
+def _places_by_name(vocabulary: Vocabulary, terms: Ints) -> NDArray[np.int64]:
+    """The place of each term in the order of their names, `[terms]`."""
+    distinct, which = np.unique(terms, return_inverse=True)
+    names = [vocabulary[number] for number in distinct.tolist()]
+    places = np.empty(len(names), np.int64)
+    places[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    return places[which]
 
 
 def _parts(index: ForwardIndex, found: Candidates) -> Iterator[slice]:

@@ -46,9 +46,12 @@ class TermRows:
         """Rows added up into fewer: row i becomes part of row `into[i]`."""
         return TermRows.of(into[self.rows], self.terms, self.values, size)
 
-    def best(self, k: int) -> TermRows:
-        """The `k` largest entries of each row; of equal ones those whose terms come first."""
-        order = np.lexsort((self.terms, -self.values, self.rows))
+    def best(self, k: int, places: Ints | None = None) -> TermRows:
+        """The `k` largest entries of each row; of equal ones those whose terms come first, or whose `places` do.
+
+        `places`, `[entries]`, order the terms otherwise than by their numbers.
+        """
+        order = np.lexsort((self.terms if places is None else places, -self.values, self.rows))
         starts = np.searchsorted(self.rows, np.arange(self.size))
         kept = np.sort(order[np.arange(len(order)) - starts[self.rows] < k])
         return self.where(kept)

@@ -32,12 +32,15 @@ class RM3(FeedbackEncoder):
     no document has among them. The ranking before says how many documents there are. The defaults are Anserini's
     (Rm3Reranker):
 
-    - `prune`: each document is first cut to its `terms` most frequent terms. Of equally frequent ones some are left,
-      here and there others: on Cranfield the average precision of a query differs by .019 in the mean from Anserini's,
-      and by .005 with `terms` large enough that nothing is cut.
+    - `prune`: each document is first cut to its `terms` most frequent terms.
+    - `formula` = "lucene": of equally frequent terms, and of equally likely ones, those are left that come first in the
+      alphabet, and scores are weights, as in Anserini. With "paper" it is the order of the index that decides among
+      them: on Cranfield the average precision of a query differs by .019 in the mean from Anserini's, and by .005 with
+      `terms` large enough that nothing is cut.
     - `weights` = "score": the score of a document stands for P(Q|d), and those with scores below 0 count nothing. With
       "likelihood" P(Q|d) is exp(score), up to a factor of the query, as the paper has it where scores are logarithms of
-      likelihoods: those of `ql`.
+      likelihoods. None: "likelihood" after a ranking whose scores are such (`ql` with the paper's formula), "score"
+      after any other.
     - `max_df` to `latin`: only terms of 2 to 20 of the characters a to z and 0 to 9 that are in at most a tenth of all
       documents pass the filter, `nirank_expansion.feedback.TermFilter`.
 
@@ -53,7 +56,7 @@ class RM3(FeedbackEncoder):
         self,
         terms: int = 10,
         original_query_weight: float = 0.5,
-        weights: Weights = "score",
+        weights: Weights | None = None,
         prune: bool = True,
         *,
         passing: TermFilter = _PASSING,
@@ -61,7 +64,7 @@ class RM3(FeedbackEncoder):
     ) -> None:
         if terms < 1:
             raise BadInput(f"terms is {terms}; it must be 1 or more.")
-        if weights not in get_args(Weights):
+        if weights is not None and weights not in get_args(Weights):
             raise UnknownName("weight of documents", weights, get_args(Weights))
         check_share("original_query_weight", original_query_weight)
         super().__init__(passing, analysis)
@@ -69,23 +72,29 @@ class RM3(FeedbackEncoder):
         self.weights, self.prune = weights, prune
 
     def __repr__(self) -> str:
-        own = {name: getattr(self, name) for name in ("terms", "original_query_weight", "weights", "prune")}
+        names = ("terms", "original_query_weight", "weights", "prune")
+        own = {name: getattr(self, name) for name in names}
         return f"RM3({', '.join(f'{name}={value!r}' for name, value in own.items())}, {self.passing}, {self.analyzer})"
 
     def _weigh(self, query_terms: TermRows, counts: TermRows, found: Candidates) -> TermRows:
-        counts = counts.best(self.terms) if self.prune else counts
+        counts = self._best(counts, self.terms) if self.prune else counts
         relevant = counts.shares().times(self._document_weights(found)).joined(found.rows, len(found))
-        relevant = relevant.best(self.terms).shares()
+        relevant = self._best(relevant, self.terms).shares()
         share = self.original_query_weight
         return TermRows.sum([query_terms.shares().times(share), relevant.times(1 - share)])
 
     def _document_weights(self, found: Candidates) -> Doubles:
         """P(Q|d) of each pair, up to a factor of the query, `[pairs]`."""
         scores = found.scores.astype(np.float64)
-        if self.weights == "score":
+        if not self._are_likelihoods(found):
             return np.maximum(scores, 0)
         best = np.append(scores, 0)[found.offsets[:-1]]  # documents stand by falling score
         return np.exp(scores - best[found.rows])
+
+    def _are_likelihoods(self, found: Candidates) -> bool:
+        if self.weights is None:
+            return found.log_likelihoods and self.passing.formula == "paper"
+        return self.weights == "likelihood"
 
 
 def tiny() -> RM3:

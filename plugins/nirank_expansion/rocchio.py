@@ -28,6 +28,7 @@ class Rocchio(FeedbackEncoder):
     Of r and of n only the `terms` largest entries are kept, and then these are made of length 1 too. What q' has below
     0 is dropped, since lexical search adds. This and the defaults are Anserini's (RocchioReranker), and its filter too:
     terms of 2 to 20 characters that are in at most a tenth of all documents (`nirank_expansion.feedback.TermFilter`).
+    `formula` = "lucene" keeps of equally large entries those that come first in the alphabet, as Anserini does.
     There are no documents that are not relevant unless one asks for some: `bm25 % 1000 >> rocchio` with `relevant=10`,
     `nonrelevant=10`; `gamma` counts nothing before. The analyser's settings are to be those of the ranking that
     follows.
@@ -74,7 +75,7 @@ class Rocchio(FeedbackEncoder):
         ends = _Ends.of(found, self.relevant, self.nonrelevant)
         documents = counts.unit()
         near, far = (
-            documents.times(chosen).joined(found.rows, len(found)).best(self.terms).unit()
+            self._best(documents.times(chosen).joined(found.rows, len(found)), self.terms).unit()
             for chosen in (ends.first, ends.last)
         )
         return TermRows.sum([query_terms.unit().times(self.alpha), near.times(self.beta), far.times(-self.gamma)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from nirank.kit.text import Analyzer, SkipGram
+from nirank.kit.text import Analyzer, Rules, SkipGram
 
 
 @dataclass(frozen=True)
@@ -15,11 +15,12 @@ class TermAnalysis:
     language: str = "english"
     stemmer: str | None = "default"
     stopwords: Sequence[str] | None = None
+    rules: Rules = "lucene"
 
     @property
     def analyzer(self) -> Analyzer:
         """The analyser itself."""
-        return Analyzer(self.language, self.stemmer, self.stopwords)
+        return Analyzer(self.language, self.stemmer, self.stopwords, self.rules)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -54,9 +54,19 @@ def _folder(searched: WeightedPostings) -> Path | None:
     index, weighting = searched.index.folder, searched.weighting
     if index is None or not index.is_dir() or not is_dataclass(weighting):  # which tells all its settings
         return None
-    kind = type(weighting)
-    settings = f"{_VERSION} {kind.__module__}.{kind.__qualname__} {weighting!r}"
+    settings = f"{_VERSION} {type(weighting).__module__}.{type(weighting).__qualname__} {_described(weighting)}"
     return index / f"impacts-{hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()}"
+
+
+def _described(weighting: Any) -> str:
+    """The weighting's `repr`, without fields that came later and have their default: as older indexes know it."""
+    known = {field.name: (getattr(weighting, field.name), field) for field in fields(weighting)}
+    told = {
+        name: value
+        for name, (value, field) in known.items()
+        if not (field.metadata.get("later") and value == field.default)
+    }
+    return f"{type(weighting).__qualname__}({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 
 
 def _keep(searched: WeightedPostings, folder: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -23,7 +23,12 @@ from nirank.kit.text import (
     BM25Weighting,
     DirichletWeighting,
     JelinekMercerWeighting,
+    Lengths,
+    LuceneDirichletWeighting,
+    LuceneJelinekMercerWeighting,
+    LuceneTFIDFWeighting,
     QueryParser,
+    Rules,
     TFIDFWeighting,
     Weighting,
 )
@@ -36,6 +41,8 @@ class Indexing:
     """Analysis and indexing of text, and the processors to use: settings that all rankers of this plugin have.
 
     language, stemmer, stopwords   of `nirank.kit.text.analysis.Analyzer`
+    rules                          "lucene": languages other than English have the words, stemmers and stop words that
+                                   Lucene has; "snowball": a Snowball stemmer alone, as in version 0.1
     threads                        that search a batch of queries, and processes that index a large corpus; None: one
                                    for each processor
     segment                        about how many postings are in memory while indexing, the rest being on disk; None:
@@ -47,6 +54,7 @@ class Indexing:
     language: str = "english"
     stemmer: str | None = "default"
     stopwords: Sequence[str] | None = None
+    rules: Rules = "lucene"
     threads: int | None = None
     segment: int | None = None
 
@@ -65,7 +73,7 @@ class LexicalRanker:
     def __init__(self, weighting: Weighting, indexing: Indexing, **own: object) -> None:
         self.weighting, self.indexing = weighting, indexing
         self.settings = {**own, **vars(indexing)}
-        self.analyzer = Analyzer(indexing.language, indexing.stemmer, indexing.stopwords)
+        self.analyzer = Analyzer(indexing.language, indexing.stemmer, indexing.stopwords, indexing.rules)
         self.corpus: Corpus | None = None
 
     def __repr__(self) -> str:
@@ -121,10 +129,15 @@ def _searched_for(queries: Queries) -> Sequence[Content] | TermWeights:
     return queries.vectors if isinstance(queries.vectors, TermWeights) else queries.contents
 
 
+#: Whose formula it is, where Lucene's program departs from the paper.
+Formula = Literal["paper", "lucene"]
+
+
 class BM25(LexicalRanker):
     """BM25: the variants "lucene", "robertson", "atire", "bm25l" and "bm25+" of `BM25Weighting`.
 
-    k1 and b default to Anserini's values, with which the published baselines on BEIR were made.
+    k1 and b default to Anserini's values, with which the published baselines on BEIR were made. `lengths` = "byte"
+    takes the lengths of documents as Lucene keeps them, and gives its scores: figures of Anserini to the digit.
     """
 
     def __init__(
@@ -133,18 +146,20 @@ class BM25(LexicalRanker):
         b: float = 0.4,
         variant: str = "lucene",
         delta: float | None = None,
+        lengths: Lengths = "exact",
         *,
         indexing: Indexing = Indexing(),
     ) -> None:
-        weighting = BM25Weighting(k1, b, variant, delta)
-        super().__init__(weighting, indexing, k1=k1, b=b, variant=variant, delta=delta)
+        weighting = BM25Weighting(k1, b, variant, delta, lengths)
+        super().__init__(weighting, indexing, k1=k1, b=b, variant=variant, delta=delta, lengths=lengths)
 
 
 class QueryLikelihood(LexicalRanker):
     """Query likelihood under a smoothed language model: `smoothing` is "dirichlet" (`mu`) or "jelinek-mercer".
 
     `lambda_` is the weight that Jelinek-Mercer smoothing gives the collection: Zhai and Lafferty found about 0.1 best
-    for short queries and 0.7 for long ones.
+    for short queries and 0.7 for long ones. `formula` = "lucene" and `lengths` = "byte" give Lucene's scores
+    (`nirank.kit.text.lucene_weighting`), which are no logarithms of likelihoods.
     """
 
     def __init__(
@@ -152,20 +167,42 @@ class QueryLikelihood(LexicalRanker):
         smoothing: str = "dirichlet",
         mu: float = 1000.0,
         lambda_: float = 0.1,
+        lengths: Lengths = "exact",
+        formula: Formula = "paper",
         *,
         indexing: Indexing = Indexing(),
     ) -> None:
-        models: dict[str, Weighting] = {
-            "dirichlet": DirichletWeighting(mu),
-            "jelinek-mercer": JelinekMercerWeighting(lambda_),
-        }
+        _check(formula)
+        dirichlet, jelinek_mercer = _MODELS[formula]
+        models = {"dirichlet": dirichlet(mu, lengths), "jelinek-mercer": jelinek_mercer(lambda_, lengths)}
         if smoothing not in models:
             raise UnknownName("smoothing", smoothing, models)
-        super().__init__(models[smoothing], indexing, smoothing=smoothing, mu=mu, lambda_=lambda_)
+        own = {"smoothing": smoothing, "mu": mu, "lambda_": lambda_, "lengths": lengths, "formula": formula}
+        super().__init__(models[smoothing], indexing, **own)
+        self.log_likelihoods = formula == "paper"
+
+
+#: Query likelihood by either formula, with Dirichlet's smoothing and with Jelinek and Mercer's.
+_MODELS: dict[str, tuple[Callable[[float, Lengths], Weighting], Callable[[float, Lengths], Weighting]]] = {
+    "paper": (DirichletWeighting, JelinekMercerWeighting),
+    "lucene": (LuceneDirichletWeighting, LuceneJelinekMercerWeighting),
+}
 
 
 class TFIDF(LexicalRanker):
-    """TF-IDF as Lucene's ClassicSimilarity defines it: see `TFIDFWeighting`."""
+    """TF-IDF as Lucene's ClassicSimilarity defines it: see `TFIDFWeighting`.
 
-    def __init__(self, *, indexing: Indexing = Indexing()) -> None:
-        super().__init__(TFIDFWeighting(), indexing)
+    `formula` = "lucene" and `lengths` = "byte" give the scores of its program, which has idf once.
+    """
+
+    def __init__(
+        self, lengths: Lengths = "exact", formula: Formula = "paper", *, indexing: Indexing = Indexing()
+    ) -> None:
+        _check(formula)
+        kind = TFIDFWeighting if formula == "paper" else LuceneTFIDFWeighting
+        super().__init__(kind(lengths), indexing, lengths=lengths, formula=formula)
+
+
+def _check(formula: str) -> None:
+    if formula not in get_args(Formula):
+        raise UnknownName("formula", formula, get_args(Formula))

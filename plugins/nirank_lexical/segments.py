@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import offsets_of
-from nirank.kit.text import Analyzer, TermNumbers, words
+from nirank.kit.text import Analyzer, TermNumbers
 
 #: Texts, and the number of the first of them.
 Texts: TypeAlias = tuple[Sequence[str], int]
@@ -77,7 +77,7 @@ class SegmentReader:
 
     def add(self, texts: Sequence[str], first: int) -> None:
         """Take in documents; `first` is the number of the first of them."""
-        found = [words(text) for text in texts]
+        found = [self._numbers.analyzer.words(text) for text in texts]
         terms = np.fromiter(map(self._numbers.__getitem__, chain.from_iterable(found)), np.int64)
         rows = np.repeat(np.arange(len(texts)), [len(each) for each in found])[terms >= 0]
         pairs, counts = _counted(terms[terms >= 0] * len(texts) + rows)

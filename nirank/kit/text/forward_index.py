@@ -24,7 +24,6 @@ from nirank.kit.text.analysis import Analyzer
 from nirank.kit.text.contents import require_text
 from nirank.kit.text.corpus_terms import TermNumbers, term_batches
 from nirank.kit.text.vocabulary import Vocabulary
-from nirank.kit.text.word_breaks import words
 
 #: The layout of the files; part of every index key.
 LAYOUT = "nirank.kit.text.forward/1"
@@ -114,7 +113,7 @@ class ForwardIndex:
 
 def _append(file: BinaryIO, texts: Sequence[str], numbers: TermNumbers) -> NDArray[np.int64]:
     """Write the terms of some texts, numbered as they come up; how many each text has."""
-    found = [words(text) for text in texts]
+    found = [numbers.analyzer.words(text) for text in texts]
     terms = np.fromiter(map(numbers.__getitem__, chain.from_iterable(found)), np.int32)
     rows = np.repeat(np.arange(len(texts)), [*map(len, found)])
     file.write(terms[terms >= 0].data)

@@ -16,7 +16,6 @@ from nirank.errors import BadInput
 from nirank.kit.text.analysis import Analyzer
 from nirank.kit.text.contents import require_text
 from nirank.kit.text.vocabulary import Vocabulary
-from nirank.kit.text.word_breaks import words
 
 _WORDS_REMEMBERED = 1 << 20
 
@@ -73,10 +72,10 @@ class QueryParser:
 
     def _check(self, asked: TermWeights) -> None:
         own = self.analyzer.settings
-        differs = [name for name in own if asked.analysis.get(name) != own[name]]
+        differs = [name for name in {**own, "rules": None} if asked.analysis.get(name) != own.get(name)]
         if differs:
             differences = ", ".join(
-                f"{name} = {asked.analysis.get(name)!r}, and {own[name]!r} here" for name in differs
+                f"{name} = {asked.analysis.get(name)!r}, and {own.get(name)!r} here" for name in differs
             )
             raise BadInput(f"the terms of a query were analysed otherwise than those of the index: {differences}.")
         if asked.weights.min(initial=0) < 0:
@@ -86,7 +85,7 @@ class QueryParser:
             )
 
     def _counted(self, texts: Sequence[Content], first: int) -> QueryTerms:
-        found = [words(text) for text in require_text(texts, "query", first)]
+        found = [self.analyzer.words(text) for text in require_text(texts, "query", first)]
         numbers = self._numbers_of(found)
         rows = [_counted(map(numbers.__getitem__, each)) for each in found]
         offsets = np.array([0, *accumulate(map(len, rows))], np.int64)

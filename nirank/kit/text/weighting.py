@@ -2,7 +2,8 @@
 
 Every model here is a sum over the tokens of the query, of which those that the document lacks add nothing. Each is
 written as three factors that are computed apart: one per term, one per document, and what the count makes of the two.
-Document lengths are exact, in terms; Lucene keeps them in one byte, so its scores differ a little.
+Document lengths are exact, in terms, or with `lengths="byte"` as Lucene keeps them (`nirank.kit.text.lengths`). How
+Lucene computes query likelihood and TF-IDF is in `nirank.kit.text.lucene_weighting`.
 
 Notation: tf the count of the term in the document, df the documents that contain it, cf its occurrences in all of them,
 N the documents, |d| the terms of a document, avgdl their mean, |C| their sum.
@@ -11,13 +12,14 @@ N the documents, |d| the terms of a document, avgdl their mean, |C| their sum.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nirank.errors import BadInput, UnknownName
+from nirank.kit.text.lengths import LATER, Counted, Lengths
 
 Doubles = NDArray[np.float64]
 
@@ -90,15 +92,17 @@ class BM25Weighting:
     of Lv and Zhai are for documents that contain the term: given to all documents they would not change a ranking.
     `delta` is theirs, by default 0.5 in bm25l and 1 in bm25+, and without meaning in the others.
 
-    Raises `BadInput` for k1 or delta below 0 or b outside 0 to 1, `UnknownName` for another variant.
+    Raises `BadInput` for k1 or delta below 0 or b outside 0 to 1, `UnknownName` for another variant or other lengths.
     """
 
     k1: float
     b: float
     variant: str = "lucene"
     delta: float | None = None
+    lengths: Lengths = field(default="exact", metadata=LATER)
 
     def __post_init__(self) -> None:
+        Counted.check(self.lengths)
         if self.variant not in _VARIANTS:
             raise UnknownName("variant of BM25", self.variant, _VARIANTS)
         _require(0 <= self.k1 < np.inf, "k1", self.k1, "0 or more")
@@ -111,12 +115,14 @@ class BM25Weighting:
 
     def per_term(self, index: Statistics) -> Doubles:
         """The inverse document frequency, with the k1 + 1 of those that have it."""
-        idf = _VARIANTS[self.variant][0](index.document_frequencies.astype(np.float64), len(index.lengths))
+        documents = Counted.of(index.lengths, self.lengths).documents
+        idf = _VARIANTS[self.variant][0](index.document_frequencies.astype(np.float64), documents)
         return idf if self.variant in ("lucene", "robertson") else idf * (self.k1 + 1)
 
     def per_document(self, index: Statistics) -> Doubles:
         """1 - b + b |d| / avgdl."""
-        return 1 - self.b + self.b * (index.lengths / (index.lengths.mean() if index.lengths.any() else 1.0))
+        counted = Counted.of(index.lengths, self.lengths)
+        return 1 - self.b + self.b * (counted.lengths / counted.mean)
 
     def impacts(self, tf: Doubles, term: Any, document: Doubles) -> Doubles:
         """The variant's formula."""
@@ -149,12 +155,15 @@ class DirichletWeighting:
 
         sum over tokens t of log(1 + tf / (mu p(t|C)))  +  |q| log(mu / (|d| + mu))
 
-    Tokens that occur in no document belong neither to the sum nor to |q|. Raises `BadInput` for mu of 0 or less.
+    Tokens that occur in no document belong neither to the sum nor to |q|. Raises `BadInput` for mu of 0 or less,
+    `UnknownName` for other lengths.
     """
 
     mu: float
+    lengths: Lengths = field(default="exact", metadata=LATER)
 
     def __post_init__(self) -> None:
+        Counted.check(self.lengths)
         _require(0 < self.mu < np.inf, "mu", self.mu, "above 0")
 
     def per_term(self, index: Statistics) -> Doubles:
@@ -171,7 +180,7 @@ class DirichletWeighting:
 
     def prior(self, index: Statistics) -> Doubles:
         """log(mu / (|d| + mu))."""
-        return np.log(self.mu / (index.lengths + self.mu))
+        return np.log(self.mu / (Counted.of(index.lengths, self.lengths).lengths + self.mu))
 
 
 @dataclass(frozen=True)
@@ -182,12 +191,14 @@ class JelinekMercerWeighting:
 
         sum over tokens t of log(1 + (1 - lambda) tf / (lambda |d| p(t|C)))
 
-    Raises `BadInput` unless lambda is between 0 and 1.
+    Raises `BadInput` unless lambda is between 0 and 1, `UnknownName` for other lengths.
     """
 
     lambda_: float
+    lengths: Lengths = field(default="exact", metadata=LATER)
 
     def __post_init__(self) -> None:
+        Counted.check(self.lengths)
         _require(0 < self.lambda_ < 1, "lambda_", self.lambda_, "between 0 and 1")
 
     def per_term(self, index: Statistics) -> Doubles:
@@ -196,7 +207,7 @@ class JelinekMercerWeighting:
 
     def per_document(self, index: Statistics) -> Doubles:
         """|d|, of documents that have any terms."""
-        return np.maximum(index.lengths, 1).astype(np.float64)
+        return np.maximum(Counted.of(index.lengths, self.lengths).lengths, 1).astype(np.float64)
 
     def impacts(self, tf: Doubles, term: Any, document: Doubles) -> Doubles:
         """log(1 + (1 - lambda) tf / (lambda |d| p(t|C)))."""
@@ -211,16 +222,23 @@ class TFIDFWeighting:
     """TF-IDF as the documentation of Lucene's ClassicSimilarity defines it.
 
     sqrt(tf) idf^2 / sqrt(|d|), where idf = 1 + log((N + 1) / (df + 1)): once for the query's vector, once for the
-    document's. (The program itself, in Lucene 9.9, multiplies by idf once.)
+    document's. (The program itself multiplies by idf once: `lucene_weighting.LuceneTFIDFWeighting`.) Raises
+    `UnknownName` for other lengths.
     """
+
+    lengths: Lengths = field(default="exact", metadata=LATER)
+
+    def __post_init__(self) -> None:
+        Counted.check(self.lengths)
 
     def per_term(self, index: Statistics) -> Doubles:
         """idf^2."""
-        return (1 + np.log((len(index.lengths) + 1) / (index.document_frequencies + 1))) ** 2
+        documents = Counted.of(index.lengths, self.lengths).documents
+        return (1 + np.log((documents + 1) / (index.document_frequencies + 1))) ** 2
 
     def per_document(self, index: Statistics) -> Doubles:
         """|d|, of documents that have any terms."""
-        return np.maximum(index.lengths, 1).astype(np.float64)
+        return np.maximum(Counted.of(index.lengths, self.lengths).lengths, 1).astype(np.float64)
 
     def impacts(self, tf: Doubles, term: Any, document: Doubles) -> Doubles:
         """sqrt(tf) idf^2 / sqrt(|d|)."""

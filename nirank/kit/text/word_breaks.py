@@ -10,6 +10,7 @@ Lucene 9 knows the letters of Unicode 12; letters that came later are words here
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import cast
 
@@ -80,13 +81,29 @@ def _ascii_words() -> re.Pattern[str]:
 
 @cache
 def _unicode_words() -> re.Pattern[str]:
-    pattern = re.sub(r"<(\w+)>", lambda name: _CLASSES[name[1]], f"{_WORD} | {_EMOJI} | {_UNSPACED}")
-    return cast("re.Pattern[str]", regex.compile(pattern, regex.VERSION1 | regex.VERBOSE))
+    return compiled(f"{_WORD} | {_EMOJI} | {_UNSPACED}")
+
+
+@cache
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern in which `<NAME>` stands for a class of the annex, compiled."""
+    whole = re.sub(r"<(\w+)>", lambda name: _CLASSES[name[1]], pattern)
+    return cast("re.Pattern[str]", regex.compile(whole, regex.VERSION1 | regex.VERBOSE))
 
 
 def lower(text: str) -> str:
     """Lower case character by character, as Lucene does: no final sigma, and a Turkish capital I loses its dot."""
     return text.lower() if text.isascii() else text.translate(_SIMPLE_CASE).lower()
+
+
+def spans(text: str) -> Iterator[tuple[int, int, str]]:
+    """Begin, end and text of each word of a text in lower case; a long word comes in its pieces."""
+    pattern = _unicode_words()
+    for found in pattern.finditer(text):
+        start = found.start()
+        for piece in _pieces(pattern, found[0]) if len(found[0]) > LONGEST_WORD else [found[0]]:
+            yield start, start + len(piece), piece
+            start += len(piece)
 
 
 def words(text: str) -> list[str]:
