@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -347,3 +348,28 @@ def test_an_index_is_mapped_and_not_read_into_memory(tmp_path):
     inner = faiss().downcast_index(index.opened.index)
     assert not inner.codes.is_owned
     assert isinstance(index, FaissSearch)
+
+
+def _equal_vectors(kind, folder):
+    """An index of five hundred documents with one text among a hundred others."""
+    corpus = Documents([f"d{number}" for number in range(600)], ["7"] * 500 + [*map(str, range(1000, 1100))])
+    return _opened(kind, corpus, folder)
+
+
+@pytest.mark.parametrize("kind", ["flat", "sq8", "hnsw"])
+def test_all_of_many_equal_vectors_are_found_by_position(tmp_path, kind):
+    index = _equal_vectors(_all_probed()[kind], tmp_path)
+    found = index.generate(_asked([7, 1005]), 500)
+    assert found.lengths.tolist() == [500, 500]
+    assert found[0][0].tolist() == [*range(500)]
+    np.testing.assert_array_equal(found[1][0], index.exactly(_asked([1005]), 500)[0][0])
+
+
+def test_lists_that_hold_too_few_are_told_once(tmp_path, caplog):
+    index = _opened(IVFFlat(lists=8, probes=1, chunk=64), _corpus(range(400)), tmp_path)
+    for _ in range(2):
+        assert index.generate(_asked(range(5)), 390).lengths.max() < 390
+    (told,) = caplog.records
+    assert re.fullmatch(
+        r"IVFFlat found as few as \d+ of 390 documents: read more lists with a larger `probes`\.", told.message
+    )

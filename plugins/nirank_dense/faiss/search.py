@@ -16,11 +16,12 @@ import copy
 import dataclasses
 import functools
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +34,8 @@ from nirank_dense.exact import quantised, rounded
 from nirank_dense.exact.blocks import blocks
 from nirank_dense.exact.search import ExactSearch
 from nirank_dense.stored import VECTORS, Encode
+
+log = logging.getLogger("nirank")
 
 INDEX, KEYS, STATE = "index.faiss", "keys.npy", "state.json"
 #: Documents that faiss returns at first beyond those wanted, for the ones that tie with the last.
@@ -58,6 +61,8 @@ class FaissSearch:
     resumes = True
     #: Whether documents can be taken out.
     removes = True
+    #: What to do where too few are found.
+    advice = "search among more of them, or exactly"
 
     def __init__(self, depth: int, chunk: int, device: str = "cpu", threads: int | None = None) -> None:
         faiss()  # now, not when the corpus has been encoded
@@ -66,6 +71,7 @@ class FaissSearch:
         self.opened: Any = None
         self._vectors: Floats | None = None
         self._allowed: NDArray[Any] | None = None
+        self._told = False
 
     @property
     def index_key(self) -> dict[str, object]:
@@ -169,7 +175,29 @@ class FaissSearch:
         need = min(max(k, self.depth), most)
         selector = self._selector(allowed)
         found = [self._search(part, need, need + _MORE_DOCUMENTS, most, selector) for part in blocks(wanted, 1024)]
-        return self._scored(wanted, Candidates.stack(found)).top(k)
+        return self._filled(self._scored(wanted, Candidates.stack(found)).top(k), wanted, min(k, most))
+
+    def _filled(self, found: Candidates, queries: Floats, k: int) -> Candidates:
+        """Have `k` documents for each query, or tell why there are fewer.
+
+        A walk through a graph does not come to all of many equal vectors, which know each other alone: a query that it
+        leaves short is searched exactly.
+        """
+        short = np.flatnonzero(found.lengths < k)
+        if not len(short):
+            return found
+        if self.removes or self._allowed is not None:
+            self._tell_of_few(int(found.lengths.min()), k)
+            return found
+        order = np.arange(len(found))
+        order[short] = len(found) + np.arange(len(short))
+        exact = _scan(cast("Floats", self._vectors), None, queries[short], k)
+        return Candidates.stack([found, exact]).take(order)
+
+    def _tell_of_few(self, fewest: int, k: int) -> None:
+        if not self._told:
+            log.warning("%s found as few as %d of %d documents: %s.", type(self).__name__, fewest, k, self.advice)
+        self._told = True
 
     def _write_anew(self, vectors: Floats, folder: Path) -> None:
         """An index of all vectors, each under its ordinal."""
