@@ -32,7 +32,7 @@ from nirank import seals
 from nirank.component import Component, Opened
 from nirank.data.corpus import field_of, same_documents
 from nirank.data.types import Corpus
-from nirank.errors import BadInput, StaleIndex
+from nirank.errors import BadInput, DamagedFile, NirankError, StaleIndex
 from nirank.execution import stages
 from nirank.files import cache_folder, keep
 from nirank.hashing import digest
@@ -85,8 +85,7 @@ def prepare(
     if not (folder / MANIFEST).exists():
         former = None if since is None else _former(component, corpus, encoder, since, folder.parent)
         build(component, corpus, encoder, folder, former)
-    check(folder, key, corpus)
-    component.target.open(corpus, folder)
+    open_index(component, key, corpus, folder)
     component.opened = Opened(corpus, encoder, folder, encoded)
     return folder
 
@@ -166,7 +165,7 @@ def build(
         target, given = component.target, (former,) if former else ()
         make = target.update if former else target.build
         _write(lambda: make(corpus, partial, *given, encode), partial)
-        _write_json(partial / MANIFEST, manifest | {"files": _sizes(partial)})
+        _write_json(partial / MANIFEST, manifest | {"files": _sizes(partial), "sealed": True})
         seals.seal(partial)
         keep(partial)
         shutil.rmtree(folder, ignore_errors=True)
@@ -186,11 +185,28 @@ def _former(
     return Former(folder, same_documents(corpus, since))
 
 
+def open_index(component: Component, key: Mapping[str, Any], corpus: Corpus, folder: Path) -> None:
+    """Have a component open the index in a folder. Raises `StaleIndex` where that is not its own, or cannot be read."""
+    check(folder, key, corpus)
+    try:
+        component.target.open(corpus, folder)
+    except (NirankError, MemoryError):
+        raise
+    except Exception as error:  # of whatever library reads the files
+        raise StaleIndex(
+            f"{folder} cannot be opened by {component.spec}: {type(error).__name__}: {error}. "
+            f"Remove {folder} to have it built again."
+        ) from error
+
+
 def check(folder: Path, key: Mapping[str, Any], corpus: Corpus) -> None:
     """Raise `StaleIndex` unless `folder` holds a whole index of this key and corpus, as it was written."""
     again = f"Remove {folder} to have it built again, or name another folder."
     manifest = read_manifest(folder)
-    seals.check(folder, again)
+    if not seals.check(folder, again) and manifest.get("sealed"):
+        raise DamagedFile(
+            f"is missing: the files cannot be compared with what was written. {again}", folder / seals.SEAL
+        )
     if manifest["layout"] != LAYOUT or manifest["key"] != dict(key):
         made, wanted = manifest["key"], dict(key)
         differs = [name for name in made | wanted if made.get(name) != wanted.get(name)] or ["layout"]
@@ -212,7 +228,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         missing = [name for name, size in manifest["files"].items() if _size(folder / name) != size]
         complete = {"layout", "key", "corpus", "documents"} <= manifest.keys()
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StaleIndex(f"{path} is damaged: {error}. Remove {folder} to have it built again.") from error
     if missing or not complete:
         raise StaleIndex(f"{folder} is damaged: {', '.join(missing) or MANIFEST} is missing or has another size.")

@@ -6,13 +6,14 @@ import copy
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
 from nirank import seals
 from nirank.component import Component
 from nirank.data.collection import Collection
-from nirank.errors import BadInput
+from nirank.errors import BadInput, DamagedFile
 from nirank.evaluation.evaluating import check_measures, evaluate
 from nirank.execution import indexes
 from nirank.pipeline.algebra import Ranking
@@ -93,6 +94,10 @@ class Selection:
         if self._best is not None:
             self._kept.load_state_dict(self._best)
         elif self.path and self.path.exists():
-            seals.check_file(self.path, "Remove the folder of the training, and train again.")
-            load_model(self._kept, str(self.path))
+            again = "Remove the folder of the training, and train again."
+            seals.check_file(self.path, again)
+            try:
+                load_model(self._kept, str(self.path))
+            except (SafetensorError, RuntimeError) as error:
+                raise DamagedFile(f"is damaged: {error}. {again}", self.path) from error
         self.component.changed()
