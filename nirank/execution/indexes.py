@@ -44,6 +44,10 @@ MANIFEST = "manifest.json"
 _APART: ContextVar[_Apart | None] = ContextVar("apart", default=None)
 
 
+class NoIndex(BadInput, FileExistsError):
+    """A folder that an index cannot be built in, for it holds something else."""
+
+
 @dataclass(frozen=True)
 class Former:
     """The index of an earlier state of a corpus.
@@ -149,7 +153,7 @@ def build(
 ) -> None:
     """Build an index into `folder`, perhaps from a former one: written beside it and moved into place when whole.
 
-    Raises `FileExistsError` where `folder` holds anything that is not an index.
+    Raises `NoIndex` where `folder` holds anything that is not an index.
     """
     from filelock import FileLock
 
@@ -158,7 +162,7 @@ def build(
         if (folder / MANIFEST).exists():  # another process was faster
             return
         if folder.exists() and any(folder.iterdir()):
-            raise FileExistsError(f"{folder} is not empty and not an index; choose another folder or remove it.")
+            raise NoIndex("is not empty and not an index; choose another folder or remove it.", folder)
         manifest = _manifest(component, corpus, encoder)
         partial = _partial_folder(component, folder, manifest)
         encode = functools.partial(stages.encode_documents, encoder) if encoder else None

@@ -25,6 +25,7 @@ from nirank.training.options import Options
 from nirank.training.state import Progress
 
 BEST = "best.safetensors"
+_AGAIN = "Remove the folder of the training, and train again."
 
 
 def check(component: Component, ranking: Ranking | None, dev: Collection | None, measure: str) -> None:
@@ -89,15 +90,19 @@ class Selection:
         """True when `patience` evaluations have passed without a better one."""
         return self.options.patience is not None and progress.since_best >= self.options.patience
 
+    def refuse_missing(self, progress: Progress) -> None:
+        """Raise `DamagedFile` where the best weights of a training that goes on are not there."""
+        if self.path and progress.best_step >= 0 and not self.path.exists():
+            raise DamagedFile(f"is missing, with the weights of step {progress.best_step}. {_AGAIN}", self.path)
+
     def restore_best(self) -> None:
         """Give the component its best weights, those it has where none were kept."""
         if self._best is not None:
             self._kept.load_state_dict(self._best)
         elif self.path and self.path.exists():
-            again = "Remove the folder of the training, and train again."
-            seals.check_file(self.path, again)
+            seals.check_file(self.path, _AGAIN)
             try:
                 load_model(self._kept, str(self.path))
             except (SafetensorError, RuntimeError) as error:
-                raise DamagedFile(f"is damaged: {error}. {again}", self.path) from error
+                raise DamagedFile(f"is damaged: {error}. {_AGAIN}", self.path) from error
         self.component.changed()
