@@ -15,7 +15,7 @@ from nirank import hookimpl
 from nirank.errors import BadInput
 from nirank.kit import cache_folder
 from nirank.plugins import Component, Middleware
-from nirank_cache import keys, pairs, vectors
+from nirank_cache import keys, pairs, vectors, whole
 from nirank_cache.shelf import Shelf
 from nirank_cache.store import FILE, Store
 
@@ -70,8 +70,26 @@ class Cache:
             self._store = None
 
     @staticmethod
-    def command(folder: Path | None = None, clear: bool = False) -> None:
-        """Show what the score and vector cache holds, by component; --clear drops all of it."""
+    def command(
+        folder: Path | None = None,
+        clear: bool = False,
+        sizes: bool = False,
+        everything: bool = False,
+        limit: float | None = None,
+    ) -> None:
+        """Show what the score and vector cache holds, by component; --clear drops all of it.
+
+        --sizes shows what the whole cache folder takes; --clear --everything empties it, indexes and corpora too.
+        --limit GIGABYTES drops what killed processes left in it, then indexes and corpora that were not used for
+        longest, until it takes no more.
+        """
+        if everything and clear:
+            whole.clear(cache_folder())
+        if limit is not None:
+            _trim(limit)
+        if sizes or everything or limit is not None:
+            _show_sizes(cache_folder())
+            return
         store = Store(_path(folder))
         if clear:
             store.clear()
@@ -113,6 +131,26 @@ def _is_cacheable(component: Component, method: str) -> bool:
     if method == "score":
         return not traits.listwise and not component.can("build")
     return traits.vectors == "dense"
+
+
+def _trim(limit: float) -> None:
+    if not limit >= 0:
+        raise BadInput(f"--limit {limit}: a size from 0 on is expected, in 10**9 bytes.")
+    whole.trim(cache_folder(), limit * 1e9)
+
+
+def _show_sizes(folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    found = whole.sizes(folder)
+    total = sum(size for _, size in found.values())
+    table = Table("part", title=f"{folder}: {total / 1e6:,.1f} MB", title_justify="left")
+    for name in ("files", "MB"):
+        table.add_column(name, justify="right")
+    for name, (files, size) in found.items():
+        table.add_row(name, f"{files:,}", f"{size / 1e6:,.1f}")
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _show(store: Store) -> None:

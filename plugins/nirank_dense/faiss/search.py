@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nirank.data import Candidates, Corpus, Floats, Queries
-from nirank.errors import BadInput, MissingDependency
+from nirank.errors import BadInput, MissingDependency, StaleIndex
 from nirank.kit import Former, progress
 from nirank_dense import stored
 from nirank_dense.exact import quantised, rounded
@@ -270,6 +270,8 @@ class FaissSearch:
             parameters = parameters or faiss().SearchParameters()
             parameters.sel = selector
         scores, keys = self.opened.search(queries, fetch, params=parameters)
+        if keys.min() < -1 or keys.max() >= len(self._ordinals):
+            raise StaleIndex(f"{INDEX} names documents that are not in the index: it is damaged. Build it again.")
         docs = np.where(keys >= 0, self._ordinals[keys], -1)
         floor = scores[:, min(need, fetch) - 1] - self._slack(queries)
         close = (docs >= 0) & (scores >= floor[:, None])
