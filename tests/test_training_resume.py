@@ -304,7 +304,7 @@ def test_best_weights_that_are_missing_are_told(tmp_path):
 
     _interrupted(9, fit)
     (tmp_path / "best.safetensors").unlink()
-    with pytest.raises(DamagedFile, match=r"best\.safetensors: is missing, with the weights of step 4"):
+    with pytest.raises(DamagedFile, match=r"best\.safetensors: is missing, with the weights of step \d"):
         fit()
 
 
