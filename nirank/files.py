@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from nirank.errors import BadInput
+
+#: In a folder where something is written, locked by the process that writes it; and seconds.
+_AT_WORK, _DAY = ".at-work", 86400
 
 
 def cache_folder() -> Path:
@@ -42,19 +48,30 @@ def refuse_existing(out: str | Path | None) -> None:
 def alone(path: Path, what: str) -> Iterator[None]:
     """Keep other processes from writing to `path` in the block; raise `BadInput`, which names `what`, where one does.
 
-    The lock is a hidden file beside `path`; it goes with the process, however that ends.
+    Raises it too where nothing can be written there, before the work and not after it. The lock is a hidden file beside
+    `path`; it goes with the process, however that ends.
     """
     from filelock import FileLock, Timeout
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    _refuse_unwritable(path)
+    place = path.with_name(f".{path.name}.lock")
     try:
-        with lock:
+        with FileLock(place, timeout=0):
             yield
+            place.unlink(missing_ok=True)
     except Timeout:
         raise BadInput(
             f"another {what} is writing to it; wait until it is done, or name another place.", path
         ) from None
+
+
+def _refuse_unwritable(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent):
+            pass
+    except OSError as error:
+        raise BadInput(f"cannot be written ({error.strerror}); name another place.", path) from error
 
 
 @contextmanager
@@ -62,11 +79,18 @@ def beside(path: Path) -> Iterator[Path]:
     """A place to write `path` in: it becomes `path` if the block succeeds, and is removed if it fails.
 
     Folders above `path` are made. A file that was there is replaced; a folder only if it is empty. An `OSError`
-    gets a note that names `path`, because that of a full disk names no file.
+    gets a note that names `path`, because that of a full disk names no file. What a process that was killed left of
+    the same file is removed.
     """
+    from filelock import FileLock
+
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder,
+            FileLock(Path(folder) / _AT_WORK),
+        ):
             unfinished = Path(folder) / path.name
             yield unfinished
             keep(unfinished)
@@ -74,6 +98,29 @@ def beside(path: Path) -> Iterator[Path]:
     except OSError as error:
         error.add_note(f"while writing {path}")
         raise
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes that were killed left beside `path` when they wrote it; what is being written stays."""
+    for folder in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if _is_left(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_left(folder: Path) -> bool:
+    """Tell whether nobody writes into a folder that `beside` made; of an older version's, whether it is a day old."""
+    from filelock import FileLock, Timeout
+
+    lock = folder / _AT_WORK
+    try:
+        if not folder.is_dir():
+            return False
+        if not lock.exists():
+            return time.time() - folder.stat().st_mtime > _DAY
+        with FileLock(lock, timeout=0):
+            return True
+    except (OSError, Timeout):
+        return False
 
 
 def write_header(file: BinaryIO, shape: tuple[int, ...], kind: DTypeLike) -> None:

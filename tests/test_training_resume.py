@@ -286,3 +286,34 @@ def test_what_a_kill_left_half_written_is_no_training_and_goes(tmp_path):
         (tmp_path / "out" / f".{name}.xyz" / name).write_text("half")
     nirank.fit(Weighed(), "ranknet", numbers(), out=tmp_path / "out", **STEPS)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["checkpoint", "log.jsonl", "plan.json"]
+
+
+def test_a_full_disk_is_an_os_error_that_names_the_file(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"state\.pt cannot be written: basic_ios"):
+        nirank.fit(Weighed(), "ranknet", numbers(), out=tmp_path, save_every=4, **STEPS)
+
+
+def test_best_weights_that_are_missing_are_told(tmp_path):
+    def fit():
+        dev, options = numbers(8, seed=1), {**STEPS, "evaluate_every": 4, "save_every": 1}
+        return nirank.fit(Weighed(), "ranknet", numbers(), dev=dev, out=tmp_path, **options)
+
+    _interrupted(9, fit)
+    (tmp_path / "best.safetensors").unlink()
+    with pytest.raises(DamagedFile, match=r"best\.safetensors: is missing, with the weights of step \d"):
+        fit()
+
+
+@pytest.mark.parametrize("name", ["plan.json", "log.jsonl"])
+def test_a_plan_or_log_that_is_damaged_is_told(tmp_path, name):
+    def fit():
+        return nirank.fit(Weighed(), "ranknet", numbers(), out=tmp_path, save_every=1, **STEPS)
+
+    _interrupted(9, fit)
+    (tmp_path / name).write_bytes(b"\x97" + (tmp_path / name).read_bytes())
+    with pytest.raises(DamagedFile, match=f"{name}: is damaged"):
+        fit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 
 from nirank.data.arrays import to_numpy
 from nirank.data.candidates import Candidates
+from nirank.data.fingerprint import content_bytes
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Floats, Ints
+from nirank.errors import BadInput
 
 
 class Batch(Protocol):
@@ -93,6 +96,21 @@ def by_length(contents: Sequence[Content]) -> NDArray[np.int64] | None:
     return np.argsort(np.array(lengths, np.int64))[::-1] if len(lengths) == len(contents) else None
 
 
+def first_of_equal(contents: Sequence[Content]) -> NDArray[np.int64] | None:
+    """For each content the place of the first that equals it, `[contents]`; None where all differ.
+
+    None too where one cannot be read: that is for its reader to tell.
+    """
+    try:
+        keys = [content if isinstance(content, str) else _digest(content) for content in contents]
+    except (BadInput, OSError):
+        return None
+    places = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
+    if len(places) == len(keys):
+        return None
+    return np.fromiter(map(places.__getitem__, keys), np.int64, len(keys))
+
+
 def cuts(batch: Batch, size: int | None, whole_queries: bool = False) -> Iterator[Batch]:
     """Cut a batch into parts of at most `size` entries.
 
@@ -149,6 +167,10 @@ def pair_products(left: Floats, right: Floats, rows: Ints, columns: Ints, block:
         right.take(columns[here], axis=0, out=theirs[some], mode="clip")  # else numpy copies what it takes twice
         np.einsum("ij,ij->i", ours[some], theirs[some], out=scores[here])
     return scores
+
+
+def _digest(content: Content) -> bytes:
+    return hashlib.blake2b(content_bytes(content), digest_size=16).digest()
 
 
 def _query_edges(offsets: NDArray[np.int64], size: int) -> list[int]:

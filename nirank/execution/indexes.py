@@ -32,7 +32,7 @@ from nirank import seals
 from nirank.component import Component, Opened
 from nirank.data.corpus import field_of, same_documents
 from nirank.data.types import Corpus
-from nirank.errors import BadInput, StaleIndex
+from nirank.errors import BadInput, DamagedFile, NirankError, StaleIndex
 from nirank.execution import stages
 from nirank.files import cache_folder, keep
 from nirank.hashing import digest
@@ -42,6 +42,10 @@ LAYOUT = 1
 MANIFEST = "manifest.json"
 
 _APART: ContextVar[_Apart | None] = ContextVar("apart", default=None)
+
+
+class NoIndex(BadInput, FileExistsError):
+    """A folder that an index cannot be built in, for it holds something else."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,7 @@ def prepare(
     if not (folder / MANIFEST).exists():
         former = None if since is None else _former(component, corpus, encoder, since, folder.parent)
         build(component, corpus, encoder, folder, former)
-    check(folder, key, corpus)
-    component.target.open(corpus, folder)
+    open_index(component, key, corpus, folder)
     component.opened = Opened(corpus, encoder, folder, encoded)
     return folder
 
@@ -150,7 +153,7 @@ def build(
 ) -> None:
     """Build an index into `folder`, perhaps from a former one: written beside it and moved into place when whole.
 
-    Raises `FileExistsError` where `folder` holds anything that is not an index.
+    Raises `NoIndex` where `folder` holds anything that is not an index.
     """
     from filelock import FileLock
 
@@ -159,14 +162,14 @@ def build(
         if (folder / MANIFEST).exists():  # another process was faster
             return
         if folder.exists() and any(folder.iterdir()):
-            raise FileExistsError(f"{folder} is not empty and is not an index; name another folder or remove it.")
+            raise NoIndex("is not empty and is not an index; name another folder or remove it.", folder)
         manifest = _manifest(component, corpus, encoder)
         partial = _partial_folder(component, folder, manifest)
         encode = functools.partial(stages.encode_documents, encoder) if encoder else None
         target, given = component.target, (former,) if former else ()
         make = target.update if former else target.build
         _write(lambda: make(corpus, partial, *given, encode), partial)
-        _write_json(partial / MANIFEST, manifest | {"files": _sizes(partial)})
+        _write_json(partial / MANIFEST, manifest | {"files": _sizes(partial), "sealed": True})
         seals.seal(partial)
         keep(partial)
         shutil.rmtree(folder, ignore_errors=True)
@@ -186,11 +189,28 @@ def _former(
     return Former(folder, same_documents(corpus, since))
 
 
+def open_index(component: Component, key: Mapping[str, Any], corpus: Corpus, folder: Path) -> None:
+    """Have a component open the index in a folder. Raises `StaleIndex` where that is not its own, or cannot be read."""
+    check(folder, key, corpus)
+    try:
+        component.target.open(corpus, folder)
+    except (NirankError, MemoryError):
+        raise
+    except Exception as error:  # of whatever library reads the files
+        raise StaleIndex(
+            f"{folder} cannot be opened by {component.spec}: {type(error).__name__}: {error}. "
+            f"Remove {folder} to have it built again."
+        ) from error
+
+
 def check(folder: Path, key: Mapping[str, Any], corpus: Corpus) -> None:
     """Raise `StaleIndex` unless `folder` holds a whole index of this key and corpus, as it was written."""
     again = f"Remove {folder} to have it built again, or name another folder."
     manifest = read_manifest(folder)
-    seals.check(folder, again)
+    if not seals.check(folder, again) and manifest.get("sealed"):
+        raise DamagedFile(
+            f"is missing: the files cannot be compared with what was written. {again}", folder / seals.SEAL
+        )
     if manifest["layout"] != LAYOUT or manifest["key"] != dict(key):
         made, wanted = manifest["key"], dict(key)
         differs = [name for name in made | wanted if made.get(name) != wanted.get(name)] or ["layout"]
@@ -214,7 +234,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         missing = [name for name, size in manifest["files"].items() if _size(folder / name) != size]
         complete = {"layout", "key", "corpus", "documents"} <= manifest.keys()
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StaleIndex(f"{path} is damaged: {error}. Remove {folder} to have it built again.") from error
     if missing or not complete:
         raise StaleIndex(

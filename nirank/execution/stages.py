@@ -25,6 +25,7 @@ from nirank.data.batches import (
     by_length,
     concatenate,
     cuts,
+    first_of_equal,
     similarities,
 )
 from nirank.data.candidates import Candidates
@@ -154,7 +155,7 @@ def nirank_score(scorer: Component, queries: Queries, candidates: Candidates) ->
         return _similarity(scorer, queries, candidates)
 
     def call(queries: Queries, candidates: Candidates) -> Any:
-        return _batched(scorer, method, Pairs(queries, candidates), f"Scoring with {scorer.name}")
+        return _scored_once(scorer, method, Pairs(queries, candidates))
 
     return scorer.around(method, call)(queries, candidates)
 
@@ -181,7 +182,50 @@ def _similarity(encoder: Component, queries: Queries, candidates: Candidates) ->
     return similarities(left, right, candidates.rows, inverse)
 
 
+def _scored_once(scorer: Component, method: str, pairs: Pairs) -> Any:
+    """Score a query's equal documents once, so that they tie whatever batch each would have been in."""
+    what = f"Scoring with {scorer.name}"
+    once = _distinct_pairs(pairs) if method == "score" and _reads_contents(scorer) else None
+    if once is None:
+        return _batched(scorer, method, pairs, what)
+    kept, places = once
+    return to_numpy(_batched(scorer, method, Pairs(pairs.queries, pairs.candidates.where(kept)), what))[places]
+
+
+def _reads_contents(scorer: Component) -> bool:
+    """Tell whether a score follows from the contents of query and document, and from nothing else."""
+    traits = scorer.traits
+    reads = traits.reads in ("text", "images", "either")
+    return reads and traits.cacheable and not traits.listwise and not scorer.can("build")
+
+
+def _distinct_pairs(pairs: Pairs) -> tuple[NDArray[np.bool_], NDArray[np.int64]] | None:
+    """A mask of the first of each query's equal documents, `[pairs]`, and for every pair its place among these."""
+    candidates = pairs.candidates
+    if candidates.corpus is None:
+        return None
+    docs, places = np.unique(candidates.docs, return_inverse=True)
+    firsts = first_of_equal(candidates.corpus[docs])
+    if firsts is not None:
+        places = firsts[places]
+    _, first, number = np.unique(candidates.rows * len(docs) + places, return_index=True, return_inverse=True)
+    if len(first) == len(pairs):
+        return None
+    kept = np.zeros(len(pairs), bool)
+    kept[first] = True
+    return kept, (np.cumsum(kept) - 1)[first][number]
+
+
 def _sorted_batches(encoder: Component, contents: Sequence[Content], what: str) -> Vectors:
+    """Encode equal contents once, and those of similar length together."""
+    firsts = first_of_equal(contents)
+    if firsts is None:
+        return _by_length(encoder, contents, what)
+    distinct, places = np.unique(firsts, return_inverse=True)
+    return _by_length(encoder, [contents[place] for place in distinct.tolist()], what)[places]
+
+
+def _by_length(encoder: Component, contents: Sequence[Content], what: str) -> Vectors:
     order = by_length(contents)
     if order is None or len(contents) < 2:
         return _batched(encoder, "encode_documents", ContentBatch(contents), what)

@@ -6,6 +6,7 @@ import filecmp
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from nirank.experiments import latency
 from nirank.experiments.experiment import Experiment, naming
 from nirank.experiments.results import Results, System
 from nirank.experiments.write import MANIFEST, refuse_unwritable, write
-from nirank.files import refuse_existing
+from nirank.files import alone, refuse_existing
 from nirank.pipeline.algebra import DEPTH, Ranking
 from nirank.plugins import observers, trust
 from nirank.plugins.faults import message_of
@@ -49,6 +50,12 @@ def run(
     if experiment.train:
         raise BadInput(f"has tables [train]: run it with `nirank train {experiment.where}`.", experiment.path)
     folder = None if out is None else Path(out).resolve()
+    refuse_existing(folder)
+    with alone(folder, "nirank run") if folder else nullcontext():
+        return _run(experiment, folder, show)
+
+
+def _run(experiment: Experiment, folder: Path | None, show: Callable[[Results], None] | None) -> Results:
     refuse_existing(folder)
     load_beside(experiment)
     environment.seed_everything(experiment.seed)

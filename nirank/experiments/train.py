@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from nirank.experiments.recipe import Recipe
 from nirank.experiments.results import Results
 from nirank.experiments.run import load_beside, run
 from nirank.experiments.write import refuse_unwritable
-from nirank.files import beside, refuse_existing
+from nirank.files import alone, beside, refuse_existing, remove_leftovers
 from nirank.formats.toml import to_toml
 from nirank.pipeline.algebra import Stage
 from nirank.plugins import observers
@@ -47,6 +48,17 @@ def train(
     recipes = experiment.recipes()
     if not recipes:
         raise BadInput("there is no table [train.NAME], nothing to train: run it with `nirank run`.", experiment.path)
+    with alone(folder, "nirank train") if processes.is_first() else nullcontext():
+        return _train(experiment, recipes, folder, tell, show)
+
+
+def _train(
+    experiment: Experiment,
+    recipes: Sequence[Recipe],
+    folder: Path,
+    tell: Callable[[Fitted], None] | None,
+    show: Callable[[Results], None] | None,
+) -> Results | None:
     load_beside(experiment)
     _check(experiment, recipes)
     _begin(experiment, folder)
@@ -92,6 +104,7 @@ def _begin(experiment: Experiment, folder: Path) -> None:
         if differs:
             raise BadInput(f"holds another experiment: {', '.join(differs)} differ; name another folder.", folder)
     else:
+        remove_leftovers(path)  # which are no other experiment
         refuse_existing(folder)
     refuse_existing(folder / RESULTS)
     processes.wait()

@@ -6,13 +6,14 @@ import copy
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
 from nirank import seals
 from nirank.component import Component
 from nirank.data.collection import Collection
-from nirank.errors import BadInput
+from nirank.errors import BadInput, DamagedFile
 from nirank.evaluation.evaluating import check_measures, evaluate
 from nirank.execution import indexes
 from nirank.pipeline.algebra import Ranking
@@ -24,6 +25,7 @@ from nirank.training.options import Options
 from nirank.training.state import Progress
 
 BEST = "best.safetensors"
+_AGAIN = "Remove the folder of the training, and train again."
 
 
 def check(component: Component, ranking: Ranking | None, dev: Collection | None, measure: str) -> None:
@@ -94,11 +96,19 @@ class Selection:
         """True when `patience` evaluations have passed without a better one."""
         return self.options.patience is not None and progress.since_best >= self.options.patience
 
+    def refuse_missing(self, progress: Progress) -> None:
+        """Raise `DamagedFile` where the best weights of a training that goes on are not there."""
+        if self.path and progress.best_step >= 0 and not self.path.exists():
+            raise DamagedFile(f"is missing, with the weights of step {progress.best_step}. {_AGAIN}", self.path)
+
     def restore_best(self) -> None:
         """Give the component its best weights, those it has where none were kept."""
         if self._best is not None:
             self._kept.load_state_dict(self._best)
         elif self.path and self.path.exists():
-            seals.check_file(self.path, "Remove the folder of the training, and train again.")
-            load_model(self._kept, str(self.path))
+            seals.check_file(self.path, _AGAIN)
+            try:
+                load_model(self._kept, str(self.path))
+            except (SafetensorError, RuntimeError) as error:
+                raise DamagedFile(f"is damaged: {error}. {_AGAIN}", self.path) from error
         self.component.changed()

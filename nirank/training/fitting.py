@@ -22,6 +22,7 @@ from nirank.component import Component
 from nirank.data.collection import Collection
 from nirank.errors import BadInput, UnknownName
 from nirank.execution import indexes
+from nirank.files import alone
 from nirank.pipeline.algebra import Ranking, Scoring, Stage, as_ranking, as_scoring, load, reads_features
 from nirank.pipeline.expression import parse
 from nirank.pipeline.feature_ranking import Featured, FeatureSet, before
@@ -149,6 +150,8 @@ class Training:
         target, before = self.component.target, self.component.target.training
         with ExitStack() as stack:
             stack.callback(self.component.changed)  # also where training is interrupted
+            if self.folder and processes.is_first():
+                stack.enter_context(alone(self.folder, "training"))
             self._resume()
             self.journal = Journal(self.folder if processes.is_first() else None, self.reached.step)
             stack.enter_context(torch.random.fork_rng(range(torch.cuda.device_count())))
@@ -185,6 +188,7 @@ class Training:
         processes.wait()  # all have looked before the first one writes
         if under_way:
             self.reached = state.load(self.folder / state.STATE, self._holders)
+            self.selection.refuse_missing(self.reached)
             processes.wait()
             if processes.is_first():
                 resume_plan.clean(self.folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nirank.component import Component
+from nirank.errors import DamagedFile
 from nirank.files import beside
 from nirank.hooks import hookimpl
 
@@ -26,7 +27,7 @@ class Journal:
         self.path = folder / LOG if folder else None
         self.lines: list[dict[str, Any]] = []
         if self.path:
-            self.lines = [line for line in _lines(self.path) if line["step"] <= after]
+            self.lines = [line for line in _whole_lines(self.path) if line["step"] <= after]
             _rewrite(self.path, self.lines)
         self._start = time.perf_counter() - (self.lines[-1]["seconds"] if self.lines else 0)
 
@@ -39,6 +40,18 @@ class Journal:
         if self.path:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(_text(line))
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log that is whole. Raises `DamagedFile` for one that has another line in it."""
+    try:
+        lines = list(_lines(path))
+        if all(isinstance(line["step"], int) and isinstance(line["seconds"], (int, float)) for line in lines):
+            return lines
+        fault = "a step is no number"
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        fault = repr(error)
+    raise DamagedFile(f"is damaged: {fault}. Remove the folder of the training, and train again.", path)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from nirank import hashing
 from nirank.checkpoints import checkpoint
 from nirank.component import Component
 from nirank.data.collection import Collection
-from nirank.errors import BadInput
+from nirank.errors import BadInput, DamagedFile
 from nirank.files import beside
 from nirank.hashing import digest
 from nirank.hints import spelled_out
@@ -59,7 +59,7 @@ def is_under_way(folder: Path, described: Mapping[str, Any]) -> bool:
         raise BadInput("holds a training that is finished; name another folder or remove it.", folder)
     if not (folder / PLAN).exists():
         raise BadInput("exists already and holds no training to go on with; name another folder or remove it.", folder)
-    noted = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+    noted = _noted(folder / PLAN)
     noted["options"] = _spelled_out(noted.get("options"))
     wanted = json.loads(json.dumps(described))
     differs = [name for name in wanted if noted.get(name) != wanted[name]]
@@ -69,6 +69,15 @@ def is_under_way(folder: Path, described: Mapping[str, Any]) -> bool:
             f"holds another training: {', '.join(differs)} differ. Name another folder or remove it.{anew}", folder
         )
     return (folder / STATE).exists()
+
+
+def _noted(path: Path) -> dict[str, Any]:
+    """The plan that was written. Raises `DamagedFile` where it cannot be read."""
+    try:
+        noted = json.loads(path.read_text(encoding="utf-8"))
+        return {**noted}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DamagedFile(f"is damaged: {error}. Remove the folder of the training, and train again.", path) from error
 
 
 def _spelled_out(options: Any) -> Any:

@@ -47,7 +47,10 @@ def save(path: Path, progress: Progress, holders: Mapping[str, Any]) -> None:
     """Write the state of the given objects; the file is replaced as a whole."""
     state = {"progress": dataclasses.asdict(progress), **{name: _get(holder) for name, holder in holders.items()}}
     with sealed(path) as unfinished:
-        torch.save(state, unfinished)
+        try:
+            torch.save(state, unfinished)
+        except RuntimeError as error:  # torch has no other word for a full disk
+            raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def load(path: Path, holders: Mapping[str, Any]) -> Progress:

@@ -15,7 +15,7 @@ from nirank import hookimpl
 from nirank.errors import BadInput
 from nirank.kit import cache_folder
 from nirank.plugins import Component, Middleware
-from nirank_cache import keys, pairs, vectors
+from nirank_cache import keys, pairs, vectors, whole
 from nirank_cache.shelf import Shelf
 from nirank_cache.store import FILE, Store
 
@@ -66,11 +66,28 @@ class Cache:
             self._store = None
 
     @staticmethod
-    def command(folder: Path | None = None, clear: bool = False) -> None:
-        """Show what the cache of scores and vectors holds, by component.
+    def command(
+        folder: Path | None = None,
+        clear: bool = False,
+        sizes: bool = False,
+        everything: bool = False,
+        limit: float | None = None,
+    ) -> None:
+        """Show what the cache of scores and vectors holds, by component; --clear deletes all that is in it.
 
-        --folder names another folder than the default one, --clear deletes all that is in it.
+        --folder names another folder than the default one.
+
+        --sizes shows what the whole cache folder takes; --clear --everything empties it, indexes and corpora too.
+        --limit GIGABYTES drops what killed processes left in it, then indexes and corpora that were not used for
+        longest, until it takes no more.
         """
+        if everything and clear:
+            whole.clear(cache_folder())
+        if limit is not None:
+            _trim(limit)
+        if sizes or everything or limit is not None:
+            _show_sizes(cache_folder())
+            return
         store = Store(_path(folder))
         if clear:
             store.clear()
@@ -119,6 +136,26 @@ def _look_up(component: Component, method: str) -> Callable[..., Any]:
         return pairs.score
     kind = vectors.KINDS[str(component.traits.vectors)]
     return functools.partial(vectors.encode if method == "encode" else vectors.encode_documents, kind)
+
+
+def _trim(limit: float) -> None:
+    if not limit >= 0:
+        raise BadInput(f"--limit {limit}: a size from 0 on is expected, in 10**9 bytes.")
+    whole.trim(cache_folder(), limit * 1e9)
+
+
+def _show_sizes(folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    found = whole.sizes(folder)
+    total = sum(size for _, size in found.values())
+    table = Table("part", title=f"{folder}: {total / 1e6:,.1f} MB", title_justify="left")
+    for name in ("files", "MB"):
+        table.add_column(name, justify="right")
+    for name, (files, size) in found.items():
+        table.add_row(name, f"{files:,}", f"{size / 1e6:,.1f}")
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _show(store: Store) -> None:

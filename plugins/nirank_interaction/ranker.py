@@ -99,6 +99,7 @@ class Ranker(nn.Module):
     """Scores a pair by its words: a model has `layers`, which makes them, and `forward`, which scores lists."""
 
     name: ClassVar[str]
+    reads = "text"
     batch_size = 4096
 
     vectors: Tensor

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from nirank import evaluate
 from nirank.data import Candidates, Floats, Queries
 from nirank.errors import BadInput, UnknownName
+from nirank_ltr import tree_files
 from nirank_ltr.ranker import chosen
 from nirank_ltr.sample import collection
 
@@ -174,7 +175,7 @@ class LightGBM:
 
     def _load(self, path: Path) -> Any:
         try:
-            booster = _booster(path.read_text(encoding="utf-8"))
+            booster = _booster(tree_files.checked(path.read_text(encoding="utf-8")))
         except (lightgbm.basic.LightGBMError, OSError, ValueError) as error:
             raise BadInput(f"cannot be read as a text model of LightGBM: {error}", path) from error
         self.names = self.names or tuple(booster.feature_name())

@@ -406,3 +406,18 @@ def test_the_longest_vectors_that_are_taken_do_no_harm(tmp_path, kind):
     assert found.lengths.tolist() == [300]
     assert found.docs[0] == 0
     assert np.isfinite(found.scores).all()
+
+
+def _equal_vectors(kind, folder):
+    """An index of five hundred documents with one text among a hundred others."""
+    corpus = Documents([f"d{number}" for number in range(600)], ["7"] * 500 + [*map(str, range(1000, 1100))])
+    return _opened(kind, corpus, folder)
+
+
+@pytest.mark.parametrize("kind", ["flat", "sq8", "hnsw"])
+def test_all_of_many_equal_vectors_are_found_by_position(tmp_path, kind):
+    index = _equal_vectors(_all_probed()[kind], tmp_path)
+    found = index.generate(_asked([7, 1005]), 500)
+    assert found.lengths.tolist() == [500, 500]
+    assert found[0][0].tolist() == [*range(500)]
+    np.testing.assert_array_equal(found[1][0], index.exactly(_asked([1005]), 500)[0][0])

@@ -109,6 +109,8 @@ class IVFFlat(FaissSearch):
 
     known_as = "nirank_dense.kinds:IVFFlat"  # where it was when indexes were first made with it
 
+    advice = "read more lists with a larger `probes`"
+
     def __init__(self, lists: int | None = None, probes: int = 32, chunk: int = 1024, device: str = "cpu") -> None:
         super().__init__(0, chunk, device)
         self.lists, self.probes = lists, probes
@@ -143,6 +145,8 @@ class IVFPQ(FaissSearch):
     """
 
     known_as = "nirank_dense.kinds:IVFPQ"  # where it was when indexes were first made with it
+
+    advice = "read more lists with a larger `probes`"
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nirank.data import Candidates, Corpus, Floats, Queries
-from nirank.errors import BadInput, MissingDependency
+from nirank.errors import BadInput, MissingDependency, StaleIndex
 from nirank.kit import Former, progress
 from nirank_dense import stored
 from nirank_dense.exact import quantised, rounded
@@ -61,6 +61,8 @@ class FaissSearch:
     resumes = True
     #: Whether documents can be taken out.
     removes = True
+    #: What to do where too few are found.
+    advice = "ask for fewer, or use `exact`"
 
     def __init__(self, depth: int, chunk: int, device: str = "cpu", threads: int | None = None) -> None:
         faiss()  # now, not when the corpus has been encoded
@@ -69,6 +71,7 @@ class FaissSearch:
         self.opened: Any = None
         self._vectors: Floats | None = None
         self._allowed: NDArray[Any] | None = None
+        self._told = False
 
     @property
     def index_key(self) -> dict[str, object]:
@@ -183,14 +186,19 @@ class FaissSearch:
         few = np.flatnonzero(found.lengths < wanted)
         if self._vectors is None or not len(few):
             return found
-        log.warning(
-            "%s proposes fewer than the %d documents that are wanted of %d of %d queries; these are searched exactly.",
-            *(type(self).__name__.lower(), wanted, len(few), len(queries)),
-        )
+        self._tell_of_few(f"{len(few):,} of {len(queries):,} queries", wanted)
         docs = None if allowed is None else np.flatnonzero(allowed)
         order = np.arange(len(queries))
         order[few] = len(queries) + np.arange(len(few))
         return Candidates.stack([found, _scan(self._vectors, docs, queries[few], wanted)]).take(order)
+
+    def _tell_of_few(self, which: str, wanted: int) -> None:
+        if not self._told:
+            log.warning(
+                "%s finds fewer than %d documents for %s; these are searched exactly. To avoid it, %s.",
+                *(type(self).__name__.lower(), wanted, which, self.advice),
+            )
+        self._told = True
 
     def _write_anew(self, vectors: Floats, folder: Path) -> None:
         """An index of all vectors, each under its ordinal."""
@@ -264,6 +272,8 @@ class FaissSearch:
             parameters = parameters or faiss().SearchParameters()
             parameters.sel = selector
         scores, keys = self.opened.search(queries, fetch, params=parameters)
+        if keys.min() < -1 or keys.max() >= len(self._ordinals):
+            raise StaleIndex(f"{INDEX} names documents that are not in the index: it is damaged. Build it again.")
         docs = np.where(keys >= 0, self._ordinals[keys], -1)
         floor = scores[:, min(need, fetch) - 1] - self._slack(queries)
         close = (docs >= 0) & (scores >= floor[:, None])
