@@ -83,7 +83,7 @@ class Ranking(Pipeline):
         first. Raises `CompositionError` where nothing orders the documents.
         """
         if not self.scored:
-            raise CompositionError(f"{self!r} finds documents and does not order them. Add `>> scorer`, or use fuse.")
+            raise CompositionError(f"{self!r} finds documents but does not order them. Add `>> scorer`, or use fuse.")
         ranking = as_ranking(self)
         ranking.index(corpus)
         if not isinstance(queries, Queries):  # which are numbered, and so have no ids that anybody else knows
@@ -464,7 +464,7 @@ def load(component: str | Any, /, name: str | None = None, **settings: Any) -> S
     if isinstance(component, str):
         return Stage(build(component, settings, name))
     if settings:
-        raise BadInput(f"{type(component).__name__} is built already; settings belong to a registered name.")
+        raise BadInput(f"{type(component).__name__} is built already and takes no settings; give them to its class.")
     if isinstance(component, type):
         raise BadInput(f"{component.__name__} is a class: load an object of it, `load({component.__name__}(...))`.")
     if type(component).__module__ == "builtins" and not callable(component):
