@@ -57,8 +57,10 @@ def alone(path: Path, what: str) -> Iterator[None]:
     place = path.with_name(f".{path.name}.lock")
     try:
         with FileLock(place, timeout=0):
-            yield
-            place.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                place.unlink(missing_ok=True)
     except Timeout:
         raise BadInput(
             f"another {what} is writing to it; wait until it is done, or name another place.", path
