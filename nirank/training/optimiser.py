@@ -59,8 +59,8 @@ class Updates:
         processes.add_up([totals, *self._gradients()])
         cost, counted, lists, *given = totals.tolist()
         for parameter, somewhere in zip(self.parameters, given, strict=True):
-            used = parameter.grad is not None and somewhere and counted
-            parameter.grad = parameter.grad / (1 if self.adds_up else counted) if used else None
+            gradient = parameter.grad if somewhere and counted else None
+            parameter.grad = None if gradient is None else gradient / (1 if self.adds_up else counted)
         tally = Tally(cost, counted, lists)
         if not counted:
             return tally, 0.0

@@ -59,7 +59,7 @@ def gather_rows(rows: Tensor, shares: Sequence[slice]) -> Tensor:
         return rows
     if torch.is_grad_enabled() and not rows.requires_grad:  # all processes take part in the way back
         rows = rows.detach().requires_grad_()
-    gathered: Tensor = _GatherRows.apply(rows, [share.stop - share.start for share in shares])
+    gathered: Tensor = _GatherRows.apply(rows, [share.stop - share.start for share in shares])  # type: ignore[no-untyped-call]
     return gathered
 
 

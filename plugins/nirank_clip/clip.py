@@ -92,8 +92,9 @@ class CLIP(nn.Module):
         CLIP: softmax over classes of the scaled cosines. SigLIP: for each class on its own, the sigmoid of the scaled
         and shifted one.
         """
-        scaled = cosines * self.model.logit_scale.exp().float()
-        if (bias := getattr(self.model, "logit_bias", None)) is not None:
+        model: Any = self.model
+        scaled = cosines * model.logit_scale.exp().float()
+        if (bias := getattr(model, "logit_bias", None)) is not None:
             return torch.sigmoid(scaled + bias.float())
         return scaled.softmax(dim=-1)
 

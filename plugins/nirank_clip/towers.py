@@ -71,6 +71,8 @@ class ImageTower(nn.Module):
     they are moved at random by up to `jitter` of their size.
     """
 
+    network: Any  # one of transformers, or another module over pixels
+
     def __init__(self, network: nn.Module, pixels: Pixels, passed: int, processor: Any, jitter: float) -> None:
         super().__init__()
         self.network, self.pixels, self.passed, self.processor = network, pixels, passed, processor

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -88,13 +91,15 @@ class ConvKNRM(Ranker):
         """
         vectors = self.vectors_of(lists.known)
         dim = vectors.shape[1]
-        return [[vectors @ place.T for place in one.weight.split(dim, 1)] for one in self.convolutions]
+        layers = cast("Iterable[nn.Linear]", self.convolutions)
+        return [[vectors @ place.T for place in one.weight.split(dim, 1)] for one in layers]
 
     def _ngrams(self, text: _Words, start: int, stop: int, products: list[list[Tensor]]) -> Tensor:
         """The n-grams that begin at some words, of length 1, `[stop - start, ngrams, filters]`."""
-        found = []
-        for one, places in zip(self.convolutions, products, strict=True):
-            added = sum(F.embedding(text.ahead(start, stop, place), rows) for place, rows in enumerate(places))
+        found, layers = [], cast("Iterable[nn.Linear]", self.convolutions)
+        for one, places in zip(layers, products, strict=True):
+            parts = (F.embedding(text.ahead(start, stop, place), rows) for place, rows in enumerate(places))
+            added = functools.reduce(torch.add, parts)
             found.append(F.normalize((added + one.bias).relu(), dim=1))
         return torch.stack(found, 1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
@@ -74,7 +76,8 @@ class KNRM(Ranker):
 
     def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
-        counts = sum(part.sums(self.kernels(self.cosines(part))) for part in lists.parts(self.count))
+        sums = (part.sums(self.kernels(self.cosines(part))) for part in lists.parts(self.count))
+        counts = functools.reduce(torch.add, sums)
         logs = counts.clamp_min(1e-10).log() * 0.01  # [P, Q, K]
         weights = weights_of(lists) if self.idf else lists.is_word.float()
         features = (logs * weights[lists.owners, :, None]).sum(1)  # [P, K]

@@ -54,7 +54,7 @@ class MatchPyramid(Ranker):
             described = f"filters = {filters}, hidden = {hidden}, kernel = {list(kernel)}, pool = {list(pool)}"
             raise BadInput(f"{described}: numbers from 1 are expected, and two each in kernel and pool.")
         self.similarity, self.filters, self.hidden, self.idf = similarity, filters, hidden, idf
-        self.kernel, self.pool = tuple(kernel), tuple(pool)
+        self.kernel, self.pool = (kernel[0], kernel[1]), (pool[0], pool[1])
         vectors = None if similarity == "indicator" else embedding.vectors
         trains = embedding.train_vectors and vectors is not None
         shape = {"filters": filters, "kernel": list(kernel), "pool": list(pool), "hidden": hidden}

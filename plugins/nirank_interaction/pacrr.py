@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +79,7 @@ class PACRR(Ranker):
         rows = torch.cat([*strongest, idf[:, :, None]], 2).masked_fill(~is_word[:, :, None], 0)  # [p, Q, ngrams k + 1]
         return self._in_turn(rows, grid.query_lengths) if self.combine == "lstm" else self._all_at_once(rows)
 
-    def _matches(self, values: Tensor, convolution: nn.Module) -> Tensor:
+    def _matches(self, values: Tensor, convolution: Any) -> Tensor:
         """The best of all filters, `[p, Q, D]`."""
         beyond = convolution.kernel_size[0] - 1
         return convolution(F.pad(values[:, None], (0, beyond, 0, beyond))).max(1).values.relu()

@@ -74,6 +74,8 @@ class ColBERT(nn.Module):
     vectors = "tokens"
     reads = "text"
 
+    linear: nn.Linear | None
+
     def __init__(
         self,
         model: str,
@@ -260,7 +262,7 @@ def _template(name: str, tokenizer: Any, model: nn.Module, settings: TemplateSet
     return replace(template, **lengths)
 
 
-def _markers(tokenizer: Any, model: nn.Module, template: Template) -> dict[Side, int]:
+def _markers(tokenizer: Any, model: Any, template: Template) -> dict[Side, int]:
     """The numbers of the markers; one that the vocabulary lacks is added, its embedding the mean of all."""
     markers = [template.query_marker, template.document_marker]
     new = [marker for marker in dict.fromkeys(markers) if marker not in tokenizer.get_vocab()]

@@ -43,7 +43,7 @@ def maxsim(queries: TokenVectors, documents: TokenVectors, rows: Ints, columns: 
             "the document, or give it another text."
         )
     pairs = Meetings(queries.offsets, documents.offsets, np.asarray(rows), np.asarray(columns))
-    scores: Tensor = _MaxSim.apply(queries.values.float(), documents.values.float(), pairs)
+    scores: Tensor = _MaxSim.apply(queries.values.float(), documents.values.float(), pairs)  # type: ignore[no-untyped-call]
     return scores
 
 

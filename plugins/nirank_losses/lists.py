@@ -88,7 +88,8 @@ class Lists:
 
     def taken(self, order: Tensor) -> "Lists":
         """The same lists with their documents in another order, `[lists, length]`."""
-        return Lists(*(column.gather(1, order) for column in (self.scores, self.labels, self.mask)))
+        scores, labels, mask = (column.gather(1, order) for column in (self.scores, self.labels, self.mask))
+        return Lists(scores, labels, mask)
 
 
 class Reduced:

@@ -59,7 +59,7 @@ def pair_costs(scores: Tensor, mask: Tensor, weights: Weights, cost: PairCost, r
     may matter to the cost.
     """
     limit = scores.shape[1] if rows is None else min(rows, scores.shape[1])
-    return _PairCosts.apply(_centred(scores, mask), weights, cost, limit)
+    return _PairCosts.apply(_centred(scores, mask), weights, cost, limit)  # type: ignore[no-untyped-call]
 
 
 def logistic(row: Tensor, column: Tensor, weight: Tensor, largest: float) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,7 @@ class ApproxNDCG(ListLoss):
         """The cost of each list, `[lists]`."""
         lists = lists.taken(lists.labels.masked_fill(~lists.mask, -torch.inf).argsort(dim=1, descending=True))
         worth = gains(lists) / ideal_dcg(lists, ranked=True)[:, None]
-        return 1 - _SmoothDCG.apply(self.gamma * lists.scores, worth, lists.mask, self.floor)
+        return 1 - _SmoothDCG.apply(self.gamma * lists.scores, worth, lists.mask, self.floor)  # type: ignore[no-untyped-call]
 
 
 class _SmoothDCG(torch.autograd.Function):
@@ -101,7 +101,7 @@ class NeuralNDCG(ListLoss):
     def costs(self, lists: Lists) -> Tensor:
         """The cost of each list, `[lists]`."""
         worth = gains(lists) / ideal_dcg(lists, self.k)[:, None]
-        return 1 - _OneByOne.apply(self.gamma * lists.scores, worth, lists.mask & lists.rankable[:, None], self._dcg)
+        return 1 - _OneByOne.apply(self.gamma * lists.scores, worth, lists.mask & lists.rankable[:, None], self._dcg)  # type: ignore[no-untyped-call]
 
     def _dcg(self, scores: Tensor, worth: Tensor) -> Tensor:
         """The smooth nDCG of one list, from scores and gains `[length]`."""

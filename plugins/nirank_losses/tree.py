@@ -155,5 +155,6 @@ def _from_the_root(steps: list[Any], documents: int) -> tuple[Tensor, Tensor, Te
     depth, lengths = mask.shape[1], mask.sum(1)[:, None]
     turned = np.clip(lengths - 1 - np.arange(depth), 0, depth - 1)
     mask = np.arange(depth) < lengths
-    columns = (np.take_along_axis(column, turned, axis=1) * mask for column in (nodes, branches))
-    return (*(torch.from_numpy(column.astype(np.int64)) for column in columns), torch.from_numpy(mask))
+    nodes, branches = (np.take_along_axis(column, turned, axis=1) * mask for column in (nodes, branches))
+    numbers, ways = (torch.from_numpy(column.astype(np.int64)) for column in (nodes, branches))
+    return numbers, ways, torch.from_numpy(mask)

@@ -38,6 +38,11 @@ class Normaliser(nn.Module):
     else empty. Raises `UnknownName` for another method.
     """
 
+    missing: Tensor
+    shift: Tensor
+    scale: Tensor
+    quantiles: Tensor
+
     def __init__(self, features: int, method: str = "z-score") -> None:
         super().__init__()
         if method not in get_args(Normalisation):

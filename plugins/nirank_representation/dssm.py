@@ -37,11 +37,12 @@ class Tower(nn.Module):
         super().__init__()
         self.bags = nn.EmbeddingBag(trigrams, dims[0], mode="sum", include_last_offset=True)
         self.bias = nn.Parameter(torch.zeros(dims[0]))
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(dims))
-        for matrix in (self.bags.weight, *(layer.weight for layer in self.layers)):
+        layers = [nn.Linear(before, after) for before, after in pairwise(dims)]
+        self.layers = nn.ModuleList(layers)
+        for matrix in (self.bags.weight, *(layer.weight for layer in layers)):
             bound = (6 / sum(matrix.shape)) ** 0.5
             nn.init.uniform_(matrix, -bound, bound, generator=random)
-        for layer in self.layers:
+        for layer in layers:
             nn.init.zeros_(layer.bias)
 
     def forward(self, rows: Tensor, starts: Tensor) -> Tensor:

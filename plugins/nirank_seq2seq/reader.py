@@ -102,7 +102,8 @@ class AnswerReader(nn.Module):
             return
         with torch.inference_mode():
             expected = self._at_once(TEXTS)
-            head.__class__, head.chosen, self._narrow = _OnlyWords, self.words, True
+            narrowed: Any = head
+            narrowed.__class__, narrowed.chosen, self._narrow = _OnlyWords, self.words, True
             near = 1e-4 if head.weight.dtype == torch.float32 else 0.1
             try:
                 self._narrow = torch.allclose(self._at_once(TEXTS), expected, rtol=near, atol=near)

@@ -273,10 +273,8 @@ class SPLADE(nn.Module):
             return
         head, at_once = self._head, _TERMS if hidden.device.type == "cpu" else self.size
         for start in range(0, self.size, at_once):
-            weight, bias = (
-                None if each is None else each[start : start + at_once] for each in (head.weight, head.bias)
-            )
-            yield nn.functional.linear(hidden, weight, bias)
+            here = slice(start, start + at_once)
+            yield nn.functional.linear(hidden, head.weight[here], None if head.bias is None else head.bias[here])
 
 
 def _itself(hidden: Tensor) -> Tensor:

@@ -29,6 +29,10 @@ _TIMM = "timm:"
 class Backbone(nn.Module):
     """A model with the normalisation of pixels that it was made for; `width` is the length of its vectors."""
 
+    model: Any  # with `tokens` and `vectors` where it reads each image by itself
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: nn.Module, width: int, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.model, self.width = model, width

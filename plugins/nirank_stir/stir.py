@@ -117,13 +117,11 @@ def _compared(vectors: Tensor) -> Tensor:
 def _head(backbone: Backbone, hidden: int, seed: int) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
-        head = nn.Sequential(
-            nn.Linear(backbone.width * (2 if backbone.each else 1), hidden), nn.GELU(), nn.Linear(hidden, 1)
-        )
+        first, last = nn.Linear(backbone.width * (2 if backbone.each else 1), hidden), nn.Linear(hidden, 1)
     if backbone.each:
-        nn.init.zeros_(head[-1].weight)
-        nn.init.zeros_(head[-1].bias)
-    return head
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+    return nn.Sequential(first, nn.GELU(), last)
 
 
 def _first(start: Path) -> Siamese:

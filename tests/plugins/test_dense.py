@@ -127,7 +127,7 @@ def test_queries_without_vectors_or_of_another_size_are_refused():
         search.generate(Queries.of("q"), 1)
     with pytest.raises(BadInput, match=r"shape \(1, 2\), the index has 3 dimensions"):
         _found(search, [(1, 2)], 1)
-    with pytest.raises(BadInput, match="not open"):
+    with pytest.raises(BadInput, match="no open index"):
         ExactSearch(device="cpu").generate(Queries.of("q"), 1)
 
 

@@ -269,7 +269,7 @@ def test_settings_of_searching_share_an_index_and_settings_of_making_do_not():
 def test_wrong_settings_and_queries_are_refused(tmp_path):
     with pytest.raises(BadInput, match="m = 7 does not divide the 24"):
         _opened(IVFPQ(m=7), _corpus(range(40)), tmp_path / "m")
-    with pytest.raises(BadInput, match="not open"):
+    with pytest.raises(BadInput, match="no open index"):
         Flat().generate(_asked([1]), 1)
     index = _opened(Flat(), _corpus(range(40)), tmp_path)
     with pytest.raises(BadInput, match="have no vectors"):

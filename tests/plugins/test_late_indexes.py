@@ -227,7 +227,7 @@ def test_compressed_search_of_real_texts_finds_what_exact_search_finds(shared):
 @pytest.mark.parametrize("kind", ["maxsim", "plaid"])
 def test_what_cannot_be_searched_is_refused(tmp_path, kind):
     index = {"maxsim": MaxSimIndex, "plaid": PlaidIndex}[kind]()
-    with pytest.raises(BadInput, match="not open"):
+    with pytest.raises(BadInput, match="no open index"):
         _search(index, 3)
     with pytest.raises(BadInput, match=f"encoder >> {kind}"):
         index.build(_corpus(NUMBERS), tmp_path)

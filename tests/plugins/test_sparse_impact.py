@@ -136,7 +136,7 @@ def test_documents_without_a_weight_are_never_found(tmp_path):
 
 def test_what_cannot_be_searched_is_refused(tmp_path):
     index = ImpactIndex()
-    with pytest.raises(BadInput, match="not open"):
+    with pytest.raises(BadInput, match="no open index"):
         _search(index, 3)
     with pytest.raises(BadInput, match="encoder >> impact"):
         index.build(_corpus(NUMBERS), tmp_path)

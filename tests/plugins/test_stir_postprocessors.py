@@ -196,5 +196,5 @@ def test_queries_of_another_dimension_or_without_vectors_are_refused(corpus):
         component.generate(Queries.of(["1 2"]).with_vectors(np.ones((1, 2), np.float32)), 3)
     with pytest.raises(BadInput, match="no vectors"):
         component.generate(Queries.of(["1 2"]), 3)
-    with pytest.raises(BadInput, match="not open"):
+    with pytest.raises(BadInput, match="no open index"):
         KReciprocal().generate(Queries.of(["1 2"]), 3)

@@ -165,7 +165,7 @@ class SentenceEncoder(nn.Module):
         What `lora_rank` trained is added to the matrices that it stands beside: the folder needs nothing of peft.
         Returns the table of a stage that builds this encoder again; its path is relative to `folder`.
         """
-        model = lora.merged(self.model) if self._adapted else self.model
+        model: Any = lora.merged(self.model) if self._adapted else self.model
         with quiet():
             model.save(str(folder / "model"), create_model_card=False)
         settings = {

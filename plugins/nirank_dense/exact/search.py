@@ -121,8 +121,9 @@ class ExactSearch:
             raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
         if k < 0:
             raise BadInput(f"k = {k}; it must be 0 or more.")
-        wanted = stored.query_vectors(queries, self._products.vectors.shape[1])
-        work = (len(wanted) + _READING_QUERIES) * self._products.vectors.size
+        documents, dim = self._products.vectors.shape
+        wanted = stored.query_vectors(queries, dim)
+        work = (len(wanted) + _READING_QUERIES) * documents * dim
         two_pass = self._two_pass.after(work) if self._two_pass else None
         return Candidates.stack([_search(self._scan, two_pass, part, k) for part in blocks(wanted, QUERIES)])
 
