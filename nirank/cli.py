@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import io
 import itertools
 import json
@@ -12,10 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from enum import StrEnum
-from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperGroup
@@ -150,7 +151,7 @@ def demo(
             typer.echo(path.read_text(encoding="utf-8"), nl=False)
             return
         console = _console()
-        results = experiment.run(path, out, show=partial(_show, console))
+        results = experiment.run(path, out, show=functools.partial(_show, console))
     console.print(report.examples_table(results, report.telling_queries(results, "nDCG@10")))
     console.print(
         "\nThe words of a query are seldom in the name of the emoji, so exact match finds little, and a reranker cannot"
@@ -175,7 +176,7 @@ def run(
     described = _described(experiment, with_, trust)
     console = _console()
     with _results_folder(out, described.name) as folder:
-        results = experiments.run(described, folder, show=None if as_json else partial(_show, console))
+        results = experiments.run(described, folder, show=None if as_json else functools.partial(_show, console))
     if as_json:
         _print_json({"folder": str(folder), **results.to_dict()})
     else:
@@ -198,7 +199,7 @@ def train(
     described = _described(experiment, with_, trust)
     console = _console()
     with _results_folder(out, described.name) as folder:
-        results = train_and_run(described, folder, partial(_tell, console), partial(_show, console))
+        results = train_and_run(described, folder, functools.partial(_tell, console), functools.partial(_show, console))
     if results:
         console.print(f"Written to {folder}", markup=False)
 
@@ -646,8 +647,30 @@ def _of_observer(name: str) -> Any:
     if function is None:
         return None
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    alone.command(name)(function)
+    alone.command(name)(_with_help(function))
     return typer.main.get_command(alone)
+
+
+def _with_help(function: Callable[..., None]) -> Callable[..., None]:
+    """The command of an observer for typer, which the observer need not import: `Annotated[int, "what it says"]`."""
+
+    @functools.wraps(function)
+    def command(**values: Any) -> None:
+        function(**values)
+
+    hints = get_type_hints(function, include_extras=True)
+    command.__annotations__ = {name: _as_option(hint) for name, hint in hints.items()}
+    parameters = inspect.signature(function).parameters.values()
+    own = [each.replace(annotation=command.__annotations__.get(each.name, Any)) for each in parameters]
+    vars(command)["__signature__"] = inspect.Signature(own)
+    return command
+
+
+def _as_option(hint: Any) -> Any:
+    if get_origin(hint) is not Annotated:
+        return hint
+    kind, *said = get_args(hint)
+    return Annotated[kind, typer.Option(help=" ".join(map(str, said)))]
 
 
 def _print_json(value: Any) -> None:

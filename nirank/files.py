@@ -57,9 +57,11 @@ def alone(path: Path, what: str) -> Iterator[None]:
     place = path.with_name(f".{path.name}.lock")
     try:
         with FileLock(place, timeout=0):
-            yield
-            with suppress(OSError):  # on Windows an open file stays
-                place.unlink()
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # on Windows an open file stays
+                    place.unlink()
     except Timeout:
         raise BadInput(
             f"another {what} is writing to it; wait until it is done, or name another place.", path

@@ -179,7 +179,7 @@ def test_faults_of_a_file_are_told(tmp_path, blank):
     assert "qrels:3: document 'a' of query '1' and subtopic '1' is already in line 1." in refused(
         "1 1 a 1\n1 2 a 1\n1 1 a 0\n"
     )
-    assert "4 columns (query, subtopic, document, grade) are expected, here are 3" in refused("1 a 1\n")
+    assert "4 columns (query, subtopic, document, grade) are expected, but the line has 3" in refused("1 a 1\n")
     assert "the grade must be a number, not 'x'" in refused("1 1 a x\n")
     (tmp_path / "qrels").write_text("1 1 a 1\n1 2 a 1\n1 2 b 0\n".replace(" ", blank))
     assert read_subtopics(tmp_path / "qrels").documents.candidates.pairs == 2

@@ -78,7 +78,7 @@ def test_the_page_on_the_command_line_has_every_command_and_option():
 def test_every_option_says_what_it_does():
     told = re.findall(r"^\| `[^|]+\| ([^|]*) \|", documents.commands(), re.MULTILINE)
     assert len(told) > 30
-    assert told.count("") == 2  # those of `nirank cache`, which the sentence of the command explains
+    assert "" not in told
 
 
 def test_the_default_measures_are_those_that_the_help_names():

@@ -300,6 +300,8 @@ def test_bad_input_is_refused():
         evaluate(run, judgments, ["AP"], depth=0)
     with pytest.raises(BadInput, match="relevance_level = 0"):
         evaluate(run, judgments, ["AP"], relevance_level=0)
+    with pytest.raises(UnknownName, match="no measure"):
+        evaluate(run, judgments, "no such")
     assert evaluate(run, judgments, "AP").mean == evaluate(run, judgments, ["AP"]).mean  # one name is a name
 
 
@@ -391,7 +393,7 @@ def test_ties_of_doubles_are_ties(tmp_path):
 
 
 def test_a_version_that_is_not_known_is_refused():
-    with pytest.raises(BadInput, match="9 and 10 are"):
+    with pytest.raises(BadInput, match="write 9 or 10"):
         evaluate(Candidates.of([[0]]), Candidates.of([[0]], [[1]]), ["RR"], trec_eval=8)
 
 

@@ -252,7 +252,7 @@ def test_what_is_no_evaluation_is_not_compared(collection):
     evaluation = evaluate(Lists_over(CORPUS), collection.judgments)
     with pytest.raises(BadInput, match="not a list"):
         compare([evaluation, evaluation])
-    with pytest.raises(BadInput, match="'b' is a Candidates and no evaluation"):
+    with pytest.raises(BadInput, match="'b' is a Candidates, not an evaluation"):
         compare({"a": evaluation, "b": Lists_over(CORPUS)})
 
 

@@ -73,7 +73,7 @@ def test_files_of_another_format_are_told(tmp_path):
 def test_a_query_in_two_places_is_told(tmp_path):
     path = tmp_path / "S1.txt"
     path.write_text("".join(_line(0, query, f"GX{place}", np.zeros(46)) for place, query in enumerate("787")))
-    with pytest.raises(BadInput, match="do not stand together"):
+    with pytest.raises(BadInput, match="are not consecutive"):
         _module("letor").read([path], "small")
 
 

@@ -58,7 +58,7 @@ def test_an_object_of_ir_measures_is_a_measure(files):
         ({"relevance_level": True}, "must be whole numbers from 1 on"),
         ({"depth": "2"}, "must be whole numbers from 1 on"),
         ({"depth": 1.5}, "must be whole numbers from 1 on"),
-        ({"trec_eval": "9"}, "no version that is known"),
+        ({"trec_eval": "9"}, "not a version that nirank follows"),
     ],
 )
 def test_settings_of_an_evaluation_are_checked(files, settings, message):

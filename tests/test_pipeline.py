@@ -323,5 +323,5 @@ def test_a_scorer_that_returns_nothing_is_told():
             return None
 
     ranking = nirank.load("bm25") % 3 >> nirank.load(Nothing(), "nothing")
-    with pytest.raises(ComponentError, match="Nothing returned None of score; 1 entries are expected"):
+    with pytest.raises(ComponentError, match="score returned None for 1 inputs"):
         ranking.search(["cat"], nirank.Documents(["1", "2"], ["small cat", "dog"]))

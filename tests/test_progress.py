@@ -89,7 +89,7 @@ class First:
 
 
 def test_a_search_in_a_notebook_shows_progress_each_time(capsys, notebook):
-    corpus = nirank.Documents(list("abcde"), ["red"] * 5)
+    corpus = nirank.Documents(list("abcde"), [*map(str, range(5))])
     ranking = nirank.load(First()) % 5 >> nirank.load(Lengths())
     for _ in range(2):
         ranking.search(["one", "two"], corpus)

@@ -137,10 +137,10 @@ def test_scores_are_read_as_float32_as_trec_eval_keeps_them(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("q Q0 d 1 2\n", 1, "6 columns (query, Q0, document, rank, score, tag) are expected, here are 5"),
-        (REGULAR + "q3 Q0 d1 1\n", 4, "here are 4"),
-        (REGULAR + "\n\nq3  Q0 d 1 2.5\n", 6, "here are 5"),
-        ("q1  Q0 d1 1 2.5\nq2  Q0 d1 1 2.5\n", 1, "here are 5"),
+        ("q Q0 d 1 2\n", 1, "6 columns (query, Q0, document, rank, score, tag) are expected, but the line has 5"),
+        (REGULAR + "q3 Q0 d1 1\n", 4, "the line has 4"),
+        (REGULAR + "\n\nq3  Q0 d 1 2.5\n", 6, "the line has 5"),
+        ("q1  Q0 d1 1 2.5\nq2  Q0 d1 1 2.5\n", 1, "the line has 5"),
         (REGULAR + "q3 Q0 d1 1 high t\n", 4, "the score must be a number, not 'high'"),
         (REGULAR + "q3 Q0 d1 1 NaN t\n", 4, "the score must be a number, not 'NaN'"),
         (REGULAR + "q3 Q0 d1 1 1_0 t\n", 4, "not '1_0'"),
@@ -229,7 +229,7 @@ def test_a_query_may_be_called_like_a_header(tmp_path, text):
         ("q1 0 d1 0.5\n", 1, "the grade must be a whole number of at most 16,777,216, not 0.5"),
         ("q1 0 d1 1\nq1 0 d2 99999999\n", 2, "whole number"),
         ("q1 0 d1 inf\n", 1, "whole number"),
-        ("q1 0 d1 1 extra\n", 1, "4 columns (query, iteration, document, grade) are expected, here are 5"),
+        ("q1 0 d1 1 extra\n", 1, "4 columns (query, iteration, document, grade) are expected, but the line has 5"),
         ("q1 0 d1 1\nq1 0 d1 0\n", 2, "already in line 1"),
         ("query-id\tcorpus-id\tscore\nq1\td1\tyes\n", 2, "not 'yes'"),
         ("query-id\tcorpus-id\tscore\nq1\t\t1\n", 2, "3 columns (query, document, grade) are expected"),
@@ -325,11 +325,11 @@ def test_judgments_are_written_and_read_back(tmp_path):
 def test_ids_that_cannot_stand_in_a_file_are_refused(tmp_path, name):
     found = Candidates.of([[0, 1]], [[2, 1]])
     path = write(tmp_path, "as it was")
-    with pytest.raises(BadInput, match="cannot stand in a TREC file"):
+    with pytest.raises(BadInput, match="cannot be written to a TREC file"):
         write_run(path, some_queries("q"), found, ids=Ids(["fine", name]))
     with pytest.raises(BadInput, match="cannot be written"):
         write_run(path, some_queries(name), found, ids=Ids(["x", "y"]))
-    with pytest.raises(BadInput, match="cannot stand in a TREC file"):
+    with pytest.raises(BadInput, match="cannot be written to a TREC file"):
         write_run(path, some_queries("q"), found, name, ids=Ids(["x", "y"]))
     with pytest.raises(BadInput, match="cannot be written"):
         write_run(path, some_queries("#1"), found, ids=Ids(["x", "y"]))

@@ -158,7 +158,7 @@ def test_an_update_makes_a_folder_that_is_not_there(tmp_path, documents):
 def test_what_is_no_index_is_not_updated(tmp_path, documents):
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "precious").write_text("keep")
-    with pytest.raises(BadInput, match="is no index"):
+    with pytest.raises(BadInput, match="holds no index"):
         workspace.update(tmp_path / "made", documents)
     assert (tmp_path / "made" / "precious").read_text() == "keep"
 

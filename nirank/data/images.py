@@ -149,7 +149,7 @@ def _open(content: Content) -> Image:
     if not isinstance(content, (Path, bytes)):
         return content
     if isinstance(content, Path) and os.path.exists(content) and not os.path.isfile(content):  # a pipe waits for good
-        raise BadInput("is no image that can be read: it is no file.", content)
+        raise BadInput("is not an image file: it is a folder, a pipe or a device.", content)
     try:
         return image.open(io.BytesIO(content) if isinstance(content, bytes) else content)
     except _faults() as error:
@@ -219,7 +219,7 @@ def _eight_bits(image: Image) -> Image:
 def _unreadable(content: Content, error: BaseException) -> BadInput:
     where = content if isinstance(content, Path) else None
     reason = getattr(error, "strerror", None) or str(error).replace(f" {str(where)!r}", "") or type(error).__name__
-    return BadInput(f"is no image that can be read: {reason}.", where)
+    return BadInput(f"cannot be read as an image: {reason}.", where)
 
 
 def _faults() -> tuple[type[BaseException], ...]:

@@ -234,7 +234,7 @@ def _check_levels(relevance_level: Any, depth: Any, version: Any) -> None:
     if not is_rank(relevance_level) or not (depth is None or is_rank(depth)):
         raise BadInput(f"relevance_level = {relevance_level!r} and depth = {depth!r} must be whole numbers from 1 on.")
     if version not in (9, 10):
-        raise BadInput(f"trec_eval = {version!r} is no version that is known; 9 and 10 are.")
+        raise BadInput(f"trec_eval = {version!r} is not a version that nirank follows; write 9 or 10.")
 
 
 def deepest_cutoff(measures: Sequence[str] | str) -> int:

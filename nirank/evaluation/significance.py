@@ -319,7 +319,7 @@ def _refuse_others(evaluations: Any) -> None:
     for name, evaluation in evaluations.items():
         if not isinstance(evaluation, Evaluation):
             raise BadInput(
-                f"{name!r} is {kind_of(evaluation)} and no evaluation: compare what "
+                f"{name!r} is {kind_of(evaluation)}, not an evaluation: compare what "
                 "`nirank.evaluate(run, judgments, measures)` returns."
             )
 

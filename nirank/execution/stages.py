@@ -81,7 +81,6 @@ def score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats
 def extract(extractor: Component, queries: Queries, candidates: Candidates) -> Floats:
     """The features of each pair, float32 `[pairs, names]`. Raises as `score` does."""
     with _Noted(extractor, "extract", queries=len(queries), pairs=candidates.pairs):
-        _refuse_strangers(extractor, candidates)
         read = as_read(extractor, candidates)
         values = _numbers(extractor, active().hook.nirank_score(scorer=extractor, queries=queries, candidates=read))
         expected = (candidates.pairs, len(extractor.target.names))

@@ -120,7 +120,7 @@ def open_folder(folder: Path) -> Workspace:
     _bring_back(folder)
     if not (folder / DESCRIPTION).exists():
         raise BadInput(
-            "is no index. Make one: nirank index COLLECTION --to FOLDER (or search with --collection).", folder
+            "holds no index. Make one: nirank index COLLECTION --to FOLDER (or search with --collection).", folder
         )
     seals.check(folder, f"Remove {folder}, and index again.")
     (ranking,) = Experiment.read(folder / DESCRIPTION).build().values()

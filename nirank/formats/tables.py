@@ -118,7 +118,7 @@ def _tabbed(path: Path) -> Iterator[tuple[str, str, str]]:
                 if named:
                     continue
             if len(cells) != width or not cells[places[0]].strip():
-                raise BadInput(f"{width} columns, parted by tabs, with an id are expected.", path, number)
+                raise BadInput(f"{width} columns with tabs between them, the first an id, are expected.", path, number)
             yield _row(list(map(_unquoted, cells)) if named else cells, places)
 
 

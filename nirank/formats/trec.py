@@ -221,7 +221,7 @@ def write_run(
     `BadInput` for an id that is empty or has white space in it, and for scores that are NaN.
     """
     if not isinstance(tag, str) or _unfit(tag):
-        raise BadInput(f"the tag {tag!r} cannot stand in a TREC file: it is empty or has white space.")
+        raise BadInput(f"the tag {tag!r} cannot be written to a TREC file: it is empty or has white space.")
     _check_parts(queries, candidates, path)
     ids = _ids(candidates, ids)
     ranked = candidates.ranked()
@@ -296,7 +296,9 @@ def _write_block(file: IO[bytes], columns: list[Any], layout: Layout) -> None:
     blanks = np.count_nonzero(text <= _BLANK)
     if blanks != len(columns[0]) * len(layout.columns) or pc.any(pc.equal(columns[2], nothing)).as_py():
         fault = next(filter(_unfit, columns[2].to_pylist()))
-        raise BadInput(f"{fault!r} cannot stand in a TREC file: it is empty or has white space or control characters.")
+        raise BadInput(
+            f"{fault!r} cannot be written to a TREC file: it is empty or has white space or control characters."
+        )
     file.write(text.data)
 
 

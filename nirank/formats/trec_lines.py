@@ -350,7 +350,7 @@ def _fields(raw: Raw, layout: Layout, path: Path) -> Iterator[tuple[int, list[by
         if not len(layout.columns) <= len(fields) <= most or not all(fields):
             run = " This looks like a run, which comes before the judgments." if len(fields) == len(RUN.columns) else ""
             hint = run if layout is QRELS else ""
-            raise BadInput(f"{layout} are expected, here are {len(fields)}.{hint}", path, number)
+            raise BadInput(f"{layout} are expected, but the line has {len(fields)}.{hint}", path, number)
         yield number, fields
 
 

@@ -15,6 +15,7 @@ parentheses that one might forget, and `nirank.parse` reads it back.
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class Ranking(Pipeline):
         first. Raises `CompositionError` where nothing orders the documents.
         """
         if not self.scored:
-            raise CompositionError(f"{self!r} finds documents and does not order them. Add `>> scorer`, or use fuse.")
+            raise CompositionError(f"{self!r} finds documents but does not order them. Add `>> scorer`, or use fuse.")
         ranking = as_ranking(self)
         ranking.index(corpus)
         if not isinstance(queries, Queries):  # which are numbered, and so have no ids that anybody else knows
@@ -464,10 +465,10 @@ def load(component: str | Any, /, name: str | None = None, **settings: Any) -> S
     if isinstance(component, str):
         return Stage(build(component, settings, name))
     if settings:
-        raise BadInput(f"{type(component).__name__} is built already; settings belong to a registered name.")
+        raise BadInput(f"{type(component).__name__} is built already and takes no settings; give them to its class.")
     if isinstance(component, type):
         raise BadInput(f"{component.__name__} is a class: load an object of it, `load({component.__name__}(...))`.")
-    if type(component).__module__ == "builtins" and not callable(component):
+    if type(component) in vars(builtins).values() and not callable(component):
         raise BadInput(f"a component is a name or an object of your own, not {component!r:.80}.")
     return Stage(wrap(Component(name or type(component).__name__, component)))
 

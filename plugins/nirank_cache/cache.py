@@ -9,7 +9,7 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from nirank import hookimpl
 from nirank.errors import BadInput
@@ -67,20 +67,17 @@ class Cache:
 
     @staticmethod
     def command(
-        folder: Path | None = None,
-        clear: bool = False,
-        sizes: bool = False,
-        everything: bool = False,
-        limit: float | None = None,
+        folder: Annotated[Path | None, "Another folder than the default one."] = None,
+        clear: Annotated[bool, "Delete all scores and vectors that it holds."] = False,
+        sizes: Annotated[bool, "Show what the whole cache folder takes, with indexes and corpora."] = False,
+        everything: Annotated[bool, "With --clear, delete indexes and corpora too."] = False,
+        limit: Annotated[
+            float | None,
+            "Gigabytes: delete what killed processes left, then indexes and corpora that were not used for longest, "
+            "until the whole folder takes no more.",
+        ] = None,
     ) -> None:
-        """Show what the cache of scores and vectors holds, by component; --clear deletes all that is in it.
-
-        --folder names another folder than the default one.
-
-        --sizes shows what the whole cache folder takes; --clear --everything empties it, indexes and corpora too.
-        --limit GIGABYTES drops what killed processes left in it, then indexes and corpora that were not used for
-        longest, until it takes no more.
-        """
+        """Show what the cache of scores and vectors holds, by component."""
         if sizes or everything or limit is not None:
             _check_whole(folder, clear, everything, limit)
             _whole(everything, limit)

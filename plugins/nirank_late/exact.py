@@ -67,7 +67,7 @@ class MaxSimIndex:
         Raises `BadInput` for k below 0, and for vectors that are missing or of another dimension.
         """
         if self._store is None:
-            raise BadInput("the index is not open: search through a pipeline, or call open first.")
+            raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
         vectors = token_vectors(queries, k, self._store.dim, "maxsim")
         parts = [vectors[start : start + _QUERIES] for start in range(0, len(vectors), _QUERIES)]
         return Candidates.stack([self._search(self._store, part, k) for part in parts])

@@ -97,7 +97,7 @@ class PlaidIndex:
         Raises `BadInput` for k below 0, and for vectors that are missing or of another dimension.
         """
         if self._searched is None:
-            raise BadInput("the index is not open: search through a pipeline, or call open first.")
+            raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
         vectors = token_vectors(queries, k, self._searched.codec.centroids.shape[1], "plaid")
         found = [self._search(self._searched, query) for query in vectors]
         return Candidates.of([docs for docs, _ in found], [scores for _, scores in found]).top(k)

@@ -69,7 +69,7 @@ class ImpactIndex:
         Raises `BadInput` for k below 0, and for vectors that are missing or of more terms than the index has.
         """
         if self._postings is None:
-            raise BadInput("the index is not open: search through a pipeline, or call open first.")
+            raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
         if k < 0:
             raise BadInput(f"k = {k}; it must be 0 or more.")
         if not isinstance(queries.vectors, SparseVectors):

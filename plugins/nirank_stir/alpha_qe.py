@@ -64,7 +64,7 @@ class AlphaQE:
     def generate(self, queries: Queries, k: int) -> Candidates:
         """The `k` documents nearest to each query, once it was moved; the scores are cosines."""
         if self._vectors is None:
-            raise BadInput("the index is not open: search through a pipeline, or call open first.")
+            raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
         wanted = query_vectors(queries, self._vectors.shape[1])
         if self.neighbours and len(queries):
             found = nearest(wanted, self._vectors, self.neighbours + 1)

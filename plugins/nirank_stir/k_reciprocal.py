@@ -77,7 +77,7 @@ class KReciprocal:
     def generate(self, queries: Queries, k: int) -> Candidates:
         """The `k` documents of highest score for each query."""
         if self._vectors is None:
-            raise BadInput("the index is not open: search through a pipeline, or call open first.")
+            raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
         wanted = query_vectors(queries, self._vectors.shape[1])
         size = max(1, min(_QUERIES, _CELLS // len(self._vectors)))
         found = [self._ranked(wanted[start : start + size], k) for start in range(0, len(wanted), size)]

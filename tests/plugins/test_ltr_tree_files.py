@@ -59,7 +59,7 @@ def test_what_is_no_whole_model_is_told_before_lightgbm_reads_it(tmp_path, monke
     assert found in text
     (tmp_path / "model.txt").write_text(text.replace(found, instead, 1))
     monkeypatch.setattr(lightgbm, "Booster", None)
-    with pytest.raises(BadInput, match=rf"model\.txt: is no model of LightGBM's in text: .*({told})"):
+    with pytest.raises(BadInput, match=rf"model\.txt: cannot be read as a text model of LightGBM: .*({told})"):
         LightGBM(model=str(tmp_path / "model.txt"))
     (tmp_path / "half.txt").write_text(text[: len(text) // 3])
     with pytest.raises(BadInput, match="a part is missing"):

@@ -107,7 +107,7 @@ def test_each_method_has_a_size_of_its_own():
         stages.encode(component, Queries.of(["a"] * 4))
         assert splitter.sizes == {(component, "encode"): 2}
         component.target.tried.clear()
-        stages.encode_documents(component, ["a"] * 3)
+        stages.encode_documents(component, ["a", "b", "c"])
     assert component.target.tried == [3]
 
 

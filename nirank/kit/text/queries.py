@@ -75,9 +75,10 @@ class QueryParser:
         differs = [name for name in {**own, "rules": None} if asked.analysis.get(name) != own.get(name)]
         if differs:
             differences = ", ".join(
-                f"{name} = {asked.analysis.get(name)!r}, and {own.get(name)!r} here" for name in differs
+                f"{name} = {asked.analysis.get(name)!r} for the query, {own.get(name)!r} for the index"
+                for name in differs
             )
-            raise BadInput(f"the terms of a query were analysed otherwise than those of the index: {differences}.")
+            raise BadInput(f"query and index were analysed with different settings: {differences}. Give both the same.")
         if asked.weights.min(initial=0) < 0:
             worst = asked.terms[int(asked.weights.argmin())]
             raise BadInput(

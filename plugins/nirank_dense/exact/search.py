@@ -118,7 +118,7 @@ class ExactSearch:
         Raises `BadInput` for k below 0, and for vectors that are missing, not finite or of another dimension.
         """
         if self._products is None or self._scan is None:
-            raise BadInput("the index is not open: search through a pipeline, or call open first.")
+            raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
         if k < 0:
             raise BadInput(f"k = {k}; it must be 0 or more.")
         wanted = stored.query_vectors(queries, self._products.vectors.shape[1])

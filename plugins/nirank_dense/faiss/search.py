@@ -153,7 +153,7 @@ class FaissSearch:
     def exactly(self, queries: Queries, k: int) -> Candidates:
         """The documents that exact search among the same ones finds."""
         if self._vectors is None:
-            raise BadInput("the index is not open: search through a pipeline, or call open first.")
+            raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
         allowed, wanted = self._mask(), stored.query_vectors(queries, self._vectors.shape[1])
         return _scan(self._vectors, None if allowed is None else np.flatnonzero(allowed), wanted, k)
 
@@ -163,7 +163,7 @@ class FaissSearch:
         Raises `BadInput` for k below 0, and for vectors that are missing, not finite or of another dimension.
         """
         if self._vectors is None:
-            raise BadInput("the index is not open: search through a pipeline, or call open first.")
+            raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
         if k < 0:
             raise BadInput(f"k = {k}; it must be 0 or more.")
         wanted = stored.query_vectors(queries, self._vectors.shape[1])
