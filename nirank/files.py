@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -60,7 +60,8 @@ def alone(path: Path, what: str) -> Iterator[None]:
             try:
                 yield
             finally:
-                place.unlink(missing_ok=True)
+                with suppress(OSError):  # on Windows an open file stays
+                    place.unlink()
     except Timeout:
         raise BadInput(
             f"another {what} is writing to it; wait until it is done, or name another place.", path
@@ -104,18 +105,22 @@ def beside(path: Path) -> Iterator[Path]:
 
 def remove_leftovers(path: Path) -> None:
     """Remove what processes that were killed left beside `path` when they wrote it; what is being written stays."""
-    for folder in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        if _is_left(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+    named = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")  # as `tempfile` names it
+    for name in os.listdir(path.parent) if path.parent.is_dir() else ():
+        if named.fullmatch(name) and _is_left(path.parent / name, path.name):
+            shutil.rmtree(path.parent / name, ignore_errors=True)
 
 
-def _is_left(folder: Path) -> bool:
-    """Tell whether nobody writes into a folder that `beside` made; of an older version's, whether it is a day old."""
+def _is_left(folder: Path, name: str) -> bool:
+    """Tell whether nobody writes `name` into a folder that `beside` made; of an older version's, if it is a day old.
+
+    A folder that holds anything else is somebody's own.
+    """
     from filelock import FileLock, Timeout
 
     lock = folder / _AT_WORK
     try:
-        if not folder.is_dir():
+        if not all(each.startswith((name, _AT_WORK)) for each in os.listdir(folder)):
             return False
         if not lock.exists():
             return time.time() - folder.stat().st_mtime > _DAY

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nirank.data import Candidates, Documents, Queries, to_numpy
-from nirank.data.batches import first_of_equal
+from nirank.data import Candidates, Documents, Queries, batches, to_numpy
+from nirank.data.batches import first_of_equal, first_of_equal_documents
 from nirank.execution import stages
 from nirank.plugins import Component, active
 from nirank.testing import samples
@@ -79,6 +79,23 @@ def test_equal_images_are_one_content_wherever_they_lie(tmp_path):
     assert first_of_equal([*paths, b"picture", "picture"]).tolist() == [0, 1, 0, 0, 4]
     assert first_of_equal(paths[:2]) is None
     assert first_of_equal([*paths, tmp_path / "missing"]) is None
+
+
+def test_of_many_documents_only_some_are_read_at_a_time(monkeypatch):
+    asked, texts = [], [*map(str, np.random.default_rng(1).integers(0, 40, 100))]
+
+    class Counting(Documents):
+        def __getitem__(self, which):
+            asked.append(len(which))
+            return super().__getitem__(which)
+
+    corpus, docs = Counting([*map(str, range(100))], texts), np.arange(99, -1, -1)
+    expected = first_of_equal([texts[doc] for doc in docs])
+    monkeypatch.setattr(batches, "_HASHED", 7)
+    assert np.array_equal(first_of_equal_documents(corpus, docs), expected)
+    assert max(asked) == 7
+    distinct = Documents([*map(str, range(9))], ["x", b"x", *"abcdefg"])
+    assert first_of_equal_documents(distinct, np.arange(9)) is None
 
 
 def test_equal_documents_have_one_vector_in_the_order_of_the_documents():

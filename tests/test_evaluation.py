@@ -302,6 +302,7 @@ def test_bad_input_is_refused():
         evaluate(run, judgments, ["AP"], relevance_level=0)
     with pytest.raises(UnknownName, match="no measure"):
         evaluate(run, judgments, "no such")
+    assert evaluate(run, judgments, "AP").mean == evaluate(run, judgments, ["AP"]).mean  # one name is a name
 
 
 def test_a_query_with_negative_grades_alone_is_survived():
@@ -451,3 +452,14 @@ def test_trec_evals_own_figures(output, qrels, run, settings):
         assert ours == pytest.approx(float(value), abs=1e-4), (name, query)
         compared += 1
     assert compared >= 29
+
+
+@pytest.mark.parametrize(("ties", "told"), [("falling", False), ("rising", True)])
+def test_queries_that_find_themselves_first_are_told_in_the_order_that_is_measured(ties, told):
+    corpus = Documents([*"abz"], ["x"] * 3)
+    judgments = Candidates.of([[1], [0], [1]], [[1], [1], [1]]).for_queries([*"abq"])
+    run = Candidates.of([[0, 2], [1, 2], []], [[1, 1], [1, 1], []], corpus).for_queries([*"abq"])
+    found = evaluate(run, judgments.over(corpus), "AP", ties=ties)
+    assert (
+        any("2 of 2 queries have found first the document with their own id" in one for one in found.warnings) == told
+    )

@@ -195,3 +195,12 @@ def test_a_model_of_another_kind_is_told(tmp_path, caplog):
     CrossEncoder(str(tmp_path / "bert"), device="cpu").save_pretrained(str(tmp_path / "saved"))
     built("sentence", tmp_path / "saved")
     assert "is a CrossEncoder: as a bi-encoder" in caplog.text
+
+
+def test_a_trial_wakes_no_gpu_of_the_machine(monkeypatch):
+    woken = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: woken.append(device) or torch.ByteTensor(16))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *_: None)
+    tried("any", lambda texts: torch.ones(len(texts), 2))
+    assert woken == []

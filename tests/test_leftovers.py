@@ -75,11 +75,30 @@ def test_what_a_killed_process_left_is_removed_and_what_is_being_written_stays(t
 
 
 def test_what_an_older_version_left_is_removed_after_a_day(tmp_path):
-    (tmp_path / ".a.txt.old").mkdir()
-    (tmp_path / ".a.txt.new").mkdir()
-    os.utime(tmp_path / ".a.txt.old", (time.time() - 90_000,) * 2)
+    for name in (".a.txt.old_old0", ".a.txt.new_new0"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.txt").write_text("half")
+    os.utime(tmp_path / ".a.txt.old_old0", (time.time() - 90_000,) * 2)
     files.remove_leftovers(tmp_path / "a.txt")
-    assert _hidden(tmp_path) == [".a.txt.new"]
+    assert _hidden(tmp_path) == [".a.txt.new_new0"]
+
+
+@pytest.mark.parametrize("name", [".index.old", ".index.original", ".index.backup_1", ".index.manual00.d"])
+def test_a_hidden_folder_of_the_users_stays_however_old_it_is(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "notes").write_text("mine")
+    os.utime(tmp_path / name, (time.time() - 900_000,) * 2)
+    with files.beside(tmp_path / "index") as unfinished:
+        unfinished.write_text("whole")
+    assert (tmp_path / name / "notes").read_text() == "mine"
+
+
+def test_a_lock_that_cannot_be_removed_does_no_harm(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError
+
+    with files.alone(tmp_path / "out", "training"):
+        monkeypatch.setattr("pathlib.Path.unlink", refused)  # as on Windows, where the file is open
 
 
 def test_a_training_goes_on_where_it_was_killed_while_it_noted_its_experiment(tmp_path, writer):

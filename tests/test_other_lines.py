@@ -122,3 +122,10 @@ def test_a_run_in_the_place_of_judgments_is_told(tmp_path):
     run, judged = write(tmp_path / "run", "1 Q0 a 1 2 x\n"), write(tmp_path / "qrels", "1 0 a 1\n")
     with pytest.raises(BadInput, match="looks like a run, which comes before the judgments"):
         nirank.evaluate(judged, run)
+
+
+def test_a_packed_run_beyond_the_limit_is_refused_and_not_cut_off(tmp_path, monkeypatch):
+    monkeypatch.setattr("nirank.formats.other_lines._LARGEST", 10)
+    packed = pa.compress(json.dumps(RUN).encode(), "lz4", asbytes=True)
+    with pytest.raises(BadInput, match="when it is unpacked; that is the limit"):
+        nirank.read_run(write(tmp_path / "ranx.lz4", packed))

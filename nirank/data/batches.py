@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
@@ -15,8 +15,11 @@ from nirank.data.arrays import to_numpy
 from nirank.data.candidates import Candidates
 from nirank.data.fingerprint import content_bytes
 from nirank.data.queries import Queries
-from nirank.data.types import Content, Floats, Ints
+from nirank.data.types import Content, Corpus, Floats, Ints
 from nirank.errors import BadInput
+
+#: Contents of this number are in memory at a time while many are hashed.
+_HASHED = 1 << 16
 
 
 class Batch(Protocol):
@@ -102,9 +105,23 @@ def first_of_equal(contents: Sequence[Content]) -> NDArray[np.int64] | None:
     None too where one cannot be read: that is for its reader to tell.
     """
     try:
-        keys = [content if isinstance(content, str) else _digest(content) for content in contents]
+        return _first_places([content if isinstance(content, str) else _digest(content) for content in contents])
     except (BadInput, OSError):
         return None
+
+
+def first_of_equal_documents(corpus: Corpus, docs: Ints) -> NDArray[np.int64] | None:
+    """The same for documents of a corpus, `[docs]`; of many only the hashes are in memory together."""
+    if len(docs) <= _HASHED:
+        return first_of_equal(corpus[docs])
+    parts = (corpus[docs[start : start + _HASHED]] for start in range(0, len(docs), _HASHED))
+    try:
+        return _first_places([(isinstance(content, str), _digest(content)) for part in parts for content in part])
+    except (BadInput, OSError):
+        return None
+
+
+def _first_places(keys: Sequence[Hashable]) -> NDArray[np.int64] | None:
     places = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
     if len(places) == len(keys):
         return None

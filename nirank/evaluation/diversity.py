@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
 from nirank.errors import BadInput, UnknownName
-from nirank.evaluation.measures import Measure, Values, is_rank
+from nirank.evaluation.measures import Measure, Values, is_rank, ratio, within_cutoff
 from nirank.formats.subtopics import Entries
 
 Numbers: TypeAlias = NDArray[np.int64]
@@ -139,7 +139,7 @@ class Cover:
 
     def sums(self, weights: Values, cutoff: int | None = None) -> Values:
         """The sum of `weights` `[entries]` over the first `cutoff` ranks of each query, `[queries]`."""
-        within = np.ones(len(self.ranks), bool) if cutoff is None else self.ranks <= cutoff
+        within = within_cutoff(self.ranks, cutoff)
         rows = self.of.aspect_rows[self.aspects[within]]
         return np.bincount(rows, weights[within], self.of.queries).astype(np.float64)
 
@@ -157,7 +157,7 @@ def novel_gain(diversity: Diversity, discounts: Callable[[Any], Values], cutoff:
     (relevance, found), ranks = diversity.at(rel), np.arange(1, cutoff + 1)
     gained = found.gain(alpha, discounts, cutoff)
     most = relevance.counts * np.sum((1 - alpha) ** (ranks - 1) * discounts(ranks))
-    return gained if cutoff == 1 else _ratio(gained, most)
+    return gained if cutoff == 1 else ratio(gained, most)
 
 
 def normalised_gain(
@@ -166,40 +166,36 @@ def normalised_gain(
     """Discounted gain over that of the ideal ranking, `[queries]`."""
     relevance, found = diversity.at(rel)
     ideal = relevance.ideal(alpha, cutoff)
-    return _ratio(found.gain(alpha, discounts, cutoff), ideal.gain(alpha, discounts, cutoff))
+    return ratio(found.gain(alpha, discounts, cutoff), ideal.gain(alpha, discounts, cutoff))
 
 
 def novelty_biased_precision(diversity: Diversity, _: None, rel: int, alpha: float, beta: float) -> Values:
     """NRBP: the gain of a reader who goes on to the next rank with the probability `beta`, `[queries]`."""
     relevance, found = diversity.at(rel)
-    return _ratio(found.gain(alpha, _patient(beta), None) * (1 - (1 - alpha) * beta), relevance.counts)
+    return ratio(found.gain(alpha, _patient(beta), None) * (1 - (1 - alpha) * beta), relevance.counts)
 
 
 def subtopic_precision(diversity: Diversity, cutoff: int, rel: int) -> Values:
     """The precision of the first `cutoff` ranks, filled or not, averaged over aspects. `[queries]`"""
     relevance, found = diversity.at(rel)
-    return _ratio(found.sums(np.ones(len(found.ranks)), cutoff), cutoff * relevance.counts)
+    return ratio(found.sums(np.ones(len(found.ranks)), cutoff), cutoff * relevance.counts)
 
 
 def subtopic_average_precision(diversity: Diversity, _: None, rel: int) -> Values:
     """Average precision, averaged over aspects. `[queries]`"""
     relevance, found = diversity.at(rel)
     relevant = np.bincount(relevance.aspects, minlength=len(relevance.aspect_rows))
-    return _ratio(found.sums((found.seen + 1) / found.ranks / relevant[found.aspects]), relevance.counts)
+    return ratio(found.sums((found.seen + 1) / found.ranks / relevant[found.aspects]), relevance.counts)
 
 
 def subtopic_recall(diversity: Diversity, cutoff: int, rel: int) -> Values:
     """The part of the aspects that the first `cutoff` ranks cover. `[queries]`"""
     relevance, found = diversity.at(rel)
-    return _ratio(found.sums((found.seen == 0).astype(np.float64), cutoff), relevance.counts)
+    return ratio(found.sums((found.seen == 0).astype(np.float64), cutoff), relevance.counts)
 
 
 def _patient(beta: float) -> Callable[[Any], Values]:
     return lambda ranks: np.asarray(beta ** (ranks - 1.0))
-
-
-def _ratio(numerator: Values, denominator: Values) -> Values:
-    return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0)
 
 
 # Names and settings

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nirank.data.candidates import Candidates
+from nirank.data.offsets import offsets_of
 from nirank.evaluation.external import CUT
 from nirank.evaluation.measures import Grades, Measure, is_rank
 from nirank.formats.subtopics import Subtopics
@@ -65,7 +66,8 @@ def own_documents_first(
     rows = np.flatnonzero(ranked.lengths)
     if ids is None or query_ids is None or not len(rows):
         return
-    first = ranked.where(np.isin(np.arange(ranked.pairs), ranked.offsets[:-1][rows]))
+    at = ranked.offsets[:-1][rows]
+    first = Candidates(offsets_of(ranked.lengths > 0), ranked.docs[at], ranked.scores[at])
     try:
         names = ids.take(first.docs)
     except IndexError:  # documents that nobody named are no queries

@@ -26,6 +26,7 @@ from nirank.data.batches import (
     concatenate,
     cuts,
     first_of_equal,
+    first_of_equal_documents,
     similarities,
 )
 from nirank.data.candidates import Candidates
@@ -204,7 +205,7 @@ def _distinct_pairs(pairs: Pairs) -> tuple[NDArray[np.bool_], NDArray[np.int64]]
     if candidates.corpus is None:
         return None
     docs, places = np.unique(candidates.docs, return_inverse=True)
-    firsts = first_of_equal(candidates.corpus[docs])
+    firsts = first_of_equal_documents(candidates.corpus, docs)
     if firsts is not None:
         places = firsts[places]
     _, first, number = np.unique(candidates.rows * len(docs) + places, return_index=True, return_inverse=True)

@@ -52,14 +52,17 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 def read_whole(path: Path, limit: int = _LIMIT) -> bytes:
     """All bytes of a file as `opened` gives them. Raises `BadInput` also where there are more than `limit`."""
-    content = io.BytesIO()
     with opened(path) as stream:
-        while block := stream.read(_BLOCK):  # a decompressor may reserve all that it is asked for
-            content.write(block)
-            if content.tell() > limit:
-                raise BadInput(
-                    f"the file has more than {limit >> 20:,} MiB when it is unpacked; that is the limit.", path
-                )
+        return read_all(stream, path, limit)
+
+
+def read_all(stream: IO[bytes], path: Path, limit: int = _LIMIT) -> bytes:
+    """All bytes of a stream, which unpacks the file at `path`. Raises `BadInput` where there are more than `limit`."""
+    content = io.BytesIO()
+    while block := stream.read(_BLOCK):  # a decompressor may reserve all that it is asked for
+        content.write(block)
+        if content.tell() > limit:
+            raise BadInput(f"the file has more than {limit >> 20:,} MiB when it is unpacked; that is the limit.", path)
     return content.getvalue()
 
 

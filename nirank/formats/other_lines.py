@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nirank.errors import BadInput
-from nirank.formats.opening import COMPRESSED, faults_of, read_whole
+from nirank.formats.opening import COMPRESSED, faults_of, read_all, read_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _LARGEST = 1 << 31  # bytes of a file of JSON or CSV
-_BLOCK = 1 << 20  # bytes unpacked at a time
 _QUERIES = ("query-id", "query_id", "qid", "q_id", "query", "topic", "topic_id")
 _DOCUMENTS = ("corpus-id", "corpus_id", "doc_id", "doc-id", "docid", "docno", "document", "did", "doc", "pid")
 _NUMBERS = ("score", "relevance", "rel", "label", "grade", "judgment", "judgement")
@@ -108,11 +107,8 @@ def _json(path: Path) -> pa.Table:
 def _lz4(path: Path) -> pa.Table:
     import pyarrow as pa
 
-    content = b""
     with pa.CompressedInputStream(pa.OSFile(str(path)), "lz4") as stream:
-        while len(content) <= _LARGEST and (block := stream.read(_BLOCK)):  # `read` reserves what it is asked for
-            content += block
-    return _of_json(content.decode("utf-8", "strict"), path)
+        return _of_json(read_all(stream, path, _LARGEST).decode("utf-8", "strict"), path)
 
 
 def _of_json(content: str, path: Path) -> pa.Table:

@@ -29,7 +29,8 @@ def tried(model: str, run: Callable[[Sequence[str]], Tensor], precision: Precisi
     """
     import torch
 
-    with torch.inference_mode(), torch.random.fork_rng():
+    # Without `devices` every GPU of the machine would be woken, with its memory, also for a model on the CPU.
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
         together, alone = _made(model, run, TEXTS), _made(model, run, TEXTS[:1])
     if not (together.isfinite().all() and alone.isfinite().all()):
         raise BadInput(

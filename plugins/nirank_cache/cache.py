@@ -78,12 +78,9 @@ class Cache:
         ] = None,
     ) -> None:
         """Show what the cache of scores and vectors holds, by component."""
-        if everything and clear:
-            whole.clear(cache_folder())
-        if limit is not None:
-            _trim(limit)
         if sizes or everything or limit is not None:
-            _show_sizes(cache_folder())
+            _check_whole(folder, clear, everything, limit)
+            _whole(everything, limit)
             return
         store = Store(_path(folder))
         if clear:
@@ -135,10 +132,27 @@ def _look_up(component: Component, method: str) -> Callable[..., Any]:
     return functools.partial(vectors.encode if method == "encode" else vectors.encode_documents, kind)
 
 
-def _trim(limit: float) -> None:
-    if not limit >= 0:
+def _check_whole(folder: Path | None, clear: bool, everything: bool, limit: float | None) -> None:
+    """Raise `BadInput` for options that do not go together: nothing is dropped that was not asked for."""
+    if folder is not None:
+        raise BadInput(
+            "--sizes, --everything and --limit are about nirank's whole cache folder, which $NIRANK_CACHE names: "
+            "leave --folder out."
+        )
+    if clear != everything:
+        raise BadInput("--clear --everything empties the whole cache, --clear alone the scores and vectors.")
+    if limit is not None and not limit >= 0:
         raise BadInput(f"--limit {limit}: a size from 0 on is expected, in 10**9 bytes.")
-    whole.trim(cache_folder(), limit * 1e9)
+
+
+def _whole(everything: bool, limit: float | None) -> None:
+    """Empty or trim the whole cache folder, and show what it takes then."""
+    folder = cache_folder()
+    if everything:
+        whole.clear(folder)
+    if limit is not None:
+        whole.trim(folder, limit * 1e9)
+    _show_sizes(folder)
 
 
 def _show_sizes(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ NAME, CLASS = "name", "class"
 #: Endings of images that need a package of its own, or are not read; other files are no images.
 _UNREAD = {".heic", ".heif", ".avif", ".jxl", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"}
 _HEIC = (".heic", ".heif")
+#: Files of an ending of no image that are opened to see whether they are images all the same.
+_LOOKED_INTO = 100
 
 
 @dataclass(frozen=True)
@@ -110,15 +113,31 @@ def _images_below(folder: Path) -> list[Path]:
     files = list(below(folder))
     shown = [each for each in files if _looks_like_image(each)]
     others = sorted({*files} - {*shown})
-    unread = [each for each in others if each.suffix.lower() in _UNREAD]
+    _tell_of_unread([each for each in others if each.suffix.lower() in _UNREAD])
+    _tell_of_misnamed([each for each in others if each.suffix.lower() not in _UNREAD])
+    return sorted(shown)
+
+
+def _tell_of_unread(unread: Sequence[Path]) -> None:
     if unread:
         help_ = " Run: pip install 'nirank[heic]'" if any(each.suffix.lower() in _HEIC for each in unread) else ""
-        names = ", ".join(readable(str(each)) for each in unread[:3])
-        log.warning("%d images are of a kind that is not read, such as %s.%s", len(unread), names, help_)
-    if misnamed := [each for each in others if each not in unread and pictures.is_known(each)]:
-        names = ", ".join(readable(str(each)) for each in misnamed[:3])
+        log.warning("%d images are of a kind that is not read, such as %s.%s", len(unread), _first(unread), help_)
+
+
+def _tell_of_misnamed(others: Sequence[Path]) -> None:
+    """Warn of images whose names do not say so; an ending is given up when none of its first files is an image."""
+    endings = defaultdict[str, list[Path]](list)
+    for each in others:
+        if each.suffix and not _is_numbered(each):  # the others were looked into already
+            endings[each.suffix.lower()].append(each)
+    suspect = [some for some in endings.values() if any(map(pictures.is_known, some[:_LOOKED_INTO]))]
+    if misnamed := sorted(each for some in suspect for each in some if pictures.is_known(each)):
+        names = _first(misnamed)
         log.warning("%d files are images, and their names do not say so, such as %s: left out.", len(misnamed), names)
-    return sorted(shown)
+
+
+def _first(files: Sequence[Path]) -> str:
+    return ", ".join(readable(str(each)) for each in files[:3])
 
 
 def _in_files(paths: Sequence[Path], folder: Path) -> ImageList:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import nirank
 from nirank.cli import app
 from nirank.data import Documents, write_corpus
+from nirank.errors import BadInput
 from nirank_cache import whole
 
 
@@ -39,6 +40,23 @@ def _run(*arguments):
     done = CliRunner().invoke(app, ["cache", *arguments])
     assert done.exit_code == 0, done.output
     return done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--folder", "other", "--clear", "--everything"], "leave --folder out"),
+        (["--folder", "other", "--limit", "0"], "leave --folder out"),
+        (["--clear", "--sizes"], "--clear alone the scores and vectors"),
+        (["--everything"], "--clear --everything empties"),
+        (["--limit", "-1"], "a size from 0 on"),
+    ],
+)
+def test_options_that_do_not_go_together_drop_nothing(cache, arguments, message):
+    before = sorted(cache.rglob("*"))
+    with pytest.raises(BadInput, match=message):
+        CliRunner().invoke(app, ["cache", *arguments], catch_exceptions=False)
+    assert sorted(cache.rglob("*")) == before
 
 
 def test_sizes_are_shown_by_part(cache):

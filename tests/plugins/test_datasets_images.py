@@ -304,3 +304,19 @@ def test_classes_that_nobody_has_are_not_asked_for(tmp_path, ask):
     _drawn(tmp_path, "a.png", "b.png")
     with pytest.raises(BadInput, match="no image has a class"):
         collection(f"images:{tmp_path}", ask=ask)
+
+
+def test_images_whose_names_do_not_say_so_are_told_without_opening_every_other_file(tmp_path, caplog, monkeypatch):
+    _drawn(tmp_path, "a.png", "b.png")
+    (tmp_path / "b.png").rename(tmp_path / "b.data")
+    for number in range(12):
+        (tmp_path / f"{number:02}.xml").write_text("<annotation/>")
+        (tmp_path / f"{number:02}.heic").write_bytes(b"no image")
+    opened = []
+    known = images.is_known
+    monkeypatch.setattr(images, "is_known", lambda path: opened.append(path.suffix) or known(path))
+    monkeypatch.setattr("nirank_datasets.image_files._LOOKED_INTO", 5)
+    assert len(collection("images", source=str(tmp_path), ask="documents").corpus) == 1
+    assert "1 files are images, and their names do not say so, such as" in caplog.text
+    assert "b.data: left out." in caplog.text
+    assert (opened.count(".xml"), opened.count(".heic")) == (5, 0)
