@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,18 @@ def check(folder: Path, again: str, everything: bool = False) -> bool:
 def check_file(path: Path, again: str, everything: bool = False) -> bool:
     """The same for a file that stands alone."""
     return _check(path, path.parent, _beside(path), again, everything)
+
+
+def once(folder: Path, what: str, names: Iterable[str], check: Callable[[], None]) -> None:
+    """Run `check`, by the name `what`, on some files of a folder, unless they passed it in this very state before."""
+    stamps, record = {name: _stamp(folder / name) for name in names}, folder / what
+    try:
+        if json.loads(_record(record).read_text(encoding="utf-8")) == stamps:
+            return
+    except (OSError, ValueError, RecursionError):
+        pass  # it was not looked at before, or nobody can say
+    check()
+    _write_record(record, stamps)
 
 
 def remove(path: Path) -> None:
@@ -192,9 +204,14 @@ def _seen(sealed: Path, seal_path: Path) -> dict[str, Any]:
 
 
 def _remember(sealed: Path, seal_path: Path, stamps: Mapping[str, Stamp]) -> None:
-    """Note in which state the files were; where nothing can be written they are hashed again the next time."""
+    """Note in which state the files were."""
+    _write_record(sealed, {"seal": _stamp(seal_path), "files": stamps})
+
+
+def _write_record(checked: Path, record: Mapping[str, Any]) -> None:
+    """Note what was checked; where nothing can be written it is checked again the next time."""
     try:
-        with beside(_record(sealed)) as unfinished:
-            unfinished.write_text(json.dumps({"seal": _stamp(seal_path), "files": stamps}), encoding="utf-8")
+        with beside(_record(checked)) as unfinished:
+            unfinished.write_text(json.dumps(record), encoding="utf-8")
     except OSError as error:
-        log.debug("it cannot be remembered that %s was checked: %s", sealed, error)
+        log.debug("it cannot be remembered that %s was checked: %s", checked, error)
