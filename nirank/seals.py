@@ -4,11 +4,12 @@ A folder that nirank writes (an index, a checkpoint, a state of training, result
 alone (a corpus) has one beside it, `NAME.seal.json`. Opening compares names and sizes, which takes a stat a file, and
 the contents of those files that have not been seen in this very state before: what was seen is remembered in the cache
 by inode, size and times, so that a hash is computed once after writing or copying. `nirank verify FOLDER` computes all
-of them. What has no seal was written before there were any: it is told once, and opened.
+of them. What has no seal was written before there were any: that is told once in a process, and it is opened.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -108,6 +109,7 @@ def sealed_inside(folder: Path) -> list[Path]:
 
 def _check(sealed: Path, folder: Path, seal_path: Path, again: str, everything: bool) -> bool:
     if not seal_path.exists():
+        _tell_unsealed(os.path.abspath(sealed))
         return False
     files, stamps = _read(seal_path, again), {}
     for name, (size, _) in files.items():
@@ -120,6 +122,15 @@ def _check(sealed: Path, folder: Path, seal_path: Path, again: str, everything: 
     if unseen:
         _remember(sealed, seal_path, stamps)
     return True
+
+
+@functools.cache  # once in a process
+def _tell_unsealed(sealed: str) -> None:
+    if os.path.exists(sealed):
+        log.warning(
+            "%s has no seal: it was written before there were any, or not by nirank; damage to it may not be told.",
+            sealed,
+        )
 
 
 def _sized(path: Path, size: int, again: str) -> Stamp:
