@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nirank.errors import DamagedFile
-from nirank.files import beside, cache_folder
+from nirank.files import beside, cache_folder, remove_leftovers
 from nirank.hashing import digest
 
 log = logging.getLogger("nirank")
@@ -109,6 +109,7 @@ def sealed_inside(folder: Path) -> list[Path]:
 
 def _check(sealed: Path, folder: Path, seal_path: Path, again: str, everything: bool) -> bool:
     if not seal_path.exists():
+        remove_leftovers(seal_path)  # of a process that was killed when it wrote the seal
         _tell_unsealed(os.path.abspath(sealed))
         return False
     files, stamps = _read(seal_path, again), {}

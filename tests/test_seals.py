@@ -101,6 +101,15 @@ def test_what_has_no_seal_is_told_once_in_a_process(tmp_path, caplog):
     assert all("has no seal" in record.message for record in caplog.records)
 
 
+def test_what_a_killed_process_left_of_a_seal_is_removed(tmp_path):
+    (tmp_path / "file").write_text("x")
+    left = tmp_path / f".file.{seals.SEAL}.x7"
+    left.mkdir()
+    (left / ".at-work").write_text("")
+    assert not seals.check_file(tmp_path / "file", "")
+    assert not left.exists()
+
+
 def test_contents_are_looked_at_once_in_one_state_and_again_after_a_fault(folder):
     looked = []
 
