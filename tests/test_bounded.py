@@ -138,3 +138,13 @@ def test_blocks_miss_nothing_at_their_borders(size, monkeypatch, tmp_path):
         bounded.rows_rising(tmp_path, lie, np.array([0, place, size + 1]))
         with pytest.raises(DamagedFile, match="has the number -1"):
             bounded.within(tmp_path, np.where(rising == place, -1, rising), size + 1)
+
+
+def test_what_an_index_holds_is_looked_at_once_and_not_at_every_opening(tmp_path, monkeypatch):
+    monkeypatch.setenv("NIRANK_CACHE", str(tmp_path / "cache"))
+    looked, real = [], bounded.rising
+    monkeypatch.setattr(bounded, "rising", lambda path, *given: looked.append(path.name) or real(path, *given))
+    opened = damage.made("index:generator/bm25", tmp_path / "whole")
+    for _ in range(3):
+        opened(tmp_path / "whole")
+    assert sorted(looked) == ["starts.npy", "term_offsets.npy"]
