@@ -145,6 +145,10 @@ def test_what_an_index_holds_is_looked_at_once_and_not_at_every_opening(tmp_path
     looked, real = [], bounded.rising
     monkeypatch.setattr(bounded, "rising", lambda path, *given: looked.append(path.name) or real(path, *given))
     opened = damage.made("index:generator/bm25", tmp_path / "whole")
+    looked.clear()
+    opened(tmp_path / "whole")
+    assert looked == []
+    shutil.copytree(tmp_path / "whole", tmp_path / "copied")
     for _ in range(3):
-        opened(tmp_path / "whole")
+        opened(tmp_path / "copied")
     assert sorted(looked) == ["starts.npy", "term_offsets.npy"]
