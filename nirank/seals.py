@@ -4,21 +4,22 @@ A folder that nirank writes (an index, a checkpoint, a state of training, result
 alone (a corpus) has one beside it, `NAME.seal.json`. Opening compares names and sizes, which takes a stat a file, and
 the contents of those files that have not been seen in this very state before: what was seen is remembered in the cache
 by inode, size and times, so that a hash is computed once after writing or copying. `nirank verify FOLDER` computes all
-of them. What has no seal was written before there were any: it is told once, and opened.
+of them. What has no seal was written before there were any: that is told once in a process, and it is opened.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nirank.errors import DamagedFile
-from nirank.files import beside, cache_folder
+from nirank.files import beside, cache_folder, remove_leftovers
 from nirank.hashing import digest
 
 log = logging.getLogger("nirank")
@@ -82,6 +83,18 @@ def check_file(path: Path, again: str, everything: bool = False) -> bool:
     return _check(path, path.parent, _beside(path), again, everything)
 
 
+def once(folder: Path, what: str, names: Iterable[str], check: Callable[[], None]) -> None:
+    """Run `check`, by the name `what`, on some files of a folder, unless they passed it in this very state before."""
+    stamps, record = {name: _stamp(folder / name) for name in names}, folder / what
+    try:
+        if json.loads(_record(record).read_text(encoding="utf-8")) == stamps:
+            return
+    except (OSError, ValueError, RecursionError):
+        pass  # it was not looked at before, or nobody can say
+    check()
+    _write_record(record, stamps)
+
+
 def remove(path: Path) -> None:
     """Remove a file that stands alone, and its seal."""
     path.unlink(missing_ok=True)
@@ -96,6 +109,8 @@ def sealed_inside(folder: Path) -> list[Path]:
 
 def _check(sealed: Path, folder: Path, seal_path: Path, again: str, everything: bool) -> bool:
     if not seal_path.exists():
+        remove_leftovers(seal_path)  # of a process that was killed when it wrote the seal
+        _tell_unsealed(os.path.abspath(sealed))
         return False
     files, stamps = _read(seal_path, again), {}
     for name, (size, _) in files.items():
@@ -108,6 +123,15 @@ def _check(sealed: Path, folder: Path, seal_path: Path, again: str, everything: 
     if unseen:
         _remember(sealed, seal_path, stamps)
     return True
+
+
+@functools.cache  # once in a process
+def _tell_unsealed(sealed: str) -> None:
+    if os.path.exists(sealed):
+        log.warning(
+            "%s has no seal: it was written before there were any, or not by nirank; damage to it may not be told.",
+            sealed,
+        )
 
 
 def _sized(path: Path, size: int, again: str) -> Stamp:
@@ -192,9 +216,14 @@ def _seen(sealed: Path, seal_path: Path) -> dict[str, Any]:
 
 
 def _remember(sealed: Path, seal_path: Path, stamps: Mapping[str, Stamp]) -> None:
-    """Note in which state the files were; where nothing can be written they are hashed again the next time."""
+    """Note in which state the files were."""
+    _write_record(sealed, {"seal": _stamp(seal_path), "files": stamps})
+
+
+def _write_record(checked: Path, record: Mapping[str, Any]) -> None:
+    """Note what was checked; where nothing can be written it is checked again the next time."""
     try:
-        with beside(_record(sealed)) as unfinished:
-            unfinished.write_text(json.dumps({"seal": _stamp(seal_path), "files": stamps}), encoding="utf-8")
+        with beside(_record(checked)) as unfinished:
+            unfinished.write_text(json.dumps(record), encoding="utf-8")
     except OSError as error:
-        log.debug("it cannot be remembered that %s was checked: %s", sealed, error)
+        log.debug("it cannot be remembered that %s was checked: %s", checked, error)

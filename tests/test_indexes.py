@@ -221,6 +221,13 @@ def test_a_build_that_is_killed_leaves_no_index_or_a_whole_one_and_can_be_done_a
         assert _contents(folder) == undisturbed
 
 
+def test_what_a_build_left_that_was_killed_when_all_was_done_is_removed(texts, tmp_path):
+    indexes.prepare(_component(), texts, folder=tmp_path / "index")
+    (tmp_path / "index.building.json").write_text("{}")
+    indexes.prepare(_component(), texts, folder=tmp_path / "index")
+    assert not (tmp_path / "index.building.json").exists()
+
+
 def test_what_an_interrupted_build_of_something_else_left_is_not_used(texts, tmp_path):
     with pytest.raises(OSError, match="No space"):
         indexes.prepare(_component(fail_after=2, resumes=True), texts, folder=tmp_path / "index")

@@ -90,6 +90,44 @@ def test_what_has_no_seal_is_not_vouched_for(tmp_path):
     assert not seals.check_file(tmp_path / "file", "")
 
 
+def test_what_has_no_seal_is_told_once_in_a_process(tmp_path, caplog):
+    for name in ("old.arrow", "older.arrow"):
+        (tmp_path / name).write_text("x")
+    for _ in range(3):
+        seals.check_file(tmp_path / "old.arrow", "")
+        seals.check(tmp_path, "")
+    seals.check(tmp_path / "not there", "")
+    assert [record.args[0] for record in caplog.records] == [str(tmp_path / "old.arrow"), str(tmp_path)]
+    assert all("has no seal" in record.message for record in caplog.records)
+
+
+def test_what_a_killed_process_left_of_a_seal_is_removed(tmp_path):
+    (tmp_path / "file").write_text("x")
+    left = tmp_path / f".file.{seals.SEAL}.x7"
+    left.mkdir()
+    (left / ".at-work").write_text("")
+    assert not seals.check_file(tmp_path / "file", "")
+    assert not left.exists()
+
+
+def test_contents_are_looked_at_once_in_one_state_and_again_after_a_fault(folder):
+    looked = []
+
+    def check():
+        looked.append(1)
+        if len(looked) == 1:
+            raise DamagedFile("odd")
+
+    with pytest.raises(DamagedFile):
+        seals.once(folder, "bounds", ["one.npy"], check)
+    for _ in range(2):
+        seals.once(folder, "bounds", ["one.npy"], check)
+    assert len(looked) == 2
+    _damage(folder / "one.npy")
+    seals.once(folder, "bounds", ["one.npy"], check)
+    assert len(looked) == 3
+
+
 def test_a_file_alone_has_its_seal_beside_it_and_a_new_one_replaces_both(tmp_path):
     path = tmp_path / "corpus.arrow"
     for content in (b"first", b"second"):

@@ -19,7 +19,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +89,9 @@ def prepare(
     if not (folder / MANIFEST).exists():
         former = None if since is None else _former(component, corpus, encoder, since, folder.parent)
         build(component, corpus, encoder, folder, former)
+    elif _marker(folder).exists():  # of a process that was killed when all was done
+        with suppress(OSError):
+            _marker(folder).unlink()
     open_index(component, key, corpus, folder)
     component.opened = Opened(corpus, encoder, folder, encoded)
     return folder
@@ -174,8 +177,8 @@ def build(
         keep(partial)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
-        seals.remember(folder)
         _marker(folder).unlink()
+        seals.remember(folder)
 
 
 def _former(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nirank.hashing import digest as digest
     from nirank.hashing import weights_digest as weights_digest
     from nirank.hints import fits as fits
+    from nirank.kit import bounded as bounded
     from nirank.kit import ragged_files as ragged_files
     from nirank.kit import transformers as transformers
     from nirank.kit.described import Described as Described
@@ -44,7 +45,7 @@ _HOMES = {
     "nirank.files": ["beside", "cache_folder", "write_header"],
     "nirank.hashing": ["digest", "weights_digest"],
     "nirank.hints": ["fits"],
-    "nirank.kit": ["ragged_files", "transformers"],
+    "nirank.kit": ["bounded", "ragged_files", "transformers"],
     "nirank.kit.described": ["Described", "peer_model", "peer_text", "run_peer", "save_peer"],
     "nirank.kit.numba": ["compiled", "inner"],
     "nirank.kit.openvino": [

@@ -23,6 +23,7 @@ from nirank.data.offsets import offsets_of
 from nirank.data.types import Content, Corpus
 from nirank.data.vectors import Vectors, on_host
 from nirank.errors import StaleIndex
+from nirank.kit import bounded
 from nirank.progress import progress
 
 ABOUT, LENGTHS = "columns.json", "lengths"
@@ -71,14 +72,22 @@ def write(
             advance(len(lengths))
 
 
-def read(folder: Path) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
+def read(
+    folder: Path, expected: Mapping[str, type[np.generic]] | None = None
+) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
     """The offsets of each document's rows, `[documents + 1]`, and the columns, mapped.
 
-    Raises `StaleIndex` where they are incomplete.
+    Raises `StaleIndex` where they are incomplete, or not of the types `expected`.
     """
     kinds = _kinds(folder)
+    if expected and {name: kind.base for name, kind in kinds.items()} != {
+        name: np.dtype(kind) for name, kind in expected.items()
+    }:
+        raise bounded.fault(folder / ABOUT, f"it names {kinds}, and {', '.join(expected)} were written")
     try:
-        offsets = offsets_of(np.fromfile(folder / LENGTHS, _LENGTH))
+        lengths = np.fromfile(folder / LENGTHS, _LENGTH)
+        bounded.within(folder / LENGTHS, lengths, np.iinfo(np.int32).max)
+        offsets = offsets_of(lengths)
         short = [name for name, kind in kinds.items() if _rows(folder / name, kind) != offsets[-1]]
     except OSError as error:
         raise StaleIndex(f"The vectors in {folder} are incomplete ({error}); build the index again.") from error
@@ -118,9 +127,15 @@ def _kinds(folder: Path) -> dict[str, np.dtype[Any]]:
     """The type of one row of each column; empty where nothing was written yet."""
     try:
         described = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        return {name: np.dtype((kind, tuple(shape))) for name, (kind, shape) in described.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        kinds = {name: np.dtype((kind, tuple(shape))) for name, (kind, shape) in described.items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, SyntaxError):
         return {}
+    return kinds if all(map(_plain, kinds.values())) else {}
+
+
+def _plain(kind: np.dtype[Any]) -> bool:
+    """Tell whether a row is some numbers: an address (of an object) must never come from a file."""
+    return kind.base.kind in "iuf" and kind.itemsize > 0
 
 
 def _whole_chunks(folder: Path, chunk: int) -> int:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nirank.data import Content, Corpus, Floats, Queries, Vectors, to_numpy
 from nirank.errors import BadInput
-from nirank.kit import progress, write_header
+from nirank.kit import Former, bounded, progress, write_header
 
 VECTORS = "vectors.npy"
 #: The largest square of a vector's length: distances stay within float32 as well.
@@ -57,13 +57,19 @@ def write(corpus: Corpus, folder: Path, encode: Encode | None, chunk: int, known
 def mapped(folder: Path, documents: int) -> Floats:
     """The vectors in a folder; raises `BadInput` where there is not one for each document."""
     # Mapped copy-on-write, because torch wants memory it may write to; nothing is ever written.
-    vectors: Floats = np.load(folder / VECTORS, mmap_mode="c")
+    vectors: Floats = bounded.column(folder / VECTORS, np.float32, None, None, mode="c")
     if len(vectors) != documents:
         raise BadInput(
             f"has {len(vectors)} vectors, but the corpus has {documents} documents: build the index again.",
             folder / VECTORS,
         )
     return vectors
+
+
+def known(former: Former) -> KnownVectors:
+    """The vectors of an index of an earlier state of the corpus."""
+    vectors = bounded.column(former.folder / VECTORS, np.float32, None, None)
+    return KnownVectors(vectors, former.ordinals)
 
 
 def query_vectors(queries: Queries, dim: int) -> Floats:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Candidates, Content, Corpus, Floats, Ints, Queries, Vectors, offsets_of, sort_keys
-from nirank.errors import BadInput, StaleIndex
-from nirank.kit import progress, ragged_files, write_header
+from nirank.errors import BadInput
+from nirank.kit import bounded, progress, ragged_files, write_header
 from nirank_late.exact import token_vectors
 from nirank_late.maxsim import Meetings, compare, tiled
 from nirank_late.residual import Codec
@@ -24,7 +24,7 @@ from nirank_late.store import TokenStore, widened
 
 #: Tokens that are compressed at once, and tokens a centroid in the sample that centroids are found in.
 _BLOCK, _SAMPLE = 1 << 16, 16
-_COLUMNS = ("codes", "residuals", "offsets", "starts", "docs")
+_BOUNDED = ("codes", "offsets", "starts", "docs", "centroids")
 
 
 class PlaidIndex:
@@ -133,12 +133,26 @@ class CompressedIndex:
 
     @classmethod
     def load(cls, folder: Path) -> CompressedIndex:
-        """Map what was written. Raises `StaleIndex` where files are missing or cut short."""
-        try:
-            columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in _COLUMNS}
-            return cls(Codec.load(folder), **columns)
-        except (OSError, ValueError, EOFError) as error:
-            raise StaleIndex(f"The index in {folder} is incomplete ({error}); build it again.") from error
+        """Map what was written. Raises `DamagedFile` where files are missing, cut short or do not fit each other."""
+        codec = Codec.load(folder)
+        codes = bounded.column(folder / "codes.npy", np.int32, None)
+        index = cls(
+            codec,
+            codes,
+            bounded.column(folder / "residuals.npy", np.uint8, len(codes), codec.width),
+            bounded.column(folder / "offsets.npy", np.int64, None),
+            bounded.column(folder / "starts.npy", np.int64, len(codec.centroids) + 1),
+            bounded.column(folder / "docs.npy", np.int32, None),
+        )
+        bounded.once(folder, [f"{name}.npy" for name in _BOUNDED], lambda: index.check(folder))
+        return index
+
+    def check(self, folder: Path) -> None:
+        """Raise `DamagedFile` where tokens, centroids or documents are named that there are not."""
+        bounded.rising(folder / "offsets.npy", self.offsets, len(self.codes))
+        bounded.rising(folder / "starts.npy", self.starts, len(self.docs))
+        bounded.within(folder / "codes.npy", self.codes, len(self.codec.centroids))
+        bounded.within(folder / "docs.npy", self.docs, len(self.offsets) - 1)
 
     def near(self, similarities: Floats, probes: int) -> NDArray[np.int64]:
         """The documents of the `probes` nearest centroids of each query token, rising."""

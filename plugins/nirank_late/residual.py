@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from nirank.data import Floats
+from nirank.kit import bounded
 
 #: Similarities with centroids that are in memory at once.
 _SIMILARITIES = 1 << 23
@@ -77,8 +78,12 @@ class Codec:
 
     @classmethod
     def load(cls, folder: Path) -> Codec:
-        """Read what `save` wrote."""
-        return cls(*(np.load(folder / f"{name}.npy") for name in _ARRAYS))
+        """Read what `save` wrote. Raises `DamagedFile` where it does not fit together."""
+        levels = np.array(bounded.column(folder / "levels.npy", np.float32, None))
+        if len(levels) not in (2, 4, 16):
+            raise bounded.fault(folder / "levels.npy", f"it has {len(levels)} numbers, and 2, 4 or 16 are expected")
+        cuts = np.array(bounded.column(folder / "cuts.npy", np.float32, len(levels) - 1))
+        return cls(np.array(bounded.column(folder / "centroids.npy", np.float32, None, None)), cuts, levels)
 
 
 def spherical_kmeans(sample: Floats, count: int, seed: int) -> Floats:

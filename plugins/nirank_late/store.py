@@ -16,6 +16,7 @@ from nirank.errors import BadInput
 from nirank.kit import Former, ragged_files
 
 _TOKENS = "tokens"
+_KINDS = {_TOKENS: np.float16}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class TokenStore:
     @classmethod
     def open(cls, corpus: Corpus, folder: Path) -> TokenStore:
         """Map what `write` wrote. Raises `StaleIndex` where it is incomplete, `BadInput` for another corpus."""
-        offsets, columns = ragged_files.read(folder)
+        offsets, columns = ragged_files.read(folder, _KINDS)
         if len(offsets) - 1 != len(corpus):
             raise BadInput(
                 f"has vectors of {len(offsets) - 1} documents, but the corpus has {len(corpus)}: build it again.",
@@ -56,7 +57,7 @@ class TokenStore:
     @classmethod
     def known(cls, former: Former) -> ragged_files.Known:
         """The vectors of an index of an earlier state of the corpus."""
-        offsets, columns = ragged_files.read(former.folder)
+        offsets, columns = ragged_files.read(former.folder, _KINDS)
         return ragged_files.Known(TokenVectors(offsets, columns[_TOKENS]), former.ordinals)
 
     def __len__(self) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nirank.data import Floats
-from nirank.kit import beside, write_header
+from nirank.kit import beside, bounded, write_header
 
 if TYPE_CHECKING:
     from nirank_lexical.weighted import WeightedPostings
@@ -89,12 +89,9 @@ def _write(searched: WeightedPostings, folder: Path) -> None:
 
 
 def _mapped(searched: WeightedPostings, folder: Path) -> Impacts:
-    """Raises `ValueError` where the files are not those of this index."""
-    columns = Impacts(*(np.load(folder / name, mmap_mode="r").view(np.ndarray) for name in (IMPACTS, MOST)))
-    expected = len(searched.index.docs), len(searched.index.starts) - 1
-    if (len(columns.each), len(columns.most)) != expected:
-        raise ValueError(f"{len(columns.each)} impacts of {len(columns.most)} terms, not {expected}.")
-    return columns
+    """Raises `DamagedFile` where the files are not those of this index."""
+    each = bounded.column(folder / IMPACTS, np.float32, len(searched.index.docs))
+    return Impacts(each, bounded.column(folder / MOST, np.float32, len(searched.index.starts) - 1))
 
 
 def _in_memory(searched: WeightedPostings) -> Impacts:

@@ -14,8 +14,7 @@ from typing import Any, TypeAlias, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.errors import StaleIndex
-from nirank.kit import write_header
+from nirank.kit import bounded, write_header
 from nirank.kit.text import Vocabulary
 
 #: The layout of the files; part of every index key.
@@ -23,8 +22,6 @@ LAYOUT = "nirank_lexical/1"
 
 #: The documents and the counts of some postings.
 Part: TypeAlias = tuple[NDArray[np.int32], NDArray[np.unsignedinteger[Any]]]
-
-_COLUMNS = ("starts", "docs", "counts", "lengths", "frequencies")
 
 
 class SideColumns(TypedDict):
@@ -85,9 +82,25 @@ class InvertedIndex:
 
     @classmethod
     def load(cls, folder: Path) -> InvertedIndex:
-        """Map what `save` wrote. Raises `StaleIndex` where files are missing or cut short."""
-        try:
-            columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in _COLUMNS}
-            return cls(vocabulary=Vocabulary.load(folder), folder=folder, **columns)
-        except (OSError, ValueError, EOFError) as error:
-            raise StaleIndex(f"The lexical index in {folder} is incomplete ({error}); build it again.") from error
+        """Map what `save` wrote. Raises `DamagedFile` where files are missing, cut short or do not fit each other."""
+        vocabulary = Vocabulary.load(folder)
+        terms = len(vocabulary)
+        docs = bounded.column(folder / "docs.npy", np.int32, None)
+        index = cls(
+            starts=bounded.column(folder / "starts.npy", np.int64, terms + 1),
+            docs=docs,
+            counts=bounded.column(folder / "counts.npy", np.unsignedinteger, len(docs)),
+            lengths=bounded.column(folder / "lengths.npy", np.int32, None),
+            frequencies=bounded.column(folder / "frequencies.npy", np.int64, terms),
+            vocabulary=vocabulary,
+            folder=folder,
+        )
+        bounded.once(folder, [f"{name}.npy" for name in ("starts", "docs", "lengths")], index.check)
+        return index
+
+    def check(self) -> None:
+        """Raise `DamagedFile` where postings lie outside of the columns, or of the documents."""
+        docs = (self.folder or Path()) / "docs.npy"
+        bounded.rising(docs.with_name("starts.npy"), self.starts, len(self.docs))
+        bounded.within(docs, self.docs, len(self.lengths))
+        bounded.rows_rising(docs, self.docs, self.starts)

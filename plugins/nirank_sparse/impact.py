@@ -99,7 +99,7 @@ def tiny() -> ImpactIndex:
 
 def _known(former: Former) -> ragged_files.Known:
     """The weights of an index of an earlier state of the corpus; how many terms a model has is not written there."""
-    offsets, columns = ragged_files.read(former.folder)
+    offsets, columns = ragged_files.read(former.folder, {"terms": np.int32, "weights": np.float32})
     terms, weights = columns["terms"], columns["weights"]
     return ragged_files.Known(SparseVectors(offsets, terms, weights, 0), former.ordinals)
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Candidates, SparseVectors, offsets_of
-from nirank.errors import BadInput, StaleIndex
-from nirank.kit import write_header
+from nirank.errors import BadInput
+from nirank.kit import bounded, write_header
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -61,14 +61,18 @@ class ImpactPostings:
 
     @classmethod
     def load(cls, folder: Path) -> ImpactPostings:
-        """Map what `write` wrote. Raises `StaleIndex` where files are missing or cut short."""
-        try:
-            starts, docs, weights = (
-                np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in ("starts", *_COLUMNS)
-            )
-            return cls(starts, docs, weights, int(np.load(folder / "documents.npy")))
-        except (OSError, ValueError, EOFError) as error:
-            raise StaleIndex(f"The postings in {folder} are incomplete ({error}); build the index again.") from error
+        """Map what `write` wrote. Raises `DamagedFile` where files are missing, cut short or do not fit each other."""
+        starts = bounded.column(folder / "starts.npy", np.int64, None)
+        docs = bounded.column(folder / "docs.npy", np.int32, None)
+        weights = bounded.column(folder / "weights.npy", np.float32, len(docs))
+        postings = cls(starts, docs, weights, int(bounded.column(folder / "documents.npy", np.int64)))
+        bounded.once(folder, ["starts.npy", "docs.npy", "documents.npy"], lambda: postings.check(folder))
+        return postings
+
+    def check(self, folder: Path) -> None:
+        """Raise `DamagedFile` where postings lie outside of the columns, or of the documents."""
+        bounded.rising(folder / "starts.npy", self.starts, len(self.docs))
+        bounded.within(folder / "docs.npy", self.docs, self.documents)
 
     def search(self, queries: SparseVectors) -> Candidates:
         """All documents that share a term with each query, and their dot products, in no order."""

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from nirank.data import Candidates, Corpus, Floats, Queries
 from nirank.errors import BadInput
 from nirank.pipeline import own_documents
-from nirank_stir.neighbours import mapped, nearest, query_vectors, unit, write
+from nirank_stir.neighbours import VECTORS, mapped, nearest, query_vectors, unit, write
 
 
 class AlphaQE:
@@ -59,7 +59,7 @@ class AlphaQE:
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the vectors."""
         self._corpus = corpus
-        self._vectors = np.load(folder / _MOVED, mmap_mode="r").view(np.ndarray) if self.database else mapped(folder)
+        self._vectors = mapped(folder, len(corpus), _MOVED if self.database else VECTORS)
 
     def generate(self, queries: Queries, k: int) -> Candidates:
         """The `k` documents nearest to each query, once it was moved; the scores are cosines."""

@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 
 from nirank.data import Candidates, Corpus, Floats, Queries, pair_products
 from nirank.errors import BadInput
+from nirank.kit import bounded
 from nirank_stir.neighbours import mapped, nearest, products, query_vectors, write
 
 _LAST = "last.npy"
@@ -66,11 +67,11 @@ class KReciprocal:
             _save(matrix, folder / name)
         np.save(folder / _LAST, found.scores[found.offsets[1:] - 1])
 
-    def open(self, corpus: Corpus, folder: Path) -> None:  # noqa: ARG002
-        """Map the vectors, and read the encoding."""
-        self._vectors = mapped(folder)
-        size = len(self._vectors)
-        self._last = np.load(folder / _LAST)
+    def open(self, corpus: Corpus, folder: Path) -> None:
+        """Map the vectors, and read the encoding. Raises `DamagedFile` where files do not fit each other."""
+        size = len(corpus)
+        self._vectors = mapped(folder, size)
+        self._last = np.array(bounded.column(folder / _LAST, np.float32, size))
         self._half, self._encoding, mean = (_load(folder / name, size) for name in ("half", "encoded", "mean"))
         self._inverted = mean.tocsc()
 
@@ -148,7 +149,13 @@ def _save(matrix: csr_matrix, stem: Path) -> None:
 
 
 def _load(stem: Path, size: int) -> csr_matrix:
-    return csr_matrix(tuple(np.load(stem.with_name(f"{stem.name}-{part}.npy")) for part in _PARTS), (size, size))
+    data, indices, starts = (stem.with_name(f"{stem.name}-{part}.npy") for part in _PARTS)
+    columns = bounded.column(indices, np.signedinteger, None)
+    values = bounded.column(data, np.float64, len(columns))
+    offsets = bounded.column(starts, np.signedinteger, size + 1)
+    bounded.rising(starts, offsets, len(columns))
+    bounded.within(indices, columns, size)
+    return csr_matrix((np.array(values), np.array(columns), np.array(offsets)), (size, size))
 
 
 def tiny() -> KReciprocal:

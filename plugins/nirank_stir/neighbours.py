@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Candidates, Corpus, Floats, Queries, to_numpy
-from nirank.errors import BadInput, StaleIndex
+from nirank.errors import BadInput
+from nirank.kit import bounded
 
-_VECTORS = "vectors.npy"
+VECTORS = "vectors.npy"
 _CHUNK = 4096  # documents encoded at a time
 _PRODUCTS = 1 << 23  # numbers in memory at a time, one for each query and document
 
@@ -26,18 +27,15 @@ def write(corpus: Corpus, folder: Path, encode: Callable[..., Any] | None) -> Fl
         part = unit(to_numpy(encode(corpus[start : start + _CHUNK])))
         if written is None:
             shape = (len(corpus), part.shape[1])
-            written = np.lib.format.open_memmap(folder / _VECTORS, "w+", np.float32, shape)
+            written = np.lib.format.open_memmap(folder / VECTORS, "w+", np.float32, shape)
         written[start : start + len(part)] = part
     written.flush()
-    return mapped(folder)
+    return mapped(folder, len(corpus))
 
 
-def mapped(folder: Path) -> Floats:
-    """The vectors in `folder`. Raises `StaleIndex` where there are none, or not all."""
-    try:
-        return np.load(folder / _VECTORS, mmap_mode="r").view(np.ndarray)
-    except (OSError, ValueError, EOFError) as error:
-        raise StaleIndex(f"The vectors in {folder} are incomplete ({error}); build the index again.") from error
+def mapped(folder: Path, documents: int, name: str = VECTORS) -> Floats:
+    """The vectors in `folder`. Raises `DamagedFile` where there is not one for each document."""
+    return bounded.column(folder / name, np.float32, documents, None)
 
 
 def query_vectors(queries: Queries, dim: int) -> Floats:

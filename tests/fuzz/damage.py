@@ -131,6 +131,12 @@ def _folder(whole: Path, _: str) -> Outcome:
 
 
 def _cache(whole: Path, _: str) -> Outcome:
+    cache_outcome(whole)
+    return cache_outcome
+
+
+def cache_outcome(folder: Path) -> Any:
+    """What a pipeline finds whose vectors and scores are in a cache in `folder`."""
     from nirank_cache.cache import Cache
 
     corpus, queries = samples.corpus(""), Queries.of(samples.QUERIES)
@@ -139,17 +145,11 @@ def _cache(whole: Path, _: str) -> Outcome:
         entry = active().registry.find(spec)
         return nirank.load(entry.resolve_tiny()(), entry.name)
 
-    def outcome(folder: Path) -> Any:
-        cache = Cache(str(folder))
-        with observers.switched_on([cache]):
-            found = ((tiny("encoder/words") >> nirank.load("exact")) >> tiny("scorer/crossencoder")).search(
-                queries, corpus
-            )
-        cache.close()
-        return np.concatenate([found.docs, found.scores])
-
-    outcome(whole)
-    return outcome
+    cache = Cache(str(folder))
+    with observers.switched_on([cache]):
+        found = ((tiny("encoder/words") >> nirank.load("exact")) >> tiny("scorer/crossencoder")).search(queries, corpus)
+    cache.close()
+    return np.concatenate([found.docs, found.scores])
 
 
 def _training(whole: Path, _: str) -> Outcome:

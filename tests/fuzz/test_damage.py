@@ -37,6 +37,18 @@ def test_damage_is_told_or_makes_no_difference(kind, tmp_path, monkeypatch):
     assert Counter(outcome for outcome, _ in results)["told"] > (0 if kind == "cache" else len(results) // 2)
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("index:")])
+def test_damage_to_an_index_under_a_seal_that_fits_it_never_leads_anywhere(kind, tmp_path, monkeypatch):
+    """Other results are what the files say then; but for a fault of ours this process would end."""
+    monkeypatch.setenv("NIRANK_CACHE", str(tmp_path / "nirank"))
+    try:
+        attack = damage.Attack(kind, tmp_path, resealed=True)
+    except (LookupError, ImportError) as error:
+        pytest.skip(str(error))
+    results = [attack.case(number) for number in range(CASES // 3)]
+    assert [result for result in results if result[0] == "traceback"] == []
+
+
 def test_files_of_two_folders_that_were_exchanged_are_told(tmp_path):
     for name, text in (("one", "1"), ("two", "2")):
         with seals.sealed(tmp_path / name) as unfinished:

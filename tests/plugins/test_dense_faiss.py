@@ -343,7 +343,7 @@ def test_what_cannot_be_tuned_is_told(tmp_path, monkeypatch):
 def test_an_index_is_mapped_and_not_read_into_memory(tmp_path):
     """What faiss says is mapped: in `owned` memory the codes of a flat index would be a vector of its own."""
     index = _opened(Flat(), _corpus(range(40)), tmp_path)
-    assert isinstance(index._vectors, np.memmap)
+    assert isinstance(index._vectors.base, np.memmap)
     inner = faiss().downcast_index(index.opened.index)
     assert not inner.codes.is_owned
     assert isinstance(index, FaissSearch)

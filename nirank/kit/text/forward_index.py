@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from nirank.data.offsets import offsets_of
 from nirank.data.types import Content, Corpus, Ints
-from nirank.errors import StaleIndex
+from nirank.errors import DamagedFile
 from nirank.files import write_header
+from nirank.kit import bounded
 from nirank.kit.text.analysis import Analyzer
 from nirank.kit.text.contents import require_text
 from nirank.kit.text.corpus_terms import TermNumbers, term_batches
@@ -30,7 +31,6 @@ LAYOUT = "nirank.kit.text.forward/1"
 
 _TOKENS_AT_ONCE = 1 << 22
 _ANALYSIS = "analysis.json"
-_COLUMNS = ("offsets", "terms", "frequencies", "document_frequencies")
 
 
 def index_key(analyzer: Analyzer, field: str | None = None) -> dict[str, Any]:
@@ -102,13 +102,31 @@ class ForwardIndex:
 
     @classmethod
     def load(cls, folder: Path) -> ForwardIndex:
-        """Map what `write` wrote. Raises `StaleIndex` where files are missing or cut short."""
-        try:
-            columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in _COLUMNS}
-            analyzer = Analyzer(**json.loads((folder / _ANALYSIS).read_text(encoding="utf-8")))
-            return cls(vocabulary=Vocabulary.load(folder), analyzer=analyzer, **columns)
-        except (OSError, ValueError, EOFError) as error:
-            raise StaleIndex(f"The terms in {folder} are incomplete ({error}); build the index again.") from error
+        """Map what `write` wrote. Raises `DamagedFile` where files are missing, cut short or do not fit each other."""
+        vocabulary = Vocabulary.load(folder)
+        offsets, terms = folder / "offsets.npy", folder / "terms.npy"
+        index = cls(
+            bounded.column(offsets, np.int64, None),
+            bounded.column(terms, np.int32, None),
+            bounded.column(folder / "frequencies.npy", np.int64, len(vocabulary)),
+            bounded.column(folder / "document_frequencies.npy", np.int64, len(vocabulary)),
+            vocabulary,
+            _analyzer(folder / _ANALYSIS),
+        )
+        bounded.once(folder, [offsets.name, terms.name, "frequencies.npy"], lambda: index.check(folder))
+        return index
+
+    def check(self, folder: Path) -> None:
+        """Raise `DamagedFile` where texts lie outside of the column of terms, or terms beyond the vocabulary."""
+        bounded.rising(folder / "offsets.npy", self.offsets, len(self.terms))
+        bounded.within(folder / "terms.npy", self.terms, len(self.vocabulary))
+
+
+def _analyzer(path: Path) -> Analyzer:
+    try:
+        return Analyzer(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise DamagedFile(f"is incomplete ({error}); build the index again.", path) from error
 
 
 def _append(file: BinaryIO, texts: Sequence[str], numbers: TermNumbers) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data.offsets import offsets_of
+from nirank.kit import bounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +64,20 @@ class Vocabulary:
 
     @classmethod
     def load(cls, folder: Path) -> Vocabulary:
-        """Map the columns that `save` wrote."""
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray) for name in _FILES))
+        """Map the columns that `save` wrote. Raises `DamagedFile` where they do not fit each other."""
+        hashes, offsets, text = (folder / f"{name}.npy" for name in _FILES)
+        columns = bounded.column(hashes, np.uint32, None)
+        vocabulary = cls(
+            columns,
+            bounded.column(offsets, np.int64, len(columns) + 1),
+            bounded.column(text, np.uint8, None),
+        )
+        bounded.once(
+            folder,
+            [offsets.name, text.name],
+            lambda: bounded.rising(offsets, vocabulary.offsets, len(vocabulary.text)),
+        )
+        return vocabulary
 
 
 _FILES = ("term_hashes", "term_offsets", "term_text")

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Floats
-from nirank.kit import write_header
+from nirank.kit import bounded, write_header
 from nirank_dense.exact.blocks import blocks
 
 CODES, BOUNDS, CENTRE = "codes.npy", "bounds.npy", "centre.npy"
@@ -67,12 +67,12 @@ class Quantised:
         return cls(codes, scales, lengths, errors, centre)
 
     @classmethod
-    def open(cls, folder: Path) -> Quantised:
-        """Map what `write` wrote."""
+    def open(cls, folder: Path, documents: int, dim: int) -> Quantised:
+        """Map what `write` wrote. Raises `DamagedFile` where it is not of so many documents and dimensions."""
         # Mapped copy-on-write, because torch wants memory it may write to; nothing is ever written.
-        codes = np.asarray(np.load(folder / CODES, mmap_mode="c"))
-        scales, lengths, errors = np.asarray(np.load(folder / BOUNDS, mmap_mode="r"))
-        return cls(codes, scales, lengths, errors, np.load(folder / CENTRE))
+        codes = bounded.column(folder / CODES, np.int8, documents, dim, mode="c")
+        scales, lengths, errors = bounded.column(folder / BOUNDS, np.float32, 3, documents)
+        return cls(codes, scales, lengths, errors, np.array(bounded.column(folder / CENTRE, np.float32, dim)))
 
     def __len__(self) -> int:
         return len(self.codes)

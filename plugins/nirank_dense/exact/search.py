@@ -22,14 +22,14 @@ import numpy as np
 
 from nirank.data import Candidates, Corpus, Floats, Queries
 from nirank.errors import BadInput, MissingDependency
-from nirank.kit import Former
+from nirank.kit import Former, bounded
 from nirank_dense import stored
 from nirank_dense.exact import quantised
 from nirank_dense.exact.blocks import blocks
 from nirank_dense.exact.one_pass import Scan
 from nirank_dense.exact.quantised import Quantised
 from nirank_dense.exact.scores_on_device import OnDevice, OnHost
-from nirank_dense.stored import VECTORS, Encode
+from nirank_dense.stored import Encode
 
 if TYPE_CHECKING:
     from nirank_dense.exact.code_products import Processor
@@ -91,14 +91,13 @@ class ExactSearch:
 
     def update(self, corpus: Corpus, folder: Path, former: Former, encode: Encode | None = None) -> None:
         """The same from the index of an earlier state of the corpus: only what is new is encoded."""
-        known = stored.KnownVectors(np.load(former.folder / VECTORS, mmap_mode="r"), former.ordinals)
-        self._write(stored.write(corpus, folder, encode, self.chunk, known), folder)
+        self._write(stored.write(corpus, folder, encode, self.chunk, stored.known(former)), folder)
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the vectors; raises `BadInput` where there is not one for each document."""
         vectors = stored.mapped(folder, len(corpus))
-        documents = Quantised.open(folder)  # now: later the folder may be gone
-        self._search_in(vectors, float(np.load(folder / LONGEST)), lambda: documents)
+        documents = Quantised.open(folder, *vectors.shape)  # now: later the folder may be gone
+        self._search_in(vectors, float(bounded.column(folder / LONGEST, np.float64)), lambda: documents)
 
     def search_in(self, vectors: Floats, processor: Processor | None = None) -> None:
         """Search vectors in memory, float32 `[documents, dim]`.

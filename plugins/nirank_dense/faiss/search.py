@@ -28,12 +28,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from nirank.data import Candidates, Corpus, Floats, Queries
 from nirank.errors import BadInput, MissingDependency, StaleIndex
-from nirank.kit import Former, progress
+from nirank.kit import Former, bounded, progress
 from nirank_dense import stored
 from nirank_dense.exact import quantised, rounded
 from nirank_dense.exact.blocks import blocks
 from nirank_dense.exact.search import ExactSearch
-from nirank_dense.stored import VECTORS, Encode
+from nirank_dense.faiss import sound
+from nirank_dense.stored import Encode
 
 log = logging.getLogger("nirank")
 
@@ -114,9 +115,8 @@ class FaissSearch:
 
     def update(self, corpus: Corpus, folder: Path, former: Former, encode: Encode | None = None) -> None:
         """The same from the index of an earlier state of the corpus: new documents are entered, old ones taken out."""
-        known = stored.KnownVectors(np.load(former.folder / VECTORS, mmap_mode="r"), former.ordinals)
-        vectors = stored.write(corpus, folder, encode, self.chunk, known)
-        before, state = np.load(former.folder / KEYS), _State.read(former.folder)
+        vectors = stored.write(corpus, folder, encode, self.chunk, stored.known(former))
+        before, state = np.array(bounded.column(former.folder / KEYS, np.int64, None)), _State.read(former.folder)
         keys = np.where(former.ordinals >= 0, before[former.ordinals], -1)
         new = np.flatnonzero(keys < 0)
         keys[new] = state.following + np.arange(len(new))
@@ -124,7 +124,7 @@ class FaissSearch:
         if self._is_outdated(state, len(keys)):
             self._write_anew(vectors, folder)
             return
-        index = faiss().read_index(str(former.folder / INDEX))
+        index = _read(former.folder / INDEX, vectors.shape[1])
         if self.removes:
             index.remove_ids(np.setdiff1d(before, keys))
         with _threads(self.threads):
@@ -134,11 +134,11 @@ class FaissSearch:
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the index and the vectors; raises `BadInput` where they are not of the corpus."""
         self._vectors = stored.mapped(folder, len(corpus))
-        self._keys, state = np.load(folder / KEYS), _State.read(folder)
-        self._longest = state.longest
-        self._ordinals = np.full(state.following, -1)
-        self._ordinals[self._keys] = np.arange(len(self._keys))
-        self.opened = _on(self.device, faiss().read_index(str(folder / INDEX), faiss().IO_FLAG_MMAP_IFC))
+        self._keys, state = np.array(bounded.column(folder / KEYS, np.int64, len(corpus))), _State.read(folder)
+        self._longest, self._ordinals = state.longest, sound.ordinals(self._keys, state.following, folder)
+        self._path = folder / INDEX
+        index = _read(self._path, self._vectors.shape[1], faiss().IO_FLAG_MMAP_IFC)
+        self.opened = _on(self.device, index)
 
     def within(self, allowed: ArrayLike) -> FaissSearch:
         """The same search among some documents: ordinals, or a mask `[documents]`.
@@ -271,7 +271,10 @@ class FaissSearch:
         if selector is not None:
             parameters = parameters or faiss().SearchParameters()
             parameters.sel = selector
-        scores, keys = self.opened.search(queries, fetch, params=parameters)
+        try:
+            scores, keys = self.opened.search(queries, fetch, params=parameters)
+        except RuntimeError as error:
+            raise sound.unreadable(self._path, error) from error
         if keys.min() < -1 or keys.max() >= len(self._ordinals):
             raise StaleIndex(f"{INDEX} names documents that are not in the index: it is damaged. Build it again.")
         docs = np.where(keys >= 0, self._ordinals[keys], -1)
@@ -298,7 +301,12 @@ class _State:
 
     @classmethod
     def read(cls, folder: Path) -> _State:
-        return cls(**json.loads((folder / STATE).read_text(encoding="utf-8")))
+        path = folder / STATE
+        try:
+            state = cls(**json.loads(path.read_text(encoding="utf-8")))
+            return dataclasses.replace(state, longest=float(state.longest))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise bounded.fault(path, f"it cannot be read ({error})") from error
 
     def write(self, folder: Path) -> None:
         (folder / STATE).write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
@@ -312,6 +320,24 @@ def faiss() -> Any:
     except ModuleNotFoundError as error:
         raise MissingDependency("this index needs the package faiss. Run: pip install 'nirank[faiss]'") from error
     return faiss
+
+
+def _read(path: Path, dim: int, flags: int = 0) -> Any:
+    """An index of faiss from its file. Raises `DamagedFile` where that is no index, or one that leads nowhere.
+
+    A file in a state that is new here is read as a whole first: faiss ends the process when it maps one that is cut
+    short.
+    """
+    names = [path.name, stored.VECTORS]
+    bounded.once(path.parent, names, lambda: sound.check(faiss(), _from_file(path), dim, path))
+    return _from_file(path, flags)
+
+
+def _from_file(path: Path, flags: int = 0) -> Any:
+    try:
+        return faiss().read_index(str(path), flags)
+    except (RuntimeError, MemoryError) as error:
+        raise sound.unreadable(path, error) from error
 
 
 def _enter(index: Any, vectors: Floats, rows: NDArray[np.int64], keys: NDArray[np.int64]) -> None:
