@@ -103,7 +103,7 @@ def test_what_has_no_seal_is_told_once_in_a_process(tmp_path, caplog):
 
 def test_what_a_killed_process_left_of_a_seal_is_removed(tmp_path):
     (tmp_path / "file").write_text("x")
-    left = tmp_path / f".file.{seals.SEAL}.x7"
+    left = tmp_path / f".file.{seals.SEAL}.abcd1234"
     left.mkdir()
     (left / ".at-work").write_text("")
     assert not seals.check_file(tmp_path / "file", "")
