@@ -15,7 +15,6 @@ parentheses that one might forget, and `nirank.parse` reads it back.
 
 from __future__ import annotations
 
-import builtins
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -468,7 +467,8 @@ def load(component: str | Any, /, name: str | None = None, **settings: Any) -> S
         raise BadInput(f"{type(component).__name__} is built already and takes no settings; give them to its class.")
     if isinstance(component, type):
         raise BadInput(f"{component.__name__} is a class: load an object of it, `load({component.__name__}(...))`.")
-    if type(component) in vars(builtins).values() and not callable(component):
+    plain = type(component).__module__ == "builtins" and not hasattr(component, "__dict__")  # a number, None, a list
+    if plain and not callable(component):
         raise BadInput(f"a component is a name or an object of your own, not {component!r:.80}.")
     return Stage(wrap(Component(name or type(component).__name__, component)))
 

@@ -565,7 +565,7 @@ def test_weighted_terms_that_an_index_cannot_search_are_refused():
     bm25.search("cat", corpus)
     with pytest.raises(BadInput, match="the query term 'cat' has the weight -1"):
         bm25.component.target.generate(_weighted({"dog": 1.0, "cat": -1.0}), 5)
-    with pytest.raises(BadInput, match="stemmer = None, and 'porter' here"):
+    with pytest.raises(BadInput, match="stemmer = None for the query, 'porter' for the index"):
         bm25.component.target.generate(_weighted({"cat": 1.0}, analysis={**SETTINGS, "stemmer": None}), 5)
     with pytest.raises(BadInput, match="must be finite"):
         _weighted({"cat": float("nan")})
