@@ -227,7 +227,7 @@ def index(
     with _switched_on(with_):
         if update:
             made, count = workspace.update(to, collection, pipeline, _stages(settings))
-            changed = f" {count:,} of them are new or have changed."
+            changed = f" New or changed: {count:,}."
         else:
             made = workspace.create(to, collection, pipeline or workspace.BM25, _stages(settings))
     _console().print(f"{len(made.corpus):,} documents indexed in {to} for {made.ranking!r}.{changed}", markup=False)

@@ -183,7 +183,7 @@ def test_an_index_is_brought_up_to_date(files):
     told = " ".join(_call("index", documents, "--to", folder, "--update").split())
     assert "4 documents indexed" in told
     assert "k1 = 0.7" in (folder / "search.toml").read_text()
-    assert "1 of them are new or have changed." in told
+    assert "New or changed: 1." in told
     assert "d3" in _call("search", "unicorn", "--in", folder)
     assert "k1" in _fails("index", documents, "--to", folder, "--update", "--set", "bm25.k1=0.9")
 

@@ -136,7 +136,7 @@ Formula = Literal["paper", "lucene"]
 class BM25(LexicalRanker):
     """BM25: the variants "lucene", "robertson", "atire", "bm25l" and "bm25+" of `BM25Weighting`.
 
-    k1 and b default to Anserini's values, with which the published baselines on BEIR were made. `lengths` = "byte"
+    `k1` and `b` default to Anserini's values, with which the published baselines on BEIR were made. `lengths` = "byte"
     takes the lengths of documents as Lucene keeps them, and gives its scores: figures of Anserini to the digit.
     """
 
