@@ -10,6 +10,7 @@ import pytest
 
 import nirank
 from nirank.errors import BadInput
+from tests.run_rows import rows
 
 RUN = {"1": {"a": 2.5, "b": 1e-9}, "2": {"c": -1.0}}
 ROWS = [(query, document, score) for query, row in RUN.items() for document, score in row.items()]
@@ -19,13 +20,6 @@ TABLE = pa.table(dict(zip(("q_id", "doc_id", "score"), map(list, zip(*ROWS, stri
 def write(path, content):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
-
-
-def rows(run):
-    return {
-        query: {run.ids[doc]: float(score) for doc, score in zip(*run.candidates[row], strict=True)}
-        for row, query in enumerate(run.query_ids)
-    }
 
 
 def as_parquet(table, **settings):
@@ -129,3 +123,11 @@ def test_a_packed_run_beyond_the_limit_is_refused_and_not_cut_off(tmp_path, monk
     packed = pa.compress(json.dumps(RUN).encode(), "lz4", asbytes=True)
     with pytest.raises(BadInput, match="when it is unpacked; that is the limit"):
         nirank.read_run(write(tmp_path / "ranx.lz4", packed))
+
+
+def test_shards_that_an_earlier_saving_left_behind_are_not_read(tmp_path):
+    for number in (0, 1):
+        name = f"data-0000{number}-of-00002.parquet"
+        (tmp_path / name).write_bytes(as_parquet(TABLE))
+    (tmp_path / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-00000-of-00002.parquet"}]}))
+    assert rows(nirank.read_run(tmp_path)) == rows(nirank.read_run(tmp_path / "data-00000-of-00002.parquet"))

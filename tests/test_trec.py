@@ -15,20 +15,13 @@ from nirank.data import Candidates, Documents, Ids, Queries
 from nirank.errors import BadInput
 from nirank.formats import opening, read_qrels, read_run, trec_lines, write_qrels, write_run
 from nirank.formats.trec import read_judged, read_topics
+from tests.run_rows import rows
 
 
 def write(folder, text, name="file"):
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
-
-
-def rows(run):
-    """What a run says, as dictionaries."""
-    return {
-        query: {run.ids[doc]: float(score) for doc, score in zip(*run.candidates[row], strict=True)}
-        for row, query in enumerate(run.query_ids)
-    }
 
 
 REGULAR = "q1 Q0 d1 1 2.5 tag\nq1 Q0 d2 2 -1e-3 tag\nq2 Q0 d1 1 7 tag\n"

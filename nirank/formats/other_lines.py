@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nirank.errors import BadInput
-from nirank.formats.opening import COMPRESSED, faults_of, read_all, read_whole
+from nirank.formats.columnar import ending_of, is_text, shards_in, value_type
+from nirank.formats.opening import faults_of, read_all, read_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,8 +28,8 @@ _NUMBERS = ("score", "relevance", "rel", "label", "grade", "judgment", "judgemen
 def kind_of(path: Path) -> Callable[[Path], pa.Table] | None:
     """The reader of the columns of a file, by its name, or of a folder of shards; None for lines of TREC's."""
     if path.is_dir():
-        return _shards if _parts(path) else None
-    return _KINDS.get(_ending(path))
+        return _shards if shards_in(path) else None
+    return _KINDS.get(ending_of(path))
 
 
 def read_columns(path: Path, value: str) -> pa.Table:
@@ -52,22 +53,10 @@ def read_columns(path: Path, value: str) -> pa.Table:
         raise BadInput(f"the file is malformed: {str(fault).splitlines()[0]}", path) from fault
 
 
-def _ending(path: Path) -> str:
-    suffixes = [each.lower() for each in path.suffixes]
-    if suffixes and suffixes[-1] in COMPRESSED:
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
-
-
-def _parts(folder: Path) -> list[Path]:
-    files = (file for file in folder.rglob("*") if file.suffix.lower() in (".parquet", ".arrow") and file.is_file())
-    return sorted(file for file in files if not file.name.startswith(("cache-", ".")))
-
-
 def _shards(folder: Path) -> pa.Table:
     import pyarrow as pa
 
-    return pa.concat_tables([_parquet(file) if file.suffix == ".parquet" else _arrow(file) for file in _parts(folder)])
+    return pa.concat_tables([_KINDS[ending_of(file)](file) for file in shards_in(folder)])
 
 
 def _parquet(path: Path) -> pa.Table:
@@ -179,9 +168,8 @@ def _column(table: pa.Table, names: Sequence[str], path: Path) -> pa.ChunkedArra
 def _as_ids(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
     import pyarrow as pa
 
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
-    if not (texts or pa.types.is_integer(kind)):
+    kind = value_type(column)
+    if not (is_text(kind) or pa.types.is_integer(kind)):
         raise BadInput(f"a column of ids holds {kind}: texts or whole numbers are expected.", path)
     return column.cast(kind).cast(pa.large_string())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +14,8 @@ from nirank.data.corpus_files import cached_corpus, source_state
 from nirank.data.ids import RepeatedId
 from nirank.errors import BadInput
 from nirank.formats.column_names import named_columns
-from nirank.formats.opening import COMPRESSED, opened
+from nirank.formats.columnar import SHARDS, ending_of, is_text, shards_in, value_type
+from nirank.formats.opening import opened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,13 +24,12 @@ Batch: TypeAlias = Mapping[str, Strings]
 
 _BATCH = 10_000  # documents
 _LONGEST = 1 << 28  # characters of a field in CSV
-_SHARDS = (".parquet", ".arrow")
 _MSMARCO = {2: (0, None, 1), 4: (0, 2, 3)}  # columns of id, title, text: of passages, and of documents with their URL
 
 
 def is_table(path: Path) -> bool:
     """True for a file or folder that `read_table` reads, by its name or the names in it."""
-    return bool(_shards(path)) if path.is_dir() else _ending(path) in (".tsv", ".csv", *_SHARDS)
+    return bool(_shards(path)) if path.is_dir() else ending_of(path) in (".tsv", ".csv", *SHARDS)
 
 
 def read_table(path: str | Path) -> ArrowCorpus:
@@ -55,31 +54,13 @@ def read_table(path: str | Path) -> ArrowCorpus:
 
 
 def _shards(folder: Path) -> list[Path]:
-    """The shards of the documents: those in `corpus` where there is such a folder, without what datasets caches."""
-    within = folder / "corpus" if (folder / "corpus").is_dir() else folder
-    files = (file for file in within.rglob("*") if file.suffix.lower() in _SHARDS and file.is_file())
-    return sorted(file for file in files if not file.name.startswith(("cache-", ".")) and _is_current(file))
-
-
-def _is_current(file: Path) -> bool:
-    """False for a shard that a later, shorter saving of the dataset left behind: `state.json` lists the others."""
-    try:
-        state = json.loads((file.parent / "state.json").read_text(encoding="utf-8"))
-        return file.name in [each["filename"] for each in state["_data_files"]]
-    except (OSError, ValueError, LookupError, TypeError):
-        return True
-
-
-def _ending(path: Path) -> str:
-    suffixes = [each.lower() for each in path.suffixes]
-    if suffixes and suffixes[-1] in COMPRESSED:
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
+    """The shards of the documents: those in `corpus` where there is such a folder."""
+    return shards_in(folder / "corpus" if (folder / "corpus").is_dir() else folder)
 
 
 def _batches(files: Sequence[Path]) -> Iterator[Batch]:
     for file in files:
-        match _ending(file):
+        match ending_of(file):
             case ".tsv":
                 yield from _gathered(_tabbed(file))
             case ".csv":
@@ -172,12 +153,12 @@ def _columnar(path: Path) -> Iterator[Batch]:
     import pyarrow as pa
 
     try:
-        for batch in _parquet(path) if _ending(path) == ".parquet" else _arrow(path):
+        for batch in _parquet(path) if ending_of(path) == ".parquet" else _arrow(path):
             batch.validate(full=True)  # else an offset that was damaged ends the process
             if batch.num_rows:
                 yield _texts(batch, path)
     except (OSError, UnicodeDecodeError, pa.ArrowException) as fault:
-        raise BadInput(f"this is not a readable {_ending(path)[1:]} file: {fault}.", path) from fault
+        raise BadInput(f"this is not a readable {ending_of(path)[1:]} file: {fault}.", path) from fault
 
 
 def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
@@ -229,8 +210,7 @@ def _texts(batch: pa.RecordBatch, path: Path) -> Batch:
 def _as_text(column: pa.Array, name: str, path: Path) -> pa.Array:
     import pyarrow as pa
 
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
-    if not (texts or (name == "id" and pa.types.is_integer(kind)) or pa.types.is_null(kind)):
+    kind = value_type(column)
+    if not (is_text(kind) or (name == "id" and pa.types.is_integer(kind)) or pa.types.is_null(kind)):
         raise BadInput(f"the column of {name}s holds {kind}, not texts.", path)
     return column.cast(kind).cast(pa.large_string())
