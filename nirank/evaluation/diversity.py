@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
-from nirank.errors import BadInput, UnknownName
+from nirank.errors import BadInput
+from nirank.evaluation.kinds import Kind, check_cutoff, check_settings
 from nirank.evaluation.measures import Measure, Values, is_rank, ratio, within_cutoff
 from nirank.formats.subtopics import Entries
 
@@ -201,21 +202,12 @@ def _patient(beta: float) -> Callable[[Any], Values]:
 # Names and settings
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """The way a measure is computed, the settings that it takes, and whether it is cut off."""
-
-    compute: Callable[..., Values]
-    settings: tuple[str, ...] = ("rel",)
-    cut: bool = True
+def _novel(discounts: Callable[[Any], Values]) -> Kind:
+    return Kind(lambda diversity, *settings, **more: novel_gain(diversity, discounts, *settings, **more), _NOVEL)
 
 
-def _novel(discounts: Callable[[Any], Values]) -> _Kind:
-    return _Kind(lambda diversity, *settings, **more: novel_gain(diversity, discounts, *settings, **more), _NOVEL)
-
-
-def _normalised(discounts: Callable[[Any], Values]) -> _Kind:
-    return _Kind(lambda diversity, *settings, **more: normalised_gain(diversity, discounts, *settings, **more), _NOVEL)
+def _normalised(discounts: Callable[[Any], Values]) -> Kind:
+    return Kind(lambda diversity, *settings, **more: normalised_gain(diversity, discounts, *settings, **more), _NOVEL)
 
 
 def _normalised_biased(diversity: Diversity, _: None, rel: int, alpha: float, beta: float) -> Values:
@@ -229,11 +221,11 @@ _KINDS = {
     **dict.fromkeys(["alpha_nDCG", f"{_LETTER}_nDCG"], _normalised(_logarithmic)),
     "ERR_IA": _novel(_reciprocal),
     "nERR_IA": _normalised(_reciprocal),
-    "NRBP": _Kind(novelty_biased_precision, (*_NOVEL, "beta"), cut=False),
-    "nNRBP": _Kind(_normalised_biased, (*_NOVEL, "beta"), cut=False),
-    "P_IA": _Kind(subtopic_precision),
-    **dict.fromkeys(["AP_IA", "MAP_IA"], _Kind(subtopic_average_precision, cut=False)),
-    **dict.fromkeys(["StRecall", "strec"], _Kind(subtopic_recall)),
+    "NRBP": Kind(novelty_biased_precision, (*_NOVEL, "beta"), cut=False),
+    "nNRBP": Kind(_normalised_biased, (*_NOVEL, "beta"), cut=False),
+    "P_IA": Kind(subtopic_precision),
+    **dict.fromkeys(["AP_IA", "MAP_IA"], Kind(subtopic_average_precision, cut=False)),
+    **dict.fromkeys(["StRecall", "strec"], Kind(subtopic_recall)),
 }
 _LOWER = {name.lower(): name for name in _KINDS}
 _DEFAULTS = {"alpha": _ALPHA, "beta": _BETA}
@@ -255,22 +247,12 @@ def diversity_measure(measure: Measure, level: int = 1) -> Callable[[Diversity],
         return None
     settings = dict(measure.settings)
     cutoff = settings.pop("cutoff", measure.cutoff)
-    _check(measure.name, kind, settings, cutoff)
+    check_settings(measure.name, settings, [*kind.settings, *(["cutoff"] if kind.cut else [])], _SETTINGS)
+    if kind.cut and cutoff is None:
+        raise BadInput(f"{measure.name} needs a cutoff: {measure.name}@10.")
+    check_cutoff(measure.name, cutoff, kind.cut)
     chosen = {name: _DEFAULTS.get(name, level) for name in kind.settings} | settings
     return lambda diversity: kind.compute(diversity, cutoff, **chosen)
-
-
-def _check(name: str, kind: _Kind, settings: dict[str, Any], cutoff: Any) -> None:
-    for setting, value in settings.items():
-        if setting not in kind.settings:
-            raise UnknownName(f"setting of {name}", setting, [*kind.settings, *(["cutoff"] if kind.cut else [])])
-        if not _SETTINGS[setting](value):
-            raise BadInput(f"{name} cannot have {setting}={value!r}.")
-    if kind.cut and cutoff is None:
-        raise BadInput(f"{name} needs a cutoff: {name}@10.")
-    if cutoff is not None and not (kind.cut and is_rank(cutoff)):
-        expected = "a whole number from 1 on is expected" if kind.cut else "it has none"
-        raise BadInput(f"{name} cannot have cutoff={cutoff!r}; {expected}.")
 
 
 def _is_number(value: Any) -> bool:

@@ -159,9 +159,9 @@ def evaluate(
     Raises `BadInput` for queries or documents that do not match, NaN, and where no query is judged; `UnknownName` for
     a measure that does not exist; `MissingDependency` for one that nothing installed computes.
     """
-    _check_levels(relevance_level, depth, trec_eval)
     if isinstance(run, (str, Path)) and isinstance(judgments, (str, Path)) and ids is None and query_ids is None:
         return evaluate_files(run, judgments, measures, relevance_level, complete, depth, trec_eval, ties)
+    _check_levels(relevance_level, depth, trec_eval)
     check_ties(ties)
     plan = _Plan.of(measures, relevance_level, trec_eval)
     documents, subtopics = _judged(judgments, plan)

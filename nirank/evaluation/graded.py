@@ -12,13 +12,13 @@ NumRel                    how many documents are relevant, summed over queries
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.errors import BadInput, UnknownName
+from nirank.errors import BadInput
+from nirank.evaluation.kinds import Kind, check_cutoff, check_settings
 from nirank.evaluation.measures import Grades, Measure, Values, is_rank, ndcg, precision, ratio, recall, within_cutoff
 
 #: How measures are written elsewhere (BEIR, ranx, papers), and their names here.
@@ -65,26 +65,11 @@ def graded(measure: Measure, level: int = 1) -> Callable[[Grades], Values] | Non
     cutoff = settings.pop("cutoff", measure.cutoff)
     if kind is None or (measure.name == "nDCG" and "dcg" not in settings) or "judged_only" in settings:
         return None
-    for setting, value in settings.items():
-        if setting not in kind.settings:
-            raise UnknownName(f"setting of {measure.name}", setting, [*kind.settings, "cutoff"])
-        if not _SETTINGS[setting](value):
-            raise BadInput(f"{measure.name} cannot have {setting}={value!r}.")
-    if cutoff is not None and not (is_rank(cutoff) and kind.cut):
-        expected = "a whole number from 1 on is expected" if kind.cut else "this measure has none"
-        raise BadInput(f"{measure.name} cannot have cutoff={cutoff!r}; {expected}.")
+    check_settings(measure.name, settings, [*kind.settings, "cutoff"], _SETTINGS)
+    check_cutoff(measure.name, cutoff, kind.cut)
     if "rel" in kind.settings and (level != 1 or measure.name != "RBP"):  # which is graded unless one says otherwise
         settings.setdefault("rel", level)
     return lambda judged: kind.compute(judged, cutoff, **settings)
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """The way a measure is computed, the settings that it takes, and whether it can be cut off."""
-
-    compute: Callable[..., Values]
-    settings: tuple[str, ...]
-    cut: bool = True
 
 
 def exponential_ndcg(judged: Grades, cutoff: int | None, dcg: str) -> Values:
@@ -201,13 +186,13 @@ def number_relevant(judged: Grades, _: None, rel: int = 1) -> Values:
 #: Measures whose value for all queries is a sum.
 COUNTED = ("NumRel",)
 _KINDS = {
-    **dict.fromkeys(["nDCG", "NDCG"], _Kind(exponential_ndcg, ("dcg",))),
-    "DCG": _Kind(discounted_gain, ("dcg",)),
-    "ERR": _Kind(expected_reciprocal_rank, ("max_rel",)),
-    "RBP": _Kind(rank_biased_precision, ("p", "rel")),
-    "F1": _Kind(f1, ("rel",)),
-    "Accuracy": _Kind(accuracy, ("rel",)),
-    "NumRel": _Kind(number_relevant, ("rel",), cut=False),
+    **dict.fromkeys(["nDCG", "NDCG"], Kind(exponential_ndcg, ("dcg",))),
+    "DCG": Kind(discounted_gain, ("dcg",)),
+    "ERR": Kind(expected_reciprocal_rank, ("max_rel",)),
+    "RBP": Kind(rank_biased_precision, ("p", "rel")),
+    "F1": Kind(f1, ("rel",)),
+    "Accuracy": Kind(accuracy, ("rel",)),
+    "NumRel": Kind(number_relevant, ("rel",), cut=False),
 }
 _SETTINGS: dict[str, Callable[[Any], bool]] = {
     "dcg": lambda value: value in ("log2", "exp-log2"),

@@ -162,9 +162,8 @@ def _check_reading(module: Any, model: str) -> None:
     """Compare what a module reads with what its transformer, or its table of words, has vectors of."""
     network, words = getattr(module, "model", None), getattr(module, "embedding", None)
     rows = rows_of(network) if hasattr(network, "config") else getattr(words, "num_embeddings", 0)
-    if hasattr(tokenizer := getattr(module, "tokenizer", None), "convert_tokens_to_ids") or hasattr(
-        tokenizer, "to_str"
-    ):
+    tokenizer = getattr(module, "tokenizer", None)
+    if any(hasattr(tokenizer, name) for name in ("convert_tokens_to_ids", "to_str")):
         check_tokens(tokenizer, rows, model)
     room = learned_positions(network) if hasattr(network, "config") else None
     for name in _LENGTHS:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from nirank.errors import DamagedFile
 from nirank.kit import bounded
 
+#: The columns of a graph: each node's level, where its neighbours begin, these, and the room of each level.
+_GRAPH = ("levels", "offsets", "neighbors", "cum_nneighbor_per_level")
+
 
 def check(faiss: Any, index: Any, dim: int, path: Path) -> None:
     """Raise `DamagedFile` where an index read from `path` is not of `dim` dimensions, or names what it does not have.
@@ -47,7 +50,7 @@ def ordinals(keys: NDArray[np.int64], following: Any, folder: Path) -> NDArray[n
 def _inner(faiss: Any, index: Any, dim: int, path: Path) -> None:
     _same(path, "dimensions, training and metric", _shape(index), (dim, True, faiss.METRIC_INNER_PRODUCT))
     if isinstance(index, faiss.IndexHNSW):
-        _graph(index.hnsw, index.ntotal, path)
+        _graph(faiss, index.hnsw, index.ntotal, path)
         storage = faiss.downcast_index(index.storage)
         _same(path, "vectors", storage.ntotal, index.ntotal)
         _inner(faiss, storage, dim, path)
@@ -72,10 +75,12 @@ def _lists(faiss: Any, index: Any, dim: int, path: Path) -> None:
         _same(path, "dimensions of parts", (index.pq.d, index.pq.M * index.pq.dsub), (dim, dim))
 
 
-def _graph(graph: Any, nodes: int, path: Path) -> None:
+def _graph(faiss: Any, graph: Any, nodes: int, path: Path) -> None:
     """Check that a walk through a graph stays inside of it, on every level."""
     _same(path, "nodes", (graph.levels.size(), graph.offsets.size()), (nodes, nodes + 1))
-    levels, offsets, neighbours, rooms = (_array(graph, name) for name in _GRAPH)
+    levels, offsets, neighbours, rooms = (
+        np.array(faiss.vector_to_array(getattr(graph, name)), np.int64) for name in _GRAPH
+    )
     bounded.within(path, levels, len(rooms), 1)
     bounded.within(path, np.diff(rooms), 1 << 16)
     _same(path, "room of the nodes", bool((np.diff(offsets) == rooms[levels]).all()), True)
@@ -88,15 +93,6 @@ def _graph(graph: Any, nodes: int, path: Path) -> None:
         here = offsets[:-1][levels > level] + rooms[level]
         near = neighbours[here[:, None] + np.arange(rooms[level + 1] - rooms[level])]
         _same(path, "levels", bool((levels[near[near >= 0]] > level).all()), True)
-
-
-_GRAPH = ("levels", "offsets", "neighbors", "cum_nneighbor_per_level")
-
-
-def _array(graph: Any, name: str) -> NDArray[Any]:
-    import faiss
-
-    return np.array(faiss.vector_to_array(getattr(graph, name)), np.int64)
 
 
 def _shape(index: Any) -> tuple[int, bool, int]:
