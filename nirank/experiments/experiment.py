@@ -175,7 +175,8 @@ class Experiment:
     def build(self, stages: dict[str, Stage] | None = None) -> dict[str, Ranking]:
         """The pipelines, their components built; one stage is one component, however many pipelines use it.
 
-        `seed` of the experiment is that of every stage which has such a setting and does not say it. The stages that they are made of are added to `stages`, by name.
+        `seed` of the experiment is that of every stage which has such a setting and does not say it. The stages that
+        they are made of are added to `stages`, by name.
         """
         stages = {} if stages is None else stages
         with seeded(self.seed):

@@ -63,9 +63,9 @@ def assemble(
 ) -> Component:
     """Build what was registered as `entry`, with the given settings and the defaults of the rest.
 
-    Inside `seeded` that is the default of its seed. `name` is what it is called in expressions; `prepare` is called with the new object first of all, to load its
-    weights. Raises `UnknownName` for a setting that does not exist, `BadInput` for one of the wrong type,
-    `MissingDependency` for a package that is not installed.
+    Inside `seeded` that is the default of its seed. `name` is what it is called in expressions; `prepare` is called
+    with the new object first of all, to load its weights. Raises `UnknownName` for a setting that does not
+    exist, `BadInput` for one of the wrong type, `MissingDependency` for a package that is not installed.
     """
     factory = entry.resolve()
     field, own = _field_apart(entry, factory, given)

@@ -270,7 +270,7 @@ def _refuse_ungathered(objective: Objective, options: Options) -> None:
 
 
 def _subject(component: Any, stages: Mapping[str, Stage]) -> tuple[Stage, FeatureSet | None, dict[str, Stage]]:
-    """What is trained, the features that it was given with, and the stages that expressions may name."""
+    """The stage that is trained, the features it was given with, and the stages that expressions may name."""
     given = component if isinstance(component, (Stage, Featured)) else load(component)
     stage = Stage(given.ranker) if isinstance(given, Featured) else given
     return stage, given.features if isinstance(given, Featured) else None, {stage.component.name: stage, **stages}

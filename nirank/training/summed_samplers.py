@@ -82,10 +82,9 @@ class SummedSampler:
                 restore({name.removeprefix(prefix): kept for name, kept in state.items() if name.startswith(prefix)})
 
     def _one_each(self) -> Each:
-        stated = {sampler.name: sampler.traits.each for sampler in self.samplers}
-        kinds = set(stated.values())
+        kinds = {sampler.traits.each for sampler in self.samplers}
         if len(kinds) != 1 or None in kinds:
-            shown = ", ".join(f"{name} for each {each}" for name, each in stated.items())
+            shown = ", ".join(f"{sampler.name} for each {sampler.traits.each}" for sampler in self.samplers)
             raise BadInput(f"the samplers make lists for different things ({shown}): set `each` alike.")
         each: Each = kinds.pop()  # type: ignore[assignment]
         return each

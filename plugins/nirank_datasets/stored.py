@@ -36,7 +36,7 @@ class Stored:
         """A hash of the scores, and of what missing pairs get."""
         found, hashed = self._run.candidates, hashlib.blake2b(digest_size=16)
         for part in (found.offsets, found.docs, found.scores):
-            hashed.update(np.ascontiguousarray(part))
+            hashed.update(part.tobytes())
         hashed.update(repr([self._run.query_ids, list(self._run.ids), self.missing]).encode())
         return hashed.hexdigest()
 

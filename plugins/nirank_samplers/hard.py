@@ -82,7 +82,7 @@ class JudgedNegatives:
         self._pool = judged.where((judged.scores <= 0) & (judged.docs < len(collection.corpus)))
         if not self._pool.pairs:
             raise BadInput(
-                "no document is judged not relevant (a label of 0): take a sampler that finds negatives, such as mined.",
+                "no document is judged not relevant (label 0): take a sampler that finds negatives, such as mined.",
                 collection.name,
             )
 
