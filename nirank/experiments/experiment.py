@@ -41,6 +41,7 @@ from nirank.hints import fits
 from nirank.pipeline.algebra import Ranking, Stage, load
 from nirank.pipeline.expression import parse
 from nirank.plugins import observers
+from nirank.plugins.assembly import seeded
 
 if TYPE_CHECKING:
     from nirank.evaluation.evaluating import Ties
@@ -174,9 +175,14 @@ class Experiment:
     def build(self, stages: dict[str, Stage] | None = None) -> dict[str, Ranking]:
         """The pipelines, their components built; one stage is one component, however many pipelines use it.
 
-        The stages that they are made of are added to `stages`, by name.
+        `seed` of the experiment is that of every stage which has such a setting and does not say it. The stages that
+        they are made of are added to `stages`, by name.
         """
         stages = {} if stages is None else stages
+        with seeded(self.seed):
+            return self._built(stages)
+
+    def _built(self, stages: dict[str, Stage]) -> dict[str, Ranking]:
         stages |= {name: self._stage(name, settings) for name, settings in self.stage.items()}
         unused = stages.keys() - _names_in(self.pipelines.values())
         if unused:

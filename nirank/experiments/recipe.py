@@ -1,8 +1,8 @@
 """A table [train.NAME] of an experiment: how the stage NAME is trained.
 
     [train.tuned]
-    loss = { use = "softmax_cross_entropy", gamma = 20.0 }     # a name, or a table with its settings
-    sampler = "in_batch"                                       # likewise; the judged lists unless given
+    loss = { use = "softmax_cross_entropy", gamma = 20.0 }     # a name, a table with its settings, a sum, or a list
+    sampler = "in_batch + mined(bm25 % 50, negatives=2)"       # likewise; the judged lists unless given
     collection = { use = "emoji", split = "train" }            # what is learned from
     dev = { use = "emoji", split = "dev" }                     # what chooses the best weights, if anything is to
     epochs = 1                                                 # and every option of nirank.training.options
@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nirank.build import build, collection
+from nirank.build import collection
 from nirank.errors import BadInput, UnknownName
 from nirank.pipeline.algebra import Ranking, Stage, as_ranking
 from nirank.pipeline.expression import parse
 from nirank.training.options import Options
+from nirank.training.parts import built_loss, built_sampler
 
 if TYPE_CHECKING:
     from nirank.training.assignment import Fitted
@@ -34,11 +35,14 @@ _OWN = ("loss", "sampler", "collection", "dev", "pipeline", "teacher")
 
 @dataclass(frozen=True)
 class Recipe:
-    """One table [train.NAME], checked. Parts are tables with `use`; only sampler and collection are always there."""
+    """One table [train.NAME], checked; only sampler and collection are always there.
+
+    Loss and sampler are each a name, a table with `use`, a sum as text, or a list of these.
+    """
 
     name: str
-    loss: dict[str, Any] | None
-    sampler: dict[str, Any]
+    loss: Any
+    sampler: Any
     collection: dict[str, Any]
     dev: dict[str, Any] | None
     pipeline: str | None
@@ -58,8 +62,8 @@ class Recipe:
         options = {key: value for key, value in table.items() if key not in _OWN}
         return cls(
             name,
-            _part(table, "loss") if "loss" in table else None,
-            _part(table, "sampler", "judged"),
+            _parts(table, "loss") if "loss" in table else None,
+            _parts(table, "sampler", "judged"),
             _part(table, "collection"),
             _part(table, "dev") if "dev" in table else None,
             _text(table, "pipeline"),
@@ -70,8 +74,8 @@ class Recipe:
     def check(self) -> None:
         """Raise for wrong names or settings of the parts."""
         if self.loss:
-            _built(self.loss, "loss")
-        _built(self.sampler, "sampler")
+            built_loss(self.loss)
+        built_sampler(self.sampler)
         for table in filter(None, (self.collection, self.dev)):
             _opened(table)
 
@@ -81,9 +85,9 @@ class Recipe:
 
         return fit(
             stages[self.name],
-            _built(self.loss, "loss") if self.loss else None,
+            self.loss,
             _opened(self.collection),
-            sampler=_built(self.sampler, "sampler"),
+            sampler=self.sampler,
             dev=_opened(self.dev) if self.dev else None,
             pipeline=self._ranking(stages, rankings),
             teacher=self.teacher,
@@ -99,14 +103,17 @@ class Recipe:
         return next((ranking for ranking in rankings.values() if component in ranking.components()), None)
 
 
-def _built(table: Mapping[str, Any], kind: str) -> Any:
-    given = {key: value for key, value in table.items() if key != "use"}
-    return build(table["use"], given, kinds=(kind,))
-
-
 def _opened(table: Mapping[str, Any]) -> Any:
     given = {key: value for key, value in table.items() if key != "use"}
     return collection(table["use"], **given)
+
+
+def _parts(table: Mapping[str, Any], key: str, default: str | None = None) -> Any:
+    """A loss or a sampler: one part, or the list of those that make a sum."""
+    given = table.get(key, default)
+    if isinstance(given, list) and given:
+        return [_part({key: part}, key) for part in given]
+    return _part(table, key, default)
 
 
 def _part(table: Mapping[str, Any], key: str, default: str | None = None) -> dict[str, Any]:

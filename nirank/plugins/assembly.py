@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from nirank.component import Component
@@ -11,6 +13,23 @@ from nirank.errors import BadInput, PluginError
 from nirank.plugins import settings
 from nirank.plugins.loading import active
 from nirank.registry import FIELD, STAGES, Entry
+
+#: The setting that decides the chance in a component: first weights, what is drawn.
+SEED = "seed"
+_SEED: ContextVar[int | None] = ContextVar("seed", default=None)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, `seed` is the setting of that name of every component that is built and does not say its own.
+
+    With 0, the seed of who says none, components keep their defaults.
+    """
+    token = _SEED.set(seed or None)
+    try:
+        yield
+    finally:
+        _SEED.reset(token)
 
 
 def wrap(component: Component) -> Component:
@@ -44,12 +63,14 @@ def assemble(
 ) -> Component:
     """Build what was registered as `entry`, with the given settings and the defaults of the rest.
 
-    `name` is what it is called in expressions; `prepare` is called with the new object first of all, to load its
-    weights. Raises `UnknownName` for a setting that does not exist, `BadInput` for one of the wrong type,
-    `MissingDependency` for a package that is not installed.
+    Inside `seeded` that is the default of its seed. `name` is what it is called in expressions; `prepare` is called
+    with the new object first of all, to load its weights. Raises `UnknownName` for a setting that does not
+    exist, `BadInput` for one of the wrong type, `MissingDependency` for a package that is not installed.
     """
     factory = entry.resolve()
     field, own = _field_apart(entry, factory, given)
+    if (seed := _SEED.get()) is not None and SEED in settings.declared(factory):
+        own = {SEED: seed, **own}
     bound = settings.bind(factory, own, entry.spec)
     with entry.needing():
         target = factory(**bound.arguments)

@@ -17,7 +17,6 @@ import accelerate
 import torch
 
 from nirank import seals
-from nirank.build import build
 from nirank.component import Component
 from nirank.data.collection import Collection
 from nirank.errors import BadInput, UnknownName
@@ -27,6 +26,7 @@ from nirank.pipeline.algebra import Ranking, Scoring, Stage, as_ranking, as_scor
 from nirank.pipeline.expression import parse
 from nirank.pipeline.feature_ranking import Featured, FeatureSet, before
 from nirank.plugins import observers
+from nirank.plugins.assembly import seeded
 from nirank.plugins.loading import active
 from nirank.progress import Advance, progress
 from nirank.training import batch, best_weights, non_gradient, processes, resume_plan, state
@@ -39,7 +39,9 @@ from nirank.training.log import Journal
 from nirank.training.objective import Objective
 from nirank.training.optimiser import Updates, trainable
 from nirank.training.options import Options
+from nirank.training.parts import built_loss, built_sampler
 from nirank.training.sampling import Judged
+from nirank.training.schedules import Schedules
 from nirank.training.step import Learner, Tally
 
 #: After so many steps, or an epoch, a list should have counted in the loss.
@@ -69,7 +71,8 @@ def fit(
     returned (`nirank.load("nce", learned=True)`), or an object of your own. A component of your own is an `nn.Module`
     with `score`, or with `encode` and `encode_documents`; a loss is called with `scores`, `labels` and `mask`, all
     `[lists, length]`, and returns a scalar tensor; a sampler has `each`, `begin` and `sample`
-    (`nirank.training.Sampler`). Without a sampler the lists are those that are judged.
+    (`nirank.training.Sampler`). Without a sampler the lists are those that are judged. Losses and samplers may be sums,
+    `"0.5 * margin_mse + softmax_cross_entropy"` and `"in_batch + mined(bm25 % 50)"`, or lists of parts.
 
     A ranker over features is given with what it reads (`features(bm25, ql) >> linear`), or finds that in `pipeline`;
     what is no `nn.Module` learns in a way of its own (`nirank.training.non_gradient`), where `loss` may be None. A
@@ -87,28 +90,27 @@ def fit(
         raise BadInput(
             f"`fit` trains a component, with a loss, on a collection; here is a {type(collection).__name__}."
         )
-    given = component if isinstance(component, (Stage, Featured)) else load(component)
-    stage = Stage(given.ranker) if isinstance(given, Featured) else given
-    named = {stage.component.name: stage, **(stages or {})}
-    ranking = None if pipeline is None else as_ranking(_parsed(pipeline, named))
-    features = given.features if isinstance(given, Featured) else _features(stage.component, ranking)
-    if loss is None and not non_gradient.grows(stage.component):
-        raise BadInput(f'{stage.component.name} is trained with a loss: give one, such as loss="ranknet".')
     asked = _options(options)
-    best_weights.check(stage.component, ranking, dev, asked.measure)
-    collection = within_corpus(collection)
-    describer = Describer(features, collection) if features else None
-    task = Task(
-        stage=stage,
-        loss=None if loss is None else _built(loss, "loss"),
-        sampler=_built(sampler or Judged(), "sampler"),
-        collection=describer.collection if describer else collection,
-        describer=describer,
-        options=asked,
-        dev=Dev(dev, stage.component, ranking, features) if dev else None,
-        teacher=None if teacher is None else as_scoring(_parsed(teacher, named)),
-        folder=None if out is None else Path(out).resolve(),
-    )
+    with seeded(asked.seed):
+        stage, described, named = _subject(component, stages or {})
+        ranking = None if pipeline is None else as_ranking(_parsed(pipeline, named))
+        features = described or _features(stage.component, ranking)
+        if loss is None and not non_gradient.grows(stage.component):
+            raise BadInput(f'{stage.component.name} is trained with a loss: give one, such as loss="ranknet".')
+        best_weights.check(stage.component, ranking, dev, asked.measure)
+        collection = within_corpus(collection)
+        describer = Describer(features, collection) if features else None
+        task = Task(
+            stage=stage,
+            loss=None if loss is None else built_loss(loss),
+            sampler=built_sampler(sampler or Judged()),
+            collection=describer.collection if describer else collection,
+            describer=describer,
+            options=asked,
+            dev=Dev(dev, stage.component, ranking, features) if dev else None,
+            teacher=None if teacher is None else as_scoring(_parsed(teacher, named)),
+            folder=None if out is None else Path(out).resolve(),
+        )
     task.begin(named)
     if non_gradient.grows(stage.component):
         return non_gradient.grow(task)
@@ -138,6 +140,7 @@ class Training:
         )
         self.examples = Examples.of(task.collection, task.sampler.target.each)
         self.timetable = Timetable.of(len(self.examples), processes.count(), options)
+        self.schedules = Schedules(options.anneal, task.parts)
         self.selection = Selection(self.component, task.loss, options, self.folder)
         self.reached = state.Progress()
         self._described = task.described() if self.folder else {}
@@ -162,7 +165,8 @@ class Training:
 
     def run(self) -> None:
         """Run the steps that are left."""
-        with progress(f"Training {self.component.name}", self.timetable.steps) as advance:
+        what = f"Training {self.component.name}"
+        with self.schedules.restored(), progress(what, self.timetable.steps) as advance:
             advance(self.reached.step)
             while self.reached.step < self.timetable.steps and not self.selection.is_over(self.reached):
                 self._step(advance)
@@ -200,6 +204,7 @@ class Training:
         step = self.reached.step
         if refresh := self.task.sampler.method("refresh"):
             self._refresh(refresh, step)
+        self.schedules.move_to(step / max(self.timetable.steps - 1, 1))
         tally = Tally()
         for number, chosen in enumerate(self.timetable.batches(step)):
             if len(chosen) >= processes.count():  # at the end of an epoch there may not be a list for each process
@@ -264,6 +269,13 @@ def _refuse_ungathered(objective: Objective, options: Options) -> None:
         )
 
 
+def _subject(component: Any, stages: Mapping[str, Stage]) -> tuple[Stage, FeatureSet | None, dict[str, Stage]]:
+    """The stage that is trained, the features it was given with, and the stages that expressions may name."""
+    given = component if isinstance(component, (Stage, Featured)) else load(component)
+    stage = Stage(given.ranker) if isinstance(given, Featured) else given
+    return stage, given.features if isinstance(given, Featured) else None, {stage.component.name: stage, **stages}
+
+
 def _features(component: Component, ranking: Ranking | None) -> FeatureSet | None:
     """The features that a ranker reads, from the pipeline that it stands in."""
     if not reads_features(component):
@@ -290,14 +302,6 @@ def _accelerator(modules: Sequence[torch.nn.Module], options: Options) -> accele
         module.to(device)
     processes.share(modules)
     return accelerator
-
-
-def _built(given: Any, kind: str) -> Component:
-    if isinstance(given, str):
-        return build(given, kinds=(kind,))
-    if isinstance(given, Stage):
-        return given.component
-    return given if isinstance(given, Component) else Component(type(given).__name__, given)
 
 
 def _parsed(given: Any, stages: Mapping[str, Stage]) -> Any:

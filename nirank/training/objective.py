@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from nirank.pipeline.algebra import Scoring
 from nirank.training.batch import Forward, VectorForward, unlabelled
 from nirank.training.padding import Padding
 from nirank.training.sampling import Sample
+from nirank.training.summed_losses import arguments, skipped
 
 Penalty = Callable[[Tensor, Tensor], Tensor]
 
@@ -36,9 +36,7 @@ class Objective:
 
     def __init__(self, loss: Component, teacher: Scoring | None = None, penalty: Penalty | None = None) -> None:
         self.loss, self.teacher, self.penalty = loss, teacher, penalty
-        target = loss.target
-        call = target.forward if isinstance(target, torch.nn.Module) else target
-        self.named = set(inspect.signature(call).parameters)
+        self.named = arguments(loss.target)
         self.adds_up = loss.traits.reduction == "sum"
         if loss.traits.reduction == "none":
             raise BadInput(f"{loss.spec}: reduction = 'none' leaves one number per list; train with 'mean' or 'sum'.")
@@ -84,8 +82,7 @@ class Objective:
             )
         if self.penalty and isinstance(forward, VectorForward):
             value = value + self.penalty(*forward.vectors(outputs))
-        skipped = int(getattr(self.loss.target, "skipped", 0))
-        counted = max(len(scores) - skipped, 0)
+        counted = max(len(scores) - skipped(self.loss), 0)
         return (value, counted) if self.adds_up else (value * counted, counted)
 
     def _classes(self, scores: Tensor) -> Tensor:

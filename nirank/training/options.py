@@ -34,7 +34,9 @@ class Options:
     patience                  evaluations without a better one before training stops early; never unless given
     save_every, log_every     steps between the states from which training resumes (five minutes unless given), and
                               between lines of the log
-    seed                      of the order of examples, of sampling and of dropout
+    seed                      of the order of examples, of sampling and of dropout; unless it is 0, also the setting
+                              `seed` of what is built by name and does not say its own: first weights, a loss's chance
+    anneal                    settings that change while training runs: see `nirank.training.schedules`
     """
 
     epochs: int = 1
@@ -56,6 +58,7 @@ class Options:
     save_every: int | None = None
     log_every: int = 10
     seed: int = 0
+    anneal: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", spelled_out(self.precision, Precision))

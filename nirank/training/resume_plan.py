@@ -39,6 +39,8 @@ def describe(
 ) -> dict[str, Any]:
     """All that the outcome depends on, as JSON would hold it."""
     kept = {name: value for name, value in dataclasses.asdict(options).items() if name not in _FREE}
+    if kept["anneal"] is None:  # which plans of before do not have
+        del kept["anneal"]
     return {
         **{name: _part(part) for name, part in parts.items()},
         **{name: None if pipeline is None else _composed(pipeline) for name, pipeline in pipelines.items()},

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Name the collections, and the generator of the lists that come with them."""
+    """Name the collections, the generator of the lists that come with them, and the scorer of a run."""
     registry.add(
         "generator", "given", "nirank_datasets.candidate_lists:Given", tiny="nirank_datasets.candidate_lists:Given"
     )
+    registry.add("scorer", "stored", "nirank_datasets.stored:Stored", tiny="nirank_datasets.stored:tiny")
     registry.add("collection", "emoji", "nirank_datasets.emoji:emoji", tiny="nirank_datasets.tiny:tiny", extra="emoji")
     registry.add("collection", "beir", "nirank_datasets.folders:beir", tiny="nirank_datasets.tiny:tiny")
     registry.add("collection", "trec", "nirank_datasets.folders:trec", tiny="nirank_datasets.tiny:tiny")

@@ -16,13 +16,25 @@ _LOSSES = {
         "ordinal": "Ordinal",
     },
     "distance": {"contrastive": "Contrastive", "triplet": "Triplet"},
-    "listwise": {"softmax_cross_entropy": "SoftmaxCrossEntropy", "listnet": "ListNet", "listmle": "ListMLE"},
-    "smooth": {"approx_ndcg": "ApproxNDCG", "neural_ndcg": "NeuralNDCG"},
+    "listwise": {
+        "softmax_cross_entropy": "SoftmaxCrossEntropy",
+        "listnet": "ListNet",
+        "listmle": "ListMLE",
+        "p_listmle": "PositionListMLE",
+    },
+    "smooth": {"approx_ndcg": "ApproxNDCG", "approx_mrr": "ApproxMRR", "neural_ndcg": "NeuralNDCG"},
     "sampled": {"sampled_softmax": "SampledSoftmax", "nce": "NCE", "negative_sampling": "NegativeSampling"},
     "hierarchical": {"hierarchical_softmax": "HierarchicalSoftmax"},
     "pairwise": {"ranknet": "RankNet", "hinge": "Hinge"},
     "lambdarank": {"lambdarank": "LambdaRank", "lambdaloss": "LambdaLoss"},
-    "distillation": {"kl": "KLDivergence", "margin_mse": "MarginMSE"},
+    "distillation": {"kl": "KLDivergence", "margin_mse": "MarginMSE", "adr_mse": "ADRMSE"},
+    "similarity": {"multi_similarity": "MultiSimilarity", "circle": "Circle", "supcon": "SupCon"},
+    "softmaxes": {
+        "unique_softmax": "UniqueSoftmax",
+        "poly1": "PolyOne",
+        "gist": "GuidedSoftmax",
+        "cosent": "CoSENT",
+    },
     "contrastive_pairs": {"clip": "CLIPLoss", "siglip": "SigLIPLoss"},
 }
 
@@ -38,6 +50,7 @@ contract_exceptions = {
     "sampled_softmax::loss/repeated_documents": _DRAWN,
     "nce::loss/repeated_documents": _DRAWN,
     "negative_sampling::loss/repeated_documents": _DRAWN,
+    "circle::loss/gradient_is_the_derivative": "the weights of pairs have no gradient, as the authors have it",
     "clip::loss/lists_are_independent": "each document is compared with all queries of the batch",
 }
 

@@ -6,12 +6,14 @@ them.
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from nirank_losses.lists import ListLoss, Lists, beside
 from nirank_losses.listwise import log_shares
 from nirank_losses.pairs import square
 from nirank_losses.pairwise import count_pairs, ordered_pair_costs
+from nirank_losses.smooth import smooth_ranks
 
 
 @dataclass(kw_only=True, eq=False)
@@ -82,3 +84,32 @@ class MarginMSE(TeacherLoss):
     def counts(self, lists: Lists) -> Tensor:
         """The lists with a pair."""
         return lists.graded
+
+
+@dataclass(kw_only=True, eq=False)
+class ADRMSE(TeacherLoss):
+    """`L = 1/n sum over i of (r_i - 1 - sum over j != i of sigma(gamma (s_j - s_i)))^2 / log2(1 + r_i)`.
+
+    r are the teacher's ranks. The approximate discounted rank mean squared error of Schlatt et al., Rank-DistiLLM, ECIR
+    2025: how far the smooth rank of each document is from the one that the teacher gives it, less for those that it
+    ranks low. `gamma` is 1 over their temperature. Documents that the teacher scores alike have the mean of their
+    ranks. Every list of two documents counts.
+    """
+
+    def distances(self, lists: Lists, teacher: Tensor) -> Tensor:
+        """The distance of each list from the teacher's ranks, `[lists]`."""
+        ranks = smooth_ranks(self.gamma * lists.scores, lists.mask)
+        taught = _mean_ranks(teacher, lists.mask)
+        return lists.per_item((taught - ranks).square() / torch.log2(1 + taught))
+
+    def counts(self, lists: Lists) -> Tensor:
+        """The lists of two documents or more."""
+        return lists.lengths > 1
+
+
+def _mean_ranks(scores: Tensor, mask: Tensor) -> Tensor:
+    """Ranks from 1 by falling score, `[lists, length]`, the mean of them where scores are equal; 1 in the padding."""
+    keys = (-scores).masked_fill(~mask, torch.inf)
+    rising = keys.sort(dim=1).values
+    above, upto = torch.searchsorted(rising, keys), torch.searchsorted(rising, keys, right=True)
+    return ((above + upto + 1) / 2).to(scores.dtype).where(mask, 1)

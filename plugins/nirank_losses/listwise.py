@@ -91,13 +91,40 @@ class ListMLE(ListLoss):
             last = torch.searchsorted(*[_keys(lists)] * 2, right=True) - 1  # of each run of equal labels
             left = left.gather(1, last)
             drawn = drawn & (lists.labels > _least(lists))
-        return (left - self.gamma * lists.scores).where(drawn, 0).sum(1)
+        return ((left - self.gamma * lists.scores) * self.weights(lists)).where(drawn, 0).sum(1)
+
+    def weights(self, lists: Lists) -> Tensor | float:
+        """The weight of each step of drawing, for lists sorted by rising label behind their padding: 1 for all."""
+        del lists
+        return 1.0
 
     def _rising(self, lists: Lists) -> Tensor:
         if self.ties == "together":
             return _keys(lists).argsort(dim=1, stable=True)
         chance = torch.rand(lists.labels.shape, generator=self._random).to(lists.labels.device).argsort(dim=1)
         return chance.gather(1, _keys(lists).gather(1, chance).argsort(dim=1, stable=True))
+
+
+@dataclass(kw_only=True, eq=False)
+class PositionListMLE(ListMLE):
+    """`L = -sum over i of a_i [ gamma s_pi(i) - log sum over j >= i of exp(gamma s_pi(j)) ]`, a_i = (2^(n-i) - 1) / A.
+
+    Lan et al., Position-Aware ListMLE, UAI 2014: mistakes at the top cost more; A is the sum of all 2^(n-j) - 1, as
+    sentence-transformers has it, without which the loss of long lists would overflow. Documents of one label have the
+    mean of the weights of their places. The rest is as in `ListMLE`.
+    """
+
+    def weights(self, lists: Lists) -> Tensor:
+        """The weight of each step, `[lists, length]`; the best document, which is drawn first, comes last."""
+        length = lists.scores.shape[1]
+        place = torch.arange(length, device=lists.scores.device) - (
+            length - lists.lengths[:, None]
+        )  # 0 is the last drawn
+        log_weights = place.to(lists.scores.dtype).clamp(min=0) - (lists.lengths[:, None] - 1).clamp(min=0)
+        weights = (torch.exp2(log_weights) - torch.exp2(1.0 - lists.lengths[:, None])).clamp(min=0)
+        weights = weights.where(lists.mask, 0)
+        weights = weights / weights.sum(1, keepdim=True).where(weights.sum(1, keepdim=True) > 0, 1)
+        return weights if self.ties == "shuffle" else _mean_of_runs(weights, _keys(lists))
 
 
 def log_shares(scores: Tensor, mask: Tensor) -> Tensor:
@@ -114,6 +141,13 @@ def log_sum(logs: Tensor, chosen: Tensor) -> Tensor:
 def _lowest(scores: Tensor) -> float:
     """So little that it has no share beside a score; finite, or an empty list would be NaN."""
     return torch.finfo(scores.dtype).min / 4
+
+
+def _mean_of_runs(values: Tensor, keys: Tensor) -> Tensor:
+    """The mean of the values over each run of equal keys, `[lists, length]`; keys rise."""
+    first, last = torch.searchsorted(keys, keys), torch.searchsorted(keys, keys, right=True)
+    running = torch.cat([torch.zeros_like(values[:, :1]), values.cumsum(1)], dim=1)
+    return (running.gather(1, last) - running.gather(1, first)) / (last - first).clamp(min=1)
 
 
 def _keys(lists: Lists) -> Tensor:

@@ -1,6 +1,6 @@
 """Smooth approximations of nDCG. Both are bounded like it, so far from any swap they are flat."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -27,16 +27,86 @@ class ApproxNDCG(ListLoss):
     of sigma vanishes; in the gradient (not in the value) it is kept at `floor`, so that a document that is hopelessly
     misplaced is not left there. `floor=0` gives the exact derivative. Lists without a relevant document, or of equal
     labels, do not count.
+
+    With `gumbel` = n > 0 the loss is the mean over n copies of each list whose scores have Gumbel noise of the scale
+    `noise` added, drawn anew in each call from `seed` (Bruch et al., A Stochastic Treatment of Learning to Rank Scoring
+    Functions, WSDM 2020).
     """
 
     gamma: float = 10.0
     floor: float = 1e-9
+    gumbel: int = 0
+    noise: float = 1.0
+    seed: int = 0
+    _random: torch.Generator = field(default_factory=torch.Generator, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gumbel < 0 or not self.noise > 0:
+            raise BadInput(
+                f"{type(self).__name__}: gumbel = {self.gumbel}, noise = {self.noise}: 0 or more copies, and "
+                "a scale above 0, are expected."
+            )
+        self._random.manual_seed(self.seed)
 
     def costs(self, lists: Lists) -> Tensor:
         """The cost of each list, `[lists]`."""
+        if not self.gumbel:
+            return self.at_scores(lists)
+        copies = [self.at_scores(self._perturbed(lists)) for _ in range(self.gumbel)]
+        return torch.stack(copies).mean(0)
+
+    def _perturbed(self, lists: Lists) -> Lists:
+        chance = torch.rand(lists.scores.shape, generator=self._random, dtype=torch.float64).clamp(min=1e-12)
+        noise = -torch.log(-torch.log(chance)).to(lists.scores)
+        return replace(lists, scores=(lists.scores + self.noise * noise).where(lists.mask, 0))
+
+    def at_scores(self, lists: Lists) -> Tensor:
+        """The cost of each list at its own scores, `[lists]`."""
         lists = lists.taken(lists.labels.masked_fill(~lists.mask, -torch.inf).argsort(dim=1, descending=True))
         worth = gains(lists) / ideal_dcg(lists, ranked=True)[:, None]
         return 1 - _SmoothDCG.apply(self.gamma * lists.scores, worth, lists.mask, self.floor)  # type: ignore[no-untyped-call]
+
+
+@dataclass(kw_only=True, eq=False)
+class ApproxMRR(ApproxNDCG):
+    """`L = 1 - sum over relevant i of 1 / r_i / sum over relevant i of 1`, with the smooth ranks of `ApproxNDCG`.
+
+    As TF-Ranking has it: with one relevant document an approximation of 1 - RR (Qin, Liu and Li 2010), with several
+    the mean of their reciprocal ranks. `floor` and `gumbel` are as there. Lists without a relevant document, or of
+    equal labels, do not count.
+    """
+
+    gamma: float = 1.0
+
+    def at_scores(self, lists: Lists) -> Tensor:
+        """The cost of each list at its own scores, `[lists]`."""
+        reciprocal = (1 / smooth_ranks(self.gamma * lists.scores, lists.mask, self.floor)).where(lists.relevant, 0)
+        return 1 - reciprocal.sum(1) / lists.relevant.sum(1).clamp(min=1)
+
+
+def smooth_ranks(scores: Tensor, mask: Tensor, floor: float = 1e-9) -> Tensor:
+    """`1 + sum over j != i of sigma(s_j - s_i)`, `[lists, length]`; the derivative of sigma is at least `floor`."""
+    ahead = _Sigmoid.apply(scores[:, None, :] - scores[:, :, None], floor)  # type: ignore[no-untyped-call]
+    others = mask[:, None, :] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+    ranks: Tensor = 1 + ahead.where(others, 0).sum(2)
+    return ranks
+
+
+class _Sigmoid(torch.autograd.Function):
+    """The logistic function, with a derivative that does not vanish."""
+
+    @staticmethod
+    def forward(ctx: Any, margin: Tensor, floor: float) -> Tensor:
+        ctx.save_for_backward(margin)
+        ctx.floor = floor
+        return torch.sigmoid(margin)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        (margin,) = ctx.saved_tensors
+        return outer * (torch.sigmoid(margin) * torch.sigmoid(-margin)).clamp(min=ctx.floor), None
 
 
 class _SmoothDCG(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""Hard negatives: documents that a ranking found and nobody judged relevant, from a file or searched in training."""
+"""Hard negatives: judged so, or found by a ranking and not judged relevant, from a file or searched in training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,12 +52,7 @@ class Hard:
         Raises `BadInput` for a positive that is not judged relevant.
         """
         self._relevance.of(rows, positives)
-        drawn = ranked.draw(self._pool, rows, self.negatives, random)
-        lists = joined(positives, drawn)
-        sizes = self._pool.offsets[rows + 1] - self._pool.offsets[rows]
-        counts = np.zeros(lists.pairs, np.float32)
-        counts[lists.scores <= 0] = np.log(drawn.lengths[drawn.rows] / sizes[drawn.rows])
-        return Sample(lists, counts)
+        return drawn_beside(positives, self._pool, rows, self.negatives, random)
 
     def _learn(self, collection: Collection) -> None:
         self._relevance = Relevance(collection)
@@ -65,6 +60,36 @@ class Hard:
     def _draw_from(self, run: Candidates) -> None:
         """From now on draw from `run`, one row a query of the collection."""
         self._pool = ranked.pool(run, self._relevance.pairs, self.skip, self.top, self.below)
+
+
+@dataclass(kw_only=True, eq=False)
+class JudgedNegatives:
+    """Negatives drawn, each at most once in a list, from the documents that are judged not relevant to the query.
+
+    `negatives` is how many a list has, or as many as there are. The expected counts are those of `Hard`.
+    """
+
+    negatives: int = 8
+    each: Each = "positive"
+
+    def __post_init__(self) -> None:
+        at_least(1, self.negatives, "negatives")
+
+    def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:  # noqa: ARG002 (what samplers get)
+        """Learn what is judged. Raises `BadInput` where nothing is judged not relevant."""
+        self._relevance = Relevance(collection)
+        judged = collection.judgments.over(collection.corpus)
+        self._pool = judged.where((judged.scores <= 0) & (judged.docs < len(collection.corpus)))
+        if not self._pool.pairs:
+            raise BadInput(
+                "no document is judged not relevant (label 0): take a sampler that finds negatives, such as mined.",
+                collection.name,
+            )
+
+    def sample(self, rows: Ints, positives: Candidates, random: np.random.Generator) -> Sample:
+        """The positives of each list, and what was drawn for it. Raises `BadInput` as `Hard.sample` does."""
+        self._relevance.of(rows, positives)
+        return drawn_beside(positives, self._pool, rows, self.negatives, random)
 
 
 @dataclass(eq=False)
@@ -158,3 +183,15 @@ class Mined(Hard):
     def _take(self, found: Candidates) -> None:
         self._mined = found
         self._draw_from(found)
+
+
+def drawn_beside(
+    positives: Candidates, pool: Candidates, rows: Ints, negatives: int, random: np.random.Generator
+) -> Sample:
+    """Lists of positives and of what is drawn from the pool for each; the count of a negative is k/n, drawn of all."""
+    drawn = ranked.draw(pool, rows, negatives, random)
+    lists = joined(positives, drawn)
+    sizes = pool.offsets[rows + 1] - pool.offsets[rows]
+    counts = np.zeros(lists.pairs, np.float32)
+    counts[lists.scores <= 0] = np.log(drawn.lengths[drawn.rows] / sizes[drawn.rows])
+    return Sample(lists, counts)

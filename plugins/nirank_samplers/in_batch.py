@@ -47,16 +47,25 @@ class InBatch:
 
         Raises `BadInput` for a positive that is not judged relevant.
         """
+        return self.share(rows, positives, random)
+
+    def share(
+        self, rows: Ints, positives: Candidates, random: np.random.Generator, others: Ints | None = None
+    ) -> Sample:
+        """The same with documents that `others` drew for lists of the batch, which all lists get.
+
+        With them the expected counts are not known.
+        """
         known = self._relevance.of(rows, positives)
         more = random.integers(0, self._relevance.documents, self.negatives)
-        docs = np.unique(np.concatenate([positives.docs, more]))
+        docs = np.unique(np.concatenate([positives.docs, more, *([] if others is None else [others])]))
         labels, mask = np.zeros((len(rows), len(docs)), np.float32), np.ones((len(rows), len(docs)), bool)
         mask[_places(known, docs)] = False
         mask[_places(positives, docs)] = True
         labels[_places(positives, docs)] = positives.scores
         self.collisions = int(mask.size - mask.sum())
         lists = Candidates(len(docs) * np.arange(len(rows) + 1), np.tile(docs, len(rows)), labels.ravel(), self._corpus)
-        counts = np.tile(self._log_counts(docs, positives.pairs), len(rows))
+        counts = np.tile(self._log_counts(docs, positives.pairs), len(rows)) if others is None else None
         return Sample(lists, counts, mask.ravel(), shared=True)
 
     def _log_counts(self, docs: Ints, positives: int) -> Floats:

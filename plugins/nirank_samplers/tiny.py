@@ -8,7 +8,7 @@ from nirank.data import Candidates, Ids, Queries
 from nirank.formats import Run
 from nirank.pipeline import load
 from nirank_samplers.drawn import Frequency, Uniform
-from nirank_samplers.hard import FromRun, Mined
+from nirank_samplers.hard import FromRun, JudgedNegatives, Mined
 from nirank_samplers.in_batch import InBatch
 
 
@@ -33,6 +33,11 @@ def frequency() -> Frequency:
 def in_batch() -> InBatch:
     """A sampler with documents beyond those of the batch."""
     return InBatch(negatives=2)
+
+
+def judged_negatives() -> JudgedNegatives:
+    """Negatives that are judged so."""
+    return JudgedNegatives(negatives=2)
 
 
 def from_run() -> FromRun:
