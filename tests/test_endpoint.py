@@ -91,6 +91,9 @@ def test_a_request_is_of_the_chat_interface_at_temperature_zero_with_the_key_of_
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
     assert body == {"model": "m", "messages": messages, "temperature": 0, "seed": 1}
     assert "abc123" not in repr(endpoint)
+    conversation = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}, {**messages[1]}]
+    assert endpoint([conversation]) == ["iH"]
+    assert server.requests[-1][2]["messages"] == [messages[0], *conversation]
     monkeypatch.delenv("MY_KEY")
     endpoint(["Hi"])
     assert "Authorization" not in server.requests[-1][1]

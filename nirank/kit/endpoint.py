@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from nirank.errors import BadInput, ComponentError, MissingDependency
 from nirank.hashing import digest
 
 log = logging.getLogger("nirank")
+
+#: What is said to a model: a text, or the messages of a conversation, each with `role` and `content`.
+Prompt = str | Sequence[Mapping[str, str]]
 
 #: Statuses that say: not now.
 _LATER = {408, 409, 425, 429, 500, 502, 503, 504, 529}
@@ -48,6 +51,8 @@ ASKING = Asking()
 class Endpoint:
     """A model that is asked by HTTP, `POST {url}/chat/completions`: called with prompts, it returns their answers.
 
+    A prompt is a text, or a conversation: a list of messages, each with `role` and `content`.
+
     `url` ends before `/chat/completions`, as in "https://api.openai.com/v1"; `system` is said before each prompt. `key`
     is the name of the environment variable that holds the key of the service; where it is not set none is sent. The
     temperature is 0, so that an answer is the same the next time, as far as the server can. `body` has further fields
@@ -69,6 +74,8 @@ class Endpoint:
     key: str = "OPENAI_API_KEY"
     body: Mapping[str, Any] = field(default_factory=dict)
     asking: Asking = ASKING
+    #: Conversations are taken as well as texts.
+    chats: ClassVar[bool] = True
     cache: MutableMapping[str, str] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -79,22 +86,22 @@ class Endpoint:
         if self.asking.tries < 1 or self.asking.at_once < 1 or self.asking.timeout <= 0:
             raise BadInput(f"{self.asking}: tries and at_once are numbers from 1, and timeout is above 0.")
 
-    def __call__(self, prompts: Sequence[str]) -> list[str]:
+    def __call__(self, prompts: Sequence[Prompt]) -> list[str]:
         """The answer to each prompt, in their order; equal prompts are asked once, known ones not at all."""
-        requests = {prompt: self.request(prompt) for prompt in prompts}
-        names = {prompt: digest([self._address, body]) for prompt, body in requests.items()}
-        known = {} if self.cache is None else {prompt: self.cache.get(name) for prompt, name in names.items()}
-        answers = {prompt: answer for prompt, answer in known.items() if answer is not None}
-        wanted = [prompt for prompt in requests if prompt not in answers]
-        if wanted:
-            answers |= dict(zip(wanted, self._asked(wanted, requests, names), strict=True))
-        return [answers[prompt] for prompt in prompts]
+        bodies = [self.request(prompt) for prompt in prompts]
+        names = [digest([self._address, body]) for body in bodies]
+        requests = dict(zip(names, bodies, strict=True))
+        known = {} if self.cache is None else {name: self.cache.get(name) for name in requests}
+        answers = {name: answer for name, answer in known.items() if answer is not None}
+        if wanted := {name: body for name, body in requests.items() if name not in answers}:
+            answers |= self._asked(wanted)
+        return [answers[name] for name in names]
 
-    def request(self, prompt: str) -> dict[str, Any]:
+    def request(self, prompt: Prompt) -> dict[str, Any]:
         """The body of the request for one prompt."""
-        said = [{"role": "user", "content": prompt}]
+        said = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         if self.system is not None:
-            said.insert(0, {"role": "system", "content": self.system})
+            said = [{"role": "system", "content": self.system}, *said]
         body = {"model": self.model, "messages": said, "temperature": 0, "max_tokens": self.max_tokens, **self.body}
         return {name: value for name, value in body.items() if value is not None}
 
@@ -107,22 +114,20 @@ class Endpoint:
     def _address(self) -> str:
         return f"{self.url.rstrip('/')}/chat/completions"
 
-    def _asked(
-        self, prompts: Sequence[str], requests: Mapping[str, dict[str, Any]], names: Mapping[str, str]
-    ) -> list[str]:
-        """The answers of the server, each kept when it comes."""
+    def _asked(self, requests: Mapping[str, dict[str, Any]]) -> dict[str, str]:
+        """The answers of the server to requests by name, each kept when it comes."""
         with _client(self._headers(), self.asking.timeout) as client:
 
-            def ask(prompt: str) -> tuple[str, bool]:
-                answer, whole = _said(self._sent(client, requests[prompt]), self._address)
+            def ask(name: str) -> tuple[str, bool]:
+                answer, whole = _said(self._sent(client, requests[name]), self._address)
                 if self.cache is not None and whole:
-                    self.cache[names[prompt]] = answer
+                    self.cache[name] = answer
                 return answer, whole
 
-            found = _at_once(ask, prompts, self.asking.at_once)
+            found = _at_once(ask, list(requests), self.asking.at_once)
         if cut := sum(not whole for _, whole in found):
             log.warning("%s: %d of %d answers end at max_tokens = %d.", self.model, cut, len(found), self.max_tokens)
-        return [answer for answer, _ in found]
+        return dict(zip(requests, (answer for answer, _ in found), strict=True))
 
     def _headers(self) -> dict[str, str]:
         key = os.environ.get(self.key)
@@ -168,10 +173,10 @@ def _client(headers: dict[str, str], timeout: float) -> Any:
     return httpx2.Client(headers=headers, timeout=timeout)
 
 
-def _at_once(ask: Callable[[str], Any], prompts: Sequence[str], threads: int) -> list[Any]:
-    """The results of all prompts; after the first failure no further one is asked."""
-    with ThreadPoolExecutor(min(threads, len(prompts))) as pool:
-        waiting = [pool.submit(ask, prompt) for prompt in prompts]
+def _at_once(ask: Callable[[str], Any], names: Sequence[str], threads: int) -> list[Any]:
+    """The results of all requests; after the first failure no further one is sent."""
+    with ThreadPoolExecutor(min(threads, len(names))) as pool:
+        waiting = [pool.submit(ask, name) for name in names]
         try:
             return [each.result() for each in waiting]
         except BaseException:
