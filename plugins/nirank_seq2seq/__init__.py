@@ -1,4 +1,4 @@
-"""Language models as judges of relevance: monoT5, duoT5 and decoders that answer yes or no."""
+"""Language models as judges of relevance: of one document, of two, of a few, and of whole lists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nirank.plugins import PluginRegistry
 
-_SCORERS = {"monot5": "monot5:MonoT5", "duot5": "duot5:DuoT5", "llm_judge": "judge:LLMJudge"}
+_SCORERS = {
+    "monot5": "monot5:MonoT5",
+    "duot5": "duot5:DuoT5",
+    "llm_judge": "judge:LLMJudge",
+    "upr": "upr:UPR",
+    "rankgpt": "rankgpt:RankGPT",
+    "setwise": "setwise:Setwise",
+    "prp": "prp:PRP",
+}
 
 
 @hookimpl

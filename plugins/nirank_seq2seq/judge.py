@@ -35,7 +35,7 @@ class LLMJudge(Pointwise):
         lengths: Lengths = LENGTHS,
         computing: Computing = COMPUTING,
     ) -> None:
-        chat = _chats(model, chat)
+        chat = chats(model, chat)
         space = "" if chat else " "
         words = (space + "yes" if yes is None else yes, space + "no" if no is None else no)
         contract = Contract(template, PLACES, words, lengths.max_length, chat)
@@ -52,7 +52,8 @@ class LLMJudge(Pointwise):
         super().__init__(reader, score, computing.batch_size, stage)
 
 
-def _chats(model: str, chat: bool | None) -> bool:
+def chats(model: str, chat: bool | None) -> bool:
+    """Tell whether a model is spoken to through its chat template. Raises `BadInput` for `chat` where it has none."""
     has = bool(transformers.load("AutoTokenizer", model).chat_template)
     if chat and not has:
         raise BadInput(f"{model!r} has no chat template: leave `chat` out, or give the whole prompt as `template`.")

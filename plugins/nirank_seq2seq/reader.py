@@ -148,7 +148,7 @@ class AnswerReader(nn.Module):
         PromptTemplate.of(text, contract.places)  # so that a message shows the setting
         if contract.chat:  # it says itself where a text begins
             messages = [{"role": "user", "content": text}]
-            text = _chatted(self.tokenizer, messages)
+            text = chatted(self.tokenizer, messages)
             around = nothing, nothing
         elif not self.decodes:
             around = around[0], nothing  # what ends a text would end the prompt
@@ -165,7 +165,7 @@ class AnswerReader(nn.Module):
         arguments = {name: torch.from_numpy(column).to(self.device) for name, column in inputs.items()}
         at = torch.zeros(len(ids), dtype=torch.int64, device=self.device)
         if self.decodes:
-            arguments["decoder_input_ids"] = torch.full((len(ids), 1), _start(self.model), device=self.device)
+            arguments["decoder_input_ids"] = torch.full((len(ids), 1), first_token(self.model), device=self.device)
         else:
             at = arguments["attention_mask"].sum(1) - 1
         logits = self.model(**arguments, use_cache=False).logits[torch.arange(len(ids), device=self.device), at].float()
@@ -187,7 +187,8 @@ class _OnlyWords(nn.Linear):
         return F.linear(input.float(), self.weight[self.chosen].float(), bias)
 
 
-def _chatted(tokenizer: Any, messages: list[dict[str, str]]) -> str:
+def chatted(tokenizer: Any, messages: list[dict[str, str]]) -> str:
+    """The prompt that a tokenizer's chat template makes of messages. Raises `BadInput` where it does not take them."""
     try:
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
     except Exception as error:  # of the template, which is a program of its author's
@@ -197,8 +198,8 @@ def _chatted(tokenizer: Any, messages: list[dict[str, str]]) -> str:
         ) from error
 
 
-def _start(model: Any) -> int:
-    """The token that decoding begins with."""
+def first_token(model: Any) -> int:
+    """The token that decoding begins with. Raises `BadInput` where the model does not say."""
     start = getattr(model.config, "decoder_start_token_id", None)
     start = model.generation_config.decoder_start_token_id if start is None else start
     if start is None:

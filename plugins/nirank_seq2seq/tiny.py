@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import string
 import tempfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,11 @@ from nirank.kit.transformers import Computing, quiet
 from nirank_seq2seq.duot5 import DuoT5
 from nirank_seq2seq.judge import LLMJudge
 from nirank_seq2seq.monot5 import MonoT5
+from nirank_seq2seq.prp import PRP
+from nirank_seq2seq.rankgpt import RankGPT
 from nirank_seq2seq.reader import Lengths
+from nirank_seq2seq.setwise import Setwise
+from nirank_seq2seq.upr import UPR
 
 _COMPUTING = Computing("cpu")
 _LETTERS = string.ascii_letters + string.digits + ":?."
@@ -37,6 +43,48 @@ def duot5(seed: int = 0) -> DuoT5:
 def llm_judge(seed: int = 0) -> LLMJudge:
     """A two-layer Llama, 16 dimensions; the same weights for the same seed."""
     return _made(save_llama, lambda folder: LLMJudge(folder, lengths=Lengths(256), computing=_COMPUTING), seed)
+
+
+def upr(seed: int = 0) -> UPR:
+    """The same Llama, asked how likely a query is."""
+    return _made(save_llama, lambda folder: UPR(folder, lengths=Lengths(256), computing=_COMPUTING), seed)
+
+
+def rankgpt(seed: int = 0) -> RankGPT:
+    """Windows of three documents, ordered by a function that counts shared letters."""
+    return RankGPT(Counting(seed), window=3, stride=1, passes=2)
+
+
+def setwise(seed: int = 0) -> Setwise:
+    """The same function, asked for the best of three documents."""
+    return Setwise(Counting(seed), together=3)
+
+
+def prp(seed: int = 0) -> PRP:
+    """The same function, asked for the better of two documents."""
+    return PRP(Counting(seed))
+
+
+class Counting:
+    """A stand-in for a language model: it prefers passages that share letters with the query, and answers in labels."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.fingerprint = f"counting letters {seed}"
+        self.seed = seed
+
+    def __call__(self, prompts: list[str]) -> list[str]:
+        """The labels of the passages of each prompt, the best first; of letters the best alone."""
+        return [self._answer(prompt) for prompt in prompts]
+
+    def _answer(self, prompt: str) -> str:
+        numbered = re.findall(r"^\[(\d+)\] (.*)$", prompt, re.MULTILINE)
+        lettered = re.findall(r'^Passage ([A-Z]): "(.*)"$', prompt, re.MULTILINE)
+        (query,) = re.findall(r'(?:^Search Query: |^Given a query ")(.*?)(?:\. $|", which)', prompt, re.MULTILINE)
+        best = sorted(numbered or lettered, key=lambda each: -self._shared(query, each[1]))
+        return " > ".join(f"[{label}]" for label, _ in best) if numbered else f"Passage {best[0][0]}"
+
+    def _shared(self, query: str, passage: str) -> float:
+        return len({*query} & {*passage}) + zlib.crc32(f"{passage}{self.seed}".encode()) / 2**32
 
 
 def save_t5(folder: Path, seed: int = 0, words: Sequence[str] = (), **config: Any) -> None:

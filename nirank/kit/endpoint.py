@@ -1,0 +1,216 @@
+"""A language model behind a server with OpenAI's interface, which vLLM, llama.cpp, Ollama and many services have too.
+
+Prompts are given, and answers come back: an `Endpoint` is a function of a list of texts to a list of texts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from nirank.errors import BadInput, ComponentError, MissingDependency
+from nirank.hashing import digest
+
+log = logging.getLogger("nirank")
+
+#: What is said to a model: a text, or the messages of a conversation, each with `role` and `content`.
+Prompt = str | Sequence[Mapping[str, str]]
+
+#: Statuses that say: not now.
+_LATER = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+#: Seconds before the second try, doubled before each further one, and the most that are waited.
+_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+#: Letters of a server's message that are shown.
+_SHOWN = 300
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Settings of asking a server: how long, how often, how many at once.
+
+    timeout    seconds that an answer may take
+    tries      how often a request is sent that fails in a way that may pass: no connection, too many requests, a fault
+               of the server. Before the second a second is waited, then twice as long each time, or as the server says
+    at_once    how many requests are under way together
+    """
+
+    timeout: float = 60.0
+    tries: int = 5
+    at_once: int = 8
+
+
+ASKING = Asking()
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A model that is asked by HTTP, `POST {url}/chat/completions`: called with prompts, it returns their answers.
+
+    A prompt is a text, or a conversation: a list of messages, each with `role` and `content`.
+
+    `url` ends before `/chat/completions`, as in "https://api.openai.com/v1"; `system` is said before each prompt. `key`
+    is the name of the environment variable that holds the key of the service; where it is not set none is sent. The
+    temperature is 0, so that an answer is the same the next time, as far as the server can. `body` has further fields
+    of a request, or others in the place of these; one that is None is left out.
+
+    `cache` maps the hash of a request (address and body, without the key) to its answer: a `nirank.kit.Answers` on
+    disk, a dictionary, or nothing. An answer is kept as soon as it is there, unless it was cut at `max_tokens`: these
+    are counted in a warning.
+
+    Raises `BadInput` for an address that is none, a key that is refused, a request that the server does not
+    understand, and a server that does not answer in time after all tries; `ComponentError` for one that answers with
+    something else; `MissingDependency` without httpx2.
+    """
+
+    url: str
+    model: str
+    system: str | None = None
+    max_tokens: int = 512
+    key: str = "OPENAI_API_KEY"
+    body: Mapping[str, Any] = field(default_factory=dict)
+    asking: Asking = ASKING
+    #: Conversations are taken as well as texts.
+    chats: ClassVar[bool] = True
+    cache: MutableMapping[str, str] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")) or "@" in self.url:
+            raise BadInput(f"{_bare(self.url)!r} is no address of a server: write it as in 'http://localhost:8000/v1'.")
+        if not self.key.isidentifier():
+            raise BadInput("`key` is the name of an environment variable, such as OPENAI_API_KEY, and never the key.")
+        if self.asking.tries < 1 or self.asking.at_once < 1 or self.asking.timeout <= 0:
+            raise BadInput(f"{self.asking}: tries and at_once are numbers from 1, and timeout is above 0.")
+
+    def __call__(self, prompts: Sequence[Prompt]) -> list[str]:
+        """The answer to each prompt, in their order; equal prompts are asked once, known ones not at all."""
+        bodies = [self.request(prompt) for prompt in prompts]
+        names = [digest([self._address, body]) for body in bodies]
+        requests = dict(zip(names, bodies, strict=True))
+        known = {} if self.cache is None else {name: self.cache.get(name) for name in requests}
+        answers = {name: answer for name, answer in known.items() if answer is not None}
+        if wanted := {name: body for name, body in requests.items() if name not in answers}:
+            answers |= self._asked(wanted)
+        return [answers[name] for name in names]
+
+    def request(self, prompt: Prompt) -> dict[str, Any]:
+        """The body of the request for one prompt."""
+        said = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        if self.system is not None:
+            said = [{"role": "system", "content": self.system}, *said]
+        body = {"model": self.model, "messages": said, "temperature": 0, "max_tokens": self.max_tokens, **self.body}
+        return {name: value for name, value in body.items() if value is not None}
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that an answer depends on, as far as it is known here."""
+        return digest([self._address, self.request("")])
+
+    @property
+    def _address(self) -> str:
+        return f"{self.url.rstrip('/')}/chat/completions"
+
+    def _asked(self, requests: Mapping[str, dict[str, Any]]) -> dict[str, str]:
+        """The answers of the server to requests by name, each kept when it comes."""
+        with _client(self._headers(), self.asking.timeout) as client:
+
+            def ask(name: str) -> tuple[str, bool]:
+                answer, whole = _said(self._sent(client, requests[name]), self._address)
+                if self.cache is not None and whole:
+                    self.cache[name] = answer
+                return answer, whole
+
+            found = _at_once(ask, list(requests), self.asking.at_once)
+        if cut := sum(not whole for _, whole in found):
+            log.warning("%s: %d of %d answers end at max_tokens = %d.", self.model, cut, len(found), self.max_tokens)
+        return dict(zip(requests, (answer for answer, _ in found), strict=True))
+
+    def _headers(self) -> dict[str, str]:
+        key = os.environ.get(self.key)
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    def _sent(self, client: Any, body: dict[str, Any]) -> Any:
+        """The response to the first try that the server does not ask to repeat."""
+        import httpx2
+
+        for attempt in range(self.asking.tries):
+            try:
+                response = client.post(self._address, json=body)
+            except httpx2.TransportError as error:
+                fault, wait = f"{type(error).__name__}: {error}", None
+            else:
+                if response.status_code not in _LATER:
+                    return self._accepted(response)
+                fault, wait = _fault(response), response.headers.get("Retry-After")
+            if attempt + 1 < self.asking.tries:
+                time.sleep(_pause(attempt, wait))
+        raise BadInput(f"{self._address} did not answer in {self.asking.tries} tries; at the last one: {fault}.")
+
+    def _accepted(self, response: Any) -> Any:
+        """The response, where the server has understood the request."""
+        if response.status_code == 200:
+            return response
+        if response.status_code in (401, 403):
+            state = "set, and refused" if os.environ.get(self.key) else "not set"
+            raise BadInput(f"{self._address} wants a key: the variable {self.key} is {state} ({_fault(response)}).")
+        raise BadInput(
+            f"{self._address} refuses the request for the model {self.model!r}: {_fault(response)}. "
+            "Look at url, model and body."
+        )
+
+
+def _client(headers: dict[str, str], timeout: float) -> Any:
+    try:
+        import httpx2
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            "asking a server needs httpx2, which is not installed: pip install 'nirank[endpoint]'.", name="httpx2"
+        ) from error
+    return httpx2.Client(headers=headers, timeout=timeout)
+
+
+def _at_once(ask: Callable[[str], Any], names: Sequence[str], threads: int) -> list[Any]:
+    """The results of all requests; after the first failure no further one is sent."""
+    with ThreadPoolExecutor(min(threads, len(names))) as pool:
+        waiting = [pool.submit(ask, name) for name in names]
+        try:
+            return [each.result() for each in waiting]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _said(response: Any, address: str) -> tuple[str, bool]:
+    """The text of a response, and whether it came to its end."""
+    try:
+        choice = response.json()["choices"][0]
+        content = choice["message"].get("content")
+        if not isinstance(content, str | None):
+            raise TypeError(f"its content is a {type(content).__name__}")
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ComponentError(
+            f"{address} answered {response.text[:_SHOWN]!r}, which is not what `/chat/completions` returns ({error!r})."
+        ) from error
+    return content or "", choice.get("finish_reason") != "length"
+
+
+def _fault(response: Any) -> str:
+    return f"status {response.status_code}, {response.text[:_SHOWN]!r}"
+
+
+def _pause(attempt: int, wait: str | None) -> float:
+    """Seconds before the next try: as the server says, or else twice as long as before."""
+    try:
+        seconds = float(wait) if wait is not None else _PAUSE * 2**attempt
+    except ValueError:  # a date, which few servers give
+        seconds = _PAUSE * 2**attempt
+    return min(max(seconds, 0.0), _LONGEST_PAUSE)
+
+
+def _bare(url: str) -> str:
+    """An address without the password that one may have written into it."""
+    return url.rpartition("@")[2]

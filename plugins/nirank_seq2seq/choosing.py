@@ -1,0 +1,60 @@
+"""Scorers that ask a model which of a few documents is the most relevant one: by its answer, or by likelihood."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from nirank.errors import BadInput
+from nirank_seq2seq.conversation import Conversation
+from nirank_seq2seq.lists import Listwise
+from nirank_seq2seq.writers import Question, Writer
+
+#: How a document is chosen: by the label that the model writes, or by the label that is the likeliest.
+By = Literal["generation", "likelihood"]
+
+#: Tokens of an answer: a word and a letter, and some more of a model that talks.
+ANSWER_TOKENS = 16
+_ALONE = re.compile(r"\W*(?:passage\W*)?([a-z]|[0-9]+)\W*", re.IGNORECASE)
+_NAMED = re.compile(r"(?i:passage)\W{0,3}([A-Z]|[0-9]+)\b")
+
+
+class Choosing(Listwise):
+    """A scorer whose questions are answered by the place of a document, or None where an answer names none.
+
+    Raises `BadInput` for likelihoods of what is not run here.
+    """
+
+    def __init__(self, writer: Writer, name: str, by: By, settings: Sequence[object]) -> None:
+        if by == "likelihood" and not writer.weighs:
+            raise BadInput(
+                f"{name}: a function or a server writes answers and does not say how likely others would be. Set by = "
+                '"generation", or give a model that is run here.'
+            )
+        super().__init__(writer, name, (by, *settings))
+        self.by = by
+
+    def ask(self, questions: Sequence[Question]) -> list[Any]:
+        """The place of the document that is chosen, or None."""
+        if self.by == "likelihood":
+            return list(self.writer.chosen(questions, self.counts))
+        answers = self.writer.answers(questions, self.counts)
+        found = [
+            label_of(answer, self.writer.prompt, len(question.passages))
+            for answer, question in zip(answers, questions, strict=True)
+        ]
+        self.counts["repaired"] += found.count(None)
+        self.counts["with no label"] += found.count(None)
+        return found
+
+
+def label_of(answer: str, prompt: Conversation, count: int) -> int | None:
+    """The place of the passage that an answer names, of so many; None where it names none of them, or several.
+
+    A label may stand alone, in any case and with any signs around it, or behind the word passage.
+    """
+    alone = _ALONE.fullmatch(answer)
+    named = {alone[1].upper()} if alone else {*_NAMED.findall(answer)}
+    places = [place for place, label in enumerate(prompt.called(count)) if label in named]
+    return places[0] if len(places) == len(named) == 1 else None

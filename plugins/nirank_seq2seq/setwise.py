@@ -1,0 +1,63 @@
+"""Setwise ranking: a language model picks the most relevant of a few documents, and a sort puts the picks together."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, Literal
+
+from nirank.errors import BadInput
+from nirank.kit.transformers import Computing
+from nirank_seq2seq.choosing import ANSWER_TOKENS, By, Choosing
+from nirank_seq2seq.lists import RankedList, Ranking, falling, whole_numbers
+from nirank_seq2seq.reader import COMPUTING
+from nirank_seq2seq.sorting import by_bubbles, by_heap
+from nirank_seq2seq.writers import WRITING, Generate, Question, Writing, writer
+
+_SORTS = {"heap": by_heap, "bubbles": by_bubbles}
+
+
+class Setwise(Choosing):
+    """Scores a list by sorting it with questions which of `together` documents is the most relevant one.
+
+    The best `k` are found by heap sort or bubble sort (`sort`), and the rest stays behind them in the order in which it
+    came. Scores are whole numbers from n down to 1. A node of the heap is compared with all its children in one
+    question: with c documents together about n / (c - 1) + k log n / log(c - 1) questions are asked by heap sort, and
+    by bubble sort k (n - 1) / (c - 1). Zhuang, Zhuang, Koopman and Zuccon, A Setwise Approach for Effective and Highly
+    Efficient Zero-shot Ranking with Large Language Models, SIGIR 2024.
+
+    `by` says whether the label counts that the model writes ("generation"), or the likeliest one ("likelihood", of
+    models that are run here). An answer that names no document, or several, leaves the first one where it is: `counts`
+    and a warning say how often. `model` and `prompt` ("setwise", or a TOML file) are those of
+    `nirank_seq2seq.rankgpt.RankGPT`. Raises `BadInput` for settings that compare nothing.
+    """
+
+    def __init__(
+        self,
+        model: str | Generate,
+        k: int = 10,
+        together: int = 4,
+        sort: Literal["heap", "bubbles"] = "heap",
+        by: By = "generation",
+        prompt: str = "setwise",
+        *,
+        writing: Writing = WRITING,
+        computing: Computing = COMPUTING,
+    ) -> None:
+        whole_numbers(k=k)
+        asked = writer(model, prompt, writing, computing, ANSWER_TOKENS)
+        if not (3 if sort == "heap" else 2) <= together <= asked.prompt.most:
+            raise BadInput(
+                f"together = {together}; {3 if sort == 'heap' else 2} to {asked.prompt.most} documents can be compared "
+                f"by {sort}."
+            )
+        super().__init__(asked, "setwise", by, (k, together, sort))
+        self.k, self.together, self.sort = k, together, _SORTS[sort]
+
+    def ranking(self, ranked: RankedList) -> Ranking:
+        """The ranking of one list by sorting."""
+
+        def best(documents: Sequence[int]) -> Generator[Any, Any, int]:
+            (place,) = yield [Question(ranked.query, tuple(ranked.texts[each] for each in documents))]
+            return place or 0
+
+        return falling((yield from self.sort(len(ranked.texts), self.k, self.together, best)))

@@ -1,0 +1,149 @@
+"""Models that write answers to prompts: a function, a server, or a model of transformers that is run here."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nirank.errors import BadInput, ComponentError
+from nirank.kit import Answers, Asking, Endpoint, cache_folder, digest
+from nirank.kit.transformers import Computing
+from nirank_seq2seq import conversation
+from nirank_seq2seq.conversation import Conversation
+
+#: A function from prompts to answers. One with an attribute `chats` that is true is given messages in place of texts.
+Generate = Callable[[list[str]], list[str]]
+
+#: What a model thinks aloud, before it answers.
+_THOUGHT = re.compile(r"<think>.*?(</think>|$)", re.DOTALL)
+#: What would pass for the label of a passage.
+_BRACKETED = re.compile(r"\[(\d+)\]")
+
+
+@dataclass(frozen=True)
+class Writing(Asking):
+    """Settings of a model that writes answers.
+
+    endpoint        the address of a server with OpenAI's interface, which is asked for `model`; without it `model` is
+                    a folder or a name on the hub, and is run here
+    key             the environment variable with the key of that server
+    keep_answers    whether its answers are kept in nirank's cache folder, and not asked for again
+    words           the most words of a passage that are shown
+    max_length      of a model that is run here: the most tokens of a prompt, with the answer for a decoder; unless
+                    given 4096, or fewer where the model or its tokenizer has fewer. Passages are cut to fit, to equal
+                    length, and a query only where it alone has more than half of the room
+    answer_tokens   the most tokens of an answer
+    tokens          how many a forward pass has here, padding counted; prompts of similar length go together
+    """
+
+    endpoint: str | None = None
+    key: str = "OPENAI_API_KEY"
+    keep_answers: bool = True
+    words: int = 300
+    max_length: int | None = None
+    answer_tokens: int | None = None
+    tokens: int | None = None
+
+
+WRITING = Writing()
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query, and the passages that a model is shown with it, in this order."""
+
+    query: str
+    passages: tuple[str, ...]
+
+
+class Writer(Protocol):
+    """Answers questions by a prompt, and counts what happens to them; `weighs` says that it chooses by likelihood."""
+
+    prompt: Conversation
+    weighs: bool
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that an answer depends on."""
+
+    def answers(self, questions: Sequence[Question], counts: Counter[str]) -> list[str]:
+        """The text that the model writes to each question."""
+
+    def chosen(self, questions: Sequence[Question], counts: Counter[str]) -> list[int]:
+        """The place of the passage whose label is the likeliest answer, of each question."""
+
+
+class Outside:
+    """A function or a server that answers. How likely an answer is cannot be asked."""
+
+    weighs = False
+
+    def __init__(self, generate: Any, prompt: Conversation, words: int, name: str) -> None:
+        self.generate, self.prompt, self.words, self.name = generate, prompt, words, name
+        self._own = getattr(generate, "fingerprint", None) or uuid.uuid4().hex  # of a function nothing can be known
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the model, prompt and words."""
+        return digest([self._own, repr(self.prompt), self.words])
+
+    def answers(self, questions: Sequence[Question], counts: Counter[str]) -> list[str]:
+        """The answers. Raises `ComponentError` where there is not one text for each question."""
+        said = [self.prompt.filled(each.query, shown(each, self.words, counts)) for each in questions]
+        prompts = said if getattr(self.generate, "chats", False) else [conversation.flat(each) for each in said]
+        found = list(self.generate(prompts))
+        if len(found) != len(prompts) or not all(isinstance(answer, str) for answer in found):
+            raise ComponentError(
+                f"{self.name} returned {found!r:.80} for {len(prompts)} prompts; a list with one text each is expected."
+            )
+        return [thoughtless(answer) for answer in found]
+
+    def chosen(self, questions: Sequence[Question], counts: Counter[str]) -> list[int]:
+        """Refuse; raises `BadInput`."""
+        raise BadInput(f"{self.name} does not say how likely the answers to {len(questions)} questions are ({counts}).")
+
+
+def writer(model: str | Generate, prompt: str, writing: Writing, computing: Computing, answer_tokens: int) -> Writer:
+    """What answers questions: the function `model`, or the model of that name on a server or here.
+
+    `answer_tokens` holds where the settings do not say how long an answer may be. Raises `BadInput` for settings that
+    show or allow nothing.
+    """
+    length = answer_tokens if writing.answer_tokens is None else writing.answer_tokens
+    if writing.words < 1 or length < 1:
+        raise BadInput(f"words = {writing.words}, answer_tokens = {length}: both are whole numbers from 1.")
+    read = conversation.read(prompt)
+    if not isinstance(model, str):
+        return Outside(model, read, writing.words, getattr(model, "__name__", type(model).__name__))
+    if writing.endpoint is not None:
+        return Outside(_served(model, writing.endpoint, writing, length), read, writing.words, f"the server of {model}")
+    from nirank_seq2seq.local import Local
+
+    return Local(model, read, length, writing, computing)
+
+
+def shown(question: Question, words: int, counts: Counter[str]) -> list[str]:
+    """The passages as they are shown: without line breaks, cut to so many words.
+
+    A number in brackets, as in a list of references, is put into parentheses, lest it is taken for a label.
+    """
+    split = [passage.split() for passage in question.passages]
+    counts["questions"] += 1
+    counts["passages"] += len(split)
+    counts["cut to words"] += sum(len(passage) > words for passage in split)
+    return [_BRACKETED.sub(r"(\1)", " ".join(passage[:words])) for passage in split]
+
+
+def thoughtless(answer: str) -> str:
+    """An answer without what was thought aloud before it."""
+    return _THOUGHT.sub("", answer).strip()
+
+
+def _served(model: str, url: str, writing: Writing, length: int) -> Endpoint:
+    kept = Answers(cache_folder() / "answers.sqlite") if writing.keep_answers else None
+    asking = Asking(writing.timeout, writing.tries, writing.at_once)
+    return Endpoint(url, model, max_tokens=length, key=writing.key, asking=asking, cache=kept)
