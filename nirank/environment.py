@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 import random
 import sys
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -15,11 +17,16 @@ _LIBRARIES = ("numpy", "numba", "torch", "transformers", "sentence_transformers"
 
 def versions() -> dict[str, str]:
     """Versions of Python, nirank and those libraries in use that may change a score."""
-    known = importlib.metadata.packages_distributions()
+    known = _distributions()
     used = [name for name in _LIBRARIES if name in sys.modules and name in known]
     return {"python": platform.python_version(), "nirank": importlib.metadata.version("nirank")} | {
         name: importlib.metadata.version(known[name][0]) for name in used
     }
+
+
+@functools.cache  # all that is installed is read for it: a third of a second
+def _distributions() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
 
 
 def seed_everything(seed: int) -> None:

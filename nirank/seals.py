@@ -1,10 +1,13 @@
 """Seals: the size and hash of every file of a folder, written last, so that nothing damaged is trusted.
 
 A folder that nirank writes (an index, a checkpoint, a state of training, results) has a `seal.json`; a file that stands
-alone (a corpus) has one beside it, `NAME.seal.json`. Opening compares names and sizes, which takes a stat a file, and
-the contents of those files that have not been seen in this very state before: what was seen is remembered in the cache
-by inode, size and times, so that a hash is computed once after writing or copying. `nirank verify FOLDER` computes all
-of them. What has no seal was written before there were any: that is told once in a process, and it is opened.
+alone (a corpus) has one beside it, `NAME.seal.json`. While such a file is replaced its seal is for the one before and
+the one after: there is no moment in which nothing vouches for either.
+
+Opening compares names and sizes, which takes a stat a file, and the contents of those files that have not been seen in
+this very state before: what was seen is remembered in the cache by inode, size and times, so that a hash is computed
+once after writing or copying. `nirank verify FOLDER` computes all of them. What has no seal was written before there
+were any: that is told once in a process, and it is opened.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,8 @@ _VERSION = 1
 _BLOCK_BYTES = 1 << 22
 
 Stamp = list[int]
+#: Size and hash of a file.
+Entry = tuple[int, str]
 
 
 def seal(folder: Path, names: Iterable[str] | None = None) -> None:
@@ -42,8 +47,7 @@ def seal(folder: Path, names: Iterable[str] | None = None) -> None:
 
 def seal_file(path: Path) -> None:
     """Write the seal of a file that stands alone."""
-    with beside(_beside(path)) as unfinished:
-        unfinished.write_text(_text({path.name: _entry(path)}), encoding="utf-8")
+    _write_beside(path, {path.name: _entry(path)})
     remember(path)
 
 
@@ -55,11 +59,32 @@ def sealed(path: Path) -> Iterator[Path]:
         if unfinished.is_dir():
             seal(unfinished)
         else:
-            _beside(path).unlink(missing_ok=True)  # that of the file which is replaced
+            entry, written = _entry(unfinished), unfinished.stat().st_ino
+            _write_beside(path, _present(path), {path.name: entry})
     if path.is_dir():
         remember(path)
-    else:
-        seal_file(path)
+    elif path.stat().st_ino == written:  # and not what another process has put there meanwhile, and seals
+        _write_beside(path, {path.name: entry})
+        remember(path)
+
+
+def _present(path: Path) -> dict[str, Entry]:
+    """What its seal says of a file that is about to be replaced; without one, what is in it."""
+    if not path.is_file():
+        return {}
+    if not _beside(path).exists():
+        return {path.name: _entry(path)}
+    try:
+        entries = _read(_beside(path), "")[path.name]
+    except (DamagedFile, KeyError):
+        return {}
+    known = entries if len(entries) == 1 else [_entry(path)]  # two: a process was killed when it replaced the file
+    return {path.name: known[0]} if known[0] in entries else {}
+
+
+def _write_beside(path: Path, files: Mapping[str, Entry], following: Mapping[str, Entry] | None = None) -> None:
+    with beside(_beside(path)) as unfinished:
+        unfinished.write_text(_text(files, following), encoding="utf-8")
 
 
 def remember(path: Path) -> None:
@@ -113,14 +138,16 @@ def _check(sealed: Path, folder: Path, seal_path: Path, again: str, everything: 
         _tell_unsealed(os.path.abspath(sealed))
         return False
     files, stamps = _read(seal_path, again), {}
-    for name, (size, _) in files.items():
-        stamps[name] = _sized(folder / name, size, again)
+    for name, entries in files.items():
+        stamps[name] = _sized(folder / name, entries, again)
     seen = {} if everything else _seen(sealed, seal_path)
     unseen = [name for name, stamp in stamps.items() if seen.get(name) != stamp]
     for name in unseen:
-        if _hash(folder / name) != files[name][1]:
+        if _entry(folder / name) not in files[name]:
             raise DamagedFile(f"is damaged: its contents are not those that were written. {again}", folder / name)
     if unseen:
+        for path in (sealed, seal_path):
+            remove_leftovers(path)  # of a process that was killed as soon as it had moved them to their place
         _remember(sealed, seal_path, stamps)
     return True
 
@@ -134,36 +161,43 @@ def _tell_unsealed(sealed: str) -> None:
         )
 
 
-def _sized(path: Path, size: int, again: str) -> Stamp:
+def _sized(path: Path, entries: Sequence[Entry], again: str) -> Stamp:
     try:
         stamp = _stamp(path)
     except OSError as error:
         raise DamagedFile(f"is missing ({error.strerror}). {again}", path) from error
-    if stamp[1] != size or not path.is_file():
-        raise DamagedFile(f"is damaged: it has {stamp[1]:,} bytes, and {size:,} were written. {again}", path)
+    if stamp[1] not in [size for size, _ in entries] or not path.is_file():
+        raise DamagedFile(f"is damaged: it has {stamp[1]:,} bytes, and {entries[-1][0]:,} were written. {again}", path)
     return stamp
 
 
-def _read(path: Path, again: str) -> dict[str, tuple[int, str]]:
+def _read(path: Path, again: str) -> dict[str, list[Entry]]:
+    """What may be in each file: as a rule one thing, but two while a file that stands alone is replaced."""
     try:
         text = path.read_text(encoding="utf-8")
         written = json.loads(text)
-        files = {str(name): (int(size), str(hashed)) for name, (size, hashed) in written["files"].items()}
+        files, following = _entries(written["files"]), _entries(written.get("next", {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedFile(f"cannot be read as a seal (the hashes of a folder): {error!r}. {again}", path) from error
-    inside = all(not name.startswith("/") and ".." not in name.split("/") for name in files)
-    if text != _text(files) or not inside:
+    names = files | following
+    inside = all(not name.startswith("/") and ".." not in name.split("/") for name in names)
+    if text != _text(files, following) or not inside:
         raise DamagedFile(f"is damaged: it is not as it was written. {again}", path)
-    return files
+    return {name: [each[name] for each in (files, following) if name in each] for name in names}
 
 
-def _text(files: Mapping[str, tuple[int, str]]) -> str:
-    written = {"version": _VERSION, "files": files, "seal": _sum(files)}
+def _entries(written: Mapping[str, Any]) -> dict[str, Entry]:
+    return {str(name): (int(size), str(hashed)) for name, (size, hashed) in written.items()}
+
+
+def _text(files: Mapping[str, Entry], following: Mapping[str, Entry] | None = None) -> str:
+    parts = [files, following] if following else [files]
+    written = {"version": _VERSION, **dict(zip(("files", "next"), parts, strict=False)), "seal": _sum(parts)}
     return json.dumps(written, indent=1, ensure_ascii=False) + "\n"
 
 
-def _sum(files: Mapping[str, tuple[int, str]]) -> str:
-    return digest([_VERSION, sorted((name, list(entry)) for name, entry in files.items())])
+def _sum(parts: Iterable[Mapping[str, Entry]]) -> str:
+    return digest([_VERSION, *(sorted((name, list(entry)) for name, entry in files.items()) for files in parts)])
 
 
 def _beside(path: Path) -> Path:
@@ -181,7 +215,7 @@ def _files(folder: Path) -> list[Path]:
     return found
 
 
-def _entry(path: Path) -> tuple[int, str]:
+def _entry(path: Path) -> Entry:
     return path.stat().st_size, _hash(path)
 
 
@@ -221,9 +255,10 @@ def _remember(sealed: Path, seal_path: Path, stamps: Mapping[str, Stamp]) -> Non
 
 
 def _write_record(checked: Path, record: Mapping[str, Any]) -> None:
-    """Note what was checked; where nothing can be written it is checked again the next time."""
+    """Note what was checked; where nothing can be written, or not all of it is, it is checked again the next time."""
+    place = _record(checked)
     try:
-        with beside(_record(checked)) as unfinished:
-            unfinished.write_text(json.dumps(record), encoding="utf-8")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(json.dumps(record), encoding="utf-8")
     except OSError as error:
         log.debug("it cannot be remembered that %s was checked: %s", checked, error)

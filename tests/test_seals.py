@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -101,12 +102,96 @@ def test_what_has_no_seal_is_told_once_in_a_process(tmp_path, caplog):
     assert all("has no seal" in record.message for record in caplog.records)
 
 
+class Killed(BaseException):
+    """A process that ends."""
+
+
+def _written(path, content):
+    with seals.sealed(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("before", ["nothing", "sealed", "unsealed", "killed", "longer"])
+def test_a_file_that_is_replaced_has_a_seal_that_fits_it_whenever_the_process_ends(
+    before, moves, tmp_path, monkeypatch, caplog
+):
+    path = tmp_path / "corpus.arrow"
+    known = {b"new"} | {"nothing": set(), "killed": {b"middle"}, "longer": {b"much longer"}}.get(before, {b"old"})
+    if before == "unsealed":
+        path.write_bytes(b"old")
+    elif before != "nothing":
+        _written(path, b"much longer" if before == "longer" else b"old")
+    real = os.replace
+
+    def ending(left):
+        def move(source, target):
+            if not left:
+                raise Killed
+            left.pop()
+            real(source, target)
+
+        return move
+
+    if before == "killed":
+        with monkeypatch.context() as patch, contextlib.suppress(Killed):
+            patch.setattr(os, "replace", ending([0, 0]))  # the seal for both, and the file
+            _written(path, b"middle")
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        patch.setattr(os, "replace", ending([0] * moves))
+        _written(path, b"new")
+    if path.exists():
+        assert path.read_bytes() in known
+        assert seals.check_file(path, "", everything=True) or (before, moves) == ("unsealed", 0)
+    else:
+        assert (before, moves <= 1) == ("nothing", True)
+    _written(path, b"last")
+    assert seals.check_file(path, "", everything=True)
+    assert "next" not in json.loads((tmp_path / f"corpus.arrow.{seals.SEAL}").read_text())
+
+
+def test_damage_is_told_while_a_seal_is_for_two_states_of_a_file(tmp_path, monkeypatch):
+    path = tmp_path / "corpus.arrow"
+    _written(path, b"old")
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        patch.setattr(seals, "_write_beside", _once(seals._write_beside))
+        _written(path, b"new")
+    assert path.read_bytes() == b"new"
+    path.write_bytes(b"odd")
+    with pytest.raises(DamagedFile):
+        seals.check_file(path, "")
+    _written(path, b"last")
+    assert seals.check_file(path, "", everything=True)
+
+
+def _once(call):
+    calls = []
+
+    def only(*arguments):
+        if calls:
+            raise Killed
+        calls.append(call(*arguments))
+
+    return only
+
+
 def test_what_a_killed_process_left_of_a_seal_is_removed(tmp_path):
     (tmp_path / "file").write_text("x")
     left = tmp_path / f".file.{seals.SEAL}.abcd1234"
     left.mkdir()
     (left / ".at-work").write_text("")
     assert not seals.check_file(tmp_path / "file", "")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("name", ["file", f"file.{seals.SEAL}"])
+def test_what_a_killed_process_left_that_had_just_written_is_removed_when_that_is_opened_first(name, tmp_path):
+    _written(tmp_path / "file", b"x")
+    os.utime(tmp_path / "file")  # nobody has noted that it is whole
+    left = tmp_path / f".{name}.abcd1234"
+    left.mkdir()
+    (left / ".at-work").write_text("")
+    assert seals.check_file(tmp_path / "file", "")
     assert not left.exists()
 
 

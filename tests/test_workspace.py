@@ -181,6 +181,18 @@ def test_an_update_that_fails_or_is_killed_leaves_the_folder_as_it_was(tmp_path,
     assert sorted(_found(workspace.update(folder, documents)[0])) == ["d0", "d2"]
 
 
+def test_what_an_update_left_that_was_killed_at_its_end_is_removed_but_not_while_one_is_at_work(tmp_path, documents):
+    folder, former = tmp_path / "made", tmp_path / ".made.former"
+    workspace.create(folder, documents, "bm25")
+    former.mkdir()
+    (former / workspace.DESCRIPTION).write_text("")
+    with files.alone(folder, "nirank index"):
+        workspace.open_folder(folder)
+        assert former.exists()
+    assert _found(workspace.open_folder(folder)) == ["d0"]
+    assert not former.exists()
+
+
 def test_a_second_writer_is_refused_while_an_update_writes(tmp_path, documents):
     workspace.create(tmp_path / "made", documents, "bm25")
     with (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nirank import environment
-from nirank.checkpoints.checkpoint import CHECKPOINT, settings_of
+from nirank.checkpoints.checkpoint import settings_of
 from nirank.errors import BadInput
 from nirank.experiments.experiment import Experiment, naming
 from nirank.experiments.recipe import Recipe
@@ -22,7 +22,7 @@ from nirank.pipeline.algebra import Stage
 from nirank.plugins import observers
 from nirank.plugins.loading import active
 from nirank.registry import STAGES, TRAINED
-from nirank.training import processes
+from nirank.training import processes, resume_plan
 from nirank.training.assignment import Fitted
 
 EXPERIMENT, RESULTS = "experiment.toml", "results"
@@ -64,7 +64,7 @@ def _train(
     _begin(experiment, folder)
     for recipe in recipes:
         place = folder / recipe.name
-        if not (place / CHECKPOINT).exists():
+        if not resume_plan.is_finished(place):
             fitted = _train_stage(experiment, recipe, folder)
             if tell and processes.is_first():
                 tell(fitted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,9 +168,17 @@ def _former(folder: Path) -> Path:
 
 
 def _bring_back(folder: Path) -> None:
-    """Put a folder back whose update was interrupted just between the two moves."""
-    if not folder.exists() and (_former(folder) / DESCRIPTION).exists():
-        os.replace(_former(folder), folder)
+    """Put a folder back whose update was killed just between the two moves; remove what one left that was killed after.
+
+    Nothing is done while another process is at work, or where nothing can be written.
+    """
+    if not _former(folder).exists():
+        return
+    with suppress(BadInput), alone(folder, "nirank index"):
+        if folder.exists():
+            shutil.rmtree(_former(folder), ignore_errors=True)
+        elif (_former(folder) / DESCRIPTION).exists():
+            os.replace(_former(folder), folder)
 
 
 def _exchange(partial: Path, folder: Path) -> None:

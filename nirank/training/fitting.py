@@ -16,7 +16,6 @@ from nirank.training import needs  # noqa: F401 - says what is missing, where th
 import accelerate
 import torch
 
-from nirank import seals
 from nirank.component import Component
 from nirank.data.collection import Collection
 from nirank.errors import BadInput, UnknownName
@@ -31,7 +30,7 @@ from nirank.plugins.loading import active
 from nirank.progress import Advance, progress
 from nirank.training import batch, best_weights, non_gradient, processes, resume_plan, state
 from nirank.training.assignment import Fitted, Task
-from nirank.training.best_weights import BEST, Selection
+from nirank.training.best_weights import Selection
 from nirank.training.dev import Dev
 from nirank.training.examples import Examples, Timetable, within_corpus
 from nirank.training.feature_lists import Describer
@@ -178,8 +177,7 @@ class Training:
         processes.wait()  # the first one removes them
         self.task.write_checkpoint()
         if self.folder and processes.is_first():
-            for name in (state.STATE, BEST):
-                seals.remove(self.folder / name)
+            resume_plan.finish(self.folder)
         processes.wait()
         reached = self.reached
         best, best_step = (reached.best, reached.best_step) if self.task.dev else (None, None)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from nirank import hashing
+from nirank import hashing, seals
 from nirank.checkpoints import checkpoint
 from nirank.component import Component
 from nirank.data.collection import Collection
@@ -57,7 +57,7 @@ def is_under_way(folder: Path, described: Mapping[str, Any]) -> bool:
     """
     if not folder.exists() or (folder.is_dir() and all(is_leftover(path) for path in folder.iterdir())):
         return False
-    if (folder / checkpoint.CHECKPOINT).exists():
+    if is_finished(folder):
         raise BadInput("holds a training that is finished; name another folder or remove it.", folder)
     if not (folder / PLAN).exists():
         raise BadInput("exists already and holds no training to go on with; name another folder or remove it.", folder)
@@ -71,6 +71,21 @@ def is_under_way(folder: Path, described: Mapping[str, Any]) -> bool:
             f"holds another training: {', '.join(differs)} differ. Name another folder or remove it.{anew}", folder
         )
     return (folder / STATE).exists()
+
+
+def is_finished(folder: Path) -> bool:
+    """True where `folder` holds what a training has made; what is left of one that was killed just then is removed."""
+    if not (folder / checkpoint.CHECKPOINT).exists():
+        return False
+    if (folder / PLAN).exists():
+        finish(folder)
+    return True
+
+
+def finish(folder: Path) -> None:
+    """Remove what a training that is finished does not need to go on from."""
+    for name in (STATE, BEST):
+        seals.remove(folder / name)
 
 
 def _noted(path: Path) -> dict[str, Any]:

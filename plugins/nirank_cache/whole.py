@@ -10,8 +10,10 @@ from pathlib import Path
 
 #: Folders of which each entry can be made again by itself.
 _PARTS = ("indexes", "corpora")
-#: What is no cache: code that somebody has said to trust.
-_KEPT = "trusted"
+#: What cannot be made again: code that somebody has said to trust, and the queries that were typed.
+_KEPT = ("trusted", "search-history")
+#: The end of the name of a seal that stands beside a file.
+_SEAL = ".seal.json"
 _DAY = 86400
 
 
@@ -42,8 +44,7 @@ def leftovers(folder: Path) -> list[Path]:
     An index that grows for longer is touched meanwhile.
     """
     inside = [path for part in _PARTS for path in _listed(folder / part)]
-    unfinished = [path for path in inside if path.name.startswith(".") or path.name.endswith(".partial")]
-    return [path for path in unfinished if time.time() - _used(path) > _DAY]
+    return [path for path in inside if _is_unfinished(path) and time.time() - _used(path) > _DAY]
 
 
 def entries(folder: Path) -> list[Entry]:
@@ -76,13 +77,19 @@ def trim(folder: Path, limit: float) -> int:
 def clear(folder: Path) -> None:
     """Remove all that can be made again."""
     for path in _listed(folder):
-        if path.name != _KEPT:
+        if path.name not in _KEPT:
             remove(path)
 
 
 def remove(path: Path) -> None:
     """Remove a file, or a folder with all in it."""
     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Tell whether this was being written, or is the seal of a file that is not there yet."""
+    of = path.with_name(path.name.removesuffix(_SEAL))
+    return path.name.startswith(".") or path.name.endswith(".partial") or not of.exists()
 
 
 def _listed(folder: Path) -> list[Path]:

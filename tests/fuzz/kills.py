@@ -2,11 +2,13 @@
 
     python -m tests.fuzz.kills --cases 400              # of every kind of work, in every way
     python -m tests.fuzz.kills --cases 400 train        # of one
+    python -m tests.fuzz.kills --cases 400 --log FILE   # each case is noted, and one that is noted not tried again
 
-A kind of work is done in a child that is forked when all is imported. It is ended by SIGKILL at one of the calls of
-compiled functions that it makes; or another child does the same work beside it, and one of them may be refused; or the
-files that it writes may not become longer than some size (RLIMIT_FSIZE), as if the disk were full. Then it is done
-again, undisturbed.
+A kind of work is done in a child that is forked when all is imported. It is ended by SIGKILL, in turn at one of the
+calls of compiled functions that it makes, within some calls of where it opens, moves or removes a file, and at any
+time, from outside; or another child does the same work beside it, and one of them may be refused; or the files that it
+writes may not become longer than some size (RLIMIT_FSIZE), as if the disk were full. Then it is done again,
+undisturbed.
 What comes of it: equal (to what was found undisturbed, and the same files), lost (refused, or another result), stuck
 (no end in a minute), left (files that no undisturbed work leaves), died (no error where the disk was full).
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import gc
 import importlib
 import itertools
 import json
@@ -28,7 +31,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,7 @@ from typing import Any
 import numpy as np
 
 import nirank
+from nirank import environment, source
 from nirank.data import Documents, Queries
 from nirank.errors import NirankError
 from nirank.execution import indexes
@@ -43,6 +47,7 @@ from nirank.experiments import workspace
 from nirank.plugins import Component, active
 from nirank.testing import samples
 from nirank.testing.subject import Subject
+from nirank.training import resume_plan
 from tests.fuzz import damage
 from tests.training_toys import Weighed, numbers, registered
 
@@ -52,6 +57,12 @@ _SECONDS = 60
 #: What libraries say of a full disk in errors of their own.
 _NO_ROOM = ("File too large", "No space left", "disk is full", "disk I/O error")
 _DONE, _REFUSED, _FULL, _FAULT = 0, 3, 4, 5
+#: What Python tells of when it changes what lies on disk; a file that is opened, too, where that is to write.
+_DOORS = ("os.", "shutil.", "sqlite3.connect", "fcntl.flock", "tempfile.")
+_NO_DOORS = ("os.listdir", "os.scandir", "os.putenv", "os.fork")
+_TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+#: So many calls after such a change at most; most changes have that many before the next.
+_AFTER = 400
 
 _TOML = """
 collection = "numbers"
@@ -126,7 +137,7 @@ def _train(folder: Path) -> Any:
     """A training, with states that it goes on from."""
     options = {"steps": 8, "batch_size": 4, "log_every": 1, "save_every": 2, "evaluate_every": 2}
     out = folder / "trained"
-    if (out / "checkpoint").exists():  # it is finished: another training would be refused
+    if resume_plan.is_finished(out):  # another training would be refused
         from safetensors.numpy import load_file
 
         (path,) = (out / "checkpoint").glob("*.safetensors")
@@ -160,7 +171,7 @@ class Disturbed:
         shutil.copytree(self.folder, self.whole)
         self._load()
         self._again()
-        self.calls = int(self._count())
+        self.calls, self.doors, self.seconds = self._counts()
         self.expected, self.files = self._found(), self._names()
         self.longest = max(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
@@ -180,9 +191,33 @@ class Disturbed:
         return ("left", " ".join(sorted(extra))) if extra else ("equal", "")
 
     def _kill(self, random: np.random.Generator) -> tuple[str, str] | None:
+        how = (self._at_call, self._at_door, self._at_time)[random.integers(3)]
+        return None if _waited(how(random)) is not None else ("stuck", "killed")
+
+    def _at_call(self, random: np.random.Generator) -> int:
         moment = int(random.integers(self.calls))
-        pid = self._fork(lambda: _counted(lambda: self._write(), moment))
-        return None if _waited(pid) is not None else ("stuck", f"before call {moment}")
+        return self._fork(lambda: _counted(self._write, moment))
+
+    def _at_door(self, random: np.random.Generator) -> int:
+        door, after = int(random.integers(self.doors)), int(_AFTER ** random.random()) - 1
+        left = iter(range(door))
+
+        def event() -> None:
+            if next(left, None) is None:
+                _counting(after)
+
+        def work() -> None:
+            _heard(event)
+            self._write()
+
+        return self._fork(work)
+
+    def _at_time(self, random: np.random.Generator) -> int:
+        pid = self._fork(self._write)
+        time.sleep(self.seconds * random.random())
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        return pid
 
     def _pair(self, random: np.random.Generator) -> tuple[str, str] | None:
         first = self._fork(self._write)
@@ -224,6 +259,8 @@ class Disturbed:
         for name in (self.home / "modules").read_text().split():
             with suppress(Exception):
                 importlib.import_module(name)
+        gc.collect()
+        gc.freeze()  # so that children share this memory for good
 
     def _child(self, work: Callable[[], None]) -> None:
         if _waited(self._fork(work)):
@@ -238,15 +275,25 @@ class Disturbed:
     def _write(self) -> None:
         self.work(self.folder)
 
-    def _count(self) -> str:
-        calls = itertools.count()
+    def _counts(self) -> tuple[int, int, float]:
+        """How many calls the work makes, how often it changes what is on disk, and the seconds that it takes."""
+        doors, calls, noted = itertools.count(), itertools.count(), self.home / "counts"
+
+        def heard() -> None:
+            _heard(lambda: next(doors))
+            begun = time.monotonic()
+            self._write()
+            noted.write_text(f"{next(doors)} {time.monotonic() - begun}")
 
         def work() -> None:
             _profiled(self._keep, lambda: next(calls))
-            (self.home / "calls").write_text(str(next(calls)))
+            noted.write_text(f"{next(calls)} {noted.read_text()}")
 
+        self._child(heard)
+        self._again()
         self._child(work)
-        return (self.home / "calls").read_text()
+        found = noted.read_text().split()
+        return int(found[0]), int(found[1]), float(found[2])
 
     def _found(self) -> Any:
         return np.load(self.home / "found.npy")
@@ -260,7 +307,7 @@ class Disturbed:
         return {
             path.relative_to(self.folder).as_posix()
             for path in self.folder.rglob("*")
-            if not path.name.endswith((".lock", "-wal", "-shm")) and "verified" not in path.parts
+            if not path.name.endswith((".lock", "-wal", "-shm")) and path.parent.name != "verified"
         }
 
     def _fork(self, work: Callable[[], None]) -> int:
@@ -304,13 +351,34 @@ def _profiled(work: Callable[[], None], event: Callable[[], object]) -> None:
 
 
 def _counted(work: Callable[[], None], moment: int) -> None:
+    _counting(moment)
+    work()
+    sys.setprofile(None)
+
+
+def _counting(moment: int) -> None:
+    """End this process after so many calls of compiled functions."""
     left = iter(range(moment))
 
-    def count() -> None:
-        if next(left, None) is None:
+    def count(frame: Any, kind: str, argument: Any) -> None:
+        if kind.startswith("c_") and next(left, None) is None:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    _profiled(work, count)
+    sys.setprofile(count)
+
+
+def _heard(event: Callable[[], object]) -> None:
+    """Do something, from now on in this process, at each change of what lies on disk."""
+
+    def hear(name: str, arguments: tuple[Any, ...]) -> None:
+        if (name == "open" and _is_to_write(*arguments[1:3])) or (name.startswith(_DOORS) and name not in _NO_DOORS):
+            event()
+
+    sys.addaudithook(hear)
+
+
+def _is_to_write(mode: str | None, flags: int) -> bool:
+    return bool(flags & _TO_WRITE) or bool(set(mode or "") & set("wax+"))
 
 
 def _waited(pid: int) -> int | None:
@@ -326,27 +394,45 @@ def _waited(pid: int) -> int | None:
     return None
 
 
+def _tried(kind: str, cases: range, ways: Iterable[str], log: Path | None) -> Iterator[tuple[str, list[Any]]]:
+    """For each way, the results of the cases: outcome, where, number. Those in the log are taken from it."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log and log.exists() else []
+    known = {(line[0], line[1], line[2]): line[3:] for line in lines}
+    with tempfile.TemporaryDirectory(prefix="nirank-fuzz-") as home:
+        disturbed = functools.cache(lambda: Disturbed(kind, Path(home)))
+        for way in ways:
+            results = []
+            for number in cases:
+                if (found := known.get((kind, way, number))) is None:
+                    found = disturbed().case(way, number)
+                    if log:
+                        with log.open("a") as file:
+                            file.write(json.dumps([kind, way, number, *found]) + "\n")
+                results.append([*found, number])
+            yield way, results
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", help=f"of {', '.join(WORK)}")
-    parser.add_argument("--cases", type=int, default=20, help="of each kind of work")
+    parser.add_argument("--cases", type=int, default=20, help="of each kind of work, in each way")
     parser.add_argument("--ways", nargs="*", default=WAYS, help=f"of {', '.join(WAYS)}")
+    parser.add_argument("--log", type=Path, help="a file of JSON lines: kind, way, number, outcome, where")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
+    active()  # once, and not in each child
+    source.is_ours(Disturbed), environment.versions()
     totals: Counter[str] = Counter()
     print(f"{'work':20}" + "".join(f"{name:>10}" for name in OUTCOMES), flush=True)
     for kind in given.kinds or WORK:
-        with tempfile.TemporaryDirectory(prefix="nirank-fuzz-") as home:
-            disturbed = Disturbed(kind, Path(home))
-            for way in given.ways:
-                results = [disturbed.case(way, number) for number in range(given.cases)]
-                counts = Counter(outcome for outcome, _ in results)
-                totals += counts
-                print(f"{kind + ' ' + way:20}" + "".join(f"{counts[name]:10,}" for name in OUTCOMES), flush=True)
-                for number, (outcome, where) in enumerate(results):
-                    if outcome != "equal":
-                        print(f"    {outcome}: {number} {' '.join(where.split())}", flush=True)
+        for way, results in _tried(kind, range(given.cases), given.ways, given.log):
+            counts = Counter(outcome for outcome, _, _ in results)
+            totals += counts
+            print(f"{kind + ' ' + way:20}" + "".join(f"{counts[name]:10,}" for name in OUTCOMES), flush=True)
+            for outcome, where, number in results:
+                if outcome != "equal":
+                    print(f"    {outcome}: {number} {' '.join(where.split())}", flush=True)
     print(f"{'all':20}" + "".join(f"{totals[name]:10,}" for name in OUTCOMES))
 
 
