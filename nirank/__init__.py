@@ -42,10 +42,12 @@ if TYPE_CHECKING:
     from nirank.pipeline.algebra import Ranking as Ranking
     from nirank.pipeline.algebra import Scoring as Scoring
     from nirank.pipeline.algebra import Stage as Stage
+    from nirank.pipeline.algebra import concatenate as concatenate
     from nirank.pipeline.algebra import fuse as fuse
     from nirank.pipeline.algebra import load as load
     from nirank.pipeline.expression import parse as parse
     from nirank.pipeline.feature_ranking import features as features
+    from nirank.pipeline.ranking_scores import scores as scores
     from nirank.pipeline.reranking import others as others
     from nirank.pipeline.reranking import top as top
     from nirank.training.fitting import fit as fit
@@ -67,9 +69,10 @@ _HOMES = {
     "nirank.formats.topics": ["read_topics"],
     "nirank.formats.trec": ["read_qrels", "read_run", "write_run"],
     "nirank.hooks": ["hookimpl"],
-    "nirank.pipeline.algebra": ["Ranking", "Scoring", "Stage", "fuse", "load"],
+    "nirank.pipeline.algebra": ["Ranking", "Scoring", "Stage", "concatenate", "fuse", "load"],
     "nirank.pipeline.expression": ["parse"],
     "nirank.pipeline.feature_ranking": ["features"],
+    "nirank.pipeline.ranking_scores": ["scores"],
     "nirank.pipeline.reranking": ["others", "top"],
     "nirank.training.fitting": ["fit"],
 }

@@ -114,5 +114,5 @@ def test_what_has_no_order_has_no_best_and_no_others(finder, turned):
         (finder | finder) >> nirank.top(2, turned)
     with pytest.raises(CompositionError, match="no order before"):
         nirank.others(finder | finder)
-    with pytest.raises(CompositionError, match="only a scorer can come after a ranking"):
+    with pytest.raises(CompositionError, match="scores none but the documents that it finds"):
         nirank.top(2, finder % 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -149,7 +149,9 @@ class SparseVectors:
 
     def pair_products(self, other: SparseVectors, rows: Ints, columns: Ints) -> Floats:
         """The dot product of a text here and one of `other` for each pair, float32 `[pairs]`, by rising dimension."""
-        left, right, scores = self.matrix(), other.matrix(), np.empty(len(rows), np.float32)
+        size = max(self.size, other.size)  # an index knows the terms that its documents have, and no more
+        left, right = (replace(vectors, size=size).matrix() for vectors in (self, other))
+        scores = np.empty(len(rows), np.float32)
         for start in range(0, len(rows), _PAIRS):
             here = slice(start, start + _PAIRS)
             scores[here] = left[rows[here]].multiply(right[columns[here]]).sum(axis=1)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from nirank.data.batches import (
 from nirank.data.candidates import Candidates
 from nirank.data.corpus import field_of
 from nirank.data.queries import Queries
-from nirank.data.types import Content, Floats
+from nirank.data.types import Content, Corpus, Floats
 from nirank.data.vectors import Vectors
 from nirank.errors import BadInput, ComponentError
 from nirank.hooks import hookimpl
@@ -40,10 +41,43 @@ from nirank.plugins.loading import active
 from nirank.progress import progress
 
 _TRAINING = ContextVar("training", default=False)
+_SEARCH: ContextVar[_Search | None] = ContextVar("search", default=None)
+
+
+@dataclass
+class _Search:
+    """What is known while one pipeline is searched: its open indexes of vectors, and queries that were encoded."""
+
+    indexes: Sequence[Component]
+    encoded: dict[tuple[Component, int], tuple[Queries, Queries]] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def searching(indexes: Iterable[Component]) -> Iterator[None]:
+    """Inside the block one pipeline is searched, and nothing is encoded twice.
+
+    Queries are encoded once by each encoder. Documents of which one of the pipeline's `indexes` keeps the vectors are
+    not encoded at all, where index and encoder fit by their fingerprints.
+    """
+    token = _SEARCH.set(_Search([index for index in indexes if index.can("vectors_of")]))
+    try:
+        yield
+    finally:
+        _SEARCH.reset(token)
 
 
 def encode(encoder: Component, queries: Queries) -> Queries:
     """The queries with the vectors that `encoder` makes of them."""
+    search = _SEARCH.get()
+    if search is None or encoder.traits.feedback:
+        return _encoded(encoder, queries)
+    key = encoder, id(queries)
+    if key not in search.encoded:
+        search.encoded[key] = queries, _encoded(encoder, queries)  # the queries too, so that no others get their id
+    return search.encoded[key][1]
+
+
+def _encoded(encoder: Component, queries: Queries) -> Queries:
     with _Noted(encoder, "encode", queries=len(queries)):
         read = queries if queries.found is None else queries.with_found(as_read(encoder, queries.found))
         vectors = active().hook.nirank_encode(encoder=encoder, queries=read)
@@ -174,12 +208,31 @@ def nirank_loss(loss: Component, scores: Any, labels: Any, mask: Any, more: dict
 
 
 def _similarity(encoder: Component, queries: Queries, candidates: Candidates) -> Any:
-    """Score by dot products; each distinct document is encoded once, however many queries it is a candidate of."""
+    """Score by dot products; each distinct document is encoded once, however many queries it is a candidate of.
+
+    It is not encoded where an index of the pipeline keeps its vector.
+    """
     corpus = candidates.corpus_for(encoder.spec)
     docs, inverse = np.unique(candidates.docs, return_inverse=True)
-    left = encode(encoder, queries).vectors
-    right = encode_documents(encoder, corpus[docs], f"Encoding documents with {encoder.name}")
+    left, index = encode(encoder, queries).vectors, _index_of(encoder, corpus)
+    if index:
+        right = index.target.vectors_of(docs)
+    else:
+        right = encode_documents(encoder, corpus[docs], f"Encoding documents with {encoder.name}")
     return similarities(left, right, candidates.rows, inverse)
+
+
+def _index_of(encoder: Component, corpus: Corpus) -> Component | None:
+    """An open index, of the pipeline that is searched, of the vectors that `encoder` makes of this corpus."""
+    search = None if _TRAINING.get() else _SEARCH.get()
+    return next((index for index in search.indexes if _keeps(index, encoder, corpus)), None) if search else None
+
+
+def _keeps(index: Component, encoder: Component, corpus: Corpus) -> bool:
+    opened = index.opened
+    if not opened or not opened.encoder or opened.encoded != encoder.fingerprint:
+        return False
+    return opened.corpus is corpus or opened.corpus.fingerprint == corpus.fingerprint
 
 
 def _scored_once(scorer: Component, method: str, pairs: Pairs) -> Any:

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from nirank.pipeline.algebra import Stage as Stage
     from nirank.pipeline.algebra import as_ranking as as_ranking
     from nirank.pipeline.algebra import as_scoring as as_scoring
+    from nirank.pipeline.algebra import concatenate as concatenate
     from nirank.pipeline.algebra import fuse as fuse
     from nirank.pipeline.algebra import load as load
     from nirank.pipeline.expression import parse as parse
     from nirank.pipeline.feature_ranking import Featured as Featured
     from nirank.pipeline.feature_ranking import FeatureSet as FeatureSet
     from nirank.pipeline.feature_ranking import features as features
+    from nirank.pipeline.ranking_scores import scores as scores
     from nirank.pipeline.reranking import others as others
     from nirank.pipeline.reranking import own_documents as own_documents
     from nirank.pipeline.reranking import top as top
@@ -35,11 +37,13 @@ _HOMES = {
         "Stage",
         "as_ranking",
         "as_scoring",
+        "concatenate",
         "fuse",
         "load",
     ],
     "nirank.pipeline.expression": ["parse"],
     "nirank.pipeline.feature_ranking": ["FeatureSet", "Featured", "features"],
+    "nirank.pipeline.ranking_scores": ["scores"],
     "nirank.pipeline.reranking": ["others", "own_documents", "top"],
 }
 __getattr__, __dir__, __all__ = faces.lazily(__name__, _HOMES)

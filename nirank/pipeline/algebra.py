@@ -4,35 +4,44 @@
     ranking >> feedback >> index   a Ranking; the encoder gets the results of the first one
     ranking >> scoring       a Ranking, rescored
     ranking % k              its best k, pushed into the generator
-    scoring + scoring        a Scoring; 0.3 * scoring too
+    scoring + scoring        a Scoring; scoring - scoring, 0.3 * scoring and -scoring too
     ranking | ranking        the union of what both found, to be scored
+    ranking & ranking        what both found, with the scores of the left one
+    ranking ^ ranking        the left one, and behind it what only the right one found
     fuse(ranking, ranking)   a Ranking made of several, by their ranks or scores
     features(scoring, ...)   what a ranker over features reads: see `nirank.pipeline.feature_ranking`
 
-Python's own precedence holds: `*` and `%` bind closest, then `+`, then `>>`, then `|`. `repr` prints the
-parentheses that one might forget, and `nirank.parse` reads it back.
+Wherever a scoring is expected a ranking may stand that can score any pair, found or not: `encoder >> index` does so by
+the vectors that the index keeps, `ranking >> scoring` by the scoring. Of others the scores are
+`scores(ranking, missing=...)`: see `nirank.pipeline.ranking_scores`.
+
+Python's own precedence holds: `*` and `%` bind closest, then `+` and `-`, then `>>`, `&`, `^`, and last `|`. `repr`
+prints the parentheses that one might forget, and `nirank.parse` reads it back.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from nirank.build import build
 from nirank.component import Component
 from nirank.data.candidates import Candidates
-from nirank.data.collection import Collection
-from nirank.data.corpus import ArrowCorpus, Documents, Field
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
 from nirank.errors import BadInput, ComponentError, CompositionError
 from nirank.execution import indexes, stages
-from nirank.pipeline import fusion
+from nirank.pipeline import fusion, misplaced
+from nirank.pipeline.base import PartialPipeline as PartialPipeline
+from nirank.pipeline.base import Pipeline as Pipeline
+from nirank.pipeline.base import operand
+from nirank.pipeline.concatenation import concatenated
 from nirank.pipeline.themselves import tell_of_themselves
 from nirank.plugins.assembly import for_encoder, wrap
 
@@ -41,27 +50,25 @@ _METHODS = ("encode", "generate", "score", "extract")
 DEPTH = 1000
 
 
-class Pipeline:
-    """The base of rankings and scorings, which are made of parts and finally of components."""
+class Summable(Pipeline):
+    """What may stand in a weighted sum: scorings, and rankings that can score any pair."""
 
-    def components(self) -> list[Component]:
-        """The components of the pipeline, each once, in the order of the expression."""
-        return list(dict.fromkeys(self._components()))
+    def __add__(self, other: Any) -> Scoring:
+        return Sum(as_scoring(self), as_scoring(other))
 
-    def _parts(self) -> Sequence[Pipeline]:
-        return ()
+    def __sub__(self, other: Any) -> Scoring:
+        return Difference(as_scoring(self), as_scoring(other))
 
-    def _components(self) -> Iterator[Component]:
-        for part in self._parts():
-            yield from part._components()
+    def __mul__(self, weight: float) -> Scoring:
+        return Weighted(misplaced.weight(weight), as_scoring(self))
 
-    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
-        """The components with the encoder (or None) that an index of theirs would be built with."""
-        for part in self._parts():
-            yield from part._indexed()
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Scoring:
+        return Weighted(-1.0, as_scoring(self))
 
 
-class Ranking(Pipeline):
+class Ranking(Summable):
     """Queries -> candidates. Made by operators; `search` runs it."""
 
     #: False where the documents found have no scores that order them (a union).
@@ -76,6 +83,10 @@ class Ranking(Pipeline):
         del k
         return self
 
+    def scores(self) -> Scoring:
+        """What scores any pair as this ranking does. Raises `CompositionError` where it scores only what it finds."""
+        raise CompositionError(misplaced.scores_of_found(self))
+
     def search(self, queries: Queries | Content | Sequence[Content], corpus: Corpus) -> Candidates:
         """The documents found for each query, ranked.
 
@@ -86,10 +97,13 @@ class Ranking(Pipeline):
             raise CompositionError(f"{self!r} finds documents but does not order them. Add `>> scorer`, or use fuse.")
         ranking = as_ranking(self)
         ranking.index(corpus)
-        if not isinstance(queries, Queries):  # which are numbered, and so have no ids that anybody else knows
-            return ranking._find(_asked(queries), corpus)
-        found = ranking._find(queries, corpus).for_queries(queries.ids, ranking.depth)
-        tell_of_themselves(queries, corpus, found)
+        asked = misplaced.asked(queries)
+        with stages.searching(component for component, encoder in ranking._indexed() if encoder):
+            found = ranking._find(asked, corpus)
+        if asked is not queries:  # these are numbered, and so have no ids that anybody else knows
+            return found
+        found = found.for_queries(asked.ids, ranking.depth)
+        tell_of_themselves(asked, corpus, found)
         return found
 
     def index(self, corpus: Corpus, folder: Path | None = None, since: Corpus | None = None) -> None:
@@ -98,8 +112,8 @@ class Ranking(Pipeline):
         They are kept in `folder`, or in the cache, each in a folder of its own. `since` is the corpus as it was when
         it was indexed before: indexes that can be are made from those of that time, at the cost of what has changed.
         """
-        if isinstance(corpus, _NO_CORPORA):
-            raise CompositionError(_no_corpus(corpus))
+        if isinstance(corpus, (Pipeline, *misplaced.NO_CORPORA)):
+            raise CompositionError(misplaced.no_corpus(corpus))
         for component, encoder in self._indexed():
             place = folder and folder / indexes.place(component, corpus, encoder)
             indexes.prepare(component, corpus, encoder, place, since)
@@ -113,17 +127,28 @@ class Ranking(Pipeline):
         return Rescored(as_ranking(self), as_scoring(stage))
 
     def __mod__(self, k: int) -> Ranking:
-        return Cut(self, _depth(k))
+        return Cut(self, misplaced.depth(k))
 
     def __or__(self, other: Any) -> Ranking:
         return Union(as_ranking(self), as_ranking(other))
+
+    def __and__(self, other: Any) -> Ranking:
+        return Intersection(as_ranking(self), as_ranking(other))
+
+    def __xor__(self, other: Any) -> Ranking:
+        return Concatenation(as_ranking(self), as_ranking(other))
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         raise NotImplementedError
 
 
-class Scoring(Pipeline):
+class Scoring(Summable):
     """Pairs -> scores. Both sides of a sum score the same pairs, so no document is ever silently missing."""
+
+    @property
+    def listwise(self) -> bool:
+        """True where the score of a pair depends on the other documents of its list."""
+        return any(component.traits.listwise for component in self._components())
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """One float32 for each pair, in the order of `candidates`."""
@@ -133,21 +158,8 @@ class Scoring(Pipeline):
         """Refuse: a scoring orders documents that something else has found. Raises `CompositionError`."""
         raise CompositionError(f"{self!r} scores documents but finds none: put a generator before it, `bm25 >> ...`.")
 
-    def __add__(self, other: Any) -> Scoring:
-        return Sum(self, as_scoring(other))
-
-    def __mul__(self, weight: float) -> Scoring:
-        return Weighted(_weight(weight), self)
-
-    __rmul__ = __mul__
-
-
-class PartialPipeline(Pipeline):
-    """A stage after a ranking that makes a ranking only together with the next stage."""
-
-    def after(self, ranking: Ranking) -> Pipeline:
-        """Itself, for the documents of `ranking`."""
-        raise NotImplementedError
+    def __mod__(self, k: int) -> Ranking:
+        raise CompositionError(misplaced.cut_scoring(self, k))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -155,6 +167,7 @@ class Stage(Ranking, Scoring):
     """One component, ready to be composed: what it can do decides where it may stand."""
 
     component: Component
+    closed = True
 
     def __repr__(self) -> str:
         return self.component.name
@@ -172,12 +185,14 @@ class Stage(Ranking, Scoring):
         return ranking >> other
 
     def __mod__(self, k: int) -> Ranking:
+        if not self.component.can("generate") and _can_score(self.component):
+            raise CompositionError(misplaced.cut_scoring(self, k))
         return as_ranking(self, bare=True) % k
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """As a scorer; raises `CompositionError` where the component has nothing to score with."""
         as_scoring(self)
-        _check_pairs(queries, candidates)
+        misplaced.check_pairs(queries, candidates)
         if candidates.corpus is not None:
             indexes.prepare(self.component, candidates.corpus)
         return stages.score(self.component, queries, candidates)
@@ -204,12 +219,12 @@ class Generated(Ranking):
     def __repr__(self) -> str:
         searching = self.generator.name if self.k is None else f"({self.generator.name} % {self.k})"
         if self.encoder:
-            before = f"{_operand(self.feedback)} >> " if self.feedback else ""
+            before = f"{operand(self.feedback)} >> " if self.feedback else ""
             return f"{before}{self.encoder.name} >> {searching}"
         return searching.removeprefix("(").removesuffix(")")
 
     def __mod__(self, k: int) -> Ranking:
-        k = _depth(k)
+        k = misplaced.depth(k)
         return Generated(self.generator, self.encoder, k if self.k is None else min(k, self.k), self.feedback)
 
     @property
@@ -225,6 +240,12 @@ class Generated(Ranking):
     def at_depth(self, k: int) -> Ranking:
         """The same, asked for `k` documents unless the pipeline says how many."""
         return self if self.k is not None else dataclasses.replace(self, k=k)
+
+    def scores(self) -> Scoring:
+        """The generator's scores of any pair, unless it is asked for its best only, or has no method `score`."""
+        if self.k is not None or not self.generator.can("score"):
+            raise CompositionError(misplaced.scores_of_found(self, self.k))
+        return IndexScores(self)
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         if self.encoder:
@@ -286,7 +307,7 @@ class Feedback(Pipeline):
             raise CompositionError(f"{self.ranking!r} has no order before it is scored: add `>> scorer` first.")
 
     def __repr__(self) -> str:
-        return f"{_operand(self.ranking)} >> {self.encoder.name}"
+        return f"{operand(self.ranking)} >> {self.encoder.name}"
 
     def __rshift__(self, index: Any) -> Generated:
         return _generated(index)._encoded_by(self.encoder, self.ranking)
@@ -307,7 +328,7 @@ class Rescored(Ranking):
     scoring: Scoring
 
     def __repr__(self) -> str:
-        return f"{_operand(self.ranking)} >> {_operand(self.scoring)}"
+        return f"{operand(self.ranking)} >> {operand(self.scoring)}"
 
     @property
     def depth(self) -> int | None:  # type: ignore[override]
@@ -322,6 +343,10 @@ class Rescored(Ranking):
     def at_depth(self, k: int) -> Ranking:
         """The same over the ranking at that depth."""
         return dataclasses.replace(self, ranking=self.ranking.at_depth(k))
+
+    def scores(self) -> Scoring:
+        """The scoring, unless a score depends on the documents that the ranking found."""
+        return super().scores() if self.scoring.listwise else self.scoring
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         found = self.ranking._find(queries, corpus)
@@ -346,7 +371,7 @@ class Cut(Ranking):
             )
 
     def __repr__(self) -> str:
-        return f"{_operand(self.ranking)} % {self.k}"
+        return f"{operand(self.ranking)} % {self.k}"
 
     @property
     def depth(self) -> int:  # type: ignore[override]
@@ -358,6 +383,10 @@ class Cut(Ranking):
         """True where it is known of the ranking."""
         return self.ranking.log_likelihoods
 
+    def scores(self) -> Scoring:
+        """Refuse, and say where brackets may be missing."""
+        raise CompositionError(misplaced.scores_of_found(self, self.k))
+
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return self.ranking._find(queries, corpus).top(self.k)
 
@@ -366,25 +395,65 @@ class Cut(Ranking):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Union(Ranking):
-    """The documents of either of two rankings, to be scored."""
+class Joined(Ranking):
+    """The base of what two rankings make together, written with a sign between them."""
 
     left: Ranking
     right: Ranking
-    scored = False
+    sign: ClassVar[str]
 
     def __repr__(self) -> str:
-        return f"{_operand(self.left)} | {_operand(self.right)}"
+        return f"{operand(self.left)} {self.sign} {operand(self.right)}"
 
     def at_depth(self, k: int) -> Ranking:
         """The same of both rankings at that depth."""
-        return Union(self.left.at_depth(k), self.right.at_depth(k))
+        return type(self)(self.left.at_depth(k), self.right.at_depth(k))
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return self.left, self.right
+
+
+class Union(Joined):
+    """The documents of either of two rankings, to be scored."""
+
+    scored = False
+    sign = "|"
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return self.left._find(queries, corpus).union(self.right._find(queries, corpus))
 
-    def _parts(self) -> Sequence[Pipeline]:
-        return self.left, self.right
+
+class Intersection(Joined):
+    """The documents that both of two rankings found, as the left one scores and orders them."""
+
+    sign = "&"
+
+    @property
+    def scored(self) -> bool:  # type: ignore[override]
+        """True where the left ranking has scores."""
+        return self.left.scored
+
+    @property
+    def log_likelihoods(self) -> bool:  # type: ignore[override]
+        """True where it is known of the left ranking."""
+        return self.left.log_likelihoods
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        found = self.left._find(queries, corpus)
+        return found.where(found.places(self.right._find(queries, corpus)) >= 0)
+
+
+class Concatenation(Joined):
+    """The left ranking, and behind it the documents that only the right one found, in its order."""
+
+    sign = "^"
+
+    def __post_init__(self) -> None:
+        if unscored := [ranking for ranking in (self.left, self.right) if not ranking.scored]:
+            raise CompositionError(f"{unscored[0]!r} has no order before it is scored: add `>> scorer` first.")
+
+    def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
+        return concatenated(self.left._find(queries, corpus), self.right._find(queries, corpus))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -395,6 +464,7 @@ class Fused(Ranking):
     method: str
     weights: tuple[float, ...] | None
     settings: tuple[tuple[str, Any], ...]
+    closed = True
 
     def __repr__(self) -> str:
         named = {"method": self.method, **dict(self.settings)}
@@ -417,6 +487,28 @@ class Fused(Ranking):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class IndexScores(Scoring):
+    """The scores that a generator gives any pair, found or not: of an index of vectors, by those that it keeps."""
+
+    ranking: Generated
+
+    def __repr__(self) -> str:
+        return repr(self.ranking)
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """The number that a search gives each pair; the queries are encoded, and no document is."""
+        misplaced.check_pairs(queries, candidates)
+        corpus = candidates.corpus_for(repr(self))
+        self.ranking.index(corpus)
+        encoder = self.ranking.encoder
+        asked = self.ranking._encoded(encoder, queries, corpus) if encoder else queries
+        return stages.score(self.ranking.generator, asked, candidates)
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return (self.ranking,)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Weighted(Scoring):
     """A scoring times a number."""
 
@@ -424,7 +516,7 @@ class Weighted(Scoring):
     scoring: Scoring
 
     def __repr__(self) -> str:
-        return f"{self.weight!r} * {_operand(self.scoring)}"
+        return f"{self.weight!r} * {operand(self.scoring)}"
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The scores times the weight."""
@@ -442,7 +534,7 @@ class Sum(Scoring):
     right: Scoring
 
     def __repr__(self) -> str:
-        return f"{_operand(self.left)} + {_operand(self.right)}"
+        return f"{operand(self.left)} + {operand(self.right)}"
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The sum of both scores for each pair."""
@@ -452,6 +544,17 @@ class Sum(Scoring):
         return self.left, self.right
 
 
+class Difference(Sum):
+    """The scores of one scoring without those of another, for the same pairs."""
+
+    def __repr__(self) -> str:
+        return f"{operand(self.left)} - {operand(self.right)}"
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """The difference of both scores for each pair."""
+        return self.left.score(queries, candidates) - self.right.score(queries, candidates)
+
+
 def load(component: str | Any, /, name: str | None = None, **settings: Any) -> Stage:
     """A component, built and ready to be composed.
 
@@ -459,17 +562,11 @@ def load(component: str | Any, /, name: str | None = None, **settings: Any) -> S
     settings, `trained:FOLDER` for what training left there, or any object of your own that has the method of a stage.
     Losses and samplers are loaded alike, for `nirank.fit`. `name` is what `repr` calls it.
     """
-    if name is not None and not isinstance(name, str):
-        raise BadInput(f"name = {name!r:.80}: a text is expected. Settings are named, `load('bm25', k1=0.9)`.")
+    refusal = misplaced.component(component, name, settings)
+    if refusal:
+        raise BadInput(refusal)
     if isinstance(component, str):
         return Stage(build(component, settings, name))
-    if settings:
-        raise BadInput(f"{type(component).__name__} is built already and takes no settings; give them to its class.")
-    if isinstance(component, type):
-        raise BadInput(f"{component.__name__} is a class: load an object of it, `load({component.__name__}(...))`.")
-    plain = type(component).__module__ == "builtins" and not hasattr(component, "__dict__")  # a number, None, a list
-    if plain and not callable(component):
-        raise BadInput(f"a component is a name or an object of your own, not {component!r:.80}.")
     return Stage(wrap(Component(name or type(component).__name__, component)))
 
 
@@ -510,20 +607,30 @@ def as_ranking(value: Any, bare: bool = False) -> Ranking:
     raise CompositionError(f"{stage!r} scores documents but finds none: put a generator before it, `bm25 >> ...`.")
 
 
+def concatenate(first: Any, second: Any, *more: Any) -> Ranking:
+    """A ranking and behind it, one after the other, what only the next ones found: `first ^ second ^ ...`.
+
+    Behind the least score of a list the scores of the next begin 0.0001 lower, or as much lower as float32 can tell,
+    and fall as they do there.
+    """
+    return functools.reduce(Concatenation, map(as_ranking, (first, second, *more)))
+
+
 def as_scoring(value: Any) -> Scoring:
-    """`value` as a scoring; raises `CompositionError` where it is none."""
+    """`value` as a scoring: a scoring, a scorer, or a ranking that can score any pair.
+
+    Raises `CompositionError` where it is none.
+    """
     stage = as_stage(value)
-    if not isinstance(stage, Scoring):
-        raise CompositionError(
-            f"{value!r} finds documents but scores none: only a scorer can come after a ranking. To combine what two "
-            "rankings find, write `a | b` or `fuse(a, b)`."
-        )
-    if isinstance(stage, Stage):
-        component = stage.component
-        if reads_features(component) or component.can("extract"):
-            raise CompositionError(f"{stage!r} makes or reads features, not scores: write `features(...) >> ranker`.")
-        if not component.can("score") and not (component.can("encode") and component.can("encode_documents")):
-            raise CompositionError(f"{stage!r} cannot score given documents: it has no method `score`.")
+    if not isinstance(stage, Stage):
+        return stage if isinstance(stage, Scoring) else stage.scores()
+    component = stage.component
+    if reads_features(component) or component.can("extract"):
+        raise CompositionError(f"{stage!r} makes or reads features, not scores: write `features(...) >> ranker`.")
+    if not _can_score(component):
+        raise CompositionError(f"{stage!r} cannot score given documents: it has no method `score`.")
+    if component.traits.searches:
+        raise CompositionError(misplaced.index_without_encoder(stage, component.traits.searches))
     return stage
 
 
@@ -541,40 +648,8 @@ def reads_features(component: Component) -> bool:
     return component.traits.reads == "features"
 
 
-#: What people give in the place of a corpus.
-_NO_CORPORA = (Collection, Queries, Candidates, Pipeline, Path, str, list, tuple, dict, type(None))
-
-
-def _check_pairs(queries: Any, candidates: Any) -> None:
-    """Raise `CompositionError` for anything but queries and candidates."""
-    if not isinstance(queries, Queries) or not isinstance(candidates, Candidates):
-        got = f"{type(queries).__name__} and {type(candidates).__name__}"
-        raise CompositionError(
-            f"`score` takes `nirank.Queries` and the candidates that `search` found for them, and got {got}."
-        )
-
-
-def _no_corpus(value: Any) -> str:
-    """The message for something else in the place of a corpus."""
-    if isinstance(value, Collection):
-        advice = "; it has one: write `search(collection.queries, collection.corpus)`"
-    elif isinstance(value, Queries):
-        advice = ": the queries come first, `search(queries, corpus)`"
-    else:
-        advice = ": wrap texts as `nirank.Documents(ids, texts)`"
-    kind = type(value).__name__
-    return f"`search` takes a corpus as its second argument, and `index` one alone; here is a {kind}{advice}."
-
-
-def _asked(queries: Any) -> Queries:
-    """Contents as numbered queries; raises `CompositionError` for what holds queries, or documents, in their place."""
-    if isinstance(queries, Collection):
-        raise CompositionError(
-            "`search` takes queries first, and got a Collection: write `search(collection.queries, collection.corpus)`."
-        )
-    if isinstance(queries, (Documents, ArrowCorpus, Field)):
-        raise CompositionError("`search` takes queries first and the corpus second; the first argument is a corpus.")
-    return Queries.of(queries)
+def _can_score(component: Component) -> bool:
+    return component.can("score") or (component.can("encode") and component.can("encode_documents"))
 
 
 def _generated(value: Any) -> Generated:
@@ -592,20 +667,3 @@ def _with_encoder(ranking: Ranking) -> Ranking:
             name = ranking.generator.name
             raise CompositionError(f"{name} searches {searched} vectors: write `encoder >> {name}`.")
     return ranking
-
-
-def _operand(node: Ranking | Scoring) -> str:
-    text = repr(node)
-    return text if isinstance(node, (Stage, Fused)) or " " not in text else f"({text})"
-
-
-def _depth(k: Any) -> int:
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise CompositionError(f"% takes how many documents to keep, a whole number from 1; got {k!r}.")
-    return int(k)
-
-
-def _weight(weight: Any) -> float:
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not np.isfinite(weight):
-        raise CompositionError(f"* takes a finite number and a scoring; got {weight!r}.")
-    return float(weight)

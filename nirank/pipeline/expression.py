@@ -1,7 +1,7 @@
 """Pipelines written as text: parsed, never executed.
 
-Only names, numbers, the operators `>> % + * |` and calls of `fuse`, `features`, `top` and `others` are understood;
-anything else is refused with its place in the text.
+Only names, numbers, the operators `>> % + - * | & ^` and calls of the functions in `_FUNCTIONS` (`fuse`, `scores` and
+others) are understood; anything else is refused with its place in the text.
 """
 
 from __future__ import annotations
@@ -12,19 +12,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nirank.errors import BadInput, CompositionError, NirankError
-from nirank.pipeline.algebra import Ranking, Scoring, Stage, fuse, load
+from nirank.pipeline.algebra import Ranking, Scoring, Stage, concatenate, fuse, load
 from nirank.pipeline.feature_ranking import features
+from nirank.pipeline.ranking_scores import scores
 from nirank.pipeline.reranking import others, top
 
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.RShift: operator.rshift,
     ast.Mod: operator.mod,
     ast.Add: operator.add,
+    ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.BitOr: operator.or_,
+    ast.BitAnd: operator.and_,
+    ast.BitXor: operator.xor,
 }
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "fuse": fuse,
+    "concatenate": concatenate,
+    "scores": scores,
     "features": features,
     "others": others,
     "top": top,
@@ -61,13 +67,13 @@ class _Reader:
                 return self._part(name)
             case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
                 return number
-            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
-                return -number
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return self._combine(node, operator.neg, self.read(operand))
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 return self._combine(node, _OPERATORS[type(op)], self.read(left), self.read(right))
             case ast.Call(func=ast.Name(id=name)) if name in _FUNCTIONS:
                 return self._call(node, _FUNCTIONS[name])
-        raise self._refused(node, f"only names, numbers, >> % + * |, {_CALLS} are understood")
+        raise self._refused(node, f"only names, numbers, >> % + - * | & ^, {_CALLS} are understood")
 
     def _part(self, name: str) -> Stage:
         if name not in self.parts:

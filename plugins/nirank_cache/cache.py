@@ -121,7 +121,7 @@ def _is_cacheable(component: Component, method: str) -> bool:
     if not known or not component.can(method) or not traits.cacheable:
         return False
     if method == "score":
-        return not traits.listwise and not component.can("build")
+        return not traits.listwise and not traits.searches and not component.can("build")
     return traits.vectors in vectors.KINDS and not traits.feedback
 
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Content, Corpus, Floats, Queries, Vectors, to_numpy
+from nirank.data import Candidates, Content, Corpus, Floats, Ints, Queries, Vectors, to_numpy
 from nirank.errors import BadInput
 from nirank.kit import Former, bounded, progress, write_header
 
@@ -86,6 +86,17 @@ def query_vectors(queries: Queries, dim: int) -> Floats:
         )
     check_finite(wanted, "query")
     return wanted
+
+
+def pairs(queries: Queries, candidates: Candidates, documents: int, dim: int) -> tuple[Floats, Ints, Ints]:
+    """The vectors of queries, and of each pair its row among these and its document.
+
+    Raises `BadInput` as `query_vectors` does, and for documents that the index does not have.
+    """
+    least, last = candidates.extent
+    if least < 0 or last >= documents:
+        raise BadInput(f"there is no document {least if least < 0 else last} in an index of {documents} documents.")
+    return query_vectors(queries, dim), candidates.rows, candidates.docs
 
 
 def check_finite(vectors: Floats, what: str, first: int = 0) -> None:

@@ -14,11 +14,13 @@ from nirank.errors import BadInput
 from nirank.kit import Former
 from nirank_late.maxsim import Meetings, compare, tiled
 from nirank_late.running_best import BestDocuments
-from nirank_late.store import TokenStore
+from nirank_late.store import TokenStore, picked, widened
 
 if TYPE_CHECKING:
     from nirank_late.kernels import QueryTiles
 
+#: Documents whose tokens are in memory at once while pairs are scored.
+_DOCUMENTS = 1024
 #: Queries that are compared with a block of documents while it is in memory.
 _QUERIES = 64
 
@@ -66,11 +68,24 @@ class MaxSimIndex:
 
         Raises `BadInput` for k below 0, and for vectors that are missing or of another dimension.
         """
+        store = self._opened()
+        vectors = token_vectors(queries, k, store.dim, "maxsim")
+        parts = [vectors[start : start + _QUERIES] for start in range(0, len(vectors), _QUERIES)]
+        return Candidates.stack([self._search(store, part, k) for part in parts])
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """MaxSim of each pair by the float16 vectors that are kept: the number that `generate` gives it, `[pairs]`.
+
+        Raises `BadInput` as `generate` does, and for documents that the index does not have.
+        """
+        store = self._opened()
+        vectors = token_vectors(queries, 0, store.dim, "maxsim")
+        return scored(vectors, candidates, store.offsets, lambda places: widened(store.tokens[places]))
+
+    def _opened(self) -> TokenStore:
         if self._store is None:
             raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
-        vectors = token_vectors(queries, k, self._store.dim, "maxsim")
-        parts = [vectors[start : start + _QUERIES] for start in range(0, len(vectors), _QUERIES)]
-        return Candidates.stack([self._search(self._store, part, k) for part in parts])
+        return self._store
 
     def _search(self, store: TokenStore, queries: TokenVectors, k: int) -> Candidates:
         best, tiles = BestDocuments(len(queries), k), tiled(queries.values, queries.offsets)
@@ -79,6 +94,32 @@ class MaxSimIndex:
             scores = _every(tiles, queries.offsets, tokens, offsets)
             best.add(np.arange(documents.start, documents.stop), scores)
         return best.candidates()
+
+
+def scored(
+    queries: TokenVectors,
+    candidates: Candidates,
+    offsets: NDArray[np.int64],
+    read: Callable[[NDArray[np.int64]], Floats],
+) -> Floats:
+    """MaxSim of each pair, `[pairs]`, over stored tokens, of which some documents' are in memory at a time.
+
+    The tokens of document `d` are those from `offsets[d]` to `offsets[d + 1]`; `read` returns those at some places,
+    float32 `[places, dim]`. Raises `BadInput` for documents that there are not.
+    """
+    least, last = candidates.extent
+    if least < 0 or last >= len(offsets) - 1:
+        raise BadInput(f"there is no document {least if least < 0 else last} in an index of {len(offsets) - 1}.")
+    docs, columns = np.unique(candidates.docs, return_inverse=True)
+    order = np.argsort(columns, kind="stable")  # document by document
+    rows, columns, tiles = candidates.rows[order], columns[order], tiled(queries.values, queries.offsets)
+    scores = np.empty(len(order), np.float32)
+    for start in range(0, len(docs), _DOCUMENTS):
+        own, places = picked(offsets, docs[start : start + _DOCUMENTS])
+        here = slice(*np.searchsorted(columns, [start, start + _DOCUMENTS]).tolist())
+        pairs = Meetings(queries.offsets, own, rows[here], columns[here] - start)
+        scores[order[here]] = compare(tiles, read(places), pairs, np.empty(0, np.int32))
+    return scores
 
 
 def token_vectors(queries: Queries, k: int, dim: int, name: str) -> TokenVectors:

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Corpus, Floats, Ints, Queries, Vectors, offsets_of, sort_keys
+from nirank.data import Candidates, Content, Corpus, Floats, Ints, Queries, Vectors, sort_keys
 from nirank.errors import BadInput
 from nirank.kit import bounded, progress, ragged_files, write_header
-from nirank_late.exact import token_vectors
+from nirank_late.exact import scored, token_vectors
 from nirank_late.maxsim import Meetings, compare, tiled
 from nirank_late.residual import Codec
-from nirank_late.store import TokenStore, widened
+from nirank_late.store import TokenStore, picked, widened
 
 #: Tokens that are compressed at once, and tokens a centroid in the sample that centroids are found in.
 _BLOCK, _SAMPLE = 1 << 16, 16
@@ -96,11 +96,24 @@ class PlaidIndex:
 
         Raises `BadInput` for k below 0, and for vectors that are missing or of another dimension.
         """
+        searched = self._opened()
+        vectors = token_vectors(queries, k, searched.codec.centroids.shape[1], "plaid")
+        found = [self._search(searched, query) for query in vectors]
+        return Candidates.of([docs for docs, _ in found], [scores for _, scores in found]).top(k)
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """MaxSim of each pair by the compressed vectors, `[pairs]`: the number that `generate` gives what it finds.
+
+        Raises `BadInput` as `generate` does, and for documents that the index does not have.
+        """
+        searched = self._opened()
+        vectors = token_vectors(queries, 0, searched.codec.centroids.shape[1], "plaid")
+        return scored(vectors, candidates, searched.offsets, searched.vectors)
+
+    def _opened(self) -> CompressedIndex:
         if self._searched is None:
             raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
-        vectors = token_vectors(queries, k, self._searched.codec.centroids.shape[1], "plaid")
-        found = [self._search(self._searched, query) for query in vectors]
-        return Candidates.of([docs for docs, _ in found], [scores for _, scores in found]).top(k)
+        return self._searched
 
     def _search(self, searched: CompressedIndex, query: Floats) -> tuple[Ints, Floats]:
         """The documents that came to the last stage for one query, `[tokens, dim]`, and their scores."""
@@ -175,16 +188,17 @@ class CompressedIndex:
 
     def by_vectors(self, query: Floats, docs: NDArray[np.int64]) -> Floats:
         """MaxSim of some documents by their vectors, as far as these were kept."""
+        (offsets, places), ends = picked(self.offsets, docs), np.array([0, len(query)])
+        pairs = Meetings(ends, offsets, np.zeros(len(docs), np.int64), np.arange(len(docs)))
+        return compare(tiled(query, ends), self.vectors(places), pairs, np.empty(0, np.int32))
+
+    def vectors(self, places: NDArray[np.int64]) -> Floats:
+        """The vectors of some tokens, as far as they were kept, float32 `[places, dim]`."""
         from nirank_late.kernels import decompress
 
-        sizes = np.diff(self.offsets)[docs]
-        offsets = offsets_of(sizes)
-        places = np.repeat(self.offsets[docs] - offsets[:-1], sizes) + np.arange(offsets[-1])
-        values = np.empty((len(places), query.shape[1]), np.float32)
+        values = np.empty((len(places), self.codec.centroids.shape[1]), np.float32)
         decompress(self.codes[places], self.residuals[places], self.codec.centroids, self.codec.steps, values)
-        ends = np.array([0, len(query)])
-        pairs = Meetings(ends, offsets, np.zeros(len(docs), np.int64), np.arange(len(docs)))
-        return compare(tiled(query, ends), values, pairs, np.empty(0, np.int32))
+        return values
 
 
 def tiny() -> PlaidIndex:

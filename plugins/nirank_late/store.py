@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Content, Corpus, Floats, TokenVectors, Vectors, to_numpy
+from nirank.data import Content, Corpus, Floats, Ints, TokenVectors, Vectors, offsets_of, to_numpy
 from nirank.errors import BadInput
 from nirank.kit import Former, ragged_files
 
@@ -78,6 +78,13 @@ class TokenStore:
         """The offsets and vectors of some documents, float32."""
         offsets = self.offsets[documents.start : documents.stop + 1]
         return offsets - offsets[0], widened(self.tokens[offsets[0] : offsets[-1]])
+
+
+def picked(offsets: NDArray[np.int64], docs: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The offsets of some documents' tokens put together, `[docs + 1]`, and the places where these lie."""
+    lengths = np.diff(offsets)[docs]
+    own = offsets_of(lengths)
+    return own, np.repeat(offsets[docs] - own[:-1], lengths) + np.arange(own[-1])
 
 
 def widened(values: NDArray[np.float16]) -> Floats:

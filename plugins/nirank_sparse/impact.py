@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Corpus, Queries, SparseVectors, Vectors
+from nirank.data import Candidates, Content, Corpus, Floats, Ints, Queries, SparseVectors, Vectors
 from nirank.errors import BadInput
 from nirank.kit import Former, ragged_files
 from nirank_sparse.postings import ImpactPostings
@@ -33,6 +34,7 @@ class ImpactIndex:
     def __init__(self, chunk: int = 1024) -> None:
         self.chunk = chunk
         self._postings: ImpactPostings | None = None
+        self._written: SparseVectors | None = None
 
     @property
     def index_key(self) -> dict[str, Any]:
@@ -61,22 +63,42 @@ class ImpactIndex:
                 f"has postings of {postings.documents} documents, but the corpus has {len(corpus)}: build it again.",
                 folder,
             )
-        self._postings = postings
+        self._postings, self._written = postings, _read(folder)
 
     def generate(self, queries: Queries, k: int) -> Candidates:
         """The `k` documents of highest score for each query; needs `SparseVectors` in `queries.vectors`.
 
         Raises `BadInput` for k below 0, and for vectors that are missing or of more terms than the index has.
         """
-        if self._postings is None:
-            raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
+        postings, _ = self._opened()
         if k < 0:
             raise BadInput(f"k = {k}; it must be 0 or more.")
-        if not isinstance(queries.vectors, SparseVectors):
-            raise BadInput("these queries have no sparse vectors: write `encoder >> impact`.")
-        vectors, at_once = queries.vectors, max(1, _SCORES // self._postings.documents)
+        vectors, at_once = _weights(queries), max(1, _SCORES // postings.documents)
         parts = [vectors[start : start + at_once] for start in range(0, len(vectors), at_once)]
-        return Candidates.stack([self._postings.search(part).top(k) for part in parts])
+        return Candidates.stack([postings.search(part).top(k) for part in parts])
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """The dot product of each pair, `[pairs]`: the number that `generate` gives it, 0 where no term is shared.
+
+        Raises `BadInput` as `generate` does, and for documents that the index does not have.
+        """
+        postings, _ = self._opened()
+        vectors, (least, last) = _weights(queries), candidates.extent
+        if least < 0 or last >= postings.documents:
+            raise BadInput(f"there is no document {least if least < 0 else last} in an index of {postings.documents}.")
+        postings.check_size(vectors)
+        docs, columns = np.unique(candidates.docs, return_inverse=True)
+        return vectors.pair_products(self.vectors_of(docs), candidates.rows, columns)
+
+    def vectors_of(self, docs: Ints) -> SparseVectors:
+        """The weights of some documents as the encoder made them; how many terms it knows is not written there."""
+        postings, written = self._opened()
+        return replace(written, size=len(postings.starts) - 1)[docs]
+
+    def _opened(self) -> tuple[ImpactPostings, SparseVectors]:
+        if self._postings is None or self._written is None:
+            raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
+        return self._postings, self._written
 
     def _write(
         self,
@@ -98,10 +120,21 @@ def tiny() -> ImpactIndex:
 
 
 def _known(former: Former) -> ragged_files.Known:
-    """The weights of an index of an earlier state of the corpus; how many terms a model has is not written there."""
-    offsets, columns = ragged_files.read(former.folder, {"terms": np.int32, "weights": np.float32})
-    terms, weights = columns["terms"], columns["weights"]
-    return ragged_files.Known(SparseVectors(offsets, terms, weights, 0), former.ordinals)
+    """The weights of an index of an earlier state of the corpus."""
+    return ragged_files.Known(_read(former.folder), former.ordinals)
+
+
+def _read(folder: Path) -> SparseVectors:
+    """The weights in a folder, document by document; how many terms a model has is not written there."""
+    offsets, columns = ragged_files.read(folder, {"terms": np.int32, "weights": np.float32})
+    return SparseVectors(offsets, columns["terms"], columns["weights"], 0)
+
+
+def _weights(queries: Queries) -> SparseVectors:
+    """The vectors of queries. Raises `BadInput` where they are not sparse."""
+    if not isinstance(queries.vectors, SparseVectors):
+        raise BadInput("these queries have no sparse vectors: write `encoder >> impact`.")
+    return queries.vectors
 
 
 def _split(vectors: SparseVectors) -> tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]:

@@ -76,13 +76,17 @@ class ImpactPostings:
 
     def search(self, queries: SparseVectors) -> Candidates:
         """All documents that share a term with each query, and their dot products, in no order."""
+        self.check_size(queries)
+        found = queries.matrix()[:, : len(self.starts) - 1] @ self._matrix
+        return Candidates(found.indptr, found.indices, found.data)
+
+    def check_size(self, queries: SparseVectors) -> None:
+        """Raise `BadInput` for queries of fewer dimensions than there are terms."""
         terms = len(self.starts) - 1
         if queries.size < terms:
             raise BadInput(
                 f"query vectors have {queries.size} dimensions, the index has {terms}: search with its own encoder."
             )
-        found = queries.matrix()[:, :terms] @ self._matrix
-        return Candidates(found.indptr, found.indices, found.data)
 
     @functools.cached_property
     def _matrix(self) -> csr_array:

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from nirank.data import Candidates, Corpus, Floats, Queries
 from nirank.errors import BadInput
 from nirank.pipeline import own_documents
-from nirank_stir.neighbours import VECTORS, mapped, nearest, query_vectors, unit, write
+from nirank_stir.neighbours import VECTORS, mapped, nearest, pair_products, query_vectors, unit, write
 
 
 class AlphaQE:
@@ -63,14 +63,27 @@ class AlphaQE:
 
     def generate(self, queries: Queries, k: int) -> Candidates:
         """The `k` documents nearest to each query, once it was moved; the scores are cosines."""
+        vectors = self._opened()
+        return nearest(self._wanted(queries, vectors), vectors, k)
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """The cosine of each pair, `[pairs]`: the number that `generate` gives it."""
+        vectors = self._opened()
+        return pair_products(self._wanted(queries, vectors), vectors, candidates)
+
+    def _opened(self) -> Floats:
         if self._vectors is None:
             raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
-        wanted = query_vectors(queries, self._vectors.shape[1])
-        if self.neighbours and len(queries):
-            found = nearest(wanted, self._vectors, self.neighbours + 1)
-            own = own_documents(queries, self._corpus)
-            wanted = self._moved(wanted, _but(found, own, self.neighbours), self._vectors)
-        return nearest(wanted, self._vectors, k)
+        return self._vectors
+
+    def _wanted(self, queries: Queries, vectors: Floats) -> Floats:
+        """The vectors of queries, moved."""
+        wanted = query_vectors(queries, vectors.shape[1])
+        if not self.neighbours or not len(queries):
+            return wanted
+        found = nearest(wanted, vectors, self.neighbours + 1)
+        own = own_documents(queries, self._corpus)
+        return self._moved(wanted, _but(found, own, self.neighbours), vectors)
 
     def _moved(self, vectors: Floats, found: Candidates, documents: Floats) -> Floats:
         """Each of the vectors plus documents in proportion to their scores in `found`; of length 1."""

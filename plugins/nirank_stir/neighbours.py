@@ -72,6 +72,12 @@ def products(wanted: Floats, vectors: Floats) -> Floats:
     return (wanted.astype(np.float64) @ vectors.astype(np.float64).T).astype(np.float32)
 
 
+def pair_products(wanted: Floats, vectors: Floats, candidates: Candidates) -> Floats:
+    """The dot product of each pair, `[pairs]`, added up as `products` does, query by query."""
+    rows = [products(wanted[row : row + 1], vectors[candidates[row][0]])[0] for row in range(len(candidates))]
+    return np.concatenate([np.empty(0, np.float32), *rows])
+
+
 def _nearest(wanted: Floats, vectors: Floats, k: int, size: int) -> Candidates:
     best = Candidates.empty(len(wanted))
     for start in range(0, len(vectors), size):

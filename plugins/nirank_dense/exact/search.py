@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from nirank.data import Candidates, Corpus, Floats, Queries
+from nirank.data import Candidates, Corpus, Floats, Ints, Queries, to_numpy
 from nirank.errors import BadInput, MissingDependency
 from nirank.kit import Former, bounded
 from nirank_dense import stored
@@ -116,15 +116,30 @@ class ExactSearch:
 
         Raises `BadInput` for k below 0, and for vectors that are missing, not finite or of another dimension.
         """
-        if self._products is None or self._scan is None:
-            raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
+        products, scan = self._opened()
         if k < 0:
             raise BadInput(f"k = {k}; it must be 0 or more.")
-        documents, dim = self._products.vectors.shape
+        documents, dim = products.vectors.shape
         wanted = stored.query_vectors(queries, dim)
         work = (len(wanted) + _READING_QUERIES) * documents * dim
         two_pass = self._two_pass.after(work) if self._two_pass else None
-        return Candidates.stack([_search(self._scan, two_pass, part, k) for part in blocks(wanted, QUERIES)])
+        return Candidates.stack([_search(scan, two_pass, part, k) for part in blocks(wanted, QUERIES)])
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """The dot product of each pair, `[pairs]`: the number that `generate` gives it. Raises as that does."""
+        products, _ = self._opened()
+        wanted, rows, docs = stored.pairs(queries, candidates, *products.vectors.shape)
+        return products.each(products.queries(wanted), rows, docs)
+
+    def vectors_of(self, docs: Ints) -> Floats:
+        """The vectors of some documents as the encoder made them, float32 `[docs, dim]`."""
+        products, _ = self._opened()
+        return to_numpy(products.vectors[docs])
+
+    def _opened(self) -> tuple[OnHost | OnDevice, Scan]:
+        if self._products is None or self._scan is None:
+            raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
+        return self._products, self._scan
 
     def _write(self, vectors: Floats, folder: Path) -> None:
         np.save(folder / LONGEST, quantised.longest(vectors))

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nirank.data import Candidates, Corpus, Floats, Queries
+from nirank.data import Candidates, Corpus, Floats, Ints, Queries
 from nirank.errors import BadInput, MissingDependency, StaleIndex
 from nirank.kit import Former, bounded, progress
 from nirank_dense import stored
@@ -152,29 +152,42 @@ class FaissSearch:
 
     def exactly(self, queries: Queries, k: int) -> Candidates:
         """The documents that exact search among the same ones finds."""
-        if self._vectors is None:
-            raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
-        allowed, wanted = self._mask(), stored.query_vectors(queries, self._vectors.shape[1])
-        return _scan(self._vectors, None if allowed is None else np.flatnonzero(allowed), wanted, k)
+        vectors = self._stored()
+        allowed, wanted = self._mask(), stored.query_vectors(queries, vectors.shape[1])
+        return _scan(vectors, None if allowed is None else np.flatnonzero(allowed), wanted, k)
 
     def generate(self, queries: Queries, k: int) -> Candidates:
         """At most `k` documents for each query, of the highest dot products among those that the index proposes.
 
         Raises `BadInput` for k below 0, and for vectors that are missing, not finite or of another dimension.
         """
-        if self._vectors is None:
-            raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
+        vectors = self._stored()
         if k < 0:
             raise BadInput(f"k = {k}; it must be 0 or more.")
-        wanted = stored.query_vectors(queries, self._vectors.shape[1])
+        wanted = stored.query_vectors(queries, vectors.shape[1])
         allowed = self._mask()
         if allowed is not None and allowed.sum() <= _FEW_DOCUMENTS:
-            return _scan(self._vectors, np.flatnonzero(allowed), wanted, k)
+            return _scan(vectors, np.flatnonzero(allowed), wanted, k)
         most = len(self._keys) if allowed is None else int(allowed.sum())
         need = min(max(k, self.depth), most)
         selector = self._selector(allowed)
         found = [self._search(part, need, need + _MORE_DOCUMENTS, most, selector) for part in blocks(wanted, 1024)]
         return self._completed(self._scored(wanted, Candidates.stack(found)).top(k), wanted, min(k, most), allowed)
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """The dot product of each pair, `[pairs]`: by the vectors that are kept. Raises as `generate` does."""
+        vectors = self._stored()
+        wanted, rows, docs = stored.pairs(queries, candidates, *vectors.shape)
+        return rounded.products(wanted, vectors, rows, docs)
+
+    def vectors_of(self, docs: Ints) -> Floats:
+        """The vectors of some documents as the encoder made them, float32 `[docs, dim]`."""
+        return self._stored()[docs]
+
+    def _stored(self) -> Floats:
+        if self._vectors is None:
+            raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
+        return self._vectors
 
     def _completed(
         self, found: Candidates, queries: Floats, wanted: int, allowed: NDArray[np.bool_] | None

@@ -1,0 +1,45 @@
+"""Pipelines as trees: their parts, their components, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from nirank.component import Component
+
+
+class Pipeline:
+    """The base of rankings and scorings, which are made of parts and finally of components."""
+
+    #: True where `repr` needs no brackets among operators: of names and calls.
+    closed: ClassVar[bool] = False
+
+    def components(self) -> list[Component]:
+        """The components of the pipeline, each once, in the order of the expression."""
+        return list(dict.fromkeys(self._components()))
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return ()
+
+    def _components(self) -> Iterator[Component]:
+        for part in self._parts():
+            yield from part._components()
+
+    def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
+        """The components with the encoder (or None) that an index of theirs would be built with."""
+        for part in self._parts():
+            yield from part._indexed()
+
+
+class PartialPipeline(Pipeline):
+    """A stage after a ranking that makes a ranking only together with the next stage."""
+
+    def after(self, ranking: Any) -> Pipeline:
+        """Itself, for the documents of `ranking`."""
+        raise NotImplementedError
+
+
+def operand(node: Pipeline) -> str:
+    """A part as it is written among operators: in brackets where it has operators of its own."""
+    text = repr(node)
+    return text if node.closed or " " not in text else f"({text})"
