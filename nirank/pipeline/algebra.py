@@ -44,6 +44,9 @@ DEPTH = 1000
 class Pipeline:
     """The base of rankings and scorings, which are made of parts and finally of components."""
 
+    #: True where it is written as a call, which needs no parentheses around it.
+    is_call = False
+
     def components(self) -> list[Component]:
         """The components of the pipeline, each once, in the order of the expression."""
         return list(dict.fromkeys(self._components()))
@@ -395,6 +398,7 @@ class Fused(Ranking):
     method: str
     weights: tuple[float, ...] | None
     settings: tuple[tuple[str, Any], ...]
+    is_call = True
 
     def __repr__(self) -> str:
         named = {"method": self.method, **dict(self.settings)}
@@ -596,7 +600,7 @@ def _with_encoder(ranking: Ranking) -> Ranking:
 
 def _operand(node: Ranking | Scoring) -> str:
     text = repr(node)
-    return text if isinstance(node, (Stage, Fused)) or " " not in text else f"({text})"
+    return text if node.is_call or " " not in text else f"({text})"
 
 
 def _depth(k: Any) -> int:
