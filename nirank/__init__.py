@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from nirank.pipeline.algebra import load as load
     from nirank.pipeline.expression import parse as parse
     from nirank.pipeline.feature_ranking import features as features
+    from nirank.pipeline.normalising import normalise as normalise
     from nirank.pipeline.ranking_scores import scores as scores
     from nirank.pipeline.reranking import others as others
     from nirank.pipeline.reranking import top as top
@@ -73,6 +74,7 @@ _HOMES = {
     "nirank.pipeline.expression": ["parse"],
     "nirank.pipeline.feature_ranking": ["features"],
     "nirank.pipeline.ranking_scores": ["scores"],
+    "nirank.pipeline.normalising": ["normalise"],
     "nirank.pipeline.reranking": ["others", "top"],
     "nirank.training.fitting": ["fit"],
 }

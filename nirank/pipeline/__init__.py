@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from nirank.pipeline.feature_ranking import Featured as Featured
     from nirank.pipeline.feature_ranking import FeatureSet as FeatureSet
     from nirank.pipeline.feature_ranking import features as features
+    from nirank.pipeline.normalising import Normalised as Normalised
+    from nirank.pipeline.normalising import normalise as normalise
     from nirank.pipeline.ranking_scores import scores as scores
     from nirank.pipeline.reranking import others as others
     from nirank.pipeline.reranking import own_documents as own_documents
@@ -44,6 +46,7 @@ _HOMES = {
     "nirank.pipeline.expression": ["parse"],
     "nirank.pipeline.feature_ranking": ["FeatureSet", "Featured", "features"],
     "nirank.pipeline.ranking_scores": ["scores"],
+    "nirank.pipeline.normalising": ["Normalised", "normalise"],
     "nirank.pipeline.reranking": ["others", "own_documents", "top"],
 }
 __getattr__, __dir__, __all__ = faces.lazily(__name__, _HOMES)

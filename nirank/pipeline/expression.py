@@ -7,13 +7,16 @@ others) are understood; anything else is refused with its place in the text.
 from __future__ import annotations
 
 import ast
+import inspect
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, repeat
 from typing import Any
 
 from nirank.errors import BadInput, CompositionError, NirankError
 from nirank.pipeline.algebra import Ranking, Scoring, Stage, concatenate, fuse, load
 from nirank.pipeline.feature_ranking import features
+from nirank.pipeline.normalising import normalise
 from nirank.pipeline.ranking_scores import scores
 from nirank.pipeline.reranking import others, top
 
@@ -32,6 +35,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "concatenate": concatenate,
     "scores": scores,
     "features": features,
+    "normalise": normalise,
     "others": others,
     "top": top,
 }
@@ -97,8 +101,18 @@ class _Reader:
                 settings[str(keyword.arg)] = ast.literal_eval(keyword.value)
             except (ValueError, TypeError):
                 raise self._refused(keyword.value, "a setting must be a plain value (number, text, list)") from None
-        return self._combine(node, function, *map(self.read, node.args), **settings)
+        return self._combine(node, function, *map(self._argument, node.args, _takes_text(function)), **settings)
+
+    def _argument(self, node: ast.expr, takes_text: bool) -> Any:
+        """An argument of a call: a stage, or a text in the place of one, `normalise(bm25, "minmax")`."""
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        return ast.literal_eval(node) if is_text and takes_text else self.read(node)
 
     def _refused(self, node: ast.expr, why: str) -> BadInput:
         part = ast.get_source_segment(self.text, node) or ""
         return BadInput(f"{self.text!r}, column {node.col_offset + 1}: {part!r} is refused: {why}.")
+
+
+def _takes_text(function: Callable[..., Any]) -> Iterator[bool]:
+    """For each argument of a call in its place, whether it is a text."""
+    return chain((each.annotation == "str" for each in inspect.signature(function).parameters.values()), repeat(False))

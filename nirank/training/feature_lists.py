@@ -1,4 +1,7 @@
-"""Lists with the features that a ranker reads: of judged pairs computed once, of others as they come."""
+"""Lists with the features that a ranker reads: of judged pairs computed once, of others as they come.
+
+Features that depend on the list, such as normalised scores, are computed anew for every list, of all of it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from nirank.data.features import Features
 from nirank.data.queries import Queries
 from nirank.data.types import Ints
 from nirank.pipeline.feature_ranking import FeatureSet
+from nirank.pipeline.normalising import is_listwise
 from nirank.training.batch import unlabelled
 
 
@@ -19,11 +23,13 @@ class Describer:
     """Gives lists of a collection their features; `collection` is that collection, its judged pairs described."""
 
     def __init__(self, features: FeatureSet, collection: Collection) -> None:
-        self.features = features
+        self.features, self.whole = features, is_listwise(features)
         self.collection = replace(collection, judgments=described(features, collection.queries, collection.judgments))
 
     def __call__(self, rows: Ints, queries: Queries, candidates: Candidates) -> Candidates:
         """The lists of `queries`, which are the given `rows` of the collection, with features."""
+        if self.whole:
+            return described(self.features, queries, candidates)
         judged = self.collection.judgments.take(rows)
         places = candidates.places(judged)
         known = places >= 0

@@ -1,0 +1,63 @@
+"""Scorings brought to one scale within each query, so that a sum of them is not led by the one with larger numbers.
+
+    0.3 * normalise(bm25, "minmax") + normalise(minilm, "minmax")
+
+Such a score depends on the list that its document stands in, as that of a listwise scorer does, and on no other list.
+`nirank.pipeline.norms` has the norms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nirank.data.candidates import Candidates
+from nirank.data.queries import Queries
+from nirank.data.types import Floats
+from nirank.pipeline.algebra import Pipeline, Scoring, as_scoring
+from nirank.pipeline.norms import check_norm, normalised
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Normalised(Scoring):
+    """A scoring whose scores are normalised within each list."""
+
+    scoring: Scoring
+    norm: str
+    settings: tuple[tuple[str, float], ...]
+    listwise = True
+    closed = True
+
+    def __repr__(self) -> str:
+        told = [repr(self.scoring), repr(self.norm), *(f"{name}={value!r}" for name, value in self.settings)]
+        return f"normalise({', '.join(told)})"
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """Score each list whole; each score is of the list that `candidates` have, and of no other."""
+        scored = candidates.with_scores(self.scoring.score(queries, candidates))
+        return normalised(scored, self.norm, **dict(self.settings))
+
+    def _parts(self) -> Sequence[Pipeline]:
+        return (self.scoring,)
+
+
+def normalise(scoring: Any, norm: str = "minmax", **settings: float) -> Normalised:
+    """Bring the scores of each query to one scale, so that they can be added to those of another scoring.
+
+    `0.3 * normalise(bm25, "minmax") + normalise(minilm, "minmax")` weighs both alike for every query. `norm` is one of
+    `nirank.pipeline.norms.NORMS`: "minmax" (to 0..1), "zscore" (mean 0, variance 1), "softmax" (shares that add up to
+    1; with the setting `temperature`), "rank" (from 1 at the best down), "max" and "sum". Where all scores of a query
+    are equal they become 1 ("minmax", and "max" above 0), 0 ("zscore") or equal shares ("softmax", "sum"). Raises
+    `CompositionError` for what is no scoring, `UnknownName` for no norm.
+    """
+    check_norm(norm, settings)
+    plain = {name: value.item() if hasattr(value, "item") else value for name, value in settings.items()}
+    return Normalised(as_scoring(scoring), norm, tuple(plain.items()))
+
+
+def is_listwise(pipeline: Pipeline) -> bool:
+    """True where a score depends on the list that its pair stands in: of a norm, or of a listwise scorer."""
+    if getattr(pipeline, "listwise", False):
+        return True
+    return any(each.traits.listwise for each in pipeline.components()) or any(map(is_listwise, pipeline._parts()))
