@@ -33,8 +33,8 @@ class Documents:
     """A corpus in memory: texts, paths of images (`pathlib.Path`) or PIL images, with an id for each.
 
     `fields` are texts that documents have beside their content, such as the names of pictures: a stage with the setting
-    `field` reads one of them instead, or several as one text. Raises `BadInput` where there are not as many ids as contents or as texts of a
-    field, or where an id comes twice.
+    `field` reads one of them instead, or several as one text. Raises `BadInput` where there are not as many ids as
+    contents or as texts of a field, or where an id comes twice.
     """
 
     def __init__(
@@ -214,7 +214,8 @@ class Field(_Texts):
 
     def _texts(self, which: slice | ArrayLike) -> list[str]:
         columns = [self.corpus.column(name, which) for name in self._names]
-        return columns[0] if len(columns) == 1 else [" ".join(filter(None, texts)) for texts in zip(*columns)]
+        rows = zip(*columns, strict=True)
+        return columns[0] if len(columns) == 1 else [" ".join(filter(None, texts)) for texts in rows]
 
 
 def _hashable(name: str | Sequence[str]) -> FieldName:

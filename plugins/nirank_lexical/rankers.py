@@ -87,14 +87,13 @@ class LexicalRanker:
 
     def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
         """Write the index of `corpus` into `folder`, which exists and is empty. Contents are texts."""
-        from nirank_lexical.inversion import SEGMENT, write_index
+        from nirank_lexical.inversion import write_index
 
-        segment, workers = self.indexing.segment or SEGMENT, self.indexing.threads or processors()
-        write_index(corpus, self.analyzer, folder, segment, workers)
+        write_index(corpus, self.analyzer, folder, *self._means)
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the index that `build` wrote. Raises `StaleIndex` where it is incomplete or of another corpus."""
-        index = InvertedIndex.load(folder)
+        index = self._load(folder)
         if (indexed := len(index.lengths)) != len(corpus):
             raise StaleIndex(
                 f"The index in {folder} is of {indexed} documents, but the corpus has {len(corpus)}; build it again."
@@ -103,6 +102,16 @@ class LexicalRanker:
         self._threads = self.indexing.threads or processors()
         self._parse = QueryParser(index.vocabulary, self.analyzer)
         self._searched = WeightedIndex(index, self.weighting)
+
+    def _load(self, folder: Path) -> InvertedIndex:
+        return InvertedIndex.load(folder)
+
+    @property
+    def _means(self) -> tuple[int, int]:
+        """How many postings are in memory while indexing, and how many processes read documents."""
+        from nirank_lexical.inversion import SEGMENT
+
+        return self.indexing.segment or SEGMENT, self.indexing.threads or processors()
 
     def generate(self, queries: Queries, k: int) -> Candidates:
         """The `k` best documents of each query, ranked; fewer where fewer match. Raises `BadInput` for k below 0."""
