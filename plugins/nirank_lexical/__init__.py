@@ -1,11 +1,11 @@
-"""Lexical search: BM25, of one text or of weighted fields, query likelihood and TF-IDF over an inverted index."""
+"""Lexical search over inverted indexes: BM25, of a text or of weighted fields, query likelihood, TF-IDF, and SDM."""
 
 from typing import Any
 
 from nirank import hookimpl
 
 _RANKERS = {"bm25": "BM25", "ql": "QueryLikelihood", "tfidf": "TFIDF"}
-_WITH_INDEXES_OF_THEIR_OWN = {"bm25f": ("BM25F", "tiny")}
+_WITH_INDEXES_OF_THEIR_OWN = {"bm25f": ("BM25F", "tiny"), "sdm": ("SequentialDependence", "SequentialDependence")}
 
 
 @hookimpl

@@ -68,7 +68,7 @@ class Indexing:
 class LexicalRanker:
     """An inverted index that is searched under a weighting; `own` are the settings of the subclass."""
 
-    accepts = "terms"
+    accepts: str | None = "terms"
 
     def __init__(self, weighting: Weighting, indexing: Indexing, **own: object) -> None:
         self.weighting, self.indexing = weighting, indexing
@@ -100,8 +100,8 @@ class LexicalRanker:
             )
         self.corpus = corpus
         self._threads = self.indexing.threads or processors()
-        self._parse = QueryParser(index.vocabulary, self.analyzer)
-        self._searched = WeightedIndex(index, self.weighting)
+        self._parse: Any = QueryParser(index.vocabulary, self.analyzer)
+        self._searched: Any = WeightedIndex(index, self.weighting)
 
     def _load(self, folder: Path) -> InvertedIndex:
         return InvertedIndex.load(folder)
@@ -125,7 +125,8 @@ class LexicalRanker:
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The score of each pair, `[pairs]`: the number that `generate` gives it; 0, or its prior, without a match."""
         self._opened()
-        return self._searched.score(self._parse(_searched_for(queries)), candidates)
+        scores: Floats = self._searched.score(self._parse(_searched_for(queries)), candidates)
+        return scores
 
     def _opened(self) -> Corpus:
         if self.corpus is None:

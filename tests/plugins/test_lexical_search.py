@@ -509,7 +509,7 @@ print(docs[0])
     assert _run(program) == ["5"]
 
 
-_NAMES = ("bm25", "bm25f", "ql", "tfidf")
+_NAMES = ("bm25", "bm25f", "ql", "sdm", "tfidf")
 
 
 def test_every_ranker_is_registered_to_find_and_to_score():
