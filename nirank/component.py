@@ -47,8 +47,8 @@ class Component:
         self.target = target
         self.settings = dict(given or {})
         self.entry = entry
-        #: The field of documents that is read in the place of their content (`nirank.data.corpus.Field`).
-        self.field: str | None = None
+        #: The field of documents that is read in the place of their content, or several (`nirank.data.corpus.Field`).
+        self.field: str | tuple[str, ...] | None = None
         #: What `target` has open, where it needs an index.
         self.opened: Opened | None = None
         #: What plugins put round it when it is built (`nirank.plugins.assembly.wrap`).

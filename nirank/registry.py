@@ -19,7 +19,7 @@ log = logging.getLogger("nirank")
 STAGES = ("encoder", "generator", "scorer", "extractor")
 TRAINING = ("loss", "sampler")
 KINDS = (*STAGES, *TRAINING, "collection", "observer")
-#: The setting of every stage that says which field of documents it reads.
+#: The setting of every stage that says which field of documents it reads, or which several as one text.
 FIELD = "field"
 #: What stands before the folder of a checkpoint, where a name is expected (`nirank.checkpoints`).
 TRAINED = "trained:"

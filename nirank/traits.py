@@ -14,7 +14,7 @@ import difflib
 import functools
 import logging
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,6 +60,9 @@ class Traits:
     accepts: str | None = trait(None, "generator", "a kind of vectors it takes besides queries as they are")
     log_likelihoods: bool = trait(
         False, STAGES, "whether its scores are logarithms of likelihoods, up to a number of the query's own"
+    )
+    index_fields: Sequence[str] = trait(
+        (), STAGES, "the fields of documents that its index has beside their content, or in its place"
     )
     resumes: bool = trait(False, STAGES, "whether `build` goes on with what an interrupted one left in its folder")
     listwise: bool = trait(False, "scorer", "whether a score depends on the other documents of the list")

@@ -10,7 +10,8 @@ import pytest
 import nirank
 from nirank.checkpoints import checkpoint
 from nirank.data import Candidates, Collection, Documents, Field, Queries, field_of, write_corpus
-from nirank.errors import BadInput
+from nirank.errors import BadInput, StaleIndex
+from nirank.execution import indexes
 from nirank.plugins import build
 from nirank.plugins.assembly import for_encoder
 
@@ -146,3 +147,68 @@ def test_training_reads_the_field_and_the_checkpoint_remembers_it(named, tmp_pat
 def test_a_field_survives_copying(named):
     assert list(copy.deepcopy(named.field("name"))) == NAMES
     assert isinstance(copy.copy(named).field("name"), Field)
+
+
+# Several fields as one text
+
+
+def test_several_fields_are_one_text_in_the_order_of_their_names(named):
+    both = named.field(["other", "name"])
+    assert list(both) == [f"cat {name}" if name else "cat" for name in NAMES]
+    assert both is named.field(("other", "name"))
+    assert both is both.field(["other", "name"])
+    assert both.field("name") is named.field("name")
+    assert both.fingerprint == Documents(list("abcd"), list(both)).fingerprint
+    assert named.field(["name", "other"]).fingerprint != both.fingerprint
+    assert repr(both) == "<other + name of <Documents: 4>>"
+
+
+def test_all_fields_of_a_file_are_its_content(tmp_path):
+    rows = [{"id": ["a", "b", "c"], "title": ["cat", "", "dog"], "text": ["x", "y", ""]}]
+    corpus = write_corpus(tmp_path / "c.arrow", rows)
+    assert list(corpus.field(["title", "text"])) == corpus[:]
+    assert corpus.field(["title", "text"]).fingerprint == corpus.fingerprint
+    assert corpus.field(["text", "title"])[0] == "x cat"
+
+
+def test_bm25_searches_within_a_set_of_fields(named):
+    bm25 = nirank.load("bm25", field=["name", "other"])
+    expected = (nirank.load("bm25") % 4).search("cat", Documents(list("abcd"), [f"{name} cat" for name in NAMES]))
+    found = (bm25 % 4).search("cat", named)
+    assert np.array_equal(found.docs, expected.docs)
+    assert np.array_equal(found.scores, expected.scores)
+    assert found.corpus is named
+
+
+def test_a_set_of_fields_stands_in_a_checkpoint(named, tmp_path):
+    stage = nirank.load("dssm", dims=[8, 4], field=["name", "other"])
+    train = Collection("named", named, Queries.of(["small cat"]), Candidates.of([[0]], [[1]], named))
+    nirank.fit(stage, "softmax_cross_entropy", train, sampler="uniform", steps=1)
+    checkpoint.save(stage.component, tmp_path / "kept")
+    assert nirank.load(f"trained:{tmp_path / 'kept'}").component.field == ("name", "other")
+
+
+@pytest.mark.parametrize("wrong", [[], ["name", "name"], ["name", 3], {"name": 1}])
+def test_what_is_no_set_of_fields_is_told(wrong):
+    with pytest.raises(BadInput, match="is not the name of a field; a text is expected, or a list of texts, each once"):
+        nirank.load("bm25", field=wrong)
+
+
+def test_a_field_of_a_set_that_is_not_there_is_told(named):
+    with pytest.raises(BadInput, match="no field 'title' in <Documents: 4>: their fields are name, other"):
+        nirank.load("bm25", field=["name", "title"]).search("cat", named)
+    with pytest.raises(BadInput, match="has no fields, and so no field 'name, title'"):
+        field_of(object(), ["name", "title"])
+
+
+def test_an_index_of_fields_is_not_that_of_others_beside_the_same_contents(named):
+    """The fingerprint of a corpus is of contents: an index of fields must not be taken for one of other fields."""
+    manual = nirank.load("manual", names=["name.tf_sum"], fields=["name"])
+    other = Documents(named.ids, named[:], {"name": ["cat cat cat", "", "", ""], "other": ["cat"] * 4})
+    pairs = [Candidates.of([[0]], corpus=corpus) for corpus in (named, other)]
+    assert named.fingerprint == other.fingerprint
+    found = [nirank.features(manual).of(Queries.of("cat"), each).values[0, 0] for each in pairs]
+    assert found == [1, 3]
+    folders = [manual.component.opened.folder]
+    with pytest.raises(StaleIndex, match="is the index of other texts: the field name has changed"):
+        indexes.prepare(manual.component, named, folder=folders[0])

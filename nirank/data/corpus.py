@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from nirank.data.types import Content, Corpus
 
 
+#: A field, or several that are read as one text.
+FieldName: TypeAlias = str | tuple[str, ...]
+
+
 class Documents:
     """A corpus in memory: texts, paths of images (`pathlib.Path`) or PIL images, with an id for each.
 
     `fields` are texts that documents have beside their content, such as the names of pictures: a stage with the setting
-    `field` reads one of them instead. Raises `BadInput` where there are not as many ids as contents or as texts of a
-    field, or where an id comes twice.
+    `field` reads one of them instead, or several as one text. Raises `BadInput` where there are not as many ids as
+    contents or as texts of a field, or where an id comes twice.
     """
 
     def __init__(
@@ -44,7 +48,7 @@ class Documents:
         self._contents, self._columns = contents, dict(fields or {})
         #: The names of the fields.
         self.fields: tuple[str, ...] = tuple(self._columns)
-        self._views: dict[str, Field] = {}
+        self._views: dict[FieldName, Field] = {}
         for what, column in {"documents": contents, **self._columns}.items():
             if len(self.ids) != len(column):
                 raise BadInput(f"{len(self.ids)} ids for {len(column)} {what}; one id per document is expected.")
@@ -77,9 +81,9 @@ class Documents:
             raise BadInput(f"there is no field {name!r} in {self!r}: {known}.")
         return [self._columns[name][ordinal] for ordinal in as_ordinals(which, len(self)).tolist()]
 
-    def field(self, name: str) -> Field:
-        """One field as a corpus of its own; the same object each time."""
-        return self._views.setdefault(name, Field(self, name))
+    def field(self, name: str | Sequence[str]) -> Field:
+        """One field as a corpus of its own, or several as one text; the same object each time."""
+        return self._views.setdefault(_hashable(name), Field(self, name))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -126,7 +130,7 @@ class ArrowCorpus(_Texts):
         self.path = Path(path)
         seals.check_file(self.path, "Make the file again, or remove it.")
         self._table, self._stamp = map_table(self.path)
-        self._views: dict[str, Field] = {}
+        self._views: dict[FieldName, Field] = {}
         #: The names of the text columns.
         self.fields: tuple[str, ...] = tuple(name for name in self._table.column_names if name != "id")
 
@@ -156,9 +160,9 @@ class ArrowCorpus(_Texts):
         texts: list[str] = join_texts([gather(self._table[name], as_ordinals(which, len(self)))]).to_pylist()
         return texts
 
-    def field(self, name: str) -> Field:
-        """One field as a corpus of its own; the same object each time."""
-        return self._views.setdefault(name, Field(self, name))
+    def field(self, name: str | Sequence[str]) -> Field:
+        """One field as a corpus of its own, or several as one text; the same object each time."""
+        return self._views.setdefault(_hashable(name), Field(self, name))
 
     def _texts(self, which: slice | ArrayLike) -> list[str]:
         ordinals = as_ordinals(which, len(self))
@@ -175,22 +179,28 @@ class ArrowCorpus(_Texts):
 class Field(_Texts):
     """One field of the documents of a corpus: a corpus of texts, with the same ids at the same ordinals.
 
-    Raises `BadInput` for a field that the corpus lacks.
+    Of several names, a text is that of all these fields which are not empty, in the order of the names, joined by
+    blanks. Raises `BadInput` for a field that the corpus lacks.
     """
 
-    def __init__(self, corpus: Documents | ArrowCorpus, name: str) -> None:
-        corpus.column(name, slice(0, 0))
-        self.corpus, self.name = corpus, name
+    def __init__(self, corpus: Documents | ArrowCorpus, name: str | Sequence[str]) -> None:
+        self.corpus, self.name = corpus, _hashable(name)
+        for each in self._names:
+            corpus.column(each, slice(0, 0))
 
     def __len__(self) -> int:
         return len(self.corpus)
 
     def __repr__(self) -> str:
-        return f"<{self.name} of {self.corpus!r}>"
+        return f"<{' + '.join(self._names)} of {self.corpus!r}>"
 
-    def field(self, name: str) -> Field:
-        """Itself, or another field of the same documents."""
-        return self if name == self.name else self.corpus.field(name)
+    def field(self, name: str | Sequence[str]) -> Field:
+        """Itself, or other fields of the same documents."""
+        return self if _hashable(name) == self.name else self.corpus.field(name)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (self.name,) if isinstance(self.name, str) else self.name
 
     @property
     def ids(self) -> Ids:
@@ -203,7 +213,13 @@ class Field(_Texts):
         return _fingerprint_of(self)
 
     def _texts(self, which: slice | ArrayLike) -> list[str]:
-        return self.corpus.column(self.name, which)
+        columns = [self.corpus.column(name, which) for name in self._names]
+        rows = zip(*columns, strict=True)
+        return columns[0] if len(columns) == 1 else [" ".join(filter(None, texts)) for texts in rows]
+
+
+def _hashable(name: str | Sequence[str]) -> FieldName:
+    return name if isinstance(name, str) else tuple(name)
 
 
 def _fingerprint_of(corpus: Documents | Field) -> str:
@@ -213,15 +229,16 @@ def _fingerprint_of(corpus: Documents | Field) -> str:
     return digest.hex()
 
 
-def field_of(corpus: Corpus, name: str | None) -> Corpus:
-    """A corpus as a stage with the setting `field` reads it: itself for None.
+def field_of(corpus: Corpus, name: str | Sequence[str] | None) -> Corpus:
+    """A corpus as a stage with the setting `field` reads it: itself for None, for several names these as one text.
 
     Raises `BadInput` where the corpus has no such field.
     """
     if name is None:
         return corpus
     if not callable(getattr(corpus, "field", None)):
-        raise BadInput(f"{corpus!r} has no fields, and so no field {name!r}.")
+        wanted = name if isinstance(name, str) else ", ".join(name)
+        raise BadInput(f"{corpus!r} has no fields, and so no field {wanted!r}.")
     view: Corpus = corpus.field(name)  # type: ignore[attr-defined]
     return view
 

@@ -92,7 +92,8 @@ def prepare(
     elif _marker(folder).exists():  # of a process that was killed when all was done
         with suppress(OSError):
             _marker(folder).unlink()
-    open_index(component, key, corpus, folder)
+    check(folder, key, corpus, _fields(component, corpus))
+    open_index(component, corpus, folder)
     component.opened = Opened(corpus, encoder, folder, encoded)
     return folder
 
@@ -137,8 +138,13 @@ def _home(component: Component, encoder: Component | None) -> Path:
 def place(component: Component, corpus: Corpus, encoder: Component | None = None) -> str:
     """The name of an index's folder: the same for whatever would write the same files."""
     key, corpus = index_key(component, encoder), field_of(corpus, (encoder or component).field)
-    kind = str(key.get("index", component.name)).replace(" ", "-")
-    return f"{kind}-{digest([key, corpus.fingerprint])[:16]}"
+    kind, fields = str(key.get("index", component.name)).replace(" ", "-"), _fields(component, corpus)
+    return f"{kind}-{digest([key, corpus.fingerprint, fields] if fields else [key, corpus.fingerprint])[:16]}"
+
+
+def _fields(component: Component, corpus: Corpus) -> dict[str, str]:
+    """The fingerprints of the fields that an index has, by name: that of a corpus is of contents alone."""
+    return {name: field_of(corpus, name).fingerprint for name in component.traits.index_fields}
 
 
 def index_key(component: Component, encoder: Component | None = None) -> dict[str, Any]:
@@ -188,13 +194,12 @@ def _former(
     folder = home / place(component, since, encoder)
     if not component.can("update") or not (folder / MANIFEST).exists():
         return None
-    check(folder, index_key(component, encoder), since)
+    check(folder, index_key(component, encoder), since, _fields(component, since))
     return Former(folder, same_documents(corpus, since))
 
 
-def open_index(component: Component, key: Mapping[str, Any], corpus: Corpus, folder: Path) -> None:
-    """Have a component open the index in a folder. Raises `StaleIndex` where that is not its own, or cannot be read."""
-    check(folder, key, corpus)
+def open_index(component: Component, corpus: Corpus, folder: Path) -> None:
+    """Have a component open the index in a folder, which was checked. Raises `StaleIndex` where it cannot be read."""
     try:
         component.target.open(corpus, folder)
     except (NirankError, MemoryError):
@@ -206,8 +211,11 @@ def open_index(component: Component, key: Mapping[str, Any], corpus: Corpus, fol
         ) from error
 
 
-def check(folder: Path, key: Mapping[str, Any], corpus: Corpus) -> None:
-    """Raise `StaleIndex` unless `folder` holds a whole index of this key and corpus, as it was written."""
+def check(folder: Path, key: Mapping[str, Any], corpus: Corpus, fields: Mapping[str, str]) -> None:
+    """Raise `StaleIndex` unless `folder` holds a whole index of this key and corpus, as it was written.
+
+    `fields` are the fingerprints of the fields that it has; an index from before these were noted passes without.
+    """
     again = f"Remove {folder} to have it built again, or name another folder."
     manifest = read_manifest(folder)
     if not seals.check(folder, again) and manifest.get("sealed"):
@@ -224,6 +232,9 @@ def check(folder: Path, key: Mapping[str, Any], corpus: Corpus) -> None:
         raise StaleIndex(
             f"{folder} is the index of another corpus: it has {indexed}; the corpus searched has {given}. {again}"
         )
+    if (known := manifest.get("fields", fields)) != fields:
+        others = [name for name in fields if known.get(name) != fields[name]]
+        raise StaleIndex(f"{folder} is the index of other texts: the field {', '.join(others)} has changed. {again}")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -256,6 +267,7 @@ def _manifest(component: Component, corpus: Corpus, encoder: Component | None) -
         "key": index_key(component, encoder),
         "corpus": corpus.fingerprint,
         "documents": len(corpus),
+        **({"fields": fields} if (fields := _fields(component, corpus)) else {}),
     }
 
 

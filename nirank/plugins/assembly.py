@@ -76,7 +76,7 @@ def assemble(
         target = factory(**bound.arguments)
     prepare(target)
     component = Component(name or entry.name, target, bound.settings | field, entry)
-    component.field = field.get(FIELD)
+    component.field = _name_of(field.get(FIELD))
     return wrap(component)
 
 
@@ -98,13 +98,26 @@ def _copied(component: Component) -> Component:
 
 def _field_apart(
     entry: Entry, factory: Callable[..., Any], given: Mapping[str, Any]
-) -> tuple[dict[str, str], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The setting `field` that every stage has, and those of its factory, which may have one of that name itself.
 
-    Raises `BadInput` for a field that is no name.
+    Raises `BadInput` for what is neither the name of a field nor a list of such names.
     """
     if entry.kind not in STAGES or FIELD not in given or FIELD in settings.declared(factory):
         return {}, dict(given)
-    if not isinstance(given[FIELD], str):
-        raise BadInput(f"{entry.spec}: {FIELD} = {given[FIELD]!r} is not the name of a field; a text is expected.")
-    return {FIELD: given[FIELD]}, {name: value for name, value in given.items() if name != FIELD}
+    names = given[FIELD]
+    if not (isinstance(names, str) or _are_names(names)):
+        expected = "a text is expected, or a list of texts, each once"
+        raise BadInput(f"{entry.spec}: {FIELD} = {names!r} is not the name of a field; {expected}.")
+    read = names if isinstance(names, str) else list(names)
+    return {FIELD: read}, {name: value for name, value in given.items() if name != FIELD}
+
+
+def _are_names(names: Any) -> bool:
+    """True for a list of different texts, one at least."""
+    listed = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
+    return listed and 0 < len(set(names)) == len(names)
+
+
+def _name_of(field: str | list[str] | None) -> str | tuple[str, ...] | None:
+    return tuple(field) if isinstance(field, list) else field

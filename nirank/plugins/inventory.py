@@ -96,7 +96,11 @@ def _description(entries: list[Entry]) -> Description:
         return Description(components, plugin, "", [], str(error))
     rows = list(_settings(factory))
     if any(entry.kind in STAGES for entry in entries):
-        rows.append(SettingRow(FIELD, "str | None", "None", "The field of documents that is read."))
+        rows.append(
+            SettingRow(
+                FIELD, "str | list[str] | None", "None", "The field of documents that is read, or several as one."
+            )
+        )
     return Description(components, plugin, inspect.getdoc(factory) or "", rows)
 
 

@@ -97,8 +97,15 @@ def _mixed(pictures: Sequence[Content], texts: Sequence[Content]) -> tuple[Conte
 
 @functools.cache
 def corpus(reads: str = "") -> Documents:
-    """The documents, with ids `d0`, `d1`, ..."""
-    return Documents([f"d{number}" for number in range(len(DOCUMENTS))], list(documents(reads)))
+    """The documents, with ids `d0`, `d1`, ..., and the fields `title` and `text` of those that are texts."""
+    contents = documents(reads)
+    return Documents([f"d{number}" for number in range(len(DOCUMENTS))], list(contents), _fields(contents))
+
+
+def _fields(contents: Sequence[Content]) -> dict[str, list[str]]:
+    """The first two words of each text are its title, and the rest its text; pictures have neither."""
+    words = [text.split() if isinstance(text, str) else [] for text in contents]
+    return {"title": [" ".join(each[:2]) for each in words], "text": [" ".join(each[2:]) for each in words]}
 
 
 def pairs(reads: str = "") -> Pairs:

@@ -19,6 +19,8 @@ def nirank_register(registry: PluginRegistry) -> None:
         ("diaz", "diaz", "Diaz", "tiny", "expansion"),
         ("rm3", "rm3", "RM3", "tiny", "lexical"),  # the terms of documents, and no vectors of words
         ("rocchio", "rocchio", "Rocchio", "tiny", "lexical"),
+        ("bo1", "divergence", "Bo1", "tiny_bo1", "lexical"),
+        ("kl_expansion", "divergence", "KL", "tiny_kl", "lexical"),  # there is a loss called kl
     ):
         made, small = (f"nirank_expansion.{module}:{attribute}" for attribute in (target, tiny))
         registry.add("encoder", name, made, tiny=small, extra=extra)

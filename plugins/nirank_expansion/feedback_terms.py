@@ -46,14 +46,15 @@ class TermRows:
         """Rows added up into fewer: row i becomes part of row `into[i]`."""
         return TermRows.of(into[self.rows], self.terms, self.values, size)
 
-    def best(self, k: int, places: Ints | None = None) -> TermRows:
+    def best(self, k: int | Ints, places: Ints | None = None) -> TermRows:
         """The `k` largest entries of each row; of equal ones those whose terms come first, or whose `places` do.
 
-        `places`, `[entries]`, order the terms otherwise than by their numbers.
+        `k` is a number, or that of each row (`[size]`). `places`, `[entries]`, order the terms otherwise than by their
+        numbers.
         """
         order = np.lexsort((self.terms if places is None else places, -self.values, self.rows))
         starts = np.searchsorted(self.rows, np.arange(self.size))
-        kept = np.sort(order[np.arange(len(order)) - starts[self.rows] < k])
+        kept = np.sort(order[np.arange(len(order)) - starts[self.rows] < np.broadcast_to(k, self.size)[self.rows]])
         return self.where(kept)
 
     def where(self, kept: Ints | NDArray[np.bool_]) -> TermRows:

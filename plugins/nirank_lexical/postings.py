@@ -40,7 +40,8 @@ class InvertedIndex:
     The documents of term `t` are `docs[starts[t]:starts[t + 1]]` in rising order, with `counts` beside them.
     `starts` int64 `[terms + 1]`; `docs` int32 and `counts` (the smallest unsigned integers that hold them)
     `[postings]`; `lengths` int32 `[documents]`, in terms; `frequencies` int64 `[terms]`, how often each term occurs.
-    `folder` is where it is mapped from.
+    `folder` is where it is mapped from. Of several fields together, `counts` are `[postings, fields]` and `lengths`
+    `[documents, fields]`.
     """
 
     starts: NDArray[np.int64]
@@ -70,8 +71,8 @@ class InvertedIndex:
         `kind` is the type of the counts, `rest` are the other columns.
         """
         with (folder / "docs.npy").open("wb") as docs, (folder / "counts.npy").open("wb") as counts:
-            for file, dtype in ((docs, np.dtype(np.int32)), (counts, kind)):
-                write_header(file, (postings,), dtype)
+            write_header(docs, (postings,), np.int32)
+            write_header(counts, (postings, *rest["lengths"].shape[1:]), kind)
             for part_docs, part_counts in parts:
                 docs.write(part_docs.data)
                 counts.write(part_counts.data)
@@ -81,16 +82,20 @@ class InvertedIndex:
         rest["vocabulary"].save(folder)
 
     @classmethod
-    def load(cls, folder: Path) -> InvertedIndex:
-        """Map what `save` wrote. Raises `DamagedFile` where files are missing, cut short or do not fit each other."""
+    def load(cls, folder: Path, fields: int | None = None) -> InvertedIndex:
+        """Map what `save` wrote; `fields` is how many there are together, if several may be.
+
+        Raises `DamagedFile` where files are missing, cut short or do not fit each other.
+        """
+        of_fields = () if fields is None else (fields,)
         vocabulary = Vocabulary.load(folder)
         terms = len(vocabulary)
         docs = bounded.column(folder / "docs.npy", np.int32, None)
         index = cls(
             starts=bounded.column(folder / "starts.npy", np.int64, terms + 1),
             docs=docs,
-            counts=bounded.column(folder / "counts.npy", np.unsignedinteger, len(docs)),
-            lengths=bounded.column(folder / "lengths.npy", np.int32, None),
+            counts=bounded.column(folder / "counts.npy", np.unsignedinteger, len(docs), *of_fields),
+            lengths=bounded.column(folder / "lengths.npy", np.int32, None, *of_fields),
             frequencies=bounded.column(folder / "frequencies.npy", np.int64, terms),
             vocabulary=vocabulary,
             folder=folder,

@@ -68,7 +68,7 @@ class Indexing:
 class LexicalRanker:
     """An inverted index that is searched under a weighting; `own` are the settings of the subclass."""
 
-    accepts = "terms"
+    accepts: str | None = "terms"
 
     def __init__(self, weighting: Weighting, indexing: Indexing, **own: object) -> None:
         self.weighting, self.indexing = weighting, indexing
@@ -87,22 +87,31 @@ class LexicalRanker:
 
     def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
         """Write the index of `corpus` into `folder`, which exists and is empty. Contents are texts."""
-        from nirank_lexical.inversion import SEGMENT, write_index
+        from nirank_lexical.inversion import write_index
 
-        segment, workers = self.indexing.segment or SEGMENT, self.indexing.threads or processors()
-        write_index(corpus, self.analyzer, folder, segment, workers)
+        write_index(corpus, self.analyzer, folder, *self._means)
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the index that `build` wrote. Raises `StaleIndex` where it is incomplete or of another corpus."""
-        index = InvertedIndex.load(folder)
+        index = self._load(folder)
         if (indexed := len(index.lengths)) != len(corpus):
             raise StaleIndex(
                 f"The index in {folder} is of {indexed} documents, but the corpus has {len(corpus)}; build it again."
             )
         self.corpus = corpus
         self._threads = self.indexing.threads or processors()
-        self._parse = QueryParser(index.vocabulary, self.analyzer)
-        self._searched = WeightedIndex(index, self.weighting)
+        self._parse: Any = QueryParser(index.vocabulary, self.analyzer)
+        self._searched: Any = WeightedIndex(index, self.weighting)
+
+    def _load(self, folder: Path) -> InvertedIndex:
+        return InvertedIndex.load(folder)
+
+    @property
+    def _means(self) -> tuple[int, int]:
+        """How many postings are in memory while indexing, and how many processes read documents."""
+        from nirank_lexical.inversion import SEGMENT
+
+        return self.indexing.segment or SEGMENT, self.indexing.threads or processors()
 
     def generate(self, queries: Queries, k: int) -> Candidates:
         """The `k` best documents of each query, ranked; fewer where fewer match. Raises `BadInput` for k below 0."""
@@ -116,7 +125,8 @@ class LexicalRanker:
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The score of each pair, `[pairs]`: the number that `generate` gives it; 0, or its prior, without a match."""
         self._opened()
-        return self._searched.score(self._parse(_searched_for(queries)), candidates)
+        scores: Floats = self._searched.score(self._parse(_searched_for(queries)), candidates)
+        return scores
 
     def _opened(self) -> Corpus:
         if self.corpus is None:

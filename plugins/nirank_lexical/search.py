@@ -64,14 +64,20 @@ class WeightedIndex(WeightedPostings):
         return self._scores_asked >= _SCORES_WORTH_LOADING and _can_compile()
 
     def _best(self, queries: QueryTerms, query: int, k: int) -> NDArray[np.uint64]:
+        return self.ranked(self.sums(queries, query), queries.tokens[query], k)
+
+    def sums(self, queries: QueryTerms, query: int) -> Floats:
+        """The postings of a query added up for each document, `[documents]`."""
         scores = np.zeros(self.documents, np.float32)
         for term, weight in zip(*queries.of(query), strict=True):
             here = slice(self.index.starts[term], self.index.starts[term + 1])
             scores[self.index.docs[here]] += weight * self._impacts_of(here, term)
-        docs = np.flatnonzero(scores > 0)
-        keys = sort_keys(
-            docs, scores[docs] + queries.tokens[query] * self.prior[docs] if len(self.prior) else scores[docs]
-        )
+        return scores
+
+    def ranked(self, sums: Floats, tokens: np.float32, k: int) -> NDArray[np.uint64]:
+        """The sort keys of the `k` best of the documents with a sum, priors for so many `tokens` added."""
+        docs = np.flatnonzero(sums > 0)
+        keys = sort_keys(docs, sums[docs] + tokens * self.prior[docs] if len(self.prior) else sums[docs])
         if k < len(keys):
             keys = np.partition(keys, k)[:k]
         return np.sort(keys)
@@ -84,14 +90,26 @@ class WeightedIndex(WeightedPostings):
 
         Documents beyond the corpus are empty ones.
         """
+        scores = self.matched(queries, candidates)
+        self.add_prior(scores, queries.tokens, candidates)
+        return scores
+
+    def matched(self, queries: QueryTerms, candidates: Candidates) -> Floats:
+        """The postings of its query added up for each pair, `[pairs]`."""
         scores = np.zeros(candidates.pairs, np.float32)
         rows = candidates.rows
         for start in range(0, candidates.pairs, _PAIRS_AT_ONCE):
             here = slice(start, start + _PAIRS_AT_ONCE)
-            scores[here] = self._score(queries, rows[here], candidates.docs[here])
+            scores[here] = self._matched(queries, rows[here], candidates.docs[here])
         return scores
 
-    def _score(self, queries: QueryTerms, rows: NDArray[np.int64], docs: Ints) -> Floats:
+    def add_prior(self, scores: Floats, tokens: Floats, candidates: Candidates) -> None:
+        """Add the prior of each document to the scores of pairs, for the `tokens` of each query."""
+        if len(self.prior):
+            known = candidates.docs < self.documents
+            scores[known] += tokens[candidates.rows[known]] * self.prior[candidates.docs[known]]
+
+    def _matched(self, queries: QueryTerms, rows: NDArray[np.int64], docs: Ints) -> Floats:
         scores = np.zeros(len(rows), np.float32)
         sizes = np.diff(queries.offsets)[rows]
         for slot in range(sizes.max(initial=0)):
@@ -100,9 +118,6 @@ class WeightedIndex(WeightedPostings):
             found, places = self._lookup(queries.terms[slots], docs[pairs])
             slots, pairs = slots[found], pairs[found]
             scores[pairs] += queries.weights[slots] * self.impacts(places, queries.terms[slots])
-        if len(self.prior):
-            known = docs < self.documents
-            scores[known] += queries.tokens[rows[known]] * self.prior[docs[known]]
         return scores
 
     def _lookup(self, terms: NDArray[np.int64], docs: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

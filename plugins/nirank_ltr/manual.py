@@ -73,6 +73,7 @@ class Manual:
                 "list of fields are expected."
             )
         self.fields, self.window, self.threads = tuple(fields), window, threads
+        self.index_fields = self.fields
         self.names = _chosen(names, self.fields)
         self.analyzer = analysis.analyzer()
         self.weightings = weightings.by_name()

@@ -509,17 +509,20 @@ print(docs[0])
     assert _run(program) == ["5"]
 
 
+_NAMES = ("bm25", "bm25f", "ql", "sdm", "tfidf")
+
+
 def test_every_ranker_is_registered_to_find_and_to_score():
-    added = []
+    added, own = [], ("bm25", "ql", "tfidf")
 
     class Registry:
         def add(self, kind, name, target, *, tiny=None, extra=None):
             added.append((kind, name))
-            assert target == tiny
+            assert (target == tiny) == (name in own)
             assert extra == "lexical"
 
     nirank_lexical.nirank_register(Registry())
-    assert sorted(added) == [(kind, name) for kind in ("generator", "scorer") for name in ("bm25", "ql", "tfidf")]
+    assert sorted(added) == [(kind, name) for kind in ("generator", "scorer") for name in _NAMES]
 
 
 # Weighted terms
