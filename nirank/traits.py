@@ -58,6 +58,9 @@ class Traits:
     feedback: bool = trait(False, "encoder", "whether it needs the results of a ranking, in `queries.found`")
     searches: str | None = trait(None, "generator", "the kind of query vectors it needs")
     accepts: str | None = trait(None, "generator", "a kind of vectors it takes besides queries as they are")
+    prefixes: bool = trait(
+        False, "generator", "whether the fewer documents that it is asked for are the first of more, to the last bit"
+    )
     log_likelihoods: bool = trait(
         False, STAGES, "whether its scores are logarithms of likelihoods, up to a number of the query's own"
     )

@@ -33,7 +33,7 @@ from nirank.component import Component, Opened
 from nirank.data.corpus import field_of, same_documents
 from nirank.data.types import Corpus
 from nirank.errors import BadInput, DamagedFile, NirankError, StaleIndex
-from nirank.execution import stages
+from nirank.execution import sharing, stages
 from nirank.files import cache_folder, keep
 from nirank.hashing import digest
 
@@ -105,6 +105,7 @@ def apart(changing: Component) -> Iterator[None]:
         meanwhile = _Apart(changing, stack)
         stack.callback(meanwhile.close)
         stack.callback(_APART.reset, _APART.set(meanwhile))
+        stack.enter_context(sharing.nothing())  # for what was found with the weights of before is not found again
         yield
 
 

@@ -36,6 +36,7 @@ from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
 from nirank.data.vectors import Vectors
 from nirank.errors import BadInput, ComponentError
+from nirank.execution.sharing import once
 from nirank.hooks import hookimpl
 from nirank.plugins.loading import active
 from nirank.progress import progress
@@ -78,6 +79,10 @@ def encode(encoder: Component, queries: Queries) -> Queries:
 
 
 def _encoded(encoder: Component, queries: Queries) -> Queries:
+    return once("encode", encoder, (queries,), lambda: _encode(encoder, queries))
+
+
+def _encode(encoder: Component, queries: Queries) -> Queries:
     with _Noted(encoder, "encode", queries=len(queries)):
         read = queries if queries.found is None else queries.with_found(as_read(encoder, queries.found))
         vectors = active().hook.nirank_encode(encoder=encoder, queries=read)
@@ -99,6 +104,10 @@ def score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats
 
     Raises `BadInput` for documents that their corpus does not have.
     """
+    return once("score", scorer, (queries, candidates), lambda: _score(scorer, queries, candidates))
+
+
+def _score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats:
     with _Noted(scorer, "score", queries=len(queries), pairs=candidates.pairs):
         _refuse_strangers(scorer, candidates)
         read = as_read(scorer, candidates)
@@ -114,6 +123,10 @@ def score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats
 
 def extract(extractor: Component, queries: Queries, candidates: Candidates) -> Floats:
     """The features of each pair, float32 `[pairs, names]`. Raises as `score` does."""
+    return once("extract", extractor, (queries, candidates), lambda: _extract(extractor, queries, candidates))
+
+
+def _extract(extractor: Component, queries: Queries, candidates: Candidates) -> Floats:
     with _Noted(extractor, "extract", queries=len(queries), pairs=candidates.pairs):
         read = as_read(extractor, candidates)
         values = _numbers(extractor, active().hook.nirank_score(scorer=extractor, queries=queries, candidates=read))

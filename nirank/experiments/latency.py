@@ -12,6 +12,7 @@ import numpy as np
 
 from nirank.component import Component
 from nirank.data.collection import Collection
+from nirank.execution import sharing
 from nirank.hooks import hookimpl
 from nirank.pipeline.algebra import Ranking
 from nirank.plugins.loading import active
@@ -70,7 +71,7 @@ def measure(ranking: Ranking, collection: Collection, queries: int = 100) -> dic
     """
     watch = Stopwatch()
     manager = active().manager
-    with _bare(ranking.components()):
+    with _bare(ranking.components()), sharing.nothing():
         ranking.search(collection.queries.take(slice(0, 1)), collection.corpus)
         manager.register(watch)
         try:

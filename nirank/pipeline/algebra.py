@@ -42,6 +42,7 @@ from nirank.pipeline.base import PartialPipeline as PartialPipeline
 from nirank.pipeline.base import Pipeline as Pipeline
 from nirank.pipeline.base import operand
 from nirank.pipeline.concatenation import concatenated
+from nirank.pipeline.structure import shared
 from nirank.pipeline.themselves import tell_of_themselves
 from nirank.plugins.assembly import for_encoder, wrap
 
@@ -77,6 +78,15 @@ class Ranking(Summable):
     depth: int | None = None
     #: True where scores are known to be logarithms of likelihoods, up to a number of the query's own.
     log_likelihoods: bool = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "_find" in vars(cls):
+            cls._find = shared(cls._find)  # type: ignore[assignment,method-assign]
+
+    def without_depth(self) -> Ranking | None:
+        """The same for whatever depth, where fewer documents are the first of more; None where that is not promised."""
+        return None
 
     def at_depth(self, k: int) -> Ranking:
         """The same ranking with `k` documents asked of each generator for which the pipeline does not say how many."""
@@ -246,6 +256,10 @@ class Generated(Ranking):
         if self.k is not None or not self.generator.can("score"):
             raise CompositionError(misplaced.scores_of_found(self, self.k))
         return IndexScores(self)
+
+    def without_depth(self) -> Ranking | None:
+        """The generator, where it says that fewer documents are the first of more."""
+        return dataclasses.replace(self, k=None) if self.generator.traits.prefixes else None
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         if self.encoder:

@@ -27,6 +27,7 @@ class Given:
     known_as = "nirank_datasets.given:Given"  # where it was when indexes were first made with it
 
     cacheable = False
+    prefixes = True
 
     def generate(self, queries: Queries, k: int) -> Candidates:
         """At most `k` of the documents of each query."""

@@ -34,6 +34,7 @@ class MaxSimIndex:
     """
 
     searches = "tokens"
+    prefixes = True
     resumes = True
 
     def __init__(self, chunk: int = 1024, block: int = 1 << 15) -> None:

@@ -69,6 +69,7 @@ class LexicalRanker:
     """An inverted index that is searched under a weighting; `own` are the settings of the subclass."""
 
     accepts: str | None = "terms"
+    prefixes = True
 
     def __init__(self, weighting: Weighting, indexing: Indexing, **own: object) -> None:
         self.weighting, self.indexing = weighting, indexing

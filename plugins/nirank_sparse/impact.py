@@ -29,6 +29,7 @@ class ImpactIndex:
     """
 
     searches = "sparse"
+    prefixes = True
     resumes = True
 
     def __init__(self, chunk: int = 1024) -> None:

@@ -63,6 +63,7 @@ class ExactSearch:
     known_as = "nirank_dense.exact:ExactSearch"  # where it was when indexes were first made with it
 
     searches = "dense"
+    prefixes = True
     resumes = True
 
     def __init__(
