@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from nirank.pipeline.algebra import load as load
     from nirank.pipeline.expression import parse as parse
     from nirank.pipeline.feature_ranking import features as features
+    from nirank.pipeline.passages import passages as passages
     from nirank.pipeline.reranking import others as others
     from nirank.pipeline.reranking import top as top
     from nirank.training.fitting import fit as fit
@@ -70,6 +71,7 @@ _HOMES = {
     "nirank.pipeline.algebra": ["Ranking", "Scoring", "Stage", "fuse", "load"],
     "nirank.pipeline.expression": ["parse"],
     "nirank.pipeline.feature_ranking": ["features"],
+    "nirank.pipeline.passages": ["passages"],
     "nirank.pipeline.reranking": ["others", "top"],
     "nirank.training.fitting": ["fit"],
 }

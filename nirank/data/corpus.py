@@ -91,8 +91,8 @@ class Documents:
         return _fingerprint_of(self)
 
 
-class _Texts:
-    """Texts that are looked up where they lie: what a corpus in a file and one field of a corpus share."""
+class Texts:
+    """Texts that are looked up where they lie: what a corpus in a file, one field of a corpus and its passages share."""
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -115,7 +115,7 @@ class _Texts:
             yield from self[start : start + ITERATED]
 
 
-class ArrowCorpus(_Texts):
+class ArrowCorpus(Texts):
     """A corpus in an Arrow IPC file: a column `id` and text columns such as `title` and `text`.
 
     The file is mapped into memory, not read. The content of a document is those of its `fields` that are not
@@ -172,7 +172,7 @@ class ArrowCorpus(_Texts):
         return digest.hex()
 
 
-class Field(_Texts):
+class Field(Texts):
     """One field of the documents of a corpus: a corpus of texts, with the same ids at the same ordinals.
 
     Raises `BadInput` for a field that the corpus lacks.
@@ -206,7 +206,40 @@ class Field(_Texts):
         return self.corpus.column(self.name, which)
 
 
-def _fingerprint_of(corpus: Documents | Field) -> str:
+class Some:
+    """Some documents of a corpus, in the order of `docs`, as a corpus: nothing is copied."""
+
+    def __init__(self, corpus: Corpus, docs: Ordinals) -> None:
+        self.corpus, self.docs = corpus, docs
+
+    def __len__(self) -> int:
+        return len(self.docs)
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} of {self.corpus!r}>"
+
+    def __getitem__(self, which: Any) -> Any:
+        """The contents at an array of ordinals or a slice; for one integer the content itself."""
+        if isinstance(which, (int, np.integer)):
+            return self.corpus[self.docs[[which]]][0]
+        return self.corpus[self.docs[as_ordinals(which, len(self))]]
+
+    def field(self, name: str) -> Some:
+        """One field of these documents."""
+        return Some(field_of(self.corpus, name), self.docs)
+
+    @cached_property
+    def ids(self) -> Ids:
+        """The string id of each ordinal."""
+        return Ids(self.corpus.ids.gather(self.docs), unique=True)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of ids and contents."""
+        return _fingerprint_of(self)
+
+
+def _fingerprint_of(corpus: Corpus) -> str:
     digest = Fingerprint()
     digest.ids.add(corpus.ids.gather(np.arange(len(corpus))))
     digest.contents.add_each(map(content_bytes, corpus))

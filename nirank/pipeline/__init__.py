@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nirank.pipeline.feature_ranking import Featured as Featured
     from nirank.pipeline.feature_ranking import FeatureSet as FeatureSet
     from nirank.pipeline.feature_ranking import features as features
+    from nirank.pipeline.passages import passages as passages
     from nirank.pipeline.reranking import others as others
     from nirank.pipeline.reranking import own_documents as own_documents
     from nirank.pipeline.reranking import top as top
@@ -40,6 +41,7 @@ _HOMES = {
     ],
     "nirank.pipeline.expression": ["parse"],
     "nirank.pipeline.feature_ranking": ["FeatureSet", "Featured", "features"],
+    "nirank.pipeline.passages": ["passages"],
     "nirank.pipeline.reranking": ["others", "own_documents", "top"],
 }
 __getattr__, __dir__, __all__ = faces.lazily(__name__, _HOMES)

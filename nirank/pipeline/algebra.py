@@ -16,7 +16,7 @@ parentheses that one might forget, and `nirank.parse` reads it back.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -60,6 +60,18 @@ class Pipeline:
         for part in self._parts():
             yield from part._indexed()
 
+    def _views(self) -> Iterator[tuple[Pipeline, Callable[[Corpus], Corpus]]]:
+        """The parts that work on another corpus, with what makes that of the corpus searched."""
+        for part in self._parts():
+            yield from part._views()
+
+    def _index(self, corpus: Corpus, folder: Path | None, since: Corpus | None) -> None:
+        for component, encoder in self._indexed():
+            place = folder and folder / indexes.place(component, corpus, encoder)
+            indexes.prepare(component, corpus, encoder, place, since)
+        for part, view in self._views():
+            part._index(view(corpus), folder, since and view(since))
+
 
 class Ranking(Pipeline):
     """Queries -> candidates. Made by operators; `search` runs it."""
@@ -100,9 +112,7 @@ class Ranking(Pipeline):
         """
         if isinstance(corpus, _NO_CORPORA):
             raise CompositionError(_no_corpus(corpus))
-        for component, encoder in self._indexed():
-            place = folder and folder / indexes.place(component, corpus, encoder)
-            indexes.prepare(component, corpus, encoder, place, since)
+        self._index(corpus, folder, since)
 
     def __rshift__(self, other: Any) -> Ranking:
         if isinstance(other, PartialPipeline):
@@ -113,7 +123,7 @@ class Ranking(Pipeline):
         return Rescored(as_ranking(self), as_scoring(stage))
 
     def __mod__(self, k: int) -> Ranking:
-        return Cut(self, _depth(k))
+        return Cut(self, checked_depth(k))
 
     def __or__(self, other: Any) -> Ranking:
         return Union(as_ranking(self), as_ranking(other))
@@ -209,7 +219,7 @@ class Generated(Ranking):
         return searching.removeprefix("(").removesuffix(")")
 
     def __mod__(self, k: int) -> Ranking:
-        k = _depth(k)
+        k = checked_depth(k)
         return Generated(self.generator, self.encoder, k if self.k is None else min(k, self.k), self.feedback)
 
     @property
@@ -599,7 +609,8 @@ def _operand(node: Ranking | Scoring) -> str:
     return text if isinstance(node, (Stage, Fused)) or " " not in text else f"({text})"
 
 
-def _depth(k: Any) -> int:
+def checked_depth(k: Any) -> int:
+    """The number of documents that `%` keeps; raises `CompositionError` for what is none."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise CompositionError(f"% takes how many documents to keep, a whole number from 1; got {k!r}.")
     return int(k)

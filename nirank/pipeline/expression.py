@@ -1,6 +1,6 @@
 """Pipelines written as text: parsed, never executed.
 
-Only names, numbers, the operators `>> % + * |` and calls of `fuse`, `features`, `top` and `others` are understood;
+Only names, numbers, the operators `>> % + * |` and calls of `fuse`, `features`, `top`, `others` and `passages` are understood;
 anything else is refused with its place in the text.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 from nirank.errors import BadInput, CompositionError, NirankError
 from nirank.pipeline.algebra import Ranking, Scoring, Stage, fuse, load
 from nirank.pipeline.feature_ranking import features
+from nirank.pipeline.passages import passages
 from nirank.pipeline.reranking import others, top
 
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -27,6 +28,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "fuse": fuse,
     "features": features,
     "others": others,
+    "passages": passages,
     "top": top,
 }
 _CALLS = " and ".join(f"{name}(...)" for name in _FUNCTIONS)
