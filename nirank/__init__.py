@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from nirank.pipeline.passages import passages as passages
     from nirank.pipeline.reranking import others as others
     from nirank.pipeline.reranking import top as top
+    from nirank.pipeline.snippets import snippets as snippets
     from nirank.training.fitting import fit as fit
 
 _HOMES = {
@@ -73,6 +74,7 @@ _HOMES = {
     "nirank.pipeline.feature_ranking": ["features"],
     "nirank.pipeline.passages": ["passages"],
     "nirank.pipeline.reranking": ["others", "top"],
+    "nirank.pipeline.snippets": ["snippets"],
     "nirank.training.fitting": ["fit"],
 }
 _public, __dir__, __all__ = faces.lazily(__name__, _HOMES)

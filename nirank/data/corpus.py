@@ -6,10 +6,10 @@ read. Both answer `corpus[ordinals]`, and equal documents have equal fingerprint
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,7 +22,7 @@ from nirank.data.ids import ITERATED, Ids, Ordinals, as_ordinals
 from nirank.errors import BadInput
 
 if TYPE_CHECKING:
-    from nirank.data.types import Content, Corpus
+    from nirank.data.types import Content, Corpus, Ints
 
 
 class Documents:
@@ -92,7 +92,7 @@ class Documents:
 
 
 class Texts:
-    """Texts that are looked up where they lie: what a corpus in a file, one field of a corpus and its passages share."""
+    """Texts that are looked up where they lie: in a file, in one field of a corpus, as passages of its documents."""
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -209,8 +209,8 @@ class Field(Texts):
 class Some:
     """Some documents of a corpus, in the order of `docs`, as a corpus: nothing is copied."""
 
-    def __init__(self, corpus: Corpus, docs: Ordinals) -> None:
-        self.corpus, self.docs = corpus, docs
+    def __init__(self, corpus: Corpus, docs: Ints) -> None:
+        self.corpus, self.docs = corpus, docs.astype(np.int64, copy=False)
 
     def __len__(self) -> int:
         return len(self.docs)
@@ -221,7 +221,7 @@ class Some:
     def __getitem__(self, which: Any) -> Any:
         """The contents at an array of ordinals or a slice; for one integer the content itself."""
         if isinstance(which, (int, np.integer)):
-            return self.corpus[self.docs[[which]]][0]
+            return self.corpus[self.docs[[int(which)]]][0]
         return self.corpus[self.docs[as_ordinals(which, len(self))]]
 
     def field(self, name: str) -> Some:
@@ -242,7 +242,7 @@ class Some:
 def _fingerprint_of(corpus: Corpus) -> str:
     digest = Fingerprint()
     digest.ids.add(corpus.ids.gather(np.arange(len(corpus))))
-    digest.contents.add_each(map(content_bytes, corpus))
+    digest.contents.add_each(map(content_bytes, cast("Iterable[Content]", corpus)))
     return digest.hex()
 
 

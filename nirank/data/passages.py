@@ -55,10 +55,12 @@ class Cutter(Protocol):
     """The rule by which texts are cut; `field` is what is cut, and `title` the field put before each passage."""
 
     @property
-    def field(self) -> str | None: ...
+    def field(self) -> str | None:
+        """The field of documents that is cut; their content for None."""
 
     @property
-    def title(self) -> str | None: ...
+    def title(self) -> str | None:
+        """The field that is put before each passage, if any."""
 
     @property
     def fingerprint(self) -> str:
@@ -115,7 +117,7 @@ class PassageCorpus(Texts):
         return starts[passages].astype(np.int64), stops[passages].astype(np.int64)
 
     def spread(self, candidates: Candidates, first_only: bool = False) -> tuple[Candidates, NDArray[np.int64]]:
-        """The passages of candidate documents, or their first ones, and the offsets of each pair's: int64 `[pairs + 1]`.
+        """The passages of candidate documents, or their first, and the offsets of each pair's: int64 `[pairs + 1]`.
 
         A passage has the score of its document.
         """
@@ -143,7 +145,8 @@ class PassageCorpus(Texts):
                 stops.append(found.stops.astype(np.int32))
                 advance(len(texts))
         none = np.empty(0, np.int32)
-        return offsets_of(np.concatenate([none, *counts])), *map(np.concatenate, ([none, *starts], [none, *stops]))
+        columns = np.concatenate([none, *starts]), np.concatenate([none, *stops])
+        return offsets_of(np.concatenate([none, *counts])), *columns
 
     def _texts(self, which: slice | ArrayLike) -> list[str]:
         ordinals = as_ordinals(which, len(self))

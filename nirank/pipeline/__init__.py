@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from nirank.pipeline.reranking import others as others
     from nirank.pipeline.reranking import own_documents as own_documents
     from nirank.pipeline.reranking import top as top
+    from nirank.pipeline.snippets import Snippet as Snippet
+    from nirank.pipeline.snippets import snippets as snippets
 
 _HOMES = {
     "nirank.pipeline.algebra": [
@@ -43,5 +45,6 @@ _HOMES = {
     "nirank.pipeline.feature_ranking": ["FeatureSet", "Featured", "features"],
     "nirank.pipeline.passages": ["passages"],
     "nirank.pipeline.reranking": ["others", "own_documents", "top"],
+    "nirank.pipeline.snippets": ["Snippet", "snippets"],
 }
 __getattr__, __dir__, __all__ = faces.lazily(__name__, _HOMES)

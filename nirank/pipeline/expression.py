@@ -1,7 +1,7 @@
 """Pipelines written as text: parsed, never executed.
 
-Only names, numbers, the operators `>> % + * |` and calls of `fuse`, `features`, `top`, `others` and `passages` are understood;
-anything else is refused with its place in the text.
+Only names, numbers, the operators `>> % + * |` and calls of the functions in `_FUNCTIONS` are understood; anything else
+is refused with its place in the text.
 """
 
 from __future__ import annotations

@@ -101,10 +101,14 @@ class PassagedScoring(Passages, Scoring):
         """The scores of all passages of each document, folded, float32 `[pairs]`."""
         if not candidates.pairs:
             return np.empty(0, np.float32)
+        spread, offsets = self.spread(candidates)
+        return self.folding.of(as_scoring(self.inner).score(queries, spread), offsets)
+
+    def spread(self, candidates: Candidates) -> tuple[Candidates, NDArray[np.int64]]:
+        """The passages of candidates that are scored, and the offsets of each pair's: int64 `[pairs + 1]`."""
         stages.refuse_strangers(repr(self), candidates)
         cut, candidates = self._cut(candidates)
-        spread, offsets = cut.spread(candidates, first_only=self.folding.fold == "first")
-        return self.folding.of(as_scoring(self.inner).score(queries, spread), offsets)
+        return cut.spread(candidates, first_only=self.folding.fold == "first")
 
     def _cut(self, candidates: Candidates) -> tuple[PassageCorpus, Candidates]:
         """The passages, and the candidates as documents of what is cut.
@@ -238,9 +242,7 @@ def _refuse_what_knows_documents(stage: Pipeline) -> None:
             )
 
 
-def _best(
-    scores: Floats, offsets: NDArray[np.int64], most: int
-) -> tuple[Floats, NDArray[np.int64]]:
+def _best(scores: Floats, offsets: NDArray[np.int64], most: int) -> tuple[Floats, NDArray[np.int64]]:
     """The `most` highest scores of each document, highest first, and their offsets."""
     counts = np.diff(offsets)
     owners = np.repeat(np.arange(len(counts)), counts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def _units(spans: Sequence[Sequence[tuple[int, int]]]) -> Units:
 
 def _sentences(text: str) -> list[tuple[int, int]]:
     edges = [0, *(found.end() for found in _ends().finditer(text)), len(text)]
-    pieces = ((start, text[start:stop]) for start, stop in zip(edges[:-1], edges[1:], strict=True))
+    pieces = ((start, text[start:stop]) for start, stop in pairwise(edges))
     found = [(start + len(piece) - len(piece.lstrip()), piece.strip()) for start, piece in pieces]
     return [(start, start + len(piece)) for start, piece in found if piece]
 
