@@ -48,9 +48,11 @@ if TYPE_CHECKING:
     from nirank.pipeline.expression import parse as parse
     from nirank.pipeline.feature_ranking import features as features
     from nirank.pipeline.normalising import normalise as normalise
+    from nirank.pipeline.passages import passages as passages
     from nirank.pipeline.ranking_scores import scores as scores
     from nirank.pipeline.reranking import others as others
     from nirank.pipeline.reranking import top as top
+    from nirank.pipeline.snippets import snippets as snippets
     from nirank.training.fitting import fit as fit
 
 _HOMES = {
@@ -75,7 +77,9 @@ _HOMES = {
     "nirank.pipeline.feature_ranking": ["features"],
     "nirank.pipeline.ranking_scores": ["scores"],
     "nirank.pipeline.normalising": ["normalise"],
+    "nirank.pipeline.passages": ["passages"],
     "nirank.pipeline.reranking": ["others", "top"],
+    "nirank.pipeline.snippets": ["snippets"],
     "nirank.training.fitting": ["fit"],
 }
 _public, __dir__, __all__ = faces.lazily(__name__, _HOMES)

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from enum import StrEnum
@@ -26,11 +26,13 @@ from nirank.errors import BadInput, DamagedFile, NirankError
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from nirank.data.types import Floats, Ints
     from nirank.experiments.experiment import Experiment
     from nirank.experiments.results import Results
     from nirank.experiments.workspace import Workspace
+    from nirank.pipeline.snippets import Snippet
     from nirank.plugins.inventory import Description
     from nirank.training.assignment import Fitted
 
@@ -250,6 +252,9 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, help="How many documents to show.")] = 10,
     with_: With = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, a line for each query.")] = False,
+    snippets: Annotated[
+        bool, typer.Option("--snippets", help="Show the part of each document that has most words of the query.")
+    ] = False,
 ) -> None:
     """Search an index or a collection. A query is text: it has no operators."""
     from nirank.experiments import workspace
@@ -262,7 +267,7 @@ def search(
         else:
             opened = workspace.open_folder(folder)
         for query in [text] if text is not None else _typed_queries():
-            _print_found(opened, query, k, as_json)
+            _print_found(opened, query, k, as_json, snippets)
 
 
 @app.command()
@@ -677,28 +682,41 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False))
 
 
-def _print_found(opened: Workspace, query: str, k: int, as_json: bool) -> None:
+def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets: bool) -> None:
     docs, scores = opened.search(query, k)
+    parts = opened.snippets(query, docs) if snippets else []
     if not as_json:
-        _console().print(_found_table(opened, query, docs, scores))
+        _console().print(_found_table(opened, query, docs, scores, parts))
         return
     columns = zip(opened.corpus.ids.take(docs), scores.tolist(), opened.corpus[docs], strict=True)
-    results = [
+    results: list[dict[str, Any]] = [
         {"rank": rank, "id": name, "score": score, "text": str(content)}
         for rank, (name, score, content) in enumerate(columns, start=1)
     ]
+    for result, part in zip(results, parts, strict=False):
+        result["snippet"] = {"text": part.text, "start": part.start, "stop": part.stop, "matches": part.matches}
     _print_json({"query": query, "results": results})
 
 
-def _found_table(opened: Workspace, query: str, docs: Ints, scores: Floats) -> Table:
+def _found_table(opened: Workspace, query: str, docs: Ints, scores: Floats, parts: Sequence[Snippet]) -> Table:
     from rich.table import Table
 
     from nirank.experiments.report import shown
 
     table = Table(title=shown(query), title_justify="left", show_header=False, box=None)
-    for rank, (doc, score) in enumerate(zip(docs.tolist(), scores.tolist(), strict=True), start=1):
-        content = " ".join(str(opened.corpus[doc]).split())
-        table.add_row(str(rank), f"{score:.4f}", shown(opened.corpus.ids[doc], style="bold"), shown(content[:200]))
+    for place, (doc, score) in enumerate(zip(docs.tolist(), scores.tolist(), strict=True)):
+        content = _marked(parts[place]) if parts else shown(" ".join(str(opened.corpus[doc]).split())[:200])
+        table.add_row(str(place + 1), f"{score:.4f}", shown(opened.corpus.ids[doc], style="bold"), content)
     if not len(docs):
         table.add_row("nothing found")
     return table
+
+
+def _marked(part: Snippet) -> Text:
+    """A snippet with the words of the query in bold; its white space is blanks, each of as many characters."""
+    from nirank.experiments.report import shown
+
+    text = shown("".join(" " if letter.isspace() else letter for letter in part.text))
+    for start, stop in part.matches:
+        text.stylize("bold", start - part.start, stop - part.start)
+    return text

@@ -162,6 +162,20 @@ def test_search_as_json_has_a_line_for_each_query(files):
     assert json.loads(_call("search", "red", "-c", collection, "--json"))["query"] == "red"
 
 
+def test_search_shows_the_part_with_the_words_of_the_query(tmp_path, monkeypatch):
+    pytest.importorskip("numba")
+    monkeypatch.setenv("NIRANK_CACHE", str(tmp_path / "cache"))
+    long = " ".join(["filler"] * 100 + ["a red fox ran"] + ["filler"] * 100)
+    (tmp_path / "long.jsonl").write_text(json.dumps({"id": "d", "text": long}))
+    command = ["search", "foxes", "-c", f"jsonl:{tmp_path / 'long.jsonl'}"]
+    assert "fox" not in _call(*command)[8:].replace("foxes", "")
+    assert "a red fox ran" in _call(*command, "--snippets")
+    (found,) = json.loads(_call(*command, "--snippets", "--json"))["results"]
+    part = found["snippet"]
+    assert found["text"][part["start"] : part["stop"]] == part["text"]
+    assert [found["text"][start:stop] for start, stop in part["matches"]] == ["fox"]
+
+
 def test_run_as_json_says_what_was_measured_and_where_it_is(files):
     pytest.importorskip("numba")
     _beir(files)

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from nirank.data.ids import Ids as Ids
     from nirank.data.ids import RepeatedId as RepeatedId
     from nirank.data.offsets import offsets_of as offsets_of
+    from nirank.data.passages import PassageCorpus as PassageCorpus
+    from nirank.data.passages import Windows as Windows
+    from nirank.data.passages import windows as windows
     from nirank.data.queries import Queries as Queries
     from nirank.data.terms import TermWeights as TermWeights
     from nirank.data.ties import from_sort_keys as from_sort_keys
@@ -80,6 +83,7 @@ _HOMES = {
     "nirank.data.fingerprint": ["content_bytes"],
     "nirank.data.ids": ["Ids", "RepeatedId"],
     "nirank.data.offsets": ["offsets_of"],
+    "nirank.data.passages": ["PassageCorpus", "Windows", "windows"],
     "nirank.data.queries": ["Queries"],
     "nirank.data.terms": ["TermWeights"],
     "nirank.data.ties": ["from_sort_keys", "sort_keys"],

@@ -100,6 +100,14 @@ def join_texts(columns: Sequence[pa.Array]) -> pa.Array:
     return joined
 
 
+def numbered(strings: pa.Array, numbers: NDArray[np.int64]) -> pa.Array:
+    """Row by row a string, `#` and a number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.binary_join_element_wise(strings, _to_integers(numbers).cast(pa.large_string()), to_array(["#"])[0])
+
+
 def _to_integers(integers: NDArray[Any]) -> pa.Array:
     import pyarrow as pa
 

@@ -6,10 +6,10 @@ read. Both answer `corpus[ordinals]`, and equal documents have equal fingerprint
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,7 +22,7 @@ from nirank.data.ids import ITERATED, Ids, Ordinals, as_ordinals
 from nirank.errors import BadInput
 
 if TYPE_CHECKING:
-    from nirank.data.types import Content, Corpus
+    from nirank.data.types import Content, Corpus, Ints
 
 
 #: A field, or several that are read as one text.
@@ -95,8 +95,8 @@ class Documents:
         return _fingerprint_of(self)
 
 
-class _Texts:
-    """Texts that are looked up where they lie: what a corpus in a file and one field of a corpus share."""
+class Texts:
+    """Texts that are looked up where they lie: in a file, in one field of a corpus, as passages of its documents."""
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -119,7 +119,7 @@ class _Texts:
             yield from self[start : start + ITERATED]
 
 
-class ArrowCorpus(_Texts):
+class ArrowCorpus(Texts):
     """A corpus in an Arrow IPC file: a column `id` and text columns such as `title` and `text`.
 
     The file is mapped into memory, not read. The content of a document is those of its `fields` that are not
@@ -176,7 +176,7 @@ class ArrowCorpus(_Texts):
         return digest.hex()
 
 
-class Field(_Texts):
+class Field(Texts):
     """One field of the documents of a corpus: a corpus of texts, with the same ids at the same ordinals.
 
     Of several names, a text is that of all these fields which are not empty, in the order of the names, joined by
@@ -222,10 +222,43 @@ def _hashable(name: str | Sequence[str]) -> FieldName:
     return name if isinstance(name, str) else tuple(name)
 
 
-def _fingerprint_of(corpus: Documents | Field) -> str:
+class Some:
+    """Some documents of a corpus, in the order of `docs`, as a corpus: nothing is copied."""
+
+    def __init__(self, corpus: Corpus, docs: Ints) -> None:
+        self.corpus, self.docs = corpus, docs.astype(np.int64, copy=False)
+
+    def __len__(self) -> int:
+        return len(self.docs)
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} of {self.corpus!r}>"
+
+    def __getitem__(self, which: Any) -> Any:
+        """The contents at an array of ordinals or a slice; for one integer the content itself."""
+        if isinstance(which, (int, np.integer)):
+            return self.corpus[self.docs[[int(which)]]][0]
+        return self.corpus[self.docs[as_ordinals(which, len(self))]]
+
+    def field(self, name: str) -> Some:
+        """One field of these documents."""
+        return Some(field_of(self.corpus, name), self.docs)
+
+    @cached_property
+    def ids(self) -> Ids:
+        """The string id of each ordinal."""
+        return Ids(self.corpus.ids.gather(self.docs), unique=True)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of ids and contents."""
+        return _fingerprint_of(self)
+
+
+def _fingerprint_of(corpus: Corpus) -> str:
     digest = Fingerprint()
     digest.ids.add(corpus.ids.gather(np.arange(len(corpus))))
-    digest.contents.add_each(map(content_bytes, corpus))
+    digest.contents.add_each(map(content_bytes, cast("Iterable[Content]", corpus)))
     return digest.hex()
 
 

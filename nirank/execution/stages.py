@@ -109,7 +109,7 @@ def score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats
 
 def _score(scorer: Component, queries: Queries, candidates: Candidates) -> Floats:
     with _Noted(scorer, "score", queries=len(queries), pairs=candidates.pairs):
-        _refuse_strangers(scorer, candidates)
+        refuse_strangers(scorer.name, candidates)
         read = as_read(scorer, candidates)
         scores = _numbers(scorer, active().hook.nirank_score(scorer=scorer, queries=queries, candidates=read))
         if scores.shape != (candidates.pairs,):
@@ -413,7 +413,7 @@ def _check_ranking(generator: Component, found: Any, queries: int, k: int) -> No
         raise ComponentError(f"{generator.spec} returned the document {least}; ordinals begin at 0.")
 
 
-def _refuse_strangers(component: Component, candidates: Candidates) -> None:
+def refuse_strangers(scorer: str, candidates: Candidates) -> None:
     """Raise `BadInput` for documents beyond the corpus, such as `Run.align` gives those that it lacks."""
     corpus = candidates.corpus
     if corpus is None:
@@ -422,7 +422,7 @@ def _refuse_strangers(component: Component, candidates: Candidates) -> None:
     if least < 0 or last >= len(corpus):
         count = int(np.count_nonzero((candidates.docs < 0) | (candidates.docs >= len(corpus))))
         raise BadInput(
-            f"{count:,} of {candidates.pairs:,} documents that {component.name} is to score are not in the corpus of "
+            f"{count:,} of {candidates.pairs:,} documents that {scorer} is to score are not in the corpus of "
             f"{len(corpus):,}, such as {least if least < 0 else last}. Leave them out: "
             "candidates.where(candidates.docs < len(corpus))."
         )

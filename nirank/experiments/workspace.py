@@ -14,6 +14,7 @@ import numpy as np
 
 from nirank import seals
 from nirank.build import collection
+from nirank.data.candidates import Candidates
 from nirank.data.corpus import ArrowCorpus, same_documents
 from nirank.data.corpus_files import write_corpus
 from nirank.data.queries import Queries
@@ -23,6 +24,7 @@ from nirank.experiments.experiment import Experiment
 from nirank.files import alone, refuse_existing
 from nirank.formats.toml import to_toml
 from nirank.pipeline.algebra import Ranking
+from nirank.pipeline.snippets import Snippet, snippets
 
 DOCUMENTS, DESCRIPTION = "documents.arrow", "search.toml"
 #: The pipeline that searches unless one says otherwise.
@@ -41,6 +43,10 @@ class Workspace:
     def search(self, text: str, k: int) -> tuple[Ints, Floats]:
         """Ordinals and scores of the best `k` documents."""
         return (self.ranking % k).search(Queries.of(text), self.corpus)[0]
+
+    def snippets(self, text: str, docs: Ints) -> list[Snippet]:
+        """The part of each document that has most words of the query. Raises `BadInput` for what is no text."""
+        return snippets(Queries.of(text), Candidates.of([docs], corpus=self.corpus))[0]
 
 
 def over(name: str, pipeline: str, stages: Mapping[str, dict[str, Any]] | None = None) -> Workspace:

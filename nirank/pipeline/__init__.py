@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from nirank.pipeline.feature_ranking import features as features
     from nirank.pipeline.normalising import Normalised as Normalised
     from nirank.pipeline.normalising import normalise as normalise
+    from nirank.pipeline.passages import passages as passages
     from nirank.pipeline.ranking_scores import scores as scores
     from nirank.pipeline.reranking import others as others
     from nirank.pipeline.reranking import own_documents as own_documents
     from nirank.pipeline.reranking import top as top
+    from nirank.pipeline.snippets import Snippet as Snippet
+    from nirank.pipeline.snippets import snippets as snippets
 
 _HOMES = {
     "nirank.pipeline.algebra": [
@@ -47,6 +50,8 @@ _HOMES = {
     "nirank.pipeline.feature_ranking": ["FeatureSet", "Featured", "features"],
     "nirank.pipeline.ranking_scores": ["scores"],
     "nirank.pipeline.normalising": ["Normalised", "normalise"],
+    "nirank.pipeline.passages": ["passages"],
     "nirank.pipeline.reranking": ["others", "own_documents", "top"],
+    "nirank.pipeline.snippets": ["Snippet", "snippets"],
 }
 __getattr__, __dir__, __all__ = faces.lazily(__name__, _HOMES)

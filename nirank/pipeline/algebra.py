@@ -124,9 +124,7 @@ class Ranking(Summable):
         """
         if isinstance(corpus, (Pipeline, *misplaced.NO_CORPORA)):
             raise CompositionError(misplaced.no_corpus(corpus))
-        for component, encoder in self._indexed():
-            place = folder and folder / indexes.place(component, corpus, encoder)
-            indexes.prepare(component, corpus, encoder, place, since)
+        self._index(corpus, folder, since)
 
     def __rshift__(self, other: Any) -> Ranking:
         if isinstance(other, PartialPipeline):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from nirank.component import Component
+from nirank.data.types import Corpus
+from nirank.execution import indexes
 
 
 class Pipeline:
@@ -29,6 +32,18 @@ class Pipeline:
         """The components with the encoder (or None) that an index of theirs would be built with."""
         for part in self._parts():
             yield from part._indexed()
+
+    def _views(self) -> Iterator[tuple[Pipeline, Callable[[Corpus], Corpus]]]:
+        """The parts that work on another corpus, with what makes that of the corpus searched."""
+        for part in self._parts():
+            yield from part._views()
+
+    def _index(self, corpus: Corpus, folder: Path | None, since: Corpus | None) -> None:
+        for component, encoder in self._indexed():
+            place = folder and folder / indexes.place(component, corpus, encoder)
+            indexes.prepare(component, corpus, encoder, place, since)
+        for part, view in self._views():
+            part._index(view(corpus), folder, since and view(since))
 
 
 class PartialPipeline(Pipeline):

@@ -17,6 +17,7 @@ from nirank.errors import BadInput, CompositionError, NirankError
 from nirank.pipeline.algebra import Ranking, Scoring, Stage, concatenate, fuse, load
 from nirank.pipeline.feature_ranking import features
 from nirank.pipeline.normalising import normalise
+from nirank.pipeline.passages import passages
 from nirank.pipeline.ranking_scores import scores
 from nirank.pipeline.reranking import others, top
 
@@ -37,6 +38,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "features": features,
     "normalise": normalise,
     "others": others,
+    "passages": passages,
     "top": top,
 }
 _CALLS = " and ".join(f"{name}(...)" for name in _FUNCTIONS)

@@ -86,14 +86,15 @@ def for_encoder(generator: Component, encoder: Component) -> Component:
     An index has the vectors of one encoder open at a time.
     """
     if encoder not in generator.searching:
-        generator.searching[encoder] = _copied(generator) if generator.searching else generator
+        generator.searching[encoder] = copied(generator) if generator.searching else generator
     return generator.searching[encoder]
 
 
-def _copied(component: Component) -> Component:
-    copied = Component(component.name, copy.copy(component.target), component.settings, component.entry)
-    copied.field = component.field
-    return wrap(copied)
+def copied(component: Component) -> Component:
+    """The same component with an index of its own to open, wrapped anew; what it has learned is shared."""
+    second = Component(component.name, copy.copy(component.target), component.settings, component.entry)
+    second.field = component.field
+    return wrap(second)
 
 
 def _field_apart(

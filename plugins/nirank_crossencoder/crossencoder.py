@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nirank.data import Candidates, Documents, Queries
+from nirank.data import Candidates, Documents, Queries, Windows, windows
 from nirank.errors import BadInput
 from nirank.kit import Described, Fast, Runtime, choose_runtime, token_examples, tried, weights_digest
 from nirank.kit import transformers as pretrained
@@ -23,7 +23,7 @@ from nirank.kit.transformers import Computing, longest, passes, quiet
 from nirank_crossencoder import modules, network, passages
 from nirank_crossencoder.modules import Modules
 from nirank_crossencoder.network import Activation, Head, OwnHead, PooledHead
-from nirank_crossencoder.passages import Cutting, Passages
+from nirank_crossencoder.passages import Cutting
 
 #: Padded tokens of a forward pass: as many as a CPU keeps in its cache, and enough to keep a GPU busy.
 _CPU_TOKENS, _GPU_TOKENS = 1024, 32_768
@@ -174,16 +174,16 @@ class CrossEncoder(nn.Module):
         """The tokens of queries, the prompt before each, or of documents."""
         return tokens(self.tokenizer, [self.prompt + text for text in texts] if side == "query" else texts)
 
-    def _cut(self, read: Read) -> tuple[NDArray[np.int64], Passages]:
+    def _cut(self, read: Read) -> tuple[NDArray[np.int64], Windows]:
         """The number of tokens of each pair's query that are read, `[pairs]`, and the passages of its document."""
         lengths = read.lengths()
         query_lengths = self._prompt.shares(lengths)[:, 0]
         sizes = np.minimum(self._prompt.room - query_lengths, self.passage or self.max_length)
-        return query_lengths, passages.cut(lengths[:, 1], sizes, self.stride, self.passages == "first")
+        return query_lengths, windows(lengths[:, 1], sizes, self.stride, self.passages == "first")
 
-    def _logits(self, read: Read, query_lengths: NDArray[np.int64], cut: Passages) -> Tensor:
+    def _logits(self, read: Read, query_lengths: NDArray[np.int64], cut: Windows) -> Tensor:
         """The outputs of the head for each passage, `[passages, outputs]`."""
-        lengths = query_lengths[cut.pairs] + cut.stops - cut.starts + self.max_length - self._prompt.room
+        lengths = query_lengths[cut.owners] + cut.stops - cut.starts + self.max_length - self._prompt.room
         places = passes(lengths, len(lengths), self.tokens)
         graph = self._fast.graph(int(lengths.sum()))
         run = self.network if graph is None else graph
@@ -191,7 +191,7 @@ class CrossEncoder(nn.Module):
         return found[torch.from_numpy(np.argsort(np.concatenate(places))).to(found.device)]
 
     def _inputs(
-        self, read: Read, query_lengths: NDArray[np.int64], cut: Passages, some: NDArray[np.int64]
+        self, read: Read, query_lengths: NDArray[np.int64], cut: Windows, some: NDArray[np.int64]
     ) -> dict[str, Tensor]:
         """Token numbers of some passages with their queries, `[passages, tokens]`."""
         rows = [
@@ -199,7 +199,7 @@ class CrossEncoder(nn.Module):
                 self._some(read.queries[read.rows[pair]], 0, query_lengths[pair]),
                 self._some(read.documents[read.docs[pair]], cut.starts[number], cut.stops[number]),
             )
-            for number, pair in zip(some.tolist(), cut.pairs[some].tolist(), strict=True)
+            for number, pair in zip(some.tolist(), cut.owners[some].tolist(), strict=True)
         ]
         ids, mask = self._prompt.filled(rows, self._padding)
         columns = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
@@ -212,7 +212,7 @@ class CrossEncoder(nn.Module):
         """Some tokens of a text, counted from its end for a tokenizer that cuts off beginnings."""
         return text[len(text) - stop : len(text) - start] if self._cuts_front else text[start:stop]
 
-    def _scores(self, logits: Tensor, cut: Passages | None) -> Tensor:
+    def _scores(self, logits: Tensor, cut: Windows | None) -> Tensor:
         """The score of each pair from the logits of its passages, `[passages, outputs]`; of pairs, without a cut."""
         if logits.shape[1] > 2:
             return self._graded(torch.log_softmax(logits, 1), cut)
@@ -222,7 +222,7 @@ class CrossEncoder(nn.Module):
             return passages.mean(scores, cut)
         return scores[passages.best(scores, cut)] if cut is not None and self.passages == "max" else scores
 
-    def _graded(self, logs: Tensor, cut: Passages | None) -> Tensor:
+    def _graded(self, logs: Tensor, cut: Windows | None) -> Tensor:
         """The same of several grades, from the logarithms of their probabilities."""
         if cut is not None and self.passages == "mean":
             logs = passages.mean(logs.exp(), cut).log()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nirank.kit.text.contents import require_text as require_text
     from nirank.kit.text.corpus_terms import TermNumbers as TermNumbers
     from nirank.kit.text.corpus_terms import term_batches as term_batches
+    from nirank.kit.text.cutting import Cutting as Cutting
     from nirank.kit.text.forward_index import ForwardIndex as ForwardIndex
     from nirank.kit.text.forward_index import index_key as index_key
     from nirank.kit.text.lengths import Lengths as Lengths
@@ -44,6 +45,7 @@ _HOMES = {
     "nirank.kit.text.analysis": ["Analyzer", "ENGLISH_STOPWORDS", "Rules"],
     "nirank.kit.text.contents": ["require_text"],
     "nirank.kit.text.corpus_terms": ["TermNumbers", "term_batches"],
+    "nirank.kit.text.cutting": ["Cutting"],
     "nirank.kit.text.forward_index": ["ForwardIndex", "index_key"],
     "nirank.kit.text.lengths": ["Lengths"],
     "nirank.kit.text.lucene_weighting": [
