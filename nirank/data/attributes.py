@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 #: The entry of the file's metadata that names what could not be kept.
 _LEFT_OUT = b"nirank.left_out"
 _WHOLE, _NUMBER = r"^-?(0|[1-9][0-9]{0,17})$", r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+
+
+@dataclass(frozen=True)
+class Untyped:
+    """Cells of a column as they were written, in CSV for instance: numbers if all of them are; an empty one is null."""
+
+    cells: Sequence[str]
 
 
 class Spool:
@@ -77,12 +85,11 @@ class Spool:
 
         column = to_values(values) if isinstance(values, (list, tuple)) else values
         column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        untyped = pa.types.is_binary(column.type)
-        plain = column.cast(pa.large_string()) if untyped else _plain(column)
+        plain = _cells(values) if isinstance(values, Untyped) else _plain(column)
         if plain is None:
             self._left_out.add(name)
         elif not pa.types.is_null(plain.type):
-            self._types.setdefault(name, set()).add(_read_type(plain) if untyped else plain.type)
+            self._types.setdefault(name, set()).add(_read_type(plain) if isinstance(values, Untyped) else plain.type)
             return plain
         return None
 
@@ -151,13 +158,6 @@ def to_values(values: Sequence[Any]) -> pa.Array:
     return _masked(to_array(["" if value is None else _text_of(value) for value in values]), there)
 
 
-def untyped(texts: Sequence[str]) -> pa.Array:
-    """A column of texts that may stand for numbers, as in CSV; an empty one is null."""
-    import pyarrow as pa
-
-    return _masked(to_array(texts), np.array(list(map(bool, texts)), bool)).cast(pa.large_binary())
-
-
 def to_mask(truth: pa.Array | pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """A column of true, false and null (which is false here) as numpy has it."""
     import pyarrow as pa
@@ -188,6 +188,10 @@ def _masked(column: pa.Array, there: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.
     if there.all():
         return column
     return pc.if_else(_of_numbers(there.astype(np.int8)).cast(pa.bool_()), column, pa.nulls(1, column.type)[0])
+
+
+def _cells(untyped: Untyped) -> pa.Array:
+    return _masked(to_array(untyped.cells), np.array(list(map(bool, untyped.cells)), bool))
 
 
 def _text_of(value: Any) -> str:
@@ -248,7 +252,7 @@ def _common(found: set[pa.DataType]) -> pa.DataType:
 
     kinds = found - {pa.null()}
     if len(kinds) < 2:
-        return next(iter(kinds), pa.null())
+        return next(iter(kinds), pa.large_string())
     return pa.float64() if kinds == {pa.int64(), pa.float64()} else pa.large_string()
 
 

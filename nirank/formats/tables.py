@@ -86,7 +86,7 @@ def _gathered(rows: Iterable[tuple[Sequence[str], Sequence[str]]]) -> Iterator[B
 
 def _columns_of(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Batch:
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-    return {name: column if name in _OWN else attributes.untyped(column) for name, column in columns.items()}
+    return {name: column if name in _OWN else attributes.Untyped(column) for name, column in columns.items()}
 
 
 # Lines

@@ -1,7 +1,7 @@
 """Pipelines written as text: parsed, never executed.
 
-Only names, numbers, the operators `>> % + * |` and calls of `fuse`, `features`, `top` and `others` are understood;
-anything else is refused with its place in the text.
+Only names, numbers, the operators `>> % + * |` and calls of the functions in `_FUNCTIONS` (`fuse`, `where` and others)
+are understood; anything else is refused with its place in the text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from typing import Any
 from nirank.errors import BadInput, CompositionError, NirankError
 from nirank.pipeline.algebra import Ranking, Scoring, Stage, fuse, load
 from nirank.pipeline.feature_ranking import features
+from nirank.pipeline.filtering import where
+from nirank.pipeline.functions import apply, describe_by, score_by
 from nirank.pipeline.reranking import others, top
+from nirank.pipeline.rewriting import rewrite, route, variants
 
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.RShift: operator.rshift,
@@ -28,6 +31,13 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "features": features,
     "others": others,
     "top": top,
+    "apply": apply,
+    "describe_by": describe_by,
+    "rewrite": rewrite,
+    "route": route,
+    "score_by": score_by,
+    "variants": variants,
+    "where": where,
 }
 _CALLS = " and ".join(f"{name}(...)" for name in _FUNCTIONS)
 
@@ -91,8 +101,21 @@ class _Reader:
                 settings[str(keyword.arg)] = ast.literal_eval(keyword.value)
             except (ValueError, TypeError):
                 raise self._refused(keyword.value, "a setting must be a plain value (number, text, list)") from None
-        return self._combine(node, function, *map(self.read, node.args), **settings)
+        return self._combine(node, function, *map(self._argument, node.args), **settings)
+
+    def _argument(self, node: ast.expr) -> Any:
+        """A part of a pipeline; in the brackets of a function also a text, or a table of pipelines by name."""
+        match node:
+            case ast.Constant(value=str() as text):
+                return text
+            case ast.Dict(keys=keys, values=values) if all(_is_text(key) for key in keys):
+                return {ast.literal_eval(key): self.read(value) for key, value in zip(keys, values, strict=True) if key}
+        return self.read(node)
 
     def _refused(self, node: ast.expr, why: str) -> BadInput:
         part = ast.get_source_segment(self.text, node) or ""
         return BadInput(f"{self.text!r}, column {node.col_offset + 1}: {part!r} is refused: {why}.")
+
+
+def _is_text(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)

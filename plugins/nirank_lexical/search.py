@@ -49,13 +49,23 @@ class WeightedIndex(WeightedPostings):
 
         return BatchSearch(self, self.all_impacts)
 
-    def search(self, wanted: Sequence[Content] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
-        """The `k` best documents of each query, among those with a term that is worth something."""
+    def search(
+        self,
+        wanted: Sequence[Content] | TermWeights,
+        parse: QueryParser,
+        k: int,
+        threads: int,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> Found:
+        """The `k` best documents of each query, among those with a term that is worth something.
+
+        `allowed` is a mask of the documents that may be found, `[documents]`.
+        """
         k = min(k, self.documents)
         if k and self._is_batch(len(wanted)):
-            return self._batch.search(wanted, parse, k, threads)
+            return self._batch.among(allowed).search(wanted, parse, k, threads)
         queries = parse(wanted)
-        rows = [self._best(queries, query, k) for query in range(len(queries))]
+        rows = [self._best(queries, query, k, allowed) for query in range(len(queries))]
         docs, scores = from_sort_keys(np.concatenate([*rows, np.empty(0, np.uint64)]))
         return np.array([len(keys) for keys in rows], np.int64), docs.view(np.int32), scores
 
@@ -63,12 +73,12 @@ class WeightedIndex(WeightedPostings):
         self._scores_asked += queries * self.documents
         return self._scores_asked >= _SCORES_WORTH_LOADING and _can_compile()
 
-    def _best(self, queries: QueryTerms, query: int, k: int) -> NDArray[np.uint64]:
+    def _best(self, queries: QueryTerms, query: int, k: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.uint64]:
         scores = np.zeros(self.documents, np.float32)
         for term, weight in zip(*queries.of(query), strict=True):
             here = slice(self.index.starts[term], self.index.starts[term + 1])
             scores[self.index.docs[here]] += weight * self._impacts_of(here, term)
-        docs = np.flatnonzero(scores > 0)
+        docs = np.flatnonzero(scores > 0 if allowed is None else (scores > 0) & allowed)
         keys = sort_keys(
             docs, scores[docs] + queries.tokens[query] * self.prior[docs] if len(self.prior) else scores[docs]
         )
