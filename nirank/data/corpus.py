@@ -170,15 +170,17 @@ class ArrowCorpus(_Texts):
     @property
     def attributes(self) -> tuple[str, ...]:
         """The names of the attributes, which are no part of the content."""
-        return tuple(self._attributes[0].column_names) if self._attributes[0] is not None else ()
+        table, _ = self._attributes
+        return () if table is None else tuple(table.column_names)
 
     def values(self, name: str) -> pa.ChunkedArray:
         """The values of a field or attribute, `[documents]`, as Arrow has them. Raises `BadInput` for no such name."""
         if name in self.fields:
             return self._table[name]
-        if name in self.attributes:
-            return self._attributes[0][name]
-        if name in self._attributes[1]:
+        table, left_out = self._attributes
+        if table is not None and name in self.attributes:
+            return table[name]
+        if name in left_out:
             raise BadInput(f"the field {name!r} holds lists, objects or bytes, which are not kept.", self.path)
         known = ", ".join([*self.fields, *self.attributes])
         raise BadInput(f"there is no field {name!r}; there are {known}.", self.path)

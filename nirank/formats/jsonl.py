@@ -198,15 +198,11 @@ def _read_json(block: bytes, ids: Sequence[str], texts: Sequence[str]) -> tuple[
     import pyarrow as pa
 
     text = pa.large_string()
-    table = None
-    for kind in (text, pa.int64()):
-        named = {**dict.fromkeys(ids, kind), **dict.fromkeys(("title", *texts), text)}
-        try:
-            table = _read_typed(block, named)
-            break
-        except pa.ArrowInvalid:
-            if kind != text:
-                raise
+    named = dict.fromkeys(("title", *texts), text)
+    try:
+        table = _read_typed(block, named := {**dict.fromkeys(ids, text), **named})
+    except pa.ArrowInvalid:
+        table = _read_typed(block, named := {**named, **dict.fromkeys(ids, pa.int64())})
     dates = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
     if dates:  # Arrow takes texts for times where they look so; what was written is kept
         table = _read_typed(block, {**named, **dict.fromkeys(dates, text)})

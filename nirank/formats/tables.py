@@ -188,8 +188,8 @@ def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
 
     with parquet.ParquetFile(path) as file:
         own = _places(file.schema_arrow.names, path)
-        flat = [place for place, column in enumerate(file.schema_arrow) if not pa.types.is_nested(column.type)]
-        wanted = [file.schema_arrow.names[place] for place in sorted({*flat, *own} - {None})]
+        columns = enumerate(file.schema_arrow)
+        wanted = [one.name for place, one in columns if place in own or not pa.types.is_nested(one.type)]
         yield from file.iter_batches(_BATCH, columns=wanted)
 
 

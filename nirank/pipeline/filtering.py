@@ -239,8 +239,8 @@ def _(ranking: Union, where: Where) -> Ranking | None:
 
 @narrowed.register
 def _(ranking: Fused, where: Where) -> Ranking | None:
-    inner = [narrowed(each, where) for each in ranking.rankings]
-    return replace(ranking, rankings=tuple(inner)) if all(inner) else None
+    inner = [found for each in ranking.rankings if (found := narrowed(each, where))]
+    return replace(ranking, rankings=tuple(inner)) if len(inner) == len(ranking.rankings) else None
 
 
 def where(test: Any) -> Where:

@@ -360,9 +360,8 @@ def _(ranking: Any, where: Where) -> Ranking | None:
 
 @narrowed.register
 def _(ranking: Routed, where: Where) -> Ranking | None:
-    inner = [(name, narrowed(each, where)) for name, each in ranking.rankings]
-    whole = all(each for _, each in inner)
-    return replace(ranking, rankings=cast("tuple[tuple[str, Ranking], ...]", tuple(inner))) if whole else None
+    inner = [(name, found) for name, each in ranking.rankings if (found := narrowed(each, where))]
+    return replace(ranking, rankings=tuple(inner)) if len(inner) == len(ranking.rankings) else None
 
 
 def _written(component: Component) -> str:

@@ -49,7 +49,8 @@ class Scan:
                 best.reached(_kth_best(products, scores, k, allowed))
             rows, columns, found = products.reaching(scores, best.floor)
             if allowed is not None:
-                rows, columns, found = (each[allowed[columns + start]] for each in (rows, columns, found))
+                pairs = allowed[columns + start]
+                rows, columns, found = rows[pairs], columns[pairs], found[pairs]
             best.add(rows, columns + start, found)
         kept = best.candidates()
         return kept.with_scores(products.each(prepared, kept.rows, kept.docs)).top(k)
