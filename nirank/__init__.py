@@ -47,11 +47,18 @@ if TYPE_CHECKING:
     from nirank.pipeline.algebra import load as load
     from nirank.pipeline.expression import parse as parse
     from nirank.pipeline.feature_ranking import features as features
+    from nirank.pipeline.filtering import where as where
+    from nirank.pipeline.functions import apply as apply
+    from nirank.pipeline.functions import describe_by as describe_by
+    from nirank.pipeline.functions import score_by as score_by
     from nirank.pipeline.normalising import normalise as normalise
     from nirank.pipeline.passages import passages as passages
     from nirank.pipeline.ranking_scores import scores as scores
     from nirank.pipeline.reranking import others as others
     from nirank.pipeline.reranking import top as top
+    from nirank.pipeline.rewriting import rewrite as rewrite
+    from nirank.pipeline.rewriting import route as route
+    from nirank.pipeline.rewriting import variants as variants
     from nirank.pipeline.snippets import snippets as snippets
     from nirank.training.fitting import fit as fit
 
@@ -80,6 +87,9 @@ _HOMES = {
     "nirank.pipeline.passages": ["passages"],
     "nirank.pipeline.reranking": ["others", "top"],
     "nirank.pipeline.snippets": ["snippets"],
+    "nirank.pipeline.filtering": ["where"],
+    "nirank.pipeline.functions": ["apply", "describe_by", "score_by"],
+    "nirank.pipeline.rewriting": ["rewrite", "route", "variants"],
     "nirank.training.fitting": ["fit"],
 }
 _public, __dir__, __all__ = faces.lazily(__name__, _HOMES)

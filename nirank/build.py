@@ -13,7 +13,7 @@ from nirank.errors import BadInput
 from nirank.plugins import settings
 from nirank.plugins.assembly import assemble
 from nirank.plugins.loading import active
-from nirank.registry import STAGES, TRAINED, TRAINING
+from nirank.registry import FUNCTION, STAGES, TRAINED, TRAINING, Entry
 
 if TYPE_CHECKING:
     from nirank.data.collection import Collection
@@ -23,7 +23,7 @@ def build(
     spec: str,
     given: Mapping[str, Any] | None = None,
     name: str | None = None,
-    kinds: tuple[str, ...] = (*STAGES, *TRAINING),
+    kinds: tuple[str, ...] = (*STAGES, *TRAINING, FUNCTION),
 ) -> Component:
     """Build the component called `spec`, of one of the given `kinds`, with the given settings.
 
@@ -33,7 +33,15 @@ def build(
     """
     if spec.startswith(TRAINED):
         return checkpoint.load(Path(spec.removeprefix(TRAINED)), given, name)
-    return assemble(active().registry.find(spec, kinds), given or {}, name)
+    entry = active().registry.find(spec, kinds)
+    return _function(entry, given, name) if entry.kind == FUNCTION else assemble(entry, given or {}, name)
+
+
+def _function(entry: Entry, given: Mapping[str, Any] | None, name: str | None) -> Component:
+    """A registered function as it is: it is a part of a stage, such as `score_by(...)`."""
+    if given:
+        raise BadInput(f"{entry.spec} is a function, and has no settings: {', '.join(given)}.")
+    return Component(name or entry.name, entry.resolve(), {}, entry)
 
 
 def _is_path(name: str) -> bool:

@@ -148,6 +148,14 @@ class DocumentEncoder(Protocol):
 
 
 @runtime_checkable
+class Rewriter(Protocol):
+    """Rewrites queries before they are searched. With `feedback = True` it gets results in `queries.found`."""
+
+    def rewrite(self, queries: Queries) -> Queries | Sequence[Content]:
+        """One content for each query, or `Queries` with the same ids."""
+
+
+@runtime_checkable
 class CandidateGenerator(Protocol):
     """Finds documents for queries.
 

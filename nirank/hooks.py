@@ -2,6 +2,7 @@
 
     nirank_register      once     plugins name their components
     nirank_wrap          once     per component, when it is built
+    nirank_rewrite       1 call   per rewriter of queries and request
     nirank_encode        1 call   per query encoder and request
     nirank_generate      1 call   per candidate generator and request
     nirank_score         1 call   per scorer and request
@@ -51,9 +52,14 @@ def nirank_wrap(component: Component) -> Middleware | None:
     """Return a function that stands between the core and one component, or None.
 
     Called once when `component` is built. The function is called as `middleware(call, method, *inputs)`,
-    where `method` is "encode", "encode_documents", "generate", "score" or "extract"; it returns what `call(*inputs)`
-    would. It may change the inputs, call several times, or not at all: a cache, a shard, a retry.
+    where `method` is "rewrite", "encode", "encode_documents", "generate", "score" or "extract"; it returns what
+    `call(*inputs)` would. It may change the inputs, call several times, or not at all: a cache, a shard, a retry.
     """
+
+
+@hookspec(firstresult=True)
+def nirank_rewrite(rewriter: Component, queries: Queries) -> Any:
+    """Rewrite queries: as many contents, or `Queries` of the same ids."""
 
 
 @hookspec(firstresult=True)

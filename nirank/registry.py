@@ -16,9 +16,11 @@ from nirank.errors import BadInput, MissingDependency, PluginError, UnknownName
 log = logging.getLogger("nirank")
 
 #: What stands in pipelines, and what training adds to them.
-STAGES = ("encoder", "generator", "scorer", "extractor")
+STAGES = ("encoder", "generator", "scorer", "extractor", "rewriter")
 TRAINING = ("loss", "sampler")
-KINDS = (*STAGES, *TRAINING, "collection", "observer")
+#: Plain functions that expressions name.
+FUNCTION = "function"
+KINDS = (*STAGES, *TRAINING, FUNCTION, "collection", "observer")
 #: The setting of every stage that says which field of documents it reads, or which several as one text.
 FIELD = "field"
 #: What stands before the folder of a checkpoint, where a name is expected (`nirank.checkpoints`).

@@ -56,6 +56,17 @@ def source_digest(kind: type) -> str:
     return hashed.hexdigest()
 
 
+def function_digest(function: Any) -> str:
+    """A hash of the code of a function, of its module, and of what it closes over; of anything else what is known."""
+    module = getattr(function, "__module__", None) or ""
+    hashed = hashlib.blake2b(digest_size=16)
+    if module.partition(".")[0] not in _LIBRARIES:
+        hashed.update(_files_digest(module).encode())
+    for part in _parts(function, set(), _DEPTH):
+        hashed.update(part.encode("utf-8", "surrogatepass"))
+    return hashed.hexdigest()
+
+
 def is_ours(kind: type) -> bool:
     """True for a class that comes with nirank: its layouts and fingerprints have versions of their own."""
     return kind.__module__.partition(".")[0] in _ours()

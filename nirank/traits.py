@@ -35,10 +35,11 @@ COMPUTED = {
 }
 
 
-STAGES = "stage"  # of encoders, generators, scorers and extractors
+STAGES = "stage"  # of encoders, generators, scorers, extractors and rewriters
 _METHODS = {
     "encoder": "encode",
     "generator": "generate",
+    "rewriter": "rewrite",
     "scorer": "score",
     "extractor": "extract",
     "sampler": "sample",
@@ -55,7 +56,7 @@ class Traits:
     """The attributes of a component; the defaults for those that it lacks, and for those of other kinds."""
 
     vectors: str | None = trait(None, "encoder", "the kind of vectors it makes: dense, tokens, sparse or terms")
-    feedback: bool = trait(False, "encoder", "whether it needs the results of a ranking, in `queries.found`")
+    feedback: bool = trait(False, "encoder, rewriter", "whether it needs the results of a ranking, in `queries.found`")
     searches: str | None = trait(None, "generator", "the kind of query vectors it needs")
     accepts: str | None = trait(None, "generator", "a kind of vectors it takes besides queries as they are")
     prefixes: bool = trait(
@@ -130,7 +131,11 @@ def _hints_of(kinds: frozenset[str]) -> dict[str, Any]:
     """The types of the traits that components of these kinds may have."""
     hints = typing.get_type_hints(Traits)
     wanted = kinds | ({STAGES} if kinds - {"loss", "sampler"} else set())
-    return {field.name: hints[field.name] for field in dataclasses.fields(Traits) if field.metadata["kind"] in wanted}
+    return {
+        field.name: hints[field.name]
+        for field in dataclasses.fields(Traits)
+        if wanted & {*field.metadata["kind"].split(", ")}
+    }
 
 
 def _near_misses(target: Any, missing: Iterable[str]) -> Iterator[tuple[str, str]]:

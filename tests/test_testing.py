@@ -264,6 +264,62 @@ def test_a_ranker_over_features_is_given_some(torch):
     assert violations("scorer", Ranker()) == {}
 
 
+# Rewriters
+
+
+class SoundRewriter:
+    """The words in the order of the alphabet."""
+
+    def rewrite(self, queries):
+        return [" ".join(sorted(text.split())) for text in queries.contents]
+
+
+def _one_less(self, queries):
+    return SoundRewriter.rewrite(self, queries)[1:]
+
+
+def _numbers_for_texts(self, queries):
+    return list(range(len(queries)))
+
+
+def _other_ids(self, queries):
+    return Queries([f"new {name}" for name in queries.ids], list(queries.contents))
+
+
+def _by_place(self, queries):
+    return [f"{text} {place}" for place, text in enumerate(queries.contents)]
+
+
+def _needs_words(self, queries):
+    return [text.split()[0] for text in queries.contents]
+
+
+def _sorts_its_input(self, queries):
+    queries.contents[:] = SoundRewriter.rewrite(self, queries)
+    return list(queries.contents)
+
+
+def _counts_calls(self, queries):
+    self.calls = getattr(self, "calls", 0) + 1
+    return [f"{text} {self.calls}" for text in queries.contents]
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "broken"),
+    [
+        (_one_less, "one_for_each"),
+        (_numbers_for_texts, "one_for_each"),
+        (_other_ids, "one_for_each"),
+        (_by_place, "query_alone"),
+        (_needs_words, "odd_text"),
+        (_sorts_its_input, "inputs_unchanged"),
+        (_counts_calls, "deterministic"),
+    ],
+)
+def test_a_rewriters_fault_is_seen(rewrite, broken):
+    assert f"rewriter/{broken}" in violations("rewriter", _faulty(SoundRewriter, rewrite=rewrite))
+
+
 # Generators
 
 
@@ -362,6 +418,32 @@ def _unknown_documents(self, queries, k):
 )
 def test_a_generators_fault_is_seen(generate, broken):
     assert f"generator/{broken}" in violations("generator", _faulty(SoundGenerator, generate=generate))
+
+
+class Within(SoundGenerator):
+    """A generator that can search among some documents; `fault` says how it fails to."""
+
+    mask, fault = None, None
+
+    def within(self, mask):
+        within = type(self)()
+        within.words, within.mask = self.words, mask
+        return within
+
+    def generate(self, queries, k):
+        if self.mask is None:
+            return self.found(queries, k)
+        found = self.found(queries, k if self.fault == "cuts first" else 99)
+        kept = found if self.fault == "forgets" else found.where(self.mask[found.docs])
+        return (kept.with_scores(kept.scores + 1) if self.fault == "scores anew" else kept).top(k)
+
+
+def test_a_search_within_some_documents_is_that_of_all_filtered():
+    assert violations("generator", Within()) == {}
+    broken = "within_some"
+    for fault in ("cuts first", "forgets", "scores anew"):
+        found = violations("generator", type("Faulty", (Within,), {"fault": fault})())
+        assert set(found) == {f"generator/{broken}"}, fault
 
 
 def test_a_generator_of_dense_vectors_is_given_some():
@@ -973,6 +1055,7 @@ SOUND = {
     "scorer": SoundScorer,
     "extractor": SoundExtractor,
     "generator": SoundGenerator,
+    "rewriter": SoundRewriter,
     "encoder": SoundEncoder,
     "sampler": SoundSampler,
     "collection": _collection,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nirank import seals
+from nirank.data import attributes
 from nirank.data.arrow_files import map_table
 from nirank.data.columns import Strings, gather, join_texts
 from nirank.data.fingerprint import Fingerprint, content_bytes
@@ -22,6 +23,8 @@ from nirank.data.ids import ITERATED, Ids, Ordinals, as_ordinals
 from nirank.errors import BadInput
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from nirank.data.types import Content, Corpus, Ints
 
 
@@ -32,13 +35,14 @@ FieldName: TypeAlias = str | tuple[str, ...]
 class Documents:
     """A corpus in memory: texts, paths of images (`pathlib.Path`) or PIL images, with an id for each.
 
-    `fields` are texts that documents have beside their content, such as the names of pictures: a stage with the setting
-    `field` reads one of them instead, or several as one text. Raises `BadInput` where there are not as many ids as
-    contents or as texts of a field, or where an id comes twice.
+    `fields` are what documents have beside their content, such as the names of pictures: a stage with the setting
+    `field` reads one of them instead, or several as one text, and `where` asks for their values, which may be texts,
+    numbers, truth values, or None. Raises `BadInput` where there are not as many ids as contents or as values of a
+    field, or where an id comes twice.
     """
 
     def __init__(
-        self, ids: Strings | Ids, contents: Sequence[Content], fields: Mapping[str, Sequence[str]] | None = None
+        self, ids: Strings | Ids, contents: Sequence[Content], fields: Mapping[str, Sequence[Any]] | None = None
     ) -> None:
         if isinstance(contents, (str, Mapping)) or not hasattr(contents, "__len__"):
             raise BadInput(
@@ -79,7 +83,13 @@ class Documents:
         if name not in self.fields:
             known = f"their fields are {', '.join(self.fields)}" if self.fields else "it has no fields"
             raise BadInput(f"there is no field {name!r} in {self!r}: {known}.")
-        return [self._columns[name][ordinal] for ordinal in as_ordinals(which, len(self)).tolist()]
+        values = [self._columns[name][ordinal] for ordinal in as_ordinals(which, len(self)).tolist()]
+        return ["" if value is None else str(value) for value in values]
+
+    def values(self, name: str) -> pa.Array:
+        """The values of one field, `[documents]`, as Arrow has them. Raises `BadInput` as `column` does."""
+        self.column(name, slice(0, 0))
+        return attributes.to_values(list(self._columns[name]))
 
     def field(self, name: str | Sequence[str]) -> Field:
         """One field as a corpus of its own, or several as one text; the same object each time."""
@@ -123,7 +133,8 @@ class ArrowCorpus(Texts):
     """A corpus in an Arrow IPC file: a column `id` and text columns such as `title` and `text`.
 
     The file is mapped into memory, not read. The content of a document is those of its `fields` that are not
-    empty, in the order of the file, joined by blanks. Raises `BadInput` for any other file.
+    empty, in the order of the file, joined by blanks; attributes are values beside it. Raises `BadInput` for any other
+    file.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -131,6 +142,7 @@ class ArrowCorpus(Texts):
         seals.check_file(self.path, "Make the file again, or remove it.")
         self._table, self._stamp = map_table(self.path)
         self._views: dict[FieldName, Field] = {}
+        self._as_texts: dict[str, pa.ChunkedArray] = {}
         #: The names of the text columns.
         self.fields: tuple[str, ...] = tuple(name for name in self._table.column_names if name != "id")
 
@@ -155,14 +167,42 @@ class ArrowCorpus(Texts):
 
     def column(self, name: str, which: slice | ArrayLike) -> list[str]:
         """One field of the documents at `which`. Raises `BadInput` for a name that is not among `fields`."""
-        if name not in self.fields:
-            raise BadInput(f"there is no field {name!r}; there are {', '.join(self.fields)}.", self.path)
-        texts: list[str] = join_texts([gather(self._table[name], as_ordinals(which, len(self)))]).to_pylist()
+        column = self._table[name] if name in self.fields else self._attribute_texts(name)
+        texts: list[str] = join_texts([gather(column, as_ordinals(which, len(self)))]).to_pylist()
         return texts
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The names of the attributes, which are no part of the content."""
+        table, _ = self._attributes
+        return () if table is None else tuple(table.column_names)
+
+    def values(self, name: str) -> pa.ChunkedArray:
+        """The values of a field or attribute, `[documents]`, as Arrow has them. Raises `BadInput` for no such name."""
+        if name in self.fields:
+            return self._table[name]
+        table, left_out = self._attributes
+        if table is not None and name in self.attributes:
+            return table[name]
+        if name in left_out:
+            raise BadInput(f"the field {name!r} holds lists, objects or bytes, which are not kept.", self.path)
+        known = ", ".join([*self.fields, *self.attributes])
+        raise BadInput(f"there is no field {name!r}; there are {known}.", self.path)
 
     def field(self, name: str | Sequence[str]) -> Field:
         """One field as a corpus of its own, or several as one text; the same object each time."""
         return self._views.setdefault(_hashable(name), Field(self, name))
+
+    @cached_property
+    def _attributes(self) -> tuple[pa.Table | None, frozenset[str]]:
+        """The attributes, and the names of those that could not be kept."""
+        return attributes.read(self.path, len(self))
+
+    def _attribute_texts(self, name: str) -> pa.ChunkedArray:
+        """The values of an attribute as texts."""
+        if name not in self._as_texts:
+            self._as_texts[name] = self.values(name).cast("large_string")
+        return self._as_texts[name]
 
     def _texts(self, which: slice | ArrayLike) -> list[str]:
         ordinals = as_ordinals(which, len(self))

@@ -6,9 +6,10 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from nirank.data import attributes
 from nirank.data.arrow_files import map_table, write_batches
-from nirank.data.columns import Strings
 from nirank.data.corpus import ArrowCorpus
 from nirank.data.ids import refuse_repeated
 from nirank.errors import BadInput, DamagedFile
@@ -17,35 +18,36 @@ from nirank.seals import sealed
 
 log = logging.getLogger("nirank")
 
-_FORMAT = 1  # of the files in the cache
+_FORMAT = 2  # of the files in the cache; 1 was without attributes
 _LONGEST_NAME = 50  # characters, of at most four bytes, of 255 that a name may have
 _ENDS = 1 << 16  # bytes at the head and at the tail of a source that are hashed
 
 
 def write_corpus(
-    path: str | Path, batches: Iterable[Mapping[str, Strings]], fields: Sequence[str] = ("title", "text")
+    path: str | Path, batches: Iterable[Mapping[str, Any]], fields: Sequence[str] = ("title", "text")
 ) -> ArrowCorpus:
     """Write documents into an Arrow file and open it.
 
-    Each batch maps `"id"` and every field to equally many strings; only one batch is in memory at a time. The
-    file is written beside `path` and moved into place. Raises `RepeatedId`, and `BadInput` where no documents
-    came.
+    Each batch maps `"id"` and every field to equally many strings; only one batch is in memory at a time. Whatever
+    else it has, texts, numbers or truth values, are attributes, which a file beside `path` keeps. Files are written
+    elsewhere and moved into place. Raises `RepeatedId`, and `BadInput` where no documents came.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with sealed(path) as unfinished:
-        write_batches(unfinished, batches, fields)
+    with sealed(path) as unfinished, attributes.Spool(path.parent) as spool:
+        write_batches(unfinished, spool.taking(iter(batches), fields), fields)
         written, _ = map_table(unfinished)
         if not written.num_rows:
             raise BadInput("a corpus without documents cannot be written.", path)
         refuse_repeated(written["id"])
+        spool.write(attributes.path_beside(path))
     return ArrowCorpus(path)
 
 
 def cached_corpus(
     name: str,
     depends_on: Iterable[object],
-    batches: Callable[[], Iterable[Mapping[str, Strings]]],
+    batches: Callable[[], Iterable[Mapping[str, Any]]],
     *,
     fields: Sequence[str] = ("title", "text"),
     cache: str | Path | None = None,
@@ -68,7 +70,7 @@ def cached_corpus(
     return write_corpus(path, batches() if origin is None else _not_empty(batches(), origin), fields)
 
 
-def _not_empty(batches: Iterable[Mapping[str, Strings]], origin: str | Path) -> Iterator[Mapping[str, Strings]]:
+def _not_empty(batches: Iterable[Mapping[str, Any]], origin: str | Path) -> Iterator[Mapping[str, Any]]:
     """The batches; raises `BadInput` with `origin` where there is no document in them."""
     documents = 0
     for batch in batches:

@@ -7,10 +7,12 @@ implementations below them are the core's own plugin, asked last.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,8 @@ from nirank.execution.sharing import once
 from nirank.hooks import hookimpl
 from nirank.plugins.loading import active
 from nirank.progress import progress
+
+log = logging.getLogger("nirank")
 
 _TRAINING = ContextVar("training", default=False)
 _SEARCH: ContextVar[_Search | None] = ContextVar("search", default=None)
@@ -88,6 +92,29 @@ def _encode(encoder: Component, queries: Queries) -> Queries:
         vectors = active().hook.nirank_encode(encoder=encoder, queries=read)
         _refuse_nan_vectors(encoder, vectors)
     return queries.with_vectors(vectors)
+
+
+def rewrite(rewriter: Component, queries: Queries) -> Queries:
+    """The queries as `rewriter` writes them, under their ids.
+
+    Raises `ComponentError` for another number of them or other ids, and for what is no content.
+    """
+    with _Noted(rewriter, "rewrite", queries=len(queries)):
+        read = queries if queries.found is None else queries.with_found(as_read(rewriter, queries.found))
+        made = active().hook.nirank_rewrite(rewriter=rewriter, queries=read)
+        contents = made.contents if isinstance(made, Queries) else made
+        _checked(rewriter, "rewrite", contents, len(queries))
+        if isinstance(made, Queries) and list(made.ids) != list(queries.ids):
+            raise ComponentError(f"{rewriter.spec} returned queries of other ids; ids and their order stay.")
+        if wrong := [content for content in contents if not is_content(content)]:
+            raise ComponentError(f"{rewriter.spec} returned {wrong[0]!r:.80}, which is no query (a text or an image).")
+        _tell_of_empty(rewriter, contents)
+    return replace(queries, contents=contents, vectors=None)
+
+
+def is_content(value: Any) -> bool:
+    """True for a text, and for what may be an image."""
+    return isinstance(value, (str, bytes, PurePath)) or hasattr(value, "mode")
 
 
 def generate(generator: Component, queries: Queries, k: int) -> Candidates:
@@ -183,6 +210,16 @@ def nirank_encode(encoder: Component, queries: Queries) -> Vectors:
         return _batched(encoder, "encode", QueryBatch(queries), "Encoding queries")
 
     return encoder.around("encode", call)(queries)
+
+
+@hookimpl(trylast=True)
+def nirank_rewrite(rewriter: Component, queries: Queries) -> Any:
+    """Have the queries rewritten in batches."""
+
+    def call(queries: Queries) -> Any:
+        return _batched(rewriter, "rewrite", QueryBatch(queries), "Rewriting queries")
+
+    return rewriter.around("rewrite", call)(queries)
 
 
 @hookimpl(trylast=True)
@@ -320,6 +357,12 @@ def _checked(component: Component, method: str, result: Any, expected: int) -> A
             f"{component.spec}.{method} returned {len(result)} results for {expected} inputs; one for each is expected."
         )
     return result
+
+
+def _tell_of_empty(rewriter: Component, contents: Sequence[Content]) -> None:
+    empty = sum(isinstance(content, str) and not content.strip() for content in contents)
+    if empty:
+        log.warning("%s left %d of %d queries empty.", rewriter.name, empty, len(contents))
 
 
 @contextlib.contextmanager

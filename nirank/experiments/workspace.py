@@ -14,6 +14,7 @@ import numpy as np
 
 from nirank import seals
 from nirank.build import collection
+from nirank.data import attributes
 from nirank.data.candidates import Candidates
 from nirank.data.corpus import ArrowCorpus, same_documents
 from nirank.data.corpus_files import write_corpus
@@ -81,8 +82,9 @@ def _create(folder: Path, name: str, described: Experiment, former: Corpus | Non
         _link_indexes(folder, partial)
     ranking.index(corpus, partial, former)
     (partial / DESCRIPTION).write_text(to_toml(described.as_table()), encoding="utf-8")
-    _keep_only(partial, {DOCUMENTS, DESCRIPTION, *_index_folders(ranking)})
-    seals.seal(partial, [DOCUMENTS, DESCRIPTION])
+    beside = [path.name for path in partial.glob(f"{attributes.path_beside(partial / DOCUMENTS).name}*")]
+    _keep_only(partial, {DOCUMENTS, DESCRIPTION, *beside, *_index_folders(ranking)})
+    seals.seal(partial, [DOCUMENTS, DESCRIPTION, *sorted(beside)])
     if former is None:
         _move(partial, folder)
     else:
@@ -210,6 +212,7 @@ def _move(partial: Path, folder: Path) -> None:
 def _copy(corpus: Corpus, path: Path) -> ArrowCorpus:
     if isinstance(corpus, ArrowCorpus):
         shutil.copyfile(corpus.path, path)
+        attributes.copy(corpus.path, path)
         return ArrowCorpus(path)
     return write_corpus(path, (_texts(corpus, start) for start in range(0, len(corpus), _COPIED)), fields=["text"])
 

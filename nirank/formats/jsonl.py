@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from nirank.data.columns import Strings, to_array
+from nirank.data import attributes
+from nirank.data.columns import to_array
 from nirank.data.corpus import ArrowCorpus
 from nirank.data.corpus_files import cached_corpus, source_state
 from nirank.data.ids import RepeatedId
@@ -27,6 +28,7 @@ JSON_LINES = tuple(kind + packed for kind in (".jsonl", ".json", ".ndjson") for 
 
 _BLOCK = 1 << 24  # bytes parsed at a time
 _LARGEST_ARRAY = 1 << 28  # bytes
+_WIDE = 64  # keys of an object within a document
 _DESCRIBING = {"dataset_info.json", "dataset_dict.json", "dataset_infos.json", "state.json"}
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
 _EXPECTED = 'one {"id": ..., "title": ..., "text": ...} a line is expected.'
@@ -37,9 +39,10 @@ def read_jsonl(path: str | Path, cache: str | Path | None = None) -> ArrowCorpus
 
     The id may also stand under `"_id"`, `"docid"` and the like and be a whole number, the text under `"contents"`, as
     Anserini has it, `"body"`, `"passage"` and the like (`nirank.formats.column_names`); a title may be missing or null;
-    other keys are left out. A JSON array of such objects is read as well, and so are all files of JSON lines in a
-    folder, by their names. The first call copies the file, in bounded memory, into an Arrow file under `cache`
-    (`cache_folder()` if None); later calls only map that, until the source changes (`nirank.data.source_state`).
+    other keys with texts, numbers or truth values are attributes of the documents, and those with lists or objects are
+    left out. A JSON array of such objects is read as well, and so are all files of JSON lines in a folder, by their
+    names. The first call copies the file, in bounded memory, into an Arrow file under `cache` (`cache_folder()` if
+    None); later calls only map that, until the source changes (`nirank.data.source_state`).
 
     Raises `BadInput` with file and line for a line that is not such an object and for an id that comes twice,
     and for a file that is missing or has no documents.
@@ -75,7 +78,7 @@ def _read_folder(folder: Path, cache: str | Path | None) -> ArrowCorpus:
     files = _files(folder)
     states = [source_state(file) for file in files]
 
-    def batches() -> Iterator[Mapping[str, Strings]]:
+    def batches() -> Iterator[Mapping[str, Any]]:
         return itertools.chain.from_iterable(map(_batches, files))
 
     try:
@@ -100,7 +103,7 @@ def _begins_array(head: bytes) -> bool:
     return head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
 
 
-def _batches(path: Path) -> Iterator[Mapping[str, Strings]]:
+def _batches(path: Path) -> Iterator[Mapping[str, Any]]:
     empty = True
     with opened(path) as stream:
         head = stream.read(_BLOCK)
@@ -115,7 +118,7 @@ def _batches(path: Path) -> Iterator[Mapping[str, Strings]]:
         raise BadInput(f"there are no documents; {_EXPECTED}", path)
 
 
-def _array(path: Path, content: bytes) -> Iterator[Mapping[str, Strings]]:
+def _array(path: Path, content: bytes) -> Iterator[Mapping[str, Any]]:
     """The documents of a JSON array, which is in memory whole."""
     if len(content) > _LARGEST_ARRAY:
         raise BadInput(f"a JSON array of more than {_LARGEST_ARRAY >> 20:,} MiB; write one object a line.", path)
@@ -143,15 +146,18 @@ def _line_blocks(stream: IO[bytes], block: bytes) -> Iterator[tuple[int, bytes]]
     yield line, rest
 
 
-def _parse(path: Path, line: int, block: bytes) -> Mapping[str, Strings]:
+def _parse(path: Path, line: int, block: bytes) -> Mapping[str, Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if not block.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):  # on `null` Arrow's parser ends the process
         return _by_line(path, line, block)
-    ids, texts = _keys_of(block)
+    first = _first_record(block)
+    ids, texts = _keys_of(first)
+    if _is_wide(first):
+        return _by_line(path, line, block)
     try:
-        table = _read_json(block, ids, texts)
+        table, more = _read_json(block, ids, texts)
     except pa.ArrowInvalid:  # whatever Arrow refuses is for the slow reader to take or to name
         return _by_line(path, line, block)
     empty = to_array([""])[0]
@@ -162,44 +168,62 @@ def _parse(path: Path, line: int, block: bytes) -> Mapping[str, Strings]:
     odd = table.num_rows != block.count(b"\n") + 1 or _BLANK_LINE.search(block)
     if gaps or odd:  # blank lines are no fault, but they hide that two documents stand in one line
         return _by_line(path, line, block)
-    return {"id": ids, "title": titles, "text": texts}
+    return {**more, "id": ids, "title": titles, "text": texts}
 
 
-def _keys_of(block: bytes) -> tuple[list[str], list[str]]:
-    """The keys under which ids and texts are looked for: the usual ones, and those of the first document."""
+def _first_record(block: bytes) -> dict[str, Any]:
+    """The first document of a block; nothing where it is none."""
+    begin = block[: block.find(b"\n", 1) + 1 or None]
+    begin = begin if not begin.isspace() else next(line for line in block.split(b"\n") if line.strip())
     try:
-        first = json.loads(next(line for line in block.split(b"\n") if line.strip()).removeprefix(codecs.BOM_UTF8))
+        first = json.loads(begin.removeprefix(codecs.BOM_UTF8))
     except (ValueError, RecursionError):
         first = None
-    record = first if isinstance(first, dict) else {}
+    return first if isinstance(first, dict) else {}
+
+
+def _is_wide(record: Mapping[str, Any]) -> bool:
+    """True for objects within of so many keys that Arrow, which makes a column of each, would not come to an end."""
+    return any(isinstance(value, dict) and len(value) > _WIDE for value in record.values())
+
+
+def _keys_of(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The keys under which ids and texts are looked for: the usual ones, and those of the first document."""
     ids, texts = {*IDS[:2], _key(record, IDS)}, {*TEXTS[:2], _key(record, TEXTS)}
     return [name for name in IDS if name in ids], [name for name in TEXTS if name in texts]
 
 
-def _read_json(block: bytes, ids: Sequence[str], texts: Sequence[str]) -> pa.Table:
-    """The columns as large strings; ids are strings in all lines, or whole numbers in all."""
+def _read_json(block: bytes, ids: Sequence[str], texts: Sequence[str]) -> tuple[pa.Table, dict[str, Any]]:
+    """The columns as large strings, and all others; ids are strings in all lines, or whole numbers in all."""
     import pyarrow as pa
 
+    text = pa.large_string()
+    named = dict.fromkeys(("title", *texts), text)
     try:
-        table = _read_typed(block, pa.large_string(), ids, texts)
+        table = _read_typed(block, named := {**dict.fromkeys(ids, text), **named})
     except pa.ArrowInvalid:
-        table = _read_typed(block, pa.int64(), ids, texts)
-    table.validate(full=True)  # the parser lets bytes pass that are not UTF-8
-    return table.cast(pa.schema([(name, pa.large_string()) for name in table.column_names]))
+        table = _read_typed(block, named := {**named, **dict.fromkeys(ids, pa.int64())})
+    dates = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
+    if dates:  # Arrow takes texts for times where they look so; what was written is kept
+        table = _read_typed(block, {**named, **dict.fromkeys(dates, text)})
+    known = table.select(list(named))
+    known.validate(full=True)  # the parser lets bytes pass that are not UTF-8
+    more = {name: table[name] for name in table.column_names if name not in named}
+    table.select(list(more)).validate(full=True)
+    return known.cast(pa.schema([(name, text) for name in named])), more
 
 
-def _read_typed(block: bytes, kind: pa.DataType, ids: Sequence[str], texts: Sequence[str]) -> pa.Table:
+def _read_typed(block: bytes, named: Mapping[str, pa.DataType]) -> pa.Table:
     import pyarrow as pa
     from pyarrow import json as arrow_json
 
-    named = [(name, pa.large_string()) for name in ("title", *texts)]
-    schema = pa.schema([*((name, kind) for name in ids), *named])
-    parsing = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    schema = pa.schema(list(named.items()))
+    parsing = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="infer")
     reading = arrow_json.ReadOptions(use_threads=False, block_size=len(block) + 1)
     return arrow_json.read_json(pa.BufferReader(block), reading, parsing)
 
 
-def _by_line(path: Path, line: int, block: bytes) -> Mapping[str, Strings]:
+def _by_line(path: Path, line: int, block: bytes) -> Mapping[str, Any]:
     """The documents, read line by line. Raises `BadInput` with the line for what is wrong."""
     records = []
     for number, raw in enumerate(block.split(b"\n"), start=line):
@@ -217,11 +241,15 @@ def _by_line(path: Path, line: int, block: bytes) -> Mapping[str, Strings]:
     return _columns(records)
 
 
-def _columns(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Strings]:
+def _columns(records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    ids, texts = [_key(record, IDS) for record in records], [_key(record, TEXTS) for record in records]
+    names = dict.fromkeys(name for record in records for name in record)
+    others = [name for name in names if name not in {*ids, *texts, *IDS[:2], *TEXTS[:2], "title"}]
     return {
-        "id": [str(record[_key(record, IDS)]) for record in records],
+        **{name: attributes.to_values([record.get(name) for record in records]) for name in others},
+        "id": [str(record[key]) for record, key in zip(records, ids, strict=True)],
         "title": [record.get("title") or "" for record in records],
-        "text": [record[_key(record, TEXTS)] for record in records],
+        "text": [record[key] for record, key in zip(records, texts, strict=True)],
     }
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from nirank.data.columns import Strings, to_array
+from nirank.data import attributes
+from nirank.data.columns import to_array
 from nirank.data.corpus import ArrowCorpus
 from nirank.data.corpus_files import cached_corpus, source_state
 from nirank.data.ids import RepeatedId
@@ -20,10 +21,11 @@ from nirank.formats.opening import opened
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Batch: TypeAlias = Mapping[str, Strings]
+Batch: TypeAlias = Mapping[str, Any]
 
 _BATCH = 10_000  # documents
 _LONGEST = 1 << 28  # characters of a field in CSV
+_OWN = ("id", "title", "text")
 _MSMARCO = {2: (0, None, 1), 4: (0, 2, 3)}  # columns of id, title, text: of passages, and of documents with their URL
 
 
@@ -39,7 +41,8 @@ def read_table(path: str | Path) -> ArrowCorpus:
     line that names the columns is heeded, and cells below one may be quoted as those of CSV are. `.csv` has such a
     first line, and so have the columns of `.parquet` and of a folder of shards, which are called `id`, `_id`, `docid`
     and the like, `title`, and `text`, `contents`, `body` and the like. Ids may be whole numbers. Lines may be
-    compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
+    compressed (`.gz`, `.bz2`, `.xz`, `.zst`). Other columns that are named are attributes of the documents: numbers
+    where all cells of a column are such, and else texts; those with lists or objects are left out.
 
     Raises `BadInput` with the file, and the line where there are lines, for what is malformed or lacks a column, for
     an id that comes twice, and for a table without documents.
@@ -69,23 +72,29 @@ def _batches(files: Sequence[Path]) -> Iterator[Batch]:
                 yield from _columnar(file)
 
 
-def _gathered(rows: Iterable[tuple[str, str, str]]) -> Iterator[Batch]:
-    batch: list[tuple[str, str, str]] = []
-    for row in rows:
+def _gathered(rows: Iterable[tuple[Sequence[str], Sequence[str]]]) -> Iterator[Batch]:
+    """Rows (names of columns, cells) as batches: id, title and text, and what else there is, as it was written."""
+    batch: list[Sequence[str]] = []
+    for names, row in rows:
         batch.append(row)
         if len(batch) == _BATCH:
-            yield dict(zip(("id", "title", "text"), zip(*batch, strict=True), strict=True))
+            yield _columns_of(names, batch)
             batch = []
     if batch:
-        yield dict(zip(("id", "title", "text"), zip(*batch, strict=True), strict=True))
+        yield _columns_of(names, batch)
+
+
+def _columns_of(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Batch:
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    return {name: column if name in _OWN else attributes.Untyped(column) for name, column in columns.items()}
 
 
 # Lines
 
 
-def _tabbed(path: Path) -> Iterator[tuple[str, str, str]]:
+def _tabbed(path: Path) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
     places: tuple[int, int | None, int] | None = None
-    width, named = 0, None
+    width, named, others = 0, None, {}
     with opened(path) as stream:
         for number, raw in enumerate(stream, 1):
             cells = _decoded(raw, path, number).removeprefix("\ufeff" if number == 1 else "").rstrip("\r\n").split("\t")
@@ -97,10 +106,11 @@ def _tabbed(path: Path) -> Iterator[tuple[str, str, str]]:
                 if places is None:
                     raise BadInput("an id, a tab and a text are expected, or id, URL, title and text.", path, number)
                 if named:
+                    others = _others(cells, places)
                     continue
             if len(cells) != width or not cells[places[0]].strip():
                 raise BadInput(f"{width} columns with tabs between them, the first an id, are expected.", path, number)
-            yield _row(list(map(_unquoted, cells)) if named else cells, places)
+            yield _row(list(map(_unquoted, cells)) if named else cells, places, others)
 
 
 def _unquoted(cell: str) -> str:
@@ -110,7 +120,7 @@ def _unquoted(cell: str) -> str:
     return cell[1:-1].replace('""', '"') if quoted else cell
 
 
-def _comma_separated(path: Path) -> Iterator[tuple[str, str, str]]:
+def _comma_separated(path: Path) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
     csv.field_size_limit(_LONGEST)
     with opened(path) as stream:
         reader = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", newline=""), strict=True)
@@ -119,11 +129,12 @@ def _comma_separated(path: Path) -> Iterator[tuple[str, str, str]]:
             places = named_columns(header)
             if places is None:
                 raise BadInput(_lacking(header), path, 1)
+            others = _others(header, places)
             for cells in reader:
                 if cells and (len(cells) != len(header) or not cells[places[0]].strip()):
                     raise BadInput(f"{len(header)} columns with an id are expected.", path, reader.line_num)
                 if cells:
-                    yield _row(cells, places)
+                    yield _row(cells, places, others)
         except csv.Error as fault:
             raise BadInput(f"this is not CSV: {fault}.", path, reader.line_num) from fault
         except UnicodeDecodeError as fault:
@@ -137,9 +148,19 @@ def _decoded(raw: bytes, path: Path, number: int) -> str:
         raise BadInput("text must be UTF-8.", path, number) from fault
 
 
-def _row(cells: Sequence[str], places: tuple[int, int | None, int]) -> tuple[str, str, str]:
+def _others(header: Sequence[str], places: tuple[int, int | None, int]) -> dict[str, int]:
+    """The columns that are no id, title or text, by their names; of two of one name the first."""
+    names = {name.strip(): number for number, name in reversed(list(enumerate(header))) if number not in places}
+    return {name: names[name] for name in sorted(names, key=names.__getitem__) if name and name not in _OWN}
+
+
+def _row(
+    cells: Sequence[str], places: tuple[int, int | None, int], others: Mapping[str, int]
+) -> tuple[Sequence[str], Sequence[str]]:
+    """The names of the columns, and their cells."""
     number, title, text = places
-    return cells[number].strip(), "" if title is None else cells[title], cells[text]
+    more = [cells[place] for place in others.values()]
+    return (*_OWN, *others), (cells[number].strip(), "" if title is None else cells[title], cells[text], *more)
 
 
 def _lacking(header: Sequence[str]) -> str:
@@ -162,11 +183,13 @@ def _columnar(path: Path) -> Iterator[Batch]:
 
 
 def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        wanted = [names[place] for place in _places(names, path) if place is not None]
+        own = _places(file.schema_arrow.names, path)
+        columns = enumerate(file.schema_arrow)
+        wanted = [one.name for place, one in columns if place in own or not pa.types.is_nested(one.type)]
         yield from file.iter_batches(_BATCH, columns=wanted)
 
 
@@ -195,7 +218,8 @@ def _texts(batch: pa.RecordBatch, path: Path) -> Batch:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    number, title, text = _places(batch.schema.names, path)
+    number, title, text = places = _places(batch.schema.names, path)
+    others = _others(batch.schema.names, places)
     ids = _as_text(batch.column(number), "id", path)
     if ids.null_count or pc.any(pc.equal(ids, to_array([""])[0])).as_py():
         raise BadInput("there are documents without id.", path)
@@ -204,7 +228,8 @@ def _texts(batch: pa.RecordBatch, path: Path) -> Batch:
     texts = _as_text(batch.column(text), "text", path)
     if texts.null_count:
         raise BadInput(f"{texts.null_count:,} of {len(texts):,} texts are null.", path)
-    return {"id": ids, "title": pc.coalesce(_as_text(titles, "title", path), none), "text": texts}
+    more = {name: batch.column(place) for name, place in others.items()}
+    return {**more, "id": ids, "title": pc.coalesce(_as_text(titles, "title", path), none), "text": texts}
 
 
 def _as_text(column: pa.Array, name: str, path: Path) -> pa.Array:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from nirank.pipeline.feature_ranking import Featured as Featured
     from nirank.pipeline.feature_ranking import FeatureSet as FeatureSet
     from nirank.pipeline.feature_ranking import features as features
+    from nirank.pipeline.filtering import where as where
+    from nirank.pipeline.functions import apply as apply
+    from nirank.pipeline.functions import describe_by as describe_by
+    from nirank.pipeline.functions import score_by as score_by
     from nirank.pipeline.normalising import Normalised as Normalised
     from nirank.pipeline.normalising import normalise as normalise
     from nirank.pipeline.passages import passages as passages
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
     from nirank.pipeline.reranking import others as others
     from nirank.pipeline.reranking import own_documents as own_documents
     from nirank.pipeline.reranking import top as top
+    from nirank.pipeline.rewriting import rewrite as rewrite
+    from nirank.pipeline.rewriting import route as route
+    from nirank.pipeline.rewriting import variants as variants
     from nirank.pipeline.snippets import Snippet as Snippet
     from nirank.pipeline.snippets import snippets as snippets
 
@@ -53,5 +60,8 @@ _HOMES = {
     "nirank.pipeline.passages": ["passages"],
     "nirank.pipeline.reranking": ["others", "own_documents", "top"],
     "nirank.pipeline.snippets": ["Snippet", "snippets"],
+    "nirank.pipeline.filtering": ["where"],
+    "nirank.pipeline.functions": ["apply", "describe_by", "score_by"],
+    "nirank.pipeline.rewriting": ["rewrite", "route", "variants"],
 }
 __getattr__, __dir__, __all__ = faces.lazily(__name__, _HOMES)

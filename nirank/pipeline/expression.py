@@ -7,19 +7,20 @@ others) are understood; anything else is refused with its place in the text.
 from __future__ import annotations
 
 import ast
-import inspect
 import operator
-from collections.abc import Callable, Iterator, Mapping
-from itertools import chain, repeat
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nirank.errors import BadInput, CompositionError, NirankError
 from nirank.pipeline.algebra import Ranking, Scoring, Stage, concatenate, fuse, load
 from nirank.pipeline.feature_ranking import features
+from nirank.pipeline.filtering import where
+from nirank.pipeline.functions import apply, describe_by, score_by
 from nirank.pipeline.normalising import normalise
 from nirank.pipeline.passages import passages
 from nirank.pipeline.ranking_scores import scores
 from nirank.pipeline.reranking import others, top
+from nirank.pipeline.rewriting import rewrite, route, variants
 
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.RShift: operator.rshift,
@@ -40,6 +41,13 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "others": others,
     "passages": passages,
     "top": top,
+    "apply": apply,
+    "describe_by": describe_by,
+    "rewrite": rewrite,
+    "route": route,
+    "score_by": score_by,
+    "variants": variants,
+    "where": where,
 }
 _CALLS = " and ".join(f"{name}(...)" for name in _FUNCTIONS)
 
@@ -103,18 +111,21 @@ class _Reader:
                 settings[str(keyword.arg)] = ast.literal_eval(keyword.value)
             except (ValueError, TypeError):
                 raise self._refused(keyword.value, "a setting must be a plain value (number, text, list)") from None
-        return self._combine(node, function, *map(self._argument, node.args, _takes_text(function)), **settings)
+        return self._combine(node, function, *map(self._argument, node.args), **settings)
 
-    def _argument(self, node: ast.expr, takes_text: bool) -> Any:
-        """An argument of a call: a stage, or a text in the place of one, `normalise(bm25, "minmax")`."""
-        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-        return ast.literal_eval(node) if is_text and takes_text else self.read(node)
+    def _argument(self, node: ast.expr) -> Any:
+        """A part of a pipeline; in the brackets of a function also a text, or a table of pipelines by name."""
+        match node:
+            case ast.Constant(value=str() as text):
+                return text
+            case ast.Dict(keys=keys, values=values) if all(_is_text(key) for key in keys):
+                return {ast.literal_eval(key): self.read(value) for key, value in zip(keys, values, strict=True) if key}
+        return self.read(node)
 
     def _refused(self, node: ast.expr, why: str) -> BadInput:
         part = ast.get_source_segment(self.text, node) or ""
         return BadInput(f"{self.text!r}, column {node.col_offset + 1}: {part!r} is refused: {why}.")
 
 
-def _takes_text(function: Callable[..., Any]) -> Iterator[bool]:
-    """For each argument of a call in its place, whether it is a text."""
-    return chain((each.annotation == "str" for each in inspect.signature(function).parameters.values()), repeat(False))
+def _is_text(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nirank.component import Loss as Loss
     from nirank.component import Middleware as Middleware
     from nirank.component import QueryEncoder as QueryEncoder
+    from nirank.component import Rewriter as Rewriter
     from nirank.component import Scorer as Scorer
     from nirank.hooks import hookimpl as hookimpl
     from nirank.plugins.loading import active as active
@@ -32,6 +33,7 @@ _HOMES = {
         "Loss",
         "Middleware",
         "QueryEncoder",
+        "Rewriter",
         "Scorer",
     ],
     "nirank.hooks": ["hookimpl"],

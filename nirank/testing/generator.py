@@ -74,6 +74,23 @@ def k_beyond_the_corpus(subject: Subject) -> None:
     )
 
 
+def within_some(subject: Subject) -> None:
+    """Searching `within` some documents, where it can, finds what a search of all of them finds there."""
+    if not subject.component.can("within"):
+        raise Inapplicable("it has no method `within`, and is asked for more documents where only some may be found.")
+    many = subject.generate(samples.QUERIES, _ALL)
+    for mask in (np.arange(_ALL) % 2 == 0, np.arange(_ALL) < 1, np.zeros(_ALL, bool)):
+        within = subject.component.target.within(mask)
+        expected = many.where(mask[many.docs])
+        for k in (1, 3, _ALL):
+            found = subject.generate(samples.QUERIES, k, by=within)
+            expect(
+                _lists(found) == _lists(expected.top(k)),
+                f"k = {k} within {np.flatnonzero(mask)} finds {_lists(found)}, not {_lists(expected.top(k))}.",
+            )
+            expect_same(found.scores, expected.top(k).scores, f"within {np.flatnonzero(mask)}")
+
+
 def query_alone(subject: Subject) -> None:
     """A query alone finds what it finds in a batch, with the same scores."""
     together = subject.generate(samples.QUERIES, 5)

@@ -19,7 +19,7 @@ from typing import Any
 from nirank.faces import FACES
 from nirank.plugins import settings
 from nirank.plugins.loading import GROUP, active
-from nirank.registry import STAGES, Entry, Plugin
+from nirank.registry import FUNCTION, STAGES, Entry, Plugin
 from nirank.testing.promises import Inapplicable, expect
 from nirank.testing.subject import Subject
 
@@ -120,7 +120,8 @@ def _target(plugin: Plugin) -> str:
 
 
 def _entries(plugin: Plugin) -> list[Entry]:
-    return active().registry.of(plugin)
+    """The components of a plugin; plain functions have nothing to be built with."""
+    return [entry for entry in active().registry.of(plugin) if entry.kind != FUNCTION]
 
 
 def _with_defaults(entry: Entry) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -34,8 +35,17 @@ class BatchSearch:
         self.documents = searched.documents
         index = searched.index
         columns = (index.starts, index.docs, *impacts, searched.prior)
-        self._searched = kernel.Searched(self.documents, *(_read_only(column) for column in columns))
+        everything = np.empty(0, bool)
+        self._searched = kernel.Searched(self.documents, *(_read_only(column) for column in (*columns, everything)))
         self._spare: list[_Room] = []
+
+    def among(self, allowed: NDArray[np.bool_] | None) -> BatchSearch:
+        """The same search, among the documents of a mask `[documents]`; itself for None. They share their memory."""
+        if allowed is None:
+            return self
+        copied = copy.copy(self)
+        copied._searched = self._searched._replace(allowed=_read_only(allowed))
+        return copied
 
     def search(self, wanted: Sequence[Content] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
         """The `k` best documents of each query; `k` is 1 or more.

@@ -53,7 +53,8 @@ _NOTHING = np.uint64(2**64 - 1)  # behind every key, and the key of no document
 class Searched(NamedTuple):
     """The index: `impacts` beside the `docs` of all postings, and the `most` of each term.
 
-    `prior` is per document, empty where there is none.
+    `prior` is per document, empty where there is none; `allowed` says which documents may be found, and is empty where
+    all may.
     """
 
     documents: int
@@ -62,6 +63,7 @@ class Searched(NamedTuple):
     impacts: Column
     most: Column
     prior: Column
+    allowed: Column
 
 
 class Asked(NamedTuple):
@@ -177,6 +179,8 @@ def _candidates(searched: Searched, query: _Query, k: int, workspace: Workspace,
         if candidates >= k and k <= _FEW_WANTED and len(query.terms) <= _FEW_TERMS and not prior:
             omitted = _omitted(bound, omitted, query, workspace, terms)
         postings = _add_range(searched, query, low, high, omitted, workspace.scores, terms)
+        if len(searched.allowed):
+            _clear_others(searched.allowed[low:high], workspace.scores)
         reachable = _reachable(bound, omitted, workspace, terms)
         if candidates >= k and postings * _SPARSE < high - low and not prior:
             candidates = _gather_touched(searched, len(query.terms), low, omitted, reachable, workspace, terms, before)
@@ -251,6 +255,13 @@ def _gather_touched(
 def _add(docs: Column, impacts: Column, low: int, weight: float, scores: Column) -> None:
     for place in range(len(docs)):
         scores[np.uint32(docs[place] - low)] += weight * impacts[place]
+
+
+@inner
+def _clear_others(allowed: Column, scores: Column) -> None:
+    """Set the scores of documents that may not be found to 0, which is below every bound."""
+    for document in range(len(allowed)):
+        scores[np.uint32(document)] *= np.float32(allowed[document])
 
 
 @inner

@@ -7,6 +7,7 @@ analyse text alike share one index.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nirank.data import Candidates, Content, Corpus, Floats, Queries, TermWeights
 from nirank.errors import BadInput, StaleIndex, UnknownName
@@ -76,6 +78,7 @@ class LexicalRanker:
         self.settings = {**own, **vars(indexing)}
         self.analyzer = Analyzer(indexing.language, indexing.stemmer, indexing.stopwords, indexing.rules)
         self.corpus: Corpus | None = None
+        self._allowed: NDArray[np.bool_] | None = None
 
     def __repr__(self) -> str:
         written = ", ".join(f"{name}={value!r}" for name, value in self.settings.items() if value is not None)
@@ -114,12 +117,22 @@ class LexicalRanker:
 
         return self.indexing.segment or SEGMENT, self.indexing.threads or processors()
 
+    def within(self, allowed: NDArray[np.bool_]) -> LexicalRanker:
+        """The same search, among the documents that a mask `[documents]` allows; scores stay as they are."""
+        documents = len(self._opened())
+        if allowed.dtype != bool or allowed.shape != (documents,):
+            raise BadInput(f"the mask has the shape {allowed.shape}; {documents}, one entry a document, is expected.")
+        copied = copy.copy(self)
+        copied._allowed = allowed if self._allowed is None else allowed & self._allowed
+        return copied
+
     def generate(self, queries: Queries, k: int) -> Candidates:
         """The `k` best documents of each query, ranked; fewer where fewer match. Raises `BadInput` for k below 0."""
         corpus = self._opened()
         if k < 0:
             raise BadInput(f"k = {k}; it must be 0 or more.")
-        lengths, docs, scores = self._searched.search(_searched_for(queries), self._parse, k, self._threads)
+        wanted, allowed = _searched_for(queries), self._allowed
+        lengths, docs, scores = self._searched.search(wanted, self._parse, k, self._threads, allowed)
         offsets = np.array([0, *accumulate(lengths.tolist())], np.int64)  # faster than numpy's for one query
         return Candidates(offsets, docs, scores, corpus)
 

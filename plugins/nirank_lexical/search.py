@@ -49,13 +49,23 @@ class WeightedIndex(WeightedPostings):
 
         return BatchSearch(self, self.all_impacts)
 
-    def search(self, wanted: Sequence[Content] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
-        """The `k` best documents of each query, among those with a term that is worth something."""
+    def search(
+        self,
+        wanted: Sequence[Content] | TermWeights,
+        parse: QueryParser,
+        k: int,
+        threads: int,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> Found:
+        """The `k` best documents of each query, among those with a term that is worth something.
+
+        `allowed` is a mask of the documents that may be found, `[documents]`.
+        """
         k = min(k, self.documents)
         if k and self._is_batch(len(wanted)):
-            return self._batch.search(wanted, parse, k, threads)
+            return self._batch.among(allowed).search(wanted, parse, k, threads)
         queries = parse(wanted)
-        rows = [self._best(queries, query, k) for query in range(len(queries))]
+        rows = [self._best(queries, query, k, allowed) for query in range(len(queries))]
         docs, scores = from_sort_keys(np.concatenate([*rows, np.empty(0, np.uint64)]))
         return np.array([len(keys) for keys in rows], np.int64), docs.view(np.int32), scores
 
@@ -63,8 +73,8 @@ class WeightedIndex(WeightedPostings):
         self._scores_asked += queries * self.documents
         return self._scores_asked >= _SCORES_WORTH_LOADING and _can_compile()
 
-    def _best(self, queries: QueryTerms, query: int, k: int) -> NDArray[np.uint64]:
-        return self.ranked(self.sums(queries, query), queries.tokens[query], k)
+    def _best(self, queries: QueryTerms, query: int, k: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.uint64]:
+        return self.ranked(self.sums(queries, query), queries.tokens[query], k, allowed)
 
     def sums(self, queries: QueryTerms, query: int) -> Floats:
         """The postings of a query added up for each document, `[documents]`."""
@@ -74,9 +84,14 @@ class WeightedIndex(WeightedPostings):
             scores[self.index.docs[here]] += weight * self._impacts_of(here, term)
         return scores
 
-    def ranked(self, sums: Floats, tokens: np.float32, k: int) -> NDArray[np.uint64]:
-        """The sort keys of the `k` best of the documents with a sum, priors for so many `tokens` added."""
-        docs = np.flatnonzero(sums > 0)
+    def ranked(
+        self, sums: Floats, tokens: np.float32, k: int, allowed: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.uint64]:
+        """The sort keys of the `k` best of the documents with a sum, priors for so many `tokens` added.
+
+        `allowed`, `[documents]`, tells which may be found.
+        """
+        docs = np.flatnonzero(sums > 0 if allowed is None else (sums > 0) & allowed)
         keys = sort_keys(docs, sums[docs] + tokens * self.prior[docs] if len(self.prior) else sums[docs])
         if k < len(keys):
             keys = np.partition(keys, k)[:k]

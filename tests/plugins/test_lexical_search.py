@@ -21,7 +21,7 @@ import nirank
 import nirank_lexical
 from nirank.data import Candidates, Documents, Queries, TermWeights, write_corpus
 from nirank.errors import BadInput, StaleIndex
-from nirank.kit.text import Analyzer, BM25Weighting, QueryParser, TFIDFWeighting, Vocabulary
+from nirank.kit.text import Analyzer, BM25Weighting, DirichletWeighting, QueryParser, TFIDFWeighting, Vocabulary
 from nirank.testing import samples
 from nirank_lexical import impacts, rankers, search
 from nirank_lexical.postings import InvertedIndex
@@ -101,6 +101,24 @@ def _drawn_index(documents, shares):
 
 
 SHARES = [0.7, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 3e-6]
+
+
+@pytest.mark.parametrize("weighting", [BM25Weighting(0.9, 0.4), DirichletWeighting(1000.0)])
+def test_search_among_some_documents_finds_what_the_slow_one_does(weighting):
+    batch = pytest.importorskip("nirank_lexical.batch")
+    searched = WeightedIndex(_drawn_index(300_000, SHARES), weighting)
+    parse = QueryParser(searched.index.vocabulary, Analyzer())
+    compiled = batch.BatchSearch(searched, searched.all_impacts)
+    texts = ["w0 w8", "w0 w1 w7 w9", "w2 w3 w6 w10", "w10", "w4 w5 w6 w7 w8", ""]
+    of_all = [searched.search([text], parse, 300_000, 1)[1:] for text in texts]
+    for share in (0.9, 0.05, 1e-4):
+        allowed = np.random.default_rng(9).random(300_000) < share
+        passed = [(docs[allowed[docs]], scores[allowed[docs]]) for docs, scores in of_all]
+        for k in (1, 10, 200):
+            lengths, docs, scores = compiled.among(allowed).search(texts, parse, k, 1)
+            assert lengths.tolist() == [len(some[:k]) for some, _ in passed]
+            assert np.array_equal(docs, np.concatenate([some[:k] for some, _ in passed]))
+            assert np.array_equal(scores, np.concatenate([some[:k] for _, some in passed]))
 
 
 @pytest.mark.parametrize("k", [1, 3, 10, 32, 33, 100, 101, 1000, 400_000])

@@ -11,6 +11,7 @@ exact dot products, equal only where these are the same number in float32, and t
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib.util
 import threading
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nirank.data import Candidates, Corpus, Floats, Ints, Queries, to_numpy
 from nirank.errors import BadInput, MissingDependency
@@ -43,6 +45,8 @@ _MANY_DOCUMENTS = 8192
 #: Products of two numbers that take a scan about as long as loading the code for two passes, and torch: 3 s.
 #: Of 100,000 x 384 vectors a score took 17 ns in a batch, 85 ns and more one query at a time (AMD EPYC, one core).
 _WORTH_LOADING = 80_000_000_000
+#: Of the documents, and numbers of their vectors (256 MiB): so many are gathered where only some may be found.
+_GATHERED_SHARE, _GATHERED = 1 / 4, 2**26
 #: Queries that all vectors can be compared with in the time that it takes to read them.
 _READING_QUERIES = 4
 
@@ -80,6 +84,7 @@ class ExactSearch:
         self._products: OnHost | OnDevice | None = None
         self._scan: Scan | None = None
         self._two_pass: _InTime | None = None
+        self._allowed: NDArray[np.bool_] | None = None
 
     @property
     def index_key(self) -> dict[str, object]:
@@ -107,6 +112,18 @@ class ExactSearch:
         """
         self._search_in(vectors, quantised.longest(vectors), lambda: Quantised.of(vectors), processor)
 
+    def within(self, allowed: NDArray[np.bool_]) -> ExactSearch:
+        """The same search, among the documents that a mask `[documents]` allows.
+
+        Few of them are gathered and searched; of more, all vectors are read, and what is not allowed is left out.
+        """
+        documents = len(self._opened()[0].vectors)
+        if allowed.dtype != bool or allowed.shape != (documents,):
+            raise BadInput(f"the mask has the shape {allowed.shape}; {documents}, one entry a document, is expected.")
+        copied = copy.copy(self)
+        copied._allowed = allowed if self._allowed is None else allowed & self._allowed
+        return copied
+
     @property
     def passes(self) -> Passes | None:
         """Counts of how the first of two passes went since it was loaded; None before, or without."""
@@ -122,6 +139,8 @@ class ExactSearch:
             raise BadInput(f"k = {k}; it must be 0 or more.")
         documents, dim = products.vectors.shape
         wanted = stored.query_vectors(queries, dim)
+        if self._allowed is not None:
+            return self._among(wanted, min(k, int(self._allowed.sum())), self._allowed)
         work = (len(wanted) + _READING_QUERIES) * documents * dim
         two_pass = self._two_pass.after(work) if self._two_pass else None
         return Candidates.stack([_search(scan, two_pass, part, k) for part in blocks(wanted, QUERIES)])
@@ -141,6 +160,18 @@ class ExactSearch:
         if self._products is None or self._scan is None:
             raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
         return self._products, self._scan
+
+    def _among(self, queries: Floats, k: int, allowed: NDArray[np.bool_]) -> Candidates:
+        """The best `k` of the allowed documents, of which there are as many."""
+        if not k:
+            return Candidates.empty(len(queries))
+        docs, (products, scan) = np.flatnonzero(allowed), self._opened()
+        documents, dim = products.vectors.shape
+        if isinstance(products, OnHost) and len(docs) <= _GATHERED_SHARE * documents and len(docs) * dim <= _GATHERED:
+            few = scan.over(OnHost(np.ascontiguousarray(products.vectors[docs])))
+            found = Candidates.stack([few.search(part, k) for part in blocks(queries, QUERIES)])
+            return Candidates(found.offsets, docs[found.docs], found.scores)
+        return Candidates.stack([scan.search(part, k, allowed) for part in blocks(queries, QUERIES)])
 
     def _write(self, vectors: Floats, folder: Path) -> None:
         np.save(folder / LONGEST, quantised.longest(vectors))

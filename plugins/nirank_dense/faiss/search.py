@@ -148,6 +148,8 @@ class FaissSearch:
         """
         copied = copy.copy(self)
         copied._allowed = np.asarray(allowed)
+        if self._allowed is not None and self._vectors is not None:  # of those that it was among already
+            copied._allowed = np.flatnonzero(_both(self._mask(), copied._mask()))
         return copied
 
     def exactly(self, queries: Queries, k: int) -> Candidates:
@@ -359,6 +361,10 @@ def _enter(index: Any, vectors: Floats, rows: NDArray[np.int64], keys: NDArray[n
         for some, under in zip(blocks(rows, _ROWS), blocks(keys, _ROWS), strict=True):
             index.add_with_ids(np.ascontiguousarray(vectors[some]), under)
             advance(len(some))
+
+
+def _both(one: NDArray[np.bool_] | None, two: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    return np.ones(1, bool) if one is None or two is None else one & two
 
 
 def _scan(vectors: Floats, docs: NDArray[np.int64] | None, queries: Floats, k: int) -> Candidates:
