@@ -148,13 +148,16 @@ class SparseVectors:
         return dense
 
     def pair_products(self, other: SparseVectors, rows: Ints, columns: Ints) -> Floats:
-        """The dot product of a text here and one of `other` for each pair, float32 `[pairs]`, by rising dimension."""
+        """The dot product of a text here and one of `other` for each pair, float32 `[pairs]`.
+
+        It is added up by rising dimension, one by one, as in a product of both matrices.
+        """
         size = max(self.size, other.size)  # an index knows the terms that its documents have, and no more
         left, right = (replace(vectors, size=size).matrix() for vectors in (self, other))
-        scores = np.empty(len(rows), np.float32)
+        scores, ones = np.empty(len(rows), np.float32), np.ones(size, np.float32)
         for start in range(0, len(rows), _PAIRS):
             here = slice(start, start + _PAIRS)
-            scores[here] = left[rows[here]].multiply(right[columns[here]]).sum(axis=1)
+            scores[here] = left[rows[here]].multiply(right[columns[here]]) @ ones  # a sum would pair them off
         return scores
 
 

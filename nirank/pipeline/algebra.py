@@ -455,6 +455,7 @@ class Intersection(Joined):
         return found.where(found.places(self.right._find(queries, corpus)) >= 0)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Concatenation(Joined):
     """The left ranking, and behind it the documents that only the right one found, in its order."""
 

@@ -129,6 +129,28 @@ def no_query_language(subject: Subject) -> None:
         expect(not lost, f"'cat' finds documents {lost}, but {text!r} does not: is a query language parsed?")
 
 
+def scores_what_it_finds(subject: Subject) -> None:
+    """Where it also scores given pairs, these get the scores that it finds them with, whatever their order."""
+    if not subject.component.can("score"):
+        raise Inapplicable("it has no method `score`.")
+    found = subject.generate(samples.QUERIES, _ALL)
+    expect_same(subject.score_found(samples.QUERIES, found), found.scores, "the scores of what was found")
+    order = np.lexsort((found.docs % 3, found.rows))
+    mixed = Candidates(found.offsets, found.docs[order], found.scores[order])
+    expect_same(subject.score_found(samples.QUERIES, mixed), mixed.scores, "the scores in another order")
+
+
+def keeps_vectors(subject: Subject) -> None:
+    """The vectors that it says it has kept (`vectors_of`) are those that the encoder makes of the documents."""
+    if not subject.component.can("vectors_of"):
+        raise Inapplicable("it has no method `vectors_of`.")
+    docs = np.array([2, 0, _ALL - 1, 2])
+    for doc, kept, made in zip(docs.tolist(), *subject.kept(docs), strict=True):
+        width = max(len(kept), len(made))  # of sparse ones an index may know fewer terms than the encoder
+        kept, made = (np.pad(vector, (0, width - len(vector))) for vector in (kept, made))
+        expect_same(kept, made, f"the vector kept of document {doc}")
+
+
 def index_key_covers_settings(subject: Subject) -> None:
     """An index of other settings, in which other documents are found, has another `index_key`, or would be shared."""
     if getattr(subject.target, "index_key", None) is None or not subject.component.can("build"):

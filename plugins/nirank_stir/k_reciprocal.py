@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,20 +77,28 @@ class KReciprocal:
 
     def generate(self, queries: Queries, k: int) -> Candidates:
         """The `k` documents of highest score for each query."""
+        return Candidates.stack([_best(scores, k) for scores in self._scores(queries)])
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """The score of each pair, `[pairs]`: the number that `generate` gives it."""
+        scores, start = [np.empty(0, np.float32)], 0
+        for part in self._scores(queries):
+            pairs = candidates.take(slice(start, start + len(part)))
+            scores.append(part[pairs.rows, pairs.docs].astype(np.float32))
+            start += len(part)
+        return np.concatenate(scores)
+
+    def _scores(self, queries: Queries) -> Iterator[NDArray[np.float64]]:
+        """The scores of all documents for some queries after the other, `[queries, documents]`."""
         if self._vectors is None:
             raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
-        wanted = query_vectors(queries, self._vectors.shape[1])
+        every = query_vectors(queries, self._vectors.shape[1])
         size = max(1, min(_QUERIES, _CELLS // len(self._vectors)))
-        found = [self._ranked(wanted[start : start + size], k) for start in range(0, len(wanted), size)]
-        return Candidates.stack(found)
-
-    def _ranked(self, wanted: Floats, k: int) -> Candidates:
-        assert self._vectors is not None  # noqa: S101 (opened: `generate` has seen to it)
-        shared = self._shared(self._encode(wanted, self._vectors))
-        jaccard = 1 - shared / (2 - shared)
-        distances = (1 - self.weight) * jaccard + self.weight * (1 - products(wanted, self._vectors))
-        docs = np.broadcast_to(np.arange(len(self._vectors)), distances.shape)
-        return Candidates.from_matrix(docs, -distances, np.ones(distances.shape, bool)).top(k)
+        for start in range(0, len(every), size):
+            wanted = every[start : start + size]
+            shared = self._shared(self._encode(wanted, self._vectors))
+            jaccard = 1 - shared / (2 - shared)
+            yield -((1 - self.weight) * jaccard + self.weight * (1 - products(wanted, self._vectors)))
 
     def _encode(self, wanted: Floats, vectors: Floats) -> csr_matrix:
         """V of queries without the place of the query itself, `[queries, documents]`."""
@@ -112,6 +120,12 @@ class KReciprocal:
         places = np.repeat(rows, lengths) * encoded.shape[1] + inverted.indices[at]
         smaller = np.minimum(np.repeat(encoded.data, lengths), inverted.data[at])
         return np.bincount(places, smaller, encoded.shape[0] * encoded.shape[1]).reshape(encoded.shape)
+
+
+def _best(scores: NDArray[np.float64], k: int) -> Candidates:
+    """The best `k` of each row of a matrix."""
+    docs = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    return Candidates.from_matrix(docs, scores, np.ones(scores.shape, bool)).top(k)
 
 
 def _marks(found: Candidates, documents: int) -> csr_matrix:
