@@ -38,8 +38,6 @@ class Local:
     `BadInput` where there is no such model, and for a prompt that leaves no room for passages.
     """
 
-    weighs = True
-
     def __init__(self, model: str, prompt: Conversation, answer: int, writing: Writing, computing: Computing) -> None:
         self.prompt, self.words, self.answer = prompt, writing.words, answer
         kind = kind_of(model)
@@ -62,6 +60,13 @@ class Local:
         lengths = (self.words, self.max_length, self.answer)
         known = weights_digest(self.network.state_dict()) + repr((reading, lengths))
         return hashlib.blake2b(known.encode(), digest_size=16).hexdigest()
+
+    def check(self, passages: int, weighed: bool = False) -> None:
+        """Raise `BadInput` where so many passages do not fit, or their labels are not single tokens and `weighed`."""
+        self.prompt.check(passages)
+        self._template(passages)
+        if weighed:
+            self._labels(passages)
 
     @torch.inference_mode()
     def answers(self, questions: Sequence[Question], counts: Counter[str]) -> list[str]:

@@ -51,7 +51,7 @@ class PRP(Choosing):
         computing: Computing = COMPUTING,
     ) -> None:
         whole_numbers(k=k)
-        super().__init__(writer(model, prompt, writing, computing, ANSWER_TOKENS), "prp", by, (compare, k))
+        super().__init__(writer(model, prompt, writing, computing, ANSWER_TOKENS), "prp", by, 2, (compare, k))
         self.compare, self.k = compare, k
 
     def ranking(self, ranked: RankedList) -> Ranking:

@@ -44,13 +44,10 @@ class Setwise(Choosing):
         computing: Computing = COMPUTING,
     ) -> None:
         whole_numbers(k=k)
+        if together < (least := {"heap": 3, "bubbles": 2}[sort]):
+            raise BadInput(f"together = {together}; {least} or more documents can be compared by {sort}.")
         asked = writer(model, prompt, writing, computing, ANSWER_TOKENS)
-        if not (3 if sort == "heap" else 2) <= together <= asked.prompt.most:
-            raise BadInput(
-                f"together = {together}; {3 if sort == 'heap' else 2} to {asked.prompt.most} documents can be compared "
-                f"by {sort}."
-            )
-        super().__init__(asked, "setwise", by, (k, together, sort))
+        super().__init__(asked, "setwise", by, together, (k, together, sort))
         self.k, self.together, self.sort = k, together, _SORTS[sort]
 
     def ranking(self, ranked: RankedList) -> Ranking:

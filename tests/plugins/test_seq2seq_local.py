@@ -164,7 +164,8 @@ def test_labels_of_several_tokens_are_told(tmp_path):
     local = _local(_llama(tmp_path / "llama"), str(tmp_path / "numbers.toml"))
     assert len(local.chosen([Question("q", ("a",) * 9)], Counter())) == 1
     with pytest.raises(BadInput, match=r"does not read each label of .* as one token behind 'Best'"):
-        local.chosen([Question("q", ("a",) * 10)], Counter())
+        local.check(10, weighed=True)
+    local.check(10)
 
 
 # What fits
@@ -230,6 +231,10 @@ def test_cut_passages_are_told_in_one_warning(tmp_path, prompt, caplog):
 def test_a_prompt_that_leaves_no_room_is_told(tmp_path):
     with pytest.raises(BadInput, match=r"leaves no room for .* texts beside"):
         nirank.load("rankgpt", model=_llama(tmp_path / "llama"), device="cpu", answer_tokens=10)
+    stage = {"model": _t5(tmp_path / "t5"), "device": "cpu", "max_length": 200}
+    assert nirank.load("prp", **stage)
+    with pytest.raises(BadInput, match=r"leaves no room for .* texts beside"):  # for all of a window: when it is built
+        nirank.load("setwise", **stage, together=26)
     with pytest.raises(BadInput, match="max_length = 9999; the model has 512 positions"):
         nirank.load("rankgpt", model=_llama(tmp_path / "again"), device="cpu", max_length=9999)
 

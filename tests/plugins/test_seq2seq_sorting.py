@@ -45,7 +45,7 @@ def test_heap_sort_finds_the_best_in_order_and_leaves_the_rest_as_it_came(grades
 
 
 def _heap_questions(grades, k, children):
-    """The number of questions of a heap sort of the textbook: it sifts each node down, and swaps the root to the end."""
+    """The number of questions of a heap sort of the textbook: nodes are sifted down, and the root is taken off."""
     heap, asked = list(grades), set()
 
     def sift(node, end):
@@ -142,10 +142,10 @@ def test_the_label_of_an_answer(answer, place):
     ("options", "told"),
     [
         ({"k": 0}, "k = 0; a whole number from 1"),
-        ({"together": 2}, "together = 2; 3 to 26 documents can be compared by heap"),
-        ({"together": 27}, "together = 27; 3 to 26"),
-        ({"together": 1, "sort": "bubbles"}, "2 to 26 documents can be compared by bubbles"),
-        ({"by": "likelihood"}, 'setwise: a function or a server writes answers .* Set by = "generation"'),
+        ({"together": 2}, "together = 2; 3 or more documents can be compared by heap"),
+        ({"together": 27}, "27 passages cannot be shown at once: there are letters for 26"),
+        ({"together": 1, "sort": "bubbles"}, "2 or more documents can be compared by bubbles"),
+        ({"by": "likelihood"}, r'Asked writes answers and does not say .*: set by = "generation"'),
         ({"sort": "quick"}, "sort = 'quick' is not of the type"),
     ],
 )
@@ -156,7 +156,7 @@ def test_settings_that_compare_nothing_are_refused(options, told):
 
 def test_a_server_tells_no_likelihoods():
     for name in ("setwise", "prp"):
-        with pytest.raises(BadInput, match=f"{name}: a function or a server writes answers and does not say"):
+        with pytest.raises(BadInput, match="the server of some writes answers and does not say"):
             nirank.load(name, model="some", endpoint="http://localhost:1/v1", by="likelihood")
 
 
