@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from nirank.errors import BadInput
 from nirank_seq2seq.conversation import Conversation
 from nirank_seq2seq.lists import Listwise
 from nirank_seq2seq.writers import Question, Writer
@@ -21,17 +20,13 @@ _NAMED = re.compile(r"(?i:passage)\W{0,3}([A-Z]|[0-9]+)\b")
 
 
 class Choosing(Listwise):
-    """A scorer whose questions are answered by the place of a document, or None where an answer names none.
+    """A scorer whose questions, of at most `most` documents, are answered by the place of one, or None for none.
 
     Raises `BadInput` for likelihoods of what is not run here.
     """
 
-    def __init__(self, writer: Writer, name: str, by: By, settings: Sequence[object]) -> None:
-        if by == "likelihood" and not writer.weighs:
-            raise BadInput(
-                f"{name}: a function or a server writes answers and does not say how likely others would be. Set by = "
-                '"generation", or give a model that is run here.'
-            )
+    def __init__(self, writer: Writer, name: str, by: By, most: int, settings: Sequence[object]) -> None:
+        writer.check(most, weighed=by == "likelihood")
         super().__init__(writer, name, (by, *settings))
         self.by = by
 

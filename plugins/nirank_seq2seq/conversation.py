@@ -47,10 +47,11 @@ class Conversation:
     between: str = "\n"
     start: str = ""
 
-    @property
-    def most(self) -> int:
-        """The number of passages that there are labels for."""
-        return len(_LABELS[self.labels])
+    def check(self, passages: int) -> None:
+        """Raise `BadInput` where there are not labels for so many passages."""
+        if passages > len(_LABELS[self.labels]):
+            most = len(_LABELS[self.labels])
+            raise BadInput(f"{passages} passages cannot be shown at once: there are {self.labels} for {most}.")
 
     def called(self, count: int) -> list[str]:
         """The labels of so many passages."""

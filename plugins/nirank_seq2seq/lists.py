@@ -60,12 +60,14 @@ class Listwise:
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """Scores, float32 `[pairs]`, which order the documents of one list and compare with no other's."""
         self.counts = Counter()
+        if not candidates.pairs:
+            return np.empty(0, np.float32)
         lists = list(lists_of(queries, candidates))
         with progress(f"Ranking with {self.name}", len(lists)) as advance:
             found = in_step((self.ranking(each) for each in lists), self.ask, advance)
         self._tell()
         columns = [scores[each.places] for scores, each in zip(found, lists, strict=True)]
-        return np.concatenate([np.empty(0, np.float32), *columns])
+        return np.concatenate(columns)
 
     def ranking(self, ranked: RankedList) -> Ranking:
         """The ranking of one list."""

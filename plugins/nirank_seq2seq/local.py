@@ -38,8 +38,6 @@ class Local:
     `BadInput` where there is no such model, and for a prompt that leaves no room for passages.
     """
 
-    weighs = True
-
     def __init__(self, model: str, prompt: Conversation, answer: int, writing: Writing, computing: Computing) -> None:
         self.prompt, self.words, self.answer = prompt, writing.words, answer
         kind = kind_of(model)
@@ -63,6 +61,13 @@ class Local:
         known = weights_digest(self.network.state_dict()) + repr((reading, lengths))
         return hashlib.blake2b(known.encode(), digest_size=16).hexdigest()
 
+    def check(self, passages: int, weighed: bool = False) -> None:
+        """Raise `BadInput` where so many passages do not fit, or their labels are not single tokens and `weighed`."""
+        self.prompt.check(passages)
+        self._template(passages)
+        if weighed:
+            self._labels(passages)
+
     @torch.inference_mode()
     def answers(self, questions: Sequence[Question], counts: Counter[str]) -> list[str]:
         """The greedy answer to each question, without the words that it was made to begin with."""
@@ -84,26 +89,32 @@ class Local:
 
     def _written(self, prompts: Sequence[Tokens]) -> list[str]:
         """The answers to some prompts, of one pass. Decoders continue them, so the padding stands before them."""
-        ids, mask = _padded(prompts, padding_of(self.tokenizer, self.network), left=not self.decodes)
-        given = {"input_ids": self._tensor(ids), "attention_mask": self._tensor(mask)}
-        skipped = ids.shape[1]
+        given = self._given(prompts, self.start, left=not self.decodes)
+        skipped = given["input_ids"].shape[1]
         if self.decodes:
-            first = self._beginning(len(ids), self.start)
-            given, skipped = given | {"decoder_input_ids": first}, first.shape[1]
+            skipped = given["decoder_input_ids"].shape[1]
         made = self.network.generate(**given, generation_config=self._greedily())
         found = self.tokenizer.batch_decode(made[:, skipped:], skip_special_tokens=True)
         return [thoughtless(answer) for answer in found]
 
     def _next(self, prompts: Sequence[Tokens], start: Tokens) -> Tensor:
         """The weights of all tokens after some prompts and the start of an answer, `[prompts, tokens]`."""
-        ids, mask = _padded(prompts, padding_of(self.tokenizer, self.network), left=False)
-        given = {"input_ids": self._tensor(ids), "attention_mask": self._tensor(mask)}
+        given = self._given(prompts, start, left=False)
         last = given["attention_mask"].sum(1) - 1
         if self.decodes:
-            given["decoder_input_ids"] = self._beginning(len(ids), start)
             last = torch.full_like(last, len(start))
         logits: Tensor = self.network(**given, use_cache=False).logits
-        return logits[torch.arange(len(ids), device=last.device), last]
+        return logits[torch.arange(len(last), device=last.device), last]
+
+    def _given(self, prompts: Sequence[Tokens], start: Tokens, left: bool) -> dict[str, Tensor]:
+        """The inputs of the network: prompts, and the start of an answer, which for a decoder is their end."""
+        rows = prompts if self.decodes else [np.concatenate([prompt, start]) for prompt in prompts]
+        ids, mask = _padded(rows, padding_of(self.tokenizer, self.network), left)
+        given = {"input_ids": self._tensor(ids), "attention_mask": self._tensor(mask)}
+        if self.decodes:
+            first = [first_token(self.network), *start.tolist()]
+            given["decoder_input_ids"] = self._tensor(np.tile(first, (len(ids), 1)))
+        return given
 
     def _at_once(self, texts: Sequence[str]) -> Tensor:
         """The weights of all tokens after prompts that say each text, shown as query and passage, in one pass."""
@@ -122,7 +133,7 @@ class Local:
         counts["cut to fit"] += sum(len(read[name]) > most[1] for name in names if name != "query")
         pieces = [read[name][: most[name != "query"]] for name in names]
         filled: Tokens = template.prompt.filled([pieces])[0][0]
-        return filled if self.decodes else np.concatenate([filled, self.start])
+        return filled
 
     def _template(self, count: int) -> TokenisedTemplate:
         """The prompt for so many passages, in tokens."""
@@ -171,10 +182,6 @@ class Local:
 
     def _literal(self, text: str) -> Tokens:
         return tokens(self.tokenizer, [text])[0]
-
-    def _beginning(self, rows: int, start: Tokens) -> Tensor:
-        """The tokens that decoding begins with, `[rows, 1 + start]`."""
-        return self._tensor(np.tile([first_token(self.network), *start.tolist()], (rows, 1)))
 
     def _greedily(self) -> Any:
         settings = copy.deepcopy(self.network.generation_config)

@@ -51,19 +51,23 @@ class PRP(Choosing):
         computing: Computing = COMPUTING,
     ) -> None:
         whole_numbers(k=k)
-        super().__init__(writer(model, prompt, writing, computing, ANSWER_TOKENS), "prp", by, (compare, k))
+        super().__init__(writer(model, prompt, writing, computing, ANSWER_TOKENS), "prp", by, 2, (compare, k))
         self.compare, self.k = compare, k
 
     def ranking(self, ranked: RankedList) -> Ranking:
-        """The ranking of one list by comparisons."""
+        """The ranking of one list by comparisons; none is asked twice."""
         if self.compare == "pairs":
             return (yield from _copeland(ranked))
+        known: dict[tuple[int, int], int] = {}
 
         def best(documents: Sequence[int]) -> Generator[Any, Any, int]:
             first = 0
             for other in range(1, len(documents)):
-                (won,) = yield from _won(ranked, [(documents[other], documents[first])])
-                first = other if won > 0 else first
+                pair = documents[other], documents[first]
+                if pair not in known:
+                    (known[pair],) = yield from _won(ranked, [pair])
+                    known[pair[::-1]] = -known[pair]
+                first = other if known[pair] > 0 else first
             return first
 
         sort = _SORTS[self.compare](len(ranked.texts), self.k, _TOGETHER[self.compare], best)

@@ -49,7 +49,9 @@ class RankGPT(Listwise):
         if stride >= window:
             raise BadInput(f"stride = {stride} and window = {window}: windows overlap where the stride is smaller.")
         self.window, self.stride, self.passes = window, stride, passes
-        super().__init__(writer(model, prompt, writing, computing, _ANSWER_TOKENS), "rankgpt", (window, stride, passes))
+        asked = writer(model, prompt, writing, computing, _ANSWER_TOKENS)
+        asked.check(window)
+        super().__init__(asked, "rankgpt", (window, stride, passes))
 
     def ranking(self, ranked: RankedList) -> Ranking:
         """The ranking of one list by windows."""

@@ -22,8 +22,8 @@ class Setwise(Choosing):
     The best `k` are found by heap sort or bubble sort (`sort`), and the rest stays behind them in the order in which it
     came. Scores are whole numbers from n down to 1. A node of the heap is compared with all its children in one
     question: with c documents together about n / (c - 1) + k log n / log(c - 1) questions are asked by heap sort, and
-    by bubble sort k (n - 1) / (c - 1). Zhuang, Zhuang, Koopman and Zuccon, A Setwise Approach for Effective and Highly
-    Efficient Zero-shot Ranking with Large Language Models, SIGIR 2024.
+    by bubble sort k (n - 1) / (c - 1) at most. Zhuang, Zhuang, Koopman and Zuccon, A Setwise Approach for Effective and
+    Highly Efficient Zero-shot Ranking with Large Language Models, SIGIR 2024.
 
     `by` says whether the label counts that the model writes ("generation"), or the likeliest one ("likelihood", of
     models that are run here). An answer that names no document, or several, leaves the first one where it is: `counts`
@@ -44,20 +44,21 @@ class Setwise(Choosing):
         computing: Computing = COMPUTING,
     ) -> None:
         whole_numbers(k=k)
+        if together < (least := {"heap": 3, "bubbles": 2}[sort]):
+            raise BadInput(f"together = {together}; {least} or more documents can be compared by {sort}.")
         asked = writer(model, prompt, writing, computing, ANSWER_TOKENS)
-        if not (3 if sort == "heap" else 2) <= together <= asked.prompt.most:
-            raise BadInput(
-                f"together = {together}; {3 if sort == 'heap' else 2} to {asked.prompt.most} documents can be compared "
-                f"by {sort}."
-            )
-        super().__init__(asked, "setwise", by, (k, together, sort))
+        super().__init__(asked, "setwise", by, together, (k, together, sort))
         self.k, self.together, self.sort = k, together, _SORTS[sort]
 
     def ranking(self, ranked: RankedList) -> Ranking:
-        """The ranking of one list by sorting."""
+        """The ranking of one list by sorting; no question is asked twice."""
+        known: dict[tuple[int, ...], int] = {}
 
         def best(documents: Sequence[int]) -> Generator[Any, Any, int]:
-            (place,) = yield [Question(ranked.query, tuple(ranked.texts[each] for each in documents))]
-            return place or 0
+            shown = tuple(documents)
+            if shown not in known:
+                (place,) = yield [Question(ranked.query, tuple(ranked.texts[each] for each in shown))]
+                known[shown] = place or 0
+            return known[shown]
 
         return falling((yield from self.sort(len(ranked.texts), self.k, self.together, best)))

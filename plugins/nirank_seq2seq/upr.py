@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nirank.data import Candidates, Queries
+from nirank.errors import BadInput
 from nirank.kit import transformers as pretrained
 from nirank.kit import tried, weights_digest
 from nirank.kit.text import Read, Tokens, tokens
@@ -23,6 +23,7 @@ from nirank_seq2seq.judge import chats
 from nirank_seq2seq.local import kind_of
 from nirank_seq2seq.reader import COMPUTING, LENGTHS, Lengths, chatted, first_token
 from nirank_seq2seq.template import PromptTemplate, TokenisedTemplate, ends
+from nirank_seq2seq.writers import Generate
 
 TEMPLATE = "Passage: {document} Please write a question based on this passage."
 
@@ -40,25 +41,31 @@ class UPR(nn.Module):
     Zero-Shot Question Generation, EMNLP 2022; their sum over the tokens orders the documents of a query alike. Their
     decoders count the end of the query too.
 
-    `model` is a name on the model hub or a folder; it has to be run here, for servers do not say how likely a given
-    text is. `template` has the place `{document}`; with `chat` it is what a user says, in the chat template of the
-    tokenizer; unless given, where a decoder's tokenizer has one. Documents are cut to fit `max_length`, and a query
-    where it has more than half of the room. Any loss trains it. Raises `BadInput` where there is no such model, and for
-    a template without the place.
+    `model` is a name on the model hub or a folder; it has to be run here, for a server (`endpoint`) does not say how
+    likely a given text is. `template` has the place `{document}`; with `chat` it is what a user says, in the chat
+    template of the tokenizer; unless given, where a decoder's tokenizer has one. Documents are cut to fit `max_length`,
+    and a query where it has more than half of the room. Any loss trains it. Raises `BadInput` where there is no such
+    model, and for a template without the place.
     """
 
     reads = "text"
 
     def __init__(
         self,
-        model: str,
+        model: str | Generate,
         template: str = TEMPLATE,
         chat: bool | None = None,
+        endpoint: str | None = None,
         *,
         lengths: Lengths = LENGTHS,
         computing: Computing = COMPUTING,
     ) -> None:
         super().__init__()
+        if endpoint is not None or not isinstance(model, str):
+            raise BadInput(
+                "upr needs a model that is run here, a folder or a name on the hub: functions and servers do not say "
+                "how likely a given text is. Of those rankgpt, setwise and prp ask for answers."
+            )
         kind = kind_of(model)
         self.decodes = kind == "AutoModelForSeq2SeqLM"
         self.model = pretrained.load(kind, model, dtype=computing.dtype).to(computing.place)
@@ -142,31 +149,34 @@ class UPR(nn.Module):
         return self._pass([self._asked(query, document) for query, document in pairs])
 
     def _pass(self, asked: Sequence[tuple[Tokens, Tokens]]) -> Tensor:
-        """The mean log-likelihood of each query, float32 `[pairs]`, by one forward pass.
-
-        Padding stands behind, where neither attention nor positions before it notice.
-        """
+        """The mean log-likelihood of each query, float32 `[pairs]`, by one forward pass."""
+        given, first = self._given(asked)
+        logits = self.model(**given, use_cache=False).logits
         lengths = np.array([len(query) for _, query in asked])
-        prompts = _filled([prompt for prompt, _ in asked], padding_of(self.tokenizer, self.model))
-        given = {"input_ids": prompts, "attention_mask": _filled([np.ones_like(prompt) for prompt, _ in asked], 0)}
-        first = np.zeros_like(lengths)  # the place of the logits of a query's first token
-        if self.decodes:
-            start = [np.array([first_token(self.model), *query[:-1]]) for _, query in asked]
-            given["decoder_input_ids"] = _filled(start, 0)
-        else:
-            first = np.array([len(prompt) for prompt, _ in asked]) - lengths - 1
-        arguments = {name: torch.from_numpy(column).to(self.model.device) for name, column in given.items()}
-        logits = self.model(**arguments, use_cache=False).logits
-        rows = np.repeat(np.arange(len(asked)), lengths)
-        places = np.concatenate([at + np.arange(length) for at, length in zip(first, lengths, strict=True)])
-        targets = np.fromiter(chain.from_iterable(query.tolist() for _, query in asked), np.int64)
-        row, place, target = (torch.from_numpy(each).to(logits.device) for each in (rows, places, targets))
+        places = [at + np.arange(length) for at, length in zip(first, lengths, strict=True)]
+        targets = [query.astype(np.int64) for _, query in asked]
+        flat = np.repeat(np.arange(len(asked)), lengths), np.concatenate(places), np.concatenate(targets)
+        row, place, target = (torch.from_numpy(each).to(logits.device) for each in flat)
         losses = F.cross_entropy(logits[row, place].float(), target, reduction="none")
         sums = losses.new_zeros(len(asked)).index_add(0, row, -losses)
         return sums / torch.from_numpy(np.maximum(lengths, 1)).to(sums.device)
 
+    def _given(self, asked: Sequence[tuple[Tokens, Tokens]]) -> tuple[dict[str, Tensor], list[int]]:
+        """The inputs of the model, and the place in each row of the logits of the query's first token.
 
-def _filled(rows: Sequence[Tokens], padding: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        Padding stands behind, where neither attention nor positions before it notice.
+        """
+        prompts, queries = [prompt for prompt, _ in asked], [query for _, query in asked]
+        padding = padding_of(self.tokenizer, self.model)
+        given = {"input_ids": _filled(prompts, padding), "attention_mask": _filled([np.ones_like(p) for p in prompts])}
+        first = [0 if self.decodes else len(prompt) - len(query) - 1 for prompt, query in asked]
+        if self.decodes:
+            start = [np.array([first_token(self.model), *query[:-1]]) for query in queries]
+            given["decoder_input_ids"] = _filled(start)
+        return {name: torch.from_numpy(column).to(self.model.device) for name, column in given.items()}, first
+
+
+def _filled(rows: Sequence[Tokens], padding: int = 0) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Rows of tokens as a matrix `[rows, longest]`, padded behind."""
     matrix = np.full((len(rows), max(map(len, rows))), padding, np.int64)
     for number, row in enumerate(rows):

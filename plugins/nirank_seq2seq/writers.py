@@ -61,14 +61,16 @@ class Question:
 
 
 class Writer(Protocol):
-    """Answers questions by a prompt, and counts what happens to them; `weighs` says that it chooses by likelihood."""
+    """Answers questions by a prompt, and counts what happens to them."""
 
     prompt: Conversation
-    weighs: bool
 
     @property
     def fingerprint(self) -> str:
         """A hash of all that an answer depends on."""
+
+    def check(self, passages: int, weighed: bool = False) -> None:
+        """Raise `BadInput` where so many passages cannot be shown, or their labels not be `weighed`."""
 
     def answers(self, questions: Sequence[Question], counts: Counter[str]) -> list[str]:
         """The text that the model writes to each question."""
@@ -80,8 +82,6 @@ class Writer(Protocol):
 class Outside:
     """A function or a server that answers. How likely an answer is cannot be asked."""
 
-    weighs = False
-
     def __init__(self, generate: Any, prompt: Conversation, words: int, name: str) -> None:
         self.generate, self.prompt, self.words, self.name = generate, prompt, words, name
         self._own = getattr(generate, "fingerprint", None) or uuid.uuid4().hex  # of a function nothing can be known
@@ -90,6 +90,15 @@ class Outside:
     def fingerprint(self) -> str:
         """A hash of the model, prompt and words."""
         return digest([self._own, repr(self.prompt), self.words])
+
+    def check(self, passages: int, weighed: bool = False) -> None:
+        """Raise `BadInput` where labels would be weighed, or there are not so many."""
+        self.prompt.check(passages)
+        if weighed:
+            raise BadInput(
+                f'{self.name} writes answers and does not say how likely others would be: set by = "generation", or '
+                "give a model that is run here."
+            )
 
     def answers(self, questions: Sequence[Question], counts: Counter[str]) -> list[str]:
         """The answers. Raises `ComponentError` where there is not one text for each question."""
@@ -104,7 +113,9 @@ class Outside:
 
     def chosen(self, questions: Sequence[Question], counts: Counter[str]) -> list[int]:
         """Refuse; raises `BadInput`."""
-        raise BadInput(f"{self.name} does not say how likely the answers to {len(questions)} questions are ({counts}).")
+        del questions, counts
+        self.check(1, weighed=True)
+        return []
 
 
 def writer(model: str | Generate, prompt: str, writing: Writing, computing: Computing, answer_tokens: int) -> Writer:

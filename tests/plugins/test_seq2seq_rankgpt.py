@@ -307,16 +307,23 @@ def test_a_fingerprint_follows_all_that_matters():
     assert RankGPT(ordering()).fingerprint != RankGPT(ordering()).fingerprint  # of a function nothing is known
 
 
-def test_it_composes_with_other_stages(corpus):
-    shortest = Asked(lambda labels, grades: "[3] > [2] > [1]")
-    parts = {"rankgpt": nirank.load("rankgpt", model=shortest)}
-    first = nirank.parse("bm25 % 5")
-    before = first.search("cat dog bus car", corpus)
-    for text in ("bm25 % 5 >> top(3, rankgpt)", "bm25 % 5 >> top(3, 2.0 * rankgpt)"):
+def test_it_composes_with_other_stages():
+    corpus = Documents(list("abcde"), ["cat", "cat dog", "cat dog bus", "cat dog bus car", "tree"])
+    model = Asked(lambda labels, grades: "[3] > [2] > [1]")
+    parts = {"rankgpt": nirank.load("rankgpt", model=model)}
+    before = nirank.parse("bm25 % 5").search(["car dog bus cat"], corpus).docs.tolist()
+    assert before == [3, 2, 1, 0]
+    for text, expected in (
+        ("bm25 % 5 >> top(3, rankgpt)", [1, 2, 3, 0]),
+        ("bm25 % 3 >> 2.0 * rankgpt", [1, 2, 3]),
+        ("bm25 % 3 >> rankgpt + 0.001 * bm25", [1, 2, 3]),
+        ("fuse(bm25 % 3, bm25 % 3 >> rankgpt)", [1, 3, 2]),
+        ("(bm25 % 3 >> rankgpt) % 1", [1]),
+    ):
         pipeline = nirank.parse(text, parts)
-        found = pipeline.search("cat dog bus car", corpus)
-        assert found.docs.tolist() == [*before.docs[:3][::-1], *before.docs[3:]]
+        assert pipeline.search(["car dog bus cat"], corpus).docs.tolist() == expected
         assert repr(nirank.parse(repr(pipeline), parts)) == repr(pipeline)
+        assert parts["rankgpt"].component in pipeline.components()
 
 
 def test_other_contents_than_texts_are_refused():

@@ -45,14 +45,13 @@ def test_heap_sort_finds_the_best_in_order_and_leaves_the_rest_as_it_came(grades
 
 
 def _heap_questions(grades, k, children):
-    """The questions of a heap sort of the textbook, counted: it sifts each node down, and swaps the root to the end."""
-    heap, asked = list(grades), 0
+    """The number of questions of a heap sort of the textbook: nodes are sifted down, and the root is taken off."""
+    heap, asked = list(grades), set()
 
     def sift(node, end):
-        nonlocal asked
         while node * children + 1 < end:
-            asked += 1
             family = [node, *range(node * children + 1, min(node * children + children + 1, end))]
+            asked.add(tuple(heap[each] for each in family))
             largest = max(family, key=heap.__getitem__)
             if largest == node:
                 break
@@ -66,7 +65,7 @@ def _heap_questions(grades, k, children):
         end, taken = end - 1, taken + 1
         heap[0], heap[end] = heap[end], heap[0]
         sift(0, end)
-    return asked
+    return len(asked)
 
 
 @settings(deadline=None, max_examples=60)
@@ -75,23 +74,26 @@ def test_bubble_sort_finds_the_best_in_order(grades, k, together):
     model, n = choosing(), len(grades)
     (found,) = ranked(Setwise(model, k, together, "bubbles"), grades)
     assert found[:k] == sorted(grades, reverse=True)[:k]
-    assert len(model.prompts) == sum(math.ceil((n - 1 - done) / (together - 1)) for done in range(min(k, n - 1)))
+    assert len(model.prompts) == len({*model.prompts})
+    assert len(model.prompts) <= sum(math.ceil((n - 1 - done) / (together - 1)) for done in range(min(k, n - 1)))
 
 
 def test_bubbles_go_as_a_slow_loop_takes_them():
     grades = random.Random(3).sample(range(40), 13)
-    slow = list(grades)
+    slow, asked, model = list(grades), set(), choosing()
     for done in range(4):
         start = len(slow) - 3
         while True:
             start = max(start, done)
             window = slow[start : start + 3]
             best = window.index(max(window))
+            asked.add(tuple(window))
             slow[start], slow[start + best] = slow[start + best], slow[start]
             if start == done:
                 break
             start -= 2
-    assert ranked(Setwise(choosing(), 4, 3, "bubbles"), grades) == [slow]
+    assert ranked(Setwise(model, 4, 3, "bubbles"), grades) == [slow]
+    assert len(model.prompts) == len(asked) < 6 + 6 + 5 + 5
 
 
 def test_heap_sort_asks_less_than_bubbles_and_more_children_less_still():
@@ -102,7 +104,7 @@ def test_heap_sort_asks_less_than_bubbles_and_more_children_less_still():
         ranked(Setwise(model, 10, together, sort), grades)
         asked[sort, together] = len(model.prompts)
     assert asked["heap", 10] < asked["heap", 4] < asked["heap", 3] < asked["bubbles", 4] < asked["bubbles", 2]
-    assert asked["bubbles", 2] == sum(range(90, 100))
+    assert asked["bubbles", 2] < sum(range(90, 100))
 
 
 def test_many_lists_are_asked_together():
@@ -140,10 +142,10 @@ def test_the_label_of_an_answer(answer, place):
     ("options", "told"),
     [
         ({"k": 0}, "k = 0; a whole number from 1"),
-        ({"together": 2}, "together = 2; 3 to 26 documents can be compared by heap"),
-        ({"together": 27}, "together = 27; 3 to 26"),
-        ({"together": 1, "sort": "bubbles"}, "2 to 26 documents can be compared by bubbles"),
-        ({"by": "likelihood"}, 'setwise: a function or a server writes answers .* Set by = "generation"'),
+        ({"together": 2}, "together = 2; 3 or more documents can be compared by heap"),
+        ({"together": 27}, "27 passages cannot be shown at once: there are letters for 26"),
+        ({"together": 1, "sort": "bubbles"}, "2 or more documents can be compared by bubbles"),
+        ({"by": "likelihood"}, r'Asked writes answers and does not say .*: set by = "generation"'),
         ({"sort": "quick"}, "sort = 'quick' is not of the type"),
     ],
 )
@@ -154,7 +156,7 @@ def test_settings_that_compare_nothing_are_refused(options, told):
 
 def test_a_server_tells_no_likelihoods():
     for name in ("setwise", "prp"):
-        with pytest.raises(BadInput, match=f"{name}: a function or a server writes answers and does not say"):
+        with pytest.raises(BadInput, match="the server of some writes answers and does not say"):
             nirank.load(name, model="some", endpoint="http://localhost:1/v1", by="likelihood")
 
 
@@ -208,18 +210,21 @@ def test_the_sorts_find_the_best_in_order(grades, k):
     assert ranked(PRP(heap, "heap", k), grades) == [_rest(grades, best)]
     assert len(heap.prompts) <= 2 * (2 * n + 2 * k * math.log2(max(n, 2)))  # two questions a comparison
     assert ranked(PRP(sliding, "sliding", k), grades)[0][:k] == best
-    assert len(sliding.prompts) == 2 * sum(n - 1 - done for done in range(min(k, max(n - 1, 0))))
+    assert len(sliding.prompts) <= 2 * sum(n - 1 - done for done in range(min(k, max(n - 1, 0))))
+    assert all(len(model.prompts) == len({*model.prompts}) for model in (heap, sliding))
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_sliding_goes_as_a_slow_loop_takes_it_also_with_whims(seed):
     model, grades = Whims(seed), random.Random(seed).sample(range(40), 11)
-    slow = list(grades)
+    slow, asked = list(grades), set()
     for done in range(3):
         for place in range(len(slow) - 1, done, -1):
+            asked.add(frozenset(slow[place - 1 : place + 1]))
             if model.wins(slow[place], slow[place - 1]) == 1:
                 slow[place - 1], slow[place] = slow[place], slow[place - 1]
     assert ranked(PRP(model, "sliding", 3), grades) == [slow]
+    assert len(model.prompts) == 2 * len(asked) < 2 * (10 + 9 + 8)
 
 
 @pytest.mark.parametrize("compare", ["heap", "sliding"])
