@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 from nirank.errors import BadInput
 
 #: In a folder where something is written, locked by the process that writes it; and seconds.
-_AT_WORK, _DAY = ".at-work", 86400
+_AT_WORK, _MINUTE, _DAY = ".at-work", 60, 86400
 
 
 def cache_folder() -> Path:
@@ -53,28 +53,23 @@ def alone(path: Path, what: str) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    _refuse_unwritable(path)
     place = path.with_name(f".{path.name}.lock")
+    lock = FileLock(place, timeout=0)
     try:
-        with FileLock(place, timeout=0):
-            try:
-                yield
-            finally:
-                with suppress(OSError):  # on Windows an open file stays
-                    place.unlink()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout:
         raise BadInput(
             f"another {what} is writing to it; wait until it is done, or name another place.", path
         ) from None
-
-
-def _refuse_unwritable(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent):
-            pass
     except OSError as error:
         raise BadInput(f"cannot be written ({error.strerror}); name another place.", path) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # on Windows an open file stays
+            place.unlink()
+        lock.release()
 
 
 @contextmanager
@@ -114,16 +109,17 @@ def remove_leftovers(path: Path) -> None:
 def _is_left(folder: Path, name: str) -> bool:
     """Tell whether nobody writes `name` into a folder that `beside` made; of an older version's, if it is a day old.
 
-    A folder that holds anything else is somebody's own.
+    An empty one may just have been made, for a minute. A folder that holds anything else is somebody's own.
     """
     from filelock import FileLock, Timeout
 
     lock = folder / _AT_WORK
     try:
-        if not all(each.startswith((name, _AT_WORK)) for each in os.listdir(folder)):
+        inside = os.listdir(folder)
+        if not all(each.startswith((name, _AT_WORK)) for each in inside):
             return False
         if not lock.exists():
-            return time.time() - folder.stat().st_mtime > _DAY
+            return time.time() - folder.stat().st_mtime > (_DAY if inside else _MINUTE)
         with FileLock(lock, timeout=0):
             return True
     except (OSError, Timeout):

@@ -104,8 +104,18 @@ def check(folder: Path, again: str, everything: bool = False) -> bool:
 
 
 def check_file(path: Path, again: str, everything: bool = False) -> bool:
-    """The same for a file that stands alone."""
+    """The same for a file that stands alone, or in a folder whose seal is for it."""
+    if not _beside(path).exists() and check_inside(path, again, everything):
+        return True
     return _check(path, path.parent, _beside(path), again, everything)
+
+
+def check_inside(path: Path, again: str, everything: bool = False) -> bool:
+    """The same for one file of a folder; False where that has no seal, or one that does not name the file."""
+    seal_path = path.parent / SEAL
+    if not seal_path.exists() or path.name not in _read(seal_path, again):
+        return False
+    return _check(path, path.parent, seal_path, again, everything, path.name)
 
 
 def once(folder: Path, what: str, names: Iterable[str], check: Callable[[], None]) -> None:
@@ -132,13 +142,13 @@ def sealed_inside(folder: Path) -> list[Path]:
     return [path.parent if path.name == SEAL else path.with_name(path.name.removesuffix(f".{SEAL}")) for path in found]
 
 
-def _check(sealed: Path, folder: Path, seal_path: Path, again: str, everything: bool) -> bool:
+def _check(sealed: Path, folder: Path, seal_path: Path, again: str, everything: bool, only: str | None = None) -> bool:
     if not seal_path.exists():
         remove_leftovers(seal_path)  # of a process that was killed when it wrote the seal
         _tell_unsealed(os.path.abspath(sealed))
         return False
     files, stamps = _read(seal_path, again), {}
-    for name, entries in files.items():
+    for name, entries in files.items() if only is None else [(only, files[only])]:
         stamps[name] = _sized(folder / name, entries, again)
     seen = {} if everything else _seen(sealed, seal_path)
     unseen = [name for name, stamp in stamps.items() if seen.get(name) != stamp]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nirank.data.columns import Strings, join_texts, to_array, to_column
 from nirank.data.fingerprint import Fingerprint
-from nirank.errors import BadInput
+from nirank.errors import BadInput, DamagedFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,12 +23,22 @@ def map_table(path: Path) -> tuple[pa.Table, str | None]:
     try:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         batches = [reader.get_batch_with_custom_metadata(number) for number in range(reader.num_record_batches)]
-    except (OSError, pa.ArrowException) as fault:
+        table = pa.Table.from_batches([batch for batch, _ in batches if batch.num_rows], reader.schema)
+        metadata = (batches[-1].custom_metadata if batches else None) or {}
+        stamp = metadata[_FINGERPRINT].decode() if _FINGERPRINT in metadata else None
+    except (OSError, ValueError, pa.ArrowException) as fault:
         raise BadInput(f"cannot be read as an Arrow file: {fault}. Make the file again.", path) from fault
-    table = pa.Table.from_batches([batch for batch, _ in batches if batch.num_rows], reader.schema)
-    metadata = (batches[-1].custom_metadata if batches else None) or {}
-    stamp = metadata[_FINGERPRINT].decode() if _FINGERPRINT in metadata else None
     return _large_texts(table, path), stamp
+
+
+def check_texts(table: pa.Table, path: Path) -> None:
+    """Raise `DamagedFile` for texts that do not lie in the file, or are not UTF-8; all of them are read for it."""
+    import pyarrow as pa
+
+    try:
+        table.validate(full=True)
+    except pa.ArrowException as fault:
+        raise DamagedFile(f"is damaged: {fault}. Make the file again, or remove it.", path) from fault
 
 
 def _large_texts(table: pa.Table, path: Path) -> pa.Table:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from nirank import seals
 from nirank.data import attributes
-from nirank.data.arrow_files import map_table
+from nirank.data.arrow_files import check_texts, map_table
 from nirank.data.columns import Strings, gather, join_texts
 from nirank.data.fingerprint import Fingerprint, content_bytes
 from nirank.data.ids import ITERATED, Ids, Ordinals, as_ordinals
@@ -143,6 +143,10 @@ class ArrowCorpus(Texts):
         self._table, self._stamp = map_table(self.path)
         self._views: dict[FieldName, Field] = {}
         self._as_texts: dict[str, pa.ChunkedArray] = {}
+        # offsets that lead out of the file would end the process
+        seals.once(
+            self.path.parent, f"texts/{self.path.name}", [self.path.name], lambda: check_texts(self._table, self.path)
+        )
         #: The names of the text columns.
         self.fields: tuple[str, ...] = tuple(name for name in self._table.column_names if name != "id")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from nirank.data.corpus import ArrowCorpus, same_documents
 from nirank.data.corpus_files import write_corpus
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Floats, Ints
-from nirank.errors import BadInput
+from nirank.errors import BadInput, NirankError
 from nirank.experiments.experiment import Experiment
 from nirank.files import alone, refuse_existing
 from nirank.formats.toml import to_toml
@@ -32,6 +33,8 @@ DOCUMENTS, DESCRIPTION = "documents.arrow", "search.toml"
 BM25 = "bm25"
 #: How many documents are copied at a time.
 _COPIED = 4096
+#: So often a folder is opened that others exchange meanwhile, with some seconds between.
+_TRIES, _PAUSE = 5, 0.05
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,13 @@ def update(
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         made = create(folder, name, pipeline or BM25, stages)
         return made, len(made.corpus)
+    with alone(folder, "nirank index"):
+        return _update(folder, name, pipeline, stages)
+
+
+def _update(
+    folder: Path, name: str, pipeline: str | None, stages: Mapping[str, dict[str, Any]] | None
+) -> tuple[Workspace, int]:
     former = open_folder(folder).corpus
     recorded = Experiment.read(folder / DESCRIPTION)
     if pipeline or stages:
@@ -113,8 +123,7 @@ def update(
         if ([*wanted.pipelines.values()], wanted.stage) != ([*recorded.pipelines.values()], recorded.stage):
             raise BadInput(f"was indexed for {_said(recorded)}; an update keeps that. Name another folder.", folder)
     described = Experiment.of({**recorded.as_table(), "collection": name})
-    with alone(folder, "nirank index"):
-        made = _create(folder, name, described, former)
+    made = _create(folder, name, described, former)
     return made, int(np.count_nonzero(same_documents(made.corpus, former) < 0))
 
 
@@ -125,8 +134,31 @@ def _said(described: Experiment) -> str:
 
 
 def open_folder(folder: Path) -> Workspace:
-    """Open what `create` made. Raises `BadInput` where there is no such folder."""
+    """Open what `create` made. Raises `BadInput` where there is no such folder.
+
+    One that is exchanged for its update meanwhile is opened again.
+    """
     _bring_back(folder)
+    for _ in range(_TRIES):
+        found = _state(folder)
+        try:
+            return _open(folder)
+        except (NirankError, OSError):
+            if found is not None and _state(folder) == found:
+                raise
+            time.sleep(_PAUSE)
+    return _open(folder)
+
+
+def _state(folder: Path) -> int | None:
+    """What tells a folder from the one that it is exchanged for; None between the two."""
+    try:
+        return folder.stat().st_ino
+    except FileNotFoundError:
+        return None if _former(folder).exists() else 0
+
+
+def _open(folder: Path) -> Workspace:
     if not (folder / DESCRIPTION).exists():
         raise BadInput(
             "holds no index. Make one: nirank index COLLECTION --to FOLDER (or search with --collection).", folder
@@ -211,7 +243,8 @@ def _move(partial: Path, folder: Path) -> None:
 
 def _copy(corpus: Corpus, path: Path) -> ArrowCorpus:
     if isinstance(corpus, ArrowCorpus):
-        shutil.copyfile(corpus.path, path)
+        with seals.sealed(path) as unfinished:
+            shutil.copyfile(corpus.path, unfinished)
         attributes.copy(corpus.path, path)
         return ArrowCorpus(path)
     return write_corpus(path, (_texts(corpus, start) for start in range(0, len(corpus), _COPIED)), fields=["text"])

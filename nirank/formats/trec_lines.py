@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank import seals
 from nirank.data.columns import gather, integers_to_numpy, to_array
 from nirank.errors import BadInput
 from nirank.files import as_path
@@ -88,9 +89,10 @@ def read_lines(path: str | Path, layout: Layout) -> Lines:
     A run of three columns is MS MARCO's, and has ranks instead of scores. Raises `BadInput` with the line for a wrong
     number of columns, a score or grade that is no number, a document listed twice for a query (or for one of its
     subtopics), and text that is not UTF-8; and for a file without lines. Blank lines and comments (lines that start
-    with `#`) are skipped, as trec_eval 10 does.
+    with `#`) are skipped, as trec_eval 10 does. Raises `DamagedFile` for one in a folder of results that has changed.
     """
     path = as_path(path, "a run" if layout is RUN else "a file of judgments")
+    seals.check_inside(path, "Run the experiment again, or remove the folder's seal.json to have it read as it is.")
     if kind_of(path) and layout is not SUBTOPICS:
         return _of_columns(read_columns(path, layout.value), layout.value, path)
     raw = _raw(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -41,8 +42,12 @@ class Updates:
         return {"optimiser": self.optimiser.state_dict(), "scaler": scaler.state_dict() if scaler else {}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take on a state."""
+        """Take on a state. Raises `ValueError` for one that is of other parameters, or of another optimiser."""
+        groups = [{**group, "params": None} for group in self.optimiser.param_groups]
         self.optimiser.load_state_dict(state["optimiser"])
+        for group, before in zip(self.optimiser.param_groups, groups, strict=True):
+            group.update({**before, "params": group["params"]})  # they follow from the options
+        _refuse_others(self.optimiser)
         if self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
@@ -79,6 +84,22 @@ class Updates:
             for parameter in self.parameters:
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         return [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+
+
+def _refuse_others(optimiser: Any) -> None:
+    """Raise `ValueError` unless the state of each parameter is what this optimiser keeps of it, in its shape."""
+    kind = _OPTIMISERS[type(getattr(optimiser, "optimizer", optimiser)).__name__.lower()]
+    for parameter, kept in optimiser.state.items():
+        like = torch.zeros_like(parameter, requires_grad=True)
+        like.grad = torch.zeros_like(parameter)
+        fresh = kind([like])
+        fresh.step()
+        if kept and _shapes(kept) != _shapes(fresh.state[like]):
+            raise ValueError(f"of a parameter of {list(parameter.shape)} it has {_shapes(kept)}")
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(getattr(value, "shape", [])) for name, value in state.items()}
 
 
 def trainable(component: Component) -> dict[str, nn.Parameter]:

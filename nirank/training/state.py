@@ -63,11 +63,21 @@ def load(path: Path, holders: Mapping[str, Any]) -> Progress:
         state = torch.load(path, map_location="cpu", weights_only=True)
         for name, holder in holders.items():
             _set(holder, state[name])
-        return Progress(**state["progress"] | {"tally": Tally(**state["progress"]["tally"])})
+        return _made(Progress, state["progress"] | {"tally": _made(Tally, state["progress"]["tally"])})
     except Exception as error:  # torch has no one type for files that it cannot read
         raise BadInput(
             f"is damaged, training cannot go on from it: {error}. Remove the folder, and train again.", path
         ) from error
+
+
+def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    """A dataclass of values of the types of its defaults. Raises `TypeError` for others."""
+    made, default = kind(**values), kind()
+    for name in values:
+        wanted, found = type(getattr(default, name)), type(getattr(made, name))
+        if found is not wanted and (wanted, found) != (float, int):
+            raise TypeError(f"{name} is a {found.__name__}")
+    return made
 
 
 def holders(component: Component, loss: Component, sampler: Component, updates: Any) -> dict[str, Any]:

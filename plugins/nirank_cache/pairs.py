@@ -64,7 +64,11 @@ class _Numbering:
     def stored(self, shelf: Shelf) -> tuple[Numbers, Floats]:
         """The pairs of these queries and documents that the shelf has, and their scores; the earliest first."""
         numbers = {query: number for number, query in enumerate(self.queries)}
-        found = [(numbers[query], np.frombuffer(value, _PAIR)) for query, value in shelf.get(self.queries)]
+        values = shelf.get(self.queries)
+        whole = [(query, value) for query, value in values if len(value) % _PAIR.itemsize == 0]
+        if len(whole) < len(values):
+            shelf.tell_of_damage()
+        found = [(numbers[query], np.frombuffer(value, _PAIR)) for query, value in whole]
         columns = np.concatenate([np.empty(0, _PAIR), *(column for _, column in found)])
         rows = np.repeat(np.array([row for row, _ in found], np.int64), [len(column) for _, column in found])
         place = np.minimum(np.searchsorted(self.documents, columns["document"]), len(self.documents) - 1)

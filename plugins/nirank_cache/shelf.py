@@ -29,7 +29,11 @@ class Shelf:
         """Store entries: the hash, the value, and how many results it holds."""
         self._store.put(self._key, self._label, entries)
 
-    def count(self, found: int, computed: int) -> None:
+    def tell_of_damage(self) -> None:
+        """Say once that the store has values that nothing can be made of."""
+        self._store.tell_of_damage()
+
+    def count(self, found: int = 0, computed: int = 0) -> None:
         """Count the results that were there, and those that had to be computed."""
         self.found += found
         self.computed += computed

@@ -87,10 +87,10 @@ class Store:
                 for entry, key, value, used in self._database.execute(statement, (component, *some)):
                     whole = _unsealed(component, key, value)
                     if whole is None:
-                        self._tell_of_damage()
+                        self.tell_of_damage()
                         continue
                     yield key, whole
-                    if now - used >= _SECONDS_BETWEEN_NOTES:
+                    if not isinstance(used, int) or now - used >= _SECONDS_BETWEEN_NOTES:
                         stale.append((now, entry))
         self._note_uses(stale)
 
@@ -148,7 +148,8 @@ class Store:
         except sqlite3.OperationalError as error:  # they may be dropped too early, and no more than that
             log.info("%s: the last use of entries cannot be saved, so they may be dropped early: %s", self.path, error)
 
-    def _tell_of_damage(self) -> None:
+    def tell_of_damage(self) -> None:
+        """Say once that entries are not what can have been written."""
         if not self._damaged:
             log.warning("the cache %s holds damaged entries; their results are computed again.", self.path)
         self._damaged = True
@@ -174,6 +175,8 @@ def _sealed(component: bytes, key: bytes, value: bytes) -> bytes:
 
 def _unsealed(component: bytes, key: bytes, stored: bytes) -> bytes | None:
     """The value of what `_sealed` made; None where it is not what was written."""
+    if not isinstance(stored, bytes):
+        return None
     value = stored[_SUM_BYTES:]
     return value if _sealed(component, key, value) == stored else None
 
@@ -186,6 +189,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     with FileLock(f"{path}.lock"):
         database = sqlite3.connect(path, timeout=_SECONDS_TO_WAIT, isolation_level=None)
         database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA trusted_schema = OFF")  # a file of others may come with views and triggers
         database.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last results, never the file
         database.execute(f"PRAGMA journal_size_limit = {2**26}")
         database.executescript(_LAYOUT)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Content, Queries, SparseVectors, TokenVectors, concatenate, to_numpy
-from nirank.errors import ComponentError
+from nirank.errors import BadInput, ComponentError
 from nirank_cache import keys
 from nirank_cache.shelf import BLOCK, Shelf
 
@@ -62,14 +62,34 @@ def _blocks(kind: Kind, encode: Encode, shelf: Shelf, contents: Sequence[Content
 
 def _block(kind: Kind, encode: Encode, shelf: Shelf, hashes: list[bytes], start: int) -> Any:
     first = {key: start + place for place, key in reversed(list(enumerate(hashes)))}
-    vectors = dict(reversed(shelf.get(list(first))))  # of what is there twice, the earlier one counts
-    missing = sorted(first.keys() - vectors.keys(), key=first.__getitem__)
-    shelf.count(found=len(vectors), computed=len(missing))
-    if missing:
-        fresh = dict(zip(missing, _encoded(kind, encode, shelf, [first[key] for key in missing]), strict=True))
-        shelf.put((key, value, 1) for key, value in fresh.items())
-        vectors |= fresh
-    return kind.from_bytes([vectors[key] for key in hashes])
+    stored = dict(reversed(shelf.get(list(first))))  # of what is there twice, the earlier one counts
+    shelf.count(found=len(stored))
+    for known in (stored, {}):
+        vectors = known | _fresh(kind, encode, shelf, {key: first[key] for key in first if key not in known})
+        if (made := _made(kind, [vectors[key] for key in hashes])) is not None:
+            return made
+        shelf.tell_of_damage()
+    raise ComponentError(f"{shelf.owner} returned vectors for {len(first)} contents that do not fit one another.")
+
+
+def _fresh(kind: Kind, encode: Encode, shelf: Shelf, places: dict[bytes, int]) -> dict[bytes, bytes]:
+    """The values of the contents at some places, which are encoded and stored."""
+    missing = sorted(places, key=places.__getitem__)
+    shelf.count(computed=len(missing))
+    if not missing:
+        return {}
+    fresh = dict(zip(missing, _encoded(kind, encode, shelf, [places[key] for key in missing]), strict=True))
+    shelf.put((key, value, 1) for key, value in fresh.items())
+    return fresh
+
+
+def _made(kind: Kind, values: list[bytes]) -> Any | None:
+    """Vectors of some values; None for values that cannot have been written of one encoder's."""
+    try:
+        made = kind.from_bytes(values)
+    except (ValueError, TypeError, BadInput):
+        return None
+    return None if kind.check(made, len(values)) else made
 
 
 def _encoded(kind: Kind, encode: Encode, shelf: Shelf, places: list[int]) -> Iterator[bytes]:
@@ -94,7 +114,8 @@ def _dense_to_bytes(vectors: Any) -> Iterator[bytes]:
 
 
 def _dense_from_bytes(values: list[bytes]) -> NDArray[Any]:
-    table = np.frombuffer(b"".join(values), np.uint8).reshape(len(values), -1)
+    table = np.frombuffer(b"".join(values), np.uint8).reshape(len(values), len(values[0]))
+    _refuse_mixed(values, _TYPE)
     return np.ascontiguousarray(table[:, _TYPE:]).view(_type(values[0]))
 
 
@@ -109,6 +130,7 @@ def _tokens_to_bytes(vectors: TokenVectors) -> Iterator[bytes]:
 
 def _tokens_from_bytes(values: list[bytes]) -> TokenVectors:
     kind, dim = _type(values[0]), int(np.frombuffer(values[0], "<u4", 1, _TYPE)[0])
+    _refuse_mixed(values, _HEADER)
     return TokenVectors.of([np.frombuffer(value, kind, offset=_HEADER).reshape(-1, dim) for value in values])
 
 
@@ -127,7 +149,13 @@ def _sparse_from_bytes(values: list[bytes]) -> SparseVectors:
     both = [np.frombuffer(value, "<i4", offset=_HEADER).reshape(2, -1) for value in values]
     terms, weights = np.concatenate(both, axis=1)
     size = int(np.frombuffer(values[0], "<i8", 1)[0])
-    return SparseVectors(np.concatenate([[0], np.cumsum(lengths)]), terms, weights.view("<f4"), size)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    _refuse_mixed(values, _HEADER)
+    rises = np.diff(terms, prepend=-1) > 0
+    rises[offsets[:-1][np.diff(offsets) > 0]] = True  # the first of each text
+    if len(terms) and (terms.min() < 0 or terms.max() >= size or not rises.all()):
+        raise ValueError(f"terms that are not {size} or do not rise")
+    return SparseVectors(offsets, terms, weights.view("<f4"), size)
 
 
 def _checked_as(expected: type[Any]) -> Callable[[Any, int], str]:
@@ -146,7 +174,16 @@ def _name(kind: np.dtype[Any]) -> bytes:
 
 
 def _type(value: bytes) -> np.dtype[Any]:
-    return np.dtype(value[:_TYPE].decode().strip())
+    kind = np.dtype(value[:_TYPE].decode().strip())
+    if kind.kind not in "fiub":
+        raise ValueError(f"vectors of {kind}")
+    return kind
+
+
+def _refuse_mixed(values: list[bytes], header: int) -> None:
+    """Raise `ValueError` unless all values begin alike: with one type of numbers, and one dimension."""
+    if any(value[:header] != values[0][:header] for value in values):
+        raise ValueError("vectors of several kinds")
 
 
 #: How vectors of each kind are stored. Those of tokens take a hundred times the room of others, so fewer at a time.

@@ -17,13 +17,14 @@ import argparse
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,14 @@ import nirank
 from nirank import seals
 from nirank.checkpoints import checkpoint, pinned_scores
 from nirank.data import ArrowCorpus, Queries, write_corpus
-from nirank.errors import NirankError
+from nirank.errors import BadInput, NirankError
 from nirank.execution import indexes
+from nirank.experiments.experiment import Experiment
+from nirank.formats.trec import write_qrels
 from nirank.plugins import Component, active, observers
 from nirank.testing import samples
 from nirank.testing.subject import Subject
-from tests.training_toys import Interrupt, Weighed, numbers
+from tests.training_toys import Interrupt, Weighed, numbers, registered
 
 OUTCOMES = ("told", "same", "other", "traceback", "ended", "hang")
 #: What is wrong with a file whose size is kept, and otherwise.
@@ -57,7 +60,7 @@ def kinds() -> list[str]:
     """Every kind of thing on disk, by the name that `made` knows it by."""
     scorers = [entry.spec for entry in active().registry if entry.kind in ("scorer", "encoder")]
     names = [f"index:{entry.spec}" for entry in indexed()] + [f"checkpoint:{spec}" for spec in scorers]
-    return [*names, "corpus", "folder", "cache", "training"]
+    return [*names, "corpus", "folder", "results", "cache", "training"]
 
 
 def made(kind: str, whole: Path) -> Outcome:
@@ -130,6 +133,28 @@ def _folder(whole: Path, _: str) -> Outcome:
     return outcome
 
 
+def _results(whole: Path, _: str) -> Outcome:
+    qrels, described = _qrels(whole.with_name("qrels.txt")), {"collection": "numbers", "name": "whole"}
+    with registered():
+        nirank.run({**described, "pipeline": "everything >> weighed", "evaluate": {"measures": ["nDCG@3"]}}, whole)
+
+    def outcome(folder: Path) -> Any:
+        if not seals.check(folder, ""):
+            raise BadInput("is not vouched for", folder)
+        (path,) = folder.glob("*.run")
+        values = nirank.evaluate(path, qrels, ["nDCG@3", "P@5"])
+        described = Experiment.read(folder / "experiment.toml").as_table()
+        return np.array([str(values), json.dumps(described), nirank.__version__])
+
+    return outcome
+
+
+def _qrels(path: Path) -> Path:
+    collection = numbers()
+    write_qrels(path, collection.queries, collection.judgments)
+    return path
+
+
 def _cache(whole: Path, _: str) -> Outcome:
     cache_outcome(whole)
     return cache_outcome
@@ -172,6 +197,7 @@ _MAKERS: dict[str, Callable[[Path, str], Outcome]] = {
     "corpus": _corpus,
     "checkpoint": _checkpoint,
     "folder": _folder,
+    "results": _results,
     "cache": _cache,
     "training": _training,
 }
@@ -194,7 +220,8 @@ class Attack:
         shutil.copytree(self.whole, self.work)
         path = random.choice(_files(self.work))
         mutation = str(random.choice(self.mutations))
-        damaged = _mutate(path, mutation, random)
+        damage = _mutate_value if self.resealed and path.suffix == ".sqlite" else _mutate
+        damaged = damage(path, mutation, random)
         if self.resealed:
             _reseal(self.work, damaged)
         where = f"{mutation} of {path.relative_to(self.work)}"
@@ -216,11 +243,31 @@ def _is_same(found: Any, expected: Any) -> bool:
 
 def _mutate(path: Path, mutation: str, random: np.random.Generator) -> Path:
     """Have something wrong with a file, if there is anything in it."""
-    data = bytearray(path.read_bytes())
-    place = int(random.integers(len(data))) if data else 0
     if mutation == "gone":
         path.unlink()
-        return path
+    else:
+        path.write_bytes(_changed(bytearray(path.read_bytes()), mutation, random))
+    return path
+
+
+def _mutate_value(path: Path, mutation: str, random: np.random.Generator) -> Path:
+    """Have something wrong with a value of a cache, under a hash that fits it."""
+    from nirank_cache.store import _sealed, _unsealed
+
+    with closing(sqlite3.connect(path)) as database, database:
+        rows = database.execute("SELECT id, component, key, value FROM entries ORDER BY id").fetchall()
+        entry, component, key, value = rows[int(random.integers(len(rows)))]
+        if mutation == "gone":
+            database.execute("DELETE FROM entries WHERE id = ?", (entry,))
+            return path
+        changed = _changed(bytearray(_unsealed(component, key, value)), mutation, random)
+        statement = "UPDATE entries SET value = ? WHERE id = ?"
+        database.execute(statement, (_sealed(component, key, bytes(changed)), entry))
+    return path
+
+
+def _changed(data: bytearray, mutation: str, random: np.random.Generator) -> bytearray:
+    place = int(random.integers(len(data))) if data else 0
     if mutation == "bit" and data:
         data[place] ^= 1 << int(random.integers(8))
     elif mutation == "byte" and data:
@@ -234,8 +281,7 @@ def _mutate(path: Path, mutation: str, random: np.random.Generator) -> Path:
         data.clear()
     elif mutation == "more":
         data += random.bytes(8)
-    path.write_bytes(data)
-    return path
+    return data
 
 
 def _reseal(folder: Path, damaged: Path) -> None:
@@ -257,6 +303,8 @@ def _resize(folder: Path, damaged: Path) -> None:
     path = folder / indexes.MANIFEST
     if path.exists() and path != damaged:
         manifest = json.loads(path.read_text())
+        if "files" not in manifest:  # that of results
+            return
         present = {name for name in manifest["files"] if (folder / name).exists()}
         manifest["files"] = {name: indexes._size(folder / name) for name in present}
         path.write_text(json.dumps(manifest))

@@ -31,7 +31,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -182,6 +182,7 @@ class Disturbed:
         told = getattr(self, f"_{way}")(random)
         if told:
             return told
+        self._age()
         code = self._done()
         if code is None:
             return "stuck", "again"
@@ -249,7 +250,7 @@ class Disturbed:
         shutil.copytree(self.whole, self.folder)
 
     def _load(self) -> None:
-        """Import in this process what the work imports, so that children need not."""
+        """Import in this process what the work imports, and do it once, so that it is quicker in children."""
 
         def work() -> None:
             self._write()
@@ -259,12 +260,20 @@ class Disturbed:
         for name in (self.home / "modules").read_text().split():
             with suppress(Exception):
                 importlib.import_module(name)
+        self._again()
+        self._write()  # what is looked up once in a process, such as types of settings, need not be in each child
         gc.collect()
         gc.freeze()  # so that children share this memory for good
 
     def _child(self, work: Callable[[], None]) -> None:
         if _waited(self._fork(work)):
             raise RuntimeError(self._said())
+
+    def _age(self) -> None:
+        """Have two minutes pass: an empty folder may be one that somebody has just made to write in."""
+        for path in self.folder.rglob(".*"):
+            if path.is_dir():
+                os.utime(path, (time.time() - 120,) * 2)
 
     def _done(self) -> int | None:
         return _waited(self._fork(self._keep))
@@ -394,15 +403,15 @@ def _waited(pid: int) -> int | None:
     return None
 
 
-def _tried(kind: str, cases: range, ways: Iterable[str], log: Path | None) -> Iterator[tuple[str, list[Any]]]:
+def _tried(kind: str, cases: Mapping[str, int], log: Path | None) -> Iterator[tuple[str, list[Any]]]:
     """For each way, the results of the cases: outcome, where, number. Those in the log are taken from it."""
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log and log.exists() else []
     known = {(line[0], line[1], line[2]): line[3:] for line in lines}
     with tempfile.TemporaryDirectory(prefix="nirank-fuzz-") as home:
         disturbed = functools.cache(lambda: Disturbed(kind, Path(home)))
-        for way in ways:
+        for way, numbers in cases.items():
             results = []
-            for number in cases:
+            for number in range(numbers):
                 if (found := known.get((kind, way, number))) is None:
                     found = disturbed().case(way, number)
                     if log:
@@ -417,16 +426,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", help=f"of {', '.join(WORK)}")
     parser.add_argument("--cases", type=int, default=20, help="of each kind of work, in each way")
-    parser.add_argument("--ways", nargs="*", default=WAYS, help=f"of {', '.join(WAYS)}")
+    parser.add_argument("--ways", nargs="*", default=WAYS, help=f"of {', '.join(WAYS)}; or kill=300")
     parser.add_argument("--log", type=Path, help="a file of JSON lines: kind, way, number, outcome, where")
     given = parser.parse_args()
+    asked = [way.partition("=") for way in given.ways]
+    cases = {way: int(number or given.cases) for way, _, number in asked}
     warnings.simplefilter("ignore")
     active()  # once, and not in each child
     source.is_ours(Disturbed), environment.versions()
     totals: Counter[str] = Counter()
     print(f"{'work':20}" + "".join(f"{name:>10}" for name in OUTCOMES), flush=True)
     for kind in given.kinds or WORK:
-        for way, results in _tried(kind, range(given.cases), given.ways, given.log):
+        for way, results in _tried(kind, cases, given.log):
             counts = Counter(outcome for outcome, _, _ in results)
             totals += counts
             print(f"{kind + ' ' + way:20}" + "".join(f"{counts[name]:10,}" for name in OUTCOMES), flush=True)
