@@ -32,6 +32,7 @@ WORKS = (
     "wikiqa",
     "mq2008",
     "expansion",
+    "lexical",
     "lucene",
     "dense",
     "late",

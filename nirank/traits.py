@@ -14,7 +14,7 @@ import difflib
 import functools
 import logging
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -65,7 +65,7 @@ class Traits:
     log_likelihoods: bool = trait(
         False, STAGES, "whether its scores are logarithms of likelihoods, up to a number of the query's own"
     )
-    index_fields: Sequence[str] = trait(
+    index_fields: tuple[str, ...] = trait(
         (), STAGES, "the fields of documents that its index has beside their content, or in its place"
     )
     resumes: bool = trait(False, STAGES, "whether `build` goes on with what an interrupted one left in its folder")

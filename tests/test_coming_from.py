@@ -100,7 +100,7 @@ def test_what_a_table_says_of_nirank_is_there(theirs, ours):
 def test_what_is_not_there_is_told():
     assert not _is_there("thresholding")
     with pytest.raises(NirankError):
-        _is_there("a % 10 >> sdm")
+        _is_there("a % 10 >> xgboost")
 
 
 def test_a_cell_names_something_or_says_that_there_is_nothing():
