@@ -37,6 +37,7 @@ WORKS = (
     "late",
     "crossencoder",
     "seq2seq",
+    "fusion",
     "emoji-images",
     "omniglot",
 )

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from nirank.pipeline.reranking import others as others
     from nirank.pipeline.reranking import top as top
     from nirank.training.fitting import fit as fit
+    from nirank.training.fused import FittedFusion as FittedFusion
+    from nirank.training.fused import fit_fusion as fit_fusion
 
 _HOMES = {
     "nirank.build": ["collection"],
@@ -74,6 +76,7 @@ _HOMES = {
     "nirank.pipeline.normalising": ["normalise"],
     "nirank.pipeline.reranking": ["others", "top"],
     "nirank.training.fitting": ["fit"],
+    "nirank.training.fused": ["FittedFusion", "fit_fusion"],
 }
 _public, __dir__, __all__ = faces.lazily(__name__, _HOMES)
 
