@@ -38,6 +38,7 @@ WORKS = (
     "late",
     "crossencoder",
     "seq2seq",
+    "fusion",
     "emoji-images",
     "omniglot",
 )

@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from nirank.pipeline.rewriting import variants as variants
     from nirank.pipeline.snippets import snippets as snippets
     from nirank.training.fitting import fit as fit
+    from nirank.training.fused import FittedFusion as FittedFusion
+    from nirank.training.fused import fit_fusion as fit_fusion
 
 _HOMES = {
     "nirank.build": ["collection"],
@@ -91,6 +93,7 @@ _HOMES = {
     "nirank.pipeline.functions": ["apply", "describe_by", "score_by"],
     "nirank.pipeline.rewriting": ["rewrite", "route", "variants"],
     "nirank.training.fitting": ["fit"],
+    "nirank.training.fused": ["FittedFusion", "fit_fusion"],
 }
 _public, __dir__, __all__ = faces.lazily(__name__, _HOMES)
 

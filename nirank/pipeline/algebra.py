@@ -588,8 +588,10 @@ def fuse(
 ) -> Ranking:
     """One ranking made of several: reciprocal rank fusion by default.
 
-    `method` is one of `nirank.pipeline.fusion.METHODS`: "rrf" (setting `k`, 60 by default), "combsum", "combmnz"
-    (both on scores scaled to 0..1 for each query). `weights` has one number for each ranking.
+    `method` is one of `nirank.pipeline.fusion.METHODS`. By ranks: "rrf" (setting `k`, 60 by default), "isr", "log_isr"
+    (`sigma`), "rbc" (`phi`), "borda", "condorcet". By scores: "combsum", "combmnz", "combgmnz" (`gamma`), "wmnz",
+    "combanz", "combmax", "combmin", "combmed"; their setting `normalise` is a norm of `nirank.normalise` ("minmax"
+    unless given), or "none". `weights` has one number for each ranking; `nirank.fit_fusion` finds some.
     """
     rankings = tuple(as_ranking(ranking) for ranking in (first, second, *more))
     unscored = [ranking for ranking in rankings if not ranking.scored]
