@@ -72,3 +72,15 @@ def collection(spec: str, **given: Any) -> Collection:
     with entry.needing():
         opened: Collection = factory(**arguments)
     return opened
+
+
+def table_of(given: Any, key: str) -> dict[str, Any]:
+    """What an experiment says of a part, as a table: its name, or a table with `use` and settings.
+
+    Raises `BadInput`, which names the `key`, for anything else.
+    """
+    if isinstance(given, str):
+        return {"use": given}
+    if not isinstance(given, Mapping) or not isinstance(given.get("use"), str):
+        raise BadInput(f'{key} = "NAME", or a table with `use = "NAME"` and its settings, is expected.')
+    return dict(given)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nirank.data.types import Floats, Ints
     from nirank.experiments.experiment import Experiment
     from nirank.experiments.results import Results
+    from nirank.experiments.tune import Tuned
     from nirank.experiments.workspace import Workspace
     from nirank.pipeline.snippets import Snippet
     from nirank.plugins.inventory import Description
@@ -204,6 +205,29 @@ def train(
         results = train_and_run(described, folder, functools.partial(_tell, console), functools.partial(_show, console))
     if results:
         console.print(f"Written to {folder}", markup=False)
+
+
+@app.command()
+def tune(
+    experiment: Annotated[Path, typer.Argument(help=r"An experiment in TOML, with a table \[tune].")],
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write, or to go on in; runs/NAME-DATE unless given.")
+    ] = None,
+    with_: With = None,
+    trust: Trust = False,
+    as_json: Json = False,
+) -> None:
+    """Try settings of an experiment on dev queries; with the same --out an interrupted tuning goes on."""
+    from nirank.experiments.tune import tune as try_settings
+
+    described = _described(experiment, with_, trust)
+    console = _console()
+    with _results_folder(out, described.name) as folder:
+        tuned = try_settings(described, folder, None if as_json else functools.partial(_show_tuned, console))
+    if as_json:
+        _print_json({"folder": str(folder), **tuned.to_dict()})
+    else:
+        console.print(f"Written to {folder}. Next: nirank run {folder / 'experiment.toml'}", markup=False)
 
 
 @app.command()
@@ -560,6 +584,14 @@ def _show(console: Console, results: Results) -> None:
 
     console.print(report.systems_table(results))
     for line in report.notes(results):
+        console.print(line, style="dim", markup=False)
+
+
+def _show_tuned(console: Console, tuned: Tuned) -> None:
+    from nirank.experiments import report
+
+    console.print(report.tuning_table(tuned))
+    for line in tuned.notes():
         console.print(line, style="dim", markup=False)
 
 

@@ -23,3 +23,8 @@ def weights_digest(state: Mapping[str, Any]) -> str:
         hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         hashed.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return hashed.hexdigest()
+
+
+def place_of(text: str, seed: int = 0) -> int:
+    """A number from 0 to 2 ** 64 - 1 that a text always has: what is dealt out by it stays where it is."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{text}".encode(), digest_size=8).digest(), "big")

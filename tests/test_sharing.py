@@ -95,8 +95,7 @@ def test_pipelines_are_the_same_where_all_their_parts_are():
         assert structure(make()) == structure(make())
     kinds = [a % 10, a % 11, b % 10, a % 10 >> s, a % 10 >> 0.5 * s, a % 10 >> 0.6 * s, a % 10 >> s + s,
              nirank.fuse(a, b), nirank.fuse(b, a), nirank.fuse(a, b, k=30.0), nirank.fuse(a, b, weights=[1, 2]),
-             a | b, b | a,
-             a >> nirank.top(3, s), a >> nirank.top(4, s), nirank.others(a)]  # fmt: skip
+             a | b, b | a, a >> nirank.top(3, s), a >> nirank.top(4, s), nirank.others(a)]  # fmt: skip
     assert len({structure(kind) for kind in kinds}) == len(kinds)
 
 

@@ -51,10 +51,18 @@ class Memo:
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit, self.size, self.saved = limit, 0, 0.0
         self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
+        self._asked: set[Hashable] = set()
+
+    def renew(self) -> None:
+        """Drop what nobody has asked for since the last call: what is tried next has little in common with that."""
+        for key in self._kept.keys() - self._asked:
+            self.size -= self._kept.pop(key).size
+        self._asked.clear()
 
     def recall(self, key: Hashable, compute: Callable[[], Result]) -> Result:
         """The result under `key`, computed where there is none."""
         kept = self._kept.get(key)
+        self._asked.add(key)
         if kept is not None:
             self._kept.move_to_end(key)
             self.saved += kept.seconds

@@ -15,6 +15,13 @@
     sampler = "in_batch"
     collection = { use = "emoji", split = "train" }
 
+    [numbers]                                 # numbers that pipelines name: "bm25 % depth >> minilm"
+    depth = 100
+
+    [tune]                                    # `nirank tune` looks for the best values (`nirank.experiments.space`)
+    collection = { use = "emoji", split = "dev" }
+    bm25.k1 = [0.6, 0.9, 1.2]
+
     [plugin.cache]                            # switches an observer on (`nirank.plugins.observers`), with its settings
     gigabytes = 2
 
@@ -24,11 +31,12 @@ Expressions are parsed, never executed. Every error names the file, the table an
 from __future__ import annotations
 
 import ast
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -40,6 +48,7 @@ from nirank.files import as_path
 from nirank.hints import fits
 from nirank.pipeline.algebra import Ranking, Stage, load
 from nirank.pipeline.expression import parse
+from nirank.pipeline.named_numbers import NUMBERS, with_numbers
 from nirank.plugins import observers
 from nirank.plugins.assembly import seeded
 
@@ -47,6 +56,7 @@ if TYPE_CHECKING:
     from nirank.evaluation.evaluating import Ties
     from nirank.evaluation.significance import Test
     from nirank.experiments.recipe import Recipe
+    from nirank.experiments.space import Tuning
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,9 @@ class Experiment:
     collection: dict[str, Any]
     pipelines: dict[str, str]
     stage: dict[str, dict[str, Any]] = field(default_factory=dict)
+    numbers: dict[str, float] = field(default_factory=dict)
     train: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tune: dict[str, Any] = field(default_factory=dict)
     evaluate: Evaluate = field(default_factory=Evaluate)
     plugin: dict[str, dict[str, Any]] = field(default_factory=dict)
     seed: int = 0
@@ -118,7 +130,9 @@ class Experiment:
             collection=_collection_table(table, where),
             pipelines=_pipelines(table, name, where),
             stage=_tables(table, "stage", where),
+            numbers=_numbers(table, where),
             train=_tables(table, "train", where),
+            tune=_table(table, "tune", where),
             evaluate=Evaluate(**options),
             plugin=_tables(table, "plugin", where),
             seed=table.get("seed", 0),
@@ -141,7 +155,45 @@ class Experiment:
             raise BadInput(f"[evaluate] measures = {measures!r} is not a list of names.", where)
         with naming(f"{where}: [evaluate] measures"):
             check_measures(measures)
+        self._check_numbers(where)
         self.recipes()
+        self.tuning()
+
+    def _check_numbers(self, where: str) -> None:
+        named = _names_in(self.pipelines.values())
+        for name in self.numbers:
+            if name in self.stage:
+                raise BadInput(f"{name} is both a stage and one of [numbers]: rename one.", where)
+            if name not in named:
+                raise UnknownName("name in the pipelines", name, named, f"({where}: [numbers])")
+
+    @property
+    def expressions(self) -> dict[str, str]:
+        """The pipelines by name, with numbers in the place of their names."""
+        return {name: with_numbers(text, self.numbers) for name, text in self.pipelines.items()}
+
+    @property
+    def stage_names(self) -> set[str]:
+        """The names of the stages that pipelines are made of."""
+        return _names_in(self.expressions.values())
+
+    def tuning(self) -> Tuning | None:
+        """What is tuned, and how; None without a table [tune]. Raises for a wrong one."""
+        if not self.tune:
+            return None
+        from nirank.experiments.space import Tunable, Tuning
+
+        names = {name: _ordered_names([text]) for name, text in self.pipelines.items()}
+        with naming(f"{self.where}: [tune]"):
+            return Tuning.of(self.tune, Tunable(names, self.stage, self.numbers), self.evaluate.measures[0])
+
+    def at(self, values: Mapping[str, Any]) -> Experiment:
+        """The experiment with other settings (`bm25.k1`) and numbers (`numbers.weight`), and nothing to tune."""
+        stage, numbers = {name: dict(table) for name, table in self.stage.items()}, dict(self.numbers)
+        for name, value in values.items():
+            owner, _, setting = name.partition(".")
+            (numbers if owner == NUMBERS else stage.setdefault(owner, {}))[setting] = value
+        return replace(self, stage=stage, numbers=numbers, tune={})
 
     def recipes(self) -> list[Recipe]:
         """The recipes of training, one for each table [train.NAME]; raises for a wrong one."""
@@ -152,10 +204,14 @@ class Experiment:
         found = []
         for name, table in self.train.items():
             with naming(f"{self.where}: [train.{name}]"):
-                if name not in _names_in(self.pipelines.values()):
-                    raise UnknownName("stage", name, _names_in(self.pipelines.values()))
+                if name not in self.stage_names:
+                    raise UnknownName("stage", name, self.stage_names)
+                table = {key: self._numbered(key, value) for key, value in table.items()}
                 found.append(Recipe.of(name, table, self.seed, self.evaluate.measures[0]))
         return found
+
+    def _numbered(self, key: str, value: Any) -> Any:
+        return with_numbers(value, self.numbers) if key in ("pipeline", "teacher") else value
 
     def _check_comparison(self, where: str) -> None:
         from nirank.evaluation.significance import Test
@@ -179,19 +235,17 @@ class Experiment:
         they are made of are added to `stages`, by name.
         """
         stages = {} if stages is None else stages
-        with seeded(self.seed):
-            return self._built(stages)
-
-    def _built(self, stages: dict[str, Stage]) -> dict[str, Ranking]:
-        stages |= {name: self._stage(name, settings) for name, settings in self.stage.items()}
-        unused = stages.keys() - _names_in(self.pipelines.values())
+        stages |= {name: self.load(name) for name in self.stage}
+        unused = stages.keys() - self.stage_names
         if unused:
-            raise UnknownName("pipeline that uses stage", min(unused), _names_in(self.pipelines.values()), self.where)
-        return {name: self._ranking(name, text, stages) for name, text in self.pipelines.items()}
+            raise UnknownName("pipeline that uses stage", min(unused), self.stage_names, self.where)
+        return {name: self.ranking(name, stages) for name in self.pipelines}
 
-    def _stage(self, name: str, settings: Mapping[str, Any]) -> Stage:
+    def load(self, name: str) -> Stage:
+        """The stage of this name, its component built."""
+        settings = self.stage[name]
         given = {key: value for key, value in settings.items() if key != "use"}
-        with naming(f"{self.where}: [stage.{name}]"):
+        with naming(f"{self.where}: [stage.{name}]"), seeded(self.seed):
             return load(settings.get("use", name), name, **given)
 
     def open(self) -> Collection:
@@ -209,8 +263,10 @@ class Experiment:
                 built.append(observers.build(name, settings, confined=own if self.path else ()))
         return built
 
-    def _ranking(self, name: str, text: str, stages: dict[str, Stage]) -> Ranking:
-        with naming(f"{self.where}: pipelines.{name} = {text!r}"):
+    def ranking(self, name: str, stages: dict[str, Stage]) -> Ranking:
+        """The pipeline of this name, made of these stages; those that are not among them are loaded, and added."""
+        text = self.expressions[name]
+        with naming(f"{self.where}: pipelines.{name} = {text!r}"), seeded(self.seed):
             for part in sorted(_names_in([text]) - stages.keys()):  # in an order that a seed can be relied on in
                 stages[part] = load(part)
             pipeline = parse(text, stages)
@@ -236,7 +292,7 @@ class Experiment:
         return table
 
 
-_KEYS = ("name", "collection", "pipelines", "stage", "train", "evaluate", "plugin", "seed")
+_KEYS = ("name", "collection", "pipelines", "stage", "numbers", "train", "tune", "evaluate", "plugin", "seed")
 
 
 def _pipelines(table: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
@@ -245,6 +301,21 @@ def _pipelines(table: Mapping[str, Any], name: str, where: str) -> dict[str, Any
     if not pipelines:
         raise BadInput("[pipelines] is empty: at least one line `NAME = EXPRESSION` is expected.", where)
     return dict(pipelines)
+
+
+def _table(table: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
+    """The table [key]; an empty one where it is not there."""
+    found = table.get(key, {})
+    _expect_table(found, where, f"[{key}]")
+    return dict(found)
+
+
+def _numbers(table: Mapping[str, Any], where: str) -> dict[str, float]:
+    numbers = _table(table, NUMBERS, where)
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise BadInput(f"[numbers] {name} = {value!r} is not a finite number.", where)
+    return numbers
 
 
 def _tables(table: Mapping[str, Any], key: str, where: str) -> dict[str, dict[str, Any]]:
@@ -301,15 +372,21 @@ def _expect_name(value: Any, where: str, place: str) -> None:
 
 
 def _names_in(expressions: Iterable[str]) -> set[str]:
-    names: set[str] = set()
+    return set(_ordered_names(expressions))
+
+
+def _ordered_names(expressions: Iterable[str]) -> list[str]:
+    """The names in expressions, those of functions apart, in the order in which they stand there."""
+    names: list[ast.Name] = []
     for text in expressions:
         try:
             tree = ast.parse(text.strip(), mode="eval")
         except SyntaxError:
             continue  # reported by parse, with the text
         called = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
-        names |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called}
-    return names
+        found = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called]
+        names += sorted(found, key=lambda node: (node.lineno, node.col_offset))
+    return list(dict.fromkeys(node.id for node in names))
 
 
 @contextmanager

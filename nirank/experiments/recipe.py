@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nirank.build import collection
+from nirank.build import collection, table_of
 from nirank.errors import BadInput, UnknownName
 from nirank.pipeline.algebra import Ranking, Stage, as_ranking
 from nirank.pipeline.expression import parse
@@ -117,12 +117,7 @@ def _parts(table: Mapping[str, Any], key: str, default: str | None = None) -> An
 
 
 def _part(table: Mapping[str, Any], key: str, default: str | None = None) -> dict[str, Any]:
-    given = table.get(key, default)
-    if isinstance(given, str):
-        return {"use": given}
-    if not isinstance(given, dict) or not isinstance(given.get("use"), str):
-        raise BadInput(f'{key} = "NAME", or a table with `use = "NAME"` and its settings, is expected.')
-    return dict(given)
+    return table_of(table.get(key, default), key)
 
 
 def _text(table: Mapping[str, Any], key: str) -> str | None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nirank.evaluation.evaluating import Evaluation
     from nirank.evaluation.significance import Comparison
     from nirank.experiments.results import Results
+    from nirank.experiments.tune import Tuned
     from nirank.plugins.inventory import SettingRow
     from nirank.training.assignment import Fitted
 
@@ -94,6 +95,21 @@ def telling_queries(results: Results, measure: str, count: int = 6) -> list[int]
         if len(chosen) == count:
             break
     return chosen
+
+
+def tuning_table(tuned: Tuned, rows: int = 10) -> Table:
+    """The best trials, a row each: their settings and the means of their measures."""
+    whole = [trial for trial in tuned.trials if len(trial) == len(tuned.query_ids)]
+    best = sorted(whole, key=lambda trial: -trial.mean(tuned.tuning.measure))[:rows]
+    table = Table(title=shown(f"The best of {len(tuned.trials):,} trials"), title_justify="left", title_style="bold")
+    table.add_column("trial", justify="right")
+    for name in (*tuned.tuning.space, *tuned.best.values):
+        table.add_column(shown(name), justify="right", overflow="fold")
+    for trial in best:
+        cells = [*map(str, trial.settings.values()), *(f"{trial.mean(name):.4f}" for name in tuned.best.values)]
+        style = "bold green" if trial is tuned.best else ""
+        table.add_row(str(trial.number), *(shown(cell, style=style) for cell in cells))
+    return table
 
 
 def trec_lines(evaluation: Evaluation, queries: bool = False) -> Iterator[str]:

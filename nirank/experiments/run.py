@@ -49,6 +49,8 @@ def run(
     fail, it is raised.
     """
     experiment = Experiment.given(experiment)
+    if experiment.tune:
+        raise BadInput(f"has a table [tune]: run it with `nirank tune {experiment.where}`.", experiment.path)
     if experiment.train:
         raise BadInput(f"has tables [train]: run it with `nirank train {experiment.where}`.", experiment.path)
     folder = None if out is None else Path(out).resolve()
@@ -114,14 +116,14 @@ def _systems(
 def _run_system(name: str, ranking: Ranking, opened: Collection, experiment: Experiment) -> System:
     ranking.index(opened.corpus)
     options = experiment.evaluate
-    found, seconds = _searched(ranking, opened, options.measures)
+    found, seconds = searched(ranking, opened, options.measures)
     evaluation = evaluate(found, opened.judgments, options.measures, ties=options.ties)
     active().hook.nirank_evaluated(system=name, evaluation=evaluation)
     times = latency.measure(ranking, opened, options.latency) if options.latency else {}
     return System(name, ranking, found, evaluation, seconds, times)
 
 
-def _searched(ranking: Ranking, opened: Collection, measures: Sequence[str]) -> tuple[Candidates, float]:
+def searched(ranking: Ranking, opened: Collection, measures: Sequence[str]) -> tuple[Candidates, float]:
     """What a pipeline finds, as deep as measures look, and the seconds that it takes without another's help."""
     deepest = deepest_cutoff(measures)
     deep = ranking if deepest <= DEPTH else ranking.at_depth(deepest)

@@ -13,6 +13,7 @@ from nirank.data.collection import Collection
 from nirank.data.columns import to_column
 from nirank.errors import BadInput
 from nirank.experiments import contact_sheet
+from nirank.experiments.experiment import Experiment
 from nirank.experiments.results import Results, System
 from nirank.files import refuse_existing
 from nirank.formats.toml import to_toml
@@ -39,15 +40,20 @@ def _write_into(folder: Path, results: Results) -> None:
     for name, system in results.systems.items():
         write_run(folder / f"{name}.run", results.collection.queries, system.run, tag=name)
         (folder / f"{name}.queries.tsv").write_text(_per_query(results, system), encoding="utf-8")
-    _write_json(folder / "measures.json", results.measures())
+    write_json(folder / "measures.json", results.measures())
     if results.comparison:
-        _write_json(folder / "comparison.json", results.comparison.to_dict())
+        write_json(folder / "comparison.json", results.comparison.to_dict())
     (folder / "experiment.toml").write_text(to_toml(results.experiment.as_table()), encoding="utf-8")
-    _write_json(folder / MANIFEST, results.manifest())
+    write_json(folder / MANIFEST, results.manifest())
     if contact_sheet.pictured(results.collection):
         (folder / contact_sheet.PAGE).write_text(contact_sheet.page(results), encoding="utf-8")
-    if plugin := results.experiment.plugin_file:
-        shutil.copyfile(plugin, folder / plugin.name)  # so that experiment.toml runs from here too
+    copy_plugin(results.experiment, folder)
+
+
+def copy_plugin(experiment: Experiment, folder: Path) -> None:
+    """Copy the plugin beside an experiment, so that `experiment.toml` runs from the folder too."""
+    if plugin := experiment.plugin_file:
+        shutil.copyfile(plugin, folder / plugin.name)
         trust.remember(plugin)
 
 
@@ -85,5 +91,6 @@ def _per_query(results: Results, system: System) -> str:
     return "\n".join([header, *lines, ""])
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON for people to read."""
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
