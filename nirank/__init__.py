@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from nirank.pipeline.algebra import Stage as Stage
     from nirank.pipeline.algebra import fuse as fuse
     from nirank.pipeline.algebra import load as load
+    from nirank.pipeline.expanded import expanded as expanded
+    from nirank.pipeline.expanded import write as write
     from nirank.pipeline.expression import parse as parse
     from nirank.pipeline.feature_ranking import features as features
     from nirank.pipeline.passages import passages as passages
@@ -70,6 +72,7 @@ _HOMES = {
     "nirank.formats.trec": ["read_qrels", "read_run", "write_run"],
     "nirank.hooks": ["hookimpl"],
     "nirank.pipeline.algebra": ["Ranking", "Scoring", "Stage", "fuse", "load"],
+    "nirank.pipeline.expanded": ["expanded", "write"],
     "nirank.pipeline.expression": ["parse"],
     "nirank.pipeline.feature_ranking": ["features"],
     "nirank.pipeline.passages": ["passages"],

@@ -2,6 +2,7 @@
 
     nirank_register      once     plugins name their components
     nirank_wrap          once     per component, when it is built
+    nirank_write         1 call   per writer and some hundred documents, before they are indexed
     nirank_encode        1 call   per query encoder and request
     nirank_generate      1 call   per candidate generator and request
     nirank_score         1 call   per scorer and request
@@ -24,10 +25,13 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nirank.component import Component, Middleware
     from nirank.data.batches import Batch
     from nirank.data.candidates import Candidates
     from nirank.data.queries import Queries
+    from nirank.data.types import Content
     from nirank.data.vectors import Vectors
     from nirank.evaluation.evaluating import Evaluation
     from nirank.registry import PluginRegistry
@@ -51,9 +55,14 @@ def nirank_wrap(component: Component) -> Middleware | None:
     """Return a function that stands between the core and one component, or None.
 
     Called once when `component` is built. The function is called as `middleware(call, method, *inputs)`,
-    where `method` is "encode", "encode_documents", "generate", "score" or "extract"; it returns what `call(*inputs)`
-    would. It may change the inputs, call several times, or not at all: a cache, a shard, a retry.
+    where `method` is "encode", "encode_documents", "generate", "score", "extract" or "write"; it returns what
+    `call(*inputs)` would. It may change the inputs, call several times, or not at all: a cache, a shard, a retry.
     """
+
+
+@hookspec(firstresult=True)
+def nirank_write(writer: Component, contents: Sequence[Content]) -> Sequence[str] | Sequence[Sequence[str]] | None:
+    """Write texts for documents, such as queries that they answer: one text for each content, or several."""
 
 
 @hookspec(firstresult=True)

@@ -16,7 +16,7 @@ from nirank.errors import BadInput, MissingDependency, PluginError, UnknownName
 log = logging.getLogger("nirank")
 
 #: What stands in pipelines, and what training adds to them.
-STAGES = ("encoder", "generator", "scorer", "extractor")
+STAGES = ("encoder", "generator", "scorer", "extractor", "writer")
 TRAINING = ("loss", "sampler")
 KINDS = (*STAGES, *TRAINING, "collection", "observer")
 #: The setting of every stage that says which field of documents it reads.

@@ -35,12 +35,13 @@ COMPUTED = {
 }
 
 
-STAGES = "stage"  # of encoders, generators, scorers and extractors
+STAGES = "stage"  # of encoders, generators, scorers, extractors and writers
 _METHODS = {
     "encoder": "encode",
     "generator": "generate",
     "scorer": "score",
     "extractor": "extract",
+    "writer": "write",
     "sampler": "sample",
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -172,13 +172,29 @@ class ArrowCorpus(Texts):
         return digest.hex()
 
 
+class Fielded(Protocol):
+    """A corpus with fields."""
+
+    @property
+    def ids(self) -> Ids:
+        """The string id of each ordinal."""
+
+    def __len__(self) -> int: ...
+
+    def column(self, name: str, which: slice | ArrayLike) -> list[str]:
+        """One field of some documents."""
+
+    def field(self, name: str) -> Field:
+        """One field as a corpus of its own."""
+
+
 class Field(Texts):
     """One field of the documents of a corpus: a corpus of texts, with the same ids at the same ordinals.
 
     Raises `BadInput` for a field that the corpus lacks.
     """
 
-    def __init__(self, corpus: Documents | ArrowCorpus, name: str) -> None:
+    def __init__(self, corpus: Fielded, name: str) -> None:
         corpus.column(name, slice(0, 0))
         self.corpus, self.name = corpus, name
 
@@ -223,6 +239,11 @@ class Some:
         if isinstance(which, (int, np.integer)):
             return self.corpus[self.docs[[int(which)]]][0]
         return self.corpus[self.docs[as_ordinals(which, len(self))]]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields that the documents have."""
+        return tuple(getattr(self.corpus, "fields", ()))
 
     def field(self, name: str) -> Some:
         """One field of these documents."""

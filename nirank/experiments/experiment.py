@@ -15,6 +15,10 @@
     sampler = "in_batch"
     collection = { use = "emoji", split = "train" }
 
+    [write.queries]                           # a field of documents, written before they are indexed
+    use = "doc2query"
+    append = false                            # and not put behind the content: a stage says `field = "queries"`
+
     [plugin.cache]                            # switches an observer on (`nirank.plugins.observers`), with its settings
     gigabytes = 2
 
@@ -28,7 +32,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -38,7 +42,8 @@ from nirank.errors import BadInput, NirankError, UnknownName
 from nirank.evaluation.evaluating import MEASURES, check_measures, check_ties
 from nirank.files import as_path
 from nirank.hints import fits
-from nirank.pipeline.algebra import Ranking, Stage, load
+from nirank.pipeline.algebra import Ranking, Stage, as_scoring, load
+from nirank.pipeline.expanded import Writing, writer_of
 from nirank.pipeline.expression import parse
 from nirank.plugins import observers
 
@@ -76,6 +81,7 @@ class Experiment:
     pipelines: dict[str, str]
     stage: dict[str, dict[str, Any]] = field(default_factory=dict)
     train: dict[str, dict[str, Any]] = field(default_factory=dict)
+    write: dict[str, dict[str, Any]] = field(default_factory=dict)
     evaluate: Evaluate = field(default_factory=Evaluate)
     plugin: dict[str, dict[str, Any]] = field(default_factory=dict)
     seed: int = 0
@@ -118,6 +124,7 @@ class Experiment:
             pipelines=_pipelines(table, name, where),
             stage=_tables(table, "stage", where),
             train=_tables(table, "train", where),
+            write=_tables(table, "write", where),
             evaluate=Evaluate(**options),
             plugin=_tables(table, "plugin", where),
             seed=table.get("seed", 0),
@@ -130,8 +137,9 @@ class Experiment:
         for name, text in self.pipelines.items():
             _expect_name(name, where, "a pipeline's name")
             _expect(text, str, where, f"pipelines.{name}")
-        for name, settings in self.stage.items():
-            _expect(settings.get("use", name), str, where, f"[stage.{name}] use")
+        for kind, tables in {"stage": self.stage, "write": self.write}.items():
+            for name, settings in tables.items():
+                _expect(settings.get("use", name), str, where, f"[{kind}.{name}] use")
         _expect_count(self.seed, where, "seed")
         _expect_count(self.evaluate.latency, where, "[evaluate] latency")
         self._check_comparison(where)
@@ -192,7 +200,11 @@ class Experiment:
         """The collection that is searched."""
         settings = dict(self.collection)
         with naming(f"{self.where}: collection"):
-            return collection(settings.pop("use"), **settings)
+            opened = collection(settings.pop("use"), **settings)
+        for name, table in self.write.items():
+            with naming(f"{self.where}: [write.{name}]"):
+                opened = replace(opened, corpus=_writing(name, table).of(opened.corpus))
+        return opened
 
     def observers(self) -> list[Any]:
         """The observers that the experiment switches on, built; see `nirank.plugins.observers`."""
@@ -230,7 +242,15 @@ class Experiment:
         return table
 
 
-_KEYS = ("name", "collection", "pipelines", "stage", "train", "evaluate", "plugin", "seed")
+_KEYS = ("name", "collection", "pipelines", "stage", "train", "write", "evaluate", "plugin", "seed")
+
+
+def _writing(field: str, table: Mapping[str, Any]) -> Writing:
+    """What a table [write.FIELD] says: the writer by `use`, `append`, `by` and `keep`; the rest are its settings."""
+    own = {name: value for name, value in table.items() if name not in ("use", "append", "by", "keep")}
+    by = as_scoring(parse(table["by"])) if "by" in table else None
+    writer = writer_of(load(table.get("use", field), **own))
+    return Writing(writer, field, table.get("append", True), by, table.get("keep"))
 
 
 def _pipelines(table: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from nirank.errors import BadInput, CompositionError, NirankError
 from nirank.pipeline.algebra import Ranking, Scoring, Stage, fuse, load
+from nirank.pipeline.expanded import expanded
 from nirank.pipeline.feature_ranking import features
 from nirank.pipeline.passages import passages
 from nirank.pipeline.reranking import others, top
@@ -25,6 +26,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.BitOr: operator.or_,
 }
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "expanded": expanded,
     "fuse": fuse,
     "features": features,
     "others": others,

@@ -1,7 +1,7 @@
 """Contract checks: named functions that raise `Broken` where a promise is not kept.
 
-Every public function of the modules `scorer`, `extractor`, `generator`, `encoder`, `loss`, `sampler`, `collection`,
-`observer` and `plugin` beside this one is a check: its name is the check's, its docstring the promise, its one
+Every public function of the modules `scorer`, `extractor`, `writer`, `generator`, `encoder`, `loss`, `sampler`,
+`collection`, `observer` and `plugin` beside this one is a check: its name is the check's, its docstring the promise, its one
 argument the `Subject`.
 """
 
@@ -17,7 +17,7 @@ from nirank.errors import UnknownName
 from nirank.testing.promises import Inapplicable
 from nirank.testing.subject import Subject
 
-KINDS = ("encoder", "generator", "scorer", "extractor", "loss", "sampler", "collection", "observer", "plugin")
+KINDS = ("encoder", "generator", "scorer", "extractor", "writer", "loss", "sampler", "collection", "observer", "plugin")
 
 
 @dataclass(frozen=True)

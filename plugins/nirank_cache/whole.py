@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: Folders of which each entry can be made again by itself.
-_PARTS = ("indexes", "corpora")
+_PARTS = ("indexes", "corpora", "written")
 #: What is no cache: code that somebody has said to trust.
 _KEPT = "trusted"
 _DAY = 86400

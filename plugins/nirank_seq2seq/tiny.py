@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from nirank.kit.transformers import Computing, quiet
+from nirank_seq2seq.doc2query import Decoding, Doc2Query
 from nirank_seq2seq.duot5 import DuoT5
 from nirank_seq2seq.judge import LLMJudge
 from nirank_seq2seq.monot5 import MonoT5
@@ -37,6 +38,14 @@ def duot5(seed: int = 0) -> DuoT5:
 def llm_judge(seed: int = 0) -> LLMJudge:
     """A two-layer Llama, 16 dimensions; the same weights for the same seed."""
     return _made(save_llama, lambda folder: LLMJudge(folder, lengths=Lengths(256), computing=_COMPUTING), seed)
+
+
+def doc2query(seed: int = 0) -> Doc2Query:
+    """A two-layer T5 that writes two texts of at most six tokens."""
+    decoding = Decoding(texts=2, length=6)
+    return _made(
+        save_t5, lambda folder: Doc2Query(folder, decoding=decoding, lengths=Lengths(64), computing=_COMPUTING), seed
+    )
 
 
 def save_t5(folder: Path, seed: int = 0, words: Sequence[str] = (), **config: Any) -> None:
