@@ -93,5 +93,3 @@ class Written:
             )
         joined: list[str] = join_texts([to_array(contents), gather(self._texts, ordinals)]).to_pylist()
         return joined
-
-

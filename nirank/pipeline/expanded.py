@@ -215,4 +215,3 @@ def _accepts(accept: Callable[[Any], Any], stage: Ranking | Scoring) -> bool:
     except CompositionError:
         return False
     return True
-

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nirank.errors import BadInput
-from nirank.kit import tried, weights_digest
 from nirank.kit import transformers as pretrained
+from nirank.kit import tried, weights_digest
 from nirank.kit.text import Tokens, require_text
 from nirank.kit.transformers import Computing, longest, padding_of, passes, tokenizer_text
 from nirank_seq2seq.reader import COMPUTING, LENGTHS, Lengths
@@ -26,7 +26,8 @@ Search = Literal["sample", "beam"]
 #: Padded tokens of documents that are written for at once.
 _CPU_TOKENS, _GPU_TOKENS = 4096, 65_536
 _USUAL_LENGTH = 512
-_SEED_BYTES = 16
+#: The step of SplitMix64 from one number to the next.
+_GOLDEN = 0x9E3779B97F4A7C15
 
 
 @dataclass(frozen=True)
@@ -158,25 +159,39 @@ class Doc2Query(nn.Module):
 class Drawing:
     """Makes greedy decoding draw: the k likeliest tokens get Gumbel noise, the largest of which is a draw by softmax.
 
-    Each row has noise of its own, from the seed and the text of its document and the number of its draw, so that what
-    else is in the batch does not matter (Gumbel 1954; Maddison, Tarlow and Minka, A* Sampling, NeurIPS 2014).
+    The noise of a token follows from the seed, the text of the document, the number of its draw and the step, so that
+    what else is in the batch does not matter (Gumbel 1954; Maddison, Tarlow and Minka, A* Sampling, NeurIPS 2014).
     """
 
     def __init__(self, rows: Sequence[tuple[str, int]], decoding: Decoding) -> None:
-        self._random = [np.random.default_rng(_seed(decoding.seed, *row)) for row in rows]
-        self._top_k = decoding.top_k
+        self._seeds = np.array([_seed(decoding.seed, *row) for row in rows], np.uint64)
+        self._top_k, self._step = decoding.top_k, 0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - of transformers
         """Scores of the next token with noise, -inf for all but the k likeliest, `[rows, tokens]`."""
-        best, places = scores.float().topk(min(self._top_k, scores.shape[1]), dim=1)
-        noise = torch.from_numpy(self._noise(best.shape[1])).to(best.device)
-        return torch.full_like(scores, -torch.inf, dtype=torch.float32).scatter(1, places, best + noise)
+        best, tokens = scores.float().topk(min(self._top_k, scores.shape[1]), dim=1)
+        noise = gumbel(self._seeds, self._step, tokens.cpu().numpy())
+        self._step += 1
+        noisy = best + torch.from_numpy(noise).to(best.device)
+        return torch.full_like(scores, -torch.inf, dtype=torch.float32).scatter(1, tokens, noisy)
 
-    def _noise(self, size: int) -> NDArray[np.float32]:
-        return np.array([random.gumbel(size=size) for random in self._random], np.float32).reshape(-1, size)
+
+def gumbel(seeds: NDArray[np.uint64], step: int, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Standard Gumbel noise for each token of each row, `[rows, tokens]`, which only these three numbers decide."""
+    of_step = _mixed(seeds + np.uint64((step + 1) * _GOLDEN % 2**64))[:, None]
+    bits = _mixed(of_step + (tokens.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN))
+    uniform = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    return (-np.log(-np.log(uniform))).astype(np.float32)
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's mixing (Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014)."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        numbers = (numbers ^ (numbers >> np.uint64(shift))) * np.uint64(factor)
+    return numbers ^ (numbers >> np.uint64(31))
 
 
 def _seed(seed: int, text: str, number: int) -> int:
-    """A number from the seed, a document and which of its texts is drawn."""
+    """A number of 64 bits from the seed, a document and which of its texts is drawn."""
     told = f"{seed} {number} ".encode() + text.encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(told, digest_size=_SEED_BYTES).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(told, digest_size=8).digest(), "little")
