@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from nirank.pipeline.algebra import concatenate as concatenate
     from nirank.pipeline.algebra import fuse as fuse
     from nirank.pipeline.algebra import load as load
+    from nirank.pipeline.expanded import expanded as expanded
+    from nirank.pipeline.expanded import write as write
     from nirank.pipeline.expression import parse as parse
     from nirank.pipeline.feature_ranking import features as features
     from nirank.pipeline.filtering import where as where
@@ -85,6 +87,7 @@ _HOMES = {
     "nirank.formats.trec": ["read_qrels", "read_run", "write_run"],
     "nirank.hooks": ["hookimpl"],
     "nirank.pipeline.algebra": ["Ranking", "Scoring", "Stage", "concatenate", "fuse", "load"],
+    "nirank.pipeline.expanded": ["expanded", "write"],
     "nirank.pipeline.expression": ["parse"],
     "nirank.pipeline.feature_ranking": ["features"],
     "nirank.pipeline.ranking_scores": ["scores"],

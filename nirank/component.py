@@ -81,6 +81,12 @@ class Component:
         found = getattr(self.target, name, None)
         return found if callable(found) else None
 
+    @property
+    def recognised(self) -> bool:
+        """True where the fingerprint is the same in another process: something is known of what results depend on."""
+        own = getattr(self.target, "fingerprint", None) is not None
+        return own or self.entry is not None or not isinstance(_plain(self.target), str)
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of what results depend on: class, code, and the object's own `fingerprint`, or settings and weights.
@@ -173,6 +179,14 @@ class Scorer(Protocol):
 
     def score(self, queries: Queries, candidates: Candidates) -> Any:
         """One score for each pair, in the order of `candidates`."""
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """Writes texts for documents, before these are indexed. `batch_size` (documents) is an optional attribute."""
+
+    def write(self, contents: Sequence[Content]) -> Sequence[str] | Sequence[Sequence[str]]:
+        """One text for each content, or several."""
 
 
 @runtime_checkable

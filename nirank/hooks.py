@@ -3,6 +3,7 @@
     nirank_register      once     plugins name their components
     nirank_wrap          once     per component, when it is built
     nirank_rewrite       1 call   per rewriter of queries and request
+    nirank_write         1 call   per writer and some hundred documents, before they are indexed
     nirank_encode        1 call   per query encoder and request
     nirank_generate      1 call   per candidate generator and request
     nirank_score         1 call   per scorer and request
@@ -25,10 +26,13 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nirank.component import Component, Middleware
     from nirank.data.batches import Batch
     from nirank.data.candidates import Candidates
     from nirank.data.queries import Queries
+    from nirank.data.types import Content
     from nirank.data.vectors import Vectors
     from nirank.evaluation.evaluating import Evaluation
     from nirank.registry import PluginRegistry
@@ -52,14 +56,19 @@ def nirank_wrap(component: Component) -> Middleware | None:
     """Return a function that stands between the core and one component, or None.
 
     Called once when `component` is built. The function is called as `middleware(call, method, *inputs)`,
-    where `method` is "rewrite", "encode", "encode_documents", "generate", "score" or "extract"; it returns what
-    `call(*inputs)` would. It may change the inputs, call several times, or not at all: a cache, a shard, a retry.
+    where `method` is "rewrite", "write", "encode", "encode_documents", "generate", "score" or "extract"; it returns
+    what `call(*inputs)` would. It may change the inputs, call several times, or not at all: a cache, a shard, a retry.
     """
 
 
 @hookspec(firstresult=True)
 def nirank_rewrite(rewriter: Component, queries: Queries) -> Any:
     """Rewrite queries: as many contents, or `Queries` of the same ids."""
+
+
+@hookspec(firstresult=True)
+def nirank_write(writer: Component, contents: Sequence[Content]) -> Sequence[str] | Sequence[Sequence[str]] | None:
+    """Write texts for documents, such as queries that they answer: one text for each content, or several."""
 
 
 @hookspec(firstresult=True)

@@ -16,7 +16,7 @@ from nirank.errors import BadInput, MissingDependency, PluginError, UnknownName
 log = logging.getLogger("nirank")
 
 #: What stands in pipelines, and what training adds to them.
-STAGES = ("encoder", "generator", "scorer", "extractor", "rewriter")
+STAGES = ("encoder", "generator", "scorer", "extractor", "rewriter", "writer")
 TRAINING = ("loss", "sampler")
 #: Plain functions that expressions name.
 FUNCTION = "function"

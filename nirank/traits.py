@@ -35,13 +35,14 @@ COMPUTED = {
 }
 
 
-STAGES = "stage"  # of encoders, generators, scorers, extractors and rewriters
+STAGES = "stage"  # of encoders, generators, scorers, extractors, rewriters and writers
 _METHODS = {
     "encoder": "encode",
     "generator": "generate",
     "rewriter": "rewrite",
     "scorer": "score",
     "extractor": "extract",
+    "writer": "write",
     "sampler": "sample",
 }
 

@@ -53,7 +53,7 @@ def _names():
 def _stage(name):
     """A small component of that name."""
     name = LETTERS.get(name, name)
-    entry = active().registry.find(name, ("encoder", "generator", "scorer", "extractor"))
+    entry = active().registry.find(name, ("encoder", "generator", "scorer", "extractor", "writer"))
     return nirank.load(name) if name in LETTERS.values() else nirank.load(entry.resolve_tiny()(), name)
 
 

@@ -104,7 +104,7 @@ def test_what_moved_is_where_the_changes_say():
 @pytest.mark.parametrize(
     ("page", "kinds"),
     [
-        ("components.md", ("encoder", "generator", "scorer", "extractor")),
+        ("components.md", ("encoder", "generator", "scorer", "extractor", "writer")),
         ("concepts/losses.md", ("loss",)),
         ("concepts/training.md", ("sampler",)),
         ("concepts/observers.md", ("observer",)),

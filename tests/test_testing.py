@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -1048,12 +1049,72 @@ def test_a_sound_plugin_passes(planted):
     assert violations("plugin", planted("p_sound", source.replace("MODULE", "p_sound"))) == {}
 
 
+# Writers
+
+
+class SoundWriter:
+    """The first word of a document, and how many letters it has."""
+
+    def write(self, contents):
+        return [[*text.split()[:1], f"{len(text)} letters"] for text in contents]
+
+
+def _one_too_few(self, contents):
+    return SoundWriter().write(contents)[1:]
+
+
+def _numbers(self, contents):
+    return [[len(text)] for text in contents]
+
+
+def _no_length(self, contents):
+    return map(len, contents)
+
+
+def _with_the_batch(self, contents):
+    return [f"one of {len(contents)}" for _ in contents]
+
+
+def _by_place(self, contents):
+    return [f"document {place}" for place, _ in enumerate(contents)]
+
+
+def _only_ascii(self, contents):
+    return [text.encode("ascii").decode() if len(contents) > 1 else text for text in contents]
+
+
+def _needs_documents(self, contents):
+    return [min(contents)] + list(contents)[1:] if contents else ["nothing"]
+
+
+def _at_random(self, contents):
+    return [str(random.random()) for _ in contents]
+
+
+@pytest.mark.parametrize(
+    ("write", "broken"),
+    [
+        (_one_too_few, "texts_for_each"),
+        (_numbers, "texts_for_each"),
+        (_no_length, "texts_for_each"),
+        (_with_the_batch, "document_alone"),
+        (_by_place, "order_of_documents"),
+        (_only_ascii, "any_text"),
+        (_needs_documents, "no_documents"),
+        (_at_random, "deterministic"),
+    ],
+)
+def test_a_writers_fault_is_seen(write, broken):
+    assert f"writer/{broken}" in violations("writer", _faulty(SoundWriter, write=write))
+
+
 # All of them
 
 
 SOUND = {
     "scorer": SoundScorer,
     "extractor": SoundExtractor,
+    "writer": SoundWriter,
     "generator": SoundGenerator,
     "rewriter": SoundRewriter,
     "encoder": SoundEncoder,

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from nirank.data.vectors import SparseVectors as SparseVectors
     from nirank.data.vectors import TokenVectors as TokenVectors
     from nirank.data.vectors import Vectors as Vectors
+    from nirank.data.written import Written as Written
 
 _HOMES = {
     "nirank.data": ["images"],
@@ -89,5 +90,6 @@ _HOMES = {
     "nirank.data.ties": ["from_sort_keys", "sort_keys"],
     "nirank.data.types": ["Content", "Corpus", "Floats", "Ints"],
     "nirank.data.vectors": ["SparseVectors", "TokenVectors", "Vectors"],
+    "nirank.data.written": ["Written"],
 }
 __getattr__, __dir__, __all__ = faces.lazily(__name__, _HOMES)

@@ -149,6 +149,8 @@ def concatenate(parts: Sequence[Any]) -> Any:
     first = parts[0]
     if len(parts) == 1:
         return first
+    if isinstance(first, list) and all(isinstance(each, str | list) for part in parts for each in part):  # texts
+        return [each for part in parts for each in part]
     if hasattr(first, "concatenate"):
         return type(first).concatenate(parts)
     if hasattr(first, "detach"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -93,7 +93,7 @@ class Documents:
 
     def field(self, name: str | Sequence[str]) -> Field:
         """One field as a corpus of its own, or several as one text; the same object each time."""
-        return self._views.setdefault(_hashable(name), Field(self, name))
+        return self._views.setdefault(hashable(name), Field(self, name))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -195,7 +195,7 @@ class ArrowCorpus(Texts):
 
     def field(self, name: str | Sequence[str]) -> Field:
         """One field as a corpus of its own, or several as one text; the same object each time."""
-        return self._views.setdefault(_hashable(name), Field(self, name))
+        return self._views.setdefault(hashable(name), Field(self, name))
 
     @cached_property
     def _attributes(self) -> tuple[pa.Table | None, frozenset[str]]:
@@ -220,6 +220,22 @@ class ArrowCorpus(Texts):
         return digest.hex()
 
 
+class Fielded(Protocol):
+    """A corpus with fields."""
+
+    @property
+    def ids(self) -> Ids:
+        """The string id of each ordinal."""
+
+    def __len__(self) -> int: ...
+
+    def column(self, name: str, which: slice | ArrayLike) -> list[str]:
+        """One field of some documents."""
+
+    def field(self, name: str | Sequence[str]) -> Field:
+        """One field as a corpus of its own, or several as one text."""
+
+
 class Field(Texts):
     """One field of the documents of a corpus: a corpus of texts, with the same ids at the same ordinals.
 
@@ -227,8 +243,8 @@ class Field(Texts):
     blanks. Raises `BadInput` for a field that the corpus lacks.
     """
 
-    def __init__(self, corpus: Documents | ArrowCorpus, name: str | Sequence[str]) -> None:
-        self.corpus, self.name = corpus, _hashable(name)
+    def __init__(self, corpus: Fielded, name: str | Sequence[str]) -> None:
+        self.corpus, self.name = corpus, hashable(name)
         for each in self._names:
             corpus.column(each, slice(0, 0))
 
@@ -240,7 +256,7 @@ class Field(Texts):
 
     def field(self, name: str | Sequence[str]) -> Field:
         """Itself, or other fields of the same documents."""
-        return self if _hashable(name) == self.name else self.corpus.field(name)
+        return self if hashable(name) == self.name else self.corpus.field(name)
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -262,7 +278,8 @@ class Field(Texts):
         return columns[0] if len(columns) == 1 else [" ".join(filter(None, texts)) for texts in rows]
 
 
-def _hashable(name: str | Sequence[str]) -> FieldName:
+def hashable(name: str | Sequence[str]) -> FieldName:
+    """A field, or several, as the key of a dictionary."""
     return name if isinstance(name, str) else tuple(name)
 
 
@@ -284,7 +301,12 @@ class Some:
             return self.corpus[self.docs[[int(which)]]][0]
         return self.corpus[self.docs[as_ordinals(which, len(self))]]
 
-    def field(self, name: str) -> Some:
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields that the documents have."""
+        return tuple(getattr(self.corpus, "fields", ()))
+
+    def field(self, name: str | Sequence[str]) -> Some:
         """One field of these documents."""
         return Some(field_of(self.corpus, name), self.docs)
 

@@ -165,6 +165,16 @@ def _extract(extractor: Component, queries: Queries, candidates: Candidates) -> 
         return values.astype(np.float32, copy=False)
 
 
+def write(writer: Component, contents: Sequence[Content]) -> list[str]:
+    """The text that a writer writes for each content; of several each stands on a line of its own.
+
+    Raises `ComponentError` for another number of texts, or for what is none.
+    """
+    with _Noted(writer, "write", documents=len(contents)):
+        written = active().hook.nirank_write(writer=writer, contents=contents)
+        return [_lines(writer, each) for each in _checked(writer, "write", written, len(contents))]
+
+
 def loss(component: Component, scores: Any, labels: Any, mask: Any, **more: Any) -> Any:
     """The loss of a batch of lists; `scores`, `labels` and `mask` are `[lists, length]`."""
     with _Noted(component, "loss", lists=len(scores)):
@@ -200,6 +210,16 @@ def training() -> Iterator[None]:
         yield
     finally:
         _TRAINING.reset(token)
+
+
+@hookimpl(trylast=True)
+def nirank_write(writer: Component, contents: Sequence[Content]) -> Any:
+    """Write in batches."""
+
+    def call(contents: Sequence[Content]) -> Any:
+        return _batched(writer, "write", ContentBatch(contents), f"Writing with {writer.name}")
+
+    return writer.around("write", call)(contents)
 
 
 @hookimpl(trylast=True)
@@ -344,6 +364,14 @@ def _batched(component: Component, method: str, batch: Batch, what: str) -> Any:
             results.append(_checked(component, method, forward(component, method, part), len(part)))
             advance(len(part))
     return concatenate(results)
+
+
+def _lines(writer: Component, written: Any) -> str:
+    """One text, or several, as lines: white space within a text is a blank."""
+    texts = [written] if isinstance(written, str) else written
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        raise ComponentError(f"{writer.spec}.write returned {written!r:.80} for a document; texts are expected.")
+    return "\n".join(filter(None, (" ".join(text.split()) for text in texts)))
 
 
 def _checked(component: Component, method: str, result: Any, expected: int) -> Any:

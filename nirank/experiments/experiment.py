@@ -22,6 +22,10 @@
     collection = { use = "emoji", split = "dev" }
     bm25.k1 = [0.6, 0.9, 1.2]
 
+    [write.queries]                           # a field of documents, written before they are indexed
+    use = "doc2query"
+    append = false                            # and not put behind the content: a stage says `field = "queries"`
+
     [plugin.cache]                            # switches an observer on (`nirank.plugins.observers`), with its settings
     gigabytes = 2
 
@@ -46,7 +50,8 @@ from nirank.errors import BadInput, NirankError, UnknownName
 from nirank.evaluation.evaluating import MEASURES, check_measures, check_ties
 from nirank.files import as_path
 from nirank.hints import fits
-from nirank.pipeline.algebra import Ranking, Stage, load
+from nirank.pipeline.algebra import Ranking, Stage, as_scoring, load
+from nirank.pipeline.expanded import Writing, writer_of
 from nirank.pipeline.expression import parse
 from nirank.pipeline.named_numbers import NUMBERS, with_numbers
 from nirank.plugins import observers
@@ -89,6 +94,7 @@ class Experiment:
     numbers: dict[str, float] = field(default_factory=dict)
     train: dict[str, dict[str, Any]] = field(default_factory=dict)
     tune: dict[str, Any] = field(default_factory=dict)
+    write: dict[str, dict[str, Any]] = field(default_factory=dict)
     evaluate: Evaluate = field(default_factory=Evaluate)
     plugin: dict[str, dict[str, Any]] = field(default_factory=dict)
     seed: int = 0
@@ -133,6 +139,7 @@ class Experiment:
             numbers=_numbers(table, where),
             train=_tables(table, "train", where),
             tune=_table(table, "tune", where),
+            write=_tables(table, "write", where),
             evaluate=Evaluate(**options),
             plugin=_tables(table, "plugin", where),
             seed=table.get("seed", 0),
@@ -145,8 +152,9 @@ class Experiment:
         for name, text in self.pipelines.items():
             _expect_name(name, where, "a pipeline's name")
             _expect(text, str, where, f"pipelines.{name}")
-        for name, settings in self.stage.items():
-            _expect(settings.get("use", name), str, where, f"[stage.{name}] use")
+        for kind, tables in {"stage": self.stage, "write": self.write}.items():
+            for name, settings in tables.items():
+                _expect(settings.get("use", name), str, where, f"[{kind}.{name}] use")
         _expect_count(self.seed, where, "seed")
         _expect_count(self.evaluate.latency, where, "[evaluate] latency")
         self._check_comparison(where)
@@ -252,7 +260,11 @@ class Experiment:
         """The collection that is searched."""
         settings = dict(self.collection)
         with naming(f"{self.where}: collection"):
-            return collection(settings.pop("use"), **settings)
+            opened = collection(settings.pop("use"), **settings)
+        for name, table in self.write.items():
+            with naming(f"{self.where}: [write.{name}]"):
+                opened = replace(opened, corpus=_writing(name, table).of(opened.corpus))
+        return opened
 
     def observers(self) -> list[Any]:
         """The observers that the experiment switches on, built; see `nirank.plugins.observers`."""
@@ -292,7 +304,15 @@ class Experiment:
         return table
 
 
-_KEYS = ("name", "collection", "pipelines", "stage", "numbers", "train", "tune", "evaluate", "plugin", "seed")
+_KEYS = ("name", "collection", "pipelines", "stage", "numbers", "train", "tune", "write", "evaluate", "plugin", "seed")
+
+
+def _writing(field: str, table: Mapping[str, Any]) -> Writing:
+    """What a table [write.FIELD] says: the writer by `use`, `append`, `by` and `keep`; the rest are its settings."""
+    own = {name: value for name, value in table.items() if name not in ("use", "append", "by", "keep")}
+    by = as_scoring(parse(table["by"])) if "by" in table else None
+    writer = writer_of(load(table.get("use", field), **own))
+    return Writing(writer, field, table.get("append", True), by, table.get("keep"))
 
 
 def _pipelines(table: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from nirank.pipeline.algebra import concatenate as concatenate
     from nirank.pipeline.algebra import fuse as fuse
     from nirank.pipeline.algebra import load as load
+    from nirank.pipeline.expanded import Writing as Writing
+    from nirank.pipeline.expanded import expanded as expanded
+    from nirank.pipeline.expanded import write as write
+    from nirank.pipeline.expanded import writer_of as writer_of
     from nirank.pipeline.expression import parse as parse
     from nirank.pipeline.feature_ranking import Featured as Featured
     from nirank.pipeline.feature_ranking import FeatureSet as FeatureSet
@@ -53,6 +57,7 @@ _HOMES = {
         "fuse",
         "load",
     ],
+    "nirank.pipeline.expanded": ["Writing", "expanded", "write", "writer_of"],
     "nirank.pipeline.expression": ["parse"],
     "nirank.pipeline.feature_ranking": ["FeatureSet", "Featured", "features"],
     "nirank.pipeline.ranking_scores": ["scores"],

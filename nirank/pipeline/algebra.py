@@ -46,7 +46,7 @@ from nirank.pipeline.structure import shared
 from nirank.pipeline.themselves import tell_of_themselves
 from nirank.plugins.assembly import for_encoder, wrap
 
-_METHODS = ("encode", "generate", "score", "extract", "rewrite")
+_METHODS = ("encode", "generate", "score", "extract", "rewrite", "write")
 #: How many documents a generator is asked for where a pipeline does not say.
 DEPTH = 1000
 
@@ -619,6 +619,8 @@ def as_ranking(value: Any, bare: bool = False) -> Ranking:
         return ranking if bare else _with_encoder(ranking)
     if stage.component.can("rewrite"):
         raise CompositionError(f"{stage!r} rewrites queries and finds nothing: write `rewrite({stage!r}) >> ranking`.")
+    if stage.component.can("write"):
+        raise CompositionError(f"{stage!r} writes texts for documents and finds none: `expanded(bm25, {stage!r})`.")
     if stage.component.can("encode"):
         raise CompositionError(f"{stage!r} only encodes queries and finds nothing: write `{stage!r} >> index`.")
     raise CompositionError(f"{stage!r} scores documents but finds none: put a generator before it, `bm25 >> ...`.")

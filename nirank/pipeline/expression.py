@@ -13,6 +13,7 @@ from typing import Any
 
 from nirank.errors import BadInput, CompositionError, NirankError
 from nirank.pipeline.algebra import Ranking, Scoring, Stage, concatenate, fuse, load
+from nirank.pipeline.expanded import expanded
 from nirank.pipeline.feature_ranking import features
 from nirank.pipeline.filtering import where
 from nirank.pipeline.functions import apply, describe_by, score_by
@@ -33,6 +34,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.BitXor: operator.xor,
 }
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "expanded": expanded,
     "fuse": fuse,
     "concatenate": concatenate,
     "scores": scores,

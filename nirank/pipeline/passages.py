@@ -91,7 +91,11 @@ class Passages(Pipeline):
         return iter(())
 
     def _views(self) -> Iterator[tuple[Pipeline, Callable[[Corpus], Corpus]]]:
-        yield self.inner, self.view
+        if self._has_index():
+            yield self.inner, self.view
+
+    def _has_index(self) -> bool:
+        return any(component.can("build") for component in self.components())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,7 +121,7 @@ class PassagedScoring(Passages, Scoring):
         Only the documents at hand are cut, unless a scorer has an index: its statistics are those of all passages.
         """
         corpus = candidates.corpus_for(repr(self))
-        if any(component.can("build") for component in self.components()):
+        if self._has_index():
             return self.view(corpus), candidates
         docs, places = np.unique(candidates.docs, return_inverse=True)
         return PassageCorpus(Some(corpus, docs), self.cutting), dataclasses.replace(candidates, docs=places)

@@ -1,8 +1,8 @@
 """Contract checks: named functions that raise `Broken` where a promise is not kept.
 
-Every public function of the modules `scorer`, `extractor`, `generator`, `encoder`, `rewriter`, `loss`, `sampler`,
-`collection`, `observer` and `plugin` beside this one is a check: its name is the check's, its docstring the promise,
-its one argument the `Subject`.
+Every public function of the modules `scorer`, `extractor`, `generator`, `encoder`, `rewriter`, `writer`, `loss`,
+`sampler`, `collection`, `observer` and `plugin` beside this one is a check: its name is the check's, its docstring the
+promise, its one argument the `Subject`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from nirank.testing.promises import Inapplicable
 from nirank.testing.subject import Subject
 
 KINDS = (
-    *("encoder", "generator", "scorer", "extractor", "rewriter", "loss", "sampler", "collection", "observer", "plugin"),
+    *("encoder", "generator", "scorer", "extractor", "rewriter", "writer"),
+    *("loss", "sampler", "collection", "observer", "plugin"),
 )
 
 

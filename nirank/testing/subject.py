@@ -127,6 +127,14 @@ class Subject:
         """The vectors of the given documents, one array each."""
         return _entries(self._forward("encode_documents", ContentBatch(contents)))
 
+    def write(self, contents: Sequence[Content]) -> list[tuple[Any, ...]]:
+        """The texts that are written for each of some documents."""
+        written = self._forward("write", ContentBatch(contents))
+        expect(hasattr(written, "__len__"), f"write returned {written!r:.80}; one entry for each document is expected.")
+        return [
+            (entry,) if isinstance(entry, str) or not hasattr(entry, "__iter__") else (*entry,) for entry in written
+        ]
+
     def _forward(self, method: str, batch: Batch) -> Any:
         return stages.nirank_forward(self.component, method, batch)
 

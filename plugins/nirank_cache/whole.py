@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: Folders of which each entry can be made again by itself.
-_PARTS = ("indexes", "corpora")
+_PARTS = ("indexes", "corpora", "written")
 #: What cannot be made again: code that somebody has said to trust, and the queries that were typed.
 _KEPT = ("trusted", "search-history")
 #: The end of the name of a seal that stands beside a file.

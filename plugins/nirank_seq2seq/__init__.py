@@ -21,7 +21,9 @@ _SCORERS = {
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Name the scorers."""
+    """Name the scorers, and the writer."""
     for name, scorer in _SCORERS.items():
         tiny = f"nirank_seq2seq.tiny:{name}"
         registry.add("scorer", name, f"nirank_seq2seq.{scorer}", tiny=tiny, extra="seq2seq")
+    writer = "nirank_seq2seq.doc2query:Doc2Query"
+    registry.add("writer", "doc2query", writer, tiny="nirank_seq2seq.tiny:doc2query", extra="seq2seq")

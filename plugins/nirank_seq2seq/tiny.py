@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from nirank.kit.transformers import Computing, quiet
+from nirank_seq2seq.doc2query import Decoding, Doc2Query
 from nirank_seq2seq.duot5 import DuoT5
 from nirank_seq2seq.judge import LLMJudge
 from nirank_seq2seq.monot5 import MonoT5
@@ -85,6 +86,14 @@ class Counting:
 
     def _shared(self, query: str, passage: str) -> float:
         return len({*query} & {*passage}) + zlib.crc32(f"{passage}{self.seed}".encode()) / 2**32
+
+
+def doc2query(seed: int = 0) -> Doc2Query:
+    """A two-layer T5 that writes two texts of at most six tokens."""
+    decoding = Decoding(texts=2, length=6)
+    return _made(
+        save_t5, lambda folder: Doc2Query(folder, decoding=decoding, lengths=Lengths(64), computing=_COMPUTING), seed
+    )
 
 
 def save_t5(folder: Path, seed: int = 0, words: Sequence[str] = (), **config: Any) -> None:
