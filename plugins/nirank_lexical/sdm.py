@@ -38,8 +38,10 @@ class SequentialDependence(LexicalRanker):
     any order, counted as Indri does (`nirank_lexical.positions.Positions.near`). cf counts in the whole collection:
     those of neighbours are counted when they are asked for. As in `ql`, log(cf / |C|), a constant of the query, is
     left out, and so is what occurs in no document. The weights are made to add up to 1 over the kinds that a query has,
-    as Indri's #weight does: a query of one word has the scores of `ql` with this `mu`. The paper found .85, .10 and .05
-    best for TREC's collections; its sums are over cliques, while Indri's #combine takes means of each kind.
+    as Indri's #weight does: a query of one word has the scores of `ql` with this `mu`. The sums are the paper's, while
+    Indri's #combine takes the mean of each kind.
+
+    `terms`, `ordered` and `unordered` are weights in common use, and were not chosen here; `mu` is that of `ql`.
 
     Words between which there are only stop words are neighbours, in queries as in documents; a word that no document
     has parts those on its sides. Documents are found if they have a word of the query. With `phrases`, what a query has
