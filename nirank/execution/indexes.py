@@ -92,8 +92,7 @@ def prepare(
     elif _marker(folder).exists():  # of a process that was killed when all was done
         with suppress(OSError):
             _marker(folder).unlink()
-    check(folder, key, corpus, _fields(component, corpus))
-    open_index(component, corpus, folder)
+    open_index(component, key, corpus, folder)
     component.opened = Opened(corpus, encoder, folder, encoded)
     return folder
 
@@ -199,8 +198,9 @@ def _former(
     return Former(folder, same_documents(corpus, since))
 
 
-def open_index(component: Component, corpus: Corpus, folder: Path) -> None:
-    """Have a component open the index in a folder, which was checked. Raises `StaleIndex` where it cannot be read."""
+def open_index(component: Component, key: Mapping[str, Any], corpus: Corpus, folder: Path) -> None:
+    """Have a component open the index in a folder. Raises `StaleIndex` where that is not its own, or cannot be read."""
+    check(folder, key, corpus, _fields(component, corpus))
     try:
         component.target.open(corpus, folder)
     except (NirankError, MemoryError):

@@ -36,7 +36,8 @@ class BM25F(LexicalRanker):
     normalise the whole. Terrier's BM25F is the former, with log2((N - df + 0.5) / (df + 0.5)), factors k1 + 1 = 2.2 and
     (k3 + 1) qtf / (k3 + qtf), and b_f = 1 unless it is set.
 
-    `b` is a number for all fields, or one for each by name (0.4 for those that are not named). Rankers of the same
+    `fields` has the weight of each field by name. `k1` and `b` default to Anserini's values for a whole text; `b` is a
+    number for all fields, or one for each by name (0.4 for those that are not named). Rankers of the same
     fields and analysis share one index, whatever the weights.
 
     Raises `BadInput` for weights below 0 or that are all 0, for k1 below 0 and b outside 0 to 1, `UnknownName` for `b`

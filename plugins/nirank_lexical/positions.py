@@ -7,7 +7,7 @@ Stop words have none, so that the words beside one are neighbours.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -82,6 +82,18 @@ class Positions:
             return self._repeated(one, window)
         is_first = len(one) <= len(other)
         return self._around(*((one, other) if is_first else (other, one)), window, is_first)
+
+    def phrase(self, terms: Sequence[int]) -> NDArray[np.int64]:
+        """The documents in which some terms stand side by side in this order, rising."""
+        rarest = min(range(len(terms)), key=lambda place: len(self._of(terms[place])))
+        starts = self._of(terms[rarest]).astype(np.int64) - rarest
+        starts = starts[starts >= 0]
+        for place, term in enumerate(terms):
+            own = self._of(term)
+            wanted = starts + place
+            starts = starts[_at(own, np.searchsorted(own, wanted.astype(own.dtype))) == wanted]
+        docs = np.searchsorted(self.offsets, starts, "right") - 1
+        return np.unique(docs[starts + len(terms) <= self.offsets[docs + 1]])
 
     def _of(self, term: int) -> Addresses:
         return self.addresses[self.begins[term] : self.begins[term + 1]]

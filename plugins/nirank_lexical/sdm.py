@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from nirank_lexical.rankers import Indexing, LexicalRanker
 from nirank_lexical.search import WeightedIndex
 from nirank_lexical.weighted import Found
 
+_QUOTED, _NEVER = re.compile(r'"([^"]*)"'), re.compile(r"(?!)")
+
 
 class SequentialDependence(LexicalRanker):
     """The sequential dependence model: words, and neighbours of the query as phrases and near each other.
@@ -35,12 +38,15 @@ class SequentialDependence(LexicalRanker):
     any order, counted as Indri does (`nirank_lexical.positions.Positions.near`). cf counts in the whole collection:
     those of neighbours are counted when they are asked for. As in `ql`, log(cf / |C|), a constant of the query, is
     left out, and so is what occurs in no document. The weights are made to add up to 1 over the kinds that a query has,
-    as Indri's #weight does: a query of one word has the scores of `ql` with this `mu`. The paper found .85, .10 and .05
-    best for TREC's collections; its sums are over cliques, while Indri's #combine takes means of each kind.
+    as Indri's #weight does: a query of one word has the scores of `ql` with this `mu`. The sums are the paper's, while
+    Indri's #combine takes the mean of each kind.
+
+    `terms`, `ordered` and `unordered` are weights in common use, and were not chosen here; `mu` is that of `ql`.
 
     Words between which there are only stop words are neighbours, in queries as in documents; a word that no document
-    has parts those on its sides. Documents are found if they have a word of the query. `threads` and `segment` of
-    `Indexing` change nothing here.
+    has parts those on its sides. Documents are found if they have a word of the query. With `phrases`, what a query has
+    between double quotes must stand so in a document, word after word: `"new york" hotel`; without, and by default,
+    quotes are nothing. `threads` and `segment` of `Indexing` change nothing here.
 
     Raises `BadInput` for weights below 0, or of 0 for `terms`, for windows of less than 2 and mu of 0 or less.
     """
@@ -54,6 +60,7 @@ class SequentialDependence(LexicalRanker):
         unordered: float = 0.05,
         window: int = 8,
         mu: float = 1000.0,
+        phrases: bool = False,
         *,
         indexing: Indexing = Indexing(),
     ) -> None:
@@ -63,7 +70,8 @@ class SequentialDependence(LexicalRanker):
                 "more, that of terms above 0, and a window of 2 words or more are expected."
             )
         own = {"terms": terms, "ordered": ordered, "unordered": unordered, "window": window, "mu": mu}
-        super().__init__(DirichletWeighting(mu), indexing, **own)
+        super().__init__(DirichletWeighting(mu), indexing, **own, phrases=phrases)
+        self.phrases = phrases
         self.dependence = Dependence(terms, ordered, unordered, window, mu)
 
     @property
@@ -79,7 +87,7 @@ class SequentialDependence(LexicalRanker):
         """Map the index that `build` wrote. Raises `StaleIndex` where it is incomplete or of another corpus."""
         super().open(corpus, folder)
         index = self._searched.index
-        self._parse = NeighbourParser(index.vocabulary, self.analyzer)
+        self._parse = NeighbourParser(index.vocabulary, self.analyzer, self.phrases)
         self._searched = DependenceIndex(self._searched, Positions.load(folder, index), self.dependence)
 
 
@@ -100,27 +108,38 @@ class Dependence:
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Queries as `terms`, and the `pairs` of neighbours of each, rising, with how often it has them."""
+    """Queries as `terms`, and the `pairs` of neighbours of each, rising, with how often it has them.
+
+    `phrases` are those that documents must have, of each query.
+    """
 
     terms: QueryTerms
     pairs: Sequence[Mapping[tuple[int, int], int]]
+    phrases: Sequence[Sequence[Sequence[int]]]
 
 
 class NeighbourParser:
-    """Texts to `Neighbours`, by the numbers of terms."""
+    """Texts to `Neighbours`, by the numbers of terms; with `phrases`, quotes count."""
 
-    def __init__(self, vocabulary: Vocabulary, analyzer: Analyzer) -> None:
+    def __init__(self, vocabulary: Vocabulary, analyzer: Analyzer, phrases: bool) -> None:
         self._parse, self._vocabulary, self._analyzer = QueryParser(vocabulary, analyzer), vocabulary, analyzer
+        self._quoted = _QUOTED if phrases else _NEVER
 
     def __call__(self, asked: Sequence[Content] | TermWeights, first: int = 0) -> Neighbours:
         """The terms and neighbours that the index knows. Raises `BadInput` for queries that are not text."""
         if isinstance(asked, TermWeights):
             raise BadInput("sdm needs words in their order, and weighted terms have none; search with ql or bm25.")
         terms = self._parse(asked, first)
-        return Neighbours(terms, [self._pairs(str(text)) for text in asked])
+        texts = [str(text) for text in asked]
+        phrases = [[*filter(None, map(self._numbers, self._quoted.findall(text)))] for text in texts]
+        return Neighbours(terms, [self._pairs(self._numbers(text)) for text in texts], phrases)
 
-    def _pairs(self, text: str) -> Mapping[tuple[int, int], int]:
-        numbers = self._vocabulary.find(self._analyzer(text)).tolist()
+    def _numbers(self, text: str) -> list[int]:
+        numbers: list[int] = self._vocabulary.find(self._analyzer(text)).tolist()
+        return numbers
+
+    @staticmethod
+    def _pairs(numbers: Sequence[int]) -> Mapping[tuple[int, int], int]:
         return dict(sorted(Counter(pair for pair in pairwise(numbers) if min(pair) >= 0).items()))
 
 
@@ -145,6 +164,8 @@ class DependenceIndex:
         for docs, added, weight in self._near(asked, query):
             sums[docs] += added
             tokens += weight
+        if asked.phrases[query]:
+            sums *= self._having(asked.phrases[query])
         return self._searched.ranked(sums, tokens, k)
 
     def score(self, asked: Neighbours, candidates: Candidates) -> Floats:
@@ -156,8 +177,19 @@ class DependenceIndex:
             for docs, added, weight in self._near(asked, query):
                 _add_to(scores[own], candidates.docs[own], docs, added)
                 tokens[query] += weight
+            if asked.phrases[query]:
+                known = np.append(self._having(asked.phrases[query]), False)  # beyond the corpus there is none
+                scores[own] *= known[np.minimum(candidates.docs[own], len(known) - 1)]
         self._searched.add_prior(scores, tokens, candidates)
         return scores
+
+    def _having(self, phrases: Sequence[Sequence[int]]) -> NDArray[np.bool_]:
+        """True for each document that has all the phrases; a word that no document has is in none."""
+        counts = np.zeros(self._searched.documents, np.int64)
+        for phrase in phrases:
+            if min(phrase) >= 0:
+                counts[self._positions.phrase(phrase)] += 1
+        return counts == len(phrases)
 
     def _weighted(self, asked: Neighbours) -> Neighbours:
         """The queries with their terms weighted."""

@@ -171,6 +171,52 @@ def test_neighbours_are_counted_in_every_document_as_by_loops(corpus, tmp_path, 
     assert total == sum(max(len(_words(text)) - 1, 0) for text in corpus[:])
 
 
+PHRASES = [
+    '"w1 w2"',
+    '"w1 w2 w3" w4',
+    '"w1" "w2 w1" w3',
+    'w1 "nowhere w1"',
+    '"" w1 "the"',
+    '"w1 of w2',
+    '"w1 of the w2"',
+]
+
+
+def _has(text, query):
+    """Whether a document has all quoted phrases of a query."""
+    wanted = [_words(part) for part in query.split('"')[1::2]] if query.count('"') % 2 == 0 else []
+    words = _words(text)
+    return all(
+        any(words[start : start + len(phrase)] == phrase for start in range(len(words) + 1)) for phrase in wanted
+    )
+
+
+def test_quoted_phrases_must_be_there_where_one_asks_for_it(corpus):
+    """Documents keep their scores; those without a phrase are not found, and scored as without a match."""
+    plain, stage = nirank.load("sdm"), nirank.load("sdm", phrases=True)
+    every, found = ((each % 1000).search(PHRASES, corpus) for each in (plain, stage))
+    sizes = []
+    for row, query in enumerate(PHRASES):
+        (docs, scores), (own, ours) = every[row], found[row]
+        has = np.array([_has(corpus[doc], query) for doc in docs.tolist()], bool)
+        assert np.array_equal(own, docs[has])
+        assert np.array_equal(ours, scores[has])
+        sizes.append((int(has.sum()), len(has)))
+    assert 0 < sizes[0][0] < sizes[0][1]
+    assert 0 < sizes[1][0] < sizes[1][1]
+    assert sizes[3][0] == 0
+    assert sizes[4][0] == sizes[4][1]
+    assert np.array_equal(stage.score(Queries.of(PHRASES), found), found.scores)
+    beside = Candidates.of([[301, len(corpus) - 1, len(corpus) + 2]])
+    scores = stage.component.target.score(Queries.of('"w2 w1"'), beside)
+    without = plain.component.target.score(Queries.of("w2 w1"), Candidates.of([[300]]))[0]
+    length = math.log(1000 / 1002) / math.log(1000 / 1001)
+    assert scores[1] < 0
+    assert scores[0] == pytest.approx(scores[1] * length, rel=1e-4)
+    assert without == 0
+    assert scores[2] == 0
+
+
 @pytest.mark.parametrize("at_once", [1, 13, 1 << 22])
 def test_postings_are_those_of_an_inverted_index_and_addresses_lead_back_to_the_texts(
     corpus, tmp_path, monkeypatch, at_once
