@@ -24,6 +24,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -108,7 +109,7 @@ class Ranking(Summable):
         ranking = as_ranking(self)
         ranking.index(corpus)
         asked = misplaced.asked(queries)
-        with stages.searching(component for component, encoder in ranking._indexed() if encoder):
+        with ranking._searching():
             found = ranking._find(asked, corpus)
         if asked is not queries:  # these are numbered, and so have no ids that anybody else knows
             return found
@@ -125,6 +126,14 @@ class Ranking(Summable):
         if isinstance(corpus, (Pipeline, *misplaced.NO_CORPORA)):
             raise CompositionError(misplaced.no_corpus(corpus))
         self._index(corpus, folder, since)
+
+    def _searching(self) -> AbstractContextManager[None]:
+        """Round a search: where an index of vectors takes part nothing is encoded twice."""
+        return stages.searching(self._vector_indexes) if self._vector_indexes else nullcontext()
+
+    @functools.cached_property
+    def _vector_indexes(self) -> list[Component]:
+        return [component for component, encoder in self._indexed() if encoder]
 
     def __rshift__(self, other: Any) -> Ranking:
         if isinstance(other, PartialPipeline):
@@ -504,6 +513,7 @@ class IndexScores(Scoring):
     """The scores that a generator gives any pair, found or not: of an index of vectors, by those that it keeps."""
 
     ranking: Generated
+    listwise = False
 
     def __repr__(self) -> str:
         return repr(self.ranking)

@@ -33,6 +33,7 @@ class FoundScores(Scoring):
     ranking: Ranking
     missing: Missing
     closed = True
+    listwise = False
 
     def __repr__(self) -> str:
         return f"scores({self.ranking!r}, missing={self.missing!r})"
