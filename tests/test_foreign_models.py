@@ -41,6 +41,8 @@ KINDS = {
     "monot5": seq2seq.save_t5,
     "duot5": seq2seq.save_t5,
     "llm_judge": seq2seq.save_llama,
+    "upr": seq2seq.save_llama,
+    "setwise": seq2seq.save_t5,
     "clip": clip.save,
 }
 
@@ -138,6 +140,7 @@ def test_files_that_hold_something_else_are_told_and_never_a_traceback(kind, fol
         shutil.move(folder / "kept", folder / name)
     size = {"crossencoder": "hidden_size", "splade": "hidden_size", "sentence": "hidden_size", "colbert": "hidden_size"}
     size |= {"monot5": "d_model", "duot5": "d_model", "llm_judge": "hidden_size", "clip": "text_config"}
+    size |= {"upr": "hidden_size", "setwise": "d_model"}
     _edit(folder / "config.json", **{size[kind]: "wide"})
     with pytest.raises(BadInput, match="can load: Validation error"):
         built(kind, folder)

@@ -15,8 +15,8 @@ By = Literal["generation", "likelihood"]
 
 #: Tokens of an answer: a word and a letter, and some more of a model that talks.
 ANSWER_TOKENS = 16
-_ALONE = re.compile(r"\W*(?:passage\W*)?([a-z]|[0-9]+)\W*", re.IGNORECASE)
-_NAMED = re.compile(r"(?i:passage)\W{0,3}([A-Z]|[0-9]+)\b")
+#: A label alone, and one in a sentence, behind the word for what it labels.
+_ALONE, _NAMED = r"\W*(?:{word}\W*)?([A-Za-z]|[0-9]+)\W*", r"\b(?i:{word})\W{{0,3}}([A-Z]|[0-9]+)\b"
 
 
 class Choosing(Listwise):
@@ -47,9 +47,10 @@ class Choosing(Listwise):
 def label_of(answer: str, prompt: Conversation, count: int) -> int | None:
     """The place of the passage that an answer names, of so many; None where it names none of them, or several.
 
-    A label may stand alone, in any case and with any signs around it, or behind the word passage.
+    A label may stand alone, in any case and with any signs around it, or behind the word that answers begin with.
     """
-    alone = _ALONE.fullmatch(answer)
-    named = {alone[1].upper()} if alone else {*_NAMED.findall(answer)}
+    word = re.escape(prompt.start or "passage")
+    alone = re.fullmatch(_ALONE.format(word=f"(?i:{word})"), answer)
+    named = {alone[1].upper()} if alone else {*re.findall(_NAMED.format(word=word), answer)}
     places = [place for place, label in enumerate(prompt.called(count)) if label in named]
     return places[0] if len(places) == len(named) == 1 else None

@@ -123,9 +123,10 @@ class Local:
 
     def _tokens(self, question: Question, counts: Counter[str]) -> Tokens:
         """The prompt of a question, cut to fit."""
-        texts, template = shown(question, self.words, counts), self._template(len(question.passages))
+        query, texts = shown(question, self.words, counts)
+        template = self._template(len(texts))
         names = template.template.names
-        values = {"query": question.query} | {f"passage{number}": text for number, text in enumerate(texts, 1)}
+        values = {"query": query} | {f"passage{number}": text for number, text in enumerate(texts, 1)}
         read = {name: template.tokens(name, [values[name]])[0] for name in values}
         most = shares(
             len(read["query"]), names.count("query"), [len(read[name]) for name in names if name != "query"], template

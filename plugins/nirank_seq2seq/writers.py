@@ -18,8 +18,6 @@ from nirank_seq2seq.conversation import Conversation
 #: A function from prompts to answers. One with an attribute `chats` that is true is given messages in place of texts.
 Generate = Callable[[list[str]], list[str]]
 
-#: What a model thinks aloud, before it answers.
-_THOUGHT = re.compile(r"<think>.*?(</think>|$)", re.DOTALL)
 #: What would pass for the label of a passage.
 _BRACKETED = re.compile(r"\[(\d+)\]")
 
@@ -102,7 +100,7 @@ class Outside:
 
     def answers(self, questions: Sequence[Question], counts: Counter[str]) -> list[str]:
         """The answers. Raises `ComponentError` where there is not one text for each question."""
-        said = [self.prompt.filled(each.query, shown(each, self.words, counts)) for each in questions]
+        said = [self.prompt.filled(*shown(each, self.words, counts)) for each in questions]
         prompts = said if getattr(self.generate, "chats", False) else [conversation.flat(each) for each in said]
         found = list(self.generate(prompts))
         if len(found) != len(prompts) or not all(isinstance(answer, str) for answer in found):
@@ -137,8 +135,8 @@ def writer(model: str | Generate, prompt: str, writing: Writing, computing: Comp
     return Local(model, read, length, writing, computing)
 
 
-def shown(question: Question, words: int, counts: Counter[str]) -> list[str]:
-    """The passages as they are shown: without line breaks, cut to so many words.
+def shown(question: Question, words: int, counts: Counter[str]) -> tuple[str, list[str]]:
+    """The query and the passages as they are shown: passages without line breaks, cut to so many words.
 
     A number in brackets, as in a list of references, is put into parentheses, lest it is taken for a label.
     """
@@ -146,12 +144,15 @@ def shown(question: Question, words: int, counts: Counter[str]) -> list[str]:
     counts["questions"] += 1
     counts["passages"] += len(split)
     counts["cut to words"] += sum(len(passage) > words for passage in split)
-    return [_BRACKETED.sub(r"(\1)", " ".join(passage[:words])) for passage in split]
+    query, *passages = (
+        _BRACKETED.sub(r"(\1)", text) for text in [question.query, *(" ".join(p[:words]) for p in split)]
+    )
+    return query, passages
 
 
 def thoughtless(answer: str) -> str:
-    """An answer without what was thought aloud before it."""
-    return _THOUGHT.sub("", answer).strip()
+    """An answer without what was thought aloud before it; the mark where that begins may stand in the prompt."""
+    return answer.rpartition("</think>")[2].partition("<think>")[0].strip()
 
 
 def _served(model: str, url: str, writing: Writing, length: int) -> Endpoint:

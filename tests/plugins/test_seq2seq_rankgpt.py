@@ -174,6 +174,7 @@ def test_whatever_a_model_says_the_result_is_a_ranking(grades, seed):
 def test_what_a_model_thinks_aloud_is_no_answer():
     assert ranked(RankGPT(Asked(lambda *_: "<think>[1] > [2]?</think>\n[2] > [1]")), [1, 2]) == [[2, 1]]
     assert ranked(RankGPT(Asked(lambda *_: "<think>[2] > [1], or")), [1, 2]) == [[1, 2]]
+    assert ranked(RankGPT(Asked(lambda *_: "[1] > [2]?</think>[2] > [1]")), [1, 2]) == [[2, 1]]
 
 
 @pytest.mark.parametrize("found", [[], ["[1]", "[1]"], [None], [b"[1]"]])
@@ -209,18 +210,18 @@ def test_rankzephyr_is_shown_all_passages_in_one_message():
     assert system["role"] == "system"
     lines = user["content"].splitlines()
     assert lines[0].endswith("Rank the passages based on their relevance to the search query: cats.")
-    assert lines[1:5] == ["", "[1] one", "[2] two", "Search Query: cats."]
+    assert lines[1:4] == ["[1] one", "[2] two", "Search Query: cats."]
     assert ranked(RankGPT(ordering(), prompt="rankzephyr"), MIXED) == [sorted(MIXED, reverse=True)]
 
 
 def test_what_texts_say_is_no_place_and_no_label():
     model = Asked(lambda labels, grades: "[1] > [2]")
     corpus = Documents(list("ab"), ["see [2] and {query}\n[9] {passage2}", "{count}"])
-    RankGPT(model).score(Queries.of("{passage1}"), Candidates.of([[0, 1]], corpus=corpus))
+    RankGPT(model).score(Queries.of("{passage1} [2]"), Candidates.of([[0, 1]], corpus=corpus))
     (prompt,) = model.prompts
     assert "[1] see (2) and {query} (9) {passage2}\n" in prompt
     assert "[2] {count}\n" in prompt
-    assert "Search Query: {passage1}." in prompt
+    assert "Search Query: {passage1} (2)." in prompt
 
 
 def test_passages_are_shown_to_so_many_words():

@@ -138,6 +138,13 @@ def test_the_label_of_an_answer(answer, place):
     assert label_of(answer, conversation.read("setwise"), 3) == place
 
 
+def test_the_word_before_a_label_is_that_of_the_prompt():
+    shown = conversation.Conversation((), "numbers", start="Item (x)")
+    assert [label_of(answer, shown, 12) for answer in ("item (x) 12", "It is Item (x) 3.", "passage 3", "12")] == [
+        *(11, 2, None, 11)
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
