@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from nirank.experiments.workspace import Workspace
     from nirank.plugins.inventory import Description
     from nirank.training.assignment import Fitted
+    from nirank.training.fused import FittedFusion
 
 
 class _Commands(TyperGroup):
@@ -558,7 +559,7 @@ def _show(console: Console, results: Results) -> None:
         console.print(line, style="dim", markup=False)
 
 
-def _tell(console: Console, fitted: Fitted) -> None:
+def _tell(console: Console, fitted: Fitted | FittedFusion) -> None:
     from nirank.experiments import report
 
     console.print(report.training_line(fitted), markup=False)

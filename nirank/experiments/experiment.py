@@ -45,6 +45,7 @@ from nirank.plugins import observers
 if TYPE_CHECKING:
     from nirank.evaluation.evaluating import Ties
     from nirank.evaluation.significance import Test
+    from nirank.experiments.fusion_recipe import FusionRecipe
     from nirank.experiments.recipe import Recipe
 
 
@@ -141,15 +142,34 @@ class Experiment:
         with naming(f"{where}: [evaluate] measures"):
             check_measures(measures)
         self.recipes()
+        self.fusions()
+
+    def fusions(self) -> list[FusionRecipe]:
+        """The recipes of fusions, one for each table [train.NAME] of a pipeline; raises for a wrong one."""
+        if not any(map(self._is_fusion, self.train)):
+            return []
+        from nirank.experiments.fusion_recipe import FusionRecipe
+
+        found = []
+        for name in filter(self._is_fusion, self.train):
+            with naming(f"{self.where}: [train.{name}]"):
+                found.append(FusionRecipe.of(name, self.train[name], self.seed, self.evaluate.measures[0]))
+        return found
+
+    def _is_fusion(self, name: str) -> bool:
+        """True for a table [train.NAME] that is no stage's: it is that of a pipeline."""
+        return name in self.pipelines and name not in _names_in(self.pipelines.values())
 
     def recipes(self) -> list[Recipe]:
-        """The recipes of training, one for each table [train.NAME]; raises for a wrong one."""
+        """The recipes of training, one for each table [train.NAME] of a stage; raises for a wrong one."""
         if not self.train:
             return []
         from nirank.experiments.recipe import Recipe
 
         found = []
         for name, table in self.train.items():
+            if self._is_fusion(name):
+                continue
             with naming(f"{self.where}: [train.{name}]"):
                 if name not in _names_in(self.pipelines.values()):
                     raise UnknownName("stage", name, _names_in(self.pipelines.values()))
