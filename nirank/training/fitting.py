@@ -23,7 +23,7 @@ from nirank.data.collection import Collection
 from nirank.errors import BadInput, UnknownName
 from nirank.execution import indexes
 from nirank.files import alone
-from nirank.pipeline.algebra import Ranking, Scoring, Stage, as_ranking, as_scoring, load, reads_features
+from nirank.pipeline.algebra import Fused, Ranking, Scoring, Stage, as_ranking, as_scoring, load, reads_features
 from nirank.pipeline.expression import parse
 from nirank.pipeline.feature_ranking import Featured, FeatureSet, before
 from nirank.plugins import observers
@@ -87,6 +87,8 @@ def fit(
         raise BadInput(
             f"`fit` trains a component, with a loss, on a collection; here is a {type(collection).__name__}."
         )
+    if isinstance(component, Fused):
+        raise BadInput("the weights of a fusion are found by `nirank.fit_fusion(pipeline, collection)`.")
     given = component if isinstance(component, (Stage, Featured)) else load(component)
     stage = Stage(given.ranker) if isinstance(given, Featured) else given
     named = {stage.component.name: stage, **(stages or {})}
