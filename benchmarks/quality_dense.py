@@ -94,7 +94,8 @@ def _few(collection: Collection) -> Collection:
     """The beginning of a collection."""
     ids, contents = collection.corpus.ids[:120], collection.corpus[:120]
     judged = collection.judgments.where(collection.judgments.docs < 120)
-    return dataclasses.replace(collection, corpus=Documents(ids, contents), judgments=judged)
+    corpus = Documents(ids, contents)
+    return dataclasses.replace(collection, corpus=corpus, judgments=judged.over(corpus))
 
 
 def _table(name: str, encoded: Encoded, asked: argparse.Namespace) -> Table:

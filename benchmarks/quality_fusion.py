@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -116,14 +117,15 @@ def _few(collection: Collection) -> Collection:
     """The beginning of a collection, and queries that are judged there."""
     ids, contents = collection.corpus.ids[:120], collection.corpus[:120]
     judged = collection.judgments.where(collection.judgments.docs < 120)
-    few = dataclasses.replace(collection, corpus=Documents(ids, contents), judgments=judged)
+    corpus = Documents(ids, contents)
+    few = dataclasses.replace(collection, corpus=corpus, judgments=judged.over(corpus))
     return few.take(np.flatnonzero(judged.lengths)[:20])
 
 
 def _systems(dev: Searched, test: Searched) -> dict[str, Callable[[], System]]:
     """Every row by its name."""
     return {
-        **{name: lambda name=name: System(_evaluated(test, test.found[name])) for name in ("BM25", "MiniLM", "RM3")},
+        **{name: partial(_alone, test, name) for name in ("BM25", "MiniLM", "RM3")},
         "reciprocal ranks": lambda: _fused(test, method="rrf"),
         "CombSUM, equal weights": lambda: _fused(test, method="combsum"),
         "CombSUM, weights of dev": lambda: _of_dev(dev, test),
@@ -135,12 +137,17 @@ def _systems(dev: Searched, test: Searched) -> dict[str, Callable[[], System]]:
     }
 
 
+def _alone(test: Searched, name: str) -> System:
+    return System(_evaluated(test, test.found[name]))
+
+
 def _evaluated(searched: Searched, found: Candidates) -> Evaluation:
     return nirank.evaluate(found, searched.collection.judgments, list(MEASURES))
 
 
 def _fuse(searched: Searched, first: str = "BM25", **settings: str) -> Any:
-    return nirank.fuse(searched.generator(first), searched.generator("MiniLM"), **{"method": "combsum", **settings})
+    given: dict[str, Any] = {"method": "combsum", **settings}
+    return nirank.fuse(searched.generator(first), searched.generator("MiniLM"), **given)
 
 
 def _fused(test: Searched, **settings: str) -> System:

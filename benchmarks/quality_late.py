@@ -157,7 +157,8 @@ def _nfcorpus(asked: argparse.Namespace) -> Table:
 def _few(collection: Collection) -> Collection:
     ids, contents = collection.corpus.ids[:60], collection.corpus[:60]
     judged = collection.judgments.where(collection.judgments.docs < 60)
-    return dataclasses.replace(collection, corpus=Documents(ids, contents), judgments=judged)
+    corpus = Documents(ids, contents)
+    return dataclasses.replace(collection, corpus=corpus, judgments=judged.over(corpus))
 
 
 def _lengths(splade: Stage, collection: Collection) -> list[str]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nirank.pipeline.snippets import Snippet
     from nirank.plugins.inventory import Description
     from nirank.training.assignment import Fitted
+    from nirank.training.fused import FittedFusion
 
 
 class _Commands(TyperGroup):
@@ -595,7 +596,7 @@ def _show_tuned(console: Console, tuned: Tuned) -> None:
         console.print(line, style="dim", markup=False)
 
 
-def _tell(console: Console, fitted: Fitted) -> None:
+def _tell(console: Console, fitted: Fitted | FittedFusion) -> None:
     from nirank.experiments import report
 
     console.print(report.training_line(fitted), markup=False)

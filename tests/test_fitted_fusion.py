@@ -148,6 +148,8 @@ def test_mistakes_are_told_before_the_search(pipeline, collection, options, kind
 def test_what_is_no_fusion_is_refused(pipeline, collection):
     with pytest.raises(CompositionError, match=r"finds the weights of `fuse\(a, b\)`"):
         nirank.fit_fusion(pipeline % 3, collection)
+    with pytest.raises(BadInput, match="the weights of a fusion are found by"):
+        nirank.fit(pipeline, "ranknet", collection)
     with pytest.raises(BadInput, match="takes a collection"):
         nirank.fit_fusion(pipeline, collection.queries)
     with pytest.raises(BadInput, match="judged queries, 0"):

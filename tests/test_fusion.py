@@ -289,3 +289,18 @@ def test_weights_become_numbers_that_are_printed_as_one_writes_them():
     assert repr(fusion.check_weights([np.float32(0.5), 2], 2)) == "(0.5, 2)"
     with pytest.raises(CompositionError, match="3 weights for 2 rankings"):
         fusion.check_weights([1, 2, 3], 2)
+
+
+@pytest.mark.parametrize("method", sorted(fusion.METHODS))
+def test_votes_are_counted_once_however_often_they_are_weighed(method, monkeypatch):
+    generator, counted = np.random.default_rng(3), []
+    runs = [_candidates([dict(enumerate(generator.normal(size=7).tolist()))] * 2) for _ in range(2)]
+    of = fusion._Votes.of
+    monkeypatch.setattr(fusion._Votes, "of", lambda given: counted.append(given) or of(given))
+    kept = fusion.Runs(runs)
+    for weights in ([0.2, 0.8], [1.0, 0.5]):
+        again = fusion.METHODS[method](kept, np.array(weights))
+        alone = fusion.METHODS[method](runs, np.array(weights))
+        np.testing.assert_array_equal(again.docs, alone.docs)
+        np.testing.assert_array_equal(again.scores, alone.scores)
+    assert len(counted) == 3

@@ -60,6 +60,7 @@ from nirank.plugins.assembly import seeded
 if TYPE_CHECKING:
     from nirank.evaluation.evaluating import Ties
     from nirank.evaluation.significance import Test
+    from nirank.experiments.fusion_recipe import FusionRecipe
     from nirank.experiments.recipe import Recipe
     from nirank.experiments.space import Tuning
 
@@ -165,6 +166,7 @@ class Experiment:
             check_measures(measures)
         self._check_numbers(where)
         self.recipes()
+        self.fusions()
         self.tuning()
 
     def _check_numbers(self, where: str) -> None:
@@ -203,14 +205,32 @@ class Experiment:
             (numbers if owner == NUMBERS else stage.setdefault(owner, {}))[setting] = value
         return replace(self, stage=stage, numbers=numbers, tune={})
 
+    def fusions(self) -> list[FusionRecipe]:
+        """The recipes of fusions, one for each table [train.NAME] of a pipeline; raises for a wrong one."""
+        if not any(map(self._is_fusion, self.train)):
+            return []
+        from nirank.experiments.fusion_recipe import FusionRecipe
+
+        found = []
+        for name in filter(self._is_fusion, self.train):
+            with naming(f"{self.where}: [train.{name}]"):
+                found.append(FusionRecipe.of(name, self.train[name], self.seed, self.evaluate.measures[0]))
+        return found
+
+    def _is_fusion(self, name: str) -> bool:
+        """True for a table [train.NAME] that is no stage's: it is that of a pipeline."""
+        return name in self.pipelines and name not in self.stage_names
+
     def recipes(self) -> list[Recipe]:
-        """The recipes of training, one for each table [train.NAME]; raises for a wrong one."""
+        """The recipes of training, one for each table [train.NAME] of a stage; raises for a wrong one."""
         if not self.train:
             return []
         from nirank.experiments.recipe import Recipe
 
         found = []
         for name, table in self.train.items():
+            if self._is_fusion(name):
+                continue
             with naming(f"{self.where}: [train.{name}]"):
                 if name not in self.stage_names:
                     raise UnknownName("stage", name, self.stage_names)

@@ -10,6 +10,8 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from nirank.training.fused import FittedFusion
+
 if TYPE_CHECKING:
     from nirank.evaluation.evaluating import Evaluation
     from nirank.evaluation.significance import Comparison
@@ -61,8 +63,10 @@ def notes(results: Results) -> list[str]:
     return lines + [f"{name}: {' '.join(system.evaluation.notes())}" for name, system in results.systems.items()]
 
 
-def training_line(fitted: Fitted) -> str:
+def training_line(fitted: Fitted | FittedFusion) -> str:
     """The outcome of a training, in a sentence."""
+    if isinstance(fitted, FittedFusion):
+        return str(fitted)
     name, steps = fitted.stage.component.name, f"{fitted.steps:,} steps"
     if fitted.best is None:
         return f"{name}: trained for {steps}."

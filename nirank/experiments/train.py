@@ -12,6 +12,7 @@ from nirank import environment
 from nirank.checkpoints.checkpoint import settings_of
 from nirank.errors import BadInput
 from nirank.experiments.experiment import Experiment, naming
+from nirank.experiments.fusion_recipe import FusionRecipe
 from nirank.experiments.recipe import Recipe
 from nirank.experiments.results import Results
 from nirank.experiments.run import load_beside, run
@@ -24,6 +25,7 @@ from nirank.plugins.loading import active
 from nirank.registry import STAGES, TRAINED
 from nirank.training import processes, resume_plan
 from nirank.training.assignment import Fitted
+from nirank.training.fused import FittedFusion
 
 EXPERIMENT, RESULTS = "experiment.toml", "results"
 
@@ -31,22 +33,23 @@ EXPERIMENT, RESULTS = "experiment.toml", "results"
 def train(
     experiment: Experiment | str | Path | Mapping[str, Any],
     out: str | Path,
-    tell: Callable[[Fitted], None] | None = None,
+    tell: Callable[[Fitted | FittedFusion], None] | None = None,
     show: Callable[[Results], None] | None = None,
 ) -> Results | None:
     """Train the stages of an experiment that have a table [train.NAME], then run it with them.
 
-    Each stage has the folder `out/NAME` (a checkpoint, a log), the results are in `out/results`, with an
-    `experiment.toml` that runs the trained pipelines again. Called once more after an interruption, it goes on where
-    it was. `tell` is called after each training, `show` with the results. In several processes the first one runs the
-    experiment, and the others get None. Raises `BadInput` where `out` holds something else, or nothing is to be
-    trained.
+    NAME may also be a pipeline with a fusion, whose weights are found then (`nirank.experiments.fusion_recipe`). Each
+    stage has the folder `out/NAME` (a checkpoint, a log), each fusion one with `fusion.json`; the results are in
+    `out/results`, with an `experiment.toml` that runs the trained pipelines again. Called once more after an
+    interruption, it goes on where it was. `tell` is called after each training, `show` with the results. In several
+    processes the first one runs the experiment, and the others get None. Raises `BadInput` where `out` holds something
+    else, or nothing is to be trained.
     """
     experiment = Experiment.given(experiment)
     processes.join()
     folder = processes.from_first(Path(out).resolve())  # the clocks of the others may name another one
     recipes = experiment.recipes()
-    if not recipes:
+    if not recipes and not experiment.fusions():
         raise BadInput("there is no table [train.NAME], nothing to train: run it with `nirank run`.", experiment.path)
     with alone(folder, "nirank train") if processes.is_first() else nullcontext():
         return _train(experiment, recipes, folder, tell, show)
@@ -56,7 +59,7 @@ def _train(
     experiment: Experiment,
     recipes: Sequence[Recipe],
     folder: Path,
-    tell: Callable[[Fitted], None] | None,
+    tell: Callable[[Fitted | FittedFusion], None] | None,
     show: Callable[[Results], None] | None,
 ) -> Results | None:
     load_beside(experiment)
@@ -71,6 +74,11 @@ def _train(
         experiment = replace(experiment, stage={**experiment.stage, recipe.name: _trained(experiment, recipe, place)})
     if not processes.is_first():
         return None
+    for fusion in experiment.fusions():
+        text, found = _fit_fusion(experiment, fusion, folder)
+        if tell and found:
+            tell(found)
+        experiment = replace(experiment, pipelines={**experiment.pipelines, fusion.name: text})
     return run(replace(experiment, train={}), folder / RESULTS, show)
 
 
@@ -83,6 +91,9 @@ def _check(experiment: Experiment, recipes: Sequence[Recipe]) -> None:
         with naming(f"{experiment.where}: [train.{recipe.name}]"):
             recipe.check()
             _check_loss(experiment, recipe)
+    for fusion in experiment.fusions():
+        with naming(f"{experiment.where}: [train.{fusion.name}]"):
+            fusion.check(experiment)
     with naming(f"{experiment.where}: collection"):
         refuse_unwritable(experiment.open())
 
@@ -118,6 +129,12 @@ def _trained(experiment: Experiment, recipe: Recipe, place: Path) -> dict[str, A
     own = settings_of(place)
     given = {key: value for key, value in experiment.stage.get(recipe.name, {}).items() if key not in own}
     return {**given, "use": f"{TRAINED}{place}"}
+
+
+def _fit_fusion(experiment: Experiment, fusion: FusionRecipe, folder: Path) -> tuple[str, FittedFusion | None]:
+    environment.seed_everything(experiment.seed)
+    with observers.switched_on(experiment.observers()), naming(f"{experiment.where}: [train.{fusion.name}]"):
+        return fusion.fit(experiment, folder / fusion.name)
 
 
 def _train_stage(experiment: Experiment, recipe: Recipe, folder: Path) -> Fitted:

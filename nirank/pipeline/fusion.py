@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import pairwise
 from typing import Any
@@ -28,6 +28,8 @@ from nirank.pipeline.norms import NORMS, Column, is_finite, normalised
 Weights = NDArray[np.float64]
 #: What `normalise` says where scores are taken as they are.
 RAW = "none"
+#: The kind of votes that are ranks, from 1; no norm has this name.
+RANKS = "ranks"
 #: So many pairs of documents are compared at a time: of float32, 128 KiB.
 _COMPARED = 2**15
 #: Margins of votes below this share of all weights are rounding, and no majority.
@@ -243,20 +245,35 @@ class _Votes:
         return self.union.with_scores(scores).ranked()
 
 
+class Runs(tuple[Candidates, ...]):
+    """What several systems found: their votes are counted once, however often they are weighed."""
+
+    def votes(self, kind: str) -> _Votes:
+        """The votes by ranks (`RANKS`), by scores (`RAW`), or by scores with a norm."""
+        counted: dict[str, _Votes] = vars(self)
+        if kind not in counted:
+            counted[kind] = _Votes.of([_voting(run, kind) for run in self])
+        return counted[kind]
+
+
+def _voting(run: Candidates, kind: str) -> Candidates:
+    """A run with what it gives to its documents as scores."""
+    if kind == RANKS:
+        ranked = run.ranked()
+        return ranked.with_scores(1 + np.arange(run.pairs) - np.repeat(run.offsets[:-1], run.lengths))
+    return run if kind == RAW else run.with_scores(normalised(run, kind))
+
+
 def _of_scores(found: Sequence[Candidates], normalise: str) -> _Votes:
     """The votes of systems by their scores."""
-    if normalise == RAW:
-        return _Votes.of(found)
-    return _Votes.of([run.with_scores(normalised(run, normalise)) for run in found])
+    return (found if isinstance(found, Runs) else Runs(found)).votes(normalise)
 
 
-def _of_ranks(found: Sequence[Candidates], points: Callable[[NDArray[np.int64]], Any]) -> _Votes:
+def _of_ranks(found: Sequence[Candidates], points: Callable[[NDArray[np.float64]], Any]) -> _Votes:
     """The votes of systems by what the ranks in their lists, from 1, are worth."""
-    return _Votes.of([run.with_scores(points(_ranks(run))) for run in map(Candidates.ranked, found)])
-
-
-def _ranks(run: Candidates) -> NDArray[np.int64]:
-    return 1 + np.arange(run.pairs) - np.repeat(run.offsets[:-1], run.lengths)
+    votes = _of_scores(found, RANKS)
+    worth = points(np.maximum(votes.values, 1).astype(np.float64)).astype(np.float32)
+    return replace(votes, values=np.where(votes.found, worth, np.float32(0)))
 
 
 def _weighted_sum(weights: Weights, rows: Iterable[NDArray[Any]]) -> Column:

@@ -21,7 +21,7 @@ from nirank.data.collection import Collection
 from nirank.errors import BadInput, UnknownName
 from nirank.execution import indexes
 from nirank.files import alone
-from nirank.pipeline.algebra import Ranking, Scoring, Stage, as_ranking, as_scoring, load, reads_features
+from nirank.pipeline.algebra import Fused, Ranking, Scoring, Stage, as_ranking, as_scoring, load, reads_features
 from nirank.pipeline.expression import parse
 from nirank.pipeline.feature_ranking import Featured, FeatureSet, before
 from nirank.plugins import observers
@@ -89,6 +89,8 @@ def fit(
         raise BadInput(
             f"`fit` trains a component, with a loss, on a collection; here is a {type(collection).__name__}."
         )
+    if isinstance(component, Fused):
+        raise BadInput("the weights of a fusion are found by `nirank.fit_fusion(pipeline, collection)`.")
     asked = _options(options)
     with seeded(asked.seed):
         stage, described, named = _subject(component, stages or {})

@@ -25,7 +25,7 @@ from nirank.data.collection import Collection
 from nirank.errors import BadInput, CompositionError
 from nirank.evaluation.evaluating import Evaluation, check_measures, evaluate
 from nirank.pipeline.algebra import Fused
-from nirank.pipeline.fusion import METHODS
+from nirank.pipeline.fusion import METHODS, Runs
 from nirank.progress import progress
 
 #: So many fusions are tried at most.
@@ -71,7 +71,7 @@ class Trials:
     @classmethod
     def of(cls, fused: Fused, found: Sequence[Candidates], judgments: Candidates, measure: str, step: float) -> Trials:
         """Fuse what was found with every choice of weights, and measure it."""
-        grid, tried = simplex(len(found), step), []
+        grid, tried, found = simplex(len(found), step), [], Runs(found)
         with progress("Trying weights", len(grid)) as advance:
             for weights in grid:
                 tried.append(evaluate(fuse(fused, found, weights), judgments, [measure]))

@@ -1,0 +1,113 @@
+"""A table [train.NAME] of an experiment where NAME is a pipeline: the weights of the fusion in it are found.
+
+    [pipelines]
+    both = "fuse(bm25, minilm >> exact, method='combsum')"
+
+    [train.both]
+    collection = { use = "emoji", split = "dev" }       # what the weights are found on
+    measure = "nDCG@10"                                 # the first of the experiment unless given
+    step = 0.1                                          # weights are multiples of this
+    folds = 5                                           # of cross-validation, which tells what they are worth
+    seed = 0                                            # that of the experiment unless given
+
+Where stages of it are trained too, they are trained first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nirank.build import collection
+from nirank.errors import BadInput, UnknownName
+from nirank.evaluation.evaluating import check_measures
+from nirank.files import beside
+from nirank.pipeline.algebra import Fused, Pipeline
+from nirank.training.fused import FittedFusion, fit_fusion, simplex
+
+if TYPE_CHECKING:
+    from nirank.experiments.experiment import Experiment
+
+_KEYS = ("collection", "measure", "step", "folds", "seed")
+#: What is kept in the folder of the pipeline.
+FUSION = "fusion.json"
+
+
+@dataclass(frozen=True)
+class FusionRecipe:
+    """One table [train.NAME] of a pipeline, checked; `options` are those of `nirank.fit_fusion`."""
+
+    name: str
+    collection: dict[str, Any]
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, name: str, table: Mapping[str, Any], seed: int = 0, measure: str = "nDCG@10") -> FusionRecipe:
+        """From a table as TOML gives it; `seed` and `measure` are the experiment's.
+
+        Raises `UnknownName` for a key that is none, `BadInput` for a value that does not fit.
+        """
+        for key in table:
+            if key not in _KEYS:
+                raise UnknownName("key", key, _KEYS)
+        options = {"measure": measure, "step": 0.1, "folds": 5, "seed": seed, **table}
+        used = options.pop("collection", None)
+        used = {"use": used} if isinstance(used, str) else used
+        if not isinstance(used, dict) or not isinstance(used.get("use"), str):
+            raise BadInput('collection = "NAME", or a table with `use = "NAME"` and its settings, is expected.')
+        check_measures([options["measure"]])
+        simplex(2, options["step"])
+        return cls(name, used, options)
+
+    def check(self, experiment: Experiment) -> None:
+        """Raise for a pipeline without a fusion, and a collection that cannot be opened, before hours of training."""
+        self._fused(experiment)
+        self._opened()
+
+    def fit(self, experiment: Experiment, folder: Path) -> tuple[str, FittedFusion | None]:
+        """The pipeline's expression with the weights that were found; None beside it where that was before."""
+        path = folder / FUSION
+        if path.exists():
+            return str(json.loads(path.read_text(encoding="utf-8"))["pipeline"]), None
+        pipeline, fused = self._fused(experiment)
+        fitted = fit_fusion(fused, self._opened(), **self.options)
+        text = repr(pipeline).replace(repr(fused), repr(fitted.pipeline))
+        folder.mkdir(parents=True, exist_ok=True)
+        with beside(path) as unfinished:
+            unfinished.write_text(json.dumps(_described(text, fitted, self), indent=1) + "\n", encoding="utf-8")
+        return text, fitted
+
+    def _fused(self, experiment: Experiment) -> tuple[Pipeline, Fused]:
+        """The pipeline, and the only fusion in it."""
+        pipeline = experiment.build()[self.name]
+        found = list(_fusions(pipeline))
+        if len(found) != 1:
+            raise BadInput(f"{pipeline!r} has {len(found)} times `fuse(...)`; one is needed, whose weights are found.")
+        return pipeline, found[0]
+
+    def _opened(self) -> Any:
+        return collection(
+            self.collection["use"], **{key: self.collection[key] for key in self.collection if key != "use"}
+        )
+
+
+def _fusions(pipeline: Pipeline) -> Iterator[Fused]:
+    if isinstance(pipeline, Fused):
+        yield pipeline
+    for part in pipeline._parts():
+        yield from _fusions(part)
+
+
+def _described(text: str, fitted: FittedFusion, recipe: FusionRecipe) -> dict[str, Any]:
+    return {
+        "pipeline": text,
+        "weights": fitted.pipeline.weights,
+        **recipe.options,
+        "collection": recipe.collection,
+        "value": fitted.value,
+        "cross_validated": fitted.evaluation[fitted.measure],
+        "fold_weights": fitted.fold_weights,
+    }
