@@ -228,6 +228,10 @@ class Field(_Texts):
     def __repr__(self) -> str:
         return f"<{self.name} of {self.corpus!r}>"
 
+    def values(self, name: str) -> pa.Array | pa.ChunkedArray:
+        """The values of any field of the same documents, as Arrow has them."""
+        return self.corpus.values(name)
+
     def field(self, name: str) -> Field:
         """Itself, or another field of the same documents."""
         return self if name == self.name else self.corpus.field(name)
