@@ -15,8 +15,8 @@ from nirank import traits
 from nirank.cli import app
 from nirank.errors import NirankError
 from nirank.evaluation import check_measures
-from nirank.pipeline.expression import _FUNCTIONS
-from nirank.plugins import active
+from nirank.pipeline import Stage
+from nirank.plugins import Component, Entry, active
 from nirank.plugins.settings import declared
 from nirank.training import Options
 from tests import documents
@@ -24,7 +24,19 @@ from tests import documents
 PAGE = (documents.DOCS / "coming-from.md").read_text(encoding="utf-8")
 #: What the letters of an expression stand for.
 LETTERS = {"a": "bm25", "b": "ql", "c": "tfidf"}
-METHODS = ("encode", "encode_documents", "generate", "score", "extract", "build", "open", "learn", "values", "repr")
+METHODS = (
+    "encode",
+    "encode_documents",
+    "generate",
+    "score",
+    "extract",
+    "rewrite",
+    "build",
+    "open",
+    "learn",
+    "values",
+    "repr",
+)
 
 
 def _rows():
@@ -53,14 +65,18 @@ def _names():
 
 def _stage(name):
     """A small component of that name."""
+    if name == "f":
+        return Stage(Component("f", len, {}, Entry("function", "f", "builtins:len", active().known[0])))
     name = LETTERS.get(name, name)
     entry = active().registry.find(name, ("encoder", "generator", "scorer", "extractor", "writer"))
     return nirank.load(name) if name in LETTERS.values() else nirank.load(entry.resolve_tiny()(), name)
 
 
 def _parsed(text):
-    names = {node.id for node in ast.walk(ast.parse(text, mode="eval")) if isinstance(node, ast.Name)}
-    return nirank.parse(text, {name: _stage(name) for name in names - {*_FUNCTIONS}})
+    tree = ast.parse(text, mode="eval")
+    called = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called}
+    return nirank.parse(text, {name: _stage(name) for name in names})
 
 
 def _is_measure(text):

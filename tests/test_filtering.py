@@ -11,7 +11,7 @@ import pytest
 import nirank
 from nirank.data import ArrowCorpus, Candidates, Documents, Queries
 from nirank.data.conditions import Condition
-from nirank.errors import BadInput, CompositionError
+from nirank.errors import BadInput, CompositionError, DamagedFile
 from nirank.experiments import workspace
 from nirank.formats.tables import read_table
 
@@ -377,6 +377,25 @@ def test_a_corpus_of_an_earlier_version_opens_as_it_was(written):
     assert (old.attributes, old.fingerprint) == ((), corpus.fingerprint)
     with pytest.raises(BadInput, match="no field 'year'; there are title, text"):
         Condition("year > 1").mask(old)
+
+
+def test_attributes_that_are_damaged_or_of_other_documents_are_told(written):
+    corpus = nirank.collection(f"jsonl:{written(ROWS)}").corpus
+    (path,) = corpus.path.parent.glob("*.attributes.arrow")
+    path.write_bytes(path.read_bytes()[:-40] + bytes(40))
+    with pytest.raises(DamagedFile, match="is damaged"):
+        ArrowCorpus(corpus.path).values("year")
+    for left in corpus.path.parent.glob("*.attributes.arrow.*"):
+        left.unlink()  # the seal
+    with pytest.raises(DamagedFile, match="cannot be read as an Arrow file"):
+        ArrowCorpus(corpus.path).values("year")
+
+
+def test_one_field_as_a_corpus_can_be_filtered_by_all(many, asked):
+    titles = Documents(many.ids, [""] * 3000, {"title": many[:], "new": many._columns["new"]}).field("title")
+    found = (nirank.load("bm25") >> nirank.where("new")).search(asked, titles)
+    assert found.pairs
+    assert np.array(many._columns["new"])[found.docs].all()
 
 
 def test_an_indexed_folder_keeps_the_attributes(written, tmp_path):

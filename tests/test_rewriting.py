@@ -92,6 +92,8 @@ def test_what_follows_reads_the_rewritten_query_and_ids_stay(words):
         ("rewrite(other) >> words >> words", "dog", "cat"),
         ("rewrite(other) >> (words >> words)", "dog", "dog"),
         ("words >> (rewrite(other) >> 1 * words)", "cat", "dog"),
+        ("words >> (rewrite(other) >> words)", "cat", "dog"),
+        ("words >> 0.5 * (rewrite(other) >> words)", "cat", "dog"),
         ("rewrite(other) >> words % 2 >> words", "dog", "cat"),
         ("rewrite(louder) >> rewrite(shout) >> words >> words", "cat small dog", "cat"),
         ("rewrite(louder) >> (rewrite(shout) >> words)", "cat small dog", None),

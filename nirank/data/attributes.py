@@ -19,7 +19,7 @@ import numpy as np
 
 from nirank import seals
 from nirank.data.columns import to_array
-from nirank.errors import BadInput
+from nirank.errors import BadInput, DamagedFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -121,7 +121,10 @@ def read(corpus: Path, documents: int) -> tuple[pa.Table | None, frozenset[str]]
     if not path.exists():
         return None, frozenset()
     seals.check_file(path, "Make the corpus again.")
-    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (OSError, pa.ArrowException) as fault:
+        raise DamagedFile(f"cannot be read as an Arrow file: {fault}. Make the corpus again.", path) from fault
     if table.num_columns and table.num_rows != documents:
         raise BadInput(f"has {table.num_rows} rows for {documents} documents. Make the corpus again.", path)
     left_out = (table.schema.metadata or {}).get(_LEFT_OUT, b"").decode()

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data.attributes import to_mask, to_values
+from nirank.data.corpus import values_of
 from nirank.errors import BadInput
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ class _Reader:
             case _:
                 return None
         if name not in self.columns:
-            self.columns[name] = _Column(name, None if self.corpus is None else self.corpus.values(name))
+            self.columns[name] = _Column(name, None if self.corpus is None else values_of(self.corpus, name))
         return self.columns[name]
 
     def _of_kind(self, node: ast.expr, column: _Column, kind: str) -> _Column:

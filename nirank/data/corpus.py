@@ -232,6 +232,9 @@ class Fielded(Protocol):
     def column(self, name: str, which: slice | ArrayLike) -> list[str]:
         """One field of some documents."""
 
+    def values(self, name: str) -> pa.Array | pa.ChunkedArray:
+        """The values of one field, `[documents]`."""
+
     def field(self, name: str | Sequence[str]) -> Field:
         """One field as a corpus of its own, or several as one text."""
 
@@ -253,6 +256,10 @@ class Field(Texts):
 
     def __repr__(self) -> str:
         return f"<{' + '.join(self._names)} of {self.corpus!r}>"
+
+    def values(self, name: str) -> pa.Array | pa.ChunkedArray:
+        """The values of any field of the same documents, as Arrow has them."""
+        return self.corpus.values(name)
 
     def field(self, name: str | Sequence[str]) -> Field:
         """Itself, or other fields of the same documents."""
@@ -306,6 +313,10 @@ class Some:
         """The names of the fields that the documents have."""
         return tuple(getattr(self.corpus, "fields", ()))
 
+    def values(self, name: str) -> pa.Array | pa.ChunkedArray:
+        """The values of one field of these documents, as Arrow has them."""
+        return values_of(self.corpus, name).take(self.docs)
+
     def field(self, name: str | Sequence[str]) -> Some:
         """One field of these documents."""
         return Some(field_of(self.corpus, name), self.docs)
@@ -340,6 +351,14 @@ def field_of(corpus: Corpus, name: str | Sequence[str] | None) -> Corpus:
         raise BadInput(f"{corpus!r} has no fields, and so no field {wanted!r}.")
     view: Corpus = corpus.field(name)  # type: ignore[attr-defined]
     return view
+
+
+def values_of(corpus: Corpus, name: str) -> pa.Array | pa.ChunkedArray:
+    """The values of a field of documents, as Arrow has them. Raises `BadInput` where the corpus has no such field."""
+    values = getattr(corpus, "values", None)
+    if not callable(values):
+        raise BadInput(f"{corpus!r} has no fields, and so no field {name!r}.")
+    return values(name)
 
 
 def same_documents(corpus: Corpus, other: Corpus) -> Ordinals:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nirank.data.candidates import Candidates
 from nirank.data.columns import numbered
-from nirank.data.corpus import Texts, field_of
+from nirank.data.corpus import Texts, field_of, values_of
 from nirank.data.ids import ITERATED, Ids, as_ordinals
 from nirank.data.offsets import offsets_of
 from nirank.data.types import Content, Corpus, Ints
 from nirank.errors import BadInput
 from nirank.hashing import digest
 from nirank.progress import progress
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _VERSION = 1  # of the rules by which passages are cut, in fingerprints
 
@@ -132,6 +135,10 @@ class PassageCorpus(Texts):
     def field(self, name: str) -> Texts:
         """Refuse: a passage is a part of one text. Raises `BadInput`."""
         raise BadInput(f"passages have no fields: cut the field itself, `passages(..., field={name!r})`.")
+
+    def values(self, name: str) -> pa.Array | pa.ChunkedArray:
+        """The values of one field of each passage's document, `[passages]`, as Arrow has them."""
+        return values_of(self.corpus, name).take(self.owners(np.arange(len(self))))
 
     @cached_property
     def _cuts(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nirank.data.columns import gather, join_texts, to_array
-from nirank.data.corpus import Field, FieldName, field_of, hashable
+from nirank.data.corpus import Field, FieldName, field_of, hashable, values_of
 from nirank.data.fingerprint import Fingerprint
 from nirank.data.ids import ITERATED, Ids, as_ordinals
 from nirank.errors import BadInput
@@ -63,6 +63,10 @@ class Written:
             return texts
         written: list[str] = gather(self._texts, as_ordinals(which, len(self))).to_pylist()
         return written
+
+    def values(self, name: str) -> pa.Array | pa.ChunkedArray:
+        """The values of one field, `[documents]`, as Arrow has them."""
+        return self._texts if name == self.name else values_of(self.corpus, name)
 
     def field(self, name: str | Sequence[str]) -> Field:
         """One field as a corpus of its own, or several as one text; the same object each time."""

@@ -81,7 +81,7 @@ class Where(PartialPipeline):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Filtered(Ranking):
-    """Those documents of a ranking that pass, with their scores."""
+    """The documents of a ranking that pass, with their scores."""
 
     ranking: Ranking
     where: Where

@@ -3,7 +3,7 @@
     rewrite(f) >> bm25                       a ranking; only what stands after it, as far as the brackets go, reads
                                              what was rewritten: in `rewrite(f) >> bm25 >> minilm` that is `bm25`
     rewrite(f) >> (bm25 >> minilm)           here it is both
-    bm25 >> (rewrite(f) >> minilm)           a scoring: the scorer alone
+    bm25 >> (rewrite(f) >> minilm)           the scorer alone
     rewrite(a) >> rewrite(b) >> bm25         one after the other
     bm25 % 10 >> rewrite(f, feedback=True) >> bm25      f(query, documents) is also given what was found
     variants(f) >> bm25                      f(query) is a list of queries: each is searched, and the results are fused
@@ -97,6 +97,8 @@ class Rewrite(PartialPipeline):
         component = stage.component if isinstance(stage, Stage) else None
         if component and component.can("encode") and not component.can("generate"):
             return RewrittenEncoder(self, stage)
+        if component and component.can("generate") and component.can("score"):
+            return RewrittenStage(self, as_ranking(stage), component)
         if isinstance(stage, Ranking) and not (component and not component.can("generate")):
             return Rewritten(self, as_ranking(stage))
         return RewrittenScoring(self, as_scoring(stage))
@@ -140,7 +142,7 @@ class Rewritten(Ranking):
         return f"{self.rewriting!r} >> {operand(self.ranking)}"
 
     def __mod__(self, k: int) -> Ranking:
-        return replace(self, ranking=self.ranking % k)
+        return Rewritten(self.rewriting, self.ranking % k)
 
     @property
     def scored(self) -> bool:  # type: ignore[override]
@@ -161,6 +163,17 @@ class Rewritten(Ranking):
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.rewriting, self.ranking
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RewrittenStage(Rewritten, Scoring):
+    """A stage that finds and scores, such as `bm25`, for queries that are rewritten first: it does both."""
+
+    component: Component
+
+    def score(self, queries: Queries, candidates: Candidates) -> Floats:
+        """The scores of each pair of a rewritten query and a document."""
+        return Stage(self.component).score(self.rewriting.of(queries, candidates.corpus), candidates)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -351,9 +364,14 @@ def route(function: Any, rankings: Mapping[str, Any]) -> Routed:
     return Routed(as_function(function, "route"), made)
 
 
-@narrowed.register(Rewritten)
-@narrowed.register(Varied)
-def _(ranking: Any, where: Where) -> Ranking | None:
+@narrowed.register
+def _(ranking: Rewritten, where: Where) -> Ranking | None:
+    inner = narrowed(ranking.ranking, where)
+    return inner and Rewritten(ranking.rewriting, inner)
+
+
+@narrowed.register
+def _(ranking: Varied, where: Where) -> Ranking | None:
     inner = narrowed(ranking.ranking, where)
     return inner and replace(ranking, ranking=inner)
 

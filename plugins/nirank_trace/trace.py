@@ -47,6 +47,12 @@ class Trace:
         return functools.partial(self._around, component) if component.can("encode_documents") else None
 
     @hookimpl(wrapper=True, tryfirst=True)
+    def nirank_rewrite(self, rewriter: Component, queries: Queries) -> Generator[None, Any, Any]:
+        """Measure the rewriting of queries."""
+        with self._stage("rewrite", rewriter, queries=len(queries)):
+            return (yield)
+
+    @hookimpl(wrapper=True, tryfirst=True)
     def nirank_encode(self, encoder: Component, queries: Queries) -> Generator[None, Any, Any]:
         """Measure the encoding of queries."""
         with self._stage("encode", encoder, queries=len(queries)):
