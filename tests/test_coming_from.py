@@ -15,6 +15,7 @@ from nirank import traits
 from nirank.cli import app
 from nirank.errors import NirankError
 from nirank.evaluation import check_measures
+from nirank.pipeline.expression import _FUNCTIONS
 from nirank.plugins import active
 from nirank.plugins.settings import declared
 from nirank.training import Options
@@ -59,7 +60,7 @@ def _stage(name):
 
 def _parsed(text):
     names = {node.id for node in ast.walk(ast.parse(text, mode="eval")) if isinstance(node, ast.Name)}
-    return nirank.parse(text, {name: _stage(name) for name in names - {"features", "top", "others", "fuse"}})
+    return nirank.parse(text, {name: _stage(name) for name in names - {*_FUNCTIONS}})
 
 
 def _is_measure(text):

@@ -1,8 +1,8 @@
 """Contract checks: named functions that raise `Broken` where a promise is not kept.
 
 Every public function of the modules `scorer`, `extractor`, `writer`, `generator`, `encoder`, `loss`, `sampler`,
-`collection`, `observer` and `plugin` beside this one is a check: its name is the check's, its docstring the promise, its one
-argument the `Subject`.
+`collection`, `observer` and `plugin` beside this one is a check: its name is the check's, its docstring the promise,
+its one argument the `Subject`.
 """
 
 from __future__ import annotations
