@@ -49,6 +49,14 @@ def writer():
     return nirank.load(Synonyms(), "synonyms")
 
 
+def _called():
+    return [content for call in CALLS for content in call]
+
+
+def _sizes(contents):
+    return [f"{len(each)} bytes" for each in contents]
+
+
 def _lines(text):
     return "\n".join(filter(None, (" ".join(text[:5][::-1].split()), f"{len(text.split())} words")))
 
@@ -96,7 +104,7 @@ def test_a_corpus_in_a_file_and_one_written_twice(writer, tmp_path):
 def test_equal_documents_are_written_for_once_and_in_batches(writer):
     nirank.write(CORPUS, writer)
     assert [len(call) for call in CALLS] == [2, 2]
-    assert sorted([text for call in CALLS for text in call]) == sorted(set(TEXTS))
+    assert sorted(_called()) == sorted(set(TEXTS))
 
 
 def test_a_writer_may_read_a_field():
@@ -123,7 +131,7 @@ def test_texts_are_kept_and_only_new_documents_are_written_for(writer):
     CALLS.clear()
     grown = Documents(["x", "y", "z"], ["the dog ran", "new", "a house"])
     assert list(nirank.write(grown, nirank.load(Synonyms(), "synonyms"))) == _slowly(grown)
-    assert [text for call in CALLS for text in call] == ["new"]
+    assert _called() == ["new"]
 
 
 def test_another_writer_writes_anew(writer):
@@ -244,7 +252,7 @@ def test_a_scoring_has_texts_written_for_what_was_found_alone(writer, overlap):
     candidates = Candidates.of([[1], [3, 1]], corpus=CORPUS)
     queries = Queries.of(["god", "3 x"])
     scores = nirank.expanded(scorer, writer).score(queries, candidates)
-    assert sorted([text for call in CALLS for text in call]) == ["a house", "the dog ran"]
+    assert sorted(_called()) == ["a house", "the dog ran"]
     slow = Documents(list("abcde"), _slowly(TEXTS))
     assert scores.tolist() == scorer.score(queries, candidates.over(slow)).tolist()
 
@@ -280,7 +288,12 @@ def test_the_best_lines_are_kept(writer, overlap):
 
 
 @pytest.mark.parametrize(
-    "text", ["expanded(bm25, W)", "expanded(bm25 % 10, W, field='q', append=False)", "expanded(ql, W, bm25, keep=0.5)"]
+    "text",
+    [
+        "expanded(bm25, W)",
+        "expanded(bm25 % 10, W, field='q', append=False)",
+        "expanded(ql, W, bm25, keep=0.5)",
+    ],
 )
 def test_expressions_are_their_own_repr(writer, text):
     named = nirank.load(Synonyms(), "W")

@@ -115,7 +115,7 @@ class PassageCorpus(Texts):
         return np.searchsorted(self.offsets, passages, side="right") - 1
 
     def extents(self, passages: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where each passage begins and ends in its document, in characters."""
+        """The places where each passage begins and ends in its document, in characters."""
         _, starts, stops = self._cuts
         return starts[passages].astype(np.int64), stops[passages].astype(np.int64)
 

@@ -66,7 +66,7 @@ def _written(
 
 
 class _Known:
-    """What a writer has written: its texts, and the hashes of the contents that they are for."""
+    """The texts of a writer, and the hashes of the contents that they are for."""
 
     def __init__(self, ids: Ids, texts: pa.ChunkedArray) -> None:
         self.ids, self.texts = ids, texts

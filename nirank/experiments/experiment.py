@@ -328,7 +328,7 @@ _KEYS = ("name", "collection", "pipelines", "stage", "numbers", "train", "tune",
 
 
 def _writing(field: str, table: Mapping[str, Any]) -> Writing:
-    """What a table [write.FIELD] says: the writer by `use`, `append`, `by` and `keep`; the rest are its settings."""
+    """Read a table [write.FIELD]: the writer by `use`, `append`, `by` and `keep`; the rest are its settings."""
     own = {name: value for name, value in table.items() if name not in ("use", "append", "by", "keep")}
     by = as_scoring(parse(table["by"])) if "by" in table else None
     writer = writer_of(load(table.get("use", field), **own))

@@ -40,7 +40,8 @@ def _scores(lines: list[str], docs: Ints, corpus: Corpus, by: Scoring) -> Floats
     with progress("Scoring what was written", len(lines)) as advance:
         for start in range(0, len(lines), ITERATED):
             some = lines[start : start + ITERATED]
-            pairs = Candidates.of(list(docs[start : start + ITERATED, None]), corpus=corpus)
+            own, none = docs[start : start + ITERATED], np.zeros(len(some), np.float32)
+            pairs = Candidates(np.arange(len(some) + 1), own, none, corpus)
             found.append(by.score(Queries.of(some), pairs))
             advance(len(some))
     return np.concatenate(found)

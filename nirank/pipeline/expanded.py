@@ -37,7 +37,7 @@ FIELD = "written"
 
 @dataclass(frozen=True, eq=False)
 class Writing:
-    """What is written for documents, into which field, and how much of it is kept.
+    """The writing of texts for documents: by which writer, into which field, and how much of it is kept.
 
     `by` is a scoring, by which the share `keep` of all lines is kept that answers the documents best.
     """
@@ -62,7 +62,7 @@ class Writing:
 
     @property
     def arguments(self) -> list[str]:
-        """What stands behind the pipeline in an expression."""
+        """The arguments behind the pipeline in an expression."""
         given = [self.writer.name] + ([] if self.by is None else [repr(self.by)])
         own = {"field": (self.field, FIELD), "append": (self.append, True), "keep": (self.keep, None)}
         return given + [f"{name}={value!r}" for name, (value, usual) in own.items() if value != usual]
@@ -152,7 +152,7 @@ class ExpandedRanking(Expanded, Ranking):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ExpandedStage(ExpandedRanking, ExpandedScoring):
-    """What finds expanded documents and scores them too, as `bm25` does."""
+    """A stage that finds expanded documents and scores them too, as `bm25` does."""
 
 
 def expanded(
@@ -201,7 +201,7 @@ class _Calling:
 
 
 def _kind(stage: Ranking | Scoring) -> type[Any]:
-    """What a stage becomes; raises `CompositionError` where it can be neither found nor scored by."""
+    """Choose a class for a stage; raises `CompositionError` where it can be neither found nor scored by."""
     finds = _accepts(as_ranking, stage)
     if _accepts(as_scoring, stage):
         return ExpandedStage if finds else ExpandedScoring

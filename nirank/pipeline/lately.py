@@ -1,4 +1,4 @@
-"""What is made of a corpus, remembered: indexes are opened by the corpus itself, so it has to be the same object."""
+"""Corpora made of others, remembered: an index is open for a corpus itself, so it has to be the same object."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ _PASSAGES, _DEEPER = 2, 4
 
 @dataclass(frozen=True)
 class Folding:
-    """How the scores of passages become that of their document: the best, the first's, or the mean (of the `best`)."""
+    """The rule by which scores of passages become their document's: the best, the first, or the mean (of the `best`)."""
 
     fold: Fold = "max"
     best: int | None = None
@@ -188,7 +188,7 @@ class PassagedRanking(Passages, Ranking):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PassagedStage(PassagedRanking, PassagedScoring):
-    """What finds passages and scores those of given documents too, as `bm25` does."""
+    """A stage that finds passages and scores those of given documents too, as `bm25` does."""
 
 
 def passages(pipeline: Any, fold: Fold = "max", best: int | None = None, **cutting: Any) -> Ranking | Scoring:
@@ -207,7 +207,7 @@ def passages(pipeline: Any, fold: Fold = "max", best: int | None = None, **cutti
 
 
 def _kind(stage: Ranking | Scoring, folding: Folding) -> type[Any]:
-    """What a stage becomes over passages. Raises `CompositionError` where it can be neither found nor scored by."""
+    """Choose a class for a stage. Raises `CompositionError` where it can be neither found nor scored by."""
     scores, finds = _fault(as_scoring, stage), _fault(as_ranking, stage)
     if scores and finds:
         raise finds

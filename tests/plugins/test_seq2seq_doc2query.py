@@ -1,4 +1,4 @@
-"""doc2query: texts equal those of a loop that draws token by token, one document at a time."""
+"""doc2query: texts equal those of a loop that draws token by token, one document at a time, without a cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the words of a query are in a text, compared by their stems."""
+"""The places of a query's words in a text, compared by their stems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What texts are measured in where they are cut: words, sentences, and tokens of a model."""
+"""Units that texts are cut by: words, sentences, and tokens of a model."""
 
 from __future__ import annotations
 
