@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from nirank.data.collection import Collection as Collection
     from nirank.data.corpus import ArrowCorpus as ArrowCorpus
     from nirank.data.corpus import Documents as Documents
+    from nirank.data.folds import Fold as Fold
+    from nirank.data.folds import folds as folds
     from nirank.data.queries import Queries as Queries
     from nirank.data.types import Corpus as Corpus
     from nirank.errors import NirankError as NirankError
@@ -57,6 +59,7 @@ _HOMES = {
     "nirank.data.candidates": ["Candidates"],
     "nirank.data.collection": ["Collection"],
     "nirank.data.corpus": ["ArrowCorpus", "Documents"],
+    "nirank.data.folds": ["Fold", "folds"],
     "nirank.data.queries": ["Queries"],
     "nirank.data.types": ["Corpus"],
     "nirank.errors": ["NirankError"],

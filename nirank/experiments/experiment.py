@@ -22,6 +22,9 @@
     collection = { use = "emoji", split = "dev" }
     bm25.k1 = [0.6, 0.9, 1.2]
 
+    [folds]                                   # everything is trained and tuned in each fold (`.folding`)
+    count = 5
+
     [plugin.cache]                            # switches an observer on (`nirank.plugins.observers`), with its settings
     gigabytes = 2
 
@@ -54,6 +57,7 @@ from nirank.plugins import observers
 if TYPE_CHECKING:
     from nirank.evaluation.evaluating import Ties
     from nirank.evaluation.significance import Test
+    from nirank.experiments.folding import Folding
     from nirank.experiments.recipe import Recipe
     from nirank.experiments.space import Tuning
 
@@ -88,6 +92,7 @@ class Experiment:
     numbers: dict[str, float] = field(default_factory=dict)
     train: dict[str, dict[str, Any]] = field(default_factory=dict)
     tune: dict[str, Any] = field(default_factory=dict)
+    folds: dict[str, Any] = field(default_factory=dict)
     evaluate: Evaluate = field(default_factory=Evaluate)
     plugin: dict[str, dict[str, Any]] = field(default_factory=dict)
     seed: int = 0
@@ -132,6 +137,7 @@ class Experiment:
             numbers=_numbers(table, where),
             train=_tables(table, "train", where),
             tune=_table(table, "tune", where),
+            folds=_table(table, "folds", where),
             evaluate=Evaluate(**options),
             plugin=_tables(table, "plugin", where),
             seed=table.get("seed", 0),
@@ -157,6 +163,7 @@ class Experiment:
         self._check_numbers(where)
         self.recipes()
         self.tuning()
+        self.folding()
 
     def _check_numbers(self, where: str) -> None:
         named = _names_in(self.pipelines.values())
@@ -186,6 +193,17 @@ class Experiment:
         with naming(f"{self.where}: [tune]"):
             return Tuning.of(self.tune, Tunable(names, self.stage, self.numbers), self.evaluate.measures[0])
 
+    def folding(self) -> Folding | None:
+        """How the queries are dealt into folds; None without a table [folds]. Raises for a wrong one."""
+        if not self.folds:
+            return None
+        from nirank.experiments.folding import Folding
+
+        with naming(f"{self.where}: [folds]"):
+            if not self.train and not self.tune:
+                raise BadInput("nothing is trained or tuned, so there is nothing to do in folds: leave the table out.")
+            return Folding.of(self.folds, self.seed)
+
     def at(self, values: Mapping[str, Any]) -> Experiment:
         """The experiment with other settings (`bm25.k1`) and numbers (`numbers.weight`), and nothing to tune."""
         stage, numbers = {name: dict(table) for name, table in self.stage.items()}, dict(self.numbers)
@@ -206,7 +224,7 @@ class Experiment:
                 if name not in self.stage_names:
                     raise UnknownName("stage", name, self.stage_names)
                 table = {key: self._numbered(key, value) for key, value in table.items()}
-                found.append(Recipe.of(name, table, self.seed, self.evaluate.measures[0]))
+                found.append(Recipe.of(name, table, self.seed, self.evaluate.measures[0], bool(self.folds)))
         return found
 
     def _numbered(self, key: str, value: Any) -> Any:
@@ -290,7 +308,7 @@ class Experiment:
         return table
 
 
-_KEYS = ("name", "collection", "pipelines", "stage", "numbers", "train", "tune", "evaluate", "plugin", "seed")
+_KEYS = ("name", "collection", "pipelines", "stage", "numbers", "train", "tune", "folds", "evaluate", "plugin", "seed")
 
 
 def _pipelines(table: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from nirank.errors import BadInput, UnknownName
 from nirank.experiments import manifest
 from nirank.experiments.experiment import Experiment, naming
 from nirank.experiments.journal import Journal
-from nirank.experiments.run import load_beside
+from nirank.experiments.plugin_beside import load_beside
 from nirank.experiments.space import Tuning
-from nirank.experiments.trials import Trial, Trials, parts_of
+from nirank.experiments.trials import Prepare, Trial, Trials, as_it_is, parts_of
 from nirank.files import alone, beside
 from nirank.formats.toml import to_toml
 from nirank.plugins import observers
@@ -120,6 +120,8 @@ def tune(
 def _refuse_other_tables(experiment: Experiment) -> None:
     if not experiment.tune:
         raise BadInput("there is no table [tune], nothing to tune: run it with `nirank run`.", experiment.path)
+    if experiment.folds:
+        raise BadInput("has a table [folds]: `nirank run` chooses the settings in each fold.", experiment.path)
     if experiment.train:
         raise BadInput(
             "has tables [tune] and [train]: train first, and tune the experiment that is written into its results; or "
@@ -138,15 +140,20 @@ def _tuned(experiment: Experiment, folder: Path | None) -> Tuned:
     return tried(experiment, tuning, dev, folder)
 
 
-def tried(experiment: Experiment, tuning: Tuning, dev: Collection, folder: Path | None) -> Tuned:
-    """Every trial on the queries of `dev`; the journal is kept in `folder`. Raises where all trials fail."""
+def tried(
+    experiment: Experiment, tuning: Tuning, dev: Collection, folder: Path | None, prepare: Prepare = as_it_is
+) -> Tuned:
+    """Every trial on the queries of `dev`; the journal is kept in `folder`. Raises where all trials fail.
+
+    `prepare` makes of an experiment with the settings of a trial the one that is measured: it may train its stages.
+    """
     parts = parts_of(dev, tuning, experiment.seed)
     ids = [name for part in parts for name in part.queries.ids]
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     described = {**experiment.as_table(), "corpus": dev.corpus.fingerprint, "queries": ids}
     journal = Journal(folder and folder / JOURNAL, {key: described[key] for key in _DECIDES})
-    trials = Trials(experiment, tuning, parts, journal).all()
+    trials = Trials(experiment, tuning, parts, journal, prepare).all()
     if not any(len(trial) == len(ids) for trial in trials):
         raise BadInput(f"every trial failed; the last one: {trials[-1]}: {trials[-1].error}", experiment.where)
     return Tuned(experiment, tuning, dev, ids, trials)
