@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from nirank.experiments.results import System as System
     from nirank.experiments.run import run as run
     from nirank.experiments.train import train as train
-    from nirank.experiments.tune import Tuned as Tuned
     from nirank.experiments.tune import tune as tune
+    from nirank.experiments.tuned import Tuned as Tuned
     from nirank.formats.subtopics import read_subtopics as read_subtopics
     from nirank.formats.topics import read_topics as read_topics
     from nirank.formats.trec import read_qrels as read_qrels
@@ -68,7 +68,8 @@ _HOMES = {
     "nirank.experiments.results": ["Results", "System"],
     "nirank.experiments.run": ["run"],
     "nirank.experiments.train": ["train"],
-    "nirank.experiments.tune": ["Tuned", "tune"],
+    "nirank.experiments.tune": ["tune"],
+    "nirank.experiments.tuned": ["Tuned"],
     "nirank.formats.subtopics": ["read_subtopics"],
     "nirank.formats.topics": ["read_topics"],
     "nirank.formats.trec": ["read_qrels", "read_run", "write_run"],

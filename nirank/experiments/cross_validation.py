@@ -23,7 +23,8 @@ from nirank.experiments.space import Tuning
 from nirank.experiments.stage_training import train_stages
 from nirank.experiments.systems import compared, run_systems
 from nirank.experiments.trials import Trial
-from nirank.experiments.tune import Tuned, tried
+from nirank.experiments.tune import tried
+from nirank.experiments.tuned import Tuned
 from nirank.hashing import digest
 from nirank.plugins.loading import active
 

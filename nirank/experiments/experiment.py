@@ -184,7 +184,7 @@ class Experiment:
         return _names_in(self.expressions.values())
 
     def tuning(self) -> Tuning | None:
-        """What is tuned, and how; None without a table [tune]. Raises for a wrong one."""
+        """The settings that are tuned, and how; None without a table [tune]. Raises for a wrong one."""
         if not self.tune:
             return None
         from nirank.experiments.space import Tunable, Tuning
@@ -194,7 +194,7 @@ class Experiment:
             return Tuning.of(self.tune, Tunable(names, self.stage, self.numbers), self.evaluate.measures[0])
 
     def folding(self) -> Folding | None:
-        """How the queries are dealt into folds; None without a table [folds]. Raises for a wrong one."""
+        """The way that queries are dealt into folds; None without a table [folds]. Raises for a wrong one."""
         if not self.folds:
             return None
         from nirank.experiments.folding import Folding

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nirank.evaluation.evaluating import Evaluation
     from nirank.evaluation.significance import Comparison
     from nirank.experiments.results import FoldRow, Results
-    from nirank.experiments.tune import Tuned
+    from nirank.experiments.tuned import Tuned
     from nirank.plugins.inventory import SettingRow
     from nirank.training.assignment import Fitted
 

@@ -54,7 +54,7 @@ def _run_system(name: str, ranking: Ranking, opened: Collection, experiment: Exp
 
 
 def searched(ranking: Ranking, opened: Collection, measures: Sequence[str]) -> tuple[Candidates, float]:
-    """What a pipeline finds, as deep as measures look, and the seconds that it takes without another's help."""
+    """The documents that a pipeline finds, as deep as measures look, and the seconds that it alone would take."""
     deepest = deepest_cutoff(measures)
     deep = ranking if deepest <= DEPTH else ranking.at_depth(deepest)
     with sharing() as memo:

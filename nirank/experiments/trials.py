@@ -187,7 +187,7 @@ def parts_of(collection: Collection, tuning: Tuning, seed: int) -> list[Collecti
 
 
 def _logarithm(number: int, base: int) -> int:
-    """How often a number can be divided by the base before it is 0, less one."""
+    """The whole part of a logarithm, of a number from 1 on; 0 for 0."""
     count = 0
     while number >= base:
         number, count = number // base, count + 1
