@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from nirank.data.collection import Collection as Collection
     from nirank.data.corpus import ArrowCorpus as ArrowCorpus
     from nirank.data.corpus import Documents as Documents
+    from nirank.data.folds import Fold as Fold
+    from nirank.data.folds import folds as folds
     from nirank.data.queries import Queries as Queries
     from nirank.data.types import Corpus as Corpus
     from nirank.errors import NirankError as NirankError
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
     from nirank.experiments.results import System as System
     from nirank.experiments.run import run as run
     from nirank.experiments.train import train as train
-    from nirank.experiments.tune import Tuned as Tuned
     from nirank.experiments.tune import tune as tune
+    from nirank.experiments.tuned import Tuned as Tuned
     from nirank.formats.subtopics import read_subtopics as read_subtopics
     from nirank.formats.topics import read_topics as read_topics
     from nirank.formats.trec import read_qrels as read_qrels
@@ -73,6 +75,7 @@ _HOMES = {
     "nirank.data.candidates": ["Candidates"],
     "nirank.data.collection": ["Collection"],
     "nirank.data.corpus": ["ArrowCorpus", "Documents"],
+    "nirank.data.folds": ["Fold", "folds"],
     "nirank.data.queries": ["Queries"],
     "nirank.data.types": ["Corpus"],
     "nirank.errors": ["NirankError"],
@@ -81,7 +84,8 @@ _HOMES = {
     "nirank.experiments.results": ["Results", "System"],
     "nirank.experiments.run": ["run"],
     "nirank.experiments.train": ["train"],
-    "nirank.experiments.tune": ["Tuned", "tune"],
+    "nirank.experiments.tune": ["tune"],
+    "nirank.experiments.tuned": ["Tuned"],
     "nirank.formats.subtopics": ["read_subtopics"],
     "nirank.formats.topics": ["read_topics"],
     "nirank.formats.trec": ["read_qrels", "read_run", "write_run"],

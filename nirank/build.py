@@ -75,7 +75,7 @@ def collection(spec: str, **given: Any) -> Collection:
 
 
 def table_of(given: Any, key: str) -> dict[str, Any]:
-    """What an experiment says of a part, as a table: its name, or a table with `use` and settings.
+    """A part of an experiment, by its name or as a table with `use` and settings, as a table.
 
     Raises `BadInput`, which names the `key`, for anything else.
     """

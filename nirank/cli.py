@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nirank.data.types import Floats, Ints
     from nirank.experiments.experiment import Experiment
     from nirank.experiments.results import Results
-    from nirank.experiments.tune import Tuned
+    from nirank.experiments.tuned import Tuned
     from nirank.experiments.workspace import Workspace
     from nirank.pipeline.snippets import Snippet
     from nirank.plugins.inventory import Description

@@ -1,4 +1,4 @@
-"""What several pipelines have in common, computed once: results that are kept while a block runs.
+"""Results that are kept while a block runs, so that pipelines compute once what they have in common.
 
 Inside of `sharing()` a ranking of the same parts is not searched twice for the same queries over the same corpus, and
 a component does not encode, score or describe the same queries and pairs again. "The same" is the very object, not an
@@ -125,12 +125,12 @@ def nothing() -> Iterator[None]:
 
 
 def current() -> Memo | None:
-    """Where results are kept; None where nothing is shared."""
+    """The memo of the block; None where nothing is shared."""
     return _MEMO.get()
 
 
 def once(method: str, component: Any, inputs: tuple[Any, ...], compute: Callable[[], Result]) -> Result:
-    """What a method of a component returns for these very inputs: computed, or what it was before."""
+    """The result of a component's method for these very inputs: computed, or as it was before."""
     memo = _MEMO.get()
     if memo is None:
         return compute()

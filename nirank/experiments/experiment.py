@@ -26,6 +26,9 @@
     use = "doc2query"
     append = false                            # and not put behind the content: a stage says `field = "queries"`
 
+    [folds]                                   # everything is trained and tuned in each fold (`.folding`)
+    count = 5
+
     [plugin.cache]                            # switches an observer on (`nirank.plugins.observers`), with its settings
     gigabytes = 2
 
@@ -60,6 +63,7 @@ from nirank.plugins.assembly import seeded
 if TYPE_CHECKING:
     from nirank.evaluation.evaluating import Ties
     from nirank.evaluation.significance import Test
+    from nirank.experiments.folding import Folding
     from nirank.experiments.fusion_recipe import FusionRecipe
     from nirank.experiments.recipe import Recipe
     from nirank.experiments.space import Tuning
@@ -96,6 +100,7 @@ class Experiment:
     train: dict[str, dict[str, Any]] = field(default_factory=dict)
     tune: dict[str, Any] = field(default_factory=dict)
     write: dict[str, dict[str, Any]] = field(default_factory=dict)
+    folds: dict[str, Any] = field(default_factory=dict)
     evaluate: Evaluate = field(default_factory=Evaluate)
     plugin: dict[str, dict[str, Any]] = field(default_factory=dict)
     seed: int = 0
@@ -141,6 +146,7 @@ class Experiment:
             train=_tables(table, "train", where),
             tune=_table(table, "tune", where),
             write=_tables(table, "write", where),
+            folds=_table(table, "folds", where),
             evaluate=Evaluate(**options),
             plugin=_tables(table, "plugin", where),
             seed=table.get("seed", 0),
@@ -168,6 +174,7 @@ class Experiment:
         self.recipes()
         self.fusions()
         self.tuning()
+        self.folding()
 
     def _check_numbers(self, where: str) -> None:
         named = _names_in(self.pipelines.values())
@@ -188,7 +195,7 @@ class Experiment:
         return _names_in(self.expressions.values())
 
     def tuning(self) -> Tuning | None:
-        """What is tuned, and how; None without a table [tune]. Raises for a wrong one."""
+        """The settings that are tuned, and how; None without a table [tune]. Raises for a wrong one."""
         if not self.tune:
             return None
         from nirank.experiments.space import Tunable, Tuning
@@ -196,6 +203,17 @@ class Experiment:
         names = {name: _ordered_names([text]) for name, text in self.pipelines.items()}
         with naming(f"{self.where}: [tune]"):
             return Tuning.of(self.tune, Tunable(names, self.stage, self.numbers), self.evaluate.measures[0])
+
+    def folding(self) -> Folding | None:
+        """The way that queries are dealt into folds; None without a table [folds]. Raises for a wrong one."""
+        if not self.folds:
+            return None
+        from nirank.experiments.folding import Folding
+
+        with naming(f"{self.where}: [folds]"):
+            if not self.train and not self.tune:
+                raise BadInput("nothing is trained or tuned, so there is nothing to do in folds: leave the table out.")
+            return Folding.of(self.folds, self.seed)
 
     def at(self, values: Mapping[str, Any]) -> Experiment:
         """The experiment with other settings (`bm25.k1`) and numbers (`numbers.weight`), and nothing to tune."""
@@ -214,7 +232,9 @@ class Experiment:
         found = []
         for name in filter(self._is_fusion, self.train):
             with naming(f"{self.where}: [train.{name}]"):
-                found.append(FusionRecipe.of(name, self.train[name], self.seed, self.evaluate.measures[0]))
+                found.append(
+                    FusionRecipe.of(name, self.train[name], self.seed, self.evaluate.measures[0], bool(self.folds))
+                )
         return found
 
     def _is_fusion(self, name: str) -> bool:
@@ -235,7 +255,7 @@ class Experiment:
                 if name not in self.stage_names:
                     raise UnknownName("stage", name, self.stage_names)
                 table = {key: self._numbered(key, value) for key, value in table.items()}
-                found.append(Recipe.of(name, table, self.seed, self.evaluate.measures[0]))
+                found.append(Recipe.of(name, table, self.seed, self.evaluate.measures[0], bool(self.folds)))
         return found
 
     def _numbered(self, key: str, value: Any) -> Any:
@@ -333,6 +353,9 @@ def _writing(field: str, table: Mapping[str, Any]) -> Writing:
     by = as_scoring(parse(table["by"])) if "by" in table else None
     writer = writer_of(load(table.get("use", field), **own))
     return Writing(writer, field, table.get("append", True), by, table.get("keep"))
+
+
+_KEYS = ("name", "collection", "pipelines", "stage", "numbers", "train", "tune", "folds", "evaluate", "plugin", "seed")
 
 
 def _pipelines(table: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:

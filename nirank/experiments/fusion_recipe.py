@@ -10,7 +10,8 @@
     folds = 5                                           # of cross-validation, which tells what they are worth
     seed = 0                                            # that of the experiment unless given
 
-Where stages of it are trained too, they are trained first.
+Where stages of it are trained too, they are trained first. In an experiment with [folds] the weights of a fold are found
+on the queries that it chooses by, or learns from where there are none, and `collection` is left out.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nirank.build import collection
+from nirank.build import collection, table_of
 from nirank.errors import BadInput, UnknownName
 from nirank.evaluation.evaluating import check_measures
 from nirank.files import beside
@@ -29,6 +30,8 @@ from nirank.pipeline.algebra import Fused, Pipeline
 from nirank.training.fused import FittedFusion, fit_fusion, simplex
 
 if TYPE_CHECKING:
+    from nirank.data.collection import Collection
+    from nirank.data.folds import Fold
     from nirank.experiments.experiment import Experiment
 
 _KEYS = ("collection", "measure", "step", "folds", "seed")
@@ -45,8 +48,10 @@ class FusionRecipe:
     options: dict[str, Any]
 
     @classmethod
-    def of(cls, name: str, table: Mapping[str, Any], seed: int = 0, measure: str = "nDCG@10") -> FusionRecipe:
-        """From a table as TOML gives it; `seed` and `measure` are the experiment's.
+    def of(
+        cls, name: str, table: Mapping[str, Any], seed: int = 0, measure: str = "nDCG@10", folded: bool = False
+    ) -> FusionRecipe:
+        """From a table as TOML gives it; `seed` and `measure` are the experiment's, which may be `folded`.
 
         Raises `UnknownName` for a key that is none, `BadInput` for a value that does not fit.
         """
@@ -55,9 +60,9 @@ class FusionRecipe:
                 raise UnknownName("key", key, _KEYS)
         options = {"measure": measure, "step": 0.1, "folds": 5, "seed": seed, **table}
         used = options.pop("collection", None)
-        used = {"use": used} if isinstance(used, str) else used
-        if not isinstance(used, dict) or not isinstance(used.get("use"), str):
-            raise BadInput('collection = "NAME", or a table with `use = "NAME"` and its settings, is expected.')
+        if folded and used is not None:
+            raise BadInput("collection is given by [folds]: leave it out.")
+        used = {} if folded else table_of(used, "collection")
         check_measures([options["measure"]])
         simplex(2, options["step"])
         return cls(name, used, options)
@@ -65,15 +70,19 @@ class FusionRecipe:
     def check(self, experiment: Experiment) -> None:
         """Raise for a pipeline without a fusion, and a collection that cannot be opened, before hours of training."""
         self._fused(experiment)
-        self._opened()
+        if self.collection:
+            self._opened()
 
-    def fit(self, experiment: Experiment, folder: Path) -> tuple[str, FittedFusion | None]:
-        """The pipeline's expression with the weights that were found; None beside it where that was before."""
+    def fit(self, experiment: Experiment, folder: Path, fold: Fold | None = None) -> tuple[str, FittedFusion | None]:
+        """The pipeline's expression with the weights that were found, on a fold if one is given.
+
+        None stands beside it where they were found before.
+        """
         path = folder / FUSION
         if path.exists():
             return str(json.loads(path.read_text(encoding="utf-8"))["pipeline"]), None
         pipeline, fused = self._fused(experiment)
-        fitted = fit_fusion(fused, self._opened(), **self.options)
+        fitted = fit_fusion(fused, _chosen_by(fold) if fold else self._opened(), **self.options)
         text = repr(pipeline).replace(repr(fused), repr(fitted.pipeline))
         folder.mkdir(parents=True, exist_ok=True)
         with beside(path) as unfinished:
@@ -92,6 +101,10 @@ class FusionRecipe:
         return collection(
             self.collection["use"], **{key: self.collection[key] for key in self.collection if key != "use"}
         )
+
+
+def _chosen_by(fold: Fold) -> Collection:
+    return fold.dev if len(fold.dev.queries) else fold.train
 
 
 def _fusions(pipeline: Pipeline) -> Iterator[Fused]:

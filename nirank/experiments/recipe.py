@@ -28,6 +28,7 @@ from nirank.training.options import Options
 from nirank.training.parts import built_loss, built_sampler
 
 if TYPE_CHECKING:
+    from nirank.data.folds import Fold
     from nirank.training.assignment import Fitted
 
 _OWN = ("loss", "sampler", "collection", "dev", "pipeline", "teacher")
@@ -50,8 +51,12 @@ class Recipe:
     options: Options
 
     @classmethod
-    def of(cls, name: str, table: Mapping[str, Any], seed: int = 0, measure: str = "nDCG@10") -> Recipe:
+    def of(
+        cls, name: str, table: Mapping[str, Any], seed: int = 0, measure: str = "nDCG@10", folded: bool = False
+    ) -> Recipe:
         """From a table as TOML gives it; `seed` and `measure` are the experiment's.
+
+        Where the experiment is `folded`, each fold brings what is learned from, and the table must not.
 
         Raises `UnknownName` for a key that is none, `BadInput` for a value that does not fit.
         """
@@ -59,12 +64,14 @@ class Recipe:
         for key in table:
             if key not in known:
                 raise UnknownName("key", key, known)
+            if folded and key in ("collection", "dev"):
+                raise BadInput(f"{key} is given by [folds]: leave it out.")
         options = {key: value for key, value in table.items() if key not in _OWN}
         return cls(
             name,
             _parts(table, "loss") if "loss" in table else None,
             _parts(table, "sampler", "judged"),
-            _part(table, "collection"),
+            {} if folded else _part(table, "collection"),
             _part(table, "dev") if "dev" in table else None,
             _text(table, "pipeline"),
             _text(table, "teacher"),
@@ -79,16 +86,20 @@ class Recipe:
         for table in filter(None, (self.collection, self.dev)):
             _opened(table)
 
-    def fit(self, stages: Mapping[str, Stage], rankings: Mapping[str, Ranking], out: Path) -> Fitted:
-        """Train the stage in `out`."""
+    def fit(
+        self, stages: Mapping[str, Stage], rankings: Mapping[str, Ranking], out: Path, fold: Fold | None = None
+    ) -> Fitted:
+        """Train the stage in `out`, on a fold if one is given."""
         from nirank.training.fitting import fit
+
+        train, dev = (fold.train, fold.dev) if fold else (_opened(self.collection), self.dev and _opened(self.dev))
 
         return fit(
             stages[self.name],
             self.loss,
-            _opened(self.collection),
+            train,
             sampler=self.sampler,
-            dev=_opened(self.dev) if self.dev else None,
+            dev=dev if dev and len(dev.queries) else None,
             pipeline=self._ranking(stages, rankings),
             teacher=self.teacher,
             stages=stages,

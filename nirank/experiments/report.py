@@ -15,8 +15,8 @@ from nirank.training.fused import FittedFusion
 if TYPE_CHECKING:
     from nirank.evaluation.evaluating import Evaluation
     from nirank.evaluation.significance import Comparison
-    from nirank.experiments.results import Results
-    from nirank.experiments.tune import Tuned
+    from nirank.experiments.results import FoldRow, Results
+    from nirank.experiments.tuned import Tuned
     from nirank.plugins.inventory import SettingRow
     from nirank.training.assignment import Fitted
 
@@ -60,6 +60,12 @@ def notes(results: Results) -> list[str]:
     if results.comparison:
         marks = ", ".join(f"{mark} p < {bound}" for bound, mark in reversed(MARKS))
         lines.append(f"Against {results.baseline}: {marks} (paired {results.comparison.test} test, Holm-corrected).")
+    lines += [_fold_line(row) for row in results.folds]
+    for row in results.over_seeds():
+        interval = f"{row.low:.4f} .. {row.high:.4f}"
+        lines.append(
+            f"{row.system}: {row.measure} {row.mean:.4f} over {len(row.values)} seeds, 95 % t-interval {interval}."
+        )
     return lines + [f"{name}: {' '.join(system.evaluation.notes())}" for name, system in results.systems.items()]
 
 
@@ -83,6 +89,12 @@ def examples_table(results: Results, queries: Sequence[int], k: int = 8) -> Tabl
         cells = [_found(results, name, query, k) for name in results.systems]
         table.add_row(shown(str(results.collection.queries.contents[query])), *cells)
     return table
+
+
+def _fold_line(row: FoldRow) -> str:
+    chosen = ", ".join(f"{name} = {value!r}" for name, value in row.settings.items())
+    counts = f"{row.test:,} queries measured, {row.dev:,} to choose by, {row.train:,} to learn from"
+    return f"Fold {row.fold}: {counts}" + (f"; {chosen}." if chosen else ".")
 
 
 def telling_queries(results: Results, measure: str, count: int = 6) -> list[int]:

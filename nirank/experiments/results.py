@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nirank.data.candidates import Candidates
 from nirank.data.collection import Collection
@@ -29,14 +31,43 @@ class System:
 
 
 @dataclass(frozen=True)
+class FoldRow:
+    """One fold: how many queries were learned from, chose and were measured, and the settings that were chosen."""
+
+    fold: int
+    train: int
+    dev: int
+    test: int
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SeedRow:
+    """The mean of a measure over all seeds, with a 95 % interval by Student's t over them, and the values of each."""
+
+    system: str
+    measure: str
+    mean: float
+    low: float
+    high: float
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Results:
-    """The results of an experiment; `failed` are the errors of pipelines that did not run to their end, by name."""
+    """The results of an experiment; `failed` are the errors of pipelines that did not run to their end, by name.
+
+    Of an experiment in `folds`, these are described; of one with several seeds, `repeated` are the results of the
+    seeds after the first.
+    """
 
     experiment: Experiment
     collection: Collection
     systems: dict[str, System]
     comparison: Comparison | None
     failed: dict[str, str] = field(default_factory=dict)
+    folds: tuple[FoldRow, ...] = ()
+    repeated: tuple[Results, ...] = ()
 
     @property
     def baseline(self) -> str:
@@ -47,6 +78,16 @@ class Results:
     def measured(self) -> list[str]:
         """The names of the measures, as the evaluations have them."""
         return next(iter(self.systems.values())).evaluation.measures
+
+    def over_seeds(self) -> list[SeedRow]:
+        """The means over the seeds, with intervals of these; none where there is one seed."""
+        everyone = (self, *self.repeated)
+        return [
+            _seed_row(system, measure, [each.systems[system].evaluation[measure] for each in everyone])
+            for system in self.systems
+            for measure in self.measured
+            if self.repeated and all(system in each.systems for each in everyone)
+        ]
 
     def manifest(self) -> dict[str, Any]:
         """The manifest: versions, fingerprints, seeds, devices, the tie policy."""
@@ -63,4 +104,22 @@ class Results:
     def to_dict(self) -> dict[str, Any]:
         """The measures of each system, their comparison and what failed, as JSON can hold them."""
         compared = None if self.comparison is None else self.comparison.to_dict()
-        return {"name": self.experiment.name, "systems": self.measures(), "comparison": compared, "failed": self.failed}
+        told: dict[str, Any] = {
+            "name": self.experiment.name,
+            "systems": self.measures(),
+            "comparison": compared,
+            "failed": self.failed,
+        }
+        if self.folds:
+            told["folds"] = [asdict(row) for row in self.folds]
+        if self.repeated:
+            told["seeds"] = [asdict(row) for row in self.over_seeds()]
+        return told
+
+
+def _seed_row(system: str, measure: str, values: list[float]) -> SeedRow:
+    from scipy.special import stdtrit
+
+    mean = float(np.mean(values))
+    half = float(stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return SeedRow(system, measure, mean, mean - half, mean + half, tuple(values))

@@ -111,7 +111,7 @@ Dimension = Choice | Range
 
 @dataclass(frozen=True)
 class Tunable:
-    """What an experiment has to tune: the names in each pipeline, in order; the tables of its stages; its numbers."""
+    """The tunable parts of an experiment: the names in each pipeline, in order; tables of stages; numbers."""
 
     names: Mapping[str, Sequence[str]]
     stage: Mapping[str, Mapping[str, Any]]
@@ -251,7 +251,7 @@ def _pipeline(tunable: Tunable, space: Mapping[str, Dimension], given: Any) -> s
 
 
 def _part_of(name: str) -> str:
-    """What stands in a pipeline: the stage whose setting it is, or the number itself."""
+    """The name in a pipeline: of the stage whose setting it is, or of the number itself."""
     owner, _, setting = name.partition(".")
     return setting if owner == NUMBERS else owner
 

@@ -33,7 +33,7 @@ class Proposals:
         return {name: self._as_given(name, value) for name, value in found.items()}
 
     def tell(self, value: float | None) -> None:
-        """What came of the last settings; None where they failed."""
+        """Note the value of the last settings; None where they failed."""
         state = self._optuna.trial.TrialState.FAIL if value is None else None
         self._study.tell(self._trial, value, state=state)
 

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nirank import environment
-from nirank.checkpoints.checkpoint import settings_of
 from nirank.errors import BadInput
-from nirank.experiments.experiment import Experiment, naming
-from nirank.experiments.fusion_recipe import FusionRecipe
+from nirank.experiments.experiment import Experiment
+from nirank.experiments.plugin_beside import load_beside
 from nirank.experiments.recipe import Recipe
 from nirank.experiments.results import Results
-from nirank.experiments.run import load_beside, run
-from nirank.experiments.write import refuse_unwritable
+from nirank.experiments.run import run
+from nirank.experiments.stage_training import check_recipes, train_stages
 from nirank.files import alone, beside, refuse_existing, remove_leftovers
 from nirank.formats.toml import to_toml
-from nirank.pipeline.algebra import Stage
-from nirank.plugins import observers
-from nirank.plugins.loading import active
-from nirank.registry import STAGES, TRAINED
-from nirank.training import processes, resume_plan
+from nirank.training import processes
 from nirank.training.assignment import Fitted
 from nirank.training.fused import FittedFusion
 
@@ -49,6 +42,8 @@ def train(
     processes.join()
     folder = processes.from_first(Path(out).resolve())  # the clocks of the others may name another one
     recipes = experiment.recipes()
+    if experiment.folds and processes.count() > 1:
+        raise BadInput("has a table [folds], and folds are trained in one process.", experiment.path)
     if not recipes and not experiment.fusions():
         raise BadInput("there is no table [train.NAME], nothing to train: run it with `nirank run`.", experiment.path)
     with alone(folder, "nirank train") if processes.is_first() else nullcontext():
@@ -63,47 +58,12 @@ def _train(
     show: Callable[[Results], None] | None,
 ) -> Results | None:
     load_beside(experiment)
-    _check(experiment, recipes)
+    check_recipes(experiment, recipes)
     _begin(experiment, folder)
-    for recipe in recipes:
-        place = folder / recipe.name
-        if not resume_plan.is_finished(place):
-            fitted = _train_stage(experiment, recipe, folder)
-            if tell and processes.is_first():
-                tell(fitted)
-        experiment = replace(experiment, stage={**experiment.stage, recipe.name: _trained(experiment, recipe, place)})
-    if not processes.is_first():
-        return None
-    for fusion in experiment.fusions():
-        text, found = _fit_fusion(experiment, fusion, folder)
-        if tell and found:
-            tell(found)
-        experiment = replace(experiment, pipelines={**experiment.pipelines, fusion.name: text})
-    return run(replace(experiment, train={}), folder / RESULTS, show)
-
-
-def _check(experiment: Experiment, recipes: Sequence[Recipe]) -> None:
-    """Raise now what would else be raised after hours: unknown names and settings, ids that cannot be written.
-
-    Queries and documents of the collections are opened, and closed again.
-    """
-    for recipe in recipes:
-        with naming(f"{experiment.where}: [train.{recipe.name}]"):
-            recipe.check()
-            _check_loss(experiment, recipe)
-    for fusion in experiment.fusions():
-        with naming(f"{experiment.where}: [train.{fusion.name}]"):
-            fusion.check(experiment)
-    with naming(f"{experiment.where}: collection"):
-        refuse_unwritable(experiment.open())
-
-
-def _check_loss(experiment: Experiment, recipe: Recipe) -> None:
-    """Raise `BadInput` where a loss is missing, without building the stage that needs one."""
-    use = experiment.stage.get(recipe.name, {}).get("use", recipe.name)
-    by_gradients = use.startswith(TRAINED) or not hasattr(active().registry.find(use, STAGES).resolve(), "learn")
-    if recipe.loss is None and by_gradients:
-        raise BadInput('loss = "NAME", or a table with `use = "NAME"` and its settings, is expected.')
+    if experiment.folds:
+        return run(experiment, folder / RESULTS, show, work=folder)
+    trained = train_stages(experiment, folder, tell)
+    return run(trained, folder / RESULTS, show) if processes.is_first() else None
 
 
 def _begin(experiment: Experiment, folder: Path) -> None:
@@ -122,25 +82,3 @@ def _begin(experiment: Experiment, folder: Path) -> None:
     if processes.is_first():
         with beside(path) as unfinished:
             unfinished.write_text(to_toml(table), encoding="utf-8")
-
-
-def _trained(experiment: Experiment, recipe: Recipe, place: Path) -> dict[str, Any]:
-    """The table of the trained stage: its checkpoint, and settings that are not kept there, such as the device."""
-    own = settings_of(place)
-    given = {key: value for key, value in experiment.stage.get(recipe.name, {}).items() if key not in own}
-    return {**given, "use": f"{TRAINED}{place}"}
-
-
-def _fit_fusion(experiment: Experiment, fusion: FusionRecipe, folder: Path) -> tuple[str, FittedFusion | None]:
-    environment.seed_everything(experiment.seed)
-    with observers.switched_on(experiment.observers()), naming(f"{experiment.where}: [train.{fusion.name}]"):
-        return fusion.fit(experiment, folder / fusion.name)
-
-
-def _train_stage(experiment: Experiment, recipe: Recipe, folder: Path) -> Fitted:
-    environment.seed_everything(recipe.options.seed)
-    with observers.switched_on(experiment.observers()):
-        stages: dict[str, Stage] = {}
-        rankings: dict[str, Any] = experiment.build(stages)
-        with naming(f"{experiment.where}: [train.{recipe.name}]"):
-            return recipe.fit(stages, rankings, folder / recipe.name)

@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,8 +19,8 @@ from nirank.evaluation.evaluating import evaluate
 from nirank.execution.sharing import Memo, sharing
 from nirank.experiments.experiment import Experiment
 from nirank.experiments.journal import Journal, Record
-from nirank.experiments.run import searched
 from nirank.experiments.space import Tuning
+from nirank.experiments.systems import searched
 from nirank.experiments.tpe import Proposals
 from nirank.hashing import digest, place_of
 from nirank.pipeline.algebra import Ranking, Stage
@@ -28,6 +28,9 @@ from nirank.plugins.faults import message_of
 from nirank.progress import Advance, progress
 
 log = logging.getLogger("nirank")
+
+#: What makes of an experiment with the settings of a trial the one that is measured.
+Prepare = Callable[[Experiment], Experiment]
 
 #: Queries that the first round of halving measures on, at least.
 _FEWEST = 16
@@ -70,7 +73,15 @@ class Trials:
     Components whose settings do not change from one trial to the next stay, and with them what they found.
     """
 
-    def __init__(self, experiment: Experiment, tuning: Tuning, parts: Sequence[Collection], journal: Journal) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        tuning: Tuning,
+        parts: Sequence[Collection],
+        journal: Journal,
+        prepare: Prepare,
+    ) -> None:
+        self.prepare = prepare
         self.experiment, self.tuning, self.parts, self.journal = experiment, tuning, parts, journal
         self._stages: dict[str, Stage] = {}
         self._memo = Memo()
@@ -141,13 +152,18 @@ class Trials:
 
     def ranking(self, settings: dict[str, Any]) -> Ranking:
         """The pipeline with these settings; stages that the last trial had too are those of then."""
-        experiment = self.experiment.at(settings)
+        experiment = self.prepare(self.experiment.at(settings))
         keys = {name: _key(name, experiment) for name in experiment.stage_names}
         stages = {name: self._stages[key] for name, key in keys.items() if key in self._stages}
         stages |= {name: experiment.load(name) for name in keys if name not in stages and name in experiment.stage}
         ranking = experiment.ranking(self.tuning.pipeline, stages)
         self._stages = {keys[name]: stage for name, stage in stages.items() if name in keys}
         return ranking
+
+
+def as_it_is(experiment: Experiment) -> Experiment:
+    """The experiment itself: there is nothing to prepare."""
+    return experiment
 
 
 def _key(name: str, experiment: Experiment) -> str:
@@ -171,7 +187,7 @@ def parts_of(collection: Collection, tuning: Tuning, seed: int) -> list[Collecti
 
 
 def _logarithm(number: int, base: int) -> int:
-    """How often a number can be divided by the base before it is 0, less one."""
+    """The whole part of a logarithm, of a number from 1 on; 0 for 0."""
     count = 0
     while number >= base:
         number, count = number // base, count + 1

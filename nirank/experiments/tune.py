@@ -5,23 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nirank.build import collection
 from nirank.data.collection import Collection
-from nirank.errors import BadInput, UnknownName
+from nirank.errors import BadInput
 from nirank.experiments import manifest
 from nirank.experiments.experiment import Experiment, naming
 from nirank.experiments.journal import Journal
-from nirank.experiments.run import load_beside
+from nirank.experiments.plugin_beside import load_beside
 from nirank.experiments.space import Tuning
-from nirank.experiments.trials import Trial, Trials, parts_of
+from nirank.experiments.trials import Prepare, Trials, as_it_is, parts_of
+from nirank.experiments.tuned import Tuned
 from nirank.files import alone, beside
 from nirank.formats.toml import to_toml
 from nirank.plugins import observers
@@ -32,60 +28,6 @@ JOURNAL, BEST, TABLE, PICTURE, MANIFEST = (
     *("trials.jsonl", "experiment.toml", "trials.tsv", "tuning.svg"),
     "manifest.json",
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Tuned:
-    """Every trial of a tuning, by number, and what they were measured on.
-
-    `query_ids` are in the order of the trials' values.
-    """
-
-    experiment: Experiment
-    tuning: Tuning
-    collection: Collection
-    query_ids: list[str]
-    trials: list[Trial]
-
-    @cached_property
-    def best(self) -> Trial:
-        """The best of the trials that were measured on all queries; of equals the first."""
-        whole = [trial for trial in self.trials if len(trial) == len(self.query_ids)]
-        return max(whole, key=lambda trial: (trial.mean(self.tuning.measure), -trial.number))
-
-    @property
-    def resolved(self) -> Experiment:
-        """The experiment with the best settings, which `nirank run` takes."""
-        return self.experiment.at(self.best.settings)
-
-    def values(self, measure: str | None = None) -> NDArray[np.float64]:
-        """The values of a measure, `[trials, queries]`; NaN where a trial was not measured on a query."""
-        measure = measure or self.tuning.measure
-        if measure not in self.best.values:
-            raise UnknownName("measure of these trials,", measure, self.best.values)
-        values = np.full((len(self.trials), len(self.query_ids)), np.nan)
-        for row, trial in zip(values, self.trials, strict=True):
-            row[: len(trial)] = trial.values.get(measure, ())
-        return values
-
-    def notes(self) -> list[str]:
-        """Notes to read with the best settings: how many trials there were, and where more may be found."""
-        failed = sum(trial.error is not None for trial in self.trials)
-        lines = [f"{len(self.trials):,} trials of {self.tuning.pipeline} on {len(self.query_ids):,} queries."]
-        lines += [f"{failed:,} of them failed."] * bool(failed)
-        for name, value in self.best.settings.items():
-            if edge := self.tuning.space[name].edge(value):
-                lines.append(f"{name} = {value!r} is the {edge} value that was tried: try others beyond it.")
-        return lines
-
-    def to_dict(self) -> dict[str, Any]:
-        """The best settings and the means of all trials, as JSON can hold them."""
-        return {
-            "pipeline": self.tuning.pipeline,
-            "measure": self.tuning.measure,
-            "best": self.best.number,
-            "trials": [trial.to_dict() for trial in self.trials],
-        }
 
 
 def tune(
@@ -120,6 +62,8 @@ def tune(
 def _refuse_other_tables(experiment: Experiment) -> None:
     if not experiment.tune:
         raise BadInput("there is no table [tune], nothing to tune: run it with `nirank run`.", experiment.path)
+    if experiment.folds:
+        raise BadInput("has a table [folds]: `nirank run` chooses the settings in each fold.", experiment.path)
     if experiment.train:
         raise BadInput(
             "has tables [tune] and [train]: train first, and tune the experiment that is written into its results; or "
@@ -138,15 +82,20 @@ def _tuned(experiment: Experiment, folder: Path | None) -> Tuned:
     return tried(experiment, tuning, dev, folder)
 
 
-def tried(experiment: Experiment, tuning: Tuning, dev: Collection, folder: Path | None) -> Tuned:
-    """Every trial on the queries of `dev`; the journal is kept in `folder`. Raises where all trials fail."""
+def tried(
+    experiment: Experiment, tuning: Tuning, dev: Collection, folder: Path | None, prepare: Prepare = as_it_is
+) -> Tuned:
+    """Every trial on the queries of `dev`; the journal is kept in `folder`. Raises where all trials fail.
+
+    `prepare` makes of an experiment with the settings of a trial the one that is measured: it may train its stages.
+    """
     parts = parts_of(dev, tuning, experiment.seed)
     ids = [name for part in parts for name in part.queries.ids]
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     described = {**experiment.as_table(), "corpus": dev.corpus.fingerprint, "queries": ids}
     journal = Journal(folder and folder / JOURNAL, {key: described[key] for key in _DECIDES})
-    trials = Trials(experiment, tuning, parts, journal).all()
+    trials = Trials(experiment, tuning, parts, journal, prepare).all()
     if not any(len(trial) == len(ids) for trial in trials):
         raise BadInput(f"every trial failed; the last one: {trials[-1]}: {trials[-1].error}", experiment.where)
     return Tuned(experiment, tuning, dev, ids, trials)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nirank.experiments.trials import Trial
-    from nirank.experiments.tune import Tuned
+    from nirank.experiments.tuned import Tuned
 
 log = logging.getLogger("nirank")
 

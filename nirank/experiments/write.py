@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,14 @@ def _write_into(folder: Path, results: Results) -> None:
     write_json(folder / "measures.json", results.measures())
     if results.comparison:
         write_json(folder / "comparison.json", results.comparison.to_dict())
+    if results.folds:
+        write_json(folder / "folds.json", [asdict(row) for row in results.folds])
+    if results.repeated:
+        write_json(folder / "seeds.json", [asdict(row) for row in results.over_seeds()])
+    for other in results.repeated:
+        inner = folder / f"seed-{other.experiment.seed}"
+        inner.mkdir()
+        _write_into(inner, other)
     (folder / "experiment.toml").write_text(to_toml(results.experiment.as_table()), encoding="utf-8")
     write_json(folder / MANIFEST, results.manifest())
     if contact_sheet.pictured(results.collection):

@@ -1,4 +1,4 @@
-"""What a pipeline is made of, as a key: pipelines of the same components, put together alike, have equal ones."""
+"""Keys of pipelines: those of the same components, put together alike, have equal ones."""
 
 from __future__ import annotations
 

@@ -29,8 +29,9 @@ def letor(
     `path` is a file as `nirank_ltr.letor_files` describes it, or a folder with a `split` "train", "vali" (or "dev") or
     "test". It has files `train.txt`, `vali.txt` and `test.txt`, in folders `Fold1` to `Fold5` where it has folds; or it
     has LETOR 4.0's parts `S1.txt` to `S5.txt`, of which fold f trains on Sf and the next two, and the two after these
-    validate and test, in turns. Without a split these parts are read all. `features` and `absent` (those that a line
-    leaves out are 0, or missing) are as for `read_letor`. Each file may be gzipped.
+    validate and test, in turns. Without a split and a fold these parts are read all, or the test files of all folds.
+    `features` and `absent` (those that a line leaves out are 0, or missing) are as for `read_letor`. Each file may be
+    gzipped.
 
     Raises `BadInput` where a file is missing or malformed, `UnknownName` for another split.
     """
@@ -51,8 +52,10 @@ def _files(folder: Path, split: str | None, fold: int | None) -> list[Path]:
     if not folder.is_dir():
         raise BadInput("there is no such file or folder; one in the format of LETOR is expected.", folder)
     parts = [_present(folder, (f"S{number}",)) for number in range(1, _PARTS + 1)]
-    if split is None and fold is None and all(parts):
-        return [part for part in parts if part]
+    if split is None and fold is None:
+        whole = [part for part in parts if part] if all(parts) else _measured(folder)
+        if whole:
+            return whole
     names = next((names for names in _SPLITS.values() if split in names), None)
     if names is None:
         raise UnknownName("split", str(split), _SPLITS)
@@ -72,6 +75,12 @@ def _turned(parts: list[Path | None], split: str, fold: int | None, folder: Path
         raise BadInput(f"fold = {fold}; a number from 1 to {_PARTS} is expected.", folder)
     turned = parts[fold - 1 :] + parts[: fold - 1]
     return turned[{"train": slice(0, 3), "vali": slice(3, 4), "test": slice(4, 5)}[split]]
+
+
+def _measured(folder: Path) -> list[Path]:
+    """The test files of all folds, which together have each query once."""
+    found = (_present(place, _SPLITS["test"]) for place in sorted(folder.glob("Fold*")))
+    return [file for file in found if file]
 
 
 def _present(folder: Path, names: Sequence[str]) -> Path | None:
