@@ -344,9 +344,6 @@ class Experiment:
         return table
 
 
-_KEYS = ("name", "collection", "pipelines", "stage", "numbers", "train", "tune", "write", "evaluate", "plugin", "seed")
-
-
 def _writing(field: str, table: Mapping[str, Any]) -> Writing:
     """Read a table [write.FIELD]: the writer by `use`, `append`, `by` and `keep`; the rest are its settings."""
     own = {name: value for name, value in table.items() if name not in ("use", "append", "by", "keep")}
@@ -355,7 +352,10 @@ def _writing(field: str, table: Mapping[str, Any]) -> Writing:
     return Writing(writer, field, table.get("append", True), by, table.get("keep"))
 
 
-_KEYS = ("name", "collection", "pipelines", "stage", "numbers", "train", "tune", "folds", "evaluate", "plugin", "seed")
+_KEYS = (
+    *("name", "collection", "write", "pipelines", "stage", "numbers"),
+    *("train", "tune", "folds", "evaluate", "plugin", "seed"),
+)
 
 
 def _pipelines(table: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:

@@ -10,8 +10,8 @@
     folds = 5                                           # of cross-validation, which tells what they are worth
     seed = 0                                            # that of the experiment unless given
 
-Where stages of it are trained too, they are trained first. In an experiment with [folds] the weights of a fold are found
-on the queries that it chooses by, or learns from where there are none, and `collection` is left out.
+Where stages of it are trained too, they are trained first. In an experiment with [folds] the weights of a fold are
+found on the queries that it chooses by, or learns from where there are none, and `collection` is left out.
 """
 
 from __future__ import annotations
