@@ -234,7 +234,7 @@ def _(ranking: Any, where: Where) -> Ranking | None:
 @narrowed.register
 def _(ranking: Union, where: Where) -> Ranking | None:
     left, right = narrowed(ranking.left, where), narrowed(ranking.right, where)
-    return Union(left, right) if left and right else None
+    return replace(ranking, left=left, right=right) if left and right else None
 
 
 @narrowed.register

@@ -14,7 +14,7 @@ from nirank.errors import MissingDependency, UnknownName
 from nirank.hints import readable
 from nirank.plugins import settings
 from nirank.plugins.loading import active
-from nirank.registry import FIELD, STAGES, Entry, Plugin
+from nirank.registry import FIELD, FUNCTION, STAGES, Entry, Plugin
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _description(entries: list[Entry]) -> Description:
         factory = entries[0].resolve()
     except MissingDependency as error:
         return Description(components, plugin, "", [], str(error))
-    rows = list(_settings(factory))
+    rows = [] if entries[0].kind == FUNCTION else list(_settings(factory))  # whose parameters are no settings
     if any(entry.kind in STAGES for entry in entries):
         rows.append(
             SettingRow(

@@ -1,4 +1,11 @@
-"""Queries that a language model writes, or writes on."""
+"""Queries that a language model writes, or writes on.
+
+All rewriters here have these settings, and those of `nirank_rewriting.endpoint.Endpoint`:
+
+model   the name of the model at an OpenAI-compatible endpoint
+prompt  what it is asked: a name of `nirank_rewriting.prompts.PROMPTS`, or a text with `{query}`
+keep    how often the query stands before the answer
+"""
 
 from __future__ import annotations
 
@@ -42,9 +49,7 @@ class Written:
 def hyde(model: str, prompt: str = "hyde", keep: int = 0, *, endpoint: Endpoint = Endpoint()) -> Written:
     """A passage that might answer the query, in its place: HyDE, for bi-encoders.
 
-    Gao et al., ACL 2023; here it is one passage, at temperature 0. `model` is asked at an OpenAI-compatible endpoint
-    (`Endpoint`), `prompt` is a name of `nirank_rewriting.prompts.PROMPTS` or a text with `{query}`, and the query
-    stands `keep` times before the answer.
+    Gao et al., ACL 2023; here it is one passage, at temperature 0.
     """
     return Written(Asked(model, endpoint), prompt, keep)
 
@@ -52,14 +57,11 @@ def hyde(model: str, prompt: str = "hyde", keep: int = 0, *, endpoint: Endpoint 
 def query2doc(model: str, prompt: str = "query2doc", keep: int = 5, *, endpoint: Endpoint = Endpoint()) -> Written:
     """The query, 5 times, and a passage that might answer it: query2doc, for BM25.
 
-    Wang, Yang and Wei, EMNLP 2023, without examples in the prompt. `model`, `prompt` and `keep` are as in `hyde`.
+    Wang, Yang and Wei, EMNLP 2023, without examples in the prompt.
     """
     return Written(Asked(model, endpoint), prompt, keep)
 
 
 def llm_rewrite(model: str, prompt: str, keep: int = 0, *, endpoint: Endpoint = Endpoint()) -> Written:
-    """What a language model answers to any prompt: search terms, a translation, a correction.
-
-    `model`, `prompt` and `keep` are as in `hyde`.
-    """
+    """The answer to any prompt: search terms, a translation, a correction."""
     return Written(Asked(model, endpoint), prompt, keep)
