@@ -85,11 +85,12 @@ class Listwise:
                 "%s: %d of %d answers had to be repaired (%s).",
                 *(self.name, counts["repaired"], counts["questions"], ", ".join(faults)),
             )
-        if counts["cut to fit"]:
+        if counts["cut to fit"] or counts["queries cut to fit"]:
             log.warning(
-                "%s: %d of %d passages were cut to fit what the model reads; fewer at a time, or a larger max_length, "
-                "would show more of them.",
+                "%s: %d of %d passages were cut to fit what the model reads, and the query of %d of %d questions; "
+                "fewer at a time, or a larger max_length, would show more.",
                 *(self.name, counts["cut to fit"], counts["passages"]),
+                *(counts["queries cut to fit"], counts["questions"]),
             )
 
 

@@ -128,10 +128,11 @@ class Local:
         names = template.template.names
         values = {"query": query} | {f"passage{number}": text for number, text in enumerate(texts, 1)}
         read = {name: template.tokens(name, [values[name]])[0] for name in values}
-        most = shares(
-            len(read["query"]), names.count("query"), [len(read[name]) for name in names if name != "query"], template
-        )
-        counts["cut to fit"] += sum(len(read[name]) > most[1] for name in names if name != "query")
+        lengths = {name: len(read[name]) for name in names}
+        long, times = lengths.pop("query"), names.count("query")
+        most = shares(long, times, list(lengths.values()), template.prompt.room)
+        counts["queries cut to fit"] += long > most[0]
+        counts["cut to fit"] += sum(length > most[1] for length in lengths.values())
         pieces = [read[name][: most[name != "query"]] for name in names]
         filled: Tokens = template.prompt.filled([pieces])[0][0]
         return filled
@@ -207,14 +208,13 @@ def kind_of(model: str) -> str:
     return "AutoModelForSeq2SeqLM" if config.is_encoder_decoder else "AutoModelForCausalLM"
 
 
-def shares(query: int, times: int, passages: Sequence[int], template: TokenisedTemplate) -> tuple[int, int]:
-    """The most tokens that are read of a query and of each passage, from the number that each has.
+def shares(query: int, times: int, passages: Sequence[int], room: int) -> tuple[int, int]:
+    """The most tokens that are read of a query and of each passage, from the number that each has, to fit the room.
 
     The query, which the prompt says so many `times`, is cut where it would have more than half of the room, and the
     passages to the largest equal length that fits.
     """
-    room = template.prompt.room
-    kept = min(query, max(1, room // 2 // max(times, 1)))
+    kept = min(query, max(1, min(room // 2, room - len(passages)) // times))
     left, lengths = room - kept * times, sorted(passages)
     for place, length in enumerate(lengths):
         equal = left // (len(lengths) - place)

@@ -10,9 +10,9 @@ import numpy as np
 from nirank.kit.transformers import Computing
 from nirank_seq2seq.choosing import ANSWER_TOKENS, By, Choosing
 from nirank_seq2seq.lists import RankedList, Ranking, falling, whole_numbers
-from nirank_seq2seq.reader import COMPUTING
+from nirank_seq2seq.models import writer
 from nirank_seq2seq.sorting import by_bubbles, by_heap
-from nirank_seq2seq.writers import WRITING, Generate, Question, Writing, writer
+from nirank_seq2seq.writers import COMPUTING, WRITING, Generate, Question, Writing
 
 _SORTS = {"heap": by_heap, "sliding": by_bubbles}
 #: Documents that are compared in a step of a sort, with one or two of which another is.

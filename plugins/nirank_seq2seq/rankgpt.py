@@ -10,8 +10,8 @@ from typing import Any
 from nirank.errors import BadInput
 from nirank.kit.transformers import Computing
 from nirank_seq2seq.lists import Listwise, RankedList, Ranking, falling, whole_numbers
-from nirank_seq2seq.reader import COMPUTING
-from nirank_seq2seq.writers import WRITING, Generate, Question, Writing, writer
+from nirank_seq2seq.models import writer
+from nirank_seq2seq.writers import COMPUTING, WRITING, Generate, Question, Writing
 
 #: Tokens of an answer: an order of 20 takes some 100.
 _ANSWER_TOKENS = 300

@@ -1,4 +1,4 @@
-"""Models that write answers to prompts: a function, a server, or a model of transformers that is run here."""
+"""Models that write answers to prompts, and what they are shown: the questions, and functions that answer them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nirank.errors import BadInput, ComponentError
-from nirank.kit import Answers, Asking, Endpoint, cache_folder, digest
+from nirank.kit import Asking, digest
 from nirank.kit.transformers import Computing
 from nirank_seq2seq import conversation
 from nirank_seq2seq.conversation import Conversation
@@ -47,7 +47,7 @@ class Writing(Asking):
     tokens: int | None = None
 
 
-WRITING = Writing()
+WRITING, COMPUTING = Writing(), Computing()
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,9 @@ class Outside:
         """The answers. Raises `ComponentError` where there is not one text for each question."""
         said = [self.prompt.filled(*shown(each, self.words, counts)) for each in questions]
         prompts = said if getattr(self.generate, "chats", False) else [conversation.flat(each) for each in said]
-        found = list(self.generate(prompts))
-        if len(found) != len(prompts) or not all(isinstance(answer, str) for answer in found):
+        found = self.generate(prompts)
+        texts = isinstance(found, list | tuple) and all(isinstance(answer, str) for answer in found)
+        if not texts or len(found) != len(prompts):
             raise ComponentError(
                 f"{self.name} returned {found!r:.80} for {len(prompts)} prompts; a list with one text each is expected."
             )
@@ -114,25 +115,6 @@ class Outside:
         del questions, counts
         self.check(1, weighed=True)
         return []
-
-
-def writer(model: str | Generate, prompt: str, writing: Writing, computing: Computing, answer_tokens: int) -> Writer:
-    """What answers questions: the function `model`, or the model of that name on a server or here.
-
-    `answer_tokens` holds where the settings do not say how long an answer may be. Raises `BadInput` for settings that
-    show or allow nothing.
-    """
-    length = answer_tokens if writing.answer_tokens is None else writing.answer_tokens
-    if writing.words < 1 or length < 1:
-        raise BadInput(f"words = {writing.words}, answer_tokens = {length}: both are whole numbers from 1.")
-    read = conversation.read(prompt)
-    if not isinstance(model, str):
-        return Outside(model, read, writing.words, getattr(model, "__name__", type(model).__name__))
-    if writing.endpoint is not None:
-        return Outside(_served(model, writing.endpoint, writing, length), read, writing.words, f"the server of {model}")
-    from nirank_seq2seq.local import Local
-
-    return Local(model, read, length, writing, computing)
 
 
 def shown(question: Question, words: int, counts: Counter[str]) -> tuple[str, list[str]]:
@@ -153,9 +135,3 @@ def shown(question: Question, words: int, counts: Counter[str]) -> tuple[str, li
 def thoughtless(answer: str) -> str:
     """An answer without what was thought aloud before it; the mark where that begins may stand in the prompt."""
     return answer.rpartition("</think>")[2].partition("<think>")[0].strip()
-
-
-def _served(model: str, url: str, writing: Writing, length: int) -> Endpoint:
-    kept = Answers(cache_folder() / "answers.sqlite") if writing.keep_answers else None
-    asking = Asking(writing.timeout, writing.tries, writing.at_once)
-    return Endpoint(url, model, max_tokens=length, key=writing.key, asking=asking, cache=kept)

@@ -190,6 +190,7 @@ def test_passages_are_cut_to_equal_length_and_never_more_is_read_than_fits(tmp_p
     assert "?" in first  # the end of the template stays
     assert "?" in second
     assert counts["cut to fit"] == 3
+    assert counts["queries cut to fit"] == 1
     assert counts["passages"] == 5
 
 
@@ -206,15 +207,11 @@ def _said(local, row):
         (4, 2, [100, 100], 28, (4, 10)),
         (50, 1, [100], 40, (20, 20)),
         (50, 2, [100], 40, (10, 20)),
+        (50, 1, [100] * 8, 12, (4, 1)),  # a token is left for each
     ],
 )
 def test_the_room_is_shared(query, times, passages, room, expected):
-    class Template:
-        class prompt:  # noqa: N801
-            pass
-
-    Template.prompt.room = room
-    assert shares(query, times, passages, Template) == expected
+    assert shares(query, times, passages, room) == expected
     kept, most = expected
     assert kept * times + sum(min(most, length) for length in passages) <= room
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import random
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -177,7 +179,7 @@ def test_what_a_model_thinks_aloud_is_no_answer():
     assert ranked(RankGPT(Asked(lambda *_: "[1] > [2]?</think>[2] > [1]")), [1, 2]) == [[2, 1]]
 
 
-@pytest.mark.parametrize("found", [[], ["[1]", "[1]"], [None], [b"[1]"]])
+@pytest.mark.parametrize("found", [[], ["[1]", "[1]"], [None], [b"[1]"], None, "[1]", 7])
 def test_a_function_that_does_not_answer_each_prompt_is_told(found):
     def generate(prompts):
         return found
@@ -290,9 +292,12 @@ def test_a_prompt_that_there_is_not_is_told():
         ({"window": 5, "stride": 5}, "windows overlap where the stride is smaller"),
         ({"words": 0}, "words = 0"),
         ({"answer_tokens": 0}, "answer_tokens = 0"),
+        ({"max_length": 100}, "max_length and tokens are of models that are run here"),
+        ({"tokens": 100}, "max_length and tokens are of models that are run here"),
+        ({"endpoint": "http://localhost:1"}, "is asked for a model by its name, and .* is none"),
     ],
 )
-def test_settings_that_ask_nothing_are_refused(given_settings, told):
+def test_settings_that_do_not_fit_are_refused(given_settings, told):
     with pytest.raises(BadInput, match=told):
         nirank.load("rankgpt", model=ordering(), **given_settings)
 
@@ -325,6 +330,19 @@ def test_it_composes_with_other_stages():
         assert pipeline.search(["car dog bus cat"], corpus).docs.tolist() == expected
         assert repr(nirank.parse(repr(pipeline), parts)) == repr(pipeline)
         assert parts["rankgpt"].component in pipeline.components()
+
+
+def test_a_function_needs_no_torch():
+    script = (
+        "import sys, nirank\n"
+        "ranker = nirank.load('rankgpt', model=lambda prompts: ['[2] > [1]'])\n"
+        "corpus = nirank.Documents(['a', 'b'], ['one', 'two'])\n"
+        "found = nirank.Candidates.of([[0, 1]], corpus=corpus)\n"
+        "assert ranker.score(nirank.Queries.of('q'), found).tolist() == [1, 2]\n"
+        "assert not {'torch', 'transformers'} & sys.modules.keys()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_other_contents_than_texts_are_refused():
