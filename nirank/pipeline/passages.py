@@ -42,7 +42,7 @@ _PASSAGES, _DEEPER = 2, 4
 
 @dataclass(frozen=True)
 class Folding:
-    """The rule by which scores of passages become their document's: the best, the first, or the mean of `best`."""
+    """The rule by which scores of passages become their document's: the best, the first, or a mean (of the `best`)."""
 
     fold: Fold = "max"
     best: int | None = None

@@ -6,12 +6,12 @@ import contextlib
 import functools
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nirank import hookimpl
-from nirank.data import Batch, Candidates, Queries
+from nirank.data import Batch, Candidates, Content, Queries
 from nirank.plugins import Component, Middleware
 from nirank_trace import spans
 from nirank_trace.gauge import Gauge
@@ -50,6 +50,12 @@ class Trace:
     def nirank_rewrite(self, rewriter: Component, queries: Queries) -> Generator[None, Any, Any]:
         """Measure the rewriting of queries."""
         with self._stage("rewrite", rewriter, queries=len(queries)):
+            return (yield)
+
+    @hookimpl(wrapper=True, tryfirst=True)
+    def nirank_write(self, writer: Component, contents: Sequence[Content]) -> Generator[None, Any, Any]:
+        """Measure the writing of texts for documents."""
+        with self._stage("write", writer, documents=len(contents)):
             return (yield)
 
     @hookimpl(wrapper=True, tryfirst=True)
