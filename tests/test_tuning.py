@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import time
 import tomllib
 
 import numpy as np
@@ -343,3 +344,17 @@ def test_the_result_is_json():
     told = json.loads(json.dumps(nirank.tune(_table({"finds": {"a": [3.0, 99.0]}})).to_dict()))
     assert told["best"] == 0
     assert told["trials"][1]["measures"] == {}
+
+
+def test_an_experiment_searches_a_common_first_stage_once_and_times_each_system_as_if_alone(monkeypatch):
+    generate = Finds.generate
+    monkeypatch.setattr(Finds, "generate", lambda *given: time.sleep(0.05) or generate(*given))
+    texts = ["finds % 7 >> scores", "finds % 7 >> 0.5 * scores", "finds % 7 >> scores + scores", "finds % 7"]
+    results = nirank.run({"collection": "tunetoy", "pipelines": {f"p{n}": text for n, text in enumerate(texts)}})
+    assert CALLS == [("generate", 0.0), ("score", 1.0)]
+    seconds = [system.seconds for system in results.systems.values()]
+    assert min(seconds) >= 0.05, "with the seconds of the search that the first one did"
+    CALLS.clear()
+    latency = {"latency": 2, "measures": ["RR@10"]}
+    nirank.run({"collection": "tunetoy", "pipelines": {"a": texts[0], "b": texts[1]}, "evaluate": latency})
+    assert len(CALLS) == 2 + 2 * 3 * 2, "latencies share nothing: two queries, and the first once before"

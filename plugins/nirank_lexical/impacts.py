@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ log = logging.getLogger("nirank")
 IMPACTS, MOST = "impacts.npy", "most.npy"
 _VERSION = 1  # of the files, and of how impacts are rounded
 _POSTINGS_AT_ONCE = 1 << 18
+#: Weightings whose impacts stay beside an index; those that were written the longest ago go.
+_MOST_KEPT = 16
 
 
 class Impacts(NamedTuple):
@@ -77,6 +80,15 @@ def _keep(searched: WeightedPostings, folder: Path) -> None:
     except OSError:
         if not folder.exists():  # else another process was faster
             raise
+    _drop_oldest(folder)
+
+
+def _drop_oldest(kept: Path) -> None:
+    """Remove impacts of earlier weightings, of which a tuning would leave hundreds; what is mapped stays readable."""
+    others = [path for path in kept.parent.glob("impacts-*") if path != kept]
+    written = sorted(others, key=lambda path: (path.stat().st_mtime_ns, path.name))
+    for path in written[: max(0, len(written) - (_MOST_KEPT - 1))]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _write(searched: WeightedPostings, folder: Path) -> None:

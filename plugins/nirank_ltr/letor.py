@@ -78,9 +78,12 @@ def _turned(parts: list[Path | None], split: str, fold: int | None, folder: Path
 
 
 def _measured(folder: Path) -> list[Path]:
-    """The test files of all folds, which together have each query once."""
-    found = (_present(place, _SPLITS["test"]) for place in sorted(folder.glob("Fold*")))
-    return [file for file in found if file]
+    """The test files of all folds, which together have each query once; none where there are none."""
+    found = {place: _present(place, _SPLITS["test"]) for place in sorted(folder.glob("Fold*"))}
+    files = [file for file in found.values() if file]
+    if files and (missing := [place for place, file in found.items() if file is None]):
+        raise BadInput("has no test.txt, which the other folds have.", missing[0])
+    return files
 
 
 def _present(folder: Path, names: Sequence[str]) -> Path | None:

@@ -333,6 +333,18 @@ def test_impacts_do_not_depend_on_how_many_are_worked_out_at_once(texts, tmp_pat
     assert np.array_equal(found.most, expected.most)
 
 
+def test_a_tuning_leaves_the_impacts_of_few_weightings(texts, tmp_path, monkeypatch):
+    monkeypatch.setattr(impacts, "_MOST_KEPT", 3)
+    rankers_ = [_opened(BM25(k1=k1), texts, tmp_path / "index") for k1 in (0.5, 0.6, 0.7, 0.8, 0.9)]
+    for place, ranker in enumerate(rankers_):
+        assert np.array_equal(ranker._searched.all_impacts.each, impacts._in_memory(ranker._searched).each)
+        kept = list((tmp_path / "index").glob("impacts-*"))
+        assert len(kept) == min(place + 1, 3)
+        assert impacts._folder(ranker._searched) in kept
+    for ranker in rankers_:
+        assert np.array_equal(ranker._searched.all_impacts.each, impacts._in_memory(ranker._searched).each)
+
+
 def test_impacts_stay_in_memory_where_they_cannot_be_kept(texts, tmp_path, monkeypatch):
     ranker = _opened(BM25(), texts, tmp_path / "index")
     expected = impacts._in_memory(ranker._searched)

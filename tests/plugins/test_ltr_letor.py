@@ -209,6 +209,17 @@ def test_folders_with_and_without_folds(tmp_path):
         nirank.collection(f"letor:{tmp_path / 'nothing'}")
 
 
+def test_a_folder_of_folds_is_opened_whole_by_what_each_measures(tmp_path):
+    for fold in (1, 2, 3):
+        (tmp_path / f"Fold{fold}").mkdir()
+        for split, query in (("train", fold % 3 + 1), ("vali", (fold + 1) % 3 + 1), ("test", fold)):
+            _file(tmp_path, f"1 qid:{query} 1:1\n", f"Fold{fold}/{split}.txt")
+    assert nirank.collection(f"letor:{tmp_path}").queries.ids == ["1", "2", "3"]
+    (tmp_path / "Fold2" / "test.txt").unlink()
+    with pytest.raises(BadInput, match=r"Fold2: has no test.txt, which the other folds have"):
+        nirank.collection(f"letor:{tmp_path}")
+
+
 def test_parts_are_folds_in_turns(tmp_path):
     for part in range(1, 6):
         _file(tmp_path, f"1 qid:{part} 1:1\n", f"S{part}.txt")
