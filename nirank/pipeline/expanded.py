@@ -19,6 +19,7 @@ import numpy as np
 
 from nirank.component import Component
 from nirank.data.candidates import Candidates
+from nirank.data.conditions import Condition
 from nirank.data.corpus import Some
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Floats
@@ -29,6 +30,7 @@ from nirank.execution.writing import write_texts
 from nirank.pipeline.algebra import Pipeline, Ranking, Scoring, Stage, as_ranking, as_scoring, as_stage
 from nirank.pipeline.apart import apart
 from nirank.pipeline.best_lines import best_lines
+from nirank.pipeline.filtering import Where, narrowed
 from nirank.pipeline.lately import Lately
 
 #: The field that is written into, unless another is named.
@@ -148,6 +150,13 @@ class ExpandedRanking(Expanded, Ranking):
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return as_ranking(self.inner)._find(queries, self.view(corpus)).over(corpus)
+
+
+@narrowed.register
+def _(ranking: ExpandedRanking, where: Where) -> Ranking | None:
+    """A condition asks for fields, which expanded documents have too; a function is given documents as they are."""
+    inner = narrowed(as_ranking(ranking.inner), where) if isinstance(where.test, Condition) else None
+    return inner and ranking._of(inner)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

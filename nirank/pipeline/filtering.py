@@ -34,11 +34,11 @@ from nirank.pipeline.algebra import (
     DEPTH,
     Fused,
     Generated,
+    Joined,
     PartialPipeline,
     Pipeline,
     Ranking,
     Rescored,
-    Union,
 )
 from nirank.pipeline.base import operand
 from nirank.pipeline.functions import Function, as_function
@@ -232,7 +232,7 @@ def _(ranking: Any, where: Where) -> Ranking | None:
 
 
 @narrowed.register
-def _(ranking: Union, where: Where) -> Ranking | None:
+def _(ranking: Joined, where: Where) -> Ranking | None:
     left, right = narrowed(ranking.left, where), narrowed(ranking.right, where)
     return replace(ranking, left=left, right=right) if left and right else None
 

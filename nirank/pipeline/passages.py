@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nirank.component import Component
 from nirank.data.candidates import Candidates
+from nirank.data.conditions import Condition
 from nirank.data.corpus import Some
 from nirank.data.offsets import offsets_of
 from nirank.data.passages import PassageCorpus
@@ -31,6 +32,7 @@ from nirank.kit.text.cutting import Cutting
 from nirank.pipeline import misplaced
 from nirank.pipeline.algebra import DEPTH, Pipeline, Ranking, Scoring, as_ranking, as_scoring, as_stage
 from nirank.pipeline.apart import apart, parts_of
+from nirank.pipeline.filtering import Where, narrowed
 from nirank.pipeline.lately import Lately
 from nirank.pipeline.reranking import Others
 
@@ -204,6 +206,15 @@ def passages(pipeline: Any, fold: Fold = "max", best: int | None = None, **cutti
     _refuse_what_knows_documents(stage)
     made: Ranking | Scoring = kind(apart(stage), rule, folding, Lately(lambda corpus: PassageCorpus(corpus, rule)))
     return made
+
+
+@narrowed.register
+def _(ranking: PassagedRanking, where: Where) -> Ranking | None:
+    """A condition on documents is one on their passages; a function is given whole documents."""
+    if ranking.k is not None or not isinstance(where.test, Condition):
+        return None
+    inner = narrowed(as_ranking(ranking.inner), where)
+    return inner and PassagedRanking(inner, ranking.cutting, ranking.folding, ranking.view)
 
 
 def _kind(stage: Ranking | Scoring, folding: Folding) -> type[Any]:
