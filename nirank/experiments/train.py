@@ -93,7 +93,7 @@ def _check(experiment: Experiment, recipes: Sequence[Recipe]) -> None:
             _check_loss(experiment, recipe)
     for fusion in experiment.fusions():
         with naming(f"{experiment.where}: [train.{fusion.name}]"):
-            fusion.check(experiment)
+            fusion.check(experiment.build)
     with naming(f"{experiment.where}: collection"):
         refuse_unwritable(experiment.open())
 
@@ -134,7 +134,7 @@ def _trained(experiment: Experiment, recipe: Recipe, place: Path) -> dict[str, A
 def _fit_fusion(experiment: Experiment, fusion: FusionRecipe, folder: Path) -> tuple[str, FittedFusion | None]:
     environment.seed_everything(experiment.seed)
     with observers.switched_on(experiment.observers()), naming(f"{experiment.where}: [train.{fusion.name}]"):
-        return fusion.fit(experiment, folder / fusion.name)
+        return fusion.fit(experiment.build, folder / fusion.name)
 
 
 def _train_stage(experiment: Experiment, recipe: Recipe, folder: Path) -> Fitted:
