@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from nirank import seals
-from nirank.errors import NirankError
+from nirank.errors import BadInput, NirankError
 from nirank_cache import store, vectors
 from tests.fuzz import damage
 
@@ -73,12 +73,10 @@ def test_a_value_of_a_cache_that_nobody_wrote_is_told_or_computed_again(odd, tmp
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         for entry, component, key in database.execute("SELECT id, component, key FROM entries").fetchall():
             database.execute("UPDATE entries SET value = ? WHERE id = ?", (store._sealed(component, key, odd), entry))
-    try:
-        assert damage._is_same(damage.cache_outcome(tmp_path / "cache"), expected)
-    except NirankError as error:  # all vectors of queries agree with one another, and only the index can tell
-        assert "dimensions: search with its own encoder" in str(error)
-    else:
-        assert "damaged entries" in caplog.text
+    found = None
+    with contextlib.suppress(BadInput):  # vectors of queries that agree with one another: the index tells
+        found = damage.cache_outcome(tmp_path / "cache")
+    assert found is None or (damage._is_same(found, expected) and "damaged entries" in caplog.text)
 
 
 def test_sparse_vectors_of_a_cache_that_lead_out_of_their_space_are_not_taken():
