@@ -69,7 +69,7 @@ def sealed(path: Path) -> Iterator[Path]:
 
 
 def _present(path: Path) -> dict[str, Entry]:
-    """What its seal says of a file that is about to be replaced; without one, what is in it."""
+    """Read what its seal says of a file that is about to be replaced; without one, what is in it."""
     if not path.is_file():
         return {}
     if not _beside(path).exists():
@@ -183,7 +183,7 @@ def _sized(path: Path, entries: Sequence[Entry], again: str) -> Stamp:
 
 
 def _read(path: Path, again: str) -> dict[str, list[Entry]]:
-    """What may be in each file: as a rule one thing, but two while a file that stands alone is replaced."""
+    """Read what may be in each file: as a rule one thing, but two while a file that stands alone is replaced."""
     try:
         text = small_text(path)
         written = json.loads(text)

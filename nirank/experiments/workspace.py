@@ -153,7 +153,7 @@ def open_folder(folder: Path) -> Workspace:
 
 
 def _state(folder: Path) -> int | None:
-    """What tells a folder from the one that it is exchanged for; None between the two."""
+    """The number by which a folder differs from the one that it is exchanged for; None between the two."""
     try:
         return folder.stat().st_ino
     except FileNotFoundError:
