@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nirank.errors import BadInput
-from nirank.kit import transformers as pretrained
 from nirank.kit import thoughtless, tried, weights_digest
+from nirank.kit import transformers as pretrained
 from nirank.kit.text import Tokens, tokens
 from nirank.kit.transformers import Computing, longest, padding_of, passes, tokenizer_text
 from nirank_seq2seq import conversation
