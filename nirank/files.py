@@ -60,8 +60,14 @@ def refuse_special(path: Path) -> None:
 
 
 def refuse_existing(out: str | Path | None) -> None:
-    """Raise `BadInput` where `out` is there already and is not an empty folder."""
-    if out is not None and Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
+    """Raise `BadInput` where `out` is there already and is not an empty folder.
+
+    What was left beside it by a process that was killed when `out` was there is removed.
+    """
+    if out is None or not Path(out).exists():
+        return
+    remove_leftovers(Path(out))
+    if not Path(out).is_dir() or any(Path(out).iterdir()):
         raise BadInput("exists already; results are never overwritten. Name another folder or remove it.", out)
 
 

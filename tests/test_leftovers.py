@@ -129,3 +129,20 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path, monkey
     monkeypatch.setattr("nirank.experiments.run._results", None)
     with registered(), pytest.raises(BadInput, match="cannot be written"):
         nirank.run(tmp_path / "run.toml", tmp_path / name)
+
+
+def test_what_a_kill_left_when_the_results_were_there_goes_when_they_are_named_again(tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "a.run").write_text("whole")
+    left, working = tmp_path / ".results.8ens4pxq", tmp_path / ".results.0123abcd"
+    for folder in (left, working):
+        folder.mkdir()
+        (folder / ".at-work").touch()
+    from filelock import FileLock
+
+    with FileLock(working / ".at-work"), pytest.raises(BadInput, match="never overwritten"):
+        files.refuse_existing(results)
+    assert not left.exists()
+    assert working.exists()
+    assert (results / "a.run").read_text() == "whole"
