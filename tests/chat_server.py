@@ -27,7 +27,8 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                server.requests.append((self.path, dict(self.headers), body))
+                headers = {name.title(): value for name, value in self.headers.items()}
+                server.requests.append((self.path, headers, body))
                 threading.Event().wait(server.slow)
                 status, headers = server.failing.pop(0) if server.failing else (200, {})
                 self.answer(status, headers, body)

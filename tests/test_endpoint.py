@@ -7,11 +7,10 @@ from collections import Counter
 
 import pytest
 
-pytest.importorskip("httpx2")
+pytest.importorskip("openai")
 
 from nirank.errors import BadInput, ComponentError, DamagedFile
 from nirank.kit import Answers, Asking, Endpoint
-from nirank.kit import endpoint as module
 from tests.chat_server import PROXIES, Server
 
 QUICK = Asking(timeout=5, tries=3, at_once=4)
@@ -30,7 +29,7 @@ def server(monkeypatch):
 def waited(monkeypatch):
     """The seconds that would have been waited."""
     pauses = []
-    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    monkeypatch.setattr("openai._base_client.time.sleep", pauses.append)
     return pauses
 
 
@@ -83,14 +82,13 @@ def test_an_answer_that_was_cut_is_told_and_not_kept(server, caplog):
 def test_what_may_pass_is_tried_again_and_waited_for(server, waited):
     server.failing = [(503, {}), (429, {"Retry-After": "7"})]
     assert Endpoint(server.url, "m", asking=QUICK)(["one"]) == ["eno"]
-    assert waited == [1.0, 7.0]
-    server.failing = [
-        (500, {}),
-        (429, {"Retry-After": "86400"}),
-        (529, {"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}),
-    ]
+    assert (0 < waited[0] <= 0.5, waited[1]) == (True, 7.0)
+    server.failing = [(500, {}), (529, {"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}), (409, {})]
     assert Endpoint(server.url, "m", asking=Asking(tries=4))(["one"]) == ["eno"]
-    assert waited[2:] == [1.0, 60.0, 4.0]
+    assert waited[2] < waited[3] < waited[4] <= 2
+    server.failing = [(429, {"Retry-After": "86400"})]
+    with pytest.raises(BadInput, match="did not answer, tried up to 3 times; at last: status 429"):
+        Endpoint(server.url, "m", asking=QUICK)(["one"])
 
 
 def test_after_all_tries_the_last_fault_is_told_and_what_came_before_is_kept(server, waited):
@@ -98,7 +96,7 @@ def test_after_all_tries_the_last_fault_is_told_and_what_came_before_is_kept(ser
     endpoint = Endpoint(server.url, "m", asking=Asking(tries=3, at_once=1), cache=cache)
     endpoint(["one"])
     server.failing = [(500, {})] * 3
-    with pytest.raises(BadInput, match="did not answer in 3 tries; at the last one: status 500, 'what the s"):
+    with pytest.raises(BadInput, match="did not answer, tried up to 3 times; at last: status 500, 'what the s"):
         endpoint(["one", "two", "three", "four"])
     assert len(server.requests) <= 1 + 3 + 2  # those that were under way when it failed
     assert "eno" in cache.values()
@@ -107,12 +105,12 @@ def test_after_all_tries_the_last_fault_is_told_and_what_came_before_is_kept(ser
 
 def test_no_answer_in_time_and_nobody_at_the_address_are_told(server, waited):
     server.slow, asking = 0.5, Asking(timeout=0.05, tries=2)
-    with pytest.raises(BadInput, match="did not answer in 2 tries; at the last one: ReadTimeout"):
+    with pytest.raises(BadInput, match="did not answer, tried up to 2 times; at last: ReadTimeout"):
         Endpoint(server.url, "m", asking=asking)(["one"])
     server.close()
-    with pytest.raises(BadInput, match="did not answer in 2 tries; at the last one: ConnectError"):
+    with pytest.raises(BadInput, match="did not answer, tried up to 2 times; at last: ConnectError"):
         Endpoint(server.url, "m", asking=asking)(["one"])
-    assert waited == [1.0, 1.0]
+    assert len(waited) == 2
 
 
 @pytest.mark.parametrize("status", [400, 404, 307])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nirank.kit import ragged_files as ragged_files
     from nirank.kit import transformers as transformers
     from nirank.kit.answers import Answers as Answers
+    from nirank.kit.answers import thoughtless as thoughtless
     from nirank.kit.described import Described as Described
     from nirank.kit.described import peer_model as peer_model
     from nirank.kit.described import peer_text as peer_text
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from nirank.kit.described import save_peer as save_peer
     from nirank.kit.endpoint import Asking as Asking
     from nirank.kit.endpoint import Endpoint as Endpoint
+    from nirank.kit.endpoint import Served as Served
     from nirank.kit.numba import compiled as compiled
     from nirank.kit.numba import inner as inner
     from nirank.kit.openvino import Fast as Fast
@@ -49,9 +51,9 @@ _HOMES = {
     "nirank.hashing": ["digest", "weights_digest"],
     "nirank.hints": ["fits"],
     "nirank.kit": ["bounded", "ragged_files", "transformers"],
-    "nirank.kit.answers": ["Answers"],
+    "nirank.kit.answers": ["Answers", "thoughtless"],
     "nirank.kit.described": ["Described", "peer_model", "peer_text", "run_peer", "save_peer"],
-    "nirank.kit.endpoint": ["Asking", "Endpoint"],
+    "nirank.kit.endpoint": ["Asking", "Endpoint", "Served"],
     "nirank.kit.numba": ["compiled", "inner"],
     "nirank.kit.openvino": [
         "Fast",

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nirank.errors import BadInput, DamagedFile
+from nirank.files import cache_folder
 
 _LAYOUT = "CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, answer TEXT NOT NULL) WITHOUT ROWID"
 #: For another process that is writing.
@@ -26,6 +27,11 @@ class Answers(MutableMapping[str, str]):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._open() as database:
             database.execute(_LAYOUT)
+
+    @classmethod
+    def of_cache(cls) -> Answers:
+        """The answers in nirank's cache folder, which all components share that ask a server."""
+        return cls(cache_folder() / "answers.sqlite")
 
     def __getitem__(self, request: str) -> str:
         with self._open() as database:
@@ -67,3 +73,8 @@ class Answers(MutableMapping[str, str]):
         finally:
             if database is not None:
                 database.close()
+
+
+def thoughtless(answer: str) -> str:
+    """An answer without what was thought aloud before it; the mark where that begins may stand in the prompt."""
+    return answer.rpartition("</think>")[2].partition("<think>")[0].strip()

@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from nirank.errors import BadInput, ComponentError, MissingDependency
 from nirank.hashing import digest
+from nirank.kit.answers import Answers
+from nirank.progress import progress
 
 log = logging.getLogger("nirank")
 
 #: What is said to a model: a text, or the messages of a conversation, each with `role` and `content`.
 Prompt = str | Sequence[Mapping[str, str]]
 
-#: Statuses that say: not now.
-_LATER = {408, 409, 425, 429, 500, 502, 503, 504, 529}
-#: Seconds before the second try, doubled before each further one, and the most that are waited.
-_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 #: Letters of a server's message that are shown.
 _SHOWN = 300
 
@@ -35,7 +32,8 @@ class Asking:
 
     timeout    seconds that an answer may take
     tries      how often a request is sent that fails in a way that may pass: no connection, too many requests, a fault
-               of the server. Before the second a second is waited, then twice as long each time, or as the server says
+               of the server. Between two it is waited as OpenAI's client does: from half a second to eight, or for as
+               long as the server says; where that is more than two minutes it is not tried again
     at_once    how many requests are under way together
     """
 
@@ -64,7 +62,7 @@ class Endpoint:
 
     Raises `BadInput` for an address that is none, a key that is refused, a request that the server does not
     understand, and a server that does not answer in time after all tries; `ComponentError` for one that answers with
-    something else; `MissingDependency` without httpx2.
+    something else; `MissingDependency` without openai.
     """
 
     url: str
@@ -116,7 +114,7 @@ class Endpoint:
 
     def _asked(self, requests: Mapping[str, dict[str, Any]]) -> dict[str, str]:
         """The answers of the server to requests by name, each kept when it comes."""
-        with _client(self._headers(), self.asking.timeout) as client:
+        with self._client() as client, progress(f"Asking {self.model}", len(requests)) as tell:
 
             def ask(name: str) -> tuple[str, bool]:
                 answer, whole = _said(self._sent(client, requests[name]), self._address)
@@ -124,61 +122,100 @@ class Endpoint:
                     self.cache[name] = answer
                 return answer, whole
 
-            found = _at_once(ask, list(requests), self.asking.at_once)
+            found = []
+            for answered in _at_once(ask, list(requests), self.asking.at_once):
+                found.append(answered)
+                tell(1)
         if cut := sum(not whole for _, whole in found):
             log.warning("%s: %d of %d answers end at max_tokens = %d.", self.model, cut, len(found), self.max_tokens)
         return dict(zip(requests, (answer for answer, _ in found), strict=True))
 
-    def _headers(self) -> dict[str, str]:
-        key = os.environ.get(self.key)
-        return {"Authorization": f"Bearer {key}"} if key else {}
+    def _client(self) -> Any:
+        """OpenAI's client, which tries again and waits. It goes nowhere else than to this address."""
+        openai, asking = _openai(), self.asking
+        return openai.OpenAI(
+            base_url=self.url,
+            api_key=os.environ.get(self.key) or "none",  # it wants one
+            max_retries=asking.tries - 1,
+            http_client=openai.DefaultHttpxClient(timeout=asking.timeout, follow_redirects=False),
+            timeout=asking.timeout,
+        )
 
     def _sent(self, client: Any, body: dict[str, Any]) -> Any:
-        """The response to the first try that the server does not ask to repeat."""
-        import httpx2
+        """The response of the server."""
+        openai, ask = _openai(), client.chat.completions.with_raw_response.create
+        headers = {} if os.environ.get(self.key) else {"Authorization": openai.Omit()}
+        try:
+            return ask(
+                model=self.model, messages=body["messages"], extra_body=body, extra_headers=headers
+            ).http_response
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            raise self._silent(f"{type(cause).__name__}: {cause}") from error
+        except openai.APIStatusError as error:
+            raise self._refused(error.response) from error
 
-        for attempt in range(self.asking.tries):
-            try:
-                response = client.post(self._address, json=body)
-            except httpx2.TransportError as error:
-                fault, wait = f"{type(error).__name__}: {error}", None
-            else:
-                if response.status_code not in _LATER:
-                    return self._accepted(response)
-                fault, wait = _fault(response), response.headers.get("Retry-After")
-            if attempt + 1 < self.asking.tries:
-                time.sleep(_pause(attempt, wait))
-        raise BadInput(f"{self._address} did not answer in {self.asking.tries} tries; at the last one: {fault}.")
+    def _silent(self, fault: str) -> BadInput:
+        return BadInput(f"{self._address} did not answer, tried up to {self.asking.tries} times; at last: {fault}.")
 
-    def _accepted(self, response: Any) -> Any:
-        """The response, where the server has understood the request."""
-        if response.status_code == 200:
-            return response
-        if response.status_code in (401, 403):
+    def _refused(self, response: Any) -> BadInput:
+        """What is wrong where the server does not answer with a success."""
+        status = response.status_code
+        fault = f"status {status}, {response.text[:_SHOWN]!r}"
+        if status in (401, 403):
             state = "set, and refused" if os.environ.get(self.key) else "not set"
-            raise BadInput(f"{self._address} wants a key: the variable {self.key} is {state} ({_fault(response)}).")
-        raise BadInput(
-            f"{self._address} refuses the request for the model {self.model!r}: {_fault(response)}. "
-            "Look at url, model and body."
+            return BadInput(f"{self._address} wants a key: the variable {self.key} is {state} ({fault}).")
+        if status in (408, 409, 429) or status >= 500:
+            return self._silent(fault)
+        return BadInput(
+            f"{self._address} refuses the request for the model {self.model!r}: {fault}. Look at url, model and body."
         )
 
 
-def _client(headers: dict[str, str], timeout: float) -> Any:
+@dataclass(frozen=True)
+class Served(Asking):
+    """Settings of a model on a server, for the components that ask one.
+
+    endpoint        the address of a server with OpenAI's interface, which ends before `/chat/completions`
+    key             the environment variable with the key of that server
+    keep_answers    whether its answers are kept in nirank's cache folder, and not asked for again
+    answer_tokens   the most tokens of an answer
+    """
+
+    endpoint: str | None = None
+    key: str = "OPENAI_API_KEY"
+    keep_answers: bool = True
+    answer_tokens: int | None = None
+
+    def model(self, name: str, answer_tokens: int) -> Endpoint:
+        """The model of that name. `answer_tokens` holds where the settings do not say how long an answer may be."""
+        if self.endpoint is None:
+            raise BadInput(f"{name!r} is on no server: set endpoint, as in 'http://localhost:8000/v1'.")
+        length = answer_tokens if self.answer_tokens is None else self.answer_tokens
+        if length < 1:
+            raise BadInput(f"answer_tokens = {length}; it is a whole number from 1.")
+        kept = Answers.of_cache() if self.keep_answers else None
+        asking = Asking(self.timeout, self.tries, self.at_once)
+        return Endpoint(self.endpoint, name, max_tokens=length, key=self.key, asking=asking, cache=kept)
+
+
+def _openai() -> Any:
     try:
-        import httpx2
+        import openai
     except ModuleNotFoundError as error:
         raise MissingDependency(
-            "asking a server needs httpx2, which is not installed: pip install 'nirank[endpoint]'.", name="httpx2"
+            "asking a server needs openai, which is not installed: pip install 'nirank[endpoint]'.", name="openai"
         ) from error
-    return httpx2.Client(headers=headers, timeout=timeout)
+    return openai
 
 
-def _at_once(ask: Callable[[str], Any], names: Sequence[str], threads: int) -> list[Any]:
-    """The results of all requests; after the first failure no further one is sent."""
+def _at_once(ask: Callable[[str], Any], names: Sequence[str], threads: int) -> Iterator[Any]:
+    """The results of all requests, in their order; after the first failure no further one is sent."""
     with ThreadPoolExecutor(min(threads, len(names))) as pool:
         waiting = [pool.submit(ask, name) for name in names]
         try:
-            return [each.result() for each in waiting]
+            for each in waiting:
+                yield each.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -196,19 +233,6 @@ def _said(response: Any, address: str) -> tuple[str, bool]:
             f"{address} answered {response.text[:_SHOWN]!r}, which is not what `/chat/completions` returns ({error!r})."
         ) from error
     return content or "", choice.get("finish_reason") != "length"
-
-
-def _fault(response: Any) -> str:
-    return f"status {response.status_code}, {response.text[:_SHOWN]!r}"
-
-
-def _pause(attempt: int, wait: str | None) -> float:
-    """Seconds before the next try: as the server says, or else twice as long as before."""
-    try:
-        seconds = float(wait) if wait is not None else _PAUSE * 2**attempt
-    except ValueError:  # a date, which few servers give
-        seconds = _PAUSE * 2**attempt
-    return min(max(seconds, 0.0), _LONGEST_PAUSE)
 
 
 def _bare(url: str) -> str:

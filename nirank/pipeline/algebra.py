@@ -668,7 +668,9 @@ def as_stage(value: Any) -> Ranking | Scoring:
     if isinstance(value, (Ranking, Scoring)):
         return value
     if isinstance(value, str):  # which has a method `encode`
-        raise CompositionError(f"{value!r} is a text: write `nirank.load({value!r})`, or `nirank.parse` for a pipeline.")
+        raise CompositionError(
+            f"{value!r} is a text: write `nirank.load({value!r})`, or `nirank.parse` for a pipeline."
+        )
     if any(callable(getattr(value, method, None)) for method in _METHODS):
         return load(value)
     raise CompositionError(f"{value!r} is not a stage: it has none of the methods {', '.join(_METHODS)}.")

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nirank.errors import BadInput
+from nirank.kit import thoughtless, tried, weights_digest
 from nirank.kit import transformers as pretrained
-from nirank.kit import tried, weights_digest
 from nirank.kit.text import Tokens, tokens
 from nirank.kit.transformers import Computing, longest, padding_of, passes, tokenizer_text
 from nirank_seq2seq import conversation
 from nirank_seq2seq.conversation import Conversation, Messages
 from nirank_seq2seq.reader import chatted, first_token
 from nirank_seq2seq.template import PromptTemplate, TokenisedTemplate, ends
-from nirank_seq2seq.writers import Question, Writing, shown, thoughtless
+from nirank_seq2seq.writers import Question, Writing, shown
 
 _USUAL_LENGTH = 4096
 #: Padded tokens and prompts of a forward pass.

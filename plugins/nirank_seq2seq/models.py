@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from nirank.errors import BadInput
-from nirank.kit import Answers, Asking, Endpoint, cache_folder
 from nirank.kit.transformers import Computing
 from nirank_seq2seq import conversation
 from nirank_seq2seq.writers import Generate, Outside, Writer, Writing
@@ -26,13 +25,7 @@ def writer(model: str | Generate, prompt: str, writing: Writing, computing: Comp
             raise BadInput(f"endpoint = {writing.endpoint!r} is asked for a model by its name, and {model!r} is none.")
         return Outside(model, read, writing.words, getattr(model, "__name__", type(model).__name__))
     if writing.endpoint is not None:
-        return Outside(_served(model, writing.endpoint, writing, length), read, writing.words, f"the server of {model}")
+        return Outside(writing.model(model, length), read, writing.words, f"the server of {model}")
     from nirank_seq2seq.local import Local
 
     return Local(model, read, length, writing, computing)
-
-
-def _served(model: str, url: str, writing: Writing, length: int) -> Endpoint:
-    kept = Answers(cache_folder() / "answers.sqlite") if writing.keep_answers else None
-    asking = Asking(writing.timeout, writing.tries, writing.at_once)
-    return Endpoint(url, model, max_tokens=length, key=writing.key, asking=asking, cache=kept)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nirank.errors import BadInput, ComponentError
-from nirank.kit import Asking, digest
+from nirank.kit import Served, digest, thoughtless
 from nirank.kit.transformers import Computing
 from nirank_seq2seq import conversation
 from nirank_seq2seq.conversation import Conversation
@@ -23,27 +23,20 @@ _BRACKETED = re.compile(r"\[(\d+)\]")
 
 
 @dataclass(frozen=True)
-class Writing(Asking):
+class Writing(Served):
     """Settings of a model that writes answers.
 
-    endpoint        the address of a server with OpenAI's interface, which is asked for `model`; without it `model` is
-                    a folder or a name on the hub, and is run here
-    key             the environment variable with the key of that server
-    keep_answers    whether its answers are kept in nirank's cache folder, and not asked for again
+    endpoint        the address of a server, as for `nirank.kit.Served`, whose settings these are too; without it
+                    `model` is a folder or a name on the hub, and is run here
     words           the most words of a passage that are shown
     max_length      of a model that is run here: the most tokens of a prompt, with the answer for a decoder; unless
                     given 4096, or fewer where the model or its tokenizer has fewer. Passages are cut to fit, to equal
                     length, and a query only where it alone has more than half of the room
-    answer_tokens   the most tokens of an answer
     tokens          how many a forward pass has here, padding counted; prompts of similar length go together
     """
 
-    endpoint: str | None = None
-    key: str = "OPENAI_API_KEY"
-    keep_answers: bool = True
     words: int = 300
     max_length: int | None = None
-    answer_tokens: int | None = None
     tokens: int | None = None
 
 
@@ -130,8 +123,3 @@ def shown(question: Question, words: int, counts: Counter[str]) -> tuple[str, li
         _BRACKETED.sub(r"(\1)", text) for text in [question.query, *(" ".join(p[:words]) for p in split)]
     )
     return query, passages
-
-
-def thoughtless(answer: str) -> str:
-    """An answer without what was thought aloud before it; the mark where that begins may stand in the prompt."""
-    return answer.rpartition("</think>")[2].partition("<think>")[0].strip()

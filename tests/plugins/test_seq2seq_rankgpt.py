@@ -354,7 +354,7 @@ def test_other_contents_than_texts_are_refused():
 
 
 def test_a_server_is_asked_for_conversations_and_its_answers_are_kept(monkeypatch, tmp_path):
-    pytest.importorskip("httpx2")
+    pytest.importorskip("openai")
     for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NIRANK_CACHE", str(tmp_path))
