@@ -1,4 +1,4 @@
-"""Search some of your documents for a rewritten query, and show the best part of each: pip install 'nirank[lexical]'."""
+"""Search some documents for a rewritten query, and show the best part of each: pip install 'nirank[lexical]'."""
 
 from __future__ import annotations
 
