@@ -14,7 +14,6 @@ import nirank
 from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput, CompositionError, UnknownName
 from nirank.pipeline import normalise, norms, parse
-from nirank.pipeline.normalising import is_listwise
 from nirank.training.feature_lists import Describer
 
 _NUMBERS = [-3e38, -2.5, -1.0, 0.0, 1e-30, 0.3, 0.3, 1.0, 7.0, 3e38]
@@ -186,7 +185,7 @@ def test_a_ranking_by_normalised_scores_is_the_same_for_one_query_and_many(parts
         ("normalise(overlap, 'softmax', temperature=0)", BadInput, "not a number above 0"),
         ("normalise(overlap, 'softmax', temperature='1')", BadInput, "not a number above 0"),
         ("normalise('overlap', 'minmax')", BadInput, "column 22: \"'overlap'\" is refused"),
-        ("normalise(overlap | overlap, 'minmax')", CompositionError, "scores none"),
+        ("normalise(overlap | overlap, 'minmax')", CompositionError, "has no scores"),
         ("normalise(overlap, 'minmax') % 3", CompositionError, "is refused"),
         ("normalise(overlap, 'minmax') + 'minmax'", BadInput, "column 43: \"'minmax'\" is refused"),
         ("fuse(overlap, 'overlap')", BadInput, "column 26: \"'overlap'\" is refused"),
@@ -213,4 +212,4 @@ def test_features_of_a_list_are_computed_of_all_of_it(parts):
         described = parse(f"overlap >> {text} >> summed", {**parts, "summed": SUMMED, "place": PLACE}).scoring.features
         given = Describer(described, collection)(np.array([0, 1]), queries, drawn)
         np.testing.assert_array_equal(given.features.values, described.of(queries, drawn).values)
-    assert not is_listwise(nirank.features(parts["lengths"], 0.5 * parts["overlap"]))
+    assert not nirank.features(parts["lengths"], 0.5 * parts["overlap"]).listwise

@@ -34,6 +34,7 @@ import numpy as np
 from nirank.build import build
 from nirank.component import Component
 from nirank.data.candidates import Candidates
+from nirank.data.corpus import field_of
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
 from nirank.errors import BadInput, ComponentError, CompositionError
@@ -79,6 +80,8 @@ class Ranking(Summable):
     depth: int | None = None
     #: True where scores are known to be logarithms of likelihoods, up to a number of the query's own.
     log_likelihoods: bool = False
+    #: True where it is a search by one generator, so that `% k` is how many documents this is asked for.
+    alone: bool = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -165,7 +168,7 @@ class Scoring(Summable):
     @property
     def listwise(self) -> bool:
         """True where the score of a pair depends on the other documents of its list."""
-        return any(component.traits.listwise for component in self._components())
+        return any(part.listwise for part in self._parts() if isinstance(part, Scoring))
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """One float32 for each pair, in the order of `candidates`."""
@@ -178,6 +181,12 @@ class Scoring(Summable):
     def __mod__(self, k: int) -> Ranking:
         raise CompositionError(misplaced.cut_scoring(self, k))
 
+    def __rshift__(self, other: Any) -> Ranking:
+        as_ranking(self)  # which refuses
+        raise NotImplementedError
+
+    __or__ = __and__ = __xor__ = __rshift__
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Stage(Ranking, Scoring):
@@ -188,6 +197,11 @@ class Stage(Ranking, Scoring):
 
     def __repr__(self) -> str:
         return self.component.name
+
+    @property
+    def listwise(self) -> bool:
+        """True where the component says so."""
+        return self.component.traits.listwise
 
     def at_depth(self, k: int) -> Ranking:
         """The generator, asked for `k` documents."""
@@ -232,6 +246,7 @@ class Generated(Ranking):
     encoder: Component | None = None
     k: int | None = None
     feedback: Ranking | None = None
+    alone = True
 
     def __repr__(self) -> str:
         searching = self.generator.name if self.k is None else f"({self.generator.name} % {self.k})"
@@ -271,6 +286,7 @@ class Generated(Ranking):
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         if self.encoder:
             queries = self._encoded(self.encoder, queries, corpus)
+        self.open_again(corpus)
         found = stages.generate(self.generator, queries, min(self.depth, len(corpus)))
         _, last = found.extent
         if last >= len(corpus):
@@ -279,6 +295,12 @@ class Generated(Ranking):
                 f"{name} found document {last} in a corpus of {len(corpus)} documents; ordinals begin at 0."
             )
         return found.over(corpus)
+
+    def open_again(self, corpus: Corpus) -> None:
+        """Open the index of `corpus`, where a function of the pipeline has searched another one meanwhile."""
+        opened = self.generator.opened
+        if opened and opened.corpus is not field_of(corpus, (opened.encoder or self.generator).field):
+            indexes.prepare(self.generator, corpus, opened.encoder)
 
     def _encoded(self, encoder: Component, queries: Queries, corpus: Corpus) -> Queries:
         """The queries with vectors; only the encoder gets the results of `feedback`."""

@@ -41,11 +41,11 @@ class _Copier:
             return self._component(value)
         if isinstance(value, tuple):
             return tuple(map(self.of, value))
-        if not isinstance(value, Pipeline):
+        if not dataclasses.is_dataclass(value) or isinstance(value, type):
+            if isinstance(value, Pipeline):
+                raise CompositionError(f"{value!r} cannot work on another corpus than the rest of a pipeline.")
             return value
-        if not dataclasses.is_dataclass(value):
-            raise CompositionError(f"{value!r} cannot work on another corpus than the rest of a pipeline.")
-        fields = (field.name for field in dataclasses.fields(value) if field.init)
+        fields = (field.name for field in dataclasses.fields(value) if field.init)  # settings may hold pipelines too
         return dataclasses.replace(value, **{name: self.of(getattr(value, name)) for name in fields})
 
     def _component(self, component: Component) -> Component:

@@ -38,16 +38,16 @@ def _moved(first: Candidates, rest: Candidates) -> Floats:
         raise BadInput(_NO_ROOM)
     moved = rest.scores + (least - best - np.where(both, _APART, 0))[rows]
     with np.errstate(over="ignore"):  # to infinity, which is told
-        fallen = _falling(moved.astype(np.float32), _steps(rest), np.where(both, _ranks(least), -1)[rows], rows)
+        fallen = falling(moved.astype(np.float32), _steps(rest), np.where(both, places_of(least), -1)[rows], rows)
     if not np.isfinite(fallen[both[rows]]).all():
         raise BadInput(_NO_ROOM)
     return fallen
 
 
-def _falling(scores: Floats, steps: NDArray[np.int64], below: NDArray[np.int64], rows: NDArray[np.int64]) -> Floats:
+def falling(scores: Floats, steps: NDArray[np.int64], below: NDArray[np.int64], rows: NDArray[np.int64]) -> Floats:
     """Scores at least `steps` numbers of float32 below `below` and apart from each other, query by query."""
     apart = rows << 34  # ranks have 32 bits: those of one query are below those of the next
-    ranks = np.maximum.accumulate(np.maximum(_ranks(scores) - steps, below) + apart) - apart + steps
+    ranks = np.maximum.accumulate(np.maximum(places_of(scores) - steps, below) + apart) - apart + steps
     _, fallen = from_sort_keys((ranks + (ranks > _ZERO)).astype(np.uint64) << np.uint64(32))
     return fallen
 
@@ -61,7 +61,7 @@ def _steps(rest: Candidates) -> NDArray[np.int64]:
     return before[1:] - before[rest.offsets[:-1]][rest.rows]
 
 
-def _ranks(scores: NDArray[np.floating]) -> NDArray[np.int64]:
+def places_of(scores: NDArray[np.floating]) -> NDArray[np.int64]:
     """The place of each score among all numbers of float32, falling; 0.0 and -0.0 are one."""
     keys = sort_keys(np.zeros(len(scores), np.int64), scores.astype(np.float32))
     ranks = (keys >> np.uint64(32)).astype(np.int64)

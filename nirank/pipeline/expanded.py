@@ -11,6 +11,7 @@ Doc2Query--: When Less is More, ECIR 2023 (`by` and `keep`).
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +70,11 @@ class Writing:
         own = {"field": (self.field, FIELD), "append": (self.append, True), "keep": (self.keep, None)}
         return given + [f"{name}={value!r}" for name, (value, usual) in own.items() if value != usual]
 
+    @functools.cached_property
+    def view(self) -> Lately[Written]:
+        """The same as `of`, the last results at hand."""
+        return Lately(self.of)
+
     def of(self, corpus: Corpus) -> Written:
         """The corpus with what is written for it: from the cache, or now."""
         texts = write_texts(self.writer, corpus)
@@ -83,7 +89,6 @@ class Expanded(Pipeline):
 
     inner: Any
     writing: Writing
-    view: Lately[Written]
 
     def __repr__(self) -> str:
         return f"expanded({', '.join([repr(self.inner), *self.writing.arguments])})"
@@ -100,7 +105,7 @@ class Expanded(Pipeline):
 
     def _views(self) -> Iterator[tuple[Pipeline, Callable[[Corpus], Corpus]]]:
         if self._has_index():
-            yield self.inner, self.view
+            yield self.inner, self.writing.view
 
     def _has_index(self) -> bool:
         return any(component.can("build") for component in self.components())
@@ -118,7 +123,7 @@ class ExpandedScoring(Expanded, Scoring):
         stages.refuse_strangers(repr(self), candidates)
         corpus = candidates.corpus_for(repr(self))
         if self._has_index() or self.writing.by is not None:
-            return as_scoring(self.inner).score(queries, candidates.over(self.view(corpus)))
+            return as_scoring(self.inner).score(queries, candidates.over(self.writing.view(corpus)))
         docs, places = np.unique(candidates.docs, return_inverse=True)
         some = dataclasses.replace(candidates, docs=places, corpus=self.writing.of(Some(corpus, docs)))
         return as_scoring(self.inner).score(queries, some)
@@ -138,6 +143,11 @@ class ExpandedRanking(Expanded, Ranking):
         """True where it is known of the ranking."""
         return as_ranking(self.inner).log_likelihoods
 
+    @property
+    def alone(self) -> bool:  # type: ignore[override]
+        """True where the ranking is a search by one generator."""
+        return as_ranking(self.inner).alone
+
     def __mod__(self, k: int) -> Ranking:
         return self._of(as_ranking(self.inner) % k)
 
@@ -146,10 +156,10 @@ class ExpandedRanking(Expanded, Ranking):
         return self._of(as_ranking(self.inner).at_depth(k))
 
     def _of(self, ranking: Ranking) -> Ranking:
-        return ExpandedRanking(ranking, self.writing, self.view)
+        return ExpandedRanking(ranking, self.writing)
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
-        return as_ranking(self.inner)._find(queries, self.view(corpus)).over(corpus)
+        return as_ranking(self.inner)._find(queries, self.writing.view(corpus)).over(corpus)
 
 
 @narrowed.register
@@ -176,7 +186,7 @@ def expanded(
     stage, writing = as_stage(pipeline), Writing(writer_of(writer), field, append, by and as_scoring(by), keep)
     if isinstance(stage, Ranking) and not stage.scored:
         raise CompositionError(f"{stage!r} does not order what it finds: add `>> scorer`, or use fuse.")
-    made: Ranking | Scoring = _kind(stage)(apart(stage), writing, Lately(writing.of))
+    made: Ranking | Scoring = _kind(stage)(apart(stage), writing)
     return made
 
 

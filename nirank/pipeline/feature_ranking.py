@@ -45,6 +45,11 @@ class FeatureSet(PartialPipeline):
     def __repr__(self) -> str:
         return f"features({', '.join(map(repr, self.parts))})"
 
+    @property
+    def listwise(self) -> bool:
+        """True where a feature of a pair depends on the other documents of its list."""
+        return any(part.listwise for part in self.parts)
+
     def of(self, queries: Queries, candidates: Candidates) -> Features:
         """The features of each pair. A scoring's is called as it is written."""
         described = [_described(part, queries, candidates) for part in self.parts]
@@ -88,6 +93,11 @@ class Featured(Scoring):
 
     def __repr__(self) -> str:
         return f"{self.features!r} >> {self.ranker.name}"
+
+    @property
+    def listwise(self) -> bool:
+        """True where the ranker or a feature looks at the whole list."""
+        return self.ranker.traits.listwise or self.features.listwise
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """Score each pair by its features."""

@@ -123,6 +123,7 @@ class Narrowed(Ranking):
     search_: Generated
     filters: tuple[Where, ...]
     k: int | None = None
+    alone = True
 
     def __repr__(self) -> str:
         searching = " >> ".join([operand(self.search_), *map(repr, self.filters)])
@@ -150,6 +151,7 @@ class Narrowed(Ranking):
         searched = self.search_
         if searched.encoder:
             queries = searched._encoded(searched.encoder, queries, corpus)
+        searched.open_again(corpus)
         searched = replace(searched, encoder=None, feedback=None)
         mask, rest = self._split(corpus)
         if mask is not None and searched.generator.can("within"):

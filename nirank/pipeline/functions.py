@@ -177,6 +177,8 @@ class Applied(Ranking):
         least, last = found.extent
         if least < 0 or last >= len(corpus):
             raise self.change.function.fault(found, f"documents from 0 to {len(corpus) - 1} are")
+        if len(np.unique(found.rows * len(corpus) + found.docs)) < found.pairs:
+            raise self.change.function.fault(found, "each document once for a query is")
         return found.ranked().over(corpus)
 
     def _parts(self) -> Sequence[Pipeline]:

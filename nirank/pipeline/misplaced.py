@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,11 @@ def check_pairs(queries: Any, candidates: Any) -> None:
 
 def scores_of_found(ranking: Any, k: int | None = None) -> str:
     """The message for a ranking as a scorer that scores only what it finds; `k` is how many, where it is cut."""
+    if not ranking.scored:
+        return (
+            f"{ranking!r} finds documents and has no scores: put it before a scoring, `({ranking!r}) >> scoring`, or "
+            "fuse what is in it."
+        )
     brackets = f" `%` binds before `>>`: to cut what is ordered, write `(ranking >> scorer) % {k}`." if k else ""
     return (
         f"{ranking!r} scores none but the documents that it finds. Say what the others get: "
@@ -98,7 +105,7 @@ def depth(k: Any) -> int:
 
 def weight(value: Any) -> float:
     """The weight of a scoring. Raises `CompositionError` for anything but a finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise CompositionError(f"* takes a finite number and a scoring; got {value!r}.")
     return float(value)
 

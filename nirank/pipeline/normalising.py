@@ -54,10 +54,3 @@ def normalise(scoring: Any, norm: str = "minmax", **settings: float) -> Normalis
     check_norm(norm, settings)
     plain = {name: value.item() if hasattr(value, "item") else value for name, value in settings.items()}
     return Normalised(as_scoring(scoring), norm, tuple(plain.items()))
-
-
-def is_listwise(pipeline: Pipeline) -> bool:
-    """True where a score depends on the list that its pair stands in: of a norm, or of a listwise scorer."""
-    if getattr(pipeline, "listwise", False):
-        return True
-    return any(each.traits.listwise for each in pipeline.components()) or any(map(is_listwise, pipeline._parts()))

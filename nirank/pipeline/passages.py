@@ -30,7 +30,7 @@ from nirank.errors import CompositionError, UnknownName
 from nirank.execution import stages
 from nirank.kit.text.cutting import Cutting
 from nirank.pipeline import misplaced
-from nirank.pipeline.algebra import DEPTH, Pipeline, Ranking, Scoring, as_ranking, as_scoring, as_stage
+from nirank.pipeline.algebra import DEPTH, Cut, Pipeline, Ranking, Scoring, as_ranking, as_scoring, as_stage
 from nirank.pipeline.apart import apart, parts_of
 from nirank.pipeline.filtering import Where, narrowed
 from nirank.pipeline.lately import Lately
@@ -135,6 +135,8 @@ class PassagedRanking(Passages, Ranking):
 
     The ranking is asked for more and more passages until there are as many documents as are wanted, or it finds no
     more. It finds the best passage of a document before the others, so the maximum is that over all its passages.
+    Where it is more than a search, what it finds first may depend on how many it is asked for (of a fusion, or a
+    reranking): so `% k` cuts what was found then, and asks for no fewer.
     """
 
     k: int | None = None
@@ -145,7 +147,14 @@ class PassagedRanking(Passages, Ranking):
 
     def __mod__(self, k: int) -> Ranking:
         k = misplaced.depth(k)
+        if not self.alone:
+            return Cut(self, k)
         return self._asked_for(k if self.k is None else min(k, self.k))
+
+    @property
+    def alone(self) -> bool:  # type: ignore[override]
+        """True where the ranking of passages is a search by one generator."""
+        return as_ranking(self.inner).alone
 
     @property
     def depth(self) -> int:  # type: ignore[override]
@@ -166,9 +175,10 @@ class PassagedRanking(Passages, Ranking):
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         cut, k = self.view(corpus), min(self.depth, len(corpus))
+        wanted = k if self.alone else self.depth
         if queries.found is not None:
             queries = queries.with_found(cut.spread(queries.found)[0])
-        rows, asked = np.arange(len(queries)), _PASSAGES * k
+        rows, asked = np.arange(len(queries)), _PASSAGES * wanted
         done: list[tuple[NDArray[np.int64], Candidates]] = []
         while True:
             found = as_ranking(self.inner).at_depth(asked)._find(queries, cut)

@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
-from nirank.data.types import Corpus
-from nirank.errors import CompositionError
+from nirank.data.types import Corpus, Floats
+from nirank.errors import BadInput, CompositionError
 from nirank.pipeline.algebra import PartialPipeline, Pipeline, Ranking, Scoring, as_ranking, as_scoring
+from nirank.pipeline.concatenation import falling, places_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,13 +69,15 @@ class Reranked(Ranking):
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         found = self.ranking._find(queries, corpus).ranked()
         ranks = np.arange(found.pairs) - np.repeat(found.offsets[:-1], found.lengths)
-        best = found.where(ranks < self.top.k)
+        is_best = ranks < self.top.k
+        best = found.where(is_best)
         scores = np.zeros(found.pairs, np.float32)
-        scores[ranks < self.top.k] = self.top.scoring.score(queries, best)
+        scores[is_best] = self.top.scoring.score(queries, best)
         lowest = np.full(len(found), np.inf, np.float32)
-        np.minimum.at(lowest, best.rows, scores[ranks < self.top.k])
-        behind = lowest[found.rows] - (ranks - self.top.k + 1)
-        return found.with_scores(np.where(ranks < self.top.k, scores, behind)).ranked()
+        np.minimum.at(lowest, best.rows, scores[is_best])
+        behind = found.rows[~is_best]
+        scores[~is_best] = _behind(lowest, behind, ranks[~is_best] - self.top.k + 1)
+        return found.with_scores(scores).ranked()
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.ranking, self.top
@@ -91,6 +95,11 @@ class Others(Ranking):
 
     def __repr__(self) -> str:
         return f"others({self.ranking!r})"
+
+    @property
+    def depth(self) -> int | None:  # type: ignore[override]
+        """The depth of the ranking."""
+        return self.ranking.depth
 
     @property
     def log_likelihoods(self) -> bool:  # type: ignore[override]
@@ -126,6 +135,13 @@ def others(ranking: Any) -> Others:
     documents where the query was one of them, `others(ranking) % 10` finds 10.
     """
     return Others(as_ranking(ranking))
+
+
+def _behind(lowest: Floats, rows: NDArray[np.int64], steps: NDArray[np.int64]) -> Floats:
+    """Scores that fall by 1 below the `lowest` of their query, or by what float32 can tell apart, `[pairs]`."""
+    if not np.isfinite(lowest[rows]).all():
+        raise BadInput("top: the least score of the best is infinite, and the rest cannot stand below it.")
+    return falling((lowest[rows] - steps).astype(np.float32), steps, places_of(lowest)[rows], rows)
 
 
 def own_documents(queries: Queries, corpus: Corpus) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -145,6 +145,11 @@ class Rewritten(Ranking):
         return Rewritten(self.rewriting, self.ranking % k)
 
     @property
+    def alone(self) -> bool:  # type: ignore[override]
+        """True where the ranking is a search by one generator."""
+        return self.ranking.alone
+
+    @property
     def scored(self) -> bool:  # type: ignore[override]
         """True where the ranking is."""
         return self.ranking.scored
@@ -154,9 +159,18 @@ class Rewritten(Ranking):
         """The depth of the ranking."""
         return self.ranking.depth
 
+    @property
+    def log_likelihoods(self) -> bool:  # type: ignore[override]
+        """True where it is known of the ranking."""
+        return self.ranking.log_likelihoods
+
     def at_depth(self, k: int) -> Ranking:
         """The same of the ranking at that depth."""
         return replace(self, ranking=self.ranking.at_depth(k))
+
+    def scores(self) -> Scoring:
+        """What scores any pair as the ranking does, for the rewritten query."""
+        return RewrittenScoring(self.rewriting, self.ranking.scores())
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return self.ranking._find(self.rewriting.of(queries, corpus), corpus)
@@ -170,6 +184,11 @@ class RewrittenStage(Rewritten, Scoring):
     """A stage that finds and scores, such as `bm25`, for queries that are rewritten first: it does both."""
 
     component: Component
+
+    @property
+    def listwise(self) -> bool:
+        """True where the component says so."""
+        return self.component.traits.listwise
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The scores of each pair of a rewritten query and a document."""
@@ -254,11 +273,6 @@ class Varied(Ranking):
     def __repr__(self) -> str:
         return f"{self.variants!r} >> {operand(self.ranking)}"
 
-    @property
-    def depth(self) -> int | None:  # type: ignore[override]
-        """The depth of the ranking."""
-        return self.ranking.depth
-
     def at_depth(self, k: int) -> Ranking:
         """The same of the ranking at that depth."""
         return replace(self, ranking=self.ranking.at_depth(k))
@@ -266,14 +280,19 @@ class Varied(Ranking):
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         asked, lengths = self.variants.of(queries)
         found = self.ranking._find(asked, corpus)
-        firsts = np.cumsum(lengths) - lengths
-        with_none = Candidates.stack([found, Candidates.empty(1, corpus)])
-        most = int(lengths.max(initial=0))
-        each = [with_none.take(np.where(lengths > place, firsts + place, len(found))) for place in range(most)]
-        if not each:
-            return Candidates.empty(len(queries), corpus)
-        fused = fusion.METHODS[self.variants.method](each, np.ones(most), **dict(self.variants.settings))
-        return fused.over(corpus)
+        rows = [np.flatnonzero(lengths == count) for count in np.unique(lengths)]
+        if not rows:
+            return Candidates.empty(0, corpus)
+        fused = [self._fused(found, (np.cumsum(lengths) - lengths)[some], int(lengths[some[0]])) for some in rows]
+        return Candidates.stack(fused).over(corpus).take(np.argsort(np.concatenate(rows)))
+
+    def _fused(self, found: Candidates, firsts: NDArray[np.int64], count: int) -> Candidates:
+        """The results of queries with `count` variants each, the first of which are at `firsts`.
+
+        None of these is an empty list in the place of a variant that there is not: to some methods that is a vote.
+        """
+        each = [found.take(firsts + place) for place in range(count)]
+        return fusion.METHODS[self.variants.method](each, np.ones(count), **dict(self.variants.settings))
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.variants, self.ranking
@@ -295,6 +314,11 @@ class Routed(Ranking):
         """The largest depth of the rankings, where all are known."""
         depths = [ranking.depth for _, ranking in self.rankings]
         return None if None in depths else max(cast("list[int]", depths))
+
+    @property
+    def log_likelihoods(self) -> bool:  # type: ignore[override]
+        """True where it is known of all rankings."""
+        return all(ranking.log_likelihoods for _, ranking in self.rankings)
 
     def at_depth(self, k: int) -> Ranking:
         """The same of all rankings at that depth."""

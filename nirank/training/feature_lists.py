@@ -15,7 +15,6 @@ from nirank.data.features import Features
 from nirank.data.queries import Queries
 from nirank.data.types import Ints
 from nirank.pipeline.feature_ranking import FeatureSet
-from nirank.pipeline.normalising import is_listwise
 from nirank.training.batch import unlabelled
 
 
@@ -23,7 +22,7 @@ class Describer:
     """Gives lists of a collection their features; `collection` is that collection, its judged pairs described."""
 
     def __init__(self, features: FeatureSet, collection: Collection) -> None:
-        self.features, self.whole = features, is_listwise(features)
+        self.features, self.whole = features, features.listwise
         self.collection = replace(collection, judgments=described(features, collection.queries, collection.judgments))
 
     def __call__(self, rows: Ints, queries: Queries, candidates: Candidates) -> Candidates:
