@@ -118,7 +118,7 @@ def way(request, monkeypatch):
     monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 0 if request.param == "compiled" else 10**12)
 
 
-@pytest.mark.parametrize("name", ["bm25", "ql", "tfidf"])
+@pytest.mark.parametrize("name", ["bm25", "ql", "tfidf", "sdm"])
 @pytest.mark.parametrize("text", CONDITIONS)
 def test_lexical_search_among_some_is_the_search_of_all_filtered(way, name, text, many, fields, asked):
     ranking, mask = nirank.load(name), _mask(fields, text)
