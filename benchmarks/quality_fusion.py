@@ -24,11 +24,11 @@ from nirank.training.fused import Trials, cross_validated
 
 MEASURES = ("nDCG@10", "R@100", "AP")
 MEASURE = MEASURES[0]
-BASELINES = ("BM25", "MiniLM")
+BASELINES = ("BM25", "MiniLM", "RM3")
 #: Steps of the grid of weights, and folds.
 STEP, FOLDS = 0.05, 5
-#: Weights of RM3's scores, which are some tens, beside MiniLM's cosines.
-SCALES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+#: Weights of RM3's scores beside MiniLM's cosines.
+SCALES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _DEEP = 1000
 
 
@@ -80,7 +80,7 @@ def tables(asked: argparse.Namespace) -> list[Table]:
                 f"{MEASURE} in {FOLDS}-fold cross-validation over queries. Differences are those of {MEASURE}, with a "
                 "95 % bootstrap interval over queries and the p of a randomisation test, after Holm's correction."
             ),
-            columns=["system", *MEASURES, "over BM25", "over MiniLM", "weights"],
+            columns=["system", *MEASURES, *(f"over {name}" for name in BASELINES), "weights"],
             rows=[_row(name, system, compared) for name, system in systems.items()],
         )
     ]

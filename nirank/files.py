@@ -15,10 +15,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike
 
-from nirank.errors import BadInput
+from nirank.errors import BadInput, DamagedFile
 
 #: In a folder where something is written, locked by the process that writes it; and seconds.
 _AT_WORK, _MINUTE, _DAY = ".at-work", 60, 86400
+#: Of a text that describes other files; a manifest of ten thousand files has one.
+_MOST_TEXT = 1 << 26
 
 
 def cache_folder() -> Path:
@@ -36,6 +38,25 @@ def as_path(value: object, what: str) -> Path:
     if isinstance(value, (str, os.PathLike)):
         return Path(value)
     raise BadInput(f"{what} is given by its path, not by a {type(value).__name__}.")
+
+
+def small_text(path: Path) -> str:
+    """The text of a description: UTF-8, of at most 64 MiB. Raises `DamagedFile` for a longer one, and where there is no
+    plain file: reading a pipe or a device would not end.
+    """
+    if path.is_dir():
+        raise DamagedFile("is a folder, and should be a file.", path)
+    refuse_special(path)
+    if (size := path.stat().st_size) > _MOST_TEXT:
+        raise DamagedFile(f"has {size:,} bytes; a description has at most {_MOST_TEXT:,}.", path)
+    return path.read_text(encoding="utf-8")
+
+
+def refuse_special(path: Path) -> None:
+    """Raise `DamagedFile` for a pipe, a socket or a device, and for a folder that one lies in."""
+    for each in path.rglob("*") if path.is_dir() else [path]:
+        if each.exists() and not each.is_file() and not each.is_dir():
+            raise DamagedFile("is no plain file, but a pipe, a socket or a device; remove it.", each)
 
 
 def refuse_existing(out: str | Path | None) -> None:

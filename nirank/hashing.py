@@ -11,7 +11,7 @@ from typing import Any
 def digest(value: Any) -> str:
     """A short hash of a value that JSON can hold, equal on every machine."""
     text = json.dumps(value, sort_keys=True, default=str, ensure_ascii=False)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def weights_digest(state: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from nirank.errors import DamagedFile
-from nirank.files import beside, cache_folder, remove_leftovers
+from nirank.files import beside, cache_folder, refuse_special, remove_leftovers, small_text
 from nirank.hashing import digest
 
 log = logging.getLogger("nirank")
@@ -69,7 +69,7 @@ def sealed(path: Path) -> Iterator[Path]:
 
 
 def _present(path: Path) -> dict[str, Entry]:
-    """What its seal says of a file that is about to be replaced; without one, what is in it."""
+    """Read what its seal says of a file that is about to be replaced; without one, what is in it."""
     if not path.is_file():
         return {}
     if not _beside(path).exists():
@@ -145,6 +145,7 @@ def sealed_inside(folder: Path) -> list[Path]:
 def _check(sealed: Path, folder: Path, seal_path: Path, again: str, everything: bool, only: str | None = None) -> bool:
     if not seal_path.exists():
         remove_leftovers(seal_path)  # of a process that was killed when it wrote the seal
+        refuse_special(sealed)
         _tell_unsealed(os.path.abspath(sealed))
         return False
     files, stamps = _read(seal_path, again), {}
@@ -174,20 +175,20 @@ def _tell_unsealed(sealed: str) -> None:
 def _sized(path: Path, entries: Sequence[Entry], again: str) -> Stamp:
     try:
         stamp = _stamp(path)
-    except OSError as error:
-        raise DamagedFile(f"is missing ({error.strerror}). {again}", path) from error
+    except (OSError, ValueError) as error:  # ValueError: of a name that no file can have
+        raise DamagedFile(f"is missing ({getattr(error, 'strerror', error)}). {again}", path) from error
     if stamp[1] not in [size for size, _ in entries] or not path.is_file():
         raise DamagedFile(f"is damaged: it has {stamp[1]:,} bytes, and {entries[-1][0]:,} were written. {again}", path)
     return stamp
 
 
 def _read(path: Path, again: str) -> dict[str, list[Entry]]:
-    """What may be in each file: as a rule one thing, but two while a file that stands alone is replaced."""
+    """Read what may be in each file: as a rule one thing, but two while a file that stands alone is replaced."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = small_text(path)
         written = json.loads(text)
         files, following = _entries(written["files"]), _entries(written.get("next", {}))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedFile(f"cannot be read as a seal (the hashes of a folder): {error!r}. {again}", path) from error
     names = files | following
     inside = all(not name.startswith("/") and ".." not in name.split("/") for name in names)

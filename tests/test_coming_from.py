@@ -15,7 +15,7 @@ from nirank import traits
 from nirank.cli import app
 from nirank.errors import NirankError
 from nirank.evaluation import check_measures
-from nirank.pipeline import Stage
+from nirank.pipeline import Ranking, Stage
 from nirank.plugins import Component, Entry, active
 from nirank.plugins.settings import declared
 from nirank.training import Options
@@ -60,7 +60,8 @@ def _names():
     arguments = {*inspect.signature(nirank.fit).parameters, *inspect.signature(nirank.compare).parameters}
     hooks = {name for name in vars(importlib.import_module("nirank.hooks")) if name.startswith("nirank_")}
     computed = {*traits.COMPUTED, *traits.Traits.__dataclass_fields__, *Options.__dataclass_fields__}
-    return {entry.name for entry in registered} | settings | arguments | hooks | computed | {*METHODS, "field"}
+    methods = {*METHODS, *(name for name in dir(Ranking) if not name.startswith("_"))}
+    return {entry.name for entry in registered} | settings | arguments | hooks | computed | methods | {"field"}
 
 
 def _stage(name):

@@ -499,6 +499,38 @@ def test_a_setting_that_changes_files_and_not_their_key_is_seen():
     assert f"generator/{promise}" not in violations("generator", Tokenised(tells=True))
 
 
+class Keeps:
+    """An index of dense vectors that scores pairs and says what it has kept; `off` is added to the one or the other."""
+
+    searches = "dense"
+
+    def __init__(self, score_off=0, kept_off=0):
+        self.score_off, self.kept_off = score_off, kept_off
+
+    def build(self, corpus, folder, encode):
+        np.save(folder / "vectors.npy", encode(corpus[:]))
+
+    def open(self, corpus, folder):
+        self.kept = np.load(folder / "vectors.npy")
+
+    def generate(self, queries, k):
+        return Candidates.from_scores(queries.vectors @ self.kept.T, k)
+
+    def score(self, queries, candidates):
+        products = np.einsum("ij,ij->i", queries.vectors[candidates.rows], self.kept[candidates.docs])
+        return products + self.score_off * np.arange(len(products))
+
+    def vectors_of(self, docs):
+        return self.kept[docs] + self.kept_off
+
+
+@pytest.mark.parametrize(("fault", "promise"), [("score_off", "scores_what_it_finds"), ("kept_off", "keeps_vectors")])
+def test_an_index_that_scores_otherwise_than_it_finds_is_seen(fault, promise):
+    sound = violations("generator", Keeps())
+    assert f"generator/{promise}" not in sound
+    assert f"generator/{promise}" in violations("generator", Keeps(**{fault: 1}))
+
+
 def test_names_that_no_expression_can_hold_are_seen(monkeypatch):
     plugin = Plugin("odd", module=types.ModuleType("odd"))
     entries = [Entry("scorer", name, "json:dumps", plugin) for name in ("my-scorer", "raise", "fine")]

@@ -19,6 +19,7 @@ from nirank import seals
 from nirank.checkpoints import pinned_scores
 from nirank.component import Component
 from nirank.errors import BadInput
+from nirank.files import small_text
 from nirank.plugins.assembly import assemble
 from nirank.plugins.loading import active
 from nirank.registry import FIELD, STAGES
@@ -82,6 +83,8 @@ def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None 
             folder,
         )
     entry = active().registry.find(described["use"], STAGES)
+    if entry.kind not in STAGES:
+        raise BadInput(f"is of {entry.spec}, and a checkpoint is of a stage: {', '.join(STAGES)}.", folder / COMPONENT)
     stored = {key: _outside(value, folder) for key, value in described["settings"].items()}
     prepare = functools.partial(load_weights, folder=folder)
     component = assemble(entry, {**stored, **(given or {})}, name or described["name"], prepare)
@@ -131,9 +134,11 @@ def _checkpoint(folder: Path) -> Path:
 def _described(folder: Path) -> dict[str, Any]:
     path = folder / COMPONENT
     try:
-        described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        described["name"], described["use"], described["settings"].items(), described["origin"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        described: dict[str, Any] = json.loads(small_text(path))
+        described["settings"].items(), described["origin"]
+        for value in (described["name"], described["use"] or ""):
+            value.encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(f"is damaged: {error!r}. Train it again, or copy the folder again.", path) from error
     return described
 

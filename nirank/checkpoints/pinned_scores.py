@@ -44,7 +44,13 @@ def record(component: Component) -> dict[str, Any] | None:
 
 def check(component: Component, kept: Mapping[str, Any], folder: Path) -> None:
     """Raise `BadInput` where a component's scores are not those that were kept of it in a folder."""
-    expected, found = np.array(kept["scores"], np.float32), _scores(component)
+    try:
+        expected, then = np.array(kept["scores"], np.float32), {**kept["versions"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"the scores in component.json cannot be read: {error!r}. Copy the folder again.", folder
+        ) from error
+    found = _scores(component)
     if found is None or found.shape != expected.shape:
         raise BadInput(
             f"{component.spec} does not compute the {len(expected)} scores that were saved with it: "
@@ -53,7 +59,7 @@ def check(component: Component, kept: Mapping[str, Any], folder: Path) -> None:
         )
     wrong = np.abs(found - expected)
     if not (wrong <= _TOLERANCE * max(np.abs(expected).max(), 1e-6)).all():
-        now, then = versions(), kept["versions"]
+        now = versions()
         others = [
             f"{name} {then[name]} then, {now[name]} now" for name in then if now.get(name, then[name]) != then[name]
         ]

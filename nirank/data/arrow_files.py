@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ def map_table(path: Path) -> tuple[pa.Table, str | None]:
     import pyarrow as pa
 
     try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        reader = pa.ipc.open_file(pa.memory_map(os.fsencode(path)))
         batches = [reader.get_batch_with_custom_metadata(number) for number in range(reader.num_record_batches)]
         table = pa.Table.from_batches([batch for batch, _ in batches if batch.num_rows], reader.schema)
         metadata = (batches[-1].custom_metadata if batches else None) or {}
@@ -58,7 +59,7 @@ def write_batches(path: Path, batches: Iterable[Mapping[str, Strings]], fields: 
 
     digest = Fingerprint()
     schema = pa.schema([(name, pa.large_string()) for name in ("id", *fields)])
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+    with pa.OSFile(os.fsencode(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         for batch in batches:
             columns = [to_column(batch[name]).combine_chunks() for name in schema.names]
             digest.add(columns[0], join_texts(columns[1:]))

@@ -61,7 +61,8 @@ def cached_corpus(
     """
     source = "\n".join(map(str, (_FORMAT, *fields, *depends_on)))
     key = hashlib.blake2b(source.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-    path = Path(cache or cache_folder()) / "corpora" / f"{name[:_LONGEST_NAME]}-{key}.arrow"
+    shown = name[:_LONGEST_NAME].encode("utf-8", "replace").decode()  # a file's name may hold what is no text
+    path = Path(cache or cache_folder()) / "corpora" / f"{shown}-{key}.arrow"
     if path.exists():
         try:
             return ArrowCorpus(path)

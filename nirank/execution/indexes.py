@@ -34,7 +34,7 @@ from nirank.data.corpus import field_of, same_documents
 from nirank.data.types import Corpus
 from nirank.errors import BadInput, DamagedFile, NirankError, StaleIndex
 from nirank.execution import sharing, stages
-from nirank.files import cache_folder, keep
+from nirank.files import cache_folder, keep, small_text
 from nirank.hashing import digest
 
 #: The version of the folder's layout and manifest; a component has its own, in its `index_key`.
@@ -246,8 +246,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} is not an index, or was never finished: it has no {MANIFEST}. Remove it to have it built again."
         )
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(small_text(path))
         missing = [name for name, size in manifest["files"].items() if _size(folder / name) != size]
+        f"{manifest['documents']:,} {manifest['corpus']:.12}", manifest["key"].items()  # as they are told below
         complete = {"layout", "key", "corpus", "documents"} <= manifest.keys()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StaleIndex(f"{path} is damaged: {error}. Remove {folder} to have it built again.") from error
@@ -298,8 +299,8 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return json.loads(small_text(path))
+    except (OSError, ValueError, RecursionError, DamagedFile):
         return None
 
 

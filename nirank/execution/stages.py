@@ -51,7 +51,7 @@ _SEARCH: ContextVar[_Search | None] = ContextVar("search", default=None)
 
 @dataclass
 class _Search:
-    """What is known while one pipeline is searched: its open indexes of vectors, and queries that were encoded."""
+    """A search of one pipeline: its open indexes of vectors, and the queries that were encoded."""
 
     indexes: Sequence[Component]
     encoded: dict[tuple[Component, int], tuple[Queries, Queries]] = field(default_factory=dict)

@@ -51,7 +51,7 @@ from nirank.build import collection
 from nirank.data.collection import Collection
 from nirank.errors import BadInput, NirankError, UnknownName
 from nirank.evaluation.evaluating import MEASURES, check_measures, check_ties
-from nirank.files import as_path
+from nirank.files import as_path, small_text
 from nirank.hints import fits
 from nirank.pipeline.algebra import Ranking, Stage, as_scoring, load
 from nirank.pipeline.expanded import Writing, writer_of
@@ -119,7 +119,7 @@ class Experiment:
         """Read a TOML file. Raises `BadInput` or `UnknownName` with the file, the table and what is accepted."""
         path = Path(path)
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            table = tomllib.loads(small_text(path) if path.is_file() else path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadInput(f"this is not TOML: {error}", path) from None
         except OSError as error:
@@ -421,12 +421,18 @@ def _expect_count(value: Any, where: str, place: str) -> None:
         raise BadInput(f"{place} = {value!r} is not a whole number of 0 or more.", where)
 
 
+#: Bytes; what nirank adds to a name fits into the 255 that a file's may have.
+_LONGEST_NAME = 200
+
+
 def _expect_name(value: Any, where: str, place: str) -> None:
     """Check a name: names become those of files, and the tags of TREC runs."""
     if not isinstance(value, str):
         fault = "is not a text"
     elif not value:
         fault = "is empty"
+    elif len(value.encode()) > _LONGEST_NAME:
+        fault = f"has {len(value.encode())} bytes, and may have {_LONGEST_NAME}"
     elif odd := re.search(r"[\s/\\\x00-\x20\x7f]|\.\.", value):
         fault = "contains a space" if odd[0] == " " else f"contains {odd[0]!r}"
     else:

@@ -17,23 +17,22 @@ found on the queries that it chooses by, or learns from where there are none, an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nirank.build import collection, table_of
+from nirank.data.collection import Collection
+from nirank.data.folds import Fold
 from nirank.errors import BadInput, UnknownName
 from nirank.evaluation.evaluating import check_measures
 from nirank.files import beside
-from nirank.pipeline.algebra import Fused, Pipeline
+from nirank.pipeline.algebra import Fused, Pipeline, Ranking
 from nirank.training.fused import FittedFusion, fit_fusion, simplex
 
-if TYPE_CHECKING:
-    from nirank.data.collection import Collection
-    from nirank.data.folds import Fold
-    from nirank.experiments.experiment import Experiment
-
+#: Makes the pipelines of an experiment, by name.
+Build = Callable[[], Mapping[str, Ranking]]
 _KEYS = ("collection", "measure", "step", "folds", "seed")
 #: What is kept in the folder of the pipeline.
 FUSION = "fusion.json"
@@ -67,21 +66,21 @@ class FusionRecipe:
         simplex(2, options["step"])
         return cls(name, used, options)
 
-    def check(self, experiment: Experiment) -> None:
+    def check(self, build: Build) -> None:
         """Raise for a pipeline without a fusion, and a collection that cannot be opened, before hours of training."""
-        self._fused(experiment)
+        self._fused(build)
         if self.collection:
             self._opened()
 
-    def fit(self, experiment: Experiment, folder: Path, fold: Fold | None = None) -> tuple[str, FittedFusion | None]:
+    def fit(self, build: Build, folder: Path, fold: Fold | None = None) -> tuple[str, FittedFusion | None]:
         """The pipeline's expression with the weights that were found, on a fold if one is given.
 
-        None stands beside it where they were found before.
+        None stands beside it where they were found before. `build` makes the pipelines of the experiment, by name.
         """
         path = folder / FUSION
         if path.exists():
             return str(json.loads(path.read_text(encoding="utf-8"))["pipeline"]), None
-        pipeline, fused = self._fused(experiment)
+        pipeline, fused = self._fused(build)
         fitted = fit_fusion(fused, _chosen_by(fold) if fold else self._opened(), **self.options)
         text = repr(pipeline).replace(repr(fused), repr(fitted.pipeline))
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,9 +88,9 @@ class FusionRecipe:
             unfinished.write_text(json.dumps(_described(text, fitted, self), indent=1) + "\n", encoding="utf-8")
         return text, fitted
 
-    def _fused(self, experiment: Experiment) -> tuple[Pipeline, Fused]:
+    def _fused(self, build: Build) -> tuple[Pipeline, Fused]:
         """The pipeline, and the only fusion in it."""
-        pipeline = experiment.build()[self.name]
+        pipeline = build()[self.name]
         found = list(_fusions(pipeline))
         if len(found) != 1:
             raise BadInput(f"{pipeline!r} has {len(found)} times `fuse(...)`; one is needed, whose weights are found.")

@@ -14,6 +14,7 @@ from nirank.checkpoints.pinned_scores import scores_of
 from nirank.component import Component
 from nirank.data.types import Floats
 from nirank.errors import BadInput
+from nirank.files import small_text
 from nirank.kit.described import Described
 from nirank.kit.transformers import file_of
 
@@ -104,7 +105,7 @@ def _architecture(model: str) -> str:
     if not (path := file_of(model, "config.json")):
         return ""
     try:
-        return str((json.loads(path.read_text(encoding="utf-8")).get("architectures") or [""])[0])
+        return str((json.loads(small_text(path)).get("architectures") or [""])[0])
     except (ValueError, AttributeError) as error:
         raise BadInput(f"is damaged: {error}. Copy the model again.", path) from error
 

@@ -61,7 +61,7 @@ def check_recipes(experiment: Experiment, recipes: Sequence[Recipe]) -> None:
             _check_loss(experiment, recipe)
     for fusion in experiment.fusions():
         with naming(f"{experiment.where}: [train.{fusion.name}]"):
-            fusion.check(experiment)
+            fusion.check(experiment.build)
     with naming(f"{experiment.where}: collection"):
         refuse_unwritable(experiment.open())
 
@@ -95,4 +95,4 @@ def _fit_fusion(
 ) -> tuple[str, FittedFusion | None]:
     environment.seed_everything(experiment.seed)
     with observers.switched_on(experiment.observers()), naming(f"{experiment.where}: [train.{fusion.name}]"):
-        return fusion.fit(experiment, folder / fusion.name, fold)
+        return fusion.fit(experiment.build, folder / fusion.name, fold)

@@ -68,6 +68,8 @@ def create(folder: Path, name: str, pipeline: str, stages: Mapping[str, dict[str
     """
     folder = folder.resolve()
     refuse_existing(folder)
+    if not name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise BadInput(f"{name!r} is no text in UTF-8, and cannot be written down in {DESCRIPTION}: rename the file.")
     if folder == Path.cwd():
         raise BadInput("is the current folder; name one that does not exist yet, such as nirank-index.", folder)
     described = _described(name, pipeline, stages)
@@ -151,7 +153,7 @@ def open_folder(folder: Path) -> Workspace:
 
 
 def _state(folder: Path) -> int | None:
-    """What tells a folder from the one that it is exchanged for; None between the two."""
+    """The number by which a folder differs from the one that it is exchanged for; None between the two."""
     try:
         return folder.stat().st_ino
     except FileNotFoundError:

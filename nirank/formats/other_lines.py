@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,7 @@ def _parquet(path: Path) -> pa.Table:
 def _arrow(path: Path) -> pa.Table:
     import pyarrow as pa
 
-    with pa.memory_map(str(path)) as source:
+    with pa.memory_map(os.fsencode(path)) as source:
         try:
             return pa.ipc.open_stream(source).read_all()
         except pa.ArrowInvalid:
@@ -96,7 +97,7 @@ def _json(path: Path) -> pa.Table:
 def _lz4(path: Path) -> pa.Table:
     import pyarrow as pa
 
-    with pa.CompressedInputStream(pa.OSFile(str(path)), "lz4") as stream:
+    with pa.CompressedInputStream(pa.OSFile(os.fsencode(path)), "lz4") as stream:
         return _of_json(read_all(stream, path, _LARGEST).decode("utf-8", "strict"), path)
 
 

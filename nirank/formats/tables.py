@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -197,7 +198,7 @@ def _arrow(path: Path) -> Iterator[pa.RecordBatch]:
     """As datasets writes it, which is a stream, or as an Arrow file."""
     import pyarrow as pa
 
-    with pa.memory_map(str(path)) as source:
+    with pa.memory_map(os.fsencode(path)) as source:
         try:
             stream = pa.ipc.open_stream(source)
         except pa.ArrowInvalid:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nirank.errors import BadInput, MissingDependency
+from nirank.files import small_text
 from nirank.kit.foreign_weights import new_weights, reported
 from nirank.kit.transformers import (
     Computing,
@@ -233,7 +234,7 @@ def _read(model: str, name: str, kind: type) -> Any:
     if not (path := file_of(model, name)):
         return kind()
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = json.loads(small_text(path))
     except ValueError as error:
         raise BadInput(f"is damaged: {error}.", path) from error
     if not isinstance(held, kind):

@@ -23,6 +23,7 @@ from nirank.data.offsets import offsets_of
 from nirank.data.types import Content, Corpus
 from nirank.data.vectors import Vectors, on_host
 from nirank.errors import StaleIndex
+from nirank.files import small_text
 from nirank.kit import bounded
 from nirank.progress import progress
 
@@ -126,7 +127,7 @@ def _describe(folder: Path, columns: Mapping[str, NDArray[Any]]) -> None:
 def _kinds(folder: Path) -> dict[str, np.dtype[Any]]:
     """The type of one row of each column; empty where nothing was written yet."""
     try:
-        described = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        described = json.loads(small_text(folder / ABOUT))
         kinds = {name: np.dtype((kind, tuple(shape))) for name, (kind, shape) in described.items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError, SyntaxError):
         return {}

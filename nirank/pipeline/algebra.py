@@ -39,10 +39,10 @@ from nirank.data.types import Content, Corpus, Floats
 from nirank.errors import BadInput, ComponentError, CompositionError
 from nirank.execution import indexes, stages
 from nirank.pipeline import fusion, misplaced
-from nirank.pipeline.base import PartialPipeline as PartialPipeline
-from nirank.pipeline.base import Pipeline as Pipeline
-from nirank.pipeline.base import operand
 from nirank.pipeline.concatenation import concatenated
+from nirank.pipeline.parts import PartialPipeline as PartialPipeline
+from nirank.pipeline.parts import Pipeline as Pipeline
+from nirank.pipeline.parts import operand
 from nirank.pipeline.structure import shared
 from nirank.pipeline.themselves import tell_of_themselves
 from nirank.plugins.assembly import for_encoder, wrap
@@ -53,7 +53,7 @@ DEPTH = 1000
 
 
 class Summable(Pipeline):
-    """What may stand in a weighted sum: scorings, and rankings that can score any pair."""
+    """The terms of a weighted sum: scorings, and rankings that can score any pair."""
 
     def __add__(self, other: Any) -> Scoring:
         return Sum(as_scoring(self), as_scoring(other))
@@ -95,7 +95,7 @@ class Ranking(Summable):
         return self
 
     def scores(self) -> Scoring:
-        """What scores any pair as this ranking does. Raises `CompositionError` where it scores only what it finds."""
+        """A scoring of any pair, as this ranking has it; raises `CompositionError` if only what is found has scores."""
         raise CompositionError(misplaced.scores_of_found(self))
 
     def search(self, queries: Queries | Content | Sequence[Content], corpus: Corpus) -> Candidates:
@@ -667,6 +667,10 @@ def as_stage(value: Any) -> Ranking | Scoring:
     """`value` as part of a pipeline: an object of the user's own is loaded. Raises `CompositionError` for no stage."""
     if isinstance(value, (Ranking, Scoring)):
         return value
+    if isinstance(value, str):  # which has a method `encode`
+        raise CompositionError(
+            f"{value!r} is a text: write `nirank.load({value!r})`, or `nirank.parse` for a pipeline."
+        )
     if any(callable(getattr(value, method, None)) for method in _METHODS):
         return load(value)
     raise CompositionError(f"{value!r} is not a stage: it has none of the methods {', '.join(_METHODS)}.")

@@ -53,7 +53,7 @@ def _falling(scores: Floats, steps: NDArray[np.int64], below: NDArray[np.int64],
 
 
 def _steps(rest: Candidates) -> NDArray[np.int64]:
-    """How often scores have fallen in their list up to each pair, its first among them."""
+    """Count how often scores have fallen in their list up to each pair, its first among them."""
     falls = np.ones(rest.pairs, np.int64)
     falls[1:] = rest.scores[1:] < rest.scores[:-1]
     falls[rest.offsets[:-1][rest.lengths > 0]] = 1

@@ -40,8 +40,8 @@ from nirank.pipeline.algebra import (
     Ranking,
     Rescored,
 )
-from nirank.pipeline.base import operand
 from nirank.pipeline.functions import Function, as_function
+from nirank.pipeline.parts import operand
 from nirank.pipeline.reranking import Others
 
 log = logging.getLogger("nirank")

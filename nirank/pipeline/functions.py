@@ -26,7 +26,7 @@ from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
 from nirank.errors import BadInput, ComponentError, CompositionError
 from nirank.pipeline.algebra import PartialPipeline, Pipeline, Ranking, Stage
-from nirank.pipeline.base import operand
+from nirank.pipeline.parts import operand
 from nirank.plugins.assembly import wrap
 from nirank.source import function_digest
 

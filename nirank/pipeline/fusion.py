@@ -210,7 +210,7 @@ def _check_number(name: str, value: Any) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Votes:
-    """What each system says of each document of their union.
+    """The opinion of each system of each document of their union.
 
     `values` (float32, 0 where it says nothing) and `found` are `[systems, pairs]`.
     """
@@ -229,7 +229,7 @@ class _Votes:
 
     @property
     def finders(self) -> NDArray[np.int64]:
-        """How many systems found each document, `[pairs]`."""
+        """The number of systems that found each document, `[pairs]`."""
         return self.found.sum(axis=0)
 
     def total(self, weights: Weights) -> Column:
@@ -246,7 +246,7 @@ class _Votes:
 
 
 class Runs(tuple[Candidates, ...]):
-    """What several systems found: their votes are counted once, however often they are weighed."""
+    """The candidates of several systems: their votes are counted once, however often they are weighed."""
 
     def votes(self, kind: str) -> _Votes:
         """The votes by ranks (`RANKS`), by scores (`RAW`), or by scores with a norm."""
@@ -295,7 +295,7 @@ def _copeland(ranks: Floats, weights: Weights) -> Column:
 
 
 def _wins(some: Floats, ranks: Floats, weights: Weights) -> NDArray[np.int64]:
-    """How many more documents of their query some documents beat than they are beaten by."""
+    """Count how many more documents of their query some documents beat than they are beaten by."""
     margins = np.zeros((some.shape[1], ranks.shape[1]), np.float32)
     for weight, ours, theirs in zip(weights.astype(np.float32), some, ranks, strict=True):
         margins += weight * np.sign(theirs - ours[:, None])

@@ -1,4 +1,4 @@
-"""What stands in the wrong place of a pipeline: looked for, and told with what to write instead."""
+"""Arguments in the wrong place of a pipeline: looked for, and told with what to write instead."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def index_without_encoder(index: Any, searched: str) -> str:
 
 
 def depth(k: Any) -> int:
-    """How many documents to keep. Raises `CompositionError` for anything but a whole number from 1."""
+    """The number of documents to keep. Raises `CompositionError` for anything but a whole number from 1."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise CompositionError(f"% takes how many documents to keep, a whole number from 1; got {k!r}.")
     return int(k)

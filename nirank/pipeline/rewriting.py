@@ -39,9 +39,9 @@ from nirank.pipeline.algebra import (
     as_scoring,
     as_stage,
 )
-from nirank.pipeline.base import operand
 from nirank.pipeline.filtering import Where, narrowed
 from nirank.pipeline.functions import Function, as_function
+from nirank.pipeline.parts import operand
 from nirank.plugins.assembly import wrap
 
 

@@ -130,7 +130,7 @@ def no_query_language(subject: Subject) -> None:
 
 
 def scores_what_it_finds(subject: Subject) -> None:
-    """Where it also scores given pairs, these get the scores that it finds them with, whatever their order."""
+    """If it also scores given pairs, these get the scores that it finds them with, whatever their order."""
     if not subject.component.can("score"):
         raise Inapplicable("it has no method `score`.")
     found = subject.generate(samples.QUERIES, _ALL)

@@ -109,6 +109,6 @@ class Selection:
             seals.check_file(self.path, _AGAIN)
             try:
                 load_model(self._kept, str(self.path))
-            except (SafetensorError, RuntimeError) as error:
+            except (SafetensorError, RuntimeError, OSError, MemoryError) as error:
                 raise DamagedFile(f"is damaged: {error}. {_AGAIN}", self.path) from error
         self.component.changed()

@@ -59,7 +59,7 @@ class FittedFusion:
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """What each choice of weights came to: `weights` is `[trials, rankings]`, `values` `[trials, queries]`.
+    """The outcome of each choice of weights: `weights` is `[trials, rankings]`, `values` `[trials, queries]`.
 
     The evenest weights come first. `queries` are the rows of the queries that are judged.
     """
@@ -144,7 +144,7 @@ def _held_out(
 
 
 def fuse(fused: Fused, found: Sequence[Candidates], weights: NDArray[np.float64]) -> Candidates:
-    """What the rankings found, fused with these weights."""
+    """Fuse what the rankings found with these weights."""
     return METHODS[fused.method](found, weights, **dict(fused.settings))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from nirank.component import Component
 from nirank.errors import DamagedFile
-from nirank.files import beside
+from nirank.files import beside, refuse_special
 from nirank.hooks import hookimpl
 
 LOG = "log.jsonl"
@@ -49,7 +49,7 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
         if all(isinstance(line["step"], int) and isinstance(line["seconds"], (int, float)) for line in lines):
             return lines
         fault = "a step is no number"
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (IsADirectoryError, ValueError, KeyError, TypeError, RecursionError) as error:
         fault = repr(error)
     raise DamagedFile(f"is damaged: {fault}. Remove the folder of the training, and train again.", path)
 
@@ -57,6 +57,7 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a log; a last line that was cut off is no line."""
     if path.exists():
+        refuse_special(path)
         for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
             if line.endswith("\n"):
                 yield json.loads(line)

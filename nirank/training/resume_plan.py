@@ -16,7 +16,7 @@ from nirank.checkpoints import checkpoint
 from nirank.component import Component
 from nirank.data.collection import Collection
 from nirank.errors import BadInput, DamagedFile
-from nirank.files import beside
+from nirank.files import beside, small_text
 from nirank.hashing import digest
 from nirank.hints import spelled_out
 from nirank.pipeline.algebra import Pipeline
@@ -91,7 +91,7 @@ def finish(folder: Path) -> None:
 def _noted(path: Path) -> dict[str, Any]:
     """The plan that was written. Raises `DamagedFile` where it cannot be read."""
     try:
-        noted = json.loads(path.read_text(encoding="utf-8"))
+        noted = json.loads(small_text(path))
         return {**noted}
     except (ValueError, TypeError, RecursionError) as error:
         raise DamagedFile(f"is damaged: {error}. Remove the folder of the training, and train again.", path) from error

@@ -141,8 +141,7 @@ def _results(whole: Path, _: str) -> Outcome:
     def outcome(folder: Path) -> Any:
         if not seals.check(folder, ""):
             raise BadInput("is not vouched for", folder)
-        (path,) = folder.glob("*.run")
-        values = nirank.evaluate(path, qrels, ["nDCG@3", "P@5"])
+        values = nirank.evaluate(folder / "whole.run", qrels, ["nDCG@3", "P@5"])
         described = Experiment.read(folder / "experiment.toml").as_table()
         return np.array([str(values), json.dumps(described), nirank.__version__])
 

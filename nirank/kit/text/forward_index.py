@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nirank.data.offsets import offsets_of
 from nirank.data.types import Content, Corpus, Ints
 from nirank.errors import DamagedFile
-from nirank.files import write_header
+from nirank.files import small_text, write_header
 from nirank.kit import bounded
 from nirank.kit.text.analysis import Analyzer
 from nirank.kit.text.contents import require_text
@@ -124,7 +124,7 @@ class ForwardIndex:
 
 def _analyzer(path: Path) -> Analyzer:
     try:
-        return Analyzer(**json.loads(path.read_text(encoding="utf-8")))
+        return Analyzer(**json.loads(small_text(path)))
     except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise DamagedFile(f"is incomplete ({error}); build the index again.", path) from error
 
