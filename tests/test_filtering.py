@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 import nirank
-from nirank.data import ArrowCorpus, Candidates, Documents, Queries
+from nirank.data import ArrowCorpus, Candidates, Documents, Queries, attributes, write_corpus
 from nirank.data.conditions import Condition
 from nirank.errors import BadInput, CompositionError, DamagedFile
 from nirank.experiments import workspace
@@ -115,7 +118,7 @@ def way(request, monkeypatch):
     monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 0 if request.param == "compiled" else 10**12)
 
 
-@pytest.mark.parametrize("name", ["bm25", "ql", "tfidf"])
+@pytest.mark.parametrize("name", ["bm25", "ql", "tfidf", "sdm"])
 @pytest.mark.parametrize("text", CONDITIONS)
 def test_lexical_search_among_some_is_the_search_of_all_filtered(way, name, text, many, fields, asked):
     ranking, mask = nirank.load(name), _mask(fields, text)
@@ -403,3 +406,100 @@ def test_an_indexed_folder_keeps_the_attributes(written, tmp_path):
     made = workspace.create(tmp_path / "folder", name, "bm25 >> where('year >= 2003')")
     assert made.search("cat", 10)[0].tolist() == [3, 4, 5]
     assert workspace.open_folder(tmp_path / "folder").search("cat", 10)[0].tolist() == [3, 4, 5]
+
+
+def _passes(condition, **fields):
+    length = len(next(iter(fields.values())))
+    corpus = Documents(list(map(str, range(length))), ["text"] * length, fields)
+    return Condition(condition).mask(corpus).tolist()
+
+
+def test_whole_numbers_are_compared_exactly_whatever_they_are_compared_with():
+    large = [2**53 + 1, 2**53, 2**63 - 1, -(2**63), 3, None]
+    literals = [2**53 + 1, float(2**53), 1.5, 3.0, -3.5, 2**64, -(2**70), 10**400, 1e300]
+    operators = {"<": "__lt__", "<=": "__le__", "==": "__eq__", "!=": "__ne__", ">": "__gt__", ">=": "__ge__"}
+    for literal in literals:
+        for sign, name in operators.items():
+            wanted = [value is not None and getattr(Fraction(value), name)(Fraction(literal)) for value in large]
+            assert _passes(f"n {sign} {literal!r}", n=large) == wanted, (sign, literal)
+    wanted = [value is not None and value in literals for value in large]
+    assert _passes(f"n in {literals!r}", n=large) == wanted
+    assert _passes(f"n not in {literals!r}", n=large) == [
+        value is not None and value not in literals for value in large
+    ]
+
+
+def test_numbers_that_no_type_holds_are_texts_and_not_rounded(tmp_path):
+    rows = [{"_id": str(n), "text": "x", "u": 2**64 - n, "w": [1] if n == 2 else "t"} for n in (1, 2, 3)]
+    (tmp_path / "c.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    corpus = nirank.collection(f"jsonl:{tmp_path / 'c.jsonl'}").corpus
+    assert Condition(f"u == '{2**64 - 2}'").mask(corpus).tolist() == [False, True, False]
+    lines = ["id,text,tweet,u", "a,x,1234567890123456789,1", "b,x,1234567890123456788,98765432109876543210"]
+    (tmp_path / "c.csv").write_text("\n".join(lines))
+    corpus = nirank.collection(f"jsonl:{tmp_path / 'c.csv'}").corpus
+    assert Condition("tweet == 1234567890123456788").mask(corpus).tolist() == [False, True]
+    assert corpus.values("u").to_pylist() == ["1", "98765432109876543210"]
+
+
+def test_a_number_with_fractions_far_behind_whole_ones_is_read(tmp_path):
+    batches = [{"id": ["a"], "text": ["x"], "n": [2**60 + 1]}, {"id": ["b"], "text": ["y"], "n": [0.5]}]
+    corpus = write_corpus(tmp_path / "c.arrow", batches, ["text"])
+    assert Condition("n > 0.6").mask(corpus).tolist() == [True, False]
+
+
+def test_a_field_that_holds_lists_anywhere_is_refused_and_not_taken_for_missing(tmp_path):
+    batches = [{"id": ["a"], "text": ["x"], "n": ["t"]}, {"id": ["b"], "text": ["y"], "n": [["t"]]}]
+    corpus = write_corpus(tmp_path / "c.arrow", batches, ["text"])
+    with pytest.raises(BadInput, match="'n' holds lists"):
+        Condition("n is None").mask(corpus)
+
+
+def test_nan_is_no_value():
+    for condition in ("not n < 3", "n != 1", "n not in [2]", "n >= 0"):
+        assert _passes(condition, n=[float("nan"), 5.0, None]) == [False, True, False]
+    assert _passes("n is None", n=[float("nan"), 5.0, None]) == [True, False, True]
+
+
+def test_columns_of_numpy_and_dates_and_columns_of_nothing():
+    assert _passes("n == 2", n=np.array([1, 2])) == [False, True]
+    assert _passes("not n", n=np.array([True, False])) == [False, True]
+    assert _passes("n > 1", n=[np.float32(0.5), np.float32(1.5)]) == [False, True]
+    assert _passes("n >= '2020-05'", n=[date(2020, 1, 1), date(2021, 1, 1)]) == [False, True]
+    for condition in ("n == 'a'", "n in [1]", "n in ['a']", "not n", "'a' in n", "n < 2", "n == m"):
+        assert _passes(condition, n=[None, None], m=["a", "b"]) == [False, False]
+    with pytest.raises(BadInput, match="'n' holds lists or objects"):
+        _passes("n == 1", n=[[1], [2]])
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("kind = 'tie'", "`==` asks"),
+        ("kind <> 'tie'", "`!=` asks"),
+        ("kind == 'a' AND kind == 'b'", "write `and`, `or`"),
+        ("kind == 'a' && kind == 'b'", "write `and` and `or`"),
+        ("kind like 'a%'", "'text' in field"),
+        ("class == 'A'", r"field\('class'\)"),
+        ("kind == 'it''s'", "two texts stand beside each other"),
+        ("(" * 1000 + "kind" + ")" * 1000, "nested"),
+    ],
+)
+def test_what_is_written_in_another_language_is_told_with_what_to_write(condition, told):
+    with pytest.raises(BadInput, match=told):
+        nirank.where(condition)
+
+
+def test_masks_are_computed_by_threads_at_once():
+    corpus = Documents(list("abc"), list("abc"), {"n": [1, 2, 3]})
+    conditions = [f"n < {number % 60}" for number in range(600)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda text: Condition(text).mask(corpus).tolist(), conditions))
+    assert found == [[n < number % 60 for n in (1, 2, 3)] for number in range(600)]
+
+
+def test_attributes_of_other_documents_are_refused(tmp_path):
+    for name, text in (("one", "a"), ("two", "b")):
+        write_corpus(tmp_path / f"{name}.arrow", [{"id": ["1"], "text": [text], "n": [1]}], ["text"])
+    attributes.copy(tmp_path / "two.arrow", tmp_path / "one.arrow")
+    with pytest.raises(BadInput, match="attributes of other documents"):
+        Condition("n == 1").mask(nirank.ArrowCorpus(tmp_path / "one.arrow"))

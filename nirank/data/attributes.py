@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
@@ -24,9 +25,13 @@ from nirank.errors import BadInput, DamagedFile
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: The least whole number that is kept as such.
+_LEAST = -(2**63)
 #: The entry of the file's metadata that names what could not be kept.
 _LEFT_OUT = b"nirank.left_out"
-_WHOLE, _NUMBER = r"^-?(0|[1-9][0-9]{0,17})$", r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+#: The entry that names the documents whose attributes they are, by the fingerprint of these.
+_CORPUS = b"nirank.corpus"
+_WHOLE, _NUMBER = r"^-?(0|[1-9][0-9]*)$", r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 
 
 @dataclass(frozen=True)
@@ -57,15 +62,16 @@ class Spool:
             self._add({name: values for name, values in batch.items() if name not in ("id", *fields)}, len(batch["id"]))
             yield batch
 
-    def write(self, path: Path) -> None:
-        """Write a sealed Arrow file of all columns; none where there are none."""
+    def write(self, path: Path, fingerprint: str | None) -> None:
+        """Write a sealed Arrow file of all columns, of the documents of that fingerprint; none where there are none."""
         import pyarrow as pa
 
         if not self._types and not self._left_out:
             seals.remove(path)
             return
         kinds = {name: _common(found) for name, found in self._types.items()}
-        schema = pa.schema(list(kinds.items()), {_LEFT_OUT: "\n".join(sorted(self._left_out))})
+        about = {_LEFT_OUT: "\n".join(sorted(self._left_out)), _CORPUS: fingerprint or ""}
+        schema = pa.schema(list(kinds.items()), about)
         with seals.sealed(path) as unfinished, pa.ipc.new_file(str(unfinished), schema) as writer:
             for batch in self._batches():
                 writer.write_batch(_cast(batch, schema))
@@ -110,7 +116,7 @@ def path_beside(corpus: Path) -> Path:
     return corpus.with_name(f"{corpus.stem}.attributes.arrow")
 
 
-def read(corpus: Path, documents: int) -> tuple[pa.Table | None, frozenset[str]]:
+def read(corpus: Path, documents: int, fingerprint: str | None) -> tuple[pa.Table | None, frozenset[str]]:
     """The attributes beside a file of documents, if there are any, and the names of what could not be kept.
 
     Raises `DamagedFile`, and `BadInput` where they are of other documents.
@@ -127,7 +133,10 @@ def read(corpus: Path, documents: int) -> tuple[pa.Table | None, frozenset[str]]
         raise DamagedFile(f"cannot be read as an Arrow file: {fault}. Make the corpus again.", path) from fault
     if table.num_columns and table.num_rows != documents:
         raise BadInput(f"has {table.num_rows} rows for {documents} documents. Make the corpus again.", path)
-    left_out = (table.schema.metadata or {}).get(_LEFT_OUT, b"").decode()
+    about = table.schema.metadata or {}
+    if about.get(_CORPUS) and fingerprint and about[_CORPUS].decode() != fingerprint:
+        raise BadInput(f"holds attributes of other documents than {corpus.name}. Make the corpus again.", path)
+    left_out = about.get(_LEFT_OUT, b"").decode()
     return table, frozenset(left_out.split("\n")) - {""}
 
 
@@ -143,22 +152,33 @@ def copy(corpus: Path, to: Path) -> None:
 def to_values(values: Sequence[Any]) -> pa.Array:
     """A column of Python's texts, numbers and truth values, and None where there is none; of any mixture as texts.
 
+    Whole numbers of which one is beyond 64 bits are texts, and not rounded.
+
     Lists and objects give a column of binary, which is no attribute.
     """
     import pyarrow as pa
 
+    values = values.tolist() if hasattr(values, "tolist") else values  # of numpy and pandas
+    if any(isinstance(value, (np.generic, date)) for value in values):
+        values = [_python(value) for value in values]
     kinds = {type(value) for value in values} - {type(None)}
     there = np.array([value is not None for value in values], bool)
     if not kinds:
         return pa.nulls(len(values))
+    if kinds == {int} and any(value is not None and not _LEAST <= value <= -_LEAST - 1 for value in values):
+        return to_values([value if value is None else str(value) for value in values])
     if kinds <= {int, float, bool} and (kinds == {bool} or bool not in kinds):
         numbers = [0 if value is None else value for value in values]
-        whole = kinds == {int} and all(-(2**63) <= value < 2**63 for value in numbers)
-        column = _of_numbers(np.array(numbers, np.int64 if whole or kinds == {bool} else np.float64))
+        column = _of_numbers(np.array(numbers, np.float64 if float in kinds else np.int64))
         return _masked(column.cast(pa.bool_()) if kinds == {bool} else column, there)
     if not kinds <= {int, float, bool, str}:
         return pa.nulls(len(values), pa.list_(pa.null()))
     return _masked(to_array(["" if value is None else _text_of(value) for value in values]), there)
+
+
+def is_none(column: pa.Array) -> bool:
+    """True for a column of what is no attribute: lists and objects."""
+    return _plain(column) is None
 
 
 def to_mask(truth: pa.Array | pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -197,6 +217,13 @@ def _cells(untyped: Untyped) -> pa.Array:
     return _masked(to_array(untyped.cells), np.array(list(map(bool, untyped.cells)), bool))
 
 
+def _python(value: Any) -> Any:
+    """A value of numpy as Python has it, and a date as text."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, date) else value
+
+
 def _text_of(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -210,8 +237,25 @@ def _plain(column: pa.Array) -> pa.Array | None:
         column, kind = column.cast(kind.value_type), kind.value_type
     for is_it, wanted in _types():
         if is_it(kind):
-            return column if kind == wanted else column.cast(wanted)
+            return column if kind == wanted else _whole(column) if _is_wide(kind) else column.cast(wanted)
     return None
+
+
+def _is_wide(kind: pa.DataType) -> bool:
+    """True for whole numbers that int64 may not hold."""
+    import pyarrow as pa
+
+    return kind == pa.uint64() or (pa.types.is_decimal(kind) and kind.scale <= 0)
+
+
+def _whole(column: pa.Array) -> pa.Array:
+    """Whole numbers, as texts where one is beyond 64 bits."""
+    import pyarrow as pa
+
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column.cast(pa.large_string())
 
 
 def _types() -> list[tuple[Any, pa.DataType]]:
@@ -220,7 +264,7 @@ def _types() -> list[tuple[Any, pa.DataType]]:
 
     text = pa.large_string()
     return [
-        *((is_it, pa.int64()) for is_it in (pa.types.is_signed_integer, lambda kind: _is_small(kind))),
+        *((is_it, pa.int64()) for is_it in (pa.types.is_signed_integer, _is_small, pa.types.is_duration)),
         *((is_it, pa.float64()) for is_it in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)),
         *((is_it, text) for is_it in (pa.types.is_string, pa.types.is_large_string, pa.types.is_temporal)),
         (lambda kind: kind == pa.string_view(), text),
@@ -243,10 +287,9 @@ def _read_type(texts: pa.Array) -> pa.DataType:
 
     if texts.null_count == len(texts):
         return pa.null()
-    for pattern, kind in ((_WHOLE, pa.int64()), (_NUMBER, pa.float64())):
-        if to_mask(pc.match_substring_regex(texts.drop_null(), pattern)).all():
-            return kind
-    return pa.large_string()
+    if to_mask(pc.match_substring_regex(texts.drop_null(), _WHOLE)).all():
+        return _whole(texts).type
+    return pa.float64() if to_mask(pc.match_substring_regex(texts.drop_null(), _NUMBER)).all() else pa.large_string()
 
 
 def _common(found: set[pa.DataType]) -> pa.DataType:
@@ -264,7 +307,9 @@ def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
     there = set(batch.schema.names)
     columns = [
-        batch.column(field.name).cast(field.type) if field.name in there else pa.nulls(batch.num_rows, field.type)
+        batch.column(field.name).cast(field.type, safe=False)
+        if field.name in there
+        else pa.nulls(batch.num_rows, field.type)
         for field in schema
     ]
     return pa.record_batch(columns, schema=schema)

@@ -89,7 +89,10 @@ class Documents:
     def values(self, name: str) -> pa.Array:
         """The values of one field, `[documents]`, as Arrow has them. Raises `BadInput` as `column` does."""
         self.column(name, slice(0, 0))
-        return attributes.to_values(list(self._columns[name]))
+        values = attributes.to_values(self._columns[name])
+        if attributes.is_none(values):
+            raise BadInput(f"the field {name!r} holds lists or objects; texts, numbers and truth values have an order.")
+        return values
 
     def field(self, name: str | Sequence[str]) -> Field:
         """One field as a corpus of its own, or several as one text; the same object each time."""
@@ -178,8 +181,8 @@ class ArrowCorpus(Texts):
     @property
     def attributes(self) -> tuple[str, ...]:
         """The names of the attributes, which are no part of the content."""
-        table, _ = self._attributes
-        return () if table is None else tuple(table.column_names)
+        table, left_out = self._attributes
+        return () if table is None else tuple(name for name in table.column_names if name not in left_out)
 
     def values(self, name: str) -> pa.ChunkedArray:
         """The values of a field or attribute, `[documents]`, as Arrow has them. Raises `BadInput` for no such name."""
@@ -200,7 +203,7 @@ class ArrowCorpus(Texts):
     @cached_property
     def _attributes(self) -> tuple[pa.Table | None, frozenset[str]]:
         """The attributes, and the names of those that could not be kept."""
-        return attributes.read(self.path, len(self))
+        return attributes.read(self.path, len(self), self._stamp)
 
     def _attribute_texts(self, name: str) -> pa.ChunkedArray:
         """The values of an attribute as texts."""

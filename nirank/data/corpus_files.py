@@ -36,11 +36,11 @@ def write_corpus(
     path.parent.mkdir(parents=True, exist_ok=True)
     with sealed(path) as unfinished, attributes.Spool(path.parent) as spool:
         write_batches(unfinished, spool.taking(iter(batches), fields), fields)
-        written, _ = map_table(unfinished)
+        written, fingerprint = map_table(unfinished)
         if not written.num_rows:
             raise BadInput("a corpus without documents cannot be written.", path)
         refuse_repeated(written["id"])
-        spool.write(attributes.path_beside(path))
+        spool.write(attributes.path_beside(path), fingerprint)
     return ArrowCorpus(path)
 
 

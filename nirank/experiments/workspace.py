@@ -17,7 +17,7 @@ from nirank import seals
 from nirank.build import collection
 from nirank.data import attributes
 from nirank.data.candidates import Candidates
-from nirank.data.corpus import ArrowCorpus, same_documents
+from nirank.data.corpus import ArrowCorpus, same_documents, values_of
 from nirank.data.corpus_files import write_corpus
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Floats, Ints
@@ -252,10 +252,12 @@ def _copy(corpus: Corpus, path: Path) -> ArrowCorpus:
     return write_corpus(path, (_texts(corpus, start) for start in range(0, len(corpus), _COPIED)), fields=["text"])
 
 
-def _texts(corpus: Corpus, start: int) -> dict[str, list[str]]:
+def _texts(corpus: Corpus, start: int) -> dict[str, Any]:
     here = slice(start, start + _COPIED)
     contents = corpus[here]
     texts = [text for text in contents if isinstance(text, str)]
     if len(texts) < len(contents):
         raise BadInput("`nirank index` takes collections of texts; search images with `nirank search --collection`.")
-    return {"id": corpus.ids[here], "text": texts}
+    fields = [name for name in getattr(corpus, "fields", ()) if name not in ("id", "text")]
+    beside = {name: values_of(corpus, name)[here] for name in fields}
+    return {**beside, "id": corpus.ids[here], "text": texts}

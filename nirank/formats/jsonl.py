@@ -164,11 +164,21 @@ def _parse(path: Path, line: int, block: bytes) -> Mapping[str, Any]:
     titles = pc.coalesce(table["title"], empty)
     ids = pc.coalesce(*(table[name] for name in ids), empty)
     texts = pc.coalesce(*(table[name] for name in texts))
+    if any(map(_is_rounded, more.values())):
+        return _by_line(path, line, block)
     gaps = texts.null_count or pc.any(pc.equal(ids, empty)).as_py()
     odd = table.num_rows != block.count(b"\n") + 1 or _BLANK_LINE.search(block)
     if gaps or odd:  # blank lines are no fault, but they hide that two documents stand in one line
         return _by_line(path, line, block)
     return {**more, "id": ids, "title": titles, "text": texts}
+
+
+def _is_rounded(column: pa.ChunkedArray) -> bool:
+    """True where Arrow may have rounded whole numbers: beyond 64 bits it reads them as float64."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pa.types.is_floating(column.type) and bool(pc.any(pc.greater_equal(pc.abs(column), 2.0**53)).as_py())
 
 
 def _first_record(block: bytes) -> dict[str, Any]:

@@ -251,7 +251,7 @@ class Variants(PartialPipeline):
         lists = [self._of_one(content) for content in queries.contents]
         lengths = np.array(list(map(len, lists)), np.int64)
         taken = queries.take(np.repeat(np.arange(len(queries)), lengths))
-        return replace(taken, contents=[text for texts in lists for text in texts]), lengths
+        return replace(taken, contents=[text for texts in lists for text in texts], vectors=None), lengths
 
     def _of_one(self, content: Content) -> list[Content]:
         texts = self.function(content)

@@ -14,6 +14,8 @@ _PARTS = ("indexes", "corpora", "written")
 _KEPT = ("trusted", "search-history")
 #: The end of the name of a seal that stands beside a file.
 _SEAL = ".seal.json"
+#: The end of the name of the file with the attributes of documents.
+_ATTRIBUTES = ".attributes.arrow"
 _DAY = 86400
 
 
@@ -55,7 +57,9 @@ def entries(folder: Path) -> list[Entry]:
         for path in paths:
             if path.suffix in (".json", ".lock", ".partial") or path.name.startswith("."):
                 continue
-            own = tuple(one for one in paths if one == path or one.name.startswith(f"{path.name}."))
+            if _is_beside(path):
+                continue
+            own = tuple(one for one in paths if one == path or one.name.startswith((f"{path.name}.", _beside(path))))
             found.append(Entry(own, sum(_bytes(one) for one in own), max(map(_used, own))))
     return sorted(found, key=lambda entry: entry.used)
 
@@ -84,6 +88,17 @@ def clear(folder: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a file, or a folder with all in it."""
     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> str:
+    """How the names begin of the files of the attributes of a corpus."""
+    return f"{path.stem}{_ATTRIBUTES}"
+
+
+def _is_beside(path: Path) -> bool:
+    """True for the attributes of a corpus that is there: it goes with them, and they with it."""
+    name = path.name.removesuffix(_ATTRIBUTES)
+    return name != path.name and path.with_name(f"{name}.arrow").exists()
 
 
 def _is_unfinished(path: Path) -> bool:

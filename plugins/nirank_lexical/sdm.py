@@ -152,21 +152,28 @@ class DependenceIndex:
     def __init__(self, searched: WeightedIndex, positions: Positions, dependence: Dependence) -> None:
         self.index, self._searched, self._positions, self._model = searched.index, searched, positions, dependence
 
-    def search(self, wanted: Sequence[Content], parse: NeighbourParser, k: int, threads: int) -> Found:  # noqa: ARG002
-        """The `k` best documents of each query, among those with a term of it."""
-        asked = self._weighted(parse(wanted))
-        rows = [self._best(asked, query, min(k, self._searched.documents)) for query in range(len(asked.pairs))]
+    def search(
+        self,
+        wanted: Sequence[Content],
+        parse: NeighbourParser,
+        k: int,
+        threads: int,  # noqa: ARG002
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> Found:
+        """The `k` best documents of each query, among those with a term of it that `allowed`, `[documents]`, has."""
+        asked, k = self._weighted(parse(wanted)), min(k, self._searched.documents)
+        rows = [self._best(asked, query, k, allowed) for query in range(len(asked.pairs))]
         docs, scores = from_sort_keys(np.concatenate([*rows, np.empty(0, np.uint64)]))
         return np.array([len(keys) for keys in rows], np.int64), docs.view(np.int32), scores
 
-    def _best(self, asked: Neighbours, query: int, k: int) -> NDArray[np.uint64]:
+    def _best(self, asked: Neighbours, query: int, k: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.uint64]:
         sums, tokens = self._searched.sums(asked.terms, query), asked.terms.tokens[query]
         for docs, added, weight in self._near(asked, query):
             sums[docs] += added
             tokens += weight
         if asked.phrases[query]:
             sums *= self._having(asked.phrases[query])
-        return self._searched.ranked(sums, tokens, k)
+        return self._searched.ranked(sums, tokens, k, allowed)
 
     def score(self, asked: Neighbours, candidates: Candidates) -> Floats:
         """The score of each pair, `[pairs]`: what `search` gives where it finds the document, else its prior."""

@@ -82,6 +82,19 @@ def test_a_limit_drops_leftovers_and_then_what_was_not_used_for_longest(cache):
     assert not (cache / "corpora" / "c-1.arrow").exists()
 
 
+def test_attributes_go_with_their_corpus_and_never_before_it(tmp_path):
+    corpora = tmp_path / "corpora"
+    for name in ("c-1", "c-2"):
+        write_corpus(corpora / f"{name}.arrow", [{"id": ["a"], "text": ["b"], "year": [1]}], ["text"])
+    for path in corpora.iterdir():  # the attributes of the second are used by nobody
+        os.utime(path, (time.time() - (1000 if path.name.startswith("c-1") or "attributes" in path.name else 0),) * 2)
+    assert [len(entry.paths) for entry in whole.entries(tmp_path)] == [4, 4]
+    total = sum(size for _, size in whole.sizes(tmp_path).values())
+    assert whole.trim(tmp_path, total - 1) == 1
+    assert {path.name.partition(".")[0] for path in corpora.iterdir()} == {"c-2"}
+    assert nirank.ArrowCorpus(corpora / "c-2.arrow").attributes == ("year",)
+
+
 def test_everything_is_cleared_but_what_cannot_be_made_again(cache):
     (cache / "search-history").write_text("fox\n")
     _run("--clear", "--everything")
