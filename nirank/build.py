@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,9 @@ from nirank.registry import FUNCTION, STAGES, TRAINED, TRAINING, Entry
 
 if TYPE_CHECKING:
     from nirank.data.collection import Collection
+
+    #: Opens the collection that a table describes.
+    Open = Callable[[Mapping[str, Any]], Collection]
 
 
 def build(
@@ -72,6 +75,11 @@ def collection(spec: str, **given: Any) -> Collection:
     with entry.needing():
         opened: Collection = factory(**arguments)
     return opened
+
+
+def opened_of(table: Mapping[str, Any]) -> Collection:
+    """The collection that a table describes: its name is `use`, the rest are settings. Raises as `collection` does."""
+    return collection(table["use"], **{key: value for key, value in table.items() if key != "use"})
 
 
 def table_of(given: Any, key: str) -> dict[str, Any]:

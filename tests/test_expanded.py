@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -357,6 +358,23 @@ def test_an_experiment_writes_a_field(tmp_path):
     assert {name: one.evaluation.mean for name, one in again.systems.items()} == {
         name: one.evaluation.mean for name, one in results.systems.items()
     }
+
+
+@pytest.mark.parametrize("append", ["true", "false"])
+def test_it_is_written_for_documents_that_choose_and_that_are_learned_from_too(tmp_path, append):
+    """A setting is not chosen on other documents than those that are searched at last."""
+    (tmp_path / "nirank_plugin.py").write_text(PLUGIN)
+    (tmp_path / "tune.toml").write_text(
+        'collection = "emoji"\npipeline = "by_letters"\n[stage.by_letters]\nuse = "bm25"\nfield = "first"\n'
+        f'[write.first]\nuse = "letters"\nmost = 2\nappend = {append}\n'
+        '[tune]\ncollection = { use = "emoji", split = "dev" }\nby_letters.k1 = [0.5, 0.9]\n'
+    )
+    tuned = nirank.tune(tmp_path / "tune.toml")
+    assert isinstance(tuned.collection.corpus, Written)
+    assert not any(trial.error for trial in tuned.trials)
+    train = {"by_letters": {"loss": "ranknet", "collection": {"use": "emoji", "split": "train"}}}
+    (recipe,) = replace(tuned.resolved, train=train).recipes()
+    assert isinstance(recipe.open(recipe.collection).corpus, Written)
 
 
 @pytest.mark.parametrize(

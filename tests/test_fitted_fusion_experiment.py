@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import nirank
 from nirank.cli import app
-from nirank.errors import NirankError
+from nirank.errors import BadInput, NirankError
 from nirank.experiments.experiment import Experiment
 from nirank.experiments.train import train
 from nirank.plugins import Entry, Plugin, active
@@ -78,6 +78,29 @@ def test_a_fusion_that_was_fitted_is_not_fitted_again(experiment, tmp_path, monk
     results = train(experiment, tmp_path / "out", told.append)
     assert not told
     assert "weights=" in results.experiment.pipelines["both"]
+
+
+def test_weights_that_were_found_in_another_way_are_not_taken(experiment, tmp_path):
+    text = experiment.read_text()
+    experiment.write_text(text.replace('measure = "nDCG@20"\n', ""))  # which is then the first of the experiment
+    train(experiment, tmp_path / "out")
+    (tmp_path / "out" / "results").rename(tmp_path / "results")
+    experiment.write_text(experiment.read_text().replace('["RR@10", "nDCG@20"]', '["nDCG@20", "RR@10"]'))
+    with pytest.raises(BadInput, match="found in another way: measure differ"):
+        train(experiment, tmp_path / "out")
+
+
+def test_numbers_in_a_fitted_fusion_are_written_as_they_are_and_it_runs_again(experiment, tmp_path):
+    text = (
+        experiment.read_text().replace("% 10", "% deep").replace('first = "everything"', 'first = "everything % wide"')
+    )
+    experiment.write_text(f"{text}\n[numbers]\ndeep = 10\nwide = 5\n")
+    results = train(experiment, tmp_path / "out")
+    written = tomllib.loads((tmp_path / "out" / "results" / "experiment.toml").read_text())
+    assert written["numbers"] == {"wide": 5}
+    assert written["pipelines"]["both"].endswith(" % 10")
+    again = nirank.run(tmp_path / "out" / "results" / "experiment.toml")
+    assert again.systems["both"].evaluation.mean == results.systems["both"].evaluation.mean
 
 
 def test_its_stages_are_trained_first(experiment, tmp_path):

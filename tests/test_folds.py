@@ -10,7 +10,7 @@ import pytest
 import nirank
 from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.data.folds import Fold, folds_of
-from nirank.errors import BadInput, UnknownName
+from nirank.errors import BadInput, DamagedFile, UnknownName
 from nirank.plugins import Entry, Plugin, active
 
 COUNT = 60
@@ -274,3 +274,58 @@ def test_settings_of_trained_stages_are_chosen_on_dev_and_an_interrupted_run_goe
     results = nirank.train(table, tmp_path / "out")
     assert count == [1, 1, 2, 2, 3, 3, 3], "two settings a fold; what was trained is not trained again"
     assert [set(row.settings) for row in results.folds] == [{"trees.leaves"}] * 3
+
+
+@pytest.mark.parametrize("command", ["run", "train"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"folds": {"count": 3, "seed": 7}},  # other folds: what was trained has seen queries that are measured now
+        {"folds": {"count": 3, "seeds": [3]}},
+        {"seed": 5},
+        {"train": {"linear": {"loss": "listnet", "learning_rate": 0.1}}},
+    ],
+)
+def test_what_was_trained_in_other_folds_or_otherwise_is_not_gone_on_with(tmp_path, monkeypatch, command, change):
+    from nirank.experiments.recipe import Recipe
+
+    fit, numbers = Recipe.fit, []
+
+    def failing(self, stages, rankings, out, fold=None):
+        numbers.append(fold.number)
+        if len(numbers) == 2:
+            raise KeyboardInterrupt
+        return fit(self, stages, rankings, out, fold)
+
+    monkeypatch.setattr(Recipe, "fit", failing)
+    table = {
+        "collection": _letor(tmp_path / "data"), "pipeline": "given >> features(letor) >> linear",
+        "stage": {"letor": {"use": "extractor/letor"}},
+        "train": {"linear": {"loss": "ranknet", "learning_rate": 0.1}},
+        "folds": {"count": 3}, "evaluate": {"measures": ["RR@10"]},
+    }  # fmt: skip
+    do = nirank.run if command == "run" else nirank.train
+    with pytest.raises(KeyboardInterrupt):
+        do(table, tmp_path / "out")
+    with pytest.raises(BadInput, match=f"another experiment.*: {next(iter(change))} differ"):
+        do(table | change, tmp_path / "out")
+    do(table, tmp_path / "out")
+    assert numbers == [1, 2, 2, 3]
+
+
+def test_folds_of_a_collection_that_has_changed_are_not_gone_on_with(tmp_path, monkeypatch):
+    from nirank.experiments import cross_validation
+
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    table = _table(collection={"use": "foldtoy", "count": 60})
+    with monkeypatch.context() as patched:
+        patched.setattr(cross_validation, "run_systems", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            nirank.run(table, tmp_path / "out")
+    with pytest.raises(BadInput, match=r"another experiment.*: queries, judgments differ"):
+        nirank.run(table | {"collection": {"use": "foldtoy", "count": 40}}, tmp_path / "out")
+    (tmp_path / ".out.folds" / "work.json").write_text("[")
+    with pytest.raises(DamagedFile, match="is damaged"):
+        nirank.run(table, tmp_path / "out")

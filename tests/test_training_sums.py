@@ -94,6 +94,62 @@ def test_the_terms_of_a_sum_are_read_with_their_settings():
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "weights"),
+    [
+        ({"use": "0.5 * ranknet + listnet(gamma=2.0)"}, (0.5, 1.0)),  # as an experiment has a text
+        ({"use": "0.5 * ranknet + listnet(gamma=2.0)", "weight": 2}, (1.0, 2.0)),
+        ([{"use": "0.5 * ranknet"}, {"use": "listnet", "gamma": 2.0, "weight": 3}], (0.5, 3.0)),
+        (["0.5 * ranknet + hinge", {"use": "listnet", "gamma": 2.0}], (0.5, 1.0, 1.0)),
+    ],
+)
+def test_a_sum_may_stand_in_a_table_and_in_a_list(given, weights):
+    loss = built_loss(given).target
+    assert loss.weights == weights
+    assert [part.spec for part in loss.losses][0::2] == ["loss/ranknet", "loss/listnet"][: len(loss.losses[0::2])]
+    assert loss.losses[-1].settings["gamma"] == 2.0
+
+
+def test_one_part_with_its_settings_is_no_sum():
+    assert built_loss("ranknet(gamma=2.0)").spec == "loss/ranknet"
+    assert built_loss({"use": "ranknet(gamma=2.0)"}).settings["gamma"] == 2.0
+    assert built_loss("ranknet(reduction='sum')").traits.reduction == "sum"
+    assert built_loss("2 * ranknet").target.weights == (2.0,)
+    assert built_sampler({"use": "mined(bm25 % 50, negatives=3)"}).spec == "sampler/mined"
+    shared = _sample(built_sampler("in_batch(negatives=3)").target, _toy())
+    assert shared.shared
+
+
+@pytest.mark.parametrize(
+    ("build", "given", "match"),
+    [
+        (built_loss, [], "an empty list has no loss"),
+        (built_sampler, [], "an empty list has no sampler"),
+        (built_loss, {"use": "ranknet + hinge", "gamma": 2.0}, "stand in its brackets"),
+        (built_sampler, "mined(bm25, pipeline='ql')", "has pipeline twice"),
+    ],
+)
+def test_what_would_be_left_out_of_a_sum_is_refused(build, given, match):
+    with pytest.raises(BadInput, match=match):
+        build(given)
+
+
+def test_sums_in_an_experiment_train_as_in_python(tmp_path):
+    train = {
+        "loss": "0.5 * ranknet + listnet", "sampler": "mined(bm25 % 20, negatives=2)",
+        "collection": {"use": "emoji", "split": "train"}, "steps": 2, "batch_size": 4,
+    }  # fmt: skip
+    table = {"collection": "emoji", "pipeline": "bm25 % 5 >> knrm", "train": {"knrm": train}, "seed": 1}
+    results = nirank.train(table, tmp_path / "out")
+    (trained,) = [part for part in results.systems["experiment"].ranking.components() if part.name == "knrm"]
+    fitted = nirank.fit(
+        "knrm", train["loss"], nirank.collection("emoji", split="train"), sampler=train["sampler"], steps=2,
+        batch_size=4, seed=1,
+    )  # fmt: skip
+    for name, weight in fitted.stage.component.target.state_dict().items():
+        assert torch.equal(weight, trained.target.state_dict()[name])
+
+
 class Backwards:
     """Finds the documents of the highest ordinals."""
 
@@ -267,6 +323,22 @@ def test_a_setting_of_the_loss_changes_from_the_first_step_to_the_last_and_comes
     assert loss.tau == 7.0
     with pytest.raises(UnknownName, match="theta"):
         nirank.fit(Weighed(), loss, numbers(), steps=1, anneal={"loss.theta": [1.0, 3.0]})
+
+
+def test_a_setting_that_is_a_whole_number_stays_one():
+    sampler, drawn = nirank.load("uniform", negatives=1), []
+    sample = sampler.component.target.sample
+
+    def noting(rows, positives, random):
+        drawn.append(sampler.component.target.negatives)
+        return sample(rows, positives, random)
+
+    sampler.component.target.sample = noting
+    options = {"steps": 4, "batch_size": 2, "anneal": {"sampler.negatives": [1, 3]}}
+    nirank.fit(Letters(), "softmax_cross_entropy", letters(), sampler=sampler, **options)
+    assert drawn == [1, 2, 2, 3]
+    assert all(type(count) is int for count in drawn)
+    assert sampler.component.target.negatives == 1
 
 
 def test_the_seed_of_a_training_is_that_of_what_is_built_by_name():

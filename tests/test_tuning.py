@@ -7,6 +7,7 @@ import json
 import math
 import time
 import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import nirank
 from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput, NirankError, UnknownName
 from nirank.experiments.experiment import Experiment
+from nirank.experiments.journal import Journal
 from nirank.experiments.space import Choice, Range
 from nirank.experiments.trials import parts_of
 from nirank.pipeline.named_numbers import with_numbers
@@ -153,6 +155,52 @@ def test_a_folder_of_another_study_is_refused_and_so_is_a_damaged_one(tmp_path):
         nirank.tune(_table(GRID), tmp_path / "out")
 
 
+@pytest.mark.parametrize("kept", [0, 1, 30])
+def test_a_study_that_was_killed_in_its_first_line_begins_anew(tmp_path, kept):
+    whole = nirank.tune(_table(GRID), tmp_path / "whole")
+    written = (tmp_path / "whole" / "trials.jsonl").read_bytes()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "trials.jsonl").write_bytes(written[:kept])
+    again = nirank.tune(_table(GRID), tmp_path / "out")
+    assert again.best.settings == whole.best.settings
+    assert len((tmp_path / "out" / "trials.jsonl").read_bytes().splitlines()) == len(written.splitlines())
+
+
+def test_a_journal_holds_every_text_and_is_read_up_to_a_letter_that_was_cut(tmp_path):
+    texts = ["a\x85b", "c\u2028d", "\udc80", "größer"]  # of which the first two end a line for Python
+    journal = Journal(tmp_path / "j", {"head": texts})
+    for number, text in enumerate(texts):
+        journal.keep(number, 0, {"error": text})
+    written = (tmp_path / "j").read_bytes()
+    assert [record["error"] for record in Journal(tmp_path / "j", {"head": texts}).known.values()] == texts
+    cut = written.rindex("ö".encode()) + 1  # in the middle of two bytes
+    (tmp_path / "j").write_bytes(written[:cut])
+    assert [record["error"] for record in Journal(tmp_path / "j", {"head": texts}).known.values()] == texts[:3]
+    assert (tmp_path / "j").read_bytes() == written[: written.rindex(b"\n", 0, cut) + 1]
+
+
+def test_a_folder_of_something_else_is_left_as_it_is(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "experiment.toml").write_text("of a run\n")
+    with pytest.raises(BadInput, match="exists already"):
+        nirank.tune(_table(GRID), tmp_path / "out")
+    assert (tmp_path / "out" / "experiment.toml").read_text() == "of a run\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("changed", ["judgments", "queries"])
+def test_a_study_of_other_judgments_or_texts_of_queries_is_refused(tmp_path, monkeypatch, changed):
+    opened = toy("dev")
+    monkeypatch.setattr(Experiment, "opened", lambda experiment, table: opened)
+    nirank.tune(_table(GRID), tmp_path / "out")
+    if changed == "judgments":
+        opened = replace(opened, judgments=Candidates.of([[0]] * QUERIES, [[1]] * QUERIES))
+    else:
+        opened = replace(opened, queries=Queries(opened.queries.ids, [*opened.queries.contents[1:], "0"]))
+    with pytest.raises(BadInput, match="another tuning: judgments differ"):
+        nirank.tune(_table(GRID), tmp_path / "out")
+
+
 def test_a_trial_that_fails_is_told_with_its_settings_and_the_others_go_on(tmp_path, caplog):
     tuned = nirank.tune(_table({"finds": {"a": [3.0, 99.0, 1.0]}}), tmp_path / "out")
     assert [trial.error is None for trial in tuned.trials] == [True, False, True]
@@ -169,6 +217,8 @@ def test_a_trial_that_fails_is_told_with_its_settings_and_the_others_go_on(tmp_p
 def test_the_first_of_equals_is_the_best():
     tuned = nirank.tune(_table({"finds": {"mode": ["x", "y", "z"]}}))
     assert tuned.best.number == 0
+    assert "3 of them are equally good; the first of these is taken." in tuned.notes()
+    assert "equally" not in " ".join(nirank.tune(_table(GRID)).notes())
 
 
 def test_random_settings_are_those_of_the_seed_and_within_their_ranges():

@@ -12,6 +12,7 @@ from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Ints
 from nirank.errors import BadInput
+from nirank.hashing import digest
 
 
 @dataclass(frozen=True)
@@ -77,3 +78,12 @@ class Collection:
 
 def _kind(value: object) -> str:
     return f"a {type(value).__name__}"
+
+
+def fingerprints(collection: Collection) -> dict[str, str]:
+    """What tells a collection from another: its name, a hash of its documents, and one of its queries' judgments."""
+    judged = collection.judgments
+    columns = (judged.offsets.tobytes(), judged.docs.tobytes(), judged.scores.tobytes())
+    queries = [str(content) for content in collection.queries.contents]
+    hashed = digest([column.hex() for column in columns] + queries)
+    return {"name": collection.name, "corpus": collection.corpus.fingerprint, "judgments": hashed}

@@ -25,6 +25,7 @@ from nirank.experiments.systems import compared, run_systems
 from nirank.experiments.trials import Trial
 from nirank.experiments.tune import tried
 from nirank.experiments.tuned import Tuned
+from nirank.experiments.work import claim
 from nirank.hashing import digest
 from nirank.plugins.loading import active
 
@@ -32,13 +33,15 @@ from nirank.plugins.loading import active
 def cross_validated(experiment: Experiment, opened: Collection, work: Path) -> Results:
     """One result of all queries, each measured in its own fold; for each further seed there is one in `repeated`.
 
-    What is trained and tried is kept in the folder `work`, where an interrupted run goes on.
+    What is trained and tried is kept in the folder `work`, where an interrupted run goes on; raises `BadInput` where
+    that was of another experiment.
     """
     folding = experiment.folding()
     if folding is None:
         raise BadInput("there is no table [folds].", experiment.where)
     with naming(f"{experiment.where}: [folds]"):
         folds = folding.folds(opened, experiment.collection)
+    claim(work, experiment, opened)
     each = [_of_seed(replace(experiment, seed=seed), folding, opened, folds, work) for seed in folding.seeds]
     return replace(each[0], repeated=tuple(each[1:]))
 

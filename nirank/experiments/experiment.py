@@ -47,7 +47,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from nirank.build import collection
+from nirank.build import opened_of
 from nirank.data.collection import Collection
 from nirank.errors import BadInput, NirankError, UnknownName
 from nirank.evaluation.evaluating import MEASURES, check_measures, check_ties
@@ -223,6 +223,13 @@ class Experiment:
             (numbers if owner == NUMBERS else stage.setdefault(owner, {}))[setting] = value
         return replace(self, stage=stage, numbers=numbers, tune={})
 
+    def with_pipeline(self, name: str, text: str) -> Experiment:
+        """The experiment with another expression for a pipeline, and without numbers that none names any more."""
+        pipelines = {**self.pipelines, name: text}
+        named = _names_in(pipelines.values())
+        numbers = {number: value for number, value in self.numbers.items() if number in named}
+        return replace(self, pipelines=pipelines, numbers=numbers)
+
     def fusions(self) -> list[FusionRecipe]:
         """The recipes of fusions, one for each table [train.NAME] of a pipeline; raises for a wrong one."""
         if not any(map(self._is_fusion, self.train)):
@@ -232,9 +239,8 @@ class Experiment:
         found = []
         for name in filter(self._is_fusion, self.train):
             with naming(f"{self.where}: [train.{name}]"):
-                found.append(
-                    FusionRecipe.of(name, self.train[name], self.seed, self.evaluate.measures[0], bool(self.folds))
-                )
+                recipe = FusionRecipe.of(name, self.train[name], self.seed, self.evaluate.measures[0], bool(self.folds))
+                found.append(replace(recipe, open=self.opened))
         return found
 
     def _is_fusion(self, name: str) -> bool:
@@ -255,7 +261,8 @@ class Experiment:
                 if name not in self.stage_names:
                     raise UnknownName("stage", name, self.stage_names)
                 table = {key: self._numbered(key, value) for key, value in table.items()}
-                found.append(Recipe.of(name, table, self.seed, self.evaluate.measures[0], bool(self.folds)))
+                recipe = Recipe.of(name, table, self.seed, self.evaluate.measures[0], bool(self.folds))
+                found.append(replace(recipe, open=self.opened))
         return found
 
     def _numbered(self, key: str, value: Any) -> Any:
@@ -298,9 +305,16 @@ class Experiment:
 
     def open(self) -> Collection:
         """The collection that is searched."""
-        settings = dict(self.collection)
         with naming(f"{self.where}: collection"):
-            opened = collection(settings.pop("use"), **settings)
+            opened = opened_of(self.collection)
+        return self.written(opened)
+
+    def opened(self, table: Mapping[str, Any]) -> Collection:
+        """Another collection, such as that of dev; what is written for documents is written for its documents too."""
+        return self.written(opened_of(table))
+
+    def written(self, opened: Collection) -> Collection:
+        """A collection with the fields of the tables [write.FIELD]."""
         for name, table in self.write.items():
             with naming(f"{self.where}: [write.{name}]"):
                 opened = replace(opened, corpus=_writing(name, table).of(opened.corpus))

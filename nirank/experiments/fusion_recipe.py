@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nirank.build import collection, table_of
+from nirank.build import opened_of, table_of
 from nirank.data.collection import Collection
 from nirank.data.folds import Fold
 from nirank.errors import BadInput, UnknownName
@@ -30,6 +30,9 @@ from nirank.evaluation.evaluating import check_measures
 from nirank.files import beside
 from nirank.pipeline.algebra import Fused, Pipeline, Ranking
 from nirank.training.fused import FittedFusion, fit_fusion, simplex
+
+if TYPE_CHECKING:
+    from nirank.build import Open
 
 #: Makes the pipelines of an experiment, by name.
 Build = Callable[[], Mapping[str, Ranking]]
@@ -40,11 +43,15 @@ FUSION = "fusion.json"
 
 @dataclass(frozen=True)
 class FusionRecipe:
-    """One table [train.NAME] of a pipeline, checked; `options` are those of `nirank.fit_fusion`."""
+    """One table [train.NAME] of a pipeline, checked.
+
+    `options` are those of `nirank.fit_fusion`; `open` opens a collection.
+    """
 
     name: str
     collection: dict[str, Any]
     options: dict[str, Any]
+    open: Open = field(default=opened_of, compare=False)
 
     @classmethod
     def of(
@@ -70,23 +77,32 @@ class FusionRecipe:
         """Raise for a pipeline without a fusion, and a collection that cannot be opened, before hours of training."""
         self._fused(build)
         if self.collection:
-            self._opened()
+            self.open(self.collection)
 
     def fit(self, build: Build, folder: Path, fold: Fold | None = None) -> tuple[str, FittedFusion | None]:
         """The pipeline's expression with the weights that were found, on a fold if one is given.
 
-        None stands beside it where they were found before. `build` makes the pipelines of the experiment, by name.
+        None stands beside it where they were found before; raises `BadInput` where that was in another way. `build`
+        makes the pipelines of the experiment, by name.
         """
         path = folder / FUSION
         if path.exists():
-            return str(json.loads(path.read_text(encoding="utf-8"))["pipeline"]), None
+            return self._found_before(path), None
         pipeline, fused = self._fused(build)
-        fitted = fit_fusion(fused, _chosen_by(fold) if fold else self._opened(), **self.options)
+        fitted = fit_fusion(fused, _chosen_by(fold) if fold else self.open(self.collection), **self.options)
         text = repr(pipeline).replace(repr(fused), repr(fitted.pipeline))
         folder.mkdir(parents=True, exist_ok=True)
+        described = json.dumps(_described(text, fitted, self), indent=1, default=str)
         with beside(path) as unfinished:
-            unfinished.write_text(json.dumps(_described(text, fitted, self), indent=1) + "\n", encoding="utf-8")
+            unfinished.write_text(f"{described}\n", encoding="utf-8")
         return text, fitted
+
+    def _found_before(self, path: Path) -> str:
+        noted = json.loads(path.read_text(encoding="utf-8"))
+        wanted = json.loads(json.dumps({**self.options, "collection": self.collection}, default=str))
+        if differs := [key for key in wanted if noted.get(key) != wanted[key]]:
+            raise BadInput(f"has weights that were found in another way: {', '.join(differs)} differ. Remove it.", path)
+        return str(noted["pipeline"])
 
     def _fused(self, build: Build) -> tuple[Pipeline, Fused]:
         """The pipeline, and the only fusion in it."""
@@ -95,11 +111,6 @@ class FusionRecipe:
         if len(found) != 1:
             raise BadInput(f"{pipeline!r} has {len(found)} times `fuse(...)`; one is needed, whose weights are found.")
         return pipeline, found[0]
-
-    def _opened(self) -> Any:
-        return collection(
-            self.collection["use"], **{key: self.collection[key] for key in self.collection if key != "use"}
-        )
 
 
 def _chosen_by(fold: Fold) -> Collection:

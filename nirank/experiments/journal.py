@@ -37,23 +37,32 @@ class Journal:
         self._append({"number": number, "part": part, **record})
 
     def _read(self, path: Path, head: Record) -> None:
-        whole = path.read_text(encoding="utf-8")
-        kept = whole[: whole.rfind("\n") + 1]  # the last line may have been cut off when the process was killed
+        whole = path.read_bytes()
+        kept = whole[: whole.rfind(b"\n") + 1]  # the last line may have been cut off when the process was killed
+        if not kept and _line(head).startswith(whole):  # which was the first one
+            os.truncate(path, 0)
+            self._append(head)
+            return
         try:
-            written, *records = map(json.loads, kept.splitlines() or ["{}"])
+            written, *records = map(json.loads, kept.decode().split("\n")[:-1] or ["{}"])
             self.known = {(record.pop("number"), record.pop("part")): record for record in records}
         except (ValueError, KeyError, AttributeError) as error:
             raise BadInput(f"is damaged ({error}): remove it to begin anew.", path) from None
-        head = json.loads(json.dumps(head, default=str))
+        head = json.loads(_line(head))
         if differs := [key for key in {**head, **written} if head.get(key) != written.get(key)]:
             raise BadInput(f"is of another tuning: {', '.join(differs)} differ. Name another folder.", path)
         if kept != whole:
-            os.truncate(path, len(kept.encode()))
+            os.truncate(path, len(kept))
 
     def _append(self, line: Record) -> None:
         if self.path is None:
             return
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+        with self.path.open("ab") as file:
+            file.write(_line(line))
             file.flush()
             os.fsync(file.fileno())
+
+
+def _line(record: Record) -> bytes:
+    """A line of JSON; what no text can have in UTF-8, such as half of a pair of surrogates, as JSON escapes it."""
+    return (json.dumps(record, ensure_ascii=False, default=str) + "\n").encode("utf-8", "backslashreplace")

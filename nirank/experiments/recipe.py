@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nirank.build import collection, table_of
+from nirank.build import opened_of, table_of
 from nirank.errors import BadInput, UnknownName
 from nirank.pipeline.algebra import Ranking, Stage, as_ranking
 from nirank.pipeline.expression import parse
@@ -28,6 +28,7 @@ from nirank.training.options import Options
 from nirank.training.parts import built_loss, built_sampler
 
 if TYPE_CHECKING:
+    from nirank.build import Open
     from nirank.data.folds import Fold
     from nirank.training.assignment import Fitted
 
@@ -38,7 +39,7 @@ _OWN = ("loss", "sampler", "collection", "dev", "pipeline", "teacher")
 class Recipe:
     """One table [train.NAME], checked; only sampler and collection are always there.
 
-    Loss and sampler are each a name, a table with `use`, a sum as text, or a list of these.
+    Loss and sampler are each a name, a table with `use`, a sum as text, or a list of these. `open` opens a collection.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Recipe:
     pipeline: str | None
     teacher: str | None
     options: Options
+    open: Open = dataclasses.field(default=opened_of, compare=False)
 
     @classmethod
     def of(
@@ -84,7 +86,7 @@ class Recipe:
             built_loss(self.loss)
         built_sampler(self.sampler)
         for table in filter(None, (self.collection, self.dev)):
-            _opened(table)
+            self.open(table)
 
     def fit(
         self, stages: Mapping[str, Stage], rankings: Mapping[str, Ranking], out: Path, fold: Fold | None = None
@@ -92,7 +94,7 @@ class Recipe:
         """Train the stage in `out`, on a fold if one is given."""
         from nirank.training.fitting import fit
 
-        train, dev = (fold.train, fold.dev) if fold else (_opened(self.collection), self.dev and _opened(self.dev))
+        train, dev = (fold.train, fold.dev) if fold else (self.open(self.collection), self.dev and self.open(self.dev))
 
         return fit(
             stages[self.name],
@@ -112,11 +114,6 @@ class Recipe:
             return as_ranking(parse(self.pipeline, stages))
         component = stages[self.name].component
         return next((ranking for ranking in rankings.values() if component in ranking.components()), None)
-
-
-def _opened(table: Mapping[str, Any]) -> Any:
-    given = {key: value for key, value in table.items() if key != "use"}
-    return collection(table["use"], **given)
 
 
 def _parts(table: Mapping[str, Any], key: str, default: str | None = None) -> Any:

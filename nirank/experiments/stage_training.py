@@ -46,7 +46,7 @@ def train_stages(
         text, found = _fit_fusion(experiment, fusion, folder, fold)
         if tell and found:
             tell(found)
-        experiment = replace(experiment, pipelines={**experiment.pipelines, fusion.name: text})
+        experiment = experiment.with_pipeline(fusion.name, text)
     return replace(experiment, train={})
 
 

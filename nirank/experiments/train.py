@@ -21,6 +21,8 @@ from nirank.training.assignment import Fitted
 from nirank.training.fused import FittedFusion
 
 EXPERIMENT, RESULTS = "experiment.toml", "results"
+#: What is learned follows from these.
+_DECIDES = ("train", "stage", "numbers", "pipelines", "write", "folds", "tune", "seed")
 
 
 def train(
@@ -71,7 +73,7 @@ def _begin(experiment: Experiment, folder: Path) -> None:
     path, table = folder / EXPERIMENT, experiment.as_table()
     if path.exists():
         before = Experiment.read(path).as_table()
-        differs = [key for key in ("train", "stage", "pipelines", "seed") if before[key] != table[key]]
+        differs = [key for key in _DECIDES if before[key] != table[key]]
         if differs:
             raise BadInput(f"holds another experiment: {', '.join(differs)} differ; name another folder.", folder)
     else:

@@ -8,8 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from nirank.build import collection
-from nirank.data.collection import Collection
+from nirank.data.collection import Collection, fingerprints
 from nirank.errors import BadInput
 from nirank.experiments import manifest
 from nirank.experiments.experiment import Experiment, naming
@@ -18,7 +17,7 @@ from nirank.experiments.plugin_beside import load_beside
 from nirank.experiments.space import Tuning
 from nirank.experiments.trials import Prepare, Trials, as_it_is, parts_of
 from nirank.experiments.tuned import Tuned
-from nirank.files import alone, beside
+from nirank.files import alone, beside, refuse_existing
 from nirank.formats.toml import to_toml
 from nirank.plugins import observers
 
@@ -43,11 +42,14 @@ def tune(
     is called with the result before it is written.
 
     A trial that fails is told, and the others go on. Raises `BadInput` where the queries that choose are among those of
-    the experiment's own collection, and where `out` holds another tuning; the error of the last trial where all fail.
+    the experiment's own collection, and where `out` holds another tuning, or anything else; the error of the last trial
+    where all fail.
     """
     experiment = Experiment.given(experiment)
     _refuse_other_tables(experiment)
     folder = None if out is None else Path(out).resolve()
+    if folder and not (folder / JOURNAL).exists():
+        refuse_existing(folder)
     with alone(folder, "nirank tune") if folder else nullcontext():
         load_beside(experiment)
         with observers.switched_on(experiment.observers()):
@@ -93,7 +95,7 @@ def tried(
     ids = [name for part in parts for name in part.queries.ids]
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
-    described = {**experiment.as_table(), "corpus": dev.corpus.fingerprint, "queries": ids}
+    described = {**experiment.as_table(), **fingerprints(dev), "queries": ids}
     journal = Journal(folder and folder / JOURNAL, {key: described[key] for key in _DECIDES})
     trials = Trials(experiment, tuning, parts, journal, prepare).all()
     if not any(len(trial) == len(ids) for trial in trials):
@@ -102,7 +104,10 @@ def tried(
 
 
 #: What trials follow from: they go on only where it is the same.
-_DECIDES = ("tune", "stage", "numbers", "pipelines", "seed", "evaluate", "corpus", "queries")
+_DECIDES = (
+    *("tune", "stage", "numbers", "pipelines", "write", "seed", "evaluate"),
+    *("corpus", "queries", "judgments"),
+)
 
 
 def _opened(experiment: Experiment, tuning: Tuning) -> Collection:
@@ -112,8 +117,7 @@ def _opened(experiment: Experiment, tuning: Tuning) -> Collection:
             'collection = { use = ..., split = "dev" } is missing: what chooses the settings must be other queries '
             "than those that measure them at last."
         )
-    given = dict(tuning.collection)
-    dev, own = collection(given.pop("use"), **given), experiment.open()
+    dev, own = experiment.opened(tuning.collection), experiment.open()
     if common := _in_common(dev, own):
         raise BadInput(
             f"{len(common):,} of the {len(dev.queries):,} queries that would choose the settings are also those that "

@@ -55,10 +55,16 @@ class Tuned:
         failed = sum(trial.error is not None for trial in self.trials)
         lines = [f"{len(self.trials):,} trials of {self.tuning.pipeline} on {len(self.query_ids):,} queries."]
         lines += [f"{failed:,} of them failed."] * bool(failed)
+        if (equal := self._equally_good()) > 1:
+            lines.append(f"{equal:,} of them are equally good; the first of these is taken.")
         for name, value in self.best.settings.items():
             if edge := self.tuning.space[name].edge(value):
                 lines.append(f"{name} = {value!r} is the {edge} value that was tried: try others beyond it.")
         return lines
+
+    def _equally_good(self) -> int:
+        means = [trial.mean(self.tuning.measure) for trial in self.trials if len(trial) == len(self.query_ids)]
+        return means.count(self.best.mean(self.tuning.measure))
 
     def to_dict(self) -> dict[str, Any]:
         """The best settings and the means of all trials, as JSON can hold them."""

@@ -14,10 +14,9 @@ import torch
 from nirank import hashing, seals
 from nirank.checkpoints import checkpoint
 from nirank.component import Component
-from nirank.data.collection import Collection
+from nirank.data.collection import Collection, fingerprints
 from nirank.errors import BadInput, DamagedFile
 from nirank.files import beside, small_text
-from nirank.hashing import digest
 from nirank.hints import spelled_out
 from nirank.pipeline.algebra import Pipeline
 from nirank.training import processes
@@ -44,7 +43,7 @@ def describe(
     return {
         **{name: _part(part) for name, part in parts.items()},
         **{name: None if pipeline is None else _composed(pipeline) for name, pipeline in pipelines.items()},
-        **{name: None if collection is None else _fingerprint(collection) for name, collection in data.items()},
+        **{name: None if collection is None else fingerprints(collection) for name, collection in data.items()},
         "options": kept,
         "processes": processes.count(),
     }
@@ -138,11 +137,3 @@ def _part(component: Component) -> dict[str, Any]:
 
 def _composed(pipeline: Pipeline) -> dict[str, Any]:
     return {"expression": repr(pipeline), "components": [_part(component) for component in pipeline.components()]}
-
-
-def _fingerprint(collection: Collection) -> dict[str, str]:
-    judged = collection.judgments
-    columns = (judged.offsets.tobytes(), judged.docs.tobytes(), judged.scores.tobytes())
-    queries = [str(content) for content in collection.queries.contents]
-    hashed = digest([column.hex() for column in columns] + queries)
-    return {"name": collection.name, "corpus": collection.corpus.fingerprint, "judgments": hashed}

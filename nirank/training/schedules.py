@@ -4,7 +4,8 @@
     anneal = { "component.flops_documents" = { to = 1e-3, shape = "quadratic", share = 0.33 } }
 
 The key is one of component, loss and sampler, and the name of its setting, a number. The value is the two ends, or a
-table: `from` (0 unless given), `to`, `shape`, and the `share` of training after which the value stays at `to`. The
+table: `from` (0 unless given), `to`, `shape`, and the `share` of training after which the value stays at `to`. Of a
+setting that is a whole number the value is rounded. The
 quadratic shape is that of SPLADE's regulariser (Formal et al., SIGIR 2021). A part with a method `anneal(share)` is
 called with the share of training that is done, 0 to 1, before each step, and may change itself as it likes.
 """
@@ -19,6 +20,8 @@ from typing import Any, Literal, get_args
 
 from nirank.component import Component
 from nirank.errors import BadInput, UnknownName
+from nirank.hints import fits
+from nirank.plugins.settings import declared
 
 Shape = Literal["linear", "quadratic", "cosine", "exponential"]
 #: The parts of a training that a schedule may name.
@@ -83,7 +86,8 @@ class Schedules:
     def move_to(self, share: float) -> None:
         """Give every setting its value after this share of training, and tell the parts that change themselves."""
         for schedule in self._schedules:
-            setattr(self._parts[schedule.part].target, schedule.setting, schedule.at(share))
+            part, value = self._parts[schedule.part], schedule.at(share)
+            setattr(part.target, schedule.setting, round(value) if _is_whole(part, schedule.setting) else value)
         for part in self._parts.values():
             if anneal := part.method("anneal"):
                 anneal(share)
@@ -107,6 +111,12 @@ class Schedules:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             known = [name for name, own in part.settings.items() if isinstance(own, float)]
             raise UnknownName(f"setting of {part.spec} that is a number", schedule.setting, known, "(anneal)")
+
+
+def _is_whole(part: Component, setting: str) -> bool:
+    """True for a setting of a registered component that takes no fractions, such as how many negatives there are."""
+    known = declared(part.entry.resolve()) if part.entry else {}
+    return setting in known and not fits(0.5, known[setting].hint)
 
 
 def _table(key: str, value: Any) -> Mapping[str, Any]:

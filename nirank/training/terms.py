@@ -80,7 +80,10 @@ class _Reader:
         if not node.args:
             return named
         factory = active().registry.find(name, (self.kind,)).resolve()
-        return {next(iter(inspect.signature(factory).parameters)): self._value(node.args[0]), **named}
+        first = next(iter(inspect.signature(factory).parameters))
+        if first in named:
+            raise BadInput(f"{self.text!r}: {name} has {first} twice, with and without its name.")
+        return {first: self._value(node.args[0]), **named}
 
     def _value(self, node: ast.expr) -> Any:
         try:
