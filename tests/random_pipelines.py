@@ -44,7 +44,8 @@ class World:
                 if start + size >= len(words):
                     break
                 start += stride
-        return World(tuple(ids), tuple(texts), tuple(years), tuple(owners))
+        passing = self.passing and frozenset(at for at, owner in enumerate(owners) if owner in self.passing)
+        return World(tuple(ids), tuple(texts), tuple(years), tuple(owners), passing)
 
 
 # What the components and functions compute, of texts
@@ -269,21 +270,22 @@ def ordered(found):
     return sorted(found, key=lambda doc: (-found[doc], doc))
 
 
-def narrows(tree):
-    """True where a filter reaches all generators: where there is no cut, nor anything that changes what was found."""
+def narrows(tree, fields):
+    """True where a filter reaches all generators: where there is no cut, nor anything that changes what was found.
+
+    `fields` is whether it asks for fields, which passages and expanded documents have of their documents.
+    """
     match tree:
         case ("generator" | "dense", *_):
             return True
-        case ("rescored", inner, _) | ("rewrite", _, inner) | ("variants", _, inner) | ("others", inner):
-            return narrows(inner)
-        case ("feedback", _, inner):
-            return narrows(inner)
-        case ("where", inner, _):
-            return narrows(inner)
-        case ("or" | "and" | "xor", left, right) | ("route", left, right):
-            return narrows(left) and narrows(right)
+        case ("rescored" | "where", inner, _) | ("rewrite" | "variants" | "feedback", _, inner) | ("others", inner):
+            return narrows(inner, fields)
+        case ("passages" | "expanded", inner, *_):
+            return fields and narrows(inner, fields)
+        case ("and" | "or" | "xor" | "route", left, right):
+            return narrows(left, fields) and narrows(right, fields)
         case ("fuse", found, *_):
-            return all(map(narrows, found))
+            return all(narrows(each, fields) for each in found)
     return False
 
 
@@ -325,7 +327,7 @@ def find(tree, query, world):  # noqa: C901 - a case for each kind
                 for doc in range(len(world.texts))
                 if (short(world.texts[doc]) if condition is None else is_recent(world.years[doc]) == (">" in condition))
             }
-            if narrows(inner):
+            if narrows(inner, condition is not None):
                 among = passed if world.passing is None else passed & world.passing
                 return find(inner, query, replace(world, passing=frozenset(among)))
             return {doc: s for doc, s in find(inner, query, world).items() if doc in passed}
@@ -395,7 +397,7 @@ def score(tree, query, docs, world):  # noqa: C901 - a case for each kind
         case ("feedback", first, inner):
             documents = ordered(find(first, query, world))
             return score(inner, (name, told(text, [world.texts[doc] for doc in documents])), docs, world)
-        case ("where", inner, _) if narrows(inner):
+        case ("where", inner, condition) if narrows(inner, condition is not None):
             return score(inner, query, docs, world)
         case ("passages", inner, size, stride, fold):
             cut, places = world.cut(size, stride), []

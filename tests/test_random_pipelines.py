@@ -309,3 +309,17 @@ def test_a_weight_may_be_any_real_number():
     common = parts()["common"]
     assert repr(common * np.float32(0.5)) == repr(0.5 * common) == repr(np.float64(0.5) * common)
     assert repr(common * np.int64(2)) == "2.0 * common"
+
+
+def test_what_failed_to_open_another_index_opens_its_own_again():
+    class Failing(Lexical):
+        def open(self, corpus, folder):
+            super().open(corpus, folder)
+            if len(corpus) == len(CORPORA[1]):
+                raise OSError("no memory left")
+
+    stage = nirank.load(Failing(slow.common), "failing")
+    before = stage.search(QUERIES, CORPORA[0])
+    with pytest.raises(nirank.NirankError, match="no memory left"):
+        stage.search(QUERIES, CORPORA[1])
+    same(stage.search(QUERIES, CORPORA[0]), before)

@@ -92,6 +92,7 @@ def prepare(
     elif _marker(folder).exists():  # of a process that was killed when all was done
         with suppress(OSError):
             _marker(folder).unlink()
+    component.opened = None  # for what fails to open may have let go of what was open before
     open_index(component, key, corpus, folder)
     component.opened = Opened(corpus, encoder, folder, encoded)
     return folder

@@ -169,7 +169,7 @@ class Rewritten(Ranking):
         return replace(self, ranking=self.ranking.at_depth(k))
 
     def scores(self) -> Scoring:
-        """What scores any pair as the ranking does, for the rewritten query."""
+        """The scoring of any pair that the ranking has, for the rewritten query."""
         return RewrittenScoring(self.rewriting, self.ranking.scores())
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
