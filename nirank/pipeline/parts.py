@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from nirank.component import Component
 from nirank.data.types import Corpus
+from nirank.errors import CompositionError
 from nirank.execution import indexes
 
 
@@ -52,6 +53,9 @@ class PartialPipeline(Pipeline):
     def after(self, ranking: Any) -> Pipeline:
         """Itself, for the documents of `ranking`."""
         raise NotImplementedError
+
+    def __rshift__(self, other: Any) -> Any:
+        raise CompositionError(f"{self!r} stands behind a ranking: write `ranking >> {self!r} >> ...`.")
 
 
 def operand(node: Pipeline) -> str:
