@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
 import pytest
 
 import nirank
@@ -231,3 +234,30 @@ def test_only_registered_functions_have_a_name_in_expressions(parts):
     for text in ("found >> score_by(print)", "found >> score_by(os.system)", "found >> score_by('os:system')"):
         with pytest.raises(NirankError):
             nirank.parse(text, parts)
+
+
+@pytest.mark.parametrize("returned", [None, "False", np.array([True, False]), 1, re.match("a", "a")])
+def test_a_filter_returns_true_or_false_and_nothing_that_counts_as_either(returned):
+    corpus = Documents(["a"], ["cat"])
+    with pytest.raises(ComponentError, match="True or False is expected"):
+        (nirank.load("bm25") >> nirank.where(lambda document: returned)).search("cat", corpus)
+
+
+def test_a_document_that_a_function_returns_twice_is_told():
+    corpus = Documents(["a", "b"], ["cat", "dog"])
+    twice = nirank.apply(lambda queries, found: Candidates.of([[1, 0, 1]], [[3.0, 2.0, 1.0]]))
+    with pytest.raises(ComponentError, match="each document once for a query"):
+        (nirank.load("bm25") % 2 >> twice).search("cat", corpus)
+
+
+@pytest.mark.parametrize(("returned", "by"), [(1e300, "pair"), (10**400, "pair"), (None, "list"), (1.0, "list")])
+def test_scores_that_float32_does_not_hold_and_no_list_of_them_are_told(returned, by):
+    scorer = nirank.score_by(lambda query, documents: returned, by=by)
+    with pytest.raises(ComponentError, match=r"returned .* expected"):
+        (nirank.load("bm25") % 2 >> scorer).search("cat", Documents(["a"], ["cat"]))
+
+
+@pytest.mark.parametrize("written", ["where('year > 3') >> bm25", "top(3, ql) >> bm25"])
+def test_a_stage_that_stands_behind_a_ranking_says_so_where_it_comes_first(written):
+    with pytest.raises(CompositionError, match="stands behind a ranking: write `ranking >> "):
+        nirank.parse(written)

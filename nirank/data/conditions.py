@@ -144,7 +144,7 @@ def _refuse_joined(text: str) -> None:
 
 
 def _advice(text: str) -> str:
-    """What to write in the place of a text that is no condition."""
+    """The advice for a text that is no condition: a thing to write in its place."""
     bare = re.sub(r"'[^']*'|\"[^\"]*\"", "''", text)
     reserved = next((word for word in re.findall(r"\w+", bare) if word in _RESERVED), None)
     if reserved:
@@ -316,7 +316,7 @@ def _comparable(left: Any, right: Any) -> tuple[Any, Any]:
 
 
 def _one_of(values: Any, wanted: list[Any]) -> Any:
-    """Whether each value of a column is among some literals of its kind; null where there is none."""
+    """True where a value of a column is among some literals of its kind; null where there is none."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -159,7 +159,7 @@ class Endpoint:
         return BadInput(f"{self._address} did not answer, tried up to {self.asking.tries} times; at last: {fault}.")
 
     def _refused(self, response: Any) -> BadInput:
-        """Say what is wrong where the server does not answer with a success."""
+        """The error for a response that is no success."""
         status = response.status_code
         fault = f"status {status}, {response.text[:_SHOWN]!r}"
         if status in (401, 403):

@@ -28,7 +28,7 @@ from nirank.component import Component
 from nirank.data.candidates import Candidates
 from nirank.data.conditions import Condition
 from nirank.data.queries import Queries
-from nirank.data.types import Corpus, Ints
+from nirank.data.types import Content, Corpus, Ints
 from nirank.pipeline import misplaced
 from nirank.pipeline.algebra import (
     DEPTH,
@@ -71,8 +71,15 @@ class Where(PartialPipeline):
         if isinstance(self.test, Condition):
             return self.test.mask(corpus)[docs]
         once, places = np.unique(docs, return_inverse=True)
-        passed = np.array([bool(self.test(content)) for content in (corpus[once] if len(once) else [])], bool)
+        passed = np.array([self._passes(self.test, content) for content in (corpus[once] if len(once) else [])], bool)
         return passed[places]
+
+    @staticmethod
+    def _passes(test: Function, content: Content) -> bool:
+        passed = test(content)
+        if not isinstance(passed, (bool, np.bool_)):  # nothing returned is a mistake, and "False" is true
+            raise test.fault(passed, "True or False is")
+        return bool(passed)
 
     def _components(self) -> Iterator[Component]:
         if isinstance(self.test, Function):

@@ -11,7 +11,8 @@ What stands in an expression is the function's name. There it is that of a funct
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -30,6 +31,8 @@ from nirank.pipeline.parts import operand
 from nirank.plugins.assembly import wrap
 from nirank.source import function_digest
 
+#: The largest number that a score can be.
+_MOST = float(np.finfo(np.float32).max)
 #: Pairs whose documents are in memory at a time.
 _PAIRS = 4096
 
@@ -92,16 +95,20 @@ class ScoreBy:
 
     def _of_lists(self, queries: Queries, candidates: Candidates, documents: list[Content]) -> Iterator[Any]:
         for query, (start, stop) in zip(queries.contents, pairwise(candidates.offsets.tolist()), strict=True):
-            values = list(self.function(query, documents[start:stop])) if start < stop else []
+            returned = self.function(query, documents[start:stop]) if start < stop else []
+            values = list(returned) if isinstance(returned, Iterable) else []
             if len(values) != stop - start:
-                raise self.function.fault(values, f"{stop - start} numbers, one for each document, are")
+                raise self.function.fault(returned, f"{stop - start} numbers, one for each document, are")
             yield from values
 
     def _number(self, value: Any) -> float:
         try:
-            return float(value)
-        except (TypeError, ValueError):
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
             raise self.function.fault(value, "a number is") from None
+        if math.isfinite(number) and abs(number) > _MOST:
+            raise self.function.fault(value, "a number that float32 holds is")
+        return number
 
 
 class DescribeBy:
@@ -177,7 +184,8 @@ class Applied(Ranking):
         least, last = found.extent
         if least < 0 or last >= len(corpus):
             raise self.change.function.fault(found, f"documents from 0 to {len(corpus) - 1} are")
-        if len(np.unique(found.rows * len(corpus) + found.docs)) < found.pairs:
+        pairs = found.rows * len(corpus) + found.docs
+        if len(np.unique(pairs)) < len(pairs):
             raise self.change.function.fault(found, "each document once for a query is")
         return found.ranked().over(corpus)
 

@@ -55,7 +55,7 @@ class PartialPipeline(Pipeline):
         raise NotImplementedError
 
     def __rshift__(self, other: Any) -> Any:
-        raise CompositionError(f"{self!r} comes after a ranking: write `ranking >> {self!r} >> ...`.")
+        raise CompositionError(f"{self!r} stands behind a ranking: write `ranking >> {self!r} >> ...`.")
 
     def __mod__(self, k: int) -> Any:
         raise CompositionError(f"`%` binds before `>>`: write `(ranking >> {self!r}) % {k!r}`.")
