@@ -42,6 +42,7 @@ def test_prompts_are_answered_in_their_order_and_equal_ones_asked_once(server):
 
 def test_a_request_is_of_the_chat_interface_at_temperature_zero_with_the_key_of_the_environment(server, monkeypatch):
     monkeypatch.setenv("MY_KEY", "abc123")
+    monkeypatch.setenv("MY_BASE_URL", server.url)
     endpoint = Endpoint(server.url + "/", "m", "Be brief.", 7, "MY_KEY", {"seed": 1, "max_tokens": None})
     endpoint(["Hi"])
     ((path, headers, body),) = server.requests
@@ -127,9 +128,24 @@ def test_a_key_that_is_missing_or_refused_is_told_by_the_name_of_its_variable(se
     with pytest.raises(BadInput, match="the variable OPENAI_API_KEY is not set"):
         Endpoint(server.url, "m")(["one"])
     monkeypatch.setenv("OPENAI_API_KEY", "abc123")
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     with pytest.raises(BadInput, match="the variable OPENAI_API_KEY is set, and refused") as told:
         Endpoint(server.url, "m")(["one"])
     assert "abc123" not in str(told.value)
+
+
+@pytest.mark.parametrize("key", ["OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "HOME"])
+@pytest.mark.parametrize("known", [None, "http://localhost:1/v1", "https://127.0.0.1/v1"])
+def test_a_key_is_sent_to_no_other_host_than_its_own(server, monkeypatch, key, known):
+    monkeypatch.setenv(key, "abc123")
+    place = {"OPENAI_API_KEY": "OPENAI_BASE_URL", "AWS_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_BASE_URL"}
+    if known:
+        monkeypatch.setenv(place.get(key, f"{key}_BASE_URL"), known)
+    assert Endpoint(server.url, "m", key=key)(["one"]) == ["eno"]
+    assert not any("abc123" in str(headers) for _, headers, _ in server.requests)
+    server.failing = [(401, {})]
+    with pytest.raises(BadInput, match=f"{key} is set, and sent to no other host than that in .*_BASE_URL: set this"):
+        Endpoint(server.url, "m", key=key)(["two"])
 
 
 @pytest.mark.parametrize(

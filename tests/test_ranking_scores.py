@@ -7,7 +7,7 @@ import pytest
 
 import nirank
 from nirank.data import Candidates, Collection, Documents, Queries
-from nirank.errors import BadInput, CompositionError
+from nirank.errors import BadInput, ComponentError, CompositionError
 from nirank.execution import stages
 from nirank.pipeline import parse
 
@@ -342,3 +342,29 @@ def test_an_experiment_file_says_it_too(tmp_path, monkeypatch):
     written = (tmp_path / "out" / "experiment.toml").read_text()
     assert "missing='min'" in written
     assert "(bm25 & ql)" in written
+
+
+def test_a_component_that_two_threads_give_two_corpora_is_told():
+    """Threads with one corpus each and one component for both get the right answer, or are told."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    bm25 = nirank.load("bm25")
+    corpora = [
+        nirank.Documents(
+            [f"{name}{number}" for number in range(200)], [f"{name} word{number % 7}" for number in range(200)]
+        )
+        for name in ("cat", "dog")
+    ]
+    queries = nirank.Queries.of(["word3", "cat dog word5"])
+    wanted = [(bm25 >> bm25).search(queries, corpus) for corpus in corpora]
+
+    def search(number):
+        try:
+            found = (bm25 >> bm25).search(queries, corpora[number % 2])
+        except ComponentError as error:
+            return "load a component for each corpus" in str(error)
+        right = wanted[number % 2]
+        return bool((found.docs == right.docs).all() and (found.scores == right.scores).all())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(search, range(120)))

@@ -214,6 +214,40 @@ def test_a_trial_that_fails_is_told_with_its_settings_and_the_others_go_on(tmp_p
         nirank.tune(_table({"finds": {"a": [99.0, 98.0]}}))
 
 
+def test_a_trial_that_has_failed_is_tried_again_when_the_study_goes_on(tmp_path, monkeypatch):
+    generate = Finds.generate
+
+    def failing(self, queries, k):
+        if self.a == 2.0:
+            raise OSError("no network")
+        return generate(self, queries, k)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Finds, "generate", failing)
+        before = nirank.tune(_table(GRID), tmp_path / "out")
+    assert sum(trial.error is not None for trial in before.trials) == 5
+    CALLS.clear()
+    again = nirank.tune(_table(GRID), tmp_path / "out")
+    assert CALLS == [("generate", 2.0)] * 5, "and nothing else is"
+    assert not any(trial.error for trial in again.trials)
+    np.testing.assert_array_equal(again.values(), nirank.tune(_table(GRID)).values())
+
+
+def test_a_record_of_other_settings_is_not_taken_for_those_of_the_trial(tmp_path):
+    """Another version of what draws or proposes settings may do so otherwise."""
+    whole = nirank.tune(_table(GRID), tmp_path / "out")
+    journal = tmp_path / "out" / "trials.jsonl"
+    journal.write_text(journal.read_text().replace('{"finds.a": 3.0, "finds.b": 2}', '{"finds.a": 7.0, "finds.b": 2}'))
+    CALLS.clear()
+    assert nirank.tune(_table(GRID), tmp_path / "out").best.settings == whole.best.settings
+    assert CALLS == [("generate", 3.0)]
+
+
+def test_queries_of_dev_that_are_asked_under_another_id_are_told(caplog):
+    nirank.tune(_table({"finds": {"a": [1.0]}}))
+    assert "40 queries that choose the settings have the text of one that measures them, such as 'dev0'" in caplog.text
+
+
 def test_the_first_of_equals_is_the_best():
     tuned = nirank.tune(_table({"finds": {"mode": ["x", "y", "z"]}}))
     assert tuned.best.number == 0

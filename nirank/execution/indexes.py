@@ -18,12 +18,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from nirank import seals
 from nirank.component import Component, Opened
 from nirank.data.corpus import field_of, same_documents
 from nirank.data.types import Corpus
-from nirank.errors import BadInput, DamagedFile, NirankError, StaleIndex
+from nirank.errors import BadInput, ComponentError, DamagedFile, NirankError, StaleIndex
 from nirank.execution import sharing, stages
 from nirank.files import cache_folder, keep, small_text
 from nirank.hashing import digest
@@ -40,6 +40,8 @@ from nirank.hashing import digest
 #: The version of the folder's layout and manifest; a component has its own, in its `index_key`.
 LAYOUT = 1
 MANIFEST = "manifest.json"
+
+Result = TypeVar("Result")
 
 _APART: ContextVar[_Apart | None] = ContextVar("apart", default=None)
 
@@ -96,6 +98,31 @@ def prepare(
     open_index(component, key, corpus, folder)
     component.opened = Opened(corpus, encoder, folder, encoded)
     return folder
+
+
+def undisturbed(component: Component, corpus: Corpus, work: Callable[[], Result]) -> Result:
+    """The result of `work`, for which `component` has the index of `corpus` open.
+
+    Raises `ComponentError` where another thread has opened that of another corpus meanwhile: the result may be of both.
+    """
+    try:
+        result = work()
+    except Exception:
+        _refuse_disturbed(component, corpus)
+        raise
+    _refuse_disturbed(component, corpus)
+    return result
+
+
+def _refuse_disturbed(component: Component, corpus: Corpus) -> None:
+    opened = component.opened
+    if not component.can("build"):
+        return
+    if opened is None or opened.corpus is not field_of(corpus, (opened.encoder or component).field):
+        raise ComponentError(
+            f"{component.name} was working on one corpus when another thread gave it another: load a component for "
+            "each corpus that is searched at a time."
+        )
 
 
 @contextmanager

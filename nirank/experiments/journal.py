@@ -48,7 +48,7 @@ class Journal:
             self.known = {(record.pop("number"), record.pop("part")): record for record in records}
         except (ValueError, KeyError, AttributeError) as error:
             raise BadInput(f"is damaged ({error}): remove it to begin anew.", path) from None
-        head = json.loads(_line(head))
+        head = as_kept(head)
         if differs := [key for key in {**head, **written} if head.get(key) != written.get(key)]:
             raise BadInput(f"is of another tuning: {', '.join(differs)} differ. Name another folder.", path)
         if kept != whole:
@@ -61,6 +61,11 @@ class Journal:
             file.write(_line(line))
             file.flush()
             os.fsync(file.fileno())
+
+
+def as_kept(value: Any) -> Any:
+    """A value as it is when it is read again."""
+    return json.loads(json.dumps(value, default=str))
 
 
 def _line(record: Record) -> bytes:

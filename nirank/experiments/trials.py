@@ -18,7 +18,7 @@ from nirank.data.collection import Collection
 from nirank.evaluation.evaluating import evaluate
 from nirank.execution.sharing import Memo, sharing
 from nirank.experiments.experiment import Experiment
-from nirank.experiments.journal import Journal, Record
+from nirank.experiments.journal import Journal, Record, as_kept
 from nirank.experiments.space import Tuning
 from nirank.experiments.systems import searched
 from nirank.experiments.tpe import Proposals
@@ -121,11 +121,11 @@ class Trials:
         return [done[number] for number in sorted(done)]
 
     def _tried(self, trial: Trial, part: int) -> Trial:
-        """The trial, measured on one more part of the queries."""
+        """The trial, measured on one more part of the queries; what has failed before is tried again."""
         self._memo.renew()
         self._advance(1)
         record = self.journal.find(trial.number, part)
-        if record is None:
+        if record is None or record["error"] or record["settings"] != as_kept(trial.settings):
             record = {"settings": trial.settings, **self._measured(trial, part)}
             self.journal.keep(trial.number, part, record)
         if record["error"]:

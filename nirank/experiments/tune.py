@@ -123,6 +123,11 @@ def _opened(experiment: Experiment, tuning: Tuning) -> Collection:
             f"{len(common):,} of the {len(dev.queries):,} queries that would choose the settings are also those that "
             f"measure them, such as {common[0]!r}: name another split in `collection`, or use [folds]."
         )
+    if repeated := _repeated(dev, own):
+        log.warning(
+            "%s: %d queries that choose the settings have the text of one that measures them, such as %r.",
+            *(dev.name, len(repeated), repeated[0]),
+        )
     if "test" in dev.name.lower().split("/"):
         log.warning("%s: the settings are chosen on queries that are called test.", dev.name)
     return dev
@@ -134,6 +139,13 @@ def _in_common(one: Collection, other: Collection) -> list[str]:
     alike = one.corpus.fingerprint == other.corpus.fingerprint
     pairs = zip(one.queries.ids, one.queries.contents, strict=True)
     return [name for name, content in pairs if name in contents and (alike or _equal(content, contents[name]))]
+
+
+def _repeated(one: Collection, other: Collection) -> list[str]:
+    """The ids of queries whose texts are asked in the other collection too, under whatever id."""
+    texts = {content for content in other.queries.contents if isinstance(content, str)}
+    pairs = zip(one.queries.ids, one.queries.contents, strict=True)
+    return [name for name, content in pairs if isinstance(content, str) and content in texts]
 
 
 def _equal(one: Any, other: Any) -> bool:

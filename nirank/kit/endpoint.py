@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from nirank.errors import BadInput, ComponentError, MissingDependency
 from nirank.hashing import digest
@@ -22,6 +23,8 @@ log = logging.getLogger("nirank")
 #: What is said to a model: a text, or the messages of a conversation, each with `role` and `content`.
 Prompt = str | Sequence[Mapping[str, str]]
 
+#: Where a key belongs unless a variable says it.
+_HOMES = {"OPENAI_API_KEY": "https://api.openai.com/v1"}
 #: Letters of a server's message that are shown.
 _SHOWN = 300
 
@@ -53,8 +56,10 @@ class Endpoint:
 
     `url` ends before `/chat/completions`, as in "https://api.openai.com/v1"; `system` is said before each prompt. `key`
     is the name of the environment variable that holds the key of the service; where it is not set none is sent. The
-    temperature is 0, so that an answer is the same the next time, as far as the server can. `body` has further fields
-    of a request, or others in the place of these; one that is None is left out.
+    key in X_API_KEY is sent to the host of the variable X_BASE_URL alone, that in OPENAI_API_KEY to OpenAI's unless
+    OPENAI_BASE_URL names another: an experiment of somebody else cannot send it away. The temperature is 0, so that an
+    answer is the same the next time, as far as the server can. `body` has further fields of a request, or others in the
+    place of these; one that is None is left out.
 
     `cache` maps the hash of a request (address and body, without the key) to its answer: a `nirank.kit.Answers` on
     disk, a dictionary, or nothing. An answer is kept as soon as it is there, unless it was cut at `max_tokens`: these
@@ -112,6 +117,17 @@ class Endpoint:
     def _address(self) -> str:
         return f"{self.url.rstrip('/')}/chat/completions"
 
+    @property
+    def _secret(self) -> str | None:
+        """The key of the service, where this is its address: an experiment of somebody else sends it nowhere else."""
+        known = os.environ.get(self._place) or _HOMES.get(self.key)
+        return os.environ.get(self.key) if known and _origin(known) == _origin(self.url) else None
+
+    @property
+    def _place(self) -> str:
+        """The name of the variable that says where the key may be sent, as OPENAI_BASE_URL for OPENAI_API_KEY."""
+        return f"{self.key.removesuffix('_KEY').removesuffix('_API')}_BASE_URL"
+
     def _asked(self, requests: Mapping[str, dict[str, Any]]) -> dict[str, str]:
         """The answers of the server to requests by name, each kept when it comes."""
         with self._client() as client, progress(f"Asking {self.model}", len(requests)) as tell:
@@ -135,7 +151,7 @@ class Endpoint:
         openai, asking = _openai(), self.asking
         return openai.OpenAI(
             base_url=self.url,
-            api_key=os.environ.get(self.key) or "none",  # it wants one
+            api_key=self._secret or "none",  # it wants one
             max_retries=asking.tries - 1,
             http_client=openai.DefaultHttpxClient(timeout=asking.timeout, follow_redirects=False),
             timeout=asking.timeout,
@@ -144,7 +160,7 @@ class Endpoint:
     def _sent(self, client: Any, body: dict[str, Any]) -> Any:
         """The response of the server."""
         openai, ask = _openai(), client.chat.completions.with_raw_response.create
-        headers = {} if os.environ.get(self.key) else {"Authorization": openai.Omit()}
+        headers = {} if self._secret else {"Authorization": openai.Omit()}
         try:
             return ask(
                 model=self.model, messages=body["messages"], extra_body=body, extra_headers=headers
@@ -163,13 +179,21 @@ class Endpoint:
         status = response.status_code
         fault = f"status {status}, {response.text[:_SHOWN]!r}"
         if status in (401, 403):
-            state = "set, and refused" if os.environ.get(self.key) else "not set"
-            return BadInput(f"{self._address} wants a key: the variable {self.key} is {state} ({fault}).")
+            return BadInput(f"{self._address} wants a key: the variable {self.key} is {self._state} ({fault}).")
         if status in (408, 409, 429) or status >= 500:
             return self._silent(fault)
         return BadInput(
             f"{self._address} refuses the request for the model {self.model!r}: {fault}. Look at url, model and body."
         )
+
+    @property
+    def _state(self) -> str:
+        """The state of the key, for a message."""
+        if not os.environ.get(self.key):
+            return "not set"
+        if self._secret:
+            return "set, and refused"
+        return f"set, and sent to no other host than that in {self._place}: set this to {self.url}, if you trust it"
 
 
 @dataclass(frozen=True)
@@ -197,6 +221,12 @@ class Served(Asking):
         kept = Answers.of_cache() if self.keep_answers else None
         asking = Asking(self.timeout, self.tries, self.at_once)
         return Endpoint(self.endpoint, name, max_tokens=length, key=self.key, asking=asking, cache=kept)
+
+
+def _origin(url: str) -> tuple[str, str]:
+    """The scheme and the host, with its port, of an address."""
+    parts = urlsplit(url.lower())
+    return parts.scheme, parts.netloc
 
 
 def _openai() -> Any:

@@ -224,9 +224,11 @@ class Stage(Ranking, Scoring):
         """As a scorer; raises `CompositionError` where the component has nothing to score with."""
         as_scoring(self)
         misplaced.check_pairs(queries, candidates)
-        if candidates.corpus is not None:
-            indexes.prepare(self.component, candidates.corpus)
-        return stages.score(self.component, queries, candidates)
+        if candidates.corpus is None:
+            return stages.score(self.component, queries, candidates)
+        indexes.prepare(self.component, candidates.corpus)
+        work = functools.partial(stages.score, self.component, queries, candidates)
+        return indexes.undisturbed(self.component, candidates.corpus, work)
 
     def _components(self) -> Iterator[Component]:
         yield self.component
@@ -287,7 +289,8 @@ class Generated(Ranking):
         if self.encoder:
             queries = self._encoded(self.encoder, queries, corpus)
         self.open_again(corpus)
-        found = stages.generate(self.generator, queries, min(self.depth, len(corpus)))
+        k = min(self.depth, len(corpus))
+        found = indexes.undisturbed(self.generator, corpus, lambda: stages.generate(self.generator, queries, k))
         _, last = found.extent
         if last >= len(corpus):
             name = self.generator.spec
@@ -547,7 +550,8 @@ class IndexScores(Scoring):
         self.ranking.index(corpus)
         encoder = self.ranking.encoder
         asked = self.ranking._encoded(encoder, queries, corpus) if encoder else queries
-        return stages.score(self.ranking.generator, asked, candidates)
+        generator = self.ranking.generator
+        return indexes.undisturbed(generator, corpus, lambda: stages.score(generator, asked, candidates))
 
     def _parts(self) -> Sequence[Pipeline]:
         return (self.ranking,)

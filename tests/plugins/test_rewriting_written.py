@@ -89,6 +89,7 @@ def test_what_a_model_thought_aloud_is_no_query(server):
 
 def test_the_key_comes_from_the_environment_and_is_written_nowhere(server, monkeypatch, tmp_path):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     rewriter = written.hyde("m", served=Served(endpoint=server.url))
     rewriter.rewrite(Queries.of(["one"]))
     assert [headers["Authorization"] for _, headers, _ in server.requests] == ["Bearer sk-secret"]
