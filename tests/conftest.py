@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from nirank.data import Candidates, Documents, Queries
+from nirank.plugins import active
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each, read when torch and numba are imported
     os.environ |= {"OMP_NUM_THREADS": "1"}
@@ -31,6 +32,18 @@ def _offline_and_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         for variable in ("NIRANK_BLOCK", "NIRANK_PLUGINS", "NIRANK_STRICT", "NIRANK_PROGRESS"):
             patch.delenv(variable, raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _plugins_of_files_go_with_their_test() -> Iterator[None]:
+    """A `nirank_plugin.py` that a test loads would act in all that come after."""
+    yield
+    plugins = active()
+    for plugin in [each for each in plugins.known if each.name.endswith(".py")]:
+        if plugin.module is not None and plugins.manager.is_registered(plugin.module):
+            plugins.manager.unregister(plugin.module)
+        plugins.registry.remove(plugin)
+        plugins.known.remove(plugin)
 
 
 @pytest.fixture(scope="session")

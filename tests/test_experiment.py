@@ -206,7 +206,6 @@ def test_a_plugin_beside_the_experiment_is_loaded(tmp_path):
     experiment.run(_file(tmp_path, GOOD))
     (plugin,) = [plugin for plugin in active().known if plugin.name.endswith("nirank_plugin.py")]
     assert plugin.module.seen == [("plain", 0.5), ("again", 0.5)]
-    active().manager.unregister(plugin.module)
 
 
 def test_components_of_a_plugin_beside_the_experiment_are_built(tmp_path):

@@ -10,7 +10,6 @@ import pytest
 import nirank
 from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput, ComponentError, CompositionError, NirankError
-from nirank.plugins import active
 from nirank.source import function_digest
 
 
@@ -211,10 +210,7 @@ measures = ["nDCG@10"]
 def written(tmp_path):
     (tmp_path / "nirank_plugin.py").write_text(PLUGIN)
     (tmp_path / "functions.toml").write_text(EXPERIMENT)
-    yield tmp_path
-    for plugin in [each for each in active().known if each.name == str(tmp_path / "nirank_plugin.py")]:
-        active().registry.remove(plugin)
-        active().known.remove(plugin)
+    return tmp_path
 
 
 def test_functions_stand_in_an_experiment(written):
