@@ -99,6 +99,17 @@ MQ2008 = {
     "margin_mse": _letor(0.1, 0.003, teacher=True),
     "clip": _letor(0.1, 0.01, settings={"scale": 1.0}, sampler=_APART, options={"batch_size": 32}),
     "siglip": _letor(0.3, 0.003, settings={"scale": 1.0, "bias": 0.0}),
+    # settings and rates as for their relatives above, not chosen on dev
+    "p_listmle": _letor(0.3, 0.01),
+    "unique_softmax": _letor(0.3, 0.01),
+    "poly1": _letor(0.3, 0.01),
+    "gist": _letor(0.3, 0.01, settings={"gamma": 1.0}, teacher=True),
+    "cosent": _letor(0.3, 0.01, settings={"gamma": 1.0}),
+    "multi_similarity": _letor(0.3, 0.01, settings={"alpha": 1.0, "beta": 2.0, "epsilon": None}),
+    "circle": _letor(0.3, 0.01, settings={"scale": 2.0}),
+    "supcon": _letor(0.3, 0.01, settings={"gamma": 1.0}),
+    "approx_mrr": _letor(0.1, 0.003),
+    "adr_mse": _letor(0.1, 0.003, teacher=True),
 }
 
 EMOJI = {
@@ -145,6 +156,17 @@ EMOJI = {
     "margin_mse": _emoji(0.003, teacher=True),
     "clip": _emoji(0.03, settings={"scale": 10.0}, sampler=_ONE_EACH, options=_SHORT),
     "siglip": _emoji(0.03, settings={"bias": -5.0}, sampler=_ONE_EACH, options=_SHORT),
+    # settings and rates as for their relatives above, not chosen on dev
+    "p_listmle": _emoji(0.03, settings={"gamma": 10.0}),
+    "unique_softmax": _emoji(0.03, settings={"gamma": 10.0}),
+    "poly1": _emoji(0.03, settings={"gamma": 10.0}, sampler=_ONE_EACH, options=_SHORT),
+    "gist": _emoji(0.03, settings={"gamma": 10.0}, teacher=True),
+    "cosent": _emoji(0.03),
+    "multi_similarity": _emoji(0.03),
+    "circle": _emoji(0.03),
+    "supcon": _emoji(0.03),
+    "approx_mrr": _emoji(0.03, settings={"gamma": 10.0}),
+    "adr_mse": _emoji(0.03, settings={"gamma": 10.0}, teacher=True),
 }
 
 #: A few, as each takes minutes.

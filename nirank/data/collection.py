@@ -81,7 +81,7 @@ def _kind(value: object) -> str:
 
 
 def fingerprints(collection: Collection) -> dict[str, str]:
-    """What tells a collection from another: its name, a hash of its documents, and one of its queries' judgments."""
+    """The name of a collection, a hash of its documents, and one of its judgments and queries: none other has these."""
     judged = collection.judgments
     columns = (judged.offsets.tobytes(), judged.docs.tobytes(), judged.scores.tobytes())
     queries = [str(content) for content in collection.queries.contents]

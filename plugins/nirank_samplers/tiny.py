@@ -37,7 +37,7 @@ def in_batch() -> InBatch:
 
 def judged_negatives() -> JudgedNegatives:
     """Negatives that are judged so."""
-    return JudgedNegatives(negatives=2)
+    return JudgedNegatives(negatives=1)
 
 
 def from_run() -> FromRun:
