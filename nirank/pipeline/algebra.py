@@ -162,6 +162,58 @@ class Ranking(Summable):
         raise NotImplementedError
 
 
+class Derived(Ranking):
+    """The base of what is made of one ranking, its field `ranking`, and finds as many documents."""
+
+    ranking: Ranking
+
+    @property
+    def depth(self) -> int | None:  # type: ignore[override]
+        """The depth of the ranking."""
+        return self.ranking.depth
+
+    def at_depth(self, k: int) -> Ranking:
+        """The same of the ranking at that depth."""
+        return dataclasses.replace(self, ranking=self.ranking.at_depth(k))  # type: ignore[type-var]
+
+
+class SameScores(Derived):
+    """The base of what also keeps the scores of its ranking."""
+
+    @property
+    def scored(self) -> bool:  # type: ignore[override]
+        """True where the ranking is."""
+        return self.ranking.scored
+
+    @property
+    def log_likelihoods(self) -> bool:  # type: ignore[override]
+        """True where it is known of the ranking."""
+        return self.ranking.log_likelihoods
+
+
+class Asked(Ranking):
+    """The base of a search that is asked for the best `k`, or for as many as is usual where that is None."""
+
+    k: int | None
+
+    def __mod__(self, k: int) -> Ranking:
+        k = misplaced.depth(k)
+        return self.asked_for(k if self.k is None else min(k, self.k))
+
+    @property
+    def depth(self) -> int:  # type: ignore[override]
+        """The number of documents that are asked for."""
+        return DEPTH if self.k is None else self.k
+
+    def at_depth(self, k: int) -> Ranking:
+        """The same, asked for `k` documents unless the pipeline says how many."""
+        return self if self.k is not None else self.asked_for(k)
+
+    def asked_for(self, k: int) -> Ranking:
+        """The same, asked for `k` documents."""
+        return dataclasses.replace(self, k=k)  # type: ignore[type-var]
+
+
 class Scoring(Summable):
     """Pairs -> scores. Both sides of a sum score the same pairs, so no document is ever silently missing."""
 
@@ -238,7 +290,7 @@ class Stage(Ranking, Scoring):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Generated(Ranking):
+class Generated(Asked):
     """The documents that a candidate generator finds, perhaps for vectors that an encoder made of the queries.
 
     `feedback` is the ranking whose results such an encoder gets, in `Queries.found`.
@@ -257,23 +309,10 @@ class Generated(Ranking):
             return f"{before}{self.encoder.name} >> {searching}"
         return searching.removeprefix("(").removesuffix(")")
 
-    def __mod__(self, k: int) -> Ranking:
-        k = misplaced.depth(k)
-        return Generated(self.generator, self.encoder, k if self.k is None else min(k, self.k), self.feedback)
-
-    @property
-    def depth(self) -> int:  # type: ignore[override]
-        """The number of documents that are asked for."""
-        return DEPTH if self.k is None else self.k
-
     @property
     def log_likelihoods(self) -> bool:  # type: ignore[override]
         """True where the generator says so of its scores."""
         return self.generator.traits.log_likelihoods
-
-    def at_depth(self, k: int) -> Ranking:
-        """The same, asked for `k` documents unless the pipeline says how many."""
-        return self if self.k is not None else dataclasses.replace(self, k=k)
 
     def scores(self) -> Scoring:
         """The generator's scores of any pair, unless it is asked for its best only, or has no method `score`."""
@@ -367,7 +406,7 @@ class Feedback(Pipeline):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Rescored(Ranking):
+class Rescored(Derived):
     """The documents of a ranking, ordered by other scores."""
 
     ranking: Ranking
@@ -377,18 +416,9 @@ class Rescored(Ranking):
         return f"{operand(self.ranking)} >> {operand(self.scoring)}"
 
     @property
-    def depth(self) -> int | None:  # type: ignore[override]
-        """The depth of the ranking."""
-        return self.ranking.depth
-
-    @property
     def log_likelihoods(self) -> bool:  # type: ignore[override]
         """True where a single scorer says so of its scores."""
         return isinstance(self.scoring, Stage) and self.scoring.component.traits.log_likelihoods
-
-    def at_depth(self, k: int) -> Ranking:
-        """The same over the ranking at that depth."""
-        return dataclasses.replace(self, ranking=self.ranking.at_depth(k))
 
     def scores(self) -> Scoring:
         """The scoring, unless a score depends on the documents that the ranking found."""

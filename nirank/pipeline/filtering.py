@@ -29,9 +29,8 @@ from nirank.data.candidates import Candidates
 from nirank.data.conditions import Condition
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Ints
-from nirank.pipeline import misplaced
 from nirank.pipeline.algebra import (
-    DEPTH,
+    Asked,
     Fused,
     Generated,
     Joined,
@@ -39,6 +38,7 @@ from nirank.pipeline.algebra import (
     Pipeline,
     Ranking,
     Rescored,
+    SameScores,
 )
 from nirank.pipeline.functions import Function, as_function
 from nirank.pipeline.parts import operand
@@ -87,7 +87,7 @@ class Where(PartialPipeline):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Filtered(Ranking):
+class Filtered(SameScores):
     """The documents of a ranking that pass, with their scores."""
 
     ranking: Ranking
@@ -95,25 +95,6 @@ class Filtered(Ranking):
 
     def __repr__(self) -> str:
         return f"{operand(self.ranking)} >> {self.where!r}"
-
-    @property
-    def scored(self) -> bool:  # type: ignore[override]
-        """True where the ranking is."""
-        return self.ranking.scored
-
-    @property
-    def depth(self) -> int | None:  # type: ignore[override]
-        """The depth of the ranking."""
-        return self.ranking.depth
-
-    @property
-    def log_likelihoods(self) -> bool:  # type: ignore[override]
-        """True where it is known of the ranking."""
-        return self.ranking.log_likelihoods
-
-    def at_depth(self, k: int) -> Ranking:
-        """The same of the ranking at that depth."""
-        return replace(self, ranking=self.ranking.at_depth(k))
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         found = self.ranking._find(queries, corpus)
@@ -124,7 +105,7 @@ class Filtered(Ranking):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Narrowed(Ranking):
+class Narrowed(Asked):
     """A search among the documents that pass some filters."""
 
     search_: Generated
@@ -136,23 +117,10 @@ class Narrowed(Ranking):
         searching = " >> ".join([operand(self.search_), *map(repr, self.filters)])
         return searching if self.k is None else f"({searching}) % {self.k}"
 
-    def __mod__(self, k: int) -> Ranking:
-        k = misplaced.depth(k)
-        return replace(self, k=k if self.k is None else min(k, self.k))
-
-    @property
-    def depth(self) -> int:  # type: ignore[override]
-        """The number of documents that are asked for."""
-        return DEPTH if self.k is None else self.k
-
     @property
     def log_likelihoods(self) -> bool:  # type: ignore[override]
         """True where the generator says so of its scores."""
         return self.search_.log_likelihoods
-
-    def at_depth(self, k: int) -> Ranking:
-        """The same, asked for `k` documents unless the pipeline says how many."""
-        return self if self.k is not None else replace(self, k=k)
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         searched = self.search_

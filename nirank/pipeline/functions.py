@@ -26,7 +26,7 @@ from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
 from nirank.errors import BadInput, ComponentError, CompositionError
-from nirank.pipeline.algebra import PartialPipeline, Pipeline, Ranking, Stage
+from nirank.pipeline.algebra import Derived, PartialPipeline, Pipeline, Ranking, Stage
 from nirank.pipeline.parts import operand
 from nirank.plugins.assembly import wrap
 from nirank.source import function_digest
@@ -159,7 +159,7 @@ class Apply(PartialPipeline):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Applied(Ranking):
+class Applied(Derived):
     """A ranking changed by a function, and ordered by the scores that this leaves."""
 
     ranking: Ranking
@@ -167,15 +167,6 @@ class Applied(Ranking):
 
     def __repr__(self) -> str:
         return f"{operand(self.ranking)} >> {self.change!r}"
-
-    @property
-    def depth(self) -> int | None:  # type: ignore[override]
-        """The depth of the ranking."""
-        return self.ranking.depth
-
-    def at_depth(self, k: int) -> Ranking:
-        """The same of the ranking at that depth."""
-        return Applied(self.ranking.at_depth(k), self.change)
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         found = self.change.function(queries, self.ranking._find(queries, corpus))

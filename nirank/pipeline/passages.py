@@ -30,7 +30,7 @@ from nirank.errors import CompositionError, UnknownName
 from nirank.execution import stages
 from nirank.kit.text.cutting import Cutting
 from nirank.pipeline import misplaced
-from nirank.pipeline.algebra import DEPTH, Cut, Pipeline, Ranking, Scoring, as_ranking, as_scoring, as_stage
+from nirank.pipeline.algebra import Asked, Cut, Pipeline, Ranking, Scoring, as_ranking, as_scoring, as_stage
 from nirank.pipeline.apart import apart, parts_of
 from nirank.pipeline.filtering import Where, narrowed
 from nirank.pipeline.lately import Lately
@@ -130,7 +130,7 @@ class PassagedScoring(Passages, Scoring):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PassagedRanking(Passages, Ranking):
+class PassagedRanking(Passages, Asked):
     """The documents of the passages that a ranking finds.
 
     The ranking is asked for more and more passages until there are as many documents as are wanted, or it finds no
@@ -146,10 +146,7 @@ class PassagedRanking(Passages, Ranking):
         return text if self.k is None else f"{text} % {self.k}"
 
     def __mod__(self, k: int) -> Ranking:
-        k = misplaced.depth(k)
-        if not self.alone:
-            return Cut(self, k)
-        return self._asked_for(k if self.k is None else min(k, self.k))
+        return super().__mod__(k) if self.alone else Cut(self, misplaced.depth(k))
 
     @property
     def alone(self) -> bool:  # type: ignore[override]
@@ -157,20 +154,12 @@ class PassagedRanking(Passages, Ranking):
         return as_ranking(self.inner).alone
 
     @property
-    def depth(self) -> int:  # type: ignore[override]
-        """The number of documents that are asked for."""
-        return DEPTH if self.k is None else self.k
-
-    @property
     def log_likelihoods(self) -> bool:  # type: ignore[override]
         """True where it is known of the ranking of passages."""
         return as_ranking(self.inner).log_likelihoods
 
-    def at_depth(self, k: int) -> Ranking:
-        """The same, asked for `k` documents unless the pipeline says how many."""
-        return self if self.k is not None else self._asked_for(k)
-
-    def _asked_for(self, k: int) -> PassagedRanking:
+    def asked_for(self, k: int) -> Ranking:
+        """The same as a ranking alone, asked for `k` documents."""
         return PassagedRanking(self.inner, self.cutting, self.folding, self.view, k)
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:

@@ -17,7 +17,16 @@ from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Floats
 from nirank.errors import BadInput, CompositionError
-from nirank.pipeline.algebra import PartialPipeline, Pipeline, Ranking, Scoring, as_ranking, as_scoring
+from nirank.pipeline.algebra import (
+    Derived,
+    PartialPipeline,
+    Pipeline,
+    Ranking,
+    SameScores,
+    Scoring,
+    as_ranking,
+    as_scoring,
+)
 from nirank.pipeline.concatenation import falling, places_of
 
 
@@ -44,7 +53,7 @@ class Top(PartialPipeline):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Reranked(Ranking):
+class Reranked(Derived):
     """A ranking whose best documents are ordered by other scores, and the rest behind them as before.
 
     The best have the scores of the scoring. Below the lowest of these the rest falls by 1 from rank to rank, for scores
@@ -56,15 +65,6 @@ class Reranked(Ranking):
 
     def __repr__(self) -> str:
         return f"({self.ranking!r}) >> {self.top!r}"
-
-    @property
-    def depth(self) -> int | None:  # type: ignore[override]
-        """The depth of the ranking."""
-        return self.ranking.depth
-
-    def at_depth(self, k: int) -> Ranking:
-        """The same of the ranking at that depth."""
-        return replace(self, ranking=self.ranking.at_depth(k))
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         found = self.ranking._find(queries, corpus).ranked()
@@ -84,7 +84,7 @@ class Reranked(Ranking):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Others(Ranking):
+class Others(SameScores):
     """A ranking without the query itself, the document that has its id."""
 
     ranking: Ranking
@@ -95,16 +95,6 @@ class Others(Ranking):
 
     def __repr__(self) -> str:
         return f"others({self.ranking!r})"
-
-    @property
-    def depth(self) -> int | None:  # type: ignore[override]
-        """The depth of the ranking."""
-        return self.ranking.depth
-
-    @property
-    def log_likelihoods(self) -> bool:  # type: ignore[override]
-        """True where it is known of the ranking."""
-        return self.ranking.log_likelihoods
 
     def at_depth(self, k: int) -> Ranking:
         """The same of the ranking at that depth and one deeper, for the query itself."""

@@ -33,6 +33,7 @@ from nirank.pipeline.algebra import (
     PartialPipeline,
     Pipeline,
     Ranking,
+    SameScores,
     Scoring,
     Stage,
     as_ranking,
@@ -132,7 +133,7 @@ class Rewrite(PartialPipeline):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Rewritten(Ranking):
+class Rewritten(SameScores):
     """A ranking for queries that are rewritten first."""
 
     rewriting: Rewrite
@@ -148,25 +149,6 @@ class Rewritten(Ranking):
     def alone(self) -> bool:  # type: ignore[override]
         """True where the ranking is a search by one generator."""
         return self.ranking.alone
-
-    @property
-    def scored(self) -> bool:  # type: ignore[override]
-        """True where the ranking is."""
-        return self.ranking.scored
-
-    @property
-    def depth(self) -> int | None:  # type: ignore[override]
-        """The depth of the ranking."""
-        return self.ranking.depth
-
-    @property
-    def log_likelihoods(self) -> bool:  # type: ignore[override]
-        """True where it is known of the ranking."""
-        return self.ranking.log_likelihoods
-
-    def at_depth(self, k: int) -> Ranking:
-        """The same of the ranking at that depth."""
-        return replace(self, ranking=self.ranking.at_depth(k))
 
     def scores(self) -> Scoring:
         """The scoring of any pair that the ranking has, for the rewritten query."""
