@@ -92,7 +92,7 @@ class Triplet(DistanceLoss):
 
     def counts(self, lists: Lists) -> Tensor:
         """The lists with a relevant document and another."""
-        return lists.relevant.any(1) & (lists.mask & ~lists.relevant).any(1)
+        return lists.contrasted
 
     def _cost(self, violation: Tensor) -> Tensor:
         return softplus(violation) if self.soft else (violation + self.margin).clamp(min=0)

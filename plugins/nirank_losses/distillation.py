@@ -36,8 +36,12 @@ class TeacherLoss(ListLoss):
         that is several times in a list counts once.
         """
         lists = Lists.of(scores, labels, mask, documents)
-        taught = lists.labels if teacher is None else beside(lists, teacher, "teacher")
+        taught = self.untaught(lists) if teacher is None else beside(lists, teacher, "teacher")
         return self.reduce(self.distances(lists, taught), self.counts(lists))
+
+    def untaught(self, lists: Lists) -> Tensor:
+        """The scores of a teacher where there is none, `[lists, length]`: the labels."""
+        return lists.labels
 
     def distances(self, lists: Lists, teacher: Tensor) -> Tensor:
         """The distance of each list from the teacher, `[lists]`."""

@@ -78,6 +78,11 @@ class Lists:
         most = self.labels.amax(1)  # above 0 only where it is no padding
         return (most > 0) & (most > self.filled(self.labels, torch.inf).amin(1))
 
+    @property
+    def contrasted(self) -> Tensor:
+        """True for lists with a relevant document and another, `[lists]`."""
+        return self.relevant.any(1) & (self.mask & ~self.relevant).any(1)
+
     def filled(self, values: Tensor, number: float) -> Tensor:
         """The values, `[lists, length]`, with `number` in the padding; no gradient goes there."""
         return values if self.full else values.where(self.mask, number)

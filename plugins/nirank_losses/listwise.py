@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nirank_losses.gain import gains
-from nirank_losses.lists import ListLoss, Lists
+from nirank_losses.lists import ListLoss, Lists, softplus
 
 
 @dataclass(kw_only=True, eq=False)
@@ -35,9 +35,13 @@ class SoftmaxCrossEntropy(ListLoss):
         logs = log_shares(self.gamma * lists.scores, lists.mask)
         if self.target == "any":
             return -log_sum(logs, lists.relevant & lists.rankable[:, None])
+        return -(self.targets(lists) * logs).sum(1)
+
+    def targets(self, lists: Lists) -> Tensor:
+        """The distribution that each list is to have, `[lists, length]`; 0 where nothing is relevant."""
         worth = gains(lists) if self.target == "gains" else lists.labels.clamp(min=0)
         total = worth.sum(1, keepdim=True)
-        return -(worth / total.where(total > 0, 1) * logs).sum(1)
+        return worth / total.where(total > 0, 1)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -130,6 +134,27 @@ class PositionListMLE(ListMLE):
 def log_shares(scores: Tensor, mask: Tensor) -> Tensor:
     """`log softmax` over the documents of each list, `[lists, length]`; 0 in the padding."""
     return torch.log_softmax(scores.where(mask, _lowest(scores)), dim=1).where(mask, 0)
+
+
+def log_sum_before(values: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+    """For each entry the logarithm of the sum of the exponentials of those with a lower key, `[lists, length]`.
+
+    Keys rise, and those of the padding are infinite. Where no key is lower it is so little that it adds nothing.
+    """
+    lowest = _lowest(values)
+    running = torch.logcumsumexp(values.where(mask, lowest), dim=1)
+    shifted = torch.cat([torch.full_like(running[:, :1], lowest), running], dim=1)
+    return shifted.gather(1, torch.searchsorted(keys, keys))
+
+
+def log_total(values: Tensor, chosen: Tensor) -> Tensor:
+    """The logarithm of the sum of the exponentials of the chosen, `[lists]`; for none so little that it adds 0."""
+    return values.masked_fill(~chosen, _lowest(values)).logsumexp(1)
+
+
+def log_one_plus_total(values: Tensor, chosen: Tensor) -> Tensor:
+    """`log(1 + sum of exp(chosen))`, `[lists]`."""
+    return softplus(log_total(values, chosen)) if values.shape[1] else values.sum(1)
 
 
 def log_sum(logs: Tensor, chosen: Tensor) -> Tensor:

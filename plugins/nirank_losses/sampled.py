@@ -192,7 +192,7 @@ def _separated(odds: Tensor, lists: Lists) -> Tensor:
 
 
 def _sampled(lists: Lists) -> Tensor:
-    return lists.relevant.any(1) & (lists.mask & ~lists.relevant).any(1)
+    return lists.contrasted
 
 
 def _needed(log_expected_count: Tensor | None, who: str) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nirank.errors import BadInput
 from nirank_losses.lists import ListLoss, Lists, softplus
-from nirank_losses.listwise import SoftmaxCrossEntropy
+from nirank_losses.listwise import SoftmaxCrossEntropy, log_one_plus_total, log_total
 
 
 @dataclass(kw_only=True, eq=False)
@@ -20,7 +20,7 @@ class SimilarityLoss(ListLoss):
 
     def counts(self, lists: Lists) -> Tensor:
         """The lists with a positive and another."""
-        return lists.relevant.any(1) & (lists.mask & ~lists.relevant).any(1)
+        return lists.contrasted
 
 
 @dataclass(kw_only=True, eq=False)
@@ -45,8 +45,8 @@ class MultiSimilarity(SimilarityLoss):
     def costs(self, lists: Lists) -> Tensor:
         """The cost of each list, `[lists]`."""
         positive, other = self._mined(lists)
-        near = _log_one_plus_sum(-self.alpha * (lists.scores - self.base), positive) / self.alpha
-        far = _log_one_plus_sum(self.beta * (lists.scores - self.base), other) / self.beta
+        near = log_one_plus_total(-self.alpha * (lists.scores - self.base), positive) / self.alpha
+        far = log_one_plus_total(self.beta * (lists.scores - self.base), other) / self.beta
         return near + far
 
     def _mined(self, lists: Lists) -> tuple[Tensor, Tensor]:
@@ -81,7 +81,7 @@ class Circle(SimilarityLoss):
         near = -(1 + self.margin - known).clamp(min=0) * (scores - 1 + self.margin)
         far = (known + self.margin).clamp(min=0) * (scores - self.margin)
         positive, other = lists.relevant, lists.mask & ~lists.relevant
-        both = _log_sum(self.scale * near, positive) + _log_sum(self.scale * far, other)
+        both = log_total(self.scale * near, positive) + log_total(self.scale * far, other)
         return softplus(both).where(self.counts(lists), 0)
 
 
@@ -113,13 +113,3 @@ def _above_zero(loss: object, *names: str) -> None:
     for name in names:
         if not getattr(loss, name) > 0:
             raise BadInput(f"{type(loss).__name__}: {name} = {getattr(loss, name)}; a number above 0 is expected.")
-
-
-def _log_sum(values: Tensor, chosen: Tensor) -> Tensor:
-    """The logarithm of the sum of the exponentials of the chosen, `[lists]`; so little that it adds 0 for none."""
-    return values.masked_fill(~chosen, torch.finfo(values.dtype).min / 4).logsumexp(1)
-
-
-def _log_one_plus_sum(values: Tensor, chosen: Tensor) -> Tensor:
-    """`log(1 + sum of exp(chosen))`, `[lists]`."""
-    return softplus(_log_sum(values, chosen)) if values.shape[1] else values.sum(1)

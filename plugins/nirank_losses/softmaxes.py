@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from nirank.errors import BadInput
+from nirank_losses.distillation import TeacherLoss
 from nirank_losses.gain import gains
-from nirank_losses.lists import ListLoss, Lists, beside, softplus
-from nirank_losses.listwise import SoftmaxCrossEntropy, log_shares
+from nirank_losses.lists import ListLoss, Lists
+from nirank_losses.listwise import SoftmaxCrossEntropy, log_one_plus_total, log_shares, log_sum_before
 
 
 @dataclass(kw_only=True, eq=False)
@@ -27,12 +28,8 @@ class UniqueSoftmax(ListLoss):
         """The cost of each list, `[lists]`."""
         lists = lists.taken(lists.labels.masked_fill(~lists.mask, torch.inf).argsort(dim=1, stable=True))
         scores = self.gamma * lists.scores
-        lowest = torch.finfo(scores.dtype).min / 4
-        running = torch.logcumsumexp(scores.where(lists.mask, lowest), dim=1)  # padding comes last
-        keys = lists.labels.masked_fill(~lists.mask, torch.inf)
-        lower = torch.searchsorted(keys, keys)  # how many have a lower label
-        before = torch.cat([torch.full_like(running[:, :1], lowest), running], dim=1).gather(1, lower)
-        costs = torch.logaddexp(scores, before) - scores
+        keys = lists.labels.masked_fill(~lists.mask, torch.inf)  # padding comes last
+        costs = torch.logaddexp(scores, log_sum_before(scores, keys, lists.mask)) - scores
         return (gains(lists) * costs).where(lists.mask, 0).sum(1)
 
 
@@ -55,13 +52,11 @@ class PolyOne(SoftmaxCrossEntropy):
     def costs(self, lists: Lists) -> Tensor:
         """The cost of each list, `[lists]`."""
         shares = log_shares(self.gamma * lists.scores, lists.mask).exp()
-        worth = gains(lists) if self.target == "gains" else lists.labels.clamp(min=0)
-        target = worth / worth.sum(1, keepdim=True).where(worth.sum(1, keepdim=True) > 0, 1)
-        return super().costs(lists) + self.epsilon * (1 - (target * shares).sum(1))
+        return super().costs(lists) + self.epsilon * (1 - (self.targets(lists) * shares).sum(1))
 
 
 @dataclass(kw_only=True, eq=False)
-class GuidedSoftmax(ListLoss):
+class GuidedSoftmax(TeacherLoss):
     """The softmax cross-entropy without the documents that a guide finds nearer than the relevant one.
 
     GISTEmbed (Solatorio, 2024): `L = -log( exp(gamma s+) / (exp(gamma s+) + sum of exp(gamma s(d))) )`, over the others
@@ -76,31 +71,19 @@ class GuidedSoftmax(ListLoss):
     margin: float = 0.0
     relative: bool = False
 
-    def __call__(
-        self,
-        scores: Tensor,
-        labels: Tensor,
-        mask: Tensor,
-        documents: Tensor | None = None,
-        teacher: Tensor | None = None,
-    ) -> Tensor:
-        """The loss of `scores`, `labels`, `mask`, `documents` and the guide's scores `teacher`, all `[lists, length]`.
+    def untaught(self, lists: Lists) -> Tensor:  # noqa: ARG002 - the signature of its base
+        """Refuse: without a guide nothing is known. Raises `BadInput`."""
+        raise BadInput('"gist" needs the scores of a guide: train with teacher = a scoring, such as "minilm".')
 
-        Raises `BadInput` without a guide.
-        """
-        if teacher is None:
-            raise BadInput('"gist" needs the scores of a guide: train with teacher = a scoring, such as "minilm".')
-        lists = Lists.of(scores, labels, mask, documents)
-        kept = lists.mask & (lists.relevant | ~self._doubtful(lists, beside(lists, teacher, "teacher")))
+    def distances(self, lists: Lists, teacher: Tensor) -> Tensor:
+        """The cost of each list without what the guide `teacher` finds too near, `[lists]`."""
+        kept = lists.mask & (lists.relevant | ~self._doubtful(lists, teacher))
         guided = Lists.of(lists.scores, lists.labels, kept)
-        logs = log_shares(self.gamma * guided.scores, guided.mask)
-        worth = guided.labels.clamp(min=0)
-        total = worth.sum(1, keepdim=True)
-        return self.reduce(-(worth / total.where(total > 0, 1) * logs).sum(1), self.counts(lists))
+        return SoftmaxCrossEntropy(gamma=self.gamma).costs(guided)
 
     def counts(self, lists: Lists) -> Tensor:
         """The lists with a relevant document and another."""
-        return lists.relevant.any(1) & (lists.mask & ~lists.relevant).any(1)
+        return lists.contrasted
 
     def example_extras(self, labels: Tensor) -> dict[str, Tensor]:
         """Scores of a guide to check the loss with, for lists of these labels."""
@@ -149,10 +132,6 @@ def _ordered(scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         return scores.sum(1)
     order = labels.masked_fill(~mask, -torch.inf).argsort(dim=1, descending=True, stable=True)
     scores, labels, mask = (values.gather(1, order) for values in (scores, labels, mask))
-    lowest = torch.finfo(scores.dtype).min / 4
-    running = torch.logcumsumexp((-scores).where(mask, lowest), dim=1)
     keys = (-labels).masked_fill(~mask, torch.inf)
-    above = torch.searchsorted(keys, keys)
-    before = torch.cat([torch.full_like(running[:, :1], lowest), running], dim=1).gather(1, above)
-    pairs = torch.where(mask & (above > 0), scores + before, lowest)
-    return softplus(pairs.logsumexp(1))
+    pairs = scores + log_sum_before(-scores, keys, mask)
+    return log_one_plus_total(pairs, mask)
