@@ -17,7 +17,8 @@ from nirank.experiments import run as experiment
 from nirank.experiments.experiment import Experiment
 from nirank.experiments.write import refuse_unwritable
 from nirank.formats.toml import to_toml
-from nirank.plugins import Entry, Plugin, active
+from nirank.plugins import active
+from tests.named_toys import named
 
 
 def toy(split: str = "test") -> Collection:
@@ -44,21 +45,9 @@ class FirstLetter:
 
 
 @pytest.fixture(autouse=True)
-def _registered(monkeypatch):
-    plugin, registry = Plugin("toys"), active().registry
-    for kind, name in (
-        ("collection", "toy"),
-        ("generator", "letter"),
-        ("scorer", "letter"),
-    ):
-        registry.add(Entry(kind, name, f"toys:{name}", plugin))
-    monkeypatch.setattr(Entry, "resolve", _resolving(plugin, {"toy": toy, "letter": FirstLetter}))
-    yield
-    registry.remove(plugin)
-
-
-def _resolving(plugin, targets, resolve=Entry.resolve):
-    return lambda entry: targets[entry.name] if entry.plugin is plugin else resolve(entry)
+def _registered():
+    with named({"collection/toy": toy, "generator/letter": FirstLetter, "scorer/letter": FirstLetter}):
+        yield
 
 
 def _file(tmp_path, text):

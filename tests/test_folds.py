@@ -11,7 +11,7 @@ import nirank
 from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.data.folds import Fold, folds_of
 from nirank.errors import BadInput, DamagedFile, UnknownName
-from nirank.plugins import Entry, Plugin, active
+from tests.named_toys import named
 
 COUNT = 60
 SEARCHED: list[list[str]] = []
@@ -50,18 +50,26 @@ class Shifts:
 
 
 @pytest.fixture(autouse=True)
-def _registered(monkeypatch):
-    plugin, registry = Plugin("foldtoys"), active().registry
-    targets = {"foldtoy": toy, "shifts": Shifts}
-    for kind, name in (("collection", "foldtoy"), ("generator", "shifts")):
-        registry.add(Entry(kind, name, f"foldtoys:{name}", plugin))
-    resolve = Entry.resolve
-    monkeypatch.setattr(
-        Entry, "resolve", lambda entry: targets[entry.name] if entry.plugin is plugin else resolve(entry)
-    )
+def _registered():
     SEARCHED.clear()
-    yield
-    registry.remove(plugin)
+    with named({"collection/foldtoy": toy, "generator/shifts": Shifts}):
+        yield
+
+
+def _interrupted(monkeypatch, at):
+    """Interrupt the training of this number; returns the folds in which something was trained, as they come."""
+    from nirank.experiments.recipe import Recipe
+
+    fit, numbers = Recipe.fit, []
+
+    def failing(self, stages, rankings, out, fold=None):
+        numbers.append(fold.number)
+        if len(numbers) == at:
+            raise KeyboardInterrupt
+        return fit(self, stages, rankings, out, fold)
+
+    monkeypatch.setattr(Recipe, "fit", failing)
+    return numbers
 
 
 def _ids(part):
@@ -252,17 +260,7 @@ def test_stages_are_trained_in_each_fold_without_its_own_queries(tmp_path, monke
 
 
 def test_settings_of_trained_stages_are_chosen_on_dev_and_an_interrupted_run_goes_on(tmp_path, monkeypatch):
-    from nirank.experiments.recipe import Recipe
-
-    fit, count = Recipe.fit, []
-
-    def failing(self, stages, rankings, out, fold=None):
-        count.append(fold.number)
-        if len(count) == 5:
-            raise KeyboardInterrupt
-        return fit(self, stages, rankings, out, fold)
-
-    monkeypatch.setattr(Recipe, "fit", failing)
+    count = _interrupted(monkeypatch, at=5)
     table = {
         "collection": _letor(tmp_path / "data"), "pipeline": "given >> features(letor) >> trees",
         "stage": {"letor": {"use": "extractor/letor"}, "trees": {"use": "scorer/lightgbm", "trees": 3}},
@@ -287,17 +285,7 @@ def test_settings_of_trained_stages_are_chosen_on_dev_and_an_interrupted_run_goe
     ],
 )
 def test_what_was_trained_in_other_folds_or_otherwise_is_not_gone_on_with(tmp_path, monkeypatch, command, change):
-    from nirank.experiments.recipe import Recipe
-
-    fit, numbers = Recipe.fit, []
-
-    def failing(self, stages, rankings, out, fold=None):
-        numbers.append(fold.number)
-        if len(numbers) == 2:
-            raise KeyboardInterrupt
-        return fit(self, stages, rankings, out, fold)
-
-    monkeypatch.setattr(Recipe, "fit", failing)
+    numbers = _interrupted(monkeypatch, at=2)
     table = {
         "collection": _letor(tmp_path / "data"), "pipeline": "given >> features(letor) >> linear",
         "stage": {"letor": {"use": "extractor/letor"}},

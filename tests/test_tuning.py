@@ -20,7 +20,7 @@ from nirank.experiments.journal import Journal
 from nirank.experiments.space import Choice, Range
 from nirank.experiments.trials import parts_of
 from nirank.pipeline.named_numbers import with_numbers
-from nirank.plugins import Entry, Plugin, active
+from tests.named_toys import named
 
 QUERIES = 40
 CALLS: list[tuple[str, float]] = []
@@ -63,18 +63,10 @@ class Scores:
 
 
 @pytest.fixture(autouse=True)
-def _registered(monkeypatch):
-    plugin, registry = Plugin("tuned"), active().registry
-    targets = {"tunetoy": toy, "finds": Finds, "scores": Scores}
-    for kind, name in (("collection", "tunetoy"), ("generator", "finds"), ("scorer", "scores")):
-        registry.add(Entry(kind, name, f"tuned:{name}", plugin))
-    resolve = Entry.resolve
-    monkeypatch.setattr(
-        Entry, "resolve", lambda entry: targets[entry.name] if entry.plugin is plugin else resolve(entry)
-    )
+def _registered():
     CALLS.clear()
-    yield
-    registry.remove(plugin)
+    with named({"collection/tunetoy": toy, "generator/finds": Finds, "scorer/scores": Scores}):
+        yield
 
 
 def _table(tune, **more):

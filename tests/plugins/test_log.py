@@ -15,8 +15,9 @@ from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import MissingDependency
 from nirank.experiments import run
 from nirank.experiments.experiment import Experiment
-from nirank.plugins import Entry, Plugin, active, observers
+from nirank.plugins import active, observers
 from nirank_log.log import Log, append
+from tests.named_toys import named
 
 
 class Everything:
@@ -31,18 +32,11 @@ class Everything:
 
 
 @pytest.fixture(autouse=True)
-def _registered(monkeypatch):
+def _registered():
     corpus = Documents(["a", "b", "c"], ["x", "xx", "xxx"])
     collection = Collection("few", corpus, Queries.of(["q"]), Candidates.of([[0]], [[1]]))
-    plugin, registry = Plugin("few"), active().registry
-    registry.add(Entry("collection", "few", "few:few", plugin))
-    registry.add(Entry("generator", "all", "few:all", plugin))
-    targets, resolve = {"few": lambda: collection, "all": Everything}, Entry.resolve
-    monkeypatch.setattr(
-        Entry, "resolve", lambda entry: targets[entry.name] if entry.plugin is plugin else resolve(entry)
-    )
-    yield
-    registry.remove(plugin)
+    with named({"collection/few": lambda: collection, "generator/all": Everything}):
+        yield
 
 
 def _experiment(file, seed=0, **settings):

@@ -13,11 +13,11 @@ from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.execution import stages as execute
 from nirank.experiments import run
 from nirank.experiments.experiment import Experiment
-from nirank.plugins import Entry, Plugin, active
 from nirank.plugins.observers import switched_on
 from nirank_trace import gauge
 from nirank_trace.gauge import Gauge
 from nirank_trace.trace import Trace
+from tests.named_toys import named
 
 
 class Everything:
@@ -135,17 +135,10 @@ def test_the_file_is_a_trace_event_file(tmp_path, documents):
 
 
 @pytest.fixture
-def registered(monkeypatch, documents):
+def registered(documents):
     collection = Collection("few", documents, Queries.of(["q"]), Candidates.of([[0]], [[1]]))
-    plugin, registry = Plugin("few"), active().registry
-    registry.add(Entry("collection", "few", "few:few", plugin))
-    registry.add(Entry("generator", "all", "few:all", plugin))
-    targets, resolve = {"few": lambda: collection, "all": Everything}, Entry.resolve
-    monkeypatch.setattr(
-        Entry, "resolve", lambda entry: targets[entry.name] if entry.plugin is plugin else resolve(entry)
-    )
-    yield
-    registry.remove(plugin)
+    with named({"collection/few": lambda: collection, "generator/all": Everything}):
+        yield
 
 
 @pytest.mark.usefixtures("registered")
