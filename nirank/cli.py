@@ -104,6 +104,7 @@ With = Annotated[
 ]
 
 
+GoOn = Annotated[Path | None, typer.Option(help="The folder to write, or to go on in; runs/NAME-DATE unless given.")]
 Trust = Annotated[
     bool,
     typer.Option("--trust", help="Run a nirank_plugin.py that came with results of others; its hash is remembered."),
@@ -191,9 +192,7 @@ def run(
 @app.command()
 def train(
     experiment: Annotated[Path, typer.Argument(help=r"An experiment in TOML, with tables \[train.STAGE].")],
-    out: Annotated[
-        Path | None, typer.Option(help="The folder to write, or to go on in; runs/NAME-DATE unless given.")
-    ] = None,
+    out: GoOn = None,
     with_: With = None,
     trust: Trust = False,
 ) -> None:
@@ -211,9 +210,7 @@ def train(
 @app.command()
 def tune(
     experiment: Annotated[Path, typer.Argument(help=r"An experiment in TOML, with a table \[tune].")],
-    out: Annotated[
-        Path | None, typer.Option(help="The folder to write, or to go on in; runs/NAME-DATE unless given.")
-    ] = None,
+    out: GoOn = None,
     with_: With = None,
     trust: Trust = False,
     as_json: Json = False,

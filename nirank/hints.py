@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import numbers
 import types
 import typing
@@ -23,6 +24,11 @@ def fits(value: Any, hint: Any) -> bool:
     if hint in (str, bool, type(None)):
         return isinstance(value, type(None) if hint is None else hint)
     return True
+
+
+def is_finite(value: Any) -> bool:
+    """True for a finite number, of Python or numpy, that is no truth value."""
+    return fits(value, float) and math.isfinite(value)
 
 
 #: Short names of precisions, which are accepted wherever the long one is.

@@ -38,7 +38,7 @@ from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
 from nirank.data.vectors import Vectors
 from nirank.errors import BadInput, ComponentError
-from nirank.execution.sharing import once
+from nirank.execution.sharing import Memo, Same, once
 from nirank.hooks import hookimpl
 from nirank.plugins.loading import active
 from nirank.progress import progress
@@ -54,7 +54,7 @@ class _Search:
     """A search of one pipeline: its open indexes of vectors, and the queries that were encoded."""
 
     indexes: Sequence[Component]
-    encoded: dict[tuple[Component, int], tuple[Queries, Queries]] = field(default_factory=dict)
+    encoded: Memo = field(default_factory=Memo)
 
 
 @contextlib.contextmanager
@@ -76,10 +76,7 @@ def encode(encoder: Component, queries: Queries) -> Queries:
     search = _SEARCH.get()
     if search is None or encoder.traits.feedback:
         return _encoded(encoder, queries)
-    key = encoder, id(queries)
-    if key not in search.encoded:
-        search.encoded[key] = queries, _encoded(encoder, queries)  # the queries too, so that no others get their id
-    return search.encoded[key][1]
+    return search.encoded.recall((Same(encoder), Same(queries)), lambda: _encoded(encoder, queries))
 
 
 def _encoded(encoder: Component, queries: Queries) -> Queries:

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from nirank.data.candidates import Candidates
 from nirank.data.types import Floats
 from nirank.errors import BadInput, CompositionError, UnknownName
-from nirank.pipeline.norms import NORMS, Column, is_finite, normalised
+from nirank.hints import is_finite
+from nirank.pipeline.norms import NORMS, Column, normalised
 
 Weights = NDArray[np.float64]
 #: What `normalise` says where scores are taken as they are.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from nirank.data.collection import Collection
 from nirank.data.corpus import ArrowCorpus, Documents, Field
 from nirank.data.queries import Queries
 from nirank.errors import CompositionError
+from nirank.hints import is_finite
 
 #: What people give in the place of a corpus, besides pipelines.
 NO_CORPORA = (Collection, Queries, Candidates, Path, str, list, tuple, dict, type(None))
@@ -96,16 +95,21 @@ def index_without_encoder(index: Any, searched: str) -> str:
     return f"{index!r} scores {searched} vectors: write `encoder >> {index!r}`, in brackets where it is to score."
 
 
+def is_count(k: Any) -> bool:
+    """True for a whole number from 1, of Python or numpy."""
+    return isinstance(k, (int, np.integer)) and not isinstance(k, bool) and bool(k >= 1)
+
+
 def depth(k: Any) -> int:
     """The number of documents to keep. Raises `CompositionError` for anything but a whole number from 1."""
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+    if not is_count(k):
         raise CompositionError(f"% takes how many documents to keep, a whole number from 1; got {k!r}.")
     return int(k)
 
 
 def weight(value: Any) -> float:
     """The weight of a scoring. Raises `CompositionError` for anything but a finite number."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+    if not is_finite(value):
         raise CompositionError(f"* takes a finite number and a scoring; got {value!r}.")
     return float(value)
 

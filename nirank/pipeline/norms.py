@@ -8,8 +8,6 @@ field's, and ranx's where it has them: `zscore` is its "zmuv".
 from __future__ import annotations
 
 import inspect
-import math
-import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from nirank.data.candidates import Candidates
 from nirank.data.types import Floats
 from nirank.errors import BadInput, UnknownName
+from nirank.hints import is_finite
 
 Column = NDArray[np.float64]
 
@@ -126,11 +125,6 @@ def check_norm(norm: Any, settings: Mapping[str, Any]) -> None:
             raise UnknownName(f"setting of normalise(..., {norm!r})", name, known)
         if not is_finite(value) or value <= 0:
             raise BadInput(f"normalise: {name} = {value!r} is not a number above 0.")
-
-
-def is_finite(value: Any) -> bool:
-    """True for a finite number, of Python or numpy, that is no truth value."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _over(values: Column, divisor: Column, otherwise: Any) -> Column:

@@ -52,8 +52,7 @@ class Folding:
     def __post_init__(self) -> None:
         if self.fold not in get_args(Fold):
             raise UnknownName("fold of passages", self.fold, get_args(Fold))
-        whole = isinstance(self.best, int | np.integer) and not isinstance(self.best, bool) and self.best > 0
-        if self.best is not None and (self.fold != "mean" or not whole):
+        if self.best is not None and (self.fold != "mean" or not misplaced.is_count(self.best)):
             raise CompositionError(
                 f'best = {self.best!r} is the number of passages of a mean, from 1: `fold="mean", best=3`.'
             )

@@ -8,10 +8,8 @@ Where a ranking can score any pair, as `minilm >> exact` does, it is a scoring b
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +18,7 @@ from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.types import Floats
 from nirank.errors import CompositionError
+from nirank.hints import is_finite
 from nirank.pipeline import misplaced
 from nirank.pipeline.algebra import Pipeline, Ranking, Scoring, as_ranking, as_scoring
 
@@ -71,7 +70,7 @@ def scores(ranking: Any, missing: Missing | None = None) -> Scoring:
 def _value(missing: Any) -> Missing:
     if isinstance(missing, str) and missing == "min":
         return "min"
-    if isinstance(missing, bool) or not isinstance(missing, Real) or not math.isfinite(missing):
+    if not is_finite(missing):
         raise CompositionError(f'scores: missing = {missing!r}; "min" or a finite number is expected.')
     return float(missing)
 

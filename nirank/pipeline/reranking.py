@@ -17,6 +17,7 @@ from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Floats
 from nirank.errors import BadInput, CompositionError
+from nirank.pipeline import misplaced
 from nirank.pipeline.algebra import (
     Derived,
     PartialPipeline,
@@ -113,7 +114,7 @@ def top(k: int, scoring: Any) -> Top:
 
     `bm25 % 1000 >> top(20, monot5)`; the scoring may be a sum. Raises `CompositionError` for what is none.
     """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+    if not misplaced.is_count(k):
         raise CompositionError(f"top takes how many documents to rerank, a whole number from 1; got {k!r}.")
     return Top(int(k), as_scoring(scoring))
 
