@@ -114,11 +114,14 @@ def undisturbed(component: Component, corpus: Corpus, work: Callable[[], Result]
     return result
 
 
-def _refuse_disturbed(component: Component, corpus: Corpus) -> None:
+def is_open(component: Component, corpus: Corpus) -> bool:
+    """True where `component` has the index of this very corpus open."""
     opened = component.opened
-    if not component.can("build"):
-        return
-    if opened is None or opened.corpus is not field_of(corpus, (opened.encoder or component).field):
+    return opened is not None and opened.corpus is field_of(corpus, (opened.encoder or component).field)
+
+
+def _refuse_disturbed(component: Component, corpus: Corpus) -> None:
+    if not is_open(component, corpus) and component.can("build"):
         raise ComponentError(
             f"{component.name} was working on one corpus when another thread gave it another: load a component for "
             "each corpus that is searched at a time."

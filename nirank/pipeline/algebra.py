@@ -34,7 +34,6 @@ import numpy as np
 from nirank.build import build
 from nirank.component import Component
 from nirank.data.candidates import Candidates
-from nirank.data.corpus import field_of
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
 from nirank.errors import BadInput, ComponentError, CompositionError
@@ -341,7 +340,7 @@ class Generated(Asked):
     def open_again(self, corpus: Corpus) -> None:
         """Open the index of `corpus`, where a function of the pipeline has searched another one meanwhile."""
         opened = self.generator.opened
-        if opened and opened.corpus is not field_of(corpus, (opened.encoder or self.generator).field):
+        if opened and not indexes.is_open(self.generator, corpus):
             indexes.prepare(self.generator, corpus, opened.encoder)
 
     def _encoded(self, encoder: Component, queries: Queries, corpus: Corpus) -> Queries:

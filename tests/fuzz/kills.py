@@ -430,6 +430,9 @@ def main() -> None:
     given = parser.parse_args()
     asked = [way.partition("=") for way in given.ways]
     cases = {way: int(number or given.cases) for way, _, number in asked}
+    for what, names, known in (("kind", given.kinds, WORK), ("way", cases, WAYS)):
+        if other := [name for name in names if name not in known]:
+            parser.error(f"{other[0]!r} is no {what}; kinds stand before the options")
     warnings.simplefilter("ignore")
     active()  # once, and not in each child
     source.is_ours(Disturbed), environment.versions()
