@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from nirank.data.corpus_files import cached_corpus as cached_corpus
     from nirank.data.corpus_files import source_state as source_state
     from nirank.data.corpus_files import write_corpus as write_corpus
+    from nirank.data.explanation import Explanation as Explanation
+    from nirank.data.explanation import Mark as Mark
+    from nirank.data.explanation import Matches as Matches
     from nirank.data.features import Features as Features
     from nirank.data.fingerprint import content_bytes as content_bytes
     from nirank.data.ids import Ids as Ids
@@ -80,6 +83,7 @@ _HOMES = {
     "nirank.data.columns": ["Strings", "gather", "integers_to_numpy", "join_texts", "to_array", "to_column"],
     "nirank.data.corpus": ["ArrowCorpus", "Documents", "Field", "field_of", "same_documents"],
     "nirank.data.corpus_files": ["cached_corpus", "source_state", "write_corpus"],
+    "nirank.data.explanation": ["Explanation", "Mark", "Matches"],
     "nirank.data.features": ["Features"],
     "nirank.data.fingerprint": ["content_bytes"],
     "nirank.data.ids": ["Ids", "RepeatedId"],
