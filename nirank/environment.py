@@ -28,8 +28,8 @@ def versions() -> dict[str, str]:
 #: bring them, where these are called otherwise.
 _THAT_MATTER: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in (
-        "numpy", "scipy", "numba", "pyarrow", "torch", "transformers", "tokenizers", "safetensors", "accelerate", "peft",
-        "gensim", "lightgbm", "openvino", "pyserini", "rapidfuzz", "regex", "timm", "torchvision", "xxhash",
+        "numpy", "scipy", "numba", "pyarrow", "torch", "transformers", "tokenizers", "safetensors", "accelerate",
+        "peft", "gensim", "lightgbm", "openvino", "pyserini", "rapidfuzz", "regex", "timm", "torchvision", "xxhash",
     )},
     "sentence_transformers": ("sentence-transformers",),
     "faiss": ("faiss-cpu", "faiss-gpu", "faiss"),

@@ -113,7 +113,7 @@ def test_an_edited_grade_shows_in_the_manifest():
 
 
 def test_versions_are_of_what_is_installed_and_import_nothing():
-    command = "import sys; from nirank import environment; v = environment.installed(); print(sorted(v), 'torch' in sys.modules)"
+    command = "import sys; from nirank.environment import installed; print(sorted(installed()), 'torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout
     for name in ("numpy", "scipy", "pyarrow", "ir_measures", "python", "nirank"):
         assert f"'{name}'" in told
