@@ -30,7 +30,7 @@ _VARIABLES = re.compile(
 _NO_MATTER = re.compile(
     r"NIRANK_(CACHE|DEBUG|PROGRESS|PYTHON|FUZZ.*)|TORCH_HOME|NUMBA_CACHE_DIR|\w*(KEY|TOKEN|SECRET|PASSWORD)\w*"
 )
-_POOL = ("user_api", "internal_api", "version", "architecture", "threading_layer", "num_threads")
+_POOL = ("internal_api", "version", "architecture", "threading_layer", "num_threads")
 
 
 def describe_machine() -> dict[str, Any]:
@@ -89,10 +89,10 @@ def _threads() -> dict[str, Any]:
 
 
 def _pools() -> dict[str, Any]:
-    """The thread pools of the loaded libraries, by library (`openblas`, `openmp`); none without threadpoolctl."""
+    """The thread pools of the loaded libraries, by library and version; none without threadpoolctl."""
     with suppress(ImportError):
         from threadpoolctl import threadpool_info
 
-        pools = [{name: pool[name] for name in _POOL if name in pool} for pool in threadpool_info()]
-        return {"pools": sorted(pools, key=lambda pool: sorted(map(str, pool.values())))}
+        found = sorted(({name: pool[name] for name in _POOL if name in pool} for pool in threadpool_info()), key=repr)
+        return {"pools": {f"{pool.get('internal_api')} {pool.get('version') or ''}".strip(): pool for pool in found}}
     return {}
