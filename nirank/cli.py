@@ -425,13 +425,13 @@ def why_different(
 
 
 def _show_differences(found: Differences) -> None:
-    from nirank.differences import tables
-    from nirank.experiments.report import shown
+    from nirank.experiments import report
 
     console = _console()
     for line in str(found).splitlines():
-        console.print(shown(line), soft_wrap=True)
-    console.print(*tables.tables(found))
+        console.print(report.shown(line), soft_wrap=True)
+    for table in found.tables():
+        console.print(report.text_table(table.title, table.columns, table.rows, table.numbers))
 
 
 @app.command()

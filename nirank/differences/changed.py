@@ -46,7 +46,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Changes:
-    """What differs between two manifests; `unknown` are sentences about what they do not tell."""
+    """The differences of two manifests; `unknown` are sentences about what they do not tell."""
 
     rows: tuple[Change, ...] = ()
     unknown: tuple[str, ...] = ()

@@ -8,8 +8,9 @@ from typing import Any
 
 from nirank.differences.agreement import Agreement
 from nirank.differences.changed import ABOUT, Change, Changes
-from nirank.differences.documents import MovedDocument
-from nirank.differences.parts import Parts
+from nirank.differences.figures import Measure, MovedQuery
+from nirank.differences.page import page
+from nirank.differences.rows import Shown, tables
 from nirank.differences.stages import Stages
 
 _ROUNDING = 1e-4  # a difference of scores, over the scores, that another order of adding may make
@@ -20,42 +21,6 @@ _JUDGED = {
     "a": "These are the judgments that a was measured by, and not b.",
     "b": "These are the judgments that b was measured by, and not a.",
 }
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A measure of both runs: `difference` is b minus a, with its 95 % bootstrap interval and the p-value of the test.
-
-    The test is the randomisation test of `nirank.compare`. `detectable` is the difference that a paired t-test on
-    these queries would find in 80 of 100 experiments; `parts` add up to the difference, and are None of evaluations.
-    """
-
-    name: str
-    a: float
-    b: float
-    difference: float
-    low: float
-    high: float
-    p: float
-    detectable: float
-    queries: int
-    parts: Parts | None
-
-
-@dataclass(frozen=True)
-class MovedQuery:
-    """A query whose measure moved: its values in both runs, and the documents that moved it most."""
-
-    query: str
-    measure: str
-    a: float
-    b: float
-    documents: tuple[MovedDocument, ...]
-
-    @property
-    def difference(self) -> float:
-        """The value of b minus that of a."""
-        return self.b - self.a
 
 
 @dataclass(frozen=True)
@@ -78,7 +43,7 @@ class Differences:
     judged_as: str | None = None
 
     def summary(self) -> list[str]:
-        """What was found, in sentences: the most telling first."""
+        """The findings in sentences: the most telling first."""
         return [
             *self._about_results(),
             *self._about_changes(),
@@ -86,6 +51,10 @@ class Differences:
             self.stages.note,
             *self.changes.unknown,
         ]
+
+    def tables(self) -> list[Shown]:
+        """The tables that have rows, as text: what differs, the measures, what moved them, explanations."""
+        return tables(self.changes, self.measures, self.moved)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON can hold it; numbers that are not finite are None."""
@@ -95,9 +64,7 @@ class Differences:
         return "\n".join([f"a: {self.names[0]}", f"b: {self.names[1]}", *self.summary()])
 
     def _repr_html_(self) -> str:
-        from nirank.differences.page import page
-
-        return page(self)
+        return page(self.names, self.summary(), self.tables())
 
     def _about_results(self) -> list[str]:
         found = self.agreement
@@ -133,7 +100,7 @@ class Differences:
         return [f"Different {about}: {_listed(rows)}." for about, rows in grouped if rows]
 
     def _about_records(self) -> list[str]:
-        """What was measured when the runs were made, where these judgments say something else."""
+        """The means that were measured when the runs were made, where these judgments say something else."""
         sentences = []
         for row in self.measures:
             then = self.recorded.get(row.name)

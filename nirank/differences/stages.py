@@ -62,7 +62,7 @@ class _Search:
 
     @classmethod
     def of(cls, side: Side) -> _Search | None:
-        """That of a side; None where it cannot be searched."""
+        """The search of a side; None where it cannot be searched."""
         if side.ranking is None or side.collection is None:
             return None
         return cls(side.ranking, side.collection, side.run)

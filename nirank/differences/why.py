@@ -1,4 +1,4 @@
-"""Why do two runs differ? What is known of both is compared, from settings to single documents."""
+"""The comparison of two runs: what is known of both is compared, from settings to single documents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from nirank.differences.agreement import agreement
 from nirank.differences.aligned import Aligned, align, in_order
 from nirank.differences.changed import changes, table_of
 from nirank.differences.documents import MovedDocument, moved_documents
-from nirank.differences.found import Differences, Measure, MovedQuery
+from nirank.differences.figures import Measure, MovedQuery
+from nirank.differences.found import Differences
 from nirank.differences.parts import Parts, parts
 from nirank.differences.sides import Side, run_of, side_of
 from nirank.differences.stages import diverging
@@ -49,7 +50,7 @@ def why_different(
     p: float = PERSISTENCE,
     queries: int = 5,
 ) -> Differences:
-    """Why two runs differ: in what they were made from, in their results, and in what measures say of these.
+    """Tell why two runs differ: in what they were made from, in their results, and in what measures say of these.
 
     `a` and `b` are each the path of a run or of a folder that `nirank run` wrote, or what `search`, `read_run`,
     `evaluate` or `nirank.run` returned. Of a folder, or results, with several systems `system` names the one that is

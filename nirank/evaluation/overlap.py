@@ -102,6 +102,6 @@ def tied_ranks(ranked: Candidates) -> NDArray[np.int64]:
 
 
 def _counted(rows: NDArray[Any], ranks: NDArray[Any], queries: int, depth: int) -> NDArray[np.float64]:
-    """How many of the ranks lie above or at each depth, `[queries, depth]`."""
+    """The number of ranks that lie above or at each depth, `[queries, depth]`."""
     counts = np.bincount(rows * depth + ranks - 1, minlength=queries * depth).reshape(queries, depth)
     return np.asarray(counts.cumsum(axis=1), np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -194,6 +194,16 @@ def comparison_table(comparison: Comparison) -> Table:
         interval = f"{row.low:+.4f} .. {row.high:+.4f}"
         numbers = (f"{row.difference:+.4f}", interval, f"{row.effect:.2f}", f"{row.p:.4f}", f"{row.corrected:.4f}")
         table.add_row(row.measure, shown(row.system), shown(row.other), *numbers, f"{row.wins}/{row.losses}/{row.ties}")
+    return table
+
+
+def text_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str]) -> Table:
+    """A table of plain text; `right` are the columns that are set to the right."""
+    table = Table(title=shown(title), title_justify="left")
+    for name in columns:
+        table.add_column(shown(name), justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(shown, row))
     return table
 
 
