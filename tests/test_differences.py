@@ -568,6 +568,18 @@ def test_candidates_with_judged_documents_beyond_their_corpus():
     assert found.measures[0].difference == 0
 
 
+def test_runs_that_found_nothing():
+    collection = _collection()
+    empty = Candidates.empty(2, collection.corpus).for_queries(["q1", "q2"])
+    found = nirank.why_different(empty, empty, collection.judgments)
+    assert (found.agreement.queries, found.agreement.overlap) == (0, 1.0)
+    assert found.measures[0].difference == 0
+    some = Candidates.of([[0], []]).over(collection.corpus).for_queries(["q1", "q2"])
+    against = nirank.why_different(empty, some, collection.judgments, "R@5")
+    assert against.measures[0].parts.documents == against.measures[0].difference == 0.25
+    str(found), str(against), against._repr_html_()
+
+
 # What is refused
 
 

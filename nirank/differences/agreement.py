@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,21 +46,32 @@ def agreement(aligned: Aligned, p: float) -> Agreement:
     first, second = aligned.a.run, aligned.b.run
     order, bits = _same_order(aligned.a, aligned.b)
     sets = _same_sets(aligned)
-    found = [int(np.count_nonzero(which[asked])) for which in (bits, order & ~bits, sets & ~order, ~sets)]
     overlaps = rank_biased_overlap(_tied(aligned.a).take(asked), _tied(aligned.b).take(asked), p)
     lengths = [side.lengths[asked] for side in (first, second)]
     return Agreement(
-        len(asked),
-        *found,
-        only_a=int(np.count_nonzero(lengths[1] == 0)),
-        only_b=int(np.count_nonzero(lengths[0] == 0)),
-        overlap=float(overlaps.mean()),
+        queries=len(asked),
+        same_bits=_count(bits[asked]),
+        same_order=_count((order & ~bits)[asked]),
+        same_set=_count((sets & ~order)[asked]),
+        other=_count(~sets[asked]),
+        only_a=_count(lengths[1] == 0),
+        only_b=_count(lengths[0] == 0),
+        overlap=_mean(overlaps, 1.0),
         p=p,
         overlaps=dict(zip([aligned.query_ids[row] for row in asked.tolist()], overlaps.tolist(), strict=True)),
         gap=_gap(aligned),
-        documents=(float(lengths[0].mean()), float(lengths[1].mean())),
+        documents=(_mean(lengths[0], 0.0), _mean(lengths[1], 0.0)),
         ties=(aligned.a.ties, aligned.b.ties),
     )
+
+
+def _count(which: NDArray[np.bool_]) -> int:
+    return int(np.count_nonzero(which))
+
+
+def _mean(values: NDArray[Any], of_none: float) -> float:
+    """Their mean, and a number of its own where there are none."""
+    return float(values.mean()) if len(values) else of_none
 
 
 def _tied(ranked: Ranked) -> Candidates:

@@ -115,7 +115,7 @@ def ranks(run: Candidates) -> NDArray[np.int64]:
 
 def in_order(run: Candidates) -> Candidates:
     """The same lists, in their order, with scores that fall from rank to rank, so that nothing is tied."""
-    return Candidates(run.offsets, run.docs, -ranks(run), query_ids=run.query_ids)
+    return Candidates(run.offsets, run.docs, -ranks(run).astype(np.float32), query_ids=run.query_ids)
 
 
 def reordered(run: Candidates, order: NDArray[np.int64]) -> Candidates:

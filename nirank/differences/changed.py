@@ -88,7 +88,7 @@ def _keep_common(one: dict[str, Any], other: dict[str, Any]) -> None:
 def _of_system(manifest: Mapping[str, Any], system: str | None) -> dict[str, Any]:
     """The parts of a manifest that concern a system, those that are always there and those that it has."""
     pipelines = table_of(manifest, "pipelines")
-    pipeline = pipelines.get(system, "")
+    pipeline = pipelines.get(str(system), "")
     components, names = table_of(manifest, "components"), re.findall(r"\w+", str(pipeline))
     experiment = table_of(manifest, "experiment")
     taken = {

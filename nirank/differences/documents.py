@@ -63,7 +63,7 @@ def moved_documents(
 def _ranks_of(run: Candidates, row: int, docs: NDArray[np.integer]) -> NDArray[np.int64]:
     """The rank of each document in a list, 0 where it is not there."""
     one = run.take(slice(row, row + 1))
-    asked = Candidates(np.array([0, len(docs)]), docs, np.zeros(len(docs)))
+    asked = Candidates(np.array([0, len(docs)]), docs, np.zeros(len(docs), np.float32))
     return asked.places(one) + 1
 
 

@@ -75,7 +75,7 @@ def _explanations(query: MovedQuery, document: MovedDocument) -> Shown:
     first, second = _leaves(document.why_a), _leaves(document.why_b)
     labels = dict.fromkeys([*first, *second])
     largest = sorted(labels, key=lambda label: -max(abs(first.get(label, 0.0)), abs(second.get(label, 0.0))))
-    rows = [("score", *(_number(why and why.score) for why in (document.why_a, document.why_b)))]
+    rows = [("score", *(_number(None if why is None else why.score) for why in (document.why_a, document.why_b)))]
     rows += [(label, _number(first.get(label)), _number(second.get(label))) for label in largest[:_LEAVES]]
     title = f"{document.id} for query {query.query}: its score in a and in b"
     return Shown(title, ("part", "a", "b"), rows, ("a", "b"))
