@@ -405,14 +405,15 @@ def plugins(name: Name = None, as_json: Json = False) -> None:
 
 def _show_components(described: list[Description], as_json: bool) -> None:
     from nirank.experiments import report
+    from nirank.showing.terminal import shown
 
     if as_json:
         _print_json([asdict(one) for one in described])
         return
     console = _console()
     for one in described:
-        console.print(report.shown(f"{', '.join(one.components)}  from {one.plugin}", style="bold"))
-        console.print(report.shown(one.missing or one.about), "")
+        console.print(shown(f"{', '.join(one.components)}  from {one.plugin}", style="bold"))
+        console.print(shown(one.missing or one.about), "")
         if one.settings:
             console.print(report.settings_table(one.settings), "")
 
@@ -509,7 +510,7 @@ def main() -> None:
     except (NirankError, OSError) as error:
         if os.environ.get("NIRANK_DEBUG"):
             raise
-        from nirank.experiments.report import harmless
+        from nirank.showing.terminal import harmless
 
         notes = [f"  ({note})" for note in getattr(error, "__notes__", [])]
         print(harmless("\n".join([f"nirank: {error}", *notes])), file=sys.stderr)  # noqa: T201
@@ -731,7 +732,7 @@ def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets:
 def _found_table(opened: Workspace, query: str, docs: Ints, scores: Floats, parts: Sequence[Snippet]) -> Table:
     from rich.table import Table
 
-    from nirank.experiments.report import shown
+    from nirank.showing.terminal import shown
 
     table = Table(title=shown(query), title_justify="left", show_header=False, box=None)
     for place, (doc, score) in enumerate(zip(docs.tolist(), scores.tolist(), strict=True)):
@@ -744,7 +745,7 @@ def _found_table(opened: Workspace, query: str, docs: Ints, scores: Floats, part
 
 def _marked(part: Snippet) -> Text:
     """A snippet with the words of the query in bold; its white space is blanks, each of as many characters."""
-    from nirank.experiments.report import shown
+    from nirank.showing.terminal import shown
 
     text = shown("".join(" " if letter.isspace() else letter for letter in part.text))
     for start, stop in part.matches:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nirank.data import listings
 from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Ints
@@ -70,6 +71,9 @@ class Collection:
     def __repr__(self) -> str:
         sizes = f"{len(self.corpus):,} documents, {len(self.queries):,} queries, {self.judgments.pairs:,} judgments"
         return f"<Collection {self.name}: {sizes}>"
+
+    def _repr_html_(self) -> str:
+        return listings.collection_html(self)
 
     def take(self, queries: Ints | slice) -> Collection:
         """The same corpus with only the given queries."""

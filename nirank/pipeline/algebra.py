@@ -40,6 +40,7 @@ from nirank.errors import BadInput, ComponentError, CompositionError
 from nirank.execution import indexes, stages
 from nirank.pipeline import fusion, misplaced
 from nirank.pipeline.concatenation import concatenated
+from nirank.pipeline.drawing import Box, Drawing, branches, flow
 from nirank.pipeline.parts import PartialPipeline as PartialPipeline
 from nirank.pipeline.parts import Pipeline as Pipeline
 from nirank.pipeline.parts import operand
@@ -216,6 +217,8 @@ class Asked(Ranking):
 class Scoring(Summable):
     """Pairs -> scores. Both sides of a sum score the same pairs, so no document is ever silently missing."""
 
+    given, made = "pairs", "scores"
+
     @property
     def listwise(self) -> bool:
         """True where the score of a pair depends on the other documents of its list."""
@@ -280,6 +283,9 @@ class Stage(Ranking, Scoring):
         indexes.prepare(self.component, candidates.corpus)
         work = functools.partial(stages.score, self.component, queries, candidates)
         return indexes.undisturbed(self.component, candidates.corpus, work)
+
+    def _drawn(self) -> Drawing:
+        return Box(self.component.name, self.component.spec)
 
     def _components(self) -> Iterator[Component]:
         yield self.component
@@ -350,6 +356,14 @@ class Generated(Asked):
         found = self.feedback._find(queries, corpus)
         informed = queries.with_found(found.as_log_likelihoods() if self.feedback.log_likelihoods else found)
         return stages.encode(encoder, informed).with_found(queries.found)
+
+    def _drawn(self) -> Drawing:
+        cut = "" if self.k is None else f" % {self.k}"
+        search = Box(f"{self.generator.name}{cut}", self.generator.spec)
+        if not self.encoder:
+            return search
+        encoding = flow(Box(self.encoder.name, self.encoder.spec), f"{self.encoder.traits.vectors} vectors", search)
+        return flow(self.feedback._drawn(), "candidates", encoding) if self.feedback else encoding
 
     def _components(self) -> Iterator[Component]:
         yield from super()._components()
@@ -427,6 +441,9 @@ class Rescored(Derived):
         found = self.ranking._find(queries, corpus)
         return found.with_scores(self.scoring.score(queries, found)).ranked()
 
+    def _drawn(self) -> Drawing:
+        return flow(self.ranking._drawn(), "candidates", self.scoring._drawn())
+
     def _parts(self) -> Sequence[Pipeline]:
         return self.ranking, self.scoring
 
@@ -465,6 +482,9 @@ class Cut(Ranking):
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return self.ranking._find(queries, corpus).top(self.k)
 
+    def _drawn(self) -> Drawing:
+        return flow(self.ranking._drawn(), "candidates", Box(f"% {self.k}", "the best"))
+
     def _parts(self) -> Sequence[Pipeline]:
         return (self.ranking,)
 
@@ -476,6 +496,8 @@ class Joined(Ranking):
     left: Ranking
     right: Ranking
     sign: ClassVar[str]
+    #: What the sign says, for a diagram.
+    said: ClassVar[str]
 
     def __repr__(self) -> str:
         return f"{operand(self.left)} {self.sign} {operand(self.right)}"
@@ -483,6 +505,9 @@ class Joined(Ranking):
     def at_depth(self, k: int) -> Ranking:
         """The same of both rankings at that depth."""
         return type(self)(self.left.at_depth(k), self.right.at_depth(k))
+
+    def _drawn(self) -> Drawing:
+        return branches(f"{self.sign}  {self.said}", self.left._drawn(), self.right._drawn())
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.left, self.right
@@ -492,7 +517,7 @@ class Union(Joined):
     """The documents of either of two rankings, to be scored."""
 
     scored = False
-    sign = "|"
+    sign, said = "|", "what either found"
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return self.left._find(queries, corpus).union(self.right._find(queries, corpus))
@@ -501,7 +526,7 @@ class Union(Joined):
 class Intersection(Joined):
     """The documents that both of two rankings found, as the left one scores and orders them."""
 
-    sign = "&"
+    sign, said = "&", "what both found"
 
     @property
     def scored(self) -> bool:  # type: ignore[override]
@@ -522,7 +547,7 @@ class Intersection(Joined):
 class Concatenation(Joined):
     """The left ranking, and behind it the documents that only the right one found, in its order."""
 
-    sign = "^"
+    sign, said = "^", "one behind the other"
 
     def __post_init__(self) -> None:
         if unscored := [ranking for ranking in (self.left, self.right) if not ranking.scored]:
@@ -558,6 +583,10 @@ class Fused(Ranking):
         found = [ranking._find(queries, corpus) for ranking in self.rankings]
         return fusion.METHODS[self.method](found, np.asarray(self.weights or [1.0] * len(found)), **dict(self.settings))
 
+    def _drawn(self) -> Drawing:
+        weighted = f", weights {', '.join(f'{weight:g}' for weight in self.weights)}" if self.weights else ""
+        return branches(f"fuse: {self.method}{weighted}", *(ranking._drawn() for ranking in self.rankings))
+
     def _parts(self) -> Sequence[Pipeline]:
         return self.rankings
 
@@ -582,6 +611,9 @@ class IndexScores(Scoring):
         generator = self.ranking.generator
         return indexes.undisturbed(generator, corpus, lambda: stages.score(generator, asked, candidates))
 
+    def _drawn(self) -> Drawing:
+        return self.ranking._drawn()
+
     def _parts(self) -> Sequence[Pipeline]:
         return (self.ranking,)
 
@@ -600,6 +632,9 @@ class Weighted(Scoring):
         """The scores times the weight."""
         return np.float32(self.weight) * self.scoring.score(queries, candidates)
 
+    def _drawn(self) -> Drawing:
+        return flow(self.scoring._drawn(), "scores", Box(f"* {self.weight:g}"))
+
     def _parts(self) -> Sequence[Pipeline]:
         return (self.scoring,)
 
@@ -610,13 +645,18 @@ class Sum(Scoring):
 
     left: Scoring
     right: Scoring
+    sign: ClassVar[str] = "+"
+    said: ClassVar[str] = "sum"
 
     def __repr__(self) -> str:
-        return f"{operand(self.left)} + {operand(self.right)}"
+        return f"{operand(self.left)} {self.sign} {operand(self.right)}"
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The sum of both scores for each pair."""
         return self.left.score(queries, candidates) + self.right.score(queries, candidates)
+
+    def _drawn(self) -> Drawing:
+        return branches(f"{self.sign}  {self.said}", self.left._drawn(), self.right._drawn())
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.left, self.right
@@ -625,8 +665,7 @@ class Sum(Scoring):
 class Difference(Sum):
     """The scores of one scoring without those of another, for the same pairs."""
 
-    def __repr__(self) -> str:
-        return f"{operand(self.left)} - {operand(self.right)}"
+    sign, said = "-", "difference"
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The difference of both scores for each pair."""

@@ -31,6 +31,7 @@ from nirank.execution.writing import write_texts
 from nirank.pipeline.algebra import Pipeline, Ranking, Scoring, Stage, as_ranking, as_scoring, as_stage
 from nirank.pipeline.apart import apart
 from nirank.pipeline.best_lines import best_lines
+from nirank.pipeline.drawing import Drawing, branches
 from nirank.pipeline.filtering import Where, narrowed
 from nirank.pipeline.lately import Lately
 
@@ -92,6 +93,9 @@ class Expanded(Pipeline):
 
     def __repr__(self) -> str:
         return f"expanded({', '.join([repr(self.inner), *self.writing.arguments])})"
+
+    def _drawn(self) -> Drawing:
+        return branches(f"expanded: {', '.join(self.writing.arguments)}", self.inner._drawn())
 
     def _parts(self) -> Sequence[Pipeline]:
         return (self.inner,) if self.writing.by is None else (self.inner, self.writing.by)

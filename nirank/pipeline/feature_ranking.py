@@ -34,6 +34,7 @@ from nirank.pipeline.algebra import (
     as_stage,
     reads_features,
 )
+from nirank.pipeline.drawing import Box, Drawing, branches, flow
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,6 +63,9 @@ class FeatureSet(PartialPipeline):
 
     def __rshift__(self, ranker: Any) -> Featured:
         return Featured(self, _ranker(ranker))
+
+    def _drawn(self) -> Drawing:
+        return branches("features", *(part._drawn() for part in self.parts))
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.parts
@@ -103,6 +107,9 @@ class Featured(Scoring):
         """Score each pair by its features."""
         described = candidates.with_features(self.features.of(queries, candidates))
         return stages.score(self.ranker, queries, described)
+
+    def _drawn(self) -> Drawing:
+        return flow(self.features._drawn(), "features", Box(self.ranker.name, self.ranker.spec))
 
     def _parts(self) -> Sequence[Pipeline]:
         return (self.features,)

@@ -40,6 +40,7 @@ from nirank.pipeline.algebra import (
     Rescored,
     SameScores,
 )
+from nirank.pipeline.drawing import Box, Drawing, flow
 from nirank.pipeline.functions import Function, as_function
 from nirank.pipeline.parts import operand
 from nirank.pipeline.reranking import Others
@@ -100,6 +101,9 @@ class Filtered(SameScores):
         found = self.ranking._find(queries, corpus)
         return found.where(self.where.passing(corpus, found.docs))
 
+    def _drawn(self) -> Drawing:
+        return flow(self.ranking._drawn(), "candidates", Box(repr(self.where)))
+
     def _parts(self) -> Sequence[Pipeline]:
         return self.ranking, self.where
 
@@ -145,6 +149,11 @@ class Narrowed(Asked):
         masks = [each.test.mask(corpus) for each in self.filters if isinstance(each.test, Condition)]
         functions = [each for each in self.filters if not isinstance(each.test, Condition)]
         return np.logical_and.reduce(masks) if masks else None, functions
+
+    def _drawn(self) -> Drawing:
+        cut = "" if self.k is None else f" % {self.k}"
+        filters = " >> ".join(map(repr, self.filters))
+        return flow(self.search_._drawn(), "candidates", Box(f"{filters}{cut}", "within the search"))
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.search_, *self.filters

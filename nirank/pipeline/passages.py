@@ -32,6 +32,7 @@ from nirank.kit.text.cutting import Cutting
 from nirank.pipeline import misplaced
 from nirank.pipeline.algebra import Asked, Cut, Pipeline, Ranking, Scoring, as_ranking, as_scoring, as_stage
 from nirank.pipeline.apart import apart, parts_of
+from nirank.pipeline.drawing import Drawing, branches
 from nirank.pipeline.filtering import Where, narrowed
 from nirank.pipeline.lately import Lately
 from nirank.pipeline.reranking import Others
@@ -84,6 +85,10 @@ class Passages(Pipeline):
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.cutting.settings.items())
         return f"passages({self.inner!r}, {settings}, {self.folding})"
+
+    def _drawn(self) -> Drawing:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.cutting.settings.items())
+        return branches(f"passages: {settings}, {self.folding}", self.inner._drawn())
 
     def _parts(self) -> Sequence[Pipeline]:
         return (self.inner,)

@@ -29,6 +29,7 @@ from nirank.pipeline.algebra import (
     as_scoring,
 )
 from nirank.pipeline.concatenation import falling, places_of
+from nirank.pipeline.drawing import Drawing, branches, flow
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,6 +80,10 @@ class Reranked(Derived):
         behind = found.rows[~is_best]
         scores[~is_best] = _behind(lowest, behind, ranks[~is_best] - self.top.k + 1)
         return found.with_scores(scores).ranked()
+
+    def _drawn(self) -> Drawing:
+        best = branches(f"the best {self.top.k} alone", self.top.scoring._drawn())
+        return flow(self.ranking._drawn(), "candidates", best)
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.ranking, self.top

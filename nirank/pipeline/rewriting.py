@@ -40,6 +40,7 @@ from nirank.pipeline.algebra import (
     as_scoring,
     as_stage,
 )
+from nirank.pipeline.drawing import Box, Drawing, branches, flow
 from nirank.pipeline.filtering import Where, narrowed
 from nirank.pipeline.functions import Function, as_function
 from nirank.pipeline.parts import operand
@@ -120,6 +121,10 @@ class Rewrite(PartialPipeline):
             if component.traits.feedback and not (self.found and place == 0):
                 raise CompositionError(f"{component.name} needs the results of a ranking: write `ranking >> {self!r}`.")
 
+    def _drawn(self) -> Drawing:
+        rewriters = Box(" >> ".join(map(_written, self.rewriters)))
+        return flow(self.found._drawn(), "candidates", rewriters) if self.found else rewriters
+
     def _parts(self) -> Sequence[Pipeline]:
         return (self.found,) if self.found else ()
 
@@ -157,6 +162,9 @@ class Rewritten(SameScores):
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return self.ranking._find(self.rewriting.of(queries, corpus), corpus)
 
+    def _drawn(self) -> Drawing:
+        return flow(self.rewriting._drawn(), "queries", self.ranking._drawn())
+
     def _parts(self) -> Sequence[Pipeline]:
         return self.rewriting, self.ranking
 
@@ -190,6 +198,9 @@ class RewrittenScoring(Scoring):
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The scores of each pair of a rewritten query and a document."""
         return as_scoring(self.scoring).score(self.rewriting.of(queries, candidates.corpus), candidates)
+
+    def _drawn(self) -> Drawing:
+        return flow(self.rewriting._drawn(), "queries", self.scoring._drawn())
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.rewriting, self.scoring
@@ -276,6 +287,9 @@ class Varied(Ranking):
         each = [found.take(firsts + place) for place in range(count)]
         return fusion.METHODS[self.variants.method](each, np.ones(count), **dict(self.variants.settings))
 
+    def _drawn(self) -> Drawing:
+        return flow(self.variants._drawn(), "queries", self.ranking._drawn())
+
     def _parts(self) -> Sequence[Pipeline]:
         return self.variants, self.ranking
 
@@ -323,6 +337,10 @@ class Routed(Ranking):
         if name not in names:
             raise self.function.fault(name, f"one of {', '.join(map(repr, names))} is")
         return names.index(name)
+
+    def _drawn(self) -> Drawing:
+        each = (flow(Box(name), "queries", ranking._drawn()) for name, ranking in self.rankings)
+        return branches(f"route: {self.function.name}", *each)
 
     def _parts(self) -> Sequence[Pipeline]:
         return [ranking for _, ranking in self.rankings]
