@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from nirank.data.types import Floats, Ints
+    from nirank.differences.found import Differences
     from nirank.experiments.experiment import Experiment
     from nirank.experiments.results import Results
     from nirank.experiments.tuned import Tuned
@@ -380,6 +381,57 @@ def _short_names(paths: list[Path]) -> list[str]:
         return [str(path) for path in paths]
     shared = os.path.commonpath([path.parent for path in paths])
     return [str(path.relative_to(shared)) if shared else str(path) for path in paths]
+
+
+@app.command()
+def why_different(
+    a: Annotated[Path, typer.Argument(help="A run, or a folder that `nirank run` wrote.")],
+    b: Annotated[Path, typer.Argument(help="The run, or folder, that is compared with it.")],
+    qrels: Annotated[Path | None, typer.Argument(help="Judgments; without them nothing is measured.")] = None,
+    system: Annotated[
+        str | None, typer.Option(help="The system that is meant, of folders with several; or name the run in it.")
+    ] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Search again with the pipelines of both folders, stage by stage.")
+    ] = False,
+    measures: Measures = None,
+    relevance_level: Annotated[int, typer.Option("--relevance-level", "-l", help="The lowest relevant grade.")] = 1,
+    depth: Annotated[
+        int | None, typer.Option(min=1, help="Compare only this many documents of each query, the best ones.")
+    ] = None,
+    ties: Annotated[
+        Ties, typer.Option(help="Order equal scores by falling id, as trec_eval does, or by rising id, as Anserini.")
+    ] = Ties.falling,
+    queries: Annotated[int, typer.Option(min=0, help="For how many queries to show what moved.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Say why two runs differ: in settings, code and data, stage by stage, in their results, in what measures say."""
+    from nirank.differences.why import why_different as find_differences
+    from nirank.evaluation.evaluating import MEASURES
+
+    found = find_differences(
+        *(a, b, qrels, measures or MEASURES),
+        system=system,
+        recompute=recompute,
+        relevance_level=relevance_level,
+        depth=depth,
+        ties="rising" if ties is Ties.rising else "falling",
+        queries=queries,
+    )
+    if as_json:
+        _print_json(found.to_dict())
+    else:
+        _show_differences(found)
+
+
+def _show_differences(found: Differences) -> None:
+    from nirank.differences import tables
+    from nirank.experiments.report import shown
+
+    console = _console()
+    for line in str(found).splitlines():
+        console.print(shown(line), soft_wrap=True)
+    console.print(*tables.tables(found))
 
 
 @app.command()
