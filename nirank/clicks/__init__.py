@@ -1,8 +1,10 @@
 """Clicks: logs of what was shown and clicked, users to simulate, propensities, and collections to learn from clicks.
 
     log = simulate(train, shown, UserModel(eta=1.0), sessions=100)
-    clicked = collection_of(log, train)         # clicks as labels, inverse propensities as weights
+    clicked = collection_of(log, train)
     nirank.fit(ranker, "weighted(ranknet)", clicked)
+
+The labels of `clicked` are clicks, its weights inverse propensities.
 """
 
 from __future__ import annotations

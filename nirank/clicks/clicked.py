@@ -4,6 +4,8 @@
     loss = "weighted(ranknet)"
     collection = { use = "clicked", of = { use = "letor", path = "MQ2008", split = "train", fold = 1 },
                    run = "production.run", sessions = 100 }
+
+A log of real users stands in the place of `run`: `log = "clicks.jsonl"`.
 """
 
 from __future__ import annotations
@@ -29,11 +31,14 @@ Propensities = Literal["known", "shuffled", "em", "none"]
 
 @dataclass(frozen=True)
 class Sessions:
-    """How often each ranking is shown to simulated users, the share of times in another order, and the chance."""
+    """Sessions to simulate: the number for each ranking, the share of shuffled ones, and the seed of all chance."""
 
     sessions: int = 100
     shuffled: float = 0.0
     seed: int = 0
+
+
+_USERS, _SESSIONS = UserModel(), Sessions()
 
 
 def clicked(
@@ -42,13 +47,13 @@ def clicked(
     log: str | Path | None = None,
     propensities: Propensities = "known",
     largest_weight: float | None = None,
-    users: UserModel = UserModel(),
-    shown: Sessions = Sessions(),
+    users: UserModel = _USERS,
+    shown: Sessions = _SESSIONS,
 ) -> Collection:
     """A collection with clicks in the place of its judgments, weighed as `propensities` says.
 
-    `of` is a collection by its name, or as a table with `use`. `log` is a file of sessions (`nirank.clicks.read_clicks`);
-    or `run` is a TREC run whose rankings are shown to simulated users, who judge by the judgments of the collection.
+    `of` is a collection by its name, or as a table with `use`. `log` is a file of sessions as
+    `nirank.clicks.read_clicks` has it; or `run` is a TREC run whose rankings are shown to simulated users, who judge by the judgments of the collection.
     `propensities` are those that the log has ("known"), estimates from a log of shuffled sessions ("shuffled") or by
     expectation maximisation ("em"); or all clicks count alike ("none"). `largest_weight` cuts off weights.
 
@@ -70,9 +75,7 @@ def _simulated(collection: Collection, path: Path, users: UserModel, shown: Sess
         raise BadInput(f"the run has documents that {collection.name} lacks: use a run of this collection.", path)
     found = run.align(collection.queries.ids, collection.corpus.ids).over(collection.corpus)
     ranked = found.ranked().for_queries(collection.queries.ids)
-    return simulate(
-        collection, ranked, users, sessions=shown.sessions, shuffled=shown.shuffled, seed=shown.seed
-    )
+    return simulate(collection, ranked, users, sessions=shown.sessions, shuffled=shown.shuffled, seed=shown.seed)
 
 
 def tiny() -> Collection:

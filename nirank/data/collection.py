@@ -76,12 +76,18 @@ class Collection:
     def _check_weights(self, weights: Candidates) -> None:
         """Raise `BadInput` for weights of other queries, and for those that are no finite numbers above 0."""
         if not isinstance(weights, Candidates):
-            raise BadInput(f"weights are `nirank.Candidates`, whose scores are weights, not {_kind(weights)}.", self.name)
+            raise BadInput(
+                f"weights are `nirank.Candidates`, whose scores are weights, not {_kind(weights)}.", self.name
+            )
         if len(weights) != len(self.queries) or [*(weights.query_ids or self.queries.ids)] != [*self.queries.ids]:
-            raise BadInput("the weights are of other queries than the judgments; one row per query is needed.", self.name)
+            raise BadInput(
+                "the weights are of other queries than the judgments; one row per query is needed.", self.name
+            )
         wrong = np.flatnonzero(~((weights.scores > 0) & (weights.scores < np.inf)))  # or NaN
         if len(wrong):
-            raise BadInput(f"a judgment has the weight {weights.scores[wrong[0]]:g}; one above 0 is expected.", self.name)
+            raise BadInput(
+                f"a judgment has the weight {weights.scores[wrong[0]]:g}; one above 0 is expected.", self.name
+            )
 
     def __repr__(self) -> str:
         sizes = f"{len(self.corpus):,} documents, {len(self.queries):,} queries, {self.judgments.pairs:,} judgments"

@@ -23,9 +23,10 @@ class Weighted(Composed):
     Schnabel, Unbiased Learning-to-Rank with Biased Feedback, WSDM 2017, equation 5). Equal weights in a list are the
     weight of the list.
 
-    With the softmax cross-entropy as l it is equation 9 of Ai et al., Unbiased Learning to Rank with Unbiased Propensity
-    Estimation, SIGIR 2018. `loss` is l: a name, `weighted(ranknet(gamma=2.0))`, or a table with its settings. A document that stands twice in a
-    list counts once. Lists without a relevant document cost 0 and count, or chance would decide what a click is worth.
+    With the softmax cross-entropy as l it is equation 9 of Ai et al., Unbiased Learning to Rank with Unbiased
+    Propensity Estimation, SIGIR 2018. `loss` is l: a name, `weighted(ranknet(gamma=2.0))`, or a table with its
+    settings. A document that stands twice in a list counts once. Lists without a relevant document cost 0 and count,
+    or chance would decide what a click is worth.
 
     Raises `BadInput` for a loss without `reduction`, one over classes, and one that heeds weights by itself.
     """
@@ -54,7 +55,7 @@ class Weighted(Composed):
 
     @property
     def composition(self) -> str:
-        """What a training notes of it, so that only the very same one goes on."""
+        """The fingerprint of the loss, which a training notes, so that only the very same one goes on."""
         return self.loss.fingerprint
 
     def example_extras(self, labels: Tensor) -> dict[str, Tensor]:
