@@ -31,6 +31,7 @@ RESULTS = Path(__file__).with_name("results")
 WORKS = (
     "wikiqa",
     "mq2008",
+    "clicks",
     "expansion",
     "lexical",
     "lucene",

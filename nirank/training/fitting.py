@@ -133,7 +133,7 @@ class Training:
             raise BadInput(f'{self.component.name} is trained with a loss: give one, such as loss="ranknet".')
         modules = [part.target for part in task.parts.values() if isinstance(part.target, torch.nn.Module)]
         accelerator = _accelerator(modules, options)
-        objective = Objective(task.loss, task.teacher, self.component.method("penalty"))
+        objective = Objective(task.loss, task.teacher, self.component.method("penalty"), task.collection.weights)
         _refuse_ungathered(objective, options)
         self.updates = Updates(self.component, objective, options, accelerator)
         self.learner = Learner(

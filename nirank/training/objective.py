@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from nirank.component import Component
+from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
-from nirank.data.types import Ints
+from nirank.data.types import Floats, Ints
 from nirank.errors import BadInput, ComponentError
 from nirank.execution import stages
 from nirank.pipeline.algebra import Scoring
@@ -31,11 +32,18 @@ class Objective:
     `classes`) also takes a component with one score a pair: the score of a class is that many times the score.
 
     `penalty` is a further term to minimise, from the encoder's method of that name, which is given the vectors of the
-    queries and of the distinct documents of a batch, `[n, dim]` each, and returns a scalar.
+    queries and of the distinct documents of a batch, `[n, dim]` each, and returns a scalar. `weights` are those of
+    judgments, one row a query of the collection; a loss that names `weights` is given them, `[lists, length]`.
     """
 
-    def __init__(self, loss: Component, teacher: Scoring | None = None, penalty: Penalty | None = None) -> None:
-        self.loss, self.teacher, self.penalty = loss, teacher, penalty
+    def __init__(
+        self,
+        loss: Component,
+        teacher: Scoring | None = None,
+        penalty: Penalty | None = None,
+        weights: Candidates | None = None,
+    ) -> None:
+        self.loss, self.teacher, self.penalty, self.weights = loss, teacher, penalty, weights
         self.named = arguments(loss.target)
         self.adds_up = loss.traits.reduction == "sum"
         if loss.traits.reduction == "none":
@@ -44,6 +52,7 @@ class Objective:
             raise BadInput(
                 f"{loss.spec} has no argument `teacher`: leave `teacher` out, or choose a loss that learns from one."
             )
+        refuse_unweighed(loss, weights)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -61,6 +70,8 @@ class Objective:
             columns["queries"] = torch.from_numpy(rows).to(padding.device)
         if "log_expected_count" in self.named and sample.log_expected_count is not None:
             columns["log_expected_count"] = padding.matrix(sample.log_expected_count)
+        if self.weights is not None:
+            columns["weights"] = padding.matrix(weights_of(candidates, rows, self.weights))
         if self.teacher:
             columns["teacher"] = padding.matrix(self.teacher.score(queries, unlabelled(candidates)))
         return columns
@@ -92,3 +103,17 @@ class Objective:
         if not classes or scores.ndim == 3:
             return scores
         return scores[..., None] * torch.arange(classes, device=scores.device)
+
+
+def weights_of(candidates: Candidates, rows: Ints, weights: Candidates) -> Floats:
+    """The weights of pairs, `[pairs]`, of queries that are the given `rows` of `weights`; 1 where it has none."""
+    return candidates.lookup(weights.take(rows), 1)
+
+
+def refuse_unweighed(loss: Component, weights: Candidates | None) -> None:
+    """Raise `BadInput` where judgments have weights that the loss would not heed."""
+    if weights is not None and "weights" not in arguments(loss.target):
+        raise BadInput(
+            f"the judgments of this collection have weights, which {loss.spec} does not heed: train with "
+            f'"weighted({loss.spec.removeprefix("loss/")})", or with a collection without weights.'
+        )

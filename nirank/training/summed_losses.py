@@ -15,7 +15,16 @@ from nirank.errors import BadInput
 from nirank.hashing import digest
 
 
-class SummedLoss(nn.Module):
+class Composed(nn.Module):
+    """A loss made of others, which says by `named` what columns it is called with."""
+
+    @property
+    def named(self) -> set[str]:
+        """The columns that any of the losses names."""
+        raise NotImplementedError
+
+
+class SummedLoss(Composed):
     """`L = sum over losses i of w_i / n sum over lists of L_i`, where n is how many lists count in most losses' terms.
 
     A list that one loss has nothing to learn from, and another has, costs 0 in the first. Each loss gets the columns
@@ -59,7 +68,7 @@ class SummedLoss(nn.Module):
 
 def arguments(target: Callable[..., Any]) -> set[str]:
     """The names of the columns that a loss is called with."""
-    if isinstance(target, SummedLoss):
+    if isinstance(target, Composed):
         return target.named
     call = target.forward if isinstance(target, nn.Module) else target
     return set(inspect.signature(call).parameters)

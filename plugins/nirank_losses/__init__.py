@@ -57,8 +57,10 @@ contract_exceptions = {
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Name every loss; what is checked is its class with its defaults, unless that needs a setting."""
+    """Name every loss, and the core's own; checked is its class with its defaults, unless that needs a setting."""
     for module, losses in _LOSSES.items():
         for name, loss in losses.items():
             tiny = f"nirank_losses.{module}:{_TINY.get(name, loss)}"
             registry.add("loss", name, f"nirank_losses.{module}:{loss}", tiny=tiny, extra="losses")
+    weighted = "nirank.training.weighted_loss:Weighted"
+    registry.add("loss", "weighted", weighted, tiny=weighted, extra="losses")
