@@ -750,9 +750,111 @@ def _losses(torch, sound):
     }
 
 
-@pytest.mark.parametrize("check", [check.name.removeprefix("loss/") for check in checks("loss")])
+_OF_LOSSES = [check.name.removeprefix("loss/") for check in checks("loss")]
+
+
+@pytest.mark.parametrize("check", [name for name in _OF_LOSSES if not name.startswith("vectors_")])
 def test_a_losss_fault_is_seen(torch, logistic, check):
     assert f"loss/{check}" in violations("loss", _losses(torch, logistic)[check])
+
+
+@pytest.fixture(scope="module")
+def nearness(torch):
+    """A softmax over the documents of a list by the cosines of vectors, with a scale that is learned."""
+    normalize = torch.nn.functional.normalize
+
+    class Nearness(torch.nn.Module):
+        reduction = "mean"
+
+        def begin(self, collection, dim):
+            self.turn = torch.nn.Parameter(torch.eye(dim))
+
+        def costs(self, query_vectors, document_vectors, documents, labels, mask):
+            cosines = (
+                normalize(query_vectors @ self.turn.to(query_vectors.dtype), dim=1) @ normalize(document_vectors).T
+            )
+            shares = torch.log_softmax(5 * cosines.gather(1, documents).masked_fill(~mask, -1e9), dim=1)
+            return -torch.where(mask, labels * shares, 0.0).sum(1)
+
+        def forward(
+            self, scores, labels, mask, documents, queries, query_vectors, document_vectors, distinct_documents
+        ):
+            places = torch.searchsorted(distinct_documents, documents.contiguous()).clamp(
+                max=len(distinct_documents) - 1
+            )
+            costs = self.costs(query_vectors, document_vectors, places, torch.where(mask, labels, 0.0), mask)
+            counts = torch.where(mask, labels, 0.0).any(1)
+            self.skipped = int((~counts).sum())
+            total = costs[counts].sum() + 0 * costs.sum()
+            return total / counts.sum().clamp(min=1) if self.reduction == "mean" else total
+
+    return Nearness
+
+
+def test_a_sound_loss_of_vectors_passes(nearness):
+    assert violations("loss", nearness()) == {}
+
+
+def _losses_of_vectors(torch, sound):
+    """Losses of vectors with one fault each, by the check that has to see it."""
+
+    class Wrapped(sound):
+        change = staticmethod(lambda value, **given: value)
+
+        def forward(
+            self, scores, labels, mask, documents, queries, query_vectors, document_vectors, distinct_documents
+        ):
+            given = {name: value for name, value in locals().items() if name != "self"}
+            given.pop("__class__", None)
+            return self.change(super().forward(**given), **given)
+
+    def changed(change):
+        return type("Changed", (Wrapped,), {"change": staticmethod(change)})()
+
+    class Unseeded(Wrapped):
+        def begin(self, collection, dim):
+            self.turn = torch.nn.Parameter(torch.randn(dim, dim))
+
+    class Forgotten(Wrapped):
+        def begin(self, collection, dim):
+            super().begin(collection, dim)
+            self.other = torch.nn.Parameter(torch.ones(2))
+
+    class Adding(Wrapped):
+        def forward(
+            self, scores, labels, mask, documents, queries, query_vectors, document_vectors, distinct_documents
+        ):
+            given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+            value = super().forward(**given)
+            return value if self.reduction == "mean" else 2 * value
+
+    def long(value, query_vectors, **given):
+        return value + 0 * torch.exp(query_vectors.square().sum())
+
+    def padded(value, scores, **given):
+        return value * scores.shape[1]
+
+    def first(value, query_vectors, document_vectors, **given):
+        return value + (query_vectors[0] @ document_vectors[0])
+
+    return {
+        "vectors_scalar": changed(lambda value, query_vectors, **given: value + query_vectors.sum(1)),
+        "vectors_differentiable": Forgotten(),
+        "vectors_gradient_is_the_derivative": changed(lambda value, **given: 2 * value - value.detach()),
+        "vectors_precision": changed(lambda value, **given: value.float()),
+        "vectors_padding": changed(padded),
+        "vectors_order_of_lists": changed(first),
+        "vectors_length": changed(long),
+        "vectors_nothing_relevant": changed(lambda value, **given: value + 1),
+        "vectors_reduction": Adding(),
+        "vectors_begins_alike": Unseeded(),
+        "vectors_learns": changed(lambda value, **given: -value),
+    }
+
+
+@pytest.mark.parametrize("check", [name for name in _OF_LOSSES if name.startswith("vectors_")])
+def test_the_fault_of_a_loss_of_vectors_is_seen(torch, nearness, check):
+    assert f"loss/{check}" in violations("loss", _losses_of_vectors(torch, nearness)[check])
 
 
 # Samplers

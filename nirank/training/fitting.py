@@ -264,7 +264,7 @@ class Training:
 def _refuse_ungathered(objective: Objective, options: Options) -> None:
     if "queries" in objective.named and options.gather and processes.count() > 1:
         raise BadInput(
-            f"{objective.loss.spec} also compares queries, which are not gathered from other processes: train in one "
+            f"{objective.loss.spec} also looks at queries, which are not gathered from other processes: train in one "
             "process (chunk = ... makes room for large batches), or with gather = false."
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,9 +28,10 @@ class Objective:
     """A loss over samples, and the teacher that it may learn from.
 
     Besides scores, labels and mask a loss is given what it has parameters for: `documents` (ordinals) and
-    `log_expected_count`, `[lists, length]`, `queries` (their rows in the collection, `[lists]`), `query_vectors`
-    `[lists, dim]` of an encoder, `teacher`, the scores of another scoring. A loss over classes (it has an attribute
-    `classes`) also takes a component with one score a pair: the score of a class is that many times the score.
+    `log_expected_count`, `[lists, length]`, `queries` (their rows in the collection, `[lists]`), `teacher`, the scores
+    of another scoring; of an encoder `query_vectors` `[lists, dim]`, `document_vectors` `[distinct, dim]` and
+    `distinct_documents` `[distinct]`, their ordinals, which rise. A loss over classes (it has an attribute `classes`)
+    also takes a component with one score a pair: the score of a class is that many times the score.
 
     `penalty` is a further term to minimise, from the encoder's method of that name, which is given the vectors of the
     queries and of the distinct documents of a batch, `[n, dim]` each, and returns a scalar. `weights` are those of
@@ -55,9 +57,13 @@ class Objective:
         refuse_unweighed(loss, weights)
 
     @property
-    def parameters(self) -> list[Tensor]:
-        """The parameters of the loss itself."""
-        return list(self.loss.target.parameters()) if isinstance(self.loss.target, torch.nn.Module) else []
+    def learned(self) -> dict[float, list[Tensor]]:
+        """What the loss itself learns, by the `rate_factor` of the module that it is part of."""
+        found: dict[float, list[Tensor]] = defaultdict(list)
+        for module in self.loss.target.modules() if isinstance(self.loss.target, torch.nn.Module) else []:
+            wanted = [parameter for parameter in module.parameters(recurse=False) if parameter.requires_grad]
+            found[float(getattr(module, "rate_factor", 1.0))] += wanted
+        return found
 
     def columns(self, sample: Sample, padding: Padding, queries: Queries, rows: Ints) -> dict[str, Any]:
         """The arguments of the loss, but for the scores."""
@@ -83,8 +89,7 @@ class Objective:
         loss of one large batch. A loss that adds up by itself is taken as it is.
         """
         scores = self._classes(forward.scores(outputs))
-        extras = {name: value for name, value in forward.extras(outputs).items() if name in self.named}
-        value = stages.loss(self.loss, scores, **columns, **extras)
+        value = stages.loss(self.loss, scores, **columns, **forward.extras(outputs, self.named))
         if not isinstance(value, Tensor) or value.ndim:
             raise ComponentError(f"{self.loss.spec} returned {value!r}; a scalar tensor is expected.")
         if scores.requires_grad and not value.requires_grad:

@@ -25,8 +25,7 @@ class Updates:
 
     def __init__(self, component: Component, objective: Objective, options: Options, accelerator: Any) -> None:
         self.options, self.accelerator, self.adds_up = options, accelerator, objective.adds_up
-        learned = [tensor for tensor in objective.parameters if tensor.requires_grad]
-        groups = _groups(trainable(component), learned, options)
+        groups = _groups(trainable(component), objective.learned, options)
         self.parameters: list[Tensor] = [parameter for group in groups for parameter in group["params"]]
         optimiser = _OPTIMISERS[options.optimizer](groups, lr=options.learning_rate)
         self.optimiser = accelerator.prepare(optimiser)
@@ -73,7 +72,7 @@ class Updates:
         if not math.isfinite(length) and not self.accelerator.scaler:  # of fp16 the scaler passes over such a step
             raise BadInput(f"the norm of the gradient is {length}. {ADVICE}")
         for group in self.optimiser.param_groups:
-            group["lr"] = self.options.learning_rate * factor(share, self.options)
+            group["lr"] = self.options.learning_rate * factor(share, self.options) * group.get("factor", 1.0)
         self.optimiser.step()
         self.optimiser.zero_grad()
         return tally, length
@@ -128,12 +127,19 @@ def factor(share: float, options: Options) -> float:
     return {"linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2, "constant": 1.0}[options.schedule]
 
 
-def _groups(parameters: dict[str, nn.Parameter], learned: list[Tensor], options: Options) -> list[dict[str, Any]]:
-    """Matrices decay; biases, scales of norms and what the loss learns do not."""
+def _groups(
+    parameters: dict[str, nn.Parameter], learned: Mapping[float, list[Tensor]], options: Options
+) -> list[dict[str, Any]]:
+    """Matrices decay; biases, scales of norms and what the loss learns do not. `learned` is by factors of the rate."""
     matrices = [parameter for parameter in parameters.values() if parameter.ndim > 1]
-    vectors = [*(parameter for parameter in parameters.values() if parameter.ndim < 2), *learned]
-    groups = [
+    vectors = [*(parameter for parameter in parameters.values() if parameter.ndim < 2), *learned.get(1.0, [])]
+    groups: list[dict[str, Any]] = [
         {"params": matrices, "weight_decay": options.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
+        *(
+            {"params": tensors, "weight_decay": 0.0, "factor": factor}
+            for factor, tensors in learned.items()
+            if factor != 1
+        ),
     ]
     return [group for group in groups if group["params"]]

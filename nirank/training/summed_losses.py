@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nirank.component import Component
+from nirank.data.collection import Collection
 from nirank.errors import BadInput
 from nirank.hashing import digest
 
@@ -42,6 +43,12 @@ class SummedLoss(Composed):
         self.learned = nn.ModuleList(loss.target for loss in losses if isinstance(loss.target, nn.Module))
         self._named = [arguments(loss.target) for loss in losses]
         self._counted = (0, 0)
+
+    def begin(self, collection: Collection, dim: int | None) -> None:
+        """Let each loss that can make itself ready for the collection, and for vectors of so many dimensions."""
+        for loss in self.losses:
+            if begin := loss.method("begin"):
+                begin(collection, dim)
 
     @property
     def skipped(self) -> int:

@@ -28,7 +28,20 @@ _LOSSES = {
     "pairwise": {"ranknet": "RankNet", "hinge": "Hinge"},
     "lambdarank": {"lambdarank": "LambdaRank", "lambdaloss": "LambdaLoss"},
     "distillation": {"kl": "KLDivergence", "margin_mse": "MarginMSE", "adr_mse": "ADRMSE"},
-    "similarity": {"multi_similarity": "MultiSimilarity", "circle": "Circle", "supcon": "SupCon"},
+    "similarity": {
+        "multi_similarity": "MultiSimilarity",
+        "circle": "Circle",
+        "supcon": "SupCon",
+        "mega_batch_margin": "MegaBatchMargin",
+    },
+    "proxies": {
+        "arc_face": "ArcFace",
+        "cos_face": "CosFace",
+        "proxy_nca": "ProxyNCA",
+        "proxy_anchor": "ProxyAnchor",
+    },
+    "memory": {"xbm": "CrossBatchMemory"},
+    "angles": {"angle": "AnglE"},
     "softmaxes": {
         "unique_softmax": "UniqueSoftmax",
         "poly1": "PolyOne",
