@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nirank.data.types import Floats
+
+#: The distance of 1 to the next number of float32.
+_EPSILON = 2.0**-23
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Explanation:
 
     `parts` add up to `score` within float32's rounding; an explanation without parts is not explained further. Marks
     are of the query's text, of the document's text, and `matches` is what a model saw of the pair, if it is a matrix.
+    `query` and `document` are these texts, where a pipeline has explained a pair of texts.
     """
 
     label: str
@@ -41,6 +46,8 @@ class Explanation:
     query_marks: tuple[Mark, ...] = ()
     document_marks: tuple[Mark, ...] = ()
     matches: Matches | None = None
+    query: str | None = None
+    document: str | None = None
 
     def leaves(self) -> Iterator[Explanation]:
         """All parts that have no parts of their own, in order; the explanation itself if it has none."""
@@ -48,3 +55,53 @@ class Explanation:
             yield self
         for part in self.parts:
             yield from part.leaves()
+
+    @property
+    def missing(self) -> float:
+        """The score without the sum of its parts: 0 but for rounding; 0 also where there are no parts."""
+        return self.score - math.fsum(part.score for part in self.parts) if self.parts else 0.0
+
+    @property
+    def rounding(self) -> float:
+        """The largest `missing` that is only float32's rounding: of each part, and of each step of a sum of them."""
+        sizes = abs(self.score) + math.fsum(abs(part.score) for part in self.parts)
+        return _EPSILON * (4 + len(self.parts)) * sizes
+
+    def adds_up(self) -> bool:
+        """True where parts add up to the score, and theirs to theirs, within float32's rounding."""
+        return abs(self.missing) <= self.rounding and all(part.adds_up() for part in self.parts)
+
+    def noted(self, *notes: str) -> Explanation:
+        """The same with notes behind its own; empty ones are left out."""
+        return replace(self, note="; ".join(filter(None, (self.note, *notes))))
+
+    def scaled(self, factor: float, label: str | None = None) -> Explanation:
+        """The same times a factor: score, parts and marks; under another label, if one is given."""
+        return replace(
+            self,
+            label=self.label if label is None else label,
+            score=factor * self.score + 0.0,  # and no -0.0
+            parts=tuple(part.scaled(factor) for part in self.parts),
+            query_marks=tuple(replace(mark, weight=factor * mark.weight) for mark in self.query_marks),
+            document_marks=tuple(replace(mark, weight=factor * mark.weight) for mark in self.document_marks),
+        )
+
+    @classmethod
+    def summed(cls, label: str, score: float, parts: tuple[Explanation, ...]) -> Explanation:
+        """The explanation of a sum: with the marks of all its parts, those of one place added up."""
+        return cls(
+            label,
+            score,
+            parts,
+            query_marks=_together([mark for part in parts for mark in part.query_marks]),
+            document_marks=_together([mark for part in parts for mark in part.document_marks]),
+        )
+
+
+def _together(marks: list[Mark]) -> tuple[Mark, ...]:
+    """The marks by their places, each place once, with the sum of its weights."""
+    weights: dict[tuple[int, int], float] = {}
+    for mark in marks:
+        place = mark.start, mark.end
+        weights[place] = weights.get(place, 0.0) + mark.weight
+    return tuple(Mark(*place, weights[place]) for place in sorted(weights))
