@@ -3,7 +3,23 @@
 import numpy as np
 import pytest
 
-from nirank import Documents, fuse, load
+from nirank import (
+    Documents,
+    apply,
+    expanded,
+    fuse,
+    load,
+    normalise,
+    others,
+    passages,
+    rewrite,
+    route,
+    score_by,
+    scores,
+    top,
+    variants,
+    where,
+)
 from nirank.data import Explanation
 from nirank.errors import BadInput, ComponentError, CompositionError
 
@@ -169,3 +185,104 @@ def test_a_component_says_it(bm25):
         QUERY, "d", CORPUS
     )
     assert _told(explanation) == {"a": 0.5, "b": 0.5}
+
+
+# Every other kind of step
+
+
+def _shouted(query):
+    return query.replace("small", "bridge")
+
+
+def test_normalised_scores_are_a_line_of_what_they_were_made_of(bm25, ql):
+    for norm in ("minmax", "zscore", "sum", "max"):
+        explanation = _check(bm25 >> 0.3 * normalise(bm25, norm) + ql)
+        assert [part.label for part in explanation.parts[0].parts][1] == "shift of the list"
+    assert "softmax among the 5 scores" in _check(bm25 >> normalise(bm25, "softmax")).note
+    with pytest.raises(CompositionError, match="by the others of its list"):
+        normalise(bm25).explain(QUERY, "d", CORPUS)
+
+
+def test_scores_of_what_is_found_and_of_what_is_not(bm25, ql):
+    scoring = scores(ql % 2, missing=0.5)
+    assert len(_check(bm25 >> scoring).parts) == 5
+    missing = _check(bm25 >> scoring, "b")
+    assert (missing.score, missing.parts) == (0.5, ())
+    assert "did not find it" in missing.note
+
+
+def test_a_rewritten_query_is_explained_as_it_was_asked(bm25):
+    for ranking in (rewrite(_shouted) >> bm25, bm25 >> (rewrite(_shouted) >> bm25)):
+        explanation = _check(ranking)
+        assert "for the query 'bridge cats sat on a bridge'" in explanation.note
+        assert not explanation.query_marks
+        assert "small" not in _told(explanation)
+
+
+def test_variants_have_a_part_each(bm25):
+    def both(query):
+        return ["small cats", "bridge"]
+
+    explanation = _check(variants(both) >> bm25)
+    assert [part.label for part in explanation.parts] == ["small cats", "bridge"]
+    assert explanation.parts[1].note == "not among the 2 documents found"
+
+
+def test_routes_and_filters_explain_the_search_behind_them(bm25, ql):
+    def kind(query):
+        return "long"
+
+    assert "sent to 'long'" in _check(route(kind, {"short": bm25, "long": ql})).note
+    assert _check(bm25 >> where(lambda text: "cats" in text)).parts
+    assert _check(bm25 % 5 >> where(lambda text: "cats" in text)).parts
+    note = (bm25 >> where(lambda text: "bridge" in text)).explain(QUERY, "d", CORPUS).note
+    assert "not among the 2 documents" in note
+
+
+def test_reranking_the_best_leaves_places_behind(bm25, ql):
+    ranking = bm25 >> top(2, ql)
+    assert _check(ranking).parts
+    behind = _check(ranking, "b")
+    assert not behind.parts
+    assert "behind the best 2" in behind.note
+    assert _check(others(bm25)).parts
+
+
+def test_a_second_list_is_moved_behind_the_first(bm25, ql):
+    explanation = _check(bm25 % 1 ^ ql, "b")
+    assert [part.label for part in explanation.parts] == ["ql", "moved behind the first list"]
+
+
+def test_functions_say_that_they_say_nothing(bm25):
+    def turned(queries, found):
+        return found.with_scores(-found.scores)
+
+    assert "as the function turned left it" in _check(bm25 >> apply(turned)).note
+    assert "does not say" in _check(bm25 >> score_by(lambda query, text: len(text))).note
+
+
+@pytest.mark.parametrize("fold", ["max", "first"])
+def test_passages_are_marked_in_their_document(bm25, fold):
+    explanation = _check(passages(bm25, words=2, stride=2, fold=fold))
+    marked = [explanation.document[mark.start : mark.end] for mark in explanation.document_marks]
+    assert marked == (["cats", "sat"] if fold == "max" else ["small"])
+    assert f"of {3 if fold == 'max' else 1} (fold='{fold}')" in explanation.note
+
+
+def test_a_mean_of_passages_has_each_as_a_part(bm25):
+    explanation = _check(bm25 >> passages(bm25, words=2, stride=2, fold="mean", best=2))
+    assert len(explanation.parts) == 2
+    marked = {explanation.document[mark.start : mark.end] for mark in explanation.document_marks}
+    assert marked == {"small", "cats", "sat"}
+
+
+def test_expanded_documents_are_marked_in_their_own_text(bm25):
+    class Writer:
+        def write(self, contents):
+            return ["small bridge" for _ in contents]
+
+    for ranking in (expanded(bm25, Writer()), bm25 >> expanded(bm25, Writer())):
+        explanation = _check(ranking)
+        marked = {explanation.document[mark.start : mark.end] for mark in explanation.document_marks}
+        assert marked == {"small", "cats", "sat"}
+        assert _told(explanation)["bridg"] > 0

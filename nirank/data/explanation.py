@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from nirank.data.types import Floats
@@ -85,6 +85,23 @@ class Explanation:
             query_marks=tuple(replace(mark, weight=factor * mark.weight) for mark in self.query_marks),
             document_marks=tuple(replace(mark, weight=factor * mark.weight) for mark in self.document_marks),
         )
+
+    def moved(self, by: int) -> Explanation:
+        """The same with marks in the document so many characters further on: of a passage that begins there."""
+        return self._marking(lambda mark: replace(mark, start=mark.start + by, end=mark.end + by))
+
+    def cut(self, length: int) -> Explanation:
+        """The same with marks in the first `length` characters of the document alone."""
+        return self._marking(lambda mark: mark if mark.end <= length else None)
+
+    def without_query_marks(self) -> Explanation:
+        """The same without marks in the query, here and in the parts."""
+        return replace(self, query_marks=(), parts=tuple(part.without_query_marks() for part in self.parts))
+
+    def _marking(self, change: Callable[[Mark], Mark | None]) -> Explanation:
+        """The same with the document's marks changed, or left out for None, here and in the parts."""
+        marks = tuple(mark for mark in map(change, self.document_marks) if mark)
+        return replace(self, document_marks=marks, parts=tuple(part._marking(change) for part in self.parts))
 
     @classmethod
     def summed(cls, label: str, score: float, parts: tuple[Explanation, ...]) -> Explanation:

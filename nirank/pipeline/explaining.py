@@ -176,6 +176,27 @@ def named_by(encoder: Component, pair: Pair, explanation: Explanation) -> Explan
     return named
 
 
+def rank_in(found: Candidates, doc: int) -> str:
+    """The rank of a document in the list of a query, in words."""
+    docs, _ = found.ranked()[0]
+    places = np.flatnonzero(docs == doc)
+    return f"rank {places[0] + 1} of {len(docs)}" if len(places) else f"not among the {len(docs)} documents found"
+
+
+def rewritten(explanation: Explanation, before: Queries, asked: Queries) -> Explanation:
+    """The explanation for a query that was rewritten: its words are no longer those of the query's text."""
+    if asked.contents[0] == before.contents[0]:
+        return explanation
+    return explanation.without_query_marks().noted(f"for the query {asked.contents[0]!r:.200}")
+
+
+def of_original(explanation: Explanation, corpus: Corpus, doc: int) -> Explanation:
+    """The explanation of a document with text written behind it: with the marks in its own text alone."""
+    content = corpus[np.array([doc])][0]
+    length = len(content) if isinstance(content, str) else 0
+    return explanation.cut(length).noted("with texts that were written for the document")
+
+
 def _scores(component: Component, pairs: Sequence[tuple[Content, Content]]) -> Floats:
     """The scores of queries, each with its own document, `[pairs]`."""
     names = [str(number) for number in range(len(pairs))]
