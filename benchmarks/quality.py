@@ -42,6 +42,7 @@ WORKS = (
     "fusion",
     "emoji-images",
     "omniglot",
+    "metric",
 )
 #: Several works by one name.
 GROUPS = {"transformers": ("dense", "lucene", "late", "crossencoder", "seq2seq")}
