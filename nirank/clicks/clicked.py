@@ -53,9 +53,10 @@ def clicked(
     """A collection with clicks in the place of its judgments, weighed as `propensities` says.
 
     `of` is a collection by its name, or as a table with `use`. `log` is a file of sessions as
-    `nirank.clicks.read_clicks` has it; or `run` is a TREC run whose rankings are shown to simulated users, who judge by the judgments of the collection.
-    `propensities` are those that the log has ("known"), estimates from a log of shuffled sessions ("shuffled") or by
-    expectation maximisation ("em"); or all clicks count alike ("none"). `largest_weight` cuts off weights.
+    `nirank.clicks.read_clicks` has it; or `run` is a TREC run whose rankings are shown to simulated users, who judge by
+    the judgments of the collection. `propensities` are those that the log has ("known"), estimates from a log of
+    shuffled sessions ("shuffled") or by expectation maximisation ("em"); or all clicks count alike ("none").
+    `largest_weight` cuts off weights.
 
     Raises `BadInput` for both a log and a run, or neither, and as the parts do.
     """
