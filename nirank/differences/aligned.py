@@ -50,13 +50,13 @@ class Ranked:
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """Two ranked runs, and judgments if there are any, with a row for each of `query_ids`, those judged first."""
+    """Two ranked runs, and judgments, perhaps none, with a row for each of `query_ids`, those judged first."""
 
     query_ids: list[str]
     ids: Ids
     a: Ranked
     b: Ranked
-    judgments: Candidates | None
+    judgments: Candidates
 
     @property
     def asked(self) -> NDArray[np.bool_]:
@@ -75,7 +75,9 @@ def align(a: Run, b: Run, judgments: Run | None, ties: Ties, depth: int | None) 
         Ranked.of(run, column, query_ids, ids, ties).cut(depth)
         for run, column in zip((a, b), columns[-2:], strict=True)
     )
-    judged = judgments and rows_of(replace(judgments.candidates, docs=columns[0]), judgments.query_ids, query_ids)
+    if judgments is None:
+        return Aligned(query_ids, ids, first, second, Candidates.empty(len(query_ids)))
+    judged = rows_of(replace(judgments.candidates, docs=columns[0]), judgments.query_ids, query_ids)
     return Aligned(query_ids, ids, first, second, judged)
 
 

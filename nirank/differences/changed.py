@@ -69,40 +69,37 @@ def changes(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None, syst
     if one is None or other is None:
         runs = "either run" if len(lacking) == 2 else f"run {lacking[0]}"
         return Changes(unknown=(f"Nothing is known of what {runs} was made from: there is no manifest beside it.",))
-    first, second = _of_system(one, systems[0]), _of_system(other, systems[1])
+    sides = {"a": _of_system(one, systems[0]), "b": _of_system(other, systems[1])}
+    first, second = sides["a"], sides["b"]
     second["components"] = _paired(first["components"], second["components"])
-    untold = [
-        (name, key)
-        for key in sorted(first.keys() ^ second.keys())
-        for name in "ab"
-        if key not in _side(name, first, second)
-    ]
-    if any(key == "machine" for _, key in untold):  # a former version, which told the versions of what it had imported
-        known = first["versions"].keys() & second["versions"].keys()
-        for manifest in (first, second):
-            manifest["versions"] = {key: manifest["versions"][key] for key in known}
+    if ("machine" in first) != ("machine" in second):  # a former version, which told only what it had imported
+        _keep_common(first["versions"], second["versions"])
+    untold = [(name, key) for key in sorted(first.keys() ^ second.keys()) for name in sides if key not in sides[name]]
     rows = tuple(_compared(first, second, sorted(first.keys() & second.keys())))
     return Changes(rows, tuple(f"The manifest of run {name} does not tell {key}." for name, key in untold))
 
 
-def _side(name: str, one: Any, other: Any) -> Any:
-    return one if name == "a" else other
+def _keep_common(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Drop the keys that only one of two tables has."""
+    for table, key in [(table, key) for table in (one, other) for key in one.keys() ^ other.keys() if key in table]:
+        del table[key]
 
 
 def _of_system(manifest: Mapping[str, Any], system: str | None) -> dict[str, Any]:
     """The parts of a manifest that concern a system, those that are always there and those that it has."""
     pipelines = table_of(manifest, "pipelines")
-    pipeline = pipelines.get(system, next(iter(pipelines.values()), "") if system is None else "")
+    pipeline = pipelines.get(system, "")
     components, names = table_of(manifest, "components"), re.findall(r"\w+", str(pipeline))
     experiment = table_of(manifest, "experiment")
     taken = {
         "pipeline": pipeline,
         "components": {name: components[name] for name in dict.fromkeys(names) if name in components},
-        "experiment": {name: experiment[name] for name in _EXPERIMENT if name in experiment},
         "plugins": {Path(name).name: version for name, version in table_of(manifest, "plugins").items()},
         "versions": table_of(manifest, "versions"),
     }
     others = ("seed", "ties", "collection", "platform", "machine", "code")
+    if experiment:
+        taken["experiment"] = {name: experiment[name] for name in _EXPERIMENT if experiment.get(name)}
     return taken | {name: manifest[name] for name in others if name in manifest}
 
 

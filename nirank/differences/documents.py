@@ -44,7 +44,6 @@ def moved_documents(
     aligned: Aligned, row: int, measure: str, measured: Measured, most: int
 ) -> tuple[MovedDocument, ...]:
     """The documents of a query whose change of rank changed the measure most, at most so many, the most first."""
-    assert aligned.judgments is not None  # noqa: S101 - nothing is measured without
     judged, grades = aligned.judgments[row]
     places = [_ranks_of(run, row, judged) for run in (aligned.a.run, aligned.b.run)]
     apart = np.flatnonzero(places[0] != places[1])
@@ -81,7 +80,6 @@ def _contributions(
     aligned: Aligned, side: str, row: int, docs: NDArray[np.integer], measure: str, measured: Measured
 ) -> NDArray[np.float64]:
     """The contribution of each document to the measure of one run: with all judged, less without this one."""
-    assert aligned.judgments is not None  # noqa: S101
     run = in_order((aligned.a if side == "a" else aligned.b).run.take(slice(row, row + 1)))
     variants = _without(run, docs, len(aligned.ids))
     judgments = _repeated(aligned.judgments.take(slice(row, row + 1)), len(variants))

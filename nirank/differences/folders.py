@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nirank.data.collection import Collection
+from nirank.differences.changed import table_of
 from nirank.errors import BadInput, DamagedFile, UnknownName
 from nirank.experiments.experiment import Experiment
 from nirank.experiments.plugin_beside import load_beside
@@ -46,15 +47,15 @@ class Folder:
         """The run of a system."""
         return self.path / f"{system}{_SUFFIX}"
 
-    def manifest(self, system: str) -> dict[str, Any]:
+    @property
+    def manifest(self) -> dict[str, Any]:
         """The manifest, with the tables of the experiment. Folders of former versions have less in it."""
-        told = {"experiment": self._experiment(), **_read(self.path / MANIFEST)}
-        return told if system in told.get("pipelines", {}) else told | {"pipelines": {}}
+        return {"experiment": self._experiment(), **_read(self.path / MANIFEST)}
 
     def recorded(self, system: str) -> dict[str, float]:
         """The means that were measured when the run was made; none where that is not known."""
         path = self.path / "measures.json"
-        means = _read(path).get(system, {}).get("measures", {}) if path.exists() else {}
+        means = table_of(table_of(_read(path), system), "measures") if path.exists() else {}
         return {name: value for name, value in means.items() if isinstance(value, (int, float))}
 
     def rebuilt(self, system: str) -> tuple[Ranking, Collection]:

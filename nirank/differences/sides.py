@@ -78,7 +78,7 @@ def _of_path(path: Path, system: str | None) -> Side:
     return Side(
         name=str(folder.run(chosen)),
         run=read_run(folder.run(chosen)),
-        manifest=folder.manifest(chosen),
+        manifest=folder.manifest,
         recorded=folder.recorded(chosen),
         folder=folder,
         system=chosen,

@@ -22,7 +22,8 @@ from nirank.differences.parts import Parts, parts
 from nirank.differences.sides import Side, run_of, side_of
 from nirank.differences.stages import diverging
 from nirank.errors import BadInput
-from nirank.evaluation.evaluating import MEASURES, Evaluation, Ties, evaluate
+from nirank.evaluation.evaluating import MEASURES, Evaluation, Ties, check_ties, evaluate
+from nirank.evaluation.measures import is_rank
 from nirank.evaluation.overlap import PERSISTENCE
 from nirank.evaluation.power import detectable_difference
 from nirank.evaluation.significance import compare
@@ -61,6 +62,9 @@ def why_different(
 
     Raises `BadInput` for runs without a common query, judgments of other queries, and anything that is no run.
     """
+    check_ties(ties)
+    if not (depth is None or is_rank(depth)):
+        raise BadInput(f"depth = {depth!r} must be a whole number from 1 on.")
     first, second = _sides(a, b, system, pipelines, collection, recompute)
     known = changes(first.manifest, second.manifest, (first.system, second.system))
     told = _judgments(judgments, collection, first, second)
@@ -143,9 +147,8 @@ class _Judge:
 
     def __init__(self, aligned: Aligned, measures: Any, level: int) -> None:
         self._aligned, self._names, self._level = aligned, measures, level
-        self._judged = np.empty(0, np.int64)
-        if aligned.judgments is not None:
-            self._judged = np.flatnonzero(aligned.judgments.lengths)
+        self._judged = np.flatnonzero(aligned.judgments.lengths)
+        if len(self._judged):
             self._a, self._b = (self._measured(in_order(side.run)) for side in (aligned.a, aligned.b))
 
     def measures(self) -> tuple[Measure, ...]:
@@ -171,7 +174,6 @@ class _Judge:
         return MovedQuery(self._aligned.query_ids[row], measure, *values, documents)
 
     def _measured(self, run: Candidates) -> Evaluation:
-        assert self._aligned.judgments is not None  # noqa: S101 - nothing is measured without
         return self._judge(run, self._aligned.judgments)
 
     def _judge(self, run: Candidates, judgments: Candidates) -> Evaluation:
