@@ -41,6 +41,7 @@ WORKS = (
     "fusion",
     "emoji-images",
     "omniglot",
+    "recipes",
 )
 #: Several works by one name.
 GROUPS = {"transformers": ("dense", "lucene", "late", "crossencoder", "seq2seq")}
