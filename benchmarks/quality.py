@@ -43,6 +43,7 @@ WORKS = (
     "emoji-images",
     "omniglot",
     "metric",
+    "recipes",
 )
 #: Several works by one name.
 GROUPS = {"transformers": ("dense", "lucene", "late", "crossencoder", "seq2seq")}

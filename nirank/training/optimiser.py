@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,7 +27,8 @@ class Updates:
         self.options, self.accelerator, self.adds_up = options, accelerator, objective.adds_up
         groups = _groups(trainable(component), objective.learned, options)
         self.parameters: list[Tensor] = [parameter for group in groups for parameter in group["params"]]
-        optimiser = _OPTIMISERS[options.optimizer](groups, lr=options.learning_rate)
+        kind, given = _OPTIMISERS[options.optimizer], _fused(self.parameters, options)
+        optimiser = kind(groups, lr=options.learning_rate, **given)
         self.optimiser = accelerator.prepare(optimiser)
 
     @property
@@ -64,7 +65,7 @@ class Updates:
         cost, counted, lists, *given = totals.tolist()
         for parameter, somewhere in zip(self.parameters, given, strict=True):
             gradient = parameter.grad if somewhere and counted else None
-            parameter.grad = None if gradient is None else gradient / (1 if self.adds_up else counted)
+            parameter.grad = None if gradient is None else gradient.div_(1 if self.adds_up else counted)
         tally = Tally(cost, counted, lists)
         if not counted:
             return tally, 0.0
@@ -83,6 +84,12 @@ class Updates:
             for parameter in self.parameters:
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         return [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+
+
+def _fused(parameters: Sequence[Tensor], options: Options) -> dict[str, bool]:
+    """The setting by which Adam updates a parameter in one pass over memory, where torch has that."""
+    usual = options.optimizer != "sgd" and all(each.device.type in ("cpu", "cuda") for each in parameters)
+    return {"fused": True} if usual else {}
 
 
 def _refuse_others(optimiser: Any) -> None:
