@@ -68,7 +68,7 @@ def from_columns(queries: Sequence[str], documents: Sequence[str], scores: Seque
 
 
 def _named(run: Candidates | Run) -> tuple[list[str], list[str], Candidates, NDArray[np.float64] | None]:
-    """The ids of the queries, the id of each document found, the pairs, and their scores as float64 where these differ."""
+    """The ids of queries, the id of each document found, the pairs, and their scores as float64 where these differ."""
     if isinstance(run, Run):
         return run.query_ids, run.ids.take(run.candidates.docs), run.candidates, run.exact
     if not isinstance(run, Candidates):

@@ -16,6 +16,6 @@ def needing(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         raise MissingDependency(
-            f"nirank_adapters needs the package {missing!r}, which is not installed. Run: pip install 'nirank[{extra}]'",
+            f"this adapter needs the package {missing!r}, which is not installed. Run: pip install 'nirank[{extra}]'",
             name=error.name,
         ) from error

@@ -107,7 +107,8 @@ class Generator:
 
     def generate(self, queries: Queries, k: int) -> Candidates:
         """The best `k` documents of each query by the column `score`, equal ones by rising ordinal."""
-        assert self._corpus is not None
+        if self._corpus is None:
+            raise BadInput(f"{self.transformer!r} searches no corpus yet: it stands in a pipeline, which opens one.")
         run = to_run(self.transformer(topics(queries)))
         if unknown := run.unknown_documents(self._corpus.ids):
             raise ComponentError(
