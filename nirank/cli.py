@@ -174,20 +174,35 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The folder to write; runs/NAME-DATE unless given.")] = None,
     with_: With = None,
     trust: Trust = False,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write report.html too, a page that can be sent.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
-    """Run an experiment: index, search, measure, compare; write runs, measures and a manifest."""
+    """Run an experiment: index, search, measure, compare; write runs, measures, a manifest and a report."""
     from nirank.experiments import run as experiments
 
     described = _described(experiment, with_, trust)
     console = _console()
     with _results_folder(out, described.name) as folder:
-        results = experiments.run(described, folder, show=None if as_json else functools.partial(_show, console))
+        show = None if as_json else functools.partial(_show, console)
+        results = experiments.run(described, folder, show=show, report=report)
     if as_json:
         _print_json({"folder": str(folder), **results.to_dict()})
     else:
         console.print(f"Written to {folder}", markup=False)
     raise typer.Exit(1 if results.failed else 0)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder that `nirank run` wrote.")], trust: Trust = False
+) -> None:
+    """Write report.html into a folder of results: one page with tables, plots and queries, which can be sent."""
+    from nirank.experiments.reporting import folder as reports
+
+    _described(folder / "experiment.toml", None, trust)
+    typer.echo(f"Written to {reports.report(folder)}")
 
 
 @app.command()

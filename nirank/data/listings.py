@@ -118,7 +118,7 @@ def _title(listing: Listing) -> str:
 
 
 def _rest(candidates: Any) -> Sequence[str]:
-    """What is not shown."""
+    """The remarks on what is not shown."""
     lines = []
     if len(candidates) > _QUERIES:
         lines.append(f"... and {len(candidates) - _QUERIES:,} more queries; {candidates.pairs:,} pairs in all.")
