@@ -10,7 +10,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,10 @@ class Steps:
 
     first: Mapping[str, Any]
     rerankers: Mapping[str, Any]
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 STEPS = {
-    "Omniglot": Steps({"steps": 150, "evaluate_every": 50}, {"steps": 120, "evaluate_every": 60}),
+    "Omniglot": Steps({"steps": 240, "evaluate_every": 80}, {"steps": 80, "evaluate_every": 40}),
     "Fashion-MNIST": Steps({"steps": 75, "evaluate_every": 25}, {"steps": 80, "evaluate_every": 40}),
 }
 
