@@ -51,7 +51,7 @@ def test_weighted_clicks_are_without_bias_whatever_the_loss_and_naive_ones_are_n
     users = UserModel(kind, eta=1.5, lowest=0.1, highest=0.9)
     collection, shown = _collection([[2.0, 0.0, 1.0, 0.0]]), np.array([1, 0, 3, 2])
     attraction = users.attraction(collection.judgments.scores[shown], 2.0)
-    looked = users.examination(attraction[None])[0]
+    looked = users.examination(attraction, np.array([0, 4]))
     weighted = built_loss(f"weighted({loss})").target
     mask = torch.ones(1, 4, dtype=torch.bool)
 

@@ -1,11 +1,13 @@
 """The collection `clicked`: another one, with clicks in the place of its judgments.
 
-    [train.ranker]
-    loss = "weighted(ranknet)"
-    collection = { use = "clicked", of = { use = "letor", path = "MQ2008", split = "train", fold = 1 },
-                   run = "production.run", sessions = 100 }
+    [train.ranker.collection]
+    use = "clicked"
+    of = { use = "letor", path = "MQ2008", split = "train", fold = 1 }
+    run = "production.run"
+    sessions = 100
 
-A log of real users stands in the place of `run`: `log = "clicks.jsonl"`.
+A log of real users stands in the place of `run`: `log = "clicks.jsonl"`. A training on it has `loss =
+"weighted(ranknet)"`, for instance.
 """
 
 from __future__ import annotations

@@ -69,8 +69,7 @@ def _pairs(log: ClickLog) -> NDArray[np.int64]:
     """The number of the query and document of each shown one, `[pairs]`."""
     ids = [*(log.shown.query_ids or ())]
     numbers = {query: number for number, query in enumerate(dict.fromkeys(ids))}
-    queries = np.array([numbers[query] for query in ids], np.int64)[log.shown.rows]
-    return np.unique(np.stack([queries, log.shown.docs]), axis=1, return_inverse=True)[1].reshape(-1)
+    return log.pairs_of(np.array([numbers[query] for query in ids], np.int64))[2]
 
 
 def _refuse_still(pairs: NDArray[np.int64], ranks: NDArray[np.int64]) -> None:

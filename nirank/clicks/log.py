@@ -79,6 +79,15 @@ class ClickLog:
         """The rank at which each document was shown, from 0, `[pairs]`."""
         return np.arange(self.shown.pairs) - np.repeat(self.shown.offsets[:-1], self.shown.lengths)
 
+    def pairs_of(self, queries: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The distinct pairs that were shown: the query and the document of each, and which pair each shown one is.
+
+        `queries` are numbers of the queries of sessions; pairs come by rising query, then document.
+        """
+        width = self.shown.extent[1] + 1
+        keys, pair = np.unique(queries[self.shown.rows] * width + self.shown.docs, return_inverse=True)
+        return keys // width, keys % width, pair
+
     def with_propensities(self, by_rank: ArrayLike) -> ClickLog:
         """The same log with a propensity for each rank, `[ranks]`, the first for the first rank.
 

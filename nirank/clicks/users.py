@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,20 +53,24 @@ class UserModel:
         gains = np.exp2(np.clip(grades, 0, None), dtype=np.float64) - 1
         return self.lowest + (self.highest - self.lowest) * gains / max(np.exp2(most) - 1, 1e-9)
 
-    def examination(self, attraction: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The probability that a user looks at each document, `[lists, length]`, as `attraction` is."""
+    def examination(self, attraction: NDArray[np.float64], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The probability that a user looks at each document, `[pairs]`, of lists that begin at `offsets`."""
+        starts = np.repeat(offsets[:-1], np.diff(offsets))
         if self.kind == "position":
-            ranks = np.arange(1, attraction.shape[1] + 1, dtype=np.float64)
-            return np.broadcast_to(ranks**-self.eta, attraction.shape)
-        passed = np.cumprod(1 - attraction, axis=1)
-        return np.concatenate([np.ones_like(passed[:, :1]), passed[:, :-1]], axis=1)
+            return np.asarray(np.arange(1, len(starts) + 1) - starts, np.float64) ** -self.eta
+        certain = attraction >= 1
+        passed = np.exp(_before(np.log1p(-np.where(certain, 0, attraction)), starts))
+        return np.where(_before(certain.astype(np.float64), starts) > 0, 0.0, passed)
 
-    def clicks(self, attraction: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.bool_]:
-        """What a user of each list clicks, drawn by chance, `[lists, length]`."""
-        attracted: NDArray[np.bool_] = random.random(attraction.shape) < attraction
+    def clicks(
+        self, attraction: NDArray[np.float64], offsets: NDArray[np.int64], random: np.random.Generator
+    ) -> NDArray[np.bool_]:
+        """What users click in lists that begin at `offsets`, drawn by chance, `[pairs]`."""
+        attracted: NDArray[np.bool_] = random.random(len(attraction)) < attraction
         if self.kind == "position":
-            return attracted & (random.random(attraction.shape) < self.examination(attraction))
-        return attracted & (np.cumsum(attracted, axis=1) == 1)
+            return attracted & (random.random(len(attraction)) < self.examination(attraction, offsets))
+        starts = np.repeat(offsets[:-1], np.diff(offsets))
+        return attracted & (_before(attracted.astype(np.int64), starts) == 0)
 
 
 def simulate(
@@ -97,15 +101,22 @@ def simulate(
     rows = np.repeat(np.arange(len(ids)), sessions)
     lists = shown.with_scores(users.attraction(grades, most)).take(rows).for_queries([ids[row] for row in rows])
     lists = _shuffled(lists, random.random(len(rows)) < shuffled, random)
-    _, attraction, mask = lists.padded(0)
-    exact = attraction.astype(np.float64)
-    clicks, looked = users.clicks(exact, random), users.examination(exact)
-    return ClickLog(lists.with_scores(clicks[mask]), looked[mask].astype(np.float32))
+    attraction = lists.scores.astype(np.float64)
+    clicks = users.clicks(attraction, lists.offsets, random)
+    return ClickLog(lists.with_scores(clicks), users.examination(attraction, lists.offsets))
 
 
 def _shuffled(lists: Candidates, chosen: NDArray[np.bool_], random: np.random.Generator) -> Candidates:
     """The lists with the documents of the chosen ones in an order drawn by chance."""
+    if not chosen.any():
+        return lists
     places = np.arange(lists.pairs, dtype=np.float64)
     drawn = random.random(lists.pairs)
     order = np.lexsort((np.where(chosen[lists.rows], drawn, places), lists.rows))
     return Candidates(lists.offsets, lists.docs[order], lists.scores[order], lists.corpus, query_ids=lists.query_ids)
+
+
+def _before(values: NDArray[Any], starts: NDArray[np.int64]) -> NDArray[Any]:
+    """The sum of the values before each one in its list, which begins at `starts`, all `[pairs]`."""
+    running = np.concatenate([np.zeros(1, values.dtype), np.cumsum(values)])
+    return running[:-1] - running[starts]

@@ -28,13 +28,11 @@ def collection_of(
     """
     weights = _weights(log, weighed, largest_weight)
     rows = _rows(log, collection)
-    pairs, inverse = np.unique(np.stack([rows[log.shown.rows], log.shown.docs]), axis=1, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    clicks = np.bincount(inverse, log.clicked, pairs.shape[1])
-    total = np.bincount(inverse, log.clicked * weights, pairs.shape[1])
+    queries, docs, pair = log.pairs_of(rows)
+    clicks, total = (np.bincount(pair, worth, len(docs)) for worth in (log.clicked, log.clicked * weights))
     sessions = np.bincount(rows, minlength=len(collection.queries))
-    offsets = offsets_of(np.bincount(pairs[0], minlength=len(sessions)))
-    labels = Candidates(offsets, pairs[1], clicks / sessions[pairs[0]], collection.corpus)
+    offsets = offsets_of(np.bincount(queries, minlength=len(sessions)))
+    labels = Candidates(offsets, docs, clicks / sessions[queries], collection.corpus)
     means = np.divide(total, clicks, out=np.ones_like(total), where=clicks > 0)
     name = f"{collection.name}/clicks"
     return replace(collection, name=name, judgments=labels, weights=labels.with_scores(means))
