@@ -74,6 +74,10 @@ class DuetLocal(Ranker):
         seen = F.pad(torch.tanh(sums.view(documents, width, -1)), (0, 0, 0, self.max_query - width))  # [P, n, filters]
         return self.network(seen.flatten(1)).squeeze(1)
 
+    def similarities_of(self, lists: WordLists) -> Tensor:
+        """The matrix X without the weights of words: 1 where two have the same term."""
+        return lists.exact.float()
+
 
 def tiny() -> Ranker:
     """Four words of a query and fifty of a document, with the first weights."""
