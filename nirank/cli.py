@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from nirank.data.explanation import Explanation
     from nirank.data.types import Floats, Ints
     from nirank.differences.found import Differences
     from nirank.experiments.experiment import Experiment
@@ -293,6 +294,9 @@ def search(
     snippets: Annotated[
         bool, typer.Option("--snippets", help="Show the part of each document that has most words of the query.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show under each document what its score is made of.")
+    ] = False,
 ) -> None:
     """Search an index or a collection. A query is text: it has no operators."""
     from nirank.experiments import workspace
@@ -305,7 +309,7 @@ def search(
         else:
             opened = workspace.open_folder(folder)
         for query in [text] if text is not None else _typed_queries():
-            _print_found(opened, query, k, as_json, snippets)
+            _print_found(opened, query, k, as_json, snippets, explain)
 
 
 @app.command()
@@ -780,12 +784,16 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False))
 
 
-def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets: bool) -> None:
+def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets: bool, explain: bool) -> None:
     docs, scores = opened.search(query, k)
     parts = opened.snippets(query, docs) if snippets else []
+    reasons = opened.explanations(query, docs) if explain else []
     if not as_json:
         _console().print(_found_table(opened, query, docs, scores, parts))
+        _print_reasons(opened, docs, reasons)
         return
+    from nirank.experiments import explained
+
     columns = zip(opened.corpus.ids.take(docs), scores.tolist(), opened.corpus[docs], strict=True)
     results: list[dict[str, Any]] = [
         {"rank": rank, "id": name, "score": score, "text": str(content)}
@@ -793,7 +801,20 @@ def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets:
     ]
     for result, part in zip(results, parts, strict=False):
         result["snippet"] = {"text": part.text, "start": part.start, "stop": part.stop, "matches": part.matches}
+    for result, reason in zip(results, reasons, strict=False):
+        result["explanation"] = explained.as_json(reason)
     _print_json({"query": query, "results": results})
+
+
+def _print_reasons(opened: Workspace, docs: Ints, reasons: Sequence[Explanation]) -> None:
+    from nirank.experiments import explained
+    from nirank.experiments.report import shown
+
+    for place, (doc, reason) in enumerate(zip(docs.tolist(), reasons, strict=False), start=1):
+        _console().print(shown(f"\n{place}  {opened.corpus.ids[doc]}", style="bold"))
+        _console().print(explained.tree(reason))
+        if reason.document_marks:
+            _console().print(explained.marked(reason))
 
 
 def _found_table(opened: Workspace, query: str, docs: Ints, scores: Floats, parts: Sequence[Snippet]) -> Table:

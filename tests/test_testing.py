@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from nirank.data import Candidates, Collection, Documents, Queries
+from nirank.data import Candidates, Collection, Documents, Explanation, Mark, Matches, Queries
 from nirank.errors import BadInput, UnknownName
 from nirank.hooks import hookimpl
 from nirank.plugins import Plugin, active
@@ -136,6 +136,72 @@ def _samples(self, queries, candidates):
 )
 def test_a_scorers_fault_is_seen(score, broken):
     assert f"scorer/{broken}" in violations("scorer", _faulty(SoundScorer, score=score))
+
+
+def _explaining(change):
+    """A sound scorer whose explanations are changed: its words are marked and counted, one part each."""
+
+    def explain(self, queries, candidates):
+        scores = self.score(queries, candidates).tolist()
+        read = zip(candidates.rows.tolist(), candidates.docs.tolist(), scores, strict=True)
+        return [change(_explained(score), queries.contents[row], candidates.corpus[doc]) for row, doc, score in read]
+
+    return _faulty(SoundScorer, explain=explain)
+
+
+def _explained(score):
+    return Explanation("all", score, (Explanation("half", score / 2), Explanation("the rest", score - score / 2)))
+
+
+def _beyond(explanation, query, document):
+    return replace(explanation, document_marks=(Mark(0, len(document) + 1),))
+
+
+def _beyond_the_query(explanation, query, document):
+    part = replace(explanation.parts[0], query_marks=(Mark(2, 2),))
+    return replace(explanation, parts=(part, explanation.parts[1]))
+
+
+def _of_another_score(explanation, query, document):
+    return _explained(explanation.score + 1)
+
+
+def _nameless(explanation, query, document):
+    return replace(explanation, parts=(replace(explanation.parts[0], label=3), explanation.parts[1]))
+
+
+def _short(explanation, query, document):
+    return replace(explanation, parts=(*explanation.parts, Explanation("more", 0.01)))
+
+
+def _misshapen(explanation, query, document):
+    return replace(explanation, matches=Matches(("a",), ("b", "c"), np.zeros((1, 3), np.float32)))
+
+
+@pytest.mark.parametrize("fault", [_beyond, _beyond_the_query, _of_another_score, _nameless, _short, _misshapen])
+def test_a_fault_in_an_explanation_is_seen(fault):
+    (broken,) = violations("scorer", _explaining(fault))
+    assert broken == "scorer/" + "explains_its_scores"
+
+
+@pytest.mark.parametrize("off", [0, 1])
+def test_a_fault_in_an_explanation_of_vectors_is_seen(off):
+    """Of an index, and of an encoder: the dot product of a pair, and not a number beside it."""
+
+    def of_index(self, queries, candidates):
+        return [_explained(score + off) for score in self.score(queries, candidates).tolist()]
+
+    def of_encoder(self, queries, candidates):
+        left, right = self.encode(queries), self.encode_documents(candidates.corpus[candidates.docs])
+        return [_explained(score + off) for score in np.einsum("ij,ij->i", left[candidates.rows], right).tolist()]
+
+    for kind, sound, explain in (("generator", Keeps, of_index), ("encoder", SoundEncoder, of_encoder)):
+        known = violations(kind, _faulty(sound, explain=explain))
+        assert (f"{kind}/" + "explains_its_scores" in known) == bool(off)
+
+
+def test_a_sound_explanation_passes():
+    assert violations("scorer", _explaining(lambda explanation, query, document: explanation)) == {}
 
 
 def test_only_the_check_of_a_fault_fails():

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from nirank.data.explanation_html import html
 from nirank.data.types import Floats
 
 #: The distance of 1 to the next number of float32.
@@ -70,6 +71,18 @@ class Explanation:
     def adds_up(self) -> bool:
         """True where parts add up to the score, and theirs to theirs, within float32's rounding."""
         return abs(self.missing) <= self.rounding and all(part.adds_up() for part in self.parts)
+
+    def __str__(self) -> str:
+        """The score and its parts, a line each, parts of parts further to the right."""
+        return "\n".join(self._lines(""))
+
+    def _lines(self, indent: str) -> Iterator[str]:
+        yield f"{indent}{self.score:10.4f}  {self.label}" + (f"  ({self.note})" if self.note else "")
+        for part in self.parts:
+            yield from part._lines(f"{indent}  ")
+
+    def _repr_html_(self) -> str:
+        return html(self)
 
     def noted(self, *notes: str) -> Explanation:
         """The same with notes behind its own; empty ones are left out."""

@@ -82,6 +82,10 @@ class DuetLocal(Ranker):
         self.filters, self.hidden, self.share, self.idf = filters, hidden, dropout, idf
         self.max_query, self.max_document = reading.max_query, reading.max_document
 
+    def similarities_of(self, lists: WordLists) -> Tensor:
+        """The matrix X without the weights of words: 1 where two have the same term."""
+        return lists.exact.float()
+
 
 def tiny() -> Ranker:
     """Four words of a query and fifty of a document, with the first weights."""

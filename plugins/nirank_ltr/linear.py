@@ -46,7 +46,7 @@ class Linear(FeatureRanker):
             self.normaliser(torch.from_numpy(values).to(layer.weight.device), rows.to(layer.weight.device))
         )
         worth = normal.astype(np.float64) * to_numpy(layer.weight)[0]
-        return by_features(self, scores, values, worth, float(layer.bias[0]))
+        return by_features(self, scores, values, worth, float(to_numpy(layer.bias)[0]))
 
 
 class _Sum(nn.Module):
