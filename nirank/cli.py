@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from nirank.data.explanation import Explanation
     from nirank.data.types import Floats, Ints
     from nirank.differences.found import Differences
     from nirank.experiments.experiment import Experiment
@@ -174,20 +175,35 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The folder to write; runs/NAME-DATE unless given.")] = None,
     with_: With = None,
     trust: Trust = False,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write report.html too, a page that can be sent.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
-    """Run an experiment: index, search, measure, compare; write runs, measures and a manifest."""
+    """Run an experiment: index, search, measure, compare; write runs, measures, a manifest and a report."""
     from nirank.experiments import run as experiments
 
     described = _described(experiment, with_, trust)
     console = _console()
     with _results_folder(out, described.name) as folder:
-        results = experiments.run(described, folder, show=None if as_json else functools.partial(_show, console))
+        show = None if as_json else functools.partial(_show, console)
+        results = experiments.run(described, folder, show=show, report=report)
     if as_json:
         _print_json({"folder": str(folder), **results.to_dict()})
     else:
         console.print(f"Written to {folder}", markup=False)
     raise typer.Exit(1 if results.failed else 0)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder that `nirank run` wrote.")], trust: Trust = False
+) -> None:
+    """Write report.html into a folder of results: one page with tables, plots and queries, which can be sent."""
+    from nirank.experiments.reporting import folder as reports
+
+    _described(folder / "experiment.toml", None, trust)
+    typer.echo(f"Written to {reports.report(folder)}")
 
 
 @app.command()
@@ -278,6 +294,9 @@ def search(
     snippets: Annotated[
         bool, typer.Option("--snippets", help="Show the part of each document that has most words of the query.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show under each document what its score is made of.")
+    ] = False,
 ) -> None:
     """Search an index or a collection. A query is text: it has no operators."""
     from nirank.experiments import workspace
@@ -290,7 +309,7 @@ def search(
         else:
             opened = workspace.open_folder(folder)
         for query in [text] if text is not None else _typed_queries():
-            _print_found(opened, query, k, as_json, snippets)
+            _print_found(opened, query, k, as_json, snippets, explain)
 
 
 @app.command()
@@ -457,14 +476,15 @@ def plugins(name: Name = None, as_json: Json = False) -> None:
 
 def _show_components(described: list[Description], as_json: bool) -> None:
     from nirank.experiments import report
+    from nirank.showing.terminal import shown
 
     if as_json:
         _print_json([asdict(one) for one in described])
         return
     console = _console()
     for one in described:
-        console.print(report.shown(f"{', '.join(one.components)}  from {one.plugin}", style="bold"))
-        console.print(report.shown(one.missing or one.about), "")
+        console.print(shown(f"{', '.join(one.components)}  from {one.plugin}", style="bold"))
+        console.print(shown(one.missing or one.about), "")
         if one.settings:
             console.print(report.settings_table(one.settings), "")
 
@@ -561,7 +581,7 @@ def main() -> None:
     except (NirankError, OSError) as error:
         if os.environ.get("NIRANK_DEBUG"):
             raise
-        from nirank.experiments.report import harmless
+        from nirank.showing.terminal import harmless
 
         notes = [f"  ({note})" for note in getattr(error, "__notes__", [])]
         print(harmless("\n".join([f"nirank: {error}", *notes])), file=sys.stderr)  # noqa: T201
@@ -764,12 +784,16 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False))
 
 
-def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets: bool) -> None:
+def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets: bool, explain: bool) -> None:
     docs, scores = opened.search(query, k)
     parts = opened.snippets(query, docs) if snippets else []
+    reasons = opened.explanations(query, docs) if explain else []
     if not as_json:
         _console().print(_found_table(opened, query, docs, scores, parts))
+        _print_reasons(opened, docs, reasons)
         return
+    from nirank.experiments import explained
+
     columns = zip(opened.corpus.ids.take(docs), scores.tolist(), opened.corpus[docs], strict=True)
     results: list[dict[str, Any]] = [
         {"rank": rank, "id": name, "score": score, "text": str(content)}
@@ -777,13 +801,26 @@ def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets:
     ]
     for result, part in zip(results, parts, strict=False):
         result["snippet"] = {"text": part.text, "start": part.start, "stop": part.stop, "matches": part.matches}
+    for result, reason in zip(results, reasons, strict=False):
+        result["explanation"] = explained.as_json(reason)
     _print_json({"query": query, "results": results})
+
+
+def _print_reasons(opened: Workspace, docs: Ints, reasons: Sequence[Explanation]) -> None:
+    from nirank.experiments import explained
+    from nirank.experiments.report import shown
+
+    for place, (doc, reason) in enumerate(zip(docs.tolist(), reasons, strict=False), start=1):
+        _console().print(shown(f"\n{place}  {opened.corpus.ids[doc]}", style="bold"))
+        _console().print(explained.tree(reason))
+        if reason.document_marks:
+            _console().print(explained.marked(reason))
 
 
 def _found_table(opened: Workspace, query: str, docs: Ints, scores: Floats, parts: Sequence[Snippet]) -> Table:
     from rich.table import Table
 
-    from nirank.experiments.report import shown
+    from nirank.showing.terminal import shown
 
     table = Table(title=shown(query), title_justify="left", show_header=False, box=None)
     for place, (doc, score) in enumerate(zip(docs.tolist(), scores.tolist(), strict=True)):
@@ -796,7 +833,7 @@ def _found_table(opened: Workspace, query: str, docs: Ints, scores: Floats, part
 
 def _marked(part: Snippet) -> Text:
     """A snippet with the words of the query in bold; its white space is blanks, each of as many characters."""
-    from nirank.experiments.report import shown
+    from nirank.showing.terminal import shown
 
     text = shown("".join(" " if letter.isspace() else letter for letter in part.text))
     for start, stop in part.matches:

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from html import escape
 
 _SHOWN = ContextVar("shown", default=False)
-_SECONDS_BETWEEN_LINES = 0.2
+_SECONDS_BETWEEN_UPDATES = 0.2
 
 #: Called with the number of entries that have just been done.
 Advance = Callable[[int], None]
@@ -20,13 +21,13 @@ Advance = Callable[[int], None]
 def progress(what: str, total: int) -> Iterator[Advance]:
     """Show how far work on `total` entries has come; yields a function to call with each step's size.
 
-    A bar is drawn on standard error where that is a terminal, and a line that is written over in a notebook;
+    A bar is drawn on standard error where that is a terminal, and one that is updated in its place in a notebook;
     `NIRANK_PROGRESS=0` or `1` overrides this. Of work inside other work only the outer shows one.
     """
     if _SHOWN.get() or not _wanted():
         yield lambda step: None
         return
-    with _line(what, total) if _in_notebook() else _bar(what, total) as advance:
+    with _updated(what, total) if _in_notebook() else _bar(what, total) as advance:
         shown = _SHOWN.set(True)
         try:
             yield advance
@@ -46,32 +47,42 @@ def _bar(what: str, total: int) -> Iterator[Advance]:
 
 
 @contextmanager
-def _line(what: str, total: int) -> Iterator[Advance]:
-    """The progress as one line, for a notebook, where rich's bars need a package of their own."""
-    done, width, last = 0, 0, -_SECONDS_BETWEEN_LINES
+def _updated(what: str, total: int) -> Iterator[Advance]:
+    """One bar in a notebook, which is updated where it stands and empty at the end; rich's need a package of their own.
+
+    Lines that are written over would all be kept in the file of the notebook. Short work shows nothing.
+    """
+    from IPython.display import DisplayHandle
+
+    done, last = 0, time.monotonic()
+    bar = DisplayHandle()
+    show = bar.display
 
     def advance(step: int) -> None:
-        nonlocal done, width, last
+        nonlocal done, last, show
         done += step
-        if time.monotonic() - last < _SECONDS_BETWEEN_LINES and done < total:
-            return
-        last, line = time.monotonic(), f"{what}: {done:,}/{total:,}"
-        width = max(width, len(line))
-        sys.stderr.write(f"\r{line:{width}}")
-        sys.stderr.flush()
+        if time.monotonic() - last >= _SECONDS_BETWEEN_UPDATES:
+            show(_bundle(what, done, total), raw=True)
+            last, show = time.monotonic(), bar.update
 
     try:
-        advance(0)
         yield advance
     finally:
-        sys.stderr.write(f"\r{'':{width}}\r")
-        sys.stderr.flush()
+        if show == bar.update:
+            show({"text/plain": "", "text/html": ""}, raw=True)
+
+
+def _bundle(what: str, done: int, total: int) -> dict[str, str]:
+    """A bar as text, and as the element that HTML has for it."""
+    bar = f'<progress value="{done}" max="{max(total, 1)}" style="width: 16em"></progress>'
+    count = f"{done:,}/{total:,}"
+    return {"text/plain": f"{what}: {count}", "text/html": f"<div>{escape(what)} {bar} {count}</div>"}
 
 
 def _in_notebook() -> bool:
-    """True in the kernel of a notebook, which shows what is written to standard error, though it is no terminal."""
+    """True in the kernel of a notebook, which shows what is displayed; a shell of text has no kernel."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return type(shell).__name__ == "ZMQInteractiveShell"
+    return getattr(shell, "kernel", None) is not None
 
 
 def _wanted() -> bool:

@@ -21,6 +21,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each, read when torch and 
 pytest_plugins = ["nirank.testing"]  # the contract checks, on every component that is registered
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+# A report takes two seconds; tests/test_reporting.py asks for it.
+os.environ.setdefault("NIRANK_REPORT", "0")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -329,6 +329,35 @@ def test_explanations_stand_side_by_side(monkeypatch):
     assert found.to_dict()["moved"][0]["documents"][0]["why_b"]["parts"][1]["score"] == -0.5
 
 
+def test_scores_of_bm25_are_explained_by_their_terms():
+    texts = ["cat cat and a very long text about other animals that live in houses", "cat", "dog"]
+    corpus = Documents(["long", "short", "other"], texts)
+    collection = Collection("cats", corpus, Queries(["q"], ["cat"]), Candidates.of([[0, 2]], [[1, 1]]))
+    pipelines = nirank.load("bm25", b=0.0), nirank.load("bm25", b=1.0)
+    runs = [ranking.search(collection.queries, corpus) for ranking in pipelines]
+    found = nirank.why_different(*runs, collection=collection, pipelines=pipelines)
+    (document,) = found.moved[0].documents
+    assert (document.id, document.rank_a, document.rank_b) == ("long", 1, 2)
+    for why, run in zip((document.why_a, document.why_b), runs, strict=True):
+        assert sum(leaf.score for leaf in why.leaves()) == pytest.approx(
+            run[0][1][run[0][0].tolist().index(0)], rel=1e-6
+        )
+    assert "long for query q: its score in a and in b" in [table.title for table in found.tables()]
+    assert "its score in a and in b" in found._repr_html_()
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_documents_that_a_pipeline_does_not_find_have_no_explanation():
+    first, second = _stage(Found([0], [3]), "one"), nirank.load("bm25")
+    corpus = Documents(["one", "two"], ["cat cat", "cat and dog"])
+    collection = Collection("cats", corpus, Queries(["q"], ["cat"]), Candidates.of([[1, 9]], [[1, 1]]))
+    runs = [ranking.search(collection.queries, corpus) for ranking in (first, second)]
+    found = nirank.why_different(*runs, collection=collection, pipelines=(first, second))
+    (document,) = found.moved[0].documents
+    assert document.why_a is None
+    assert document.why_b is not None
+
+
 # Manifests
 
 

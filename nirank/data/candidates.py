@@ -15,11 +15,12 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nirank.data import frames, listings
 from nirank.data.arrays import to_numpy
 from nirank.data.features import Features
 from nirank.data.offsets import offsets_of
@@ -27,14 +28,17 @@ from nirank.data.ties import from_sort_keys, sort_keys
 from nirank.data.types import Corpus, Floats, Ints
 from nirank.errors import BadInput
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 #: So few numbers are looked at faster in Python than in numpy.
 _FEW = 32
 #: Scores of a matrix that are ranked at a time; their sort keys take 32 MiB.
 _SCORES_AT_ONCE = 2**22
 
 
-@dataclass(frozen=True, eq=False)
-class Candidates:
+@dataclass(frozen=True, eq=False, repr=False)
+class Candidates(frames.Tabular):
     """For each query the documents found for it, as one compressed sparse row.
 
     The documents of query `i` are `docs[offsets[i]:offsets[i + 1]]`, with `scores` beside them. `offsets` is
@@ -138,6 +142,58 @@ class Candidates:
         rows = max(1, _SCORES_AT_ONCE // max(1, matrix.shape[1]))
         parts = [_best(matrix[first : first + rows], k) for first in range(0, len(matrix), rows)]
         return replace(cls.stack(parts), corpus=corpus)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        corpus: Corpus,
+        queries: Any = None,
+        *,
+        judged: bool = False,
+        query_id: str | None = None,
+        doc_id: str | None = None,
+        score: str | None = None,
+    ) -> Candidates:
+        """Candidates from a table of pandas, polars or Arrow with a row a pair.
+
+        Columns are found by the names that PyTerrier, ir_measures, ranx and BEIR give them (`nirank.data.frames`), or
+        told: `query_id`, `doc_id`, `score`. With `judged` the values are grades (`relevance`, `label`), and documents
+        that the corpus lacks keep an ordinal beyond it; otherwise they are refused. Rows are those of `queries`
+        (`Queries` or their ids), or of the queries in the order in which they come; pairs stay in theirs. Scores become
+        float32; where that makes some equal, it is told. Raises `BadInput` for a column that is missing or could be
+        either of two, for ids of other queries or documents, for pairs that come twice, and for what is no number.
+        """
+        pairs = frames.read_pairs(frame, judged, query_id=query_id, doc_id=doc_id, score=score)
+        rows = frames.rows_of(pairs, corpus.ids, getattr(queries, "ids", queries), judged)
+        return cls(rows.offsets, rows.docs, rows.scores, corpus, query_ids=rows.query_ids)
+
+    def to_arrow(self, names: frames.Names = "ir_measures", judged: bool = False) -> pa.Table:
+        """A table with a row a pair, `[pairs]`: of a run ranked, with ranks; of judgments (`judged`) as they stand.
+
+        Columns are called as ir_measures calls them (`query_id`, `doc_id`, `score`, `rank` from 1, `relevance`) or as
+        PyTerrier does (`qid`, `docno`, `score`, `rank` from 0, `label`). Queries without ids are numbered from 1, as
+        `Queries.of` numbers them. Raises `BadInput` without a corpus, and for documents that it lacks.
+        """
+        shown = self if judged else self.ranked()
+        ids, known = shown.corpus_for("a frame").ids, [*(self.query_ids or map(str, range(1, len(self) + 1)))]
+        if self.extent[1] >= len(ids):
+            count = int(np.count_nonzero(self.docs >= len(ids)))
+            raise BadInput(
+                f"{count:,} pairs are of documents that the corpus lacks, and so have no ids: "
+                "leave them out, `candidates.where(candidates.docs < len(candidates.corpus))`."
+            )
+        return frames.pairs_table(names, judged, (known, shown.offsets), ids.gather(shown.docs), shown.scores)
+
+    def __repr__(self) -> str:
+        over = "" if self.corpus is None else f" of {self.corpus!r}"
+        return f"<Candidates for {len(self):,} queries: {self.pairs:,} pairs{over}>"
+
+    def __str__(self) -> str:
+        return listings.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return listings.as_html(self)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -63,7 +63,7 @@ def integers_to_numpy(integers: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
         integers = integers.combine_chunks()
     if integers.null_count:
         none = np.array([-1], integers.type.to_pandas_dtype())
-        integers = pc.fill_null(integers, _to_integers(none)[0])
+        integers = pc.fill_null(integers, numbers_to_array(none)[0])
     return np.from_dlpack(integers)
 
 
@@ -75,17 +75,17 @@ def gather(column: pa.ChunkedArray, ordinals: NDArray[np.int64]) -> pa.Array:
     import pyarrow as pa
 
     if column.num_chunks == 1:
-        return column.chunk(0).take(_to_integers(ordinals))
+        return column.chunk(0).take(numbers_to_array(ordinals))
     order = np.argsort(ordinals, kind="stable")
     starts = np.cumsum([0, *map(len, column.chunks)])
     cuts = np.searchsorted(ordinals[order], starts)
     parts = [to_array([])]
     for chunk in np.flatnonzero(np.diff(cuts)):
         within = ordinals[order[cuts[chunk] : cuts[chunk + 1]]] - starts[chunk]
-        parts.append(column.chunk(chunk).take(_to_integers(within)))
+        parts.append(column.chunk(chunk).take(numbers_to_array(within)))
     places = np.empty_like(order)
     places[order] = np.arange(len(order))
-    return pa.concat_arrays(parts).take(_to_integers(places))
+    return pa.concat_arrays(parts).take(numbers_to_array(places))
 
 
 def join_texts(columns: Sequence[pa.Array]) -> pa.Array:
@@ -105,11 +105,12 @@ def numbered(strings: pa.Array, numbers: NDArray[np.int64]) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return pc.binary_join_element_wise(strings, _to_integers(numbers).cast(pa.large_string()), to_array(["#"])[0])
+    return pc.binary_join_element_wise(strings, numbers_to_array(numbers).cast(pa.large_string()), to_array(["#"])[0])
 
 
-def _to_integers(integers: NDArray[Any]) -> pa.Array:
+def numbers_to_array(numbers: NDArray[Any]) -> pa.Array:
+    """Numbers of numpy as an array of Arrow, which shares their memory where they lie together."""
     import pyarrow as pa
 
-    kind = pa.from_numpy_dtype(integers.dtype)
-    return pa.Array.from_buffers(kind, len(integers), [None, pa.py_buffer(np.ascontiguousarray(integers))])
+    kind = pa.from_numpy_dtype(numbers.dtype)
+    return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(np.ascontiguousarray(numbers))])

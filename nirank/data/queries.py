@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import TypeGuard, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
 
+from nirank.data import frames, listings
 from nirank.data.candidates import Candidates
 from nirank.data.types import Content, Ints
 from nirank.data.vectors import Vectors
 from nirank.errors import BadInput
+from nirank.showing import html
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
-@dataclass(frozen=True)
-class Queries:
+@dataclass(frozen=True, repr=False)
+class Queries(frames.Tabular):
     """Queries in the order they were asked.
 
     `ids` and `contents` have equal length. `vectors` is what a query encoder made of them; a generator that
@@ -51,11 +56,36 @@ class Queries:
             return cls(list(contents), list(contents.values()))
         if hasattr(contents, "columns"):
             raise BadInput(
-                f"queries are texts, not a {type(contents).__name__}: "
-                "write `nirank.Queries(list(table.id), list(table.text))`."
+                f"queries are texts, not a {type(contents).__name__}: write `nirank.Queries.from_frame(table)`."
             )
         several = list(contents) if _is_many(contents) else [cast("Content", contents)]
         return cls([str(number) for number in range(1, len(several) + 1)], several)
+
+    @classmethod
+    def from_frame(cls, frame: Any, *, query_id: str | None = None, text: str | None = None) -> Queries:
+        """Queries from a table of pandas, polars or Arrow with a row a query.
+
+        Columns are found by the names that PyTerrier (`qid`, `query`) and ir_datasets (`query_id`, `text`) give them,
+        or told. Raises `BadInput` for one that is missing or could be either of two.
+        """
+        return cls(*frames.read_texts(frame, query_id, text))
+
+    def to_arrow(self, names: frames.Names = "ir_measures") -> pa.Table:
+        """A table with a row a query: `query_id` and `text`, or `qid` and `query` as PyTerrier calls them.
+
+        Raises `BadInput` for queries that are no texts.
+        """
+        return frames.texts_table(names, self.ids, cast("Sequence[str]", self.contents))
+
+    def __repr__(self) -> str:
+        first = f": {self.ids[0]} {self.contents[0]!r:.60}" if len(self) else ""
+        return f"<{len(self):,} Queries{first}{', ...' if len(self) > 1 else ''}>"
+
+    def __str__(self) -> str:
+        return listings.queries_text(self)
+
+    def _repr_html_(self) -> str:
+        return html.page(listings.queries_table(self))
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -102,10 +102,10 @@ def _joined(columns: Sequence[Ids]) -> tuple[Ids, list[NDArray[np.int64]]]:
     """The ids of all columns, each once, and for each column the ordinals of its ids among them."""
     import pyarrow as pa
 
-    texts = pa.chunked_array([column.gather(np.arange(len(column))) for column in columns])
+    texts = pa.concat_arrays([column.gather(np.arange(len(column))) for column in columns])
     codes = texts.dictionary_encode()
-    each = [integers_to_numpy(chunk.indices).astype(np.int64) for chunk in codes.chunks]
-    return Ids(codes.chunk(0).dictionary, unique=True), each
+    ordinals = integers_to_numpy(codes.indices).astype(np.int64)
+    return Ids(codes.dictionary, unique=True), np.split(ordinals, np.cumsum([len(column) for column in columns])[:-1])
 
 
 def ranks(run: Candidates) -> NDArray[np.int64]:

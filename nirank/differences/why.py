@@ -22,7 +22,7 @@ from nirank.differences.found import Differences
 from nirank.differences.parts import Parts, parts
 from nirank.differences.sides import Side, run_of, side_of
 from nirank.differences.stages import diverging
-from nirank.errors import BadInput
+from nirank.errors import BadInput, NirankError
 from nirank.evaluation.evaluating import MEASURES, Evaluation, Ties, check_ties, evaluate
 from nirank.evaluation.measures import is_rank
 from nirank.evaluation.overlap import PERSISTENCE
@@ -213,10 +213,14 @@ def _with_reasons(query: str, document: MovedDocument, a: Side, b: Side) -> Move
 
 
 def _reason(query: str, document: MovedDocument, side: Side) -> Explanation | None:
+    """The explanation of a document's score; None where the pipeline did not find it, or does not explain."""
     explain = getattr(side.ranking, "explain", None)
     if explain is None or side.collection is None or query not in side.collection.queries.ids:
         return None
     asked = side.collection.queries
     content = asked.contents[list(asked.ids).index(query)]
-    explained: Explanation = explain(content, document.id, side.collection.corpus)
+    try:
+        explained: Explanation = explain(content, document.id, side.collection.corpus)
+    except NirankError:
+        return None
     return explained

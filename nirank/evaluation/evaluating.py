@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
+from nirank.data.frames import Tabular
 from nirank.errors import BadInput, UnknownName
+from nirank.evaluation import tables
 from nirank.evaluation.diversity import Diversity, diversity_measure
 from nirank.evaluation.doubts import cutoff_of, doubts, doubts_of_subtopics, own_documents_first
 from nirank.evaluation.external import (
@@ -36,6 +38,9 @@ from nirank.evaluation.trec_ten import changed_measure, new_measures
 from nirank.formats.subtopics import Subtopics, read_subtopics
 from nirank.formats.trec import Run, read_judged, read_qrels, rows_of
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 #: What is measured unless one says otherwise.
 MEASURES = ("nDCG@10", "RR@10", "AP", "R@100")
 #: The order of documents with equal scores, by their ids: trec_eval's, or Anserini's.
@@ -44,7 +49,7 @@ _RULES = {"docno": "falling document id", "rising docno": "rising document id", 
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Tabular):
     """The measures of a run: of each query in `values`, of all of them in `mean`.
 
     `evaluation["nDCG@10"]` is the mean. The columns in `values` and `queries` (which rows were evaluated) and
@@ -95,6 +100,13 @@ class Evaluation:
         width = max(map(len, self.mean), default=0)
         return "\n".join([*(f"{name:{width}}  {value:.4f}" for name, value in self.mean.items()), "", *self.notes()])
 
+    def _repr_html_(self) -> str:
+        return tables.evaluation_html(self)
+
+    def to_arrow(self) -> pa.Table:
+        """The values of each query: a column `query_id`, and one for each measure, `[evaluated queries]`."""
+        return tables.per_query(self)
+
     def notes(self) -> list[str]:
         """Notes to read with these figures, a sentence each."""
         sentences: list[tuple[Any, str]] = [
@@ -139,7 +151,8 @@ def evaluate(
     trec_eval: Literal[9, 10] = 10,
     ties: Ties = "falling",
 ) -> Evaluation:
-    """Evaluate a run: what a search found, what `read_run` returns, or the path of a file; so, too, the judgments.
+    """Evaluate a run: what a search found, what `read_run` returns, the path of a file, or a table of pandas, polars or
+    Arrow; so, too, the judgments.
 
     Both are joined by the ids of their queries and documents, wherever these are known; what was found for a whole
     collection must be judged by the same queries. Rows without ids are taken in their order, one a query.

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nirank.data.candidates import Candidates
+from nirank.data.frames import is_frame
 from nirank.data.ids import Ids
 from nirank.data.types import Corpus
 from nirank.errors import BadInput
@@ -68,12 +69,14 @@ def _side(value: Any, what: str) -> Candidates | Run:
         return value
     if isinstance(value, (str, Path)):
         return read_run(value) if what == "a run" else read_qrels(value)
+    if is_frame(value):
+        return Run.from_frame(value, judged=what == "judgments")
     raise BadInput(f"{what} {_EXPECTED[what]}, not {kind_of(value)}{_advice(value, what)}.")
 
 
 _EXPECTED = {
-    "a run": "must be what `search` or `nirank.read_run` returns, or the path of a file",
-    "judgments": "must be those of a collection, what `nirank.read_qrels` returns, or the path of a file",
+    "a run": "must be what `search` or `nirank.read_run` returns, a table with its columns, or the path of a file",
+    "judgments": "must be those of a collection, what `nirank.read_qrels` returns, a table, or the path of a file",
 }
 
 

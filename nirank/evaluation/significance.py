@@ -11,15 +11,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank.data.frames import Tabular
 from nirank.errors import BadInput, UnknownName
+from nirank.evaluation import tables
 from nirank.evaluation.evaluating import Evaluation
 from nirank.evaluation.joining import kind_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Values: TypeAlias = NDArray[np.float64]
 Test: TypeAlias = Literal["randomisation", "t"]
@@ -67,8 +72,8 @@ class Difference:
         return self.corrected < level
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Tabular):
     """The result of `compare`: rows to print, and the settings that they were computed with.
 
     `notes` are those of each evaluation (`Evaluation.notes`), by system.
@@ -82,6 +87,25 @@ class Comparison:
     resamples: int
     seed: int
     notes: dict[str, list[str]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        systems = ", ".join(dict.fromkeys(row.system for row in self.means))
+        return f"<Comparison of {systems} on {self.queries:,} queries>"
+
+    def __str__(self) -> str:
+        return tables.comparison_text(self)
+
+    def _repr_html_(self) -> str:
+        return tables.comparison_html(self)
+
+    def to_arrow(self, rows: Literal["differences", "means"] = "differences") -> pa.Table:
+        """The rows as a table, a column for each field of `Difference`, or of `Mean`."""
+        import pyarrow as pa
+
+        if rows not in ("differences", "means"):
+            raise UnknownName("rows of a comparison", rows, ["differences", "means"])
+        kind, found = (Mean, self.means) if rows == "means" else (Difference, self.differences)
+        return pa.table({each.name: [getattr(row, each.name) for row in found] for each in fields(kind)})
 
     def of(self, system: str, other: str, measure: str) -> Difference:
         """The row of two systems in this order. Raises `UnknownName` where they were not compared so."""

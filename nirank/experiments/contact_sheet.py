@@ -5,26 +5,21 @@ The page is one file of HTML that needs nothing else: small copies of the images
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from nirank.data import images
 from nirank.data.collection import Collection
+from nirank.data.listings import names_of
+from nirank.data.thumbnails import SIDE, thumbnail
 from nirank.data.types import Content
-from nirank.errors import BadInput
 
 if TYPE_CHECKING:
     from nirank.experiments.results import Results
 
 #: The name of the page in a folder of results.
 PAGE = "contact.html"
-#: Pixels of the longer side of a small copy.
-_SIDE = 96
 #: Tiles of a page, so that it stays within some megabytes; and queries, so that one can look at them.
 _TILES, _QUERIES = 1000, 24
 _LETTERS = 80  # of a text that stands for an image
@@ -64,25 +59,13 @@ class _Album:
             return f"<p>{escape(_short(str(content)))}</p>"
         if key not in self._numbers:
             self._numbers[key] = len(self._data)
-            self._data.append(_small(content))
+            self._data.append(thumbnail(content))
         return f'<div class="i i{self._numbers[key]}" role="img" aria-label="{escape(name)}"></div>'
 
     def rules(self) -> Iterator[str]:
         """The pictures as CSS."""
         for number, data in enumerate(self._data):
             yield f".i{number}{{background-image:url({data})}}"
-
-
-def _small(content: Content) -> str:
-    """A small copy as a data URI; an empty one of an image that cannot be read."""
-    try:
-        picture = images.read(content)
-    except BadInput:
-        return "data:,"
-    picture.thumbnail((_SIDE, _SIDE))
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def _telling(results: Results, k: int) -> list[int]:
@@ -109,7 +92,7 @@ def _column(results: Results, name: str, row: int, k: int, album: _Album) -> str
     """The column of one system: its documents for a query."""
     docs, scores = (column[:k] for column in results.systems[name].run[row])
     graded = dict(zip(*(column.tolist() for column in results.collection.judgments[row]), strict=True))
-    contents, names = results.collection.corpus[docs], _names(results.collection, docs)
+    contents, names = results.collection.corpus[docs], names_of(results.collection.corpus, docs)
     kinds = [_kind(doc, graded) for doc in docs.tolist()]
     tiles = [
         _figure(place, kind, score, called, album.tile(("document", doc), content, called))
@@ -134,15 +117,6 @@ def _kind(doc: int, graded: dict[int, float]) -> str:
     return "wrong" if doc in graded or not judged_wrong else "open"
 
 
-def _names(collection: Collection, docs: Any) -> list[str]:
-    """The names of documents: their field `name`, or else their ids."""
-    corpus: Any = collection.corpus
-    if "name" in getattr(corpus, "fields", ()):
-        names: list[str] = corpus.column("name", np.asarray(docs, np.int64))
-        return names
-    return list(collection.corpus.ids.take(docs))
-
-
 def _note(name: str, results: Results) -> str:
     """A system's expression and measures."""
     system = results.systems[name]
@@ -165,10 +139,10 @@ h1 {{font-size: 1.3em}} h2 {{font-size: 1em; margin: 0 0 .4em}} small {{color: #
 section {{display: grid; grid-template-columns: 9em 1fr; gap: 1em; border-top: 1px solid #ccc; padding: 1em 0}}
 header p {{font-size: 1.2em; margin: 0 0 .3em; overflow-wrap: anywhere}}
 .s {{display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: 1em}}
-figure {{display: inline-block; vertical-align: top; width: {_SIDE}px; margin: 0 6px 6px 0; padding: 3px}}
+figure {{display: inline-block; vertical-align: top; width: {SIDE}px; margin: 0 6px 6px 0; padding: 3px}}
 figure {{border: 3px solid}}
-figure p {{margin: 0; min-height: {_SIDE}px; overflow: hidden; overflow-wrap: anywhere}}
+figure p {{margin: 0; min-height: {SIDE}px; overflow: hidden; overflow-wrap: anywhere}}
 figcaption {{font-size: 11px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap}}
-.i {{width: {_SIDE}px; height: {_SIDE}px; background: center / contain no-repeat}}
+.i {{width: {SIDE}px; height: {SIDE}px; background: center / contain no-repeat}}
 .right {{border-color: #178a3a}} .wrong {{border-color: #c62f2f}} .open {{border-color: #bbb}}
 """

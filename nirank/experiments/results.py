@@ -9,12 +9,15 @@ import numpy as np
 
 from nirank.data.candidates import Candidates
 from nirank.data.collection import Collection
+from nirank.data.frames import Tabular
 from nirank.evaluation.evaluating import Evaluation
-from nirank.experiments import manifest
+from nirank.experiments import manifest, summary
 from nirank.experiments.experiment import Experiment
 from nirank.pipeline.algebra import Ranking
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from nirank.evaluation.significance import Comparison
 
 
@@ -53,8 +56,8 @@ class SeedRow:
     values: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Results:
+@dataclass(frozen=True, repr=False)
+class Results(Tabular):
     """The results of an experiment; `failed` are the errors of pipelines that did not run to their end, by name.
 
     Of an experiment in `folds`, these are described; of one with several seeds, `repeated` are the results of the
@@ -68,6 +71,19 @@ class Results:
     failed: dict[str, str] = field(default_factory=dict)
     folds: tuple[FoldRow, ...] = ()
     repeated: tuple[Results, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Results of {self.experiment.name}: {', '.join(self.systems)} on {self.collection!r}>"
+
+    def __str__(self) -> str:
+        return summary.text(self)
+
+    def _repr_html_(self) -> str:
+        return summary.as_html(self)
+
+    def to_arrow(self) -> pa.Table:
+        """A row a system: its name, its pipeline, the mean of each measure, and its seconds for all queries."""
+        return summary.as_arrow(self)
 
     @property
     def baseline(self) -> str:

@@ -27,16 +27,18 @@ def run(
     out: str | Path | None = None,
     show: Callable[[Results], None] | None = None,
     work: Path | None = None,
+    report: bool = True,
 ) -> Results:
     """Run an experiment: index, search, measure, compare.
 
     `experiment` may be the path of a TOML file, or a dictionary of what stands in one; a `nirank_plugin.py` beside it
     is loaded first. With `out`, a folder is written: a TREC run and the values of each query for each system,
     `measures.json`, the resolved `experiment.toml`, a `manifest.json`, and, where images are searched or searched with,
-    a page to look at, `contact.html`. It is written beside and moved into place; raises `BadInput` where it exists
-    already, and for ids that cannot stand in a run. `show` is called with the results before they are written, so that
-    they are seen even if that fails. A pipeline that fails is told in `Results.failed`, and the others go on; where all
-    fail, it is raised.
+    a page to look at, `contact.html`. With `report`, a page that can be sent is written too, `report.html`; it needs
+    the extra `report`, and the environment variable `NIRANK_REPORT=0` leaves it out wherever it is not wanted. The
+    folder is written beside and moved into place; raises `BadInput` where it exists already, and for ids that cannot
+    stand in a run. `show` is called with the results before they are written, so that they are seen even if that fails.
+    A pipeline that fails is told in `Results.failed`, and the others go on; where all fail, it is raised.
 
     With a table [folds], stages are trained and settings chosen anew in each fold, in the folder `work`, where an
     interrupted run goes on; unless given, it is a hidden one beside `out`, which goes when all is done. There is one
@@ -51,11 +53,15 @@ def run(
     folder = None if out is None else Path(out).resolve()
     refuse_existing(folder)
     with alone(folder, "nirank run") if folder else nullcontext():
-        return _run(experiment, folder, show, work)
+        return _run(experiment, folder, show, work, report)
 
 
 def _run(
-    experiment: Experiment, folder: Path | None, show: Callable[[Results], None] | None, work: Path | None
+    experiment: Experiment,
+    folder: Path | None,
+    show: Callable[[Results], None] | None,
+    work: Path | None,
+    report: bool,
 ) -> Results:
     refuse_existing(folder)
     load_beside(experiment)
@@ -67,7 +73,7 @@ def _run(
         if show:
             show(results)
         if folder:
-            write(results, folder)
+            write(results, folder, report)
         finish(watching, results, folder)
     return results
 

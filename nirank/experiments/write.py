@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from nirank.data.columns import to_column
 from nirank.errors import BadInput
 from nirank.experiments import contact_sheet
 from nirank.experiments.experiment import Experiment
+from nirank.experiments.reporting.page import write_page
 from nirank.experiments.results import Results, System
 from nirank.files import refuse_existing
 from nirank.formats.toml import to_toml
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 
 
-def write(results: Results, folder: Path) -> None:
-    """Write the folder of an experiment's results, beside and then into place."""
+def write(results: Results, folder: Path, report: bool = True) -> None:
+    """Write the folder of an experiment's results, beside and then into place; with a `report`, unless told not to."""
     refuse_existing(folder)
     with sealed(folder) as unfinished:
         unfinished.mkdir()
         _write_into(unfinished, results)
+        if report and os.environ.get("NIRANK_REPORT") != "0":
+            write_page(results, unfinished)
 
 
 def _write_into(folder: Path, results: Results) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nirank.data.candidates import Candidates
 from nirank.data.columns import gather, integers_to_numpy, to_array, to_column
+from nirank.data.frames import read_pairs, refuse_twice
 from nirank.data.ids import Ids
 from nirank.data.offsets import offsets_of
 from nirank.data.queries import Queries
@@ -51,6 +52,27 @@ class Run:
     candidates: Candidates
     tag: str = ""
     exact: NDArray[np.float64] | None = None
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        judged: bool = False,
+        query_id: str | None = None,
+        doc_id: str | None = None,
+        score: str | None = None,
+    ) -> Run:
+        """The pairs in a table of pandas, polars or Arrow, as `nirank.Candidates.from_frame` finds its columns."""
+        pairs = read_pairs(frame, judged, query_id=query_id, doc_id=doc_id, score=score)
+        rows = np.repeat(np.arange(len(pairs.query_ids)), np.diff(pairs.offsets))
+        if not len(rows):
+            raise BadInput("this table has no rows.")
+        run = _interned(
+            Lines(pairs.query_ids, rows, pairs.documents, pairs.values.astype(np.float32), "", pairs.values)
+        )
+        refuse_twice(pairs, run.candidates.docs)
+        return run
 
     def __len__(self) -> int:
         return len(self.query_ids)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from nirank.component import Component
 from nirank.data.candidates import Candidates
 from nirank.data.conditions import Condition
+from nirank.data.explanation import Explanation
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Ints
 from nirank.pipeline.algebra import (
@@ -40,6 +41,7 @@ from nirank.pipeline.algebra import (
     Rescored,
     SameScores,
 )
+from nirank.pipeline.drawing import Box, Drawing, flow
 from nirank.pipeline.functions import Function, as_function
 from nirank.pipeline.parts import operand
 from nirank.pipeline.reranking import Others
@@ -100,6 +102,9 @@ class Filtered(SameScores):
         found = self.ranking._find(queries, corpus)
         return found.where(self.where.passing(corpus, found.docs))
 
+    def _drawn(self) -> Drawing:
+        return flow(self.ranking._drawn(), "candidates", Box(repr(self.where)))
+
     def _parts(self) -> Sequence[Pipeline]:
         return self.ranking, self.where
 
@@ -140,11 +145,19 @@ class Narrowed(Asked):
         deeper = _Deeper(searched, _all_of(mask, rest, corpus), corpus, repr(self))
         return deeper.find(queries, k, max(2 * k, int(np.ceil(1.2 * k * len(corpus) / most)))).over(corpus)
 
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        return self.search_._explain_found(queries, corpus, doc)
+
     def _split(self, corpus: Corpus) -> tuple[Mask | None, list[Where]]:
         """The documents that fulfil all conditions, and the filters by functions."""
         masks = [each.test.mask(corpus) for each in self.filters if isinstance(each.test, Condition)]
         functions = [each for each in self.filters if not isinstance(each.test, Condition)]
         return np.logical_and.reduce(masks) if masks else None, functions
+
+    def _drawn(self) -> Drawing:
+        cut = "" if self.k is None else f" % {self.k}"
+        filters = " >> ".join(map(repr, self.filters))
+        return flow(self.search_._drawn(), "candidates", Box(f"{filters}{cut}", "within the search"))
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.search_, *self.filters

@@ -10,6 +10,7 @@ from nirank.component import Component
 from nirank.data.types import Corpus
 from nirank.errors import CompositionError
 from nirank.execution import indexes
+from nirank.pipeline.drawing import Box, Branches, Diagram, Drawing
 
 
 class Pipeline:
@@ -17,6 +18,21 @@ class Pipeline:
 
     #: True where `repr` needs no brackets among operators: of names and calls.
     closed: ClassVar[bool] = False
+    #: What a diagram says goes in and comes out.
+    given: ClassVar[str] = "queries"
+    made: ClassVar[str] = "candidates"
+
+    def diagram(self) -> Diagram:
+        """A diagram, with what flows from stage to stage; it prints as text, and shows itself in a notebook."""
+        return Diagram(self.given, self._drawn(), self.made)
+
+    def _repr_html_(self) -> str:
+        return self.diagram()._repr_html_()
+
+    def _drawn(self) -> Drawing:
+        """The shapes of the diagram: unless a class says more, its name with its parts below."""
+        parts = [part._drawn() for part in self._parts()]
+        return Branches(type(self).__name__.lower(), tuple(parts)) if parts else Box(repr(self))
 
     def components(self) -> list[Component]:
         """The components of the pipeline, each once, in the order of the expression."""

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from nirank.component import Component
 from nirank.data.candidates import Candidates
+from nirank.data.explanation import Explanation
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
 from nirank.errors import BadInput, CompositionError
@@ -40,9 +41,12 @@ from nirank.pipeline.algebra import (
     as_scoring,
     as_stage,
 )
+from nirank.pipeline.drawing import Box, Drawing, branches, flow
+from nirank.pipeline.explaining import Pair, rank_in, rewritten
 from nirank.pipeline.filtering import Where, narrowed
 from nirank.pipeline.functions import Function, as_function
 from nirank.pipeline.parts import operand
+from nirank.pipeline.shares import Shares
 from nirank.plugins.assembly import wrap
 
 
@@ -120,6 +124,10 @@ class Rewrite(PartialPipeline):
             if component.traits.feedback and not (self.found and place == 0):
                 raise CompositionError(f"{component.name} needs the results of a ranking: write `ranking >> {self!r}`.")
 
+    def _drawn(self) -> Drawing:
+        rewriters = Box(" >> ".join(map(_written, self.rewriters)))
+        return flow(self.found._drawn(), "candidates", rewriters) if self.found else rewriters
+
     def _parts(self) -> Sequence[Pipeline]:
         return (self.found,) if self.found else ()
 
@@ -157,6 +165,14 @@ class Rewritten(SameScores):
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return self.ranking._find(self.rewriting.of(queries, corpus), corpus)
 
+    def _drawn(self) -> Drawing:
+        return flow(self.rewriting._drawn(), "queries", self.ranking._drawn())
+
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        asked = self.rewriting.of(queries, corpus)
+        explanation = self.ranking._explain_found(asked, corpus, doc)
+        return explanation and rewritten(explanation, queries, asked)
+
     def _parts(self) -> Sequence[Pipeline]:
         return self.rewriting, self.ranking
 
@@ -176,6 +192,10 @@ class RewrittenStage(Rewritten, Scoring):
         """The scores of each pair of a rewritten query and a document."""
         return Stage(self.component).score(self.rewriting.of(queries, candidates.corpus), candidates)
 
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        asked = self.rewriting.of(pair.queries, pair.corpus)
+        return rewritten(Stage(self.component)._explain_pair(pair.asked(asked)), pair.queries, asked)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RewrittenScoring(Scoring):
@@ -190,6 +210,13 @@ class RewrittenScoring(Scoring):
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The scores of each pair of a rewritten query and a document."""
         return as_scoring(self.scoring).score(self.rewriting.of(queries, candidates.corpus), candidates)
+
+    def _drawn(self) -> Drawing:
+        return flow(self.rewriting._drawn(), "queries", self.scoring._drawn())
+
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        asked = self.rewriting.of(pair.queries, pair.corpus)
+        return rewritten(as_scoring(self.scoring)._explain_pair(pair.asked(asked)), pair.queries, asked)
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.rewriting, self.scoring
@@ -268,6 +295,13 @@ class Varied(Ranking):
         fused = [self._fused(found, (np.cumsum(lengths) - lengths)[some], int(lengths[some[0]])) for some in rows]
         return Candidates.stack(fused).over(corpus).take(np.argsort(np.concatenate(rows)))
 
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        asked, _ = self.variants.of(queries)
+        found = self.ranking._find(asked, corpus)
+        lists = [(str(content), found.take(slice(row, row + 1))) for row, content in enumerate(asked.contents)]
+        shares = Shares(self.variants.method, (1.0,) * len(lists), dict(self.variants.settings))
+        return shares.explained(repr(self), [(name, rank_in(each, doc), each) for name, each in lists], doc)
+
     def _fused(self, found: Candidates, firsts: NDArray[np.int64], count: int) -> Candidates:
         """The results of queries with `count` variants each, the first of which are at `firsts`.
 
@@ -275,6 +309,9 @@ class Varied(Ranking):
         """
         each = [found.take(firsts + place) for place in range(count)]
         return fusion.METHODS[self.variants.method](each, np.ones(count), **dict(self.variants.settings))
+
+    def _drawn(self) -> Drawing:
+        return flow(self.variants._drawn(), "queries", self.ranking._drawn())
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.variants, self.ranking
@@ -318,11 +355,20 @@ class Routed(Ranking):
         order = np.argsort(np.concatenate(rows))
         return Candidates.stack(found).take(order).over(corpus) if found else Candidates.empty(0, corpus)
 
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        name, ranking = self.rankings[self._chosen(queries.contents[0], [name for name, _ in self.rankings])]
+        explanation = ranking._explain_found(queries, corpus, doc)
+        return explanation and explanation.noted(f"sent to {name!r}")
+
     def _chosen(self, content: Content, names: list[str]) -> int:
         name = self.function(content)
         if name not in names:
             raise self.function.fault(name, f"one of {', '.join(map(repr, names))} is")
         return names.index(name)
+
+    def _drawn(self) -> Drawing:
+        each = (flow(Box(name), "queries", ranking._drawn()) for name, ranking in self.rankings)
+        return branches(f"route: {self.function.name}", *each)
 
     def _parts(self) -> Sequence[Pipeline]:
         return [ranking for _, ranking in self.rankings]
