@@ -445,10 +445,11 @@ def why_different(
 
 def _show_differences(found: Differences) -> None:
     from nirank.experiments import report
+    from nirank.showing.terminal import shown
 
     console = _console()
     for line in str(found).splitlines():
-        console.print(report.shown(line), soft_wrap=True)
+        console.print(shown(line), soft_wrap=True)
     for table in found.tables():
         console.print(report.text_table(table.title, table.columns, table.rows, table.numbers))
 

@@ -95,7 +95,7 @@ def _leaves(explanation: Explanation | None) -> dict[str, float]:
     found: dict[str, float] = {}
     for leaf in explanation.leaves() if explanation is not None and explanation.parts else ():
         found[leaf.label] = found.get(leaf.label, 0.0) + leaf.score
-    return found
+    return {label: part for label, part in found.items() if part}
 
 
 def _number(part: float | None) -> str:
