@@ -49,6 +49,22 @@ def test_all_systems_are_measured_on_all_images_of_test(benchmark, omniglot):
     assert figure.spread is None
 
 
+def test_losses_of_metric_learning_and_both_kinds_of_stir_are_measured(benchmark, omniglot, tmp_path):
+    metric = benchmark("quality_metric")
+    small = {"side": 24, "config": {"dim": 8, "depth": 1, "heads": 2, "patch": 8}, "jitter": 0.1}
+    recipe = replace(metric.recipe_of("Omniglot"), collection="omniglot:data", model=small)
+    limits = {"steps": 2, "evaluate_every": 2, "batch_size": 4}
+    given = recipe, metric.STEPS["Omniglot"], omniglot, limits, 0
+    for loss in metric.LOSSES:
+        outcome = metric._one(loss, *given)
+        assert {measure: len(values) for measure, values in outcome.values.items()} == {"CMC@1": 12, "mAP@R": 12}
+    behind = metric.reranked(*given)
+    systems = {name.rpartition(" ")[0] for name in behind.values}
+    assert systems == {
+        *("stir, top 10 of triplet", "stacked_stir, top 10 of triplet", "k_reciprocal", "k_reciprocal, scaled")
+    }
+
+
 def test_names_are_asked_for_as_well_and_each_finds_its_own(benchmark):
     quality = benchmark("quality_emoji_images")
     corpus = Documents(["a", "b"], ["x", "y"], {"name": ["grinning face", "red heart"]})
