@@ -42,6 +42,10 @@ class CEDR(CrossEncoder):
         if head.pooling not in JOINT:
             raise BadInput(f"pooling = {head.pooling!r}; {' or '.join(map(repr, JOINT))} is expected in cedr.")
         super().__init__(model, head, max_length, tokens, cutting=cutting, runtime="torch", computing=computing)
+        if getattr(self, "_kinds", None) is None:
+            raise BadInput(
+                f"{model!r} has no types of tokens, by which cedr tells queries from documents: take one like BERT."
+            )
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the model as a cross-encoder does; the table is that of a `cedr`."""
