@@ -29,7 +29,8 @@ class JointHead(nn.Linear):
         """The outputs of each row, `[rows, outputs]`.
 
         `states` are the vectors of tokens of each layer, `[rows, tokens, dim]`, `first` those of `[CLS]`,
-        `[rows, dim]`, and `inputs` what the transformer was given. Raises `BadInput` where these do not tell query from document.
+        `[rows, dim]`, and `inputs` what the transformer was given. Raises `BadInput` where these do not tell query
+        from document.
         """
         queries, documents = _sides(inputs)
         units = torch.stack([nn.functional.normalize(layer.float(), dim=2) for layer in states], 1)
