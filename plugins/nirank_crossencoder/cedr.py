@@ -21,7 +21,8 @@ class CEDR(CrossEncoder):
     """A cross-encoder whose head reads the cosines of tokens in all layers (`nirank_crossencoder.joint`).
 
     MacAvaney et al., CEDR: Contextualized Embeddings for Document Ranking, SIGIR 2019. `pooling` says what reads them:
-    "cedr_knrm", the soft counts of KNRM, or "cedr_drmm", the histograms of DRMM, each beside the vector of `[CLS]`. It
+    "cedr_knrm", the soft counts of KNRM, "cedr_drmm", the histograms of DRMM, or "cedr_pacrr", the strongest matches of
+    PACRR, each beside the vector of `[CLS]`. It
     needs a model that tells queries from documents by the types of tokens, as BERT does. Documents that are too long
     are cut or read in passages as by `crossencoder`, where the authors put the tokens of all passages into one matrix.
     The head is new unless the model's folder has one; any loss trains it. Settings are those of `crossencoder`.
