@@ -28,7 +28,7 @@ from nirank.data import Candidates, Collection
 from nirank.evaluation import Evaluation, confidence_intervals
 from nirank.pipeline import Scoring
 
-SESSIONS, SHOWN_BY = 300, 5
+SESSIONS, SHOWN_BY, ETAS = 300, 5, (1.0,)
 PRODUCTION = "production ranker"
 TRUE = "true labels"
 #: MQ2008 has 470 training queries a fold, which are four steps an epoch.
@@ -63,7 +63,7 @@ class Labels:
 def labels() -> dict[str, Labels]:
     """The rows of each ranker."""
     rows = {TRUE: Labels()}
-    for eta in (1.0, 2.0):
+    for eta in ETAS:
         users = UserModel(eta=eta)
         rows[f"clicks weighted, eta {eta:g}"] = Labels(users)
         rows[f"clicks as they are, eta {eta:g}"] = Labels(users, weighed=False)

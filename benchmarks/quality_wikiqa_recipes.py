@@ -69,8 +69,10 @@ RECIPES: dict[str, Recipe] = {
     BASELINE: Recipe("given >> bm25", {"bm25": {"use": "bm25"}}, published=0.5970),
     "DSSM": _alone("dssm", 0.5647, _SMOOTHED, _DSSM, dims=[300, 128]),
     "DRMM": _alone("drmm", 0.6195, _LISTWISE, _options(1e-2), vectors=_WORDS, stopwords=None),
+    "DRMM-TKS": _alone("drmm_tks", 0.6586, _LISTWISE, _options(1e-2), vectors=_WORDS, gate="idf"),
     "KNRM": _alone("knrm", 0.6256, _LISTWISE, _options(1e-2), vectors=_WORDS),
     "DUET, local": _alone("duet_local", None, _LISTWISE, _options(1e-3, epochs=20), **_DUET),
+    "DUET": _alone("duet", None, _LISTWISE, _options(1e-3, epochs=20), **_DUET, pool=20, vectors=_WORDS),
     "DUET, local and DSSM": Recipe(
         "given >> local + 2.0 * dssm",
         {"local": {"use": "duet_local", **_DUET}, "dssm": {"use": "dssm", "dims": [300, 128]}},

@@ -21,7 +21,8 @@ class CEDR(CrossEncoder):
     """A cross-encoder whose head reads the cosines of tokens in all layers (`nirank_crossencoder.joint`).
 
     MacAvaney et al., CEDR: Contextualized Embeddings for Document Ranking, SIGIR 2019. `pooling` says what reads them:
-    "cedr_knrm", the soft counts of KNRM, or "cedr_drmm", the histograms of DRMM, each beside the vector of `[CLS]`. It
+    "cedr_knrm", the soft counts of KNRM, "cedr_drmm", the histograms of DRMM, or "cedr_pacrr", the strongest matches of
+    PACRR, each beside the vector of `[CLS]`. It
     needs a model that tells queries from documents by the types of tokens, as BERT does. Documents that are too long
     are cut or read in passages as by `crossencoder`, where the authors put the tokens of all passages into one matrix.
     The head is new unless the model's folder has one; any loss trains it. Settings are those of `crossencoder`.
@@ -42,6 +43,10 @@ class CEDR(CrossEncoder):
         if head.pooling not in JOINT:
             raise BadInput(f"pooling = {head.pooling!r}; {' or '.join(map(repr, JOINT))} is expected in cedr.")
         super().__init__(model, head, max_length, tokens, cutting=cutting, runtime="torch", computing=computing)
+        if getattr(self, "_kinds", None) is None:
+            raise BadInput(
+                f"{model!r} has no types of tokens, by which cedr tells queries from documents: take one like BERT."
+            )
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the model as a cross-encoder does; the table is that of a `cedr`."""

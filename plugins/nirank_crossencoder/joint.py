@@ -8,11 +8,17 @@ beside c, the vector of `[CLS]` in the last layer:
     "cedr_knrm"   f = w . (phi; c) + b,   phi_lk = sum over i of log(1e-6 + sum over j of K_k(S_lij))
     "cedr_drmm"   f = sum over i of (w . relu(V (h_i; c) + v) + b),   h_il = log(1e-5 + histogram of S_li)
 
-K are eleven Gaussian kernels as in KNRM, histograms have eleven bins over [-1, 1], and V has five units, all as in the
-authors' program (Georgetown-IR-Lab/cedr). There padding counts as tokens of similarity 0; here it does not count.
+    "cedr_pacrr"  f = layers of (k largest over j of relu(max over filters of conv_n(S))_ij for n = 1, 2, 3; c)
+
+K are eleven Gaussian kernels as in KNRM, histograms have eleven bins over [-1, 1], and V has five units. Of PACRR there
+are 32 filters over all layers for each n x n window, the 2 largest values, the first 20 tokens of a query, and two
+layers of 32 units before the last. All is as in the authors' program (Georgetown-IR-Lab/cedr), in which padding counts
+as tokens of similarity 0; here it does not count.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +26,8 @@ from torch import Tensor, nn
 from nirank.errors import BadInput
 
 _KERNELS, _BINS, _UNITS = 11, 11, 5
+#: Of PACRR: the largest window, its filters, values of each token, tokens of a query, units.
+_LARGEST, _FILTERS, _STRONGEST, _ASKED, _HIDDEN = 3, 32, 2, 20, 32
 
 
 class JointHead(nn.Linear):
@@ -29,7 +37,8 @@ class JointHead(nn.Linear):
         """The outputs of each row, `[rows, outputs]`.
 
         `states` are the vectors of tokens of each layer, `[rows, tokens, dim]`, `first` those of `[CLS]`,
-        `[rows, dim]`, and `inputs` what the transformer was given. Raises `BadInput` where these do not tell query from document.
+        `[rows, dim]`, and `inputs` what the transformer was given. Raises `BadInput` where these do not tell query
+        from document.
         """
         queries, documents = _sides(inputs)
         units = torch.stack([nn.functional.normalize(layer.float(), dim=2) for layer in states], 1)
@@ -42,9 +51,9 @@ class JointHead(nn.Linear):
     def draw(self, generator: torch.Generator) -> None:
         """Draw first weights, evenly from +-1 / sqrt(inputs)."""
         for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                bound = layer.in_features**-0.5
-                for parameter in (layer.weight, layer.bias):
+            if isinstance(layer, (nn.Linear, nn.Conv2d)):
+                bound = layer.weight[0].numel() ** -0.5
+                for parameter in layer.parameters(recurse=False):
                     nn.init.uniform_(parameter, -bound, bound, generator=generator)
 
 
@@ -87,8 +96,41 @@ class Histograms(JointHead):
         return (each * queries[:, :, None]).sum(1)
 
 
+class Strongest(JointHead):
+    """The head of "cedr_pacrr"."""
+
+    def __init__(self, layers: int, dim: int, outputs: int) -> None:
+        super().__init__(_HIDDEN, outputs)
+        self.convolutions = nn.ModuleList(nn.Conv2d(layers, _FILTERS, n) for n in range(1, _LARGEST + 1))
+        first = nn.Linear(_LARGEST * _ASKED * _STRONGEST + dim, _HIDDEN)
+        self.network = nn.Sequential(first, nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU())
+
+    def read(self, cosines: Tensor, queries: Tensor, documents: Tensor, first: Tensor) -> Tensor:
+        """The outputs, `[rows, outputs]`."""
+        layers, length = cosines.shape[1:3]
+        asked, told = (side.float().argsort(dim=1, descending=True, stable=True) for side in (queries, documents))
+        asked = asked[:, :_ASKED]
+        image = cosines.gather(2, asked[:, None, :, None].expand(-1, layers, -1, length))
+        image = image.gather(3, told[:, None, None].expand(-1, layers, asked.shape[1], -1))
+        inside = queries.gather(1, asked)[:, :, None] & documents.gather(1, told)[:, None]  # [rows, query, document]
+        found = [self._largest(image * inside[:, None], inside, each) for each in self.convolutions]
+        seen = self.network(torch.cat([*found, first], 1))
+        return nn.functional.linear(seen, self.weight, self.bias)
+
+    def _largest(self, image: Tensor, inside: Tensor, convolution: Any) -> Tensor:
+        """The largest values of each token of a query, `[rows, 20 x 2]`, 0 where there are no more."""
+        beyond = convolution.kernel_size[0] - 1
+        best = convolution(nn.functional.pad(image, (0, beyond, 0, beyond))).amax(1).relu() * inside
+        largest = best.topk(_STRONGEST, 2).values
+        return nn.functional.pad(largest, (0, 0, 0, _ASKED - largest.shape[1])).flatten(1)
+
+
 #: By the value of `pooling`.
-JOINT: dict[str, type[SoftCounts | Histograms]] = {"cedr_knrm": SoftCounts, "cedr_drmm": Histograms}
+JOINT: dict[str, type[SoftCounts | Histograms | Strongest]] = {
+    "cedr_knrm": SoftCounts,
+    "cedr_drmm": Histograms,
+    "cedr_pacrr": Strongest,
+}
 
 
 def _sides(inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

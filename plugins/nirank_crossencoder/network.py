@@ -17,7 +17,7 @@ from nirank.errors import BadInput
 from nirank.kit import transformers as pretrained
 from nirank_crossencoder.joint import JOINT
 
-Pooling = Literal["cls", "mean", "cedr_knrm", "cedr_drmm"]
+Pooling = Literal["cls", "mean", "cedr_knrm", "cedr_drmm", "cedr_pacrr"]
 Activation = Literal["none", "sigmoid"]
 
 #: Beside the encoder's files, the head that is not part of the model as transformers knows it.

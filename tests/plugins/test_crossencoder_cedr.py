@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -84,7 +85,31 @@ def _drmm(head, queries, documents, first):
     return total
 
 
-@pytest.mark.parametrize(("pooling", "reference"), [("cedr_knrm", _knrm), ("cedr_drmm", _drmm)])
+def _pacrr(head, queries, documents, first):
+    cosines = np.array(
+        [
+            [[_cosine(one, other) for other in told] for one in asked]
+            for asked, told in zip(queries, documents, strict=True)
+        ]
+    )
+    asked, told = cosines.shape[1:]
+    found = []
+    for n, convolution in enumerate(head.convolutions, 1):
+        image = np.pad(cosines, ((0, 0), (0, n - 1), (0, n - 1)))
+        weight, bias = _array(convolution.weight), _array(convolution.bias)
+        values = np.zeros((20, 2))
+        for i in range(asked):
+            row = [max(0.0, *((weight * image[:, i : i + n, j : j + n]).sum((1, 2, 3)) + bias)) for j in range(told)]
+            best = sorted(row, reverse=True)[:2]
+            values[i, : len(best)] = best
+        found.extend(values.ravel())
+    layer = np.concatenate([found, first])
+    for each in (head.network[0], head.network[2]):
+        layer = np.maximum(_array(each.weight) @ layer + _array(each.bias), 0)
+    return float(_array(head.weight)[0] @ layer + _array(head.bias)[0])
+
+
+@pytest.mark.parametrize(("pooling", "reference"), [("cedr_knrm", _knrm), ("cedr_drmm", _drmm), ("cedr_pacrr", _pacrr)])
 def test_scores_are_those_of_the_equations(folder, pooling, reference):
     scorer = _model(folder, pooling)
     head = scorer.component.target.network.head
@@ -97,7 +122,7 @@ def test_scores_are_those_of_the_equations(folder, pooling, reference):
     assert found.std() > 0.01
 
 
-@pytest.mark.parametrize("pooling", ["cedr_knrm", "cedr_drmm"])
+@pytest.mark.parametrize("pooling", ["cedr_knrm", "cedr_drmm", "cedr_pacrr"])
 def test_it_is_trained_and_saved(folder, pooling, tmp_path):
     queries, found = _pairs()
     labels = np.tile([0.0, 0, 1, 0, 0], len(QUERIES))
@@ -120,5 +145,8 @@ def test_other_heads_and_models_are_refused(folder, tmp_path):
     config = transformers.DistilBertConfig(vocab_size=77, dim=16, n_layers=1, n_heads=2, hidden_dim=32)
     transformers.DistilBertModel(config).save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    settings["model_input_names"] = ["input_ids", "attention_mask"]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     with pytest.raises(BadInput, match="types of tokens"):
-        nirank.load("cedr", model=str(tmp_path), device="cpu").score(*_pairs())
+        nirank.load("cedr", model=str(tmp_path), device="cpu")
