@@ -263,7 +263,7 @@ def test_an_index_of_passages_is_kept_and_updated(tmp_path):
     folders = sorted((tmp_path / "indexes").glob("*/manifest.json"))
     assert len(folders) == 1
     again = nirank.passages(nirank.load("bm25"), words=3)
-    again.index(CORPUS, tmp_path / "indexes")
+    again.index(CORPUS, str(tmp_path / "indexes"))
     assert [path.stat().st_mtime_ns for path in folders] == [
         path.stat().st_mtime_ns for path in sorted((tmp_path / "indexes").glob("*/manifest.json"))
     ]

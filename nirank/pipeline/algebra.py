@@ -135,7 +135,7 @@ class Ranking(Summable):
         tell_of_themselves(asked, corpus, found)
         return found
 
-    def index(self, corpus: Corpus, folder: Path | None = None, since: Corpus | None = None) -> None:
+    def index(self, corpus: Corpus, folder: str | Path | None = None, since: Corpus | None = None) -> None:
         """Build or open every index that the pipeline needs over `corpus`.
 
         They are kept in `folder`, or in the cache, each in a folder of its own. `since` is the corpus as it was when
@@ -143,7 +143,7 @@ class Ranking(Summable):
         """
         if isinstance(corpus, (Pipeline, *misplaced.NO_CORPORA)):
             raise CompositionError(misplaced.no_corpus(corpus))
-        self._index(corpus, folder, since)
+        self._index(corpus, None if folder is None else Path(folder), since)
 
     def _searching(self) -> AbstractContextManager[None]:
         """Round a search: where an index of vectors takes part nothing is encoded twice."""
