@@ -166,6 +166,22 @@ def of_sum(label: str, terms: Sequence[Explanation]) -> Explanation:
     return Explanation.summed(label, float(score), tuple(terms))
 
 
+def by_encoder(encoder: Component, label: str, pair: Pair, score: float) -> Explanation:
+    """What the encoder of an index of vectors says of the score that the index gives a pair, or what leaving out does.
+
+    An index may keep vectors less exactly than the encoder makes them: that is a part of its own.
+    """
+    if not encoder.can("explain"):
+        reads = encoder.traits.reads and encoder.can("encode_documents")
+        note = f"{encoder.name} does not say what its vectors are made of"
+        return left_out(encoder, label, pair, score) if reads else Explanation(label, score, note=note)
+    explanation = replace(stages.explain(encoder, pair.queries, pair.candidates)[0], label=label)
+    kept = Explanation("as the index keeps it", score - explanation.score)
+    if abs(kept.score) <= explanation.rounding:
+        return explanation
+    return replace(explanation, score=score, parts=(*(explanation.parts or (explanation,)), kept))
+
+
 def named_by(encoder: Component, pair: Pair, explanation: Explanation) -> Explanation:
     """The explanation of an index of vectors, its parts named by what made the query's vectors (`label_parts`)."""
     label = encoder.method("label_parts")
