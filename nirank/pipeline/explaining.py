@@ -121,7 +121,7 @@ def standing(ranking: Any, queries: Queries, corpus: Corpus, doc: int) -> str:
 
 
 def by_component(component: Component, label: str, pair: Pair, score: Score) -> Explanation:
-    """What a component says of a pair; by leaving out parts of the document where it reads it; else the score alone."""
+    """Explain a pair by what its component says, or by leaving out parts of the document; else give the score alone."""
     if component.traits.listwise:
         return of_list(label, pair, score)
     pair = pair.alone()
@@ -167,7 +167,7 @@ def of_sum(label: str, terms: Sequence[Explanation]) -> Explanation:
 
 
 def by_encoder(encoder: Component, label: str, pair: Pair, score: float) -> Explanation:
-    """What the encoder of an index of vectors says of the score that the index gives a pair, or what leaving out does.
+    """Explain the score that an index of vectors gives a pair by what its encoder says, or by leaving out.
 
     An index may keep vectors less exactly than the encoder makes them: that is a part of its own.
     """
