@@ -403,8 +403,8 @@ class Generated(Asked):
         asked = pair.asked(self._encoded(encoder, pair.queries, corpus)) if encoder else pair
         self.open_again(corpus)
         score = functools.partial(stages.score, self.generator)
-        if encoder and encoder.traits.reads and encoder.can("encode_documents") and not self.generator.can("explain"):
-            return explaining.left_out(encoder, repr(self), pair, asked.score(score))
+        if encoder and not self.generator.can("explain"):
+            return explaining.by_encoder(encoder, repr(self), pair, asked.score(score))
         explanation = explaining.by_component(self.generator, repr(self), asked, score)
         return explaining.named_by(encoder, asked, explanation) if encoder else explanation
 

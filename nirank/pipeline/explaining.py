@@ -121,7 +121,7 @@ def standing(ranking: Any, queries: Queries, corpus: Corpus, doc: int) -> str:
 
 
 def by_component(component: Component, label: str, pair: Pair, score: Score) -> Explanation:
-    """What a component says of a pair; by leaving out parts of the document where it reads it; else the score alone."""
+    """Explain a pair by what its component says, or by leaving out parts of the document; else give the score alone."""
     if component.traits.listwise:
         return of_list(label, pair, score)
     pair = pair.alone()
@@ -164,6 +164,22 @@ def of_sum(label: str, terms: Sequence[Explanation]) -> Explanation:
     for term in terms:
         score += np.float32(term.score)
     return Explanation.summed(label, float(score), tuple(terms))
+
+
+def by_encoder(encoder: Component, label: str, pair: Pair, score: float) -> Explanation:
+    """Explain the score that an index of vectors gives a pair by what its encoder says, or by leaving out.
+
+    An index may keep vectors less exactly than the encoder makes them: that is a part of its own.
+    """
+    if not encoder.can("explain"):
+        reads = encoder.traits.reads and encoder.can("encode_documents")
+        note = f"{encoder.name} does not say what its vectors are made of"
+        return left_out(encoder, label, pair, score) if reads else Explanation(label, score, note=note)
+    explanation = replace(stages.explain(encoder, pair.queries, pair.candidates)[0], label=label)
+    kept = Explanation("as the index keeps it", score - explanation.score)
+    if abs(kept.score) <= explanation.rounding:
+        return explanation
+    return replace(explanation, score=score, parts=(*(explanation.parts or (explanation,)), kept))
 
 
 def named_by(encoder: Component, pair: Pair, explanation: Explanation) -> Explanation:

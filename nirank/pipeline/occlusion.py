@@ -84,11 +84,11 @@ def _stretches(text: str) -> list[tuple[int, int]]:
 
 
 def _covered(content: Content) -> list[Content]:
-    """A picture with one patch after the other in its mean colour, row by row."""
+    """A picture with one patch after the other in its median colour, which is that of a background, row by row."""
     from PIL import Image
 
     pixels = np.asarray(images.read(content))
-    colour = pixels.reshape(-1, pixels.shape[2]).mean(axis=0).round().astype(pixels.dtype)
+    colour = np.median(pixels.reshape(-1, pixels.shape[2]), axis=0).round().astype(pixels.dtype)
     rows, columns = (np.linspace(0, size, PATCHES + 1).round().astype(int) for size in pixels.shape[:2])
     found: list[Content] = []
     for row, column in np.ndindex(PATCHES, PATCHES):

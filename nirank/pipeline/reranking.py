@@ -93,7 +93,9 @@ class Reranked(Derived):
             note = f"behind the best {self.top.k}, where a score says the place alone"
             return as_found(self, queries, corpus, doc, note)
         pair = in_list(best, queries, doc, self.top.scoring.listwise)
-        return pair and self.top.scoring._explain_pair(pair).noted(standing(self.ranking, queries, corpus, doc))
+        if pair is None:
+            return None
+        return self.top.scoring._explain_pair(pair).noted(standing(self.ranking, queries, corpus, doc))
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.ranking, self.top

@@ -103,7 +103,7 @@ def deterministic(subject: Subject) -> None:
 
 
 def explains_its_scores(subject: Subject) -> None:
-    """Where it has `explain`, parts add up to each score of its vectors, labels are texts, and marks lie in both."""
+    """Explanations, if it has any, have parts that add up to each score, texts as labels, and marks inside of texts."""
     refuse_silent(subject)
     pairs = samples.pairs(subject.reads)
     scores = stages.score(subject.component, pairs.queries, pairs.candidates)

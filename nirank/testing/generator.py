@@ -142,7 +142,7 @@ def scores_what_it_finds(subject: Subject) -> None:
 
 
 def explains_its_scores(subject: Subject) -> None:
-    """Where it has `explain`, parts add up to each score, labels are texts, and marks lie in query and document."""
+    """Explanations, if it has any, have parts that add up to each score, texts as labels, and marks inside of texts."""
     refuse_silent(subject)
     found = subject.generate(samples.QUERIES, _ALL)
     queries = subject.searched(samples.QUERIES)

@@ -103,7 +103,7 @@ def deterministic(subject: Subject) -> None:
 
 
 def explains_its_scores(subject: Subject) -> None:
-    """Where it has `explain`, parts add up to each score, labels are texts, and marks lie in query and document."""
+    """Explanations, if it has any, have parts that add up to each score, texts as labels, and marks inside of texts."""
     refuse_silent(subject)
     pairs = subject.given(samples.pairs(subject.reads))
     scores = subject.score(samples.pairs(subject.reads))

@@ -180,8 +180,8 @@ class Ranker(nn.Module):
 
     def _explained(self, query: str, document: str) -> Explanation:
         limits = self.reading.max_query, self.reading.longest_document
-        read = [self.lexicon.read([text], most) for text, most in zip((query, document), limits, strict=True)]
-        (lists,) = lists_of(self.lexicon, *read, np.array([0, 1]), np.array([0]), self.device)
+        asked, read = (self.lexicon.read([text], most) for text, most in zip((query, document), limits, strict=True))
+        (lists,) = lists_of(self.lexicon, asked, read, np.array([0, 1]), np.array([0]), self.device)
         rows, columns = (self._words_of(text, most) for text, most in zip((query, document), limits, strict=True))
         table = self.similarities_of(lists)[0][lists.tokens].T[: len(rows)]  # [query words, document words]
         matches = Matches(rows, columns, to_numpy(table).astype(np.float32))

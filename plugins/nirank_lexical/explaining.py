@@ -26,7 +26,7 @@ class Terms:
     row: int
     doc: int
 
-    def worth(self) -> Iterator[tuple[str, np.float32, int, np.float32]]:
+    def worth(self) -> Iterator[tuple[str, float, int, float]]:
         """Each term of the query by its name, with its weight there, its count in the document, and its worth."""
         index = self.searched.index
         for term, weight in zip(*self.asked.of(self.row), strict=True):
@@ -34,7 +34,8 @@ class Terms:
             place = start + np.searchsorted(index.docs[start:stop], self.doc)
             has = place < stop and index.docs[place] == self.doc
             worth = weight * self.searched.impacts(np.array([place]), np.array([term]))[0] if has else np.float32(0)
-            yield index.vocabulary[term], weight, int(index.counts[place].sum()) if has else 0, worth
+            count = int(index.counts[place].sum()) if has else 0
+            yield index.vocabulary[term], float(weight), count, float(worth)
 
     def prior(self) -> Iterator[Explanation]:
         """What the length of the document is worth, where the weighting has a prior."""
@@ -66,7 +67,7 @@ class Texts:
         if self.weighted and not asked:
             told.append("added by the expansion")
         marks = _marks(asked, worth), _marks(found, worth)
-        return Explanation(term, float(worth), note=", ".join(told), query_marks=marks[0], document_marks=marks[1])
+        return Explanation(term, worth, note=", ".join(told), query_marks=marks[0], document_marks=marks[1])
 
 
 def explained(ranker: Any, queries: Queries, candidates: Candidates, asked: QueryTerms) -> list[Explanation]:
@@ -90,4 +91,4 @@ def _places(analyzer: Analyzer, content: Content) -> Places:
 
 def _marks(places: Sequence[tuple[int, int]], worth: float) -> tuple[Mark, ...]:
     """The places with an equal share of what they are worth together."""
-    return tuple(Mark(start, end, float(worth) / len(places)) for start, end in places)
+    return tuple(Mark(start, end, worth / len(places)) for start, end in places)

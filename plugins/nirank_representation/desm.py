@@ -156,8 +156,8 @@ class DESM:
         asked, analyzer, places = self._parse([query]), Analyzer(**self.analysis), defaultdict[str, list[Any]](list)
         for start, end, term in term_places(analyzer, query):
             places[term].append((start, end))
-        for term, count in zip(*asked.of(0), strict=True):
-            cosine, name = float(self._sides[0][term] @ centroid), self._parse.vocabulary[term]
+        for number, count in zip(*asked.of(0), strict=True):
+            cosine, name = float(self._sides[0][number] @ centroid), self._parse.vocabulary[number]
             score = cosine * float(count) / float(asked.tokens[0])
             marks = tuple(Mark(start, end, score / len(places[name])) for start, end in places[name])
             yield Explanation(name, score, note=f"cosine {cosine:.4f} with the document", query_marks=marks)

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -180,7 +180,8 @@ class SPLADE(nn.Module):
         """Explain each pair by the terms that the vectors of query and document share."""
         corpus = candidates.corpus_for("splade")
         documents = [corpus[doc] for doc in candidates.docs.tolist()]
-        left, right = self.encode(queries)[candidates.rows], self.encode_documents(documents)
+        left, right = cast("SparseVectors", self.encode(queries))[candidates.rows], self.encode_documents(documents)
+        right = cast("SparseVectors", right)
         scores = left.pair_products(right, np.arange(len(documents)), np.arange(len(documents)))
         found = by_terms("splade", scores, left, right)
         read = zip(found, candidates.rows.tolist(), documents, strict=True)
