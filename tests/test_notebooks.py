@@ -18,6 +18,7 @@ import nbformat  # noqa: E402
 
 NOTEBOOKS = sorted((floors.ROOT / "examples").glob("*.ipynb"))
 _SECONDS = 600
+_MEANS = re.compile(r"nDCG@10</td><td>(\w+)</td><td[^>]*>(0\.\d{4})")
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +93,7 @@ def test_train_a_ranker_learns(run):
     made = run(_read("train_a_ranker"))
     assert re.match(r"best on dev: 0\.\d{4} after \d+ of \d+ steps", _outputs(made, "stdout")[0])
     *_, compared = [text for text in _outputs(made, "text/html") if text]
-    mean = {
-        name: float(value) for name, value in re.findall(r"nDCG@10</td><td>(\w+)</td><td[^>]*>(0\.\d{4})", compared)
-    }
+    mean = {name: float(value) for name, value in _MEANS.findall(compared)}
     assert mean["learned"] > mean["dense"] + 0.01
 
 
