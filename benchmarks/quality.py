@@ -31,6 +31,7 @@ RESULTS = Path(__file__).with_name("results")
 WORKS = (
     "wikiqa",
     "mq2008",
+    "clicks",
     "expansion",
     "lexical",
     "lucene",
@@ -41,6 +42,8 @@ WORKS = (
     "fusion",
     "emoji-images",
     "omniglot",
+    "metric",
+    "recipes",
 )
 #: Several works by one name.
 GROUPS = {"transformers": ("dense", "lucene", "late", "crossencoder", "seq2seq")}

@@ -29,7 +29,7 @@ BASELINES = ("BM25", "MiniLM", "RM3")
 STEP, FOLDS = 0.05, 5
 #: Weights of RM3's scores beside MiniLM's cosines.
 SCALES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-_DEEP = 1000
+DEEP = 1000
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class System:
 
 def tables(asked: argparse.Namespace) -> list[Table]:
     """One table."""
-    dev, test = (_searched(asked, split) for split in ("dev", "test"))
+    dev, test = (searched(asked, split) for split in ("dev", "test"))
     systems = {name: system() for name, system in _systems(dev, test).items() if _is_asked(name, asked)}
     evaluations = {name: system.evaluation for name, system in systems.items()}
     compared = [nirank.compare(evaluations, baseline, [MEASURE]) for baseline in BASELINES]
@@ -75,7 +75,7 @@ def tables(asked: argparse.Namespace) -> list[Table]:
             title="nfcorpus",
             about=(
                 f"{len(test.collection.corpus):,} documents, {len(test.collection.queries):,} queries of test, "
-                f"{len(dev.collection.queries):,} of dev; {_DEEP:,} documents of each system are fused. Weights are "
+                f"{len(dev.collection.queries):,} of dev; {DEEP:,} documents of each system are fused. Weights are "
                 f"multiples of {STEP} that add up to 1, of BM25 (or RM3) and of MiniLM; folded ones were found for "
                 f"{MEASURE} in {FOLDS}-fold cross-validation over queries. Differences are those of {MEASURE}, with a "
                 "95 % bootstrap interval over queries and the p of a randomisation test, after Holm's correction."
@@ -103,23 +103,24 @@ def _gain(name: str, compared: Comparison, baseline: str) -> Figure | None:
     return Figure(row.difference, low=row.low, high=row.high, p=row.corrected)
 
 
-def _searched(asked: argparse.Namespace, split: str) -> Searched:
+def searched(asked: argparse.Namespace, split: str) -> Searched:
+    """What the three systems find for the queries of a split."""
     collection = nirank.collection(f"beir:{asked.data / 'nfcorpus'}", split=split)
-    collection = _few(collection) if asked.quick else collection
+    collection = few(collection) if asked.quick else collection
     bm25, dense = nirank.load("bm25", k1=0.9, b=0.4), nirank.load("minilm") >> nirank.load("exact", device="cpu")
     everything = (dense % len(collection.corpus)).search(collection.queries, collection.corpus)
-    rankings = {"BM25": bm25 % _DEEP, "RM3": bm25 % 10 >> nirank.load("rm3") >> bm25 % _DEEP}
+    rankings = {"BM25": bm25 % DEEP, "RM3": bm25 % 10 >> nirank.load("rm3") >> bm25 % DEEP}
     found = {name: ranking.search(collection.queries, collection.corpus) for name, ranking in rankings.items()}
-    return Searched(collection, {**found, "MiniLM": everything.top(_DEEP)}, everything)
+    return Searched(collection, {**found, "MiniLM": everything.top(DEEP)}, everything)
 
 
-def _few(collection: Collection) -> Collection:
+def few(collection: Collection) -> Collection:
     """The beginning of a collection, and queries that are judged there."""
     ids, contents = collection.corpus.ids[:120], collection.corpus[:120]
     judged = collection.judgments.where(collection.judgments.docs < 120)
     corpus = Documents(ids, contents)
-    few = dataclasses.replace(collection, corpus=corpus, judgments=judged.over(corpus))
-    return few.take(np.flatnonzero(judged.lengths)[:20])
+    cut = dataclasses.replace(collection, corpus=corpus, judgments=judged.over(corpus))
+    return cut.take(np.flatnonzero(judged.lengths)[:20])
 
 
 def _systems(dev: Searched, test: Searched) -> dict[str, Callable[[], System]]:

@@ -41,6 +41,12 @@ class Row:
         p = randomisation_test(values - baseline.values(measure)) if baseline else None
         return Figure(float(values.mean()), spread, low, high, p)
 
+    def gain(self, other: Row, measure: str) -> Figure:
+        """How much more than another system it has in the mean, over the same queries; significance as in `figure`."""
+        more = self.values(measure) - other.values(measure)
+        low, high = confidence_intervals(more)[0].tolist()
+        return Figure(float(more.mean()), None, low, high, randomisation_test(more))
+
     @property
     def dev(self) -> float | None:
         """The measure on dev, the mean over seeds, where it was measured."""

@@ -36,6 +36,7 @@ import speed_maxsim
 import speed_pipeline
 import speed_rerank
 import speed_start
+import speed_training
 from speed_run import Run
 from speed_table import Report, machine, save, show, versions
 
@@ -52,12 +53,13 @@ WORKS: dict[str, Callable[[Run, Report], None]] = {
     "losses": speed_losses.compare,
     "maxsim": speed_maxsim.compare,
     "start": speed_start.compare,
+    "training": speed_training.compare,
 }
 RESULTS = Path(__file__).with_name("results")
 _PACKAGES = (
     *("nirank", "numpy", "torch", "numba", "bm25s", "tantivy", "pyserini", "rank-bm25", "faiss-cpu", "pandas"),
     *("python-terrier", "pytrec-eval-terrier", "ir-measures", "ranx", "sentence-transformers", "allRank"),
-    "lightgbm",
+    *("lightgbm", "transformers"),
 )
 
 

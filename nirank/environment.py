@@ -24,6 +24,38 @@ def versions() -> dict[str, str]:
     }
 
 
+#: Packages that a score, a rank or a measure may depend on, by the name they are imported by; the distributions that
+#: bring them, where these are called otherwise.
+_THAT_MATTER: dict[str, tuple[str, ...]] = {
+    **{name: (name,) for name in (
+        "numpy", "scipy", "numba", "pyarrow", "torch", "transformers", "tokenizers", "safetensors", "accelerate",
+        "peft", "gensim", "lightgbm", "openvino", "pyserini", "rapidfuzz", "regex", "timm", "torchvision", "xxhash",
+    )},
+    "sentence_transformers": ("sentence-transformers",),
+    "faiss": ("faiss-cpu", "faiss-gpu", "faiss"),
+    "PIL": ("pillow",),
+    "Stemmer": ("PyStemmer",),
+    "ir_measures": ("ir-measures",),
+    "open_clip": ("open_clip_torch",),
+    "pytrec_eval": ("pytrec-eval-terrier", "pytrec_eval"),
+}  # fmt: skip
+
+
+def installed() -> dict[str, str]:
+    """Versions of Python, nirank, and of all that is installed and may change a result; nothing is imported for it."""
+    found = {name: next(filter(None, map(_version, brought)), "") for name, brought in _THAT_MATTER.items()}
+    plain = {"python": platform.python_version(), "nirank": _version("nirank")}
+    return plain | {name: version for name, version in found.items() if version}
+
+
+def _version(distribution: str) -> str:
+    """The version of a distribution; nothing where it is not installed."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
 @functools.cache  # all that is installed is read for it: a third of a second
 def _distributions() -> Mapping[str, list[str]]:
     return importlib.metadata.packages_distributions()

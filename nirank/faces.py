@@ -18,7 +18,7 @@ from typing import Any
 FACES = (
     *("nirank", "nirank.data", "nirank.errors", "nirank.evaluation", "nirank.formats", "nirank.kit", "nirank.kit.text"),
     *("nirank.kit.transformers", "nirank.kit.vision", "nirank.pipeline", "nirank.plugins", "nirank.testing"),
-    "nirank.training",
+    *("nirank.training", "nirank.clicks"),
 )
 
 _Face = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]

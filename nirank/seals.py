@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nirank.errors import DamagedFile
+from nirank.errors import BadInput, DamagedFile
 from nirank.files import beside, cache_folder, refuse_special, remove_leftovers, small_text
 from nirank.hashing import digest
 
@@ -140,6 +140,30 @@ def sealed_inside(folder: Path) -> list[Path]:
     """Every folder, itself and those within, that has a seal, and every file that has one beside it."""
     found = sorted(folder.rglob(f"*{SEAL}")) if folder.is_dir() else []
     return [path.parent if path.name == SEAL else path.with_name(path.name.removesuffix(f".{SEAL}")) for path in found]
+
+
+def check_all(folder: Path, again: str, unsealed: Iterable[str] = ()) -> int:
+    """Compare every file in a folder with the seals in it; return how many seals there are.
+
+    Raises `DamagedFile` where a file differs, and `BadInput` where there is no seal, or a file that none names and that
+    is not one of `unsealed`, so that nothing in the folder is trusted without one.
+    """
+    places = sealed_inside(folder)
+    if not places:
+        raise BadInput("has no seals (hashes of the files that nirank wrote): nothing vouches for it.", folder)
+    for place in places:
+        (check if place.is_dir() else check_file)(place, again, everything=True)
+    named = {folder / name for name in unsealed} | {file for place in places for file in _named_by(place)}
+    if strangers := [path for path in sorted(folder.rglob("*")) if path.is_file() and path not in named]:
+        raise BadInput(f"{len(strangers)} files are in no seal, such as this one. {again}", strangers[0])
+    return len(places)
+
+
+def _named_by(place: Path) -> Iterator[Path]:
+    """The files that a seal names, and itself."""
+    seal_path = place / SEAL if place.is_dir() else _beside(place)
+    yield seal_path
+    yield from (seal_path.parent / name for name in _read(seal_path, ""))
 
 
 def _check(sealed: Path, folder: Path, seal_path: Path, again: str, everything: bool, only: str | None = None) -> bool:

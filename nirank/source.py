@@ -67,6 +67,11 @@ def function_digest(function: Any) -> str:
     return hashed.hexdigest()
 
 
+def files_digest(module: str) -> str:
+    """A hash of the files of an imported module's package, or of its only file; equal code has an equal one."""
+    return _files_digest(module)
+
+
 def is_ours(kind: type) -> bool:
     """True for a class that comes with nirank: its layouts and fingerprints have versions of their own."""
     return kind.__module__.partition(".")[0] in _ours()

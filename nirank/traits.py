@@ -79,6 +79,8 @@ class Traits:
     reduction: Literal["mean", "sum", "none"] = trait("mean", "loss", "how the losses of the lists are combined")
     gamma: Any = trait(None, "loss", "the factor of the scores: a number, or a parameter that is learned")
     classes: int | None = trait(0, "loss", "the number of grades, None where it must be set; 0 for other losses")
+    rate_factor: float = trait(1.0, "loss", "what the learning rate is multiplied by for what the loss itself learns")
+    in_checkpoint: bool = trait(True, "loss", "whether a checkpoint also holds what the loss itself has learned")
     largest_label: float | None = trait(None, "loss", "the largest label that it accepts")
     each: Literal["positive", "query"] | None = trait(None, "sampler", "whether each list is for a positive or a query")
     positives: Literal["all", "some"] = trait("all", "sampler", "whether a list has every positive of its query")

@@ -176,6 +176,24 @@ def test_search_shows_the_part_with_the_words_of_the_query(tmp_path, monkeypatch
     assert [found["text"][start:stop] for start, stop in part["matches"]] == ["fox"]
 
 
+def test_search_explains_what_it_finds(tmp_path, monkeypatch):
+    pytest.importorskip("numba")
+    monkeypatch.setenv("NIRANK_CACHE", str(tmp_path / "cache"))
+    texts = ["a red fox \x1b[2Jran", "a blue fox", "nothing"]
+    lines = [json.dumps({"id": f"d{number}", "text": text}) for number, text in enumerate(texts)]
+    (tmp_path / "docs.jsonl").write_text("\n".join(lines))
+    command = ["search", "red foxes", "-c", f"jsonl:{tmp_path / 'docs.jsonl'}", "--explain"]
+    told = _call(*command)
+    assert "rank 1 of 2 from bm25" in told
+    assert "1 in the document" in told
+    assert "\x1b[2J" not in told
+    first, second = json.loads(_call(*command, "--json"))["results"]
+    for found in (first, second):
+        explanation = found["explanation"]
+        assert sum(part["score"] for part in explanation["parts"]) == pytest.approx(found["score"])
+    assert [first["text"][start:end] for start, end, _ in first["explanation"]["document_marks"]] == ["red", "fox"]
+
+
 def test_run_as_json_says_what_was_measured_and_where_it_is(files):
     pytest.importorskip("numba")
     _beir(files)

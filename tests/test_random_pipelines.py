@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
 
 import numpy as np
 import pytest
 
 import nirank
 from nirank.component import Component
-from nirank.data import Candidates, Documents, Queries
+from nirank.data import Candidates, Documents, Explanation, Mark, Queries
 from nirank.errors import BadInput, CompositionError
 from nirank.execution import sharing
 from nirank.pipeline.algebra import Stage
@@ -42,6 +43,21 @@ class Lexical:
         pairs = zip(candidates.rows.tolist(), candidates.docs.tolist(), strict=True)
         values = [self._score(queries.contents[row], self.world.texts[doc], self.world) for row, doc in pairs]
         return np.array(values, np.float32)
+
+    def explain(self, queries, candidates):
+        """A part for each word of the query, marked where the document has it."""
+        pairs = zip(candidates.rows.tolist(), candidates.docs.tolist(), strict=True)
+        return [self._explained(queries.contents[row].split(), self.world.texts[doc]) for row, doc in pairs]
+
+    def _explained(self, words, text):
+        parts = [
+            Explanation(word, self._score(word, text, self.world), document_marks=_places(word, text)) for word in words
+        ]
+        return Explanation.summed(self.kind, sum(part.score for part in parts), tuple(parts))
+
+
+def _places(word, text):
+    return tuple(Mark(found.start(), found.end(), 1.0) for found in re.finditer(rf"\b{word}\b", text))
 
 
 class Encoder:
@@ -163,11 +179,34 @@ def check(tree, stages, folder=None):
         shallow = pipeline.at_depth(k).search(QUERIES, CORPORA[0])
         assert shallow.depth is None or shallow.longest <= shallow.depth
     assert found.depth is None or found.longest <= found.depth
+    for row in (1, 5):
+        _explained(pipeline, row, found)
     if folder is not None:
         fresh = nirank.parse(text, parts())
         fresh.index(CORPORA[0], folder)
         same(found, fresh.search(QUERIES, CORPORA[0]))
     return True
+
+
+def _explained(pipeline, row, found):
+    """The explanation of each document adds up to the score that it is found with; of others it is refused, or told."""
+    asked, (docs, scores) = QUERIES.take([row]), found[row]
+    for doc, name in enumerate(CORPORA[0].ids):
+        try:
+            explanation = pipeline.explain(asked, name, CORPORA[0])
+        except BadInput:
+            assert doc not in docs
+            continue
+        assert explanation.adds_up(), str(explanation)
+        text = CORPORA[0][doc]
+        marked = {text[mark.start : mark.end] for mark in explanation.document_marks}
+        assert marked <= set(slow.WORDS), (marked, repr(pipeline))
+        if doc in docs:
+            at = docs.tolist().index(doc)
+            assert explanation.score == pytest.approx(scores[at], rel=1e-5, abs=1e-5), str(explanation)
+            assert f"rank {at + 1} of {len(docs)} from {pipeline!r}" in explanation.note
+        else:
+            assert "not among" in explanation.note
 
 
 def _equal(found, expected, tree):

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from nirank.data import Candidates, Collection, Documents, Queries
+from nirank.data import Candidates, Collection, Documents, Explanation, Mark, Matches, Queries
 from nirank.errors import BadInput, UnknownName
 from nirank.hooks import hookimpl
 from nirank.plugins import Plugin, active
@@ -136,6 +136,72 @@ def _samples(self, queries, candidates):
 )
 def test_a_scorers_fault_is_seen(score, broken):
     assert f"scorer/{broken}" in violations("scorer", _faulty(SoundScorer, score=score))
+
+
+def _explaining(change):
+    """A sound scorer whose explanations are changed: its words are marked and counted, one part each."""
+
+    def explain(self, queries, candidates):
+        scores = self.score(queries, candidates).tolist()
+        read = zip(candidates.rows.tolist(), candidates.docs.tolist(), scores, strict=True)
+        return [change(_explained(score), queries.contents[row], candidates.corpus[doc]) for row, doc, score in read]
+
+    return _faulty(SoundScorer, explain=explain)
+
+
+def _explained(score):
+    return Explanation("all", score, (Explanation("half", score / 2), Explanation("the rest", score - score / 2)))
+
+
+def _beyond(explanation, query, document):
+    return replace(explanation, document_marks=(Mark(0, len(document) + 1),))
+
+
+def _beyond_the_query(explanation, query, document):
+    part = replace(explanation.parts[0], query_marks=(Mark(2, 2),))
+    return replace(explanation, parts=(part, explanation.parts[1]))
+
+
+def _of_another_score(explanation, query, document):
+    return _explained(explanation.score + 1)
+
+
+def _nameless(explanation, query, document):
+    return replace(explanation, parts=(replace(explanation.parts[0], label=3), explanation.parts[1]))
+
+
+def _short(explanation, query, document):
+    return replace(explanation, parts=(*explanation.parts, Explanation("more", 0.01)))
+
+
+def _misshapen(explanation, query, document):
+    return replace(explanation, matches=Matches(("a",), ("b", "c"), np.zeros((1, 3), np.float32)))
+
+
+@pytest.mark.parametrize("fault", [_beyond, _beyond_the_query, _of_another_score, _nameless, _short, _misshapen])
+def test_a_fault_in_an_explanation_is_seen(fault):
+    (broken,) = violations("scorer", _explaining(fault))
+    assert broken == "scorer/" + "explains_its_scores"
+
+
+@pytest.mark.parametrize("off", [0, 1])
+def test_a_fault_in_an_explanation_of_vectors_is_seen(off):
+    """Of an index, and of an encoder: the dot product of a pair, and not a number beside it."""
+
+    def of_index(self, queries, candidates):
+        return [_explained(score + off) for score in self.score(queries, candidates).tolist()]
+
+    def of_encoder(self, queries, candidates):
+        left, right = self.encode(queries), self.encode_documents(candidates.corpus[candidates.docs])
+        return [_explained(score + off) for score in np.einsum("ij,ij->i", left[candidates.rows], right).tolist()]
+
+    for kind, sound, explain in (("generator", Keeps, of_index), ("encoder", SoundEncoder, of_encoder)):
+        known = violations(kind, _faulty(sound, explain=explain))
+        assert (f"{kind}/" + "explains_its_scores" in known) == bool(off)
+
+
+def test_a_sound_explanation_passes():
+    assert violations("scorer", _explaining(lambda explanation, query, document: explanation)) == {}
 
 
 def test_only_the_check_of_a_fault_fails():
@@ -750,9 +816,111 @@ def _losses(torch, sound):
     }
 
 
-@pytest.mark.parametrize("check", [check.name.removeprefix("loss/") for check in checks("loss")])
+_OF_LOSSES = [check.name.removeprefix("loss/") for check in checks("loss")]
+
+
+@pytest.mark.parametrize("check", [name for name in _OF_LOSSES if not name.startswith("vectors_")])
 def test_a_losss_fault_is_seen(torch, logistic, check):
     assert f"loss/{check}" in violations("loss", _losses(torch, logistic)[check])
+
+
+@pytest.fixture(scope="module")
+def nearness(torch):
+    """A softmax over the documents of a list by the cosines of vectors, with a scale that is learned."""
+    normalize = torch.nn.functional.normalize
+
+    class Nearness(torch.nn.Module):
+        reduction = "mean"
+
+        def begin(self, collection, dim):
+            self.turn = torch.nn.Parameter(torch.eye(dim))
+
+        def costs(self, query_vectors, document_vectors, documents, labels, mask):
+            cosines = (
+                normalize(query_vectors @ self.turn.to(query_vectors.dtype), dim=1) @ normalize(document_vectors).T
+            )
+            shares = torch.log_softmax(5 * cosines.gather(1, documents).masked_fill(~mask, -1e9), dim=1)
+            return -torch.where(mask, labels * shares, 0.0).sum(1)
+
+        def forward(
+            self, scores, labels, mask, documents, queries, query_vectors, document_vectors, distinct_documents
+        ):
+            places = torch.searchsorted(distinct_documents, documents.contiguous()).clamp(
+                max=len(distinct_documents) - 1
+            )
+            costs = self.costs(query_vectors, document_vectors, places, torch.where(mask, labels, 0.0), mask)
+            counts = torch.where(mask, labels, 0.0).any(1)
+            self.skipped = int((~counts).sum())
+            total = costs[counts].sum() + 0 * costs.sum()
+            return total / counts.sum().clamp(min=1) if self.reduction == "mean" else total
+
+    return Nearness
+
+
+def test_a_sound_loss_of_vectors_passes(nearness):
+    assert violations("loss", nearness()) == {}
+
+
+def _losses_of_vectors(torch, sound):
+    """Losses of vectors with one fault each, by the check that has to see it."""
+
+    class Wrapped(sound):
+        change = staticmethod(lambda value, **given: value)
+
+        def forward(
+            self, scores, labels, mask, documents, queries, query_vectors, document_vectors, distinct_documents
+        ):
+            given = {name: value for name, value in locals().items() if name != "self"}
+            given.pop("__class__", None)
+            return self.change(super().forward(**given), **given)
+
+    def changed(change):
+        return type("Changed", (Wrapped,), {"change": staticmethod(change)})()
+
+    class Unseeded(Wrapped):
+        def begin(self, collection, dim):
+            self.turn = torch.nn.Parameter(torch.randn(dim, dim))
+
+    class Forgotten(Wrapped):
+        def begin(self, collection, dim):
+            super().begin(collection, dim)
+            self.other = torch.nn.Parameter(torch.ones(2))
+
+    class Adding(Wrapped):
+        def forward(
+            self, scores, labels, mask, documents, queries, query_vectors, document_vectors, distinct_documents
+        ):
+            given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+            value = super().forward(**given)
+            return value if self.reduction == "mean" else 2 * value
+
+    def long(value, query_vectors, **given):
+        return value + 0 * torch.exp(query_vectors.square().sum())
+
+    def padded(value, scores, **given):
+        return value * scores.shape[1]
+
+    def first(value, query_vectors, document_vectors, **given):
+        return value + (query_vectors[0] @ document_vectors[0])
+
+    return {
+        "vectors_scalar": changed(lambda value, query_vectors, **given: value + query_vectors.sum(1)),
+        "vectors_differentiable": Forgotten(),
+        "vectors_gradient_is_the_derivative": changed(lambda value, **given: 2 * value - value.detach()),
+        "vectors_precision": changed(lambda value, **given: value.float()),
+        "vectors_padding": changed(padded),
+        "vectors_order_of_lists": changed(first),
+        "vectors_length": changed(long),
+        "vectors_nothing_relevant": changed(lambda value, **given: value + 1),
+        "vectors_reduction": Adding(),
+        "vectors_begins_alike": Unseeded(),
+        "vectors_learns": changed(lambda value, **given: -value),
+    }
+
+
+@pytest.mark.parametrize("check", [name for name in _OF_LOSSES if name.startswith("vectors_")])
+def test_the_fault_of_a_loss_of_vectors_is_seen(torch, nearness, check):
+    assert f"loss/{check}" in violations("loss", _losses_of_vectors(torch, nearness)[check])
 
 
 # Samplers

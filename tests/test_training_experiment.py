@@ -130,6 +130,46 @@ def test_a_recipe_has_the_seed_and_the_first_measure_of_its_experiment(experimen
     assert (recipe.options.seed, recipe.options.measure) == (3, "AP")
 
 
+def test_a_stage_may_be_there_only_to_learn_from(experiment, tmp_path):
+    """A teacher and what a sampler searches stand in no pipeline; the teacher is trained first, and both are gone then.
+
+    The same stages, said to nirank.fit, give the same weights.
+    """
+    learned = 'loss = "kl"\nteacher = "2.0 * oracle"\nsampler = "mined(first % 20, negatives=2)"'
+    stages = '[stage.first]\nuse = "everything"\n\n[stage.oracle]\nuse = "scorer/weighed"\nseed = 5\n\n'
+    taught = '[train.oracle]\nloss = "ranknet"\ncollection = "numbers"\nlearning_rate = 0.1\n\n[train.tuned]\n'
+    text = TOML.replace('loss = "ranknet"', learned).replace("[train.tuned]\n", f"{stages}{taught}")
+    experiment.write_text(text)
+    train(experiment, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir()) == ["oracle", "results", "tuned"]
+    assert Experiment.read(tmp_path / "out" / "results" / "experiment.toml").stage.keys() == {"tuned"}
+
+    oracle = nirank.load(f"trained:{tmp_path / 'out' / 'oracle'}", "oracle")
+    tuned = nirank.load("scorer/weighed", "tuned", dropout=0.1, seed=7)
+    options = {"epochs": 4, "batch_size": 4, "learning_rate": 0.2, "seed": 7, "measure": "RR@10"}
+    nirank.fit(
+        tuned,
+        "kl",
+        nirank.collection("numbers"),
+        sampler="mined(first % 20, negatives=2)",
+        dev=nirank.collection("numbers", seed=2),
+        pipeline=nirank.load("everything") % 40 >> tuned,
+        teacher=2.0 * oracle,
+        stages={"first": nirank.load("everything", "first")},
+        **options,
+    )
+    found = load_file(next((tmp_path / "out" / "tuned").rglob("*.safetensors")))
+    assert found
+    for name, value in tuned.component.target.state_dict().items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=0)
+
+
+def test_a_stage_that_nothing_uses_is_told(experiment, tmp_path):
+    experiment.write_text(f'{TOML}\n[stage.oracle]\nuse = "scorer/weighed"\n')
+    with pytest.raises(UnknownName, match="pipeline that uses stage 'oracle'"):
+        train(experiment, tmp_path / "out")
+
+
 def test_an_experiment_that_trains_is_not_run(experiment, tmp_path):
     with pytest.raises(BadInput, match=f"run it with `nirank train {experiment}`"):
         nirank.run(experiment, tmp_path / "out")

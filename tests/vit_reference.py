@@ -26,11 +26,11 @@ def _normalised(values, scale, shift):
 def _convolved(image, kernels, biases):
     """3 x 3, stride 2, zeros around: `[channels, height, width]`."""
     padded = np.pad(image, ((0, 0), (1, 1), (1, 1)))
-    size = (image.shape[1] + 1) // 2
-    result = np.zeros((len(kernels), size, size))
+    height, width = ((size + 1) // 2 for size in image.shape[1:])
+    result = np.zeros((len(kernels), height, width))
     for out, kernel in enumerate(kernels):
-        for y in range(size):
-            for x in range(size):
+        for y in range(height):
+            for x in range(width):
                 result[out, y, x] = (padded[:, 2 * y : 2 * y + 3, 2 * x : 2 * x + 3] * kernel).sum() + biases[out]
     return result
 

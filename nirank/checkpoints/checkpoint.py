@@ -57,12 +57,19 @@ def save(component: Component, folder: Path) -> None:
 
 
 def save_loss(loss: Component, folder: Path) -> None:
-    """Write into a checkpoint what a loss has learned, if it learns."""
-    if (parameters := loss.method("parameters")) and any(True for _ in parameters()):
-        from safetensors.torch import save_model
+    """Write into a checkpoint what a loss has learned, but for modules that say `in_checkpoint = False`."""
+    modules = loss.target.named_modules() if loss.can("named_modules") else ()
+    left_out = tuple(
+        f"{name}." if name else "" for name, module in modules if not getattr(module, "in_checkpoint", True)
+    )
+    parameters = dict(loss.target.named_parameters()) if loss.can("named_parameters") else {}
+    if all(name.startswith(left_out) for name in parameters):
+        return
+    from safetensors.torch import save_file
 
-        save_model(loss.target, str(folder / LOSS))
-        seals.seal(folder)
+    kept = {name: value for name, value in loss.target.state_dict().items() if not name.startswith(left_out)}
+    save_file({name: value.clone() for name, value in kept.items()}, str(folder / LOSS))  # shared ones are refused
+    seals.seal(folder)
 
 
 def load(folder: Path, given: Mapping[str, Any] | None = None, name: str | None = None) -> Component:

@@ -22,12 +22,16 @@ class Collection:
 
     `judgments` has one row per query; a judged document that the corpus lacks keeps an ordinal beyond the
     corpus, so that it counts in recall and in ideal rankings as it does for trec_eval.
+
+    `weights` says how much a judgment is to count in training, where that differs: for each query documents, whose
+    scores are weights above 0. Losses that take weights learn by them; in measures all judgments count alike.
     """
 
     name: str
     corpus: Corpus
     queries: Queries
     judgments: Candidates
+    weights: Candidates | None = None
 
     def __post_init__(self) -> None:
         self._check()
@@ -37,6 +41,8 @@ class Collection:
                 self.name,
             )
         object.__setattr__(self, "judgments", self._known())
+        if self.weights is not None:
+            self._check_weights(self.weights)
 
     def _check(self) -> None:
         """Join judgments of a file by ids; raise `BadInput` for anything else in the place of a part."""
@@ -68,6 +74,22 @@ class Collection:
             judgments = judgments.for_queries(self.queries.ids)
         return judgments if judgments.corpus is not None else judgments.over(self.corpus)
 
+    def _check_weights(self, weights: Candidates) -> None:
+        """Raise `BadInput` for weights of other queries, and for those that are no finite numbers above 0."""
+        if not isinstance(weights, Candidates):
+            raise BadInput(
+                f"weights are `nirank.Candidates`, whose scores are weights, not {_kind(weights)}.", self.name
+            )
+        if len(weights) != len(self.queries) or [*(weights.query_ids or self.queries.ids)] != [*self.queries.ids]:
+            raise BadInput(
+                "the weights are of other queries than the judgments; one row per query is needed.", self.name
+            )
+        wrong = np.flatnonzero(~((weights.scores > 0) & (weights.scores < np.inf)))  # or NaN
+        if len(wrong):
+            raise BadInput(
+                f"a judgment has the weight {weights.scores[wrong[0]]:g}; one above 0 is expected.", self.name
+            )
+
     def __repr__(self) -> str:
         sizes = f"{len(self.corpus):,} documents, {len(self.queries):,} queries, {self.judgments.pairs:,} judgments"
         return f"<Collection {self.name}: {sizes}>"
@@ -77,7 +99,10 @@ class Collection:
 
     def take(self, queries: Ints | slice) -> Collection:
         """The same corpus with only the given queries."""
-        return replace(self, queries=self.queries.take(queries), judgments=self.judgments.take(queries))
+        weights = None if self.weights is None else self.weights.take(queries)
+        return replace(
+            self, queries=self.queries.take(queries), judgments=self.judgments.take(queries), weights=weights
+        )
 
 
 def _kind(value: object) -> str:
@@ -86,8 +111,8 @@ def _kind(value: object) -> str:
 
 def fingerprints(collection: Collection) -> dict[str, str]:
     """The name of a collection, a hash of its documents, and one of its judgments and queries: none other has these."""
-    judged = collection.judgments
-    columns = (judged.offsets.tobytes(), judged.docs.tobytes(), judged.scores.tobytes())
+    parts = [collection.judgments, *([collection.weights] if collection.weights is not None else [])]
+    columns = [column.tobytes() for part in parts for column in (part.offsets, part.docs, part.scores)]
     queries = [str(content) for content in collection.queries.contents]
     hashed = digest([column.hex() for column in columns] + queries)
     return {"name": collection.name, "corpus": collection.corpus.fingerprint, "judgments": hashed}

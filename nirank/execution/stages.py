@@ -34,6 +34,7 @@ from nirank.data.batches import (
 )
 from nirank.data.candidates import Candidates
 from nirank.data.corpus import field_of
+from nirank.data.explanation import Explanation
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
 from nirank.data.vectors import Vectors
@@ -143,6 +144,32 @@ def _score(scorer: Component, queries: Queries, candidates: Candidates) -> Float
             )
         _refuse_nan(scorer, scores)
         return scores.astype(np.float32, copy=False)
+
+
+def explain(component: Component, queries: Queries, candidates: Candidates) -> list[Explanation]:
+    """One explanation for each pair, by the component's own method `explain`.
+
+    Raises `ComponentError` for another number of them, or where the parts of one do not add up to its score. Marks in
+    documents are those of their contents: of a component that reads a field there are none.
+    """
+    with _Noted(component, "explain", queries=len(queries), pairs=candidates.pairs):
+        refuse_strangers(component.name, candidates)
+        with _inference(component.target):
+            made = component.target.explain(queries, as_read(component, candidates))
+        found = [*_checked(component, "explain", made, candidates.pairs)]
+        _refuse_what_does_not_add_up(component, found)
+    return found if component.field is None else [replace(each, document_marks=()) for each in found]
+
+
+def _refuse_what_does_not_add_up(component: Component, found: Sequence[Any]) -> None:
+    for each in found:
+        if not isinstance(each, Explanation):
+            raise ComponentError(f"{component.spec} explained a score by {each!r:.80}; an Explanation is expected.")
+        if not each.adds_up():
+            raise ComponentError(
+                f"{component.spec} explained the score {each.score:.8g} by parts that leave {each.missing:.3g} over "
+                "(or a part by its own); what is not explained is a part of its own, such as a rest."
+            )
 
 
 def extract(extractor: Component, queries: Queries, candidates: Candidates) -> Floats:

@@ -194,6 +194,16 @@ class Experiment:
         """The names of the stages that pipelines are made of."""
         return _names_in(self.expressions.values())
 
+    @property
+    def names_learned_from(self) -> set[str]:
+        """The names of the stages that teachers, samplers and pipelines of trainings are made of."""
+        return _names_in(text for table in self.train.values() for key in _LEARNED for text in _texts(table.get(key)))
+
+    def learned(self) -> Experiment:
+        """The experiment with nothing to train, and without the stages that only training needed."""
+        stage = {name: table for name, table in self.stage.items() if name in self.stage_names}
+        return replace(self, stage=stage, train={})
+
     def tuning(self) -> Tuning | None:
         """The settings that are tuned, and how; None without a table [tune]. Raises for a wrong one."""
         if not self.tune:
@@ -258,8 +268,9 @@ class Experiment:
             if self._is_fusion(name):
                 continue
             with naming(f"{self.where}: [train.{name}]"):
-                if name not in self.stage_names:
-                    raise UnknownName("stage", name, self.stage_names)
+                known = self.stage_names | (self.names_learned_from & self.stage.keys())
+                if name not in known:
+                    raise UnknownName("stage", name, known)
                 table = {key: self._numbered(key, value) for key, value in table.items()}
                 recipe = Recipe.of(name, table, self.seed, self.evaluate.measures[0], bool(self.folds))
                 found.append(replace(recipe, open=self.opened))
@@ -291,7 +302,7 @@ class Experiment:
         """
         stages = {} if stages is None else stages
         stages |= {name: self.load(name) for name in self.stage}
-        unused = stages.keys() - self.stage_names
+        unused = stages.keys() - self.stage_names - self.names_learned_from
         if unused:
             raise UnknownName("pipeline that uses stage", min(unused), self.stage_names, self.where)
         return {name: self.ranking(name, stages) for name in self.pipelines}
@@ -366,6 +377,8 @@ def _writing(field: str, table: Mapping[str, Any]) -> Writing:
     return Writing(writer, field, table.get("append", True), by, table.get("keep"))
 
 
+#: What of a table [train.NAME] names stages.
+_LEARNED = ("teacher", "sampler", "pipeline")
 _KEYS = (
     *("name", "collection", "write", "pipelines", "stage", "numbers"),
     *("train", "tune", "folds", "evaluate", "plugin", "seed"),
@@ -470,6 +483,15 @@ def _ordered_names(expressions: Iterable[str]) -> list[str]:
         found = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called]
         names += sorted(found, key=lambda node: (node.lineno, node.col_offset))
     return list(dict.fromkeys(node.id for node in names))
+
+
+def _texts(given: Any) -> Iterator[str]:
+    """All texts in a value of a table: itself, or those in it."""
+    if isinstance(given, str):
+        yield given
+    elif isinstance(given, (list, Mapping)):
+        for part in given.values() if isinstance(given, Mapping) else given:
+            yield from _texts(part)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -22,21 +23,28 @@ TOTAL = "total"
 
 
 class Stopwatch:
-    """A plugin that notes the seconds of each stage; a stage that is called twice for a query counts as one."""
+    """A plugin that notes the seconds of each stage; a stage that is called twice for a query counts as one.
+
+    It notes what happens in the context of a query: in `query()`, and in no other thread or task. So several threads
+    may ask queries at a time, each with its own `query()`, and what else is searched meanwhile counts for none of them.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)
-        self._query: dict[str, float] = defaultdict(float)
+        self._query: ContextVar[dict[str, float] | None] = ContextVar("query", default=None)
 
     @contextmanager
-    def query(self) -> Iterator[None]:
-        """Round the search for one query."""
-        start = time.perf_counter()
-        yield
-        self._query[TOTAL] = time.perf_counter() - start
-        for stage, seconds in self._query.items():
+    def query(self) -> Iterator[dict[str, float]]:
+        """Round the search for one query; what it gives are the seconds of its stages, complete behind the block."""
+        mine: dict[str, float] = defaultdict(float)
+        token, start = self._query.set(mine), time.perf_counter()
+        try:
+            yield mine
+        finally:
+            self._query.reset(token)
+        mine[TOTAL] = time.perf_counter() - start
+        for stage, seconds in mine.items():
             self.seconds[stage].append(seconds)
-        self._query.clear()
 
     @hookimpl(wrapper=True, tryfirst=True)
     def nirank_encode(self, encoder: Component) -> Generator[None, Any, Any]:
@@ -58,7 +66,8 @@ class Stopwatch:
         try:
             return (yield)
         finally:
-            self._query[stage] += time.perf_counter() - start
+            if (mine := self._query.get()) is not None:
+                mine[stage] += time.perf_counter() - start
 
 
 def measure(ranking: Ranking, collection: Collection, queries: int = 100) -> dict[str, dict[str, float]]:

@@ -1,17 +1,22 @@
-"""The manifest of a result: versions, fingerprints, seeds, devices, the tie policy."""
+"""The manifest of a result: versions, code, fingerprints, machine, seeds, devices, the tie policy."""
 
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nirank.component import Component
 from nirank.data.collection import Collection
-from nirank.environment import versions
+from nirank.data.prints import print_of_judgments, print_of_queries
+from nirank.environment import installed
+from nirank.experiments.machine import describe_machine
 from nirank.pipeline.algebra import Ranking
 from nirank.plugins.loading import active
+from nirank.source import files_digest
 
 if TYPE_CHECKING:
     from nirank.evaluation.evaluating import Ties
@@ -30,20 +35,40 @@ def describe(
     components = {component.name: component for ranking in rankings.values() for component in ranking.components()}
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
+        "versions": installed(),
         "plugins": {plugin.name: plugin.version for plugin in active().known if not plugin.blocked},
+        "code": describe_code(),
         "platform": {"system": platform.system(), "machine": platform.machine()},
+        "machine": describe_machine(),
         "seed": seed,
         "ties": {"search": _SEARCH, "measures": _MEASURES[ties]},
-        "collection": {
-            "name": collection.name,
-            "documents": len(collection.corpus),
-            "queries": len(collection.queries),
-            "judgments": collection.judgments.pairs,
-            "corpus": collection.corpus.fingerprint,
-        },
+        "collection": describe_collection(collection),
         "pipelines": {name: repr(ranking) for name, ranking in rankings.items()},
         "components": {name: describe_component(component) for name, component in components.items()},
+    }
+
+
+def describe_collection(collection: Collection) -> dict[str, Any]:
+    """Describe a collection: its sizes, and fingerprints of documents, queries and judgments."""
+    corpus, queries, judgments = collection.corpus, collection.queries, collection.judgments
+    return {
+        "name": collection.name,
+        "documents": len(corpus),
+        "queries": len(queries),
+        "judgments": judgments.pairs,
+        "corpus": corpus.fingerprint,
+        "queries_fingerprint": print_of_queries(queries),
+        "judgments_fingerprint": print_of_judgments(judgments, queries.ids, corpus.ids),
+    }
+
+
+def describe_code() -> dict[str, str]:
+    """A hash of the code of nirank, and of each plugin that is loaded; one in a file goes by the file's name."""
+    loaded = {plugin.name: plugin.module for plugin in active().known if plugin.module is not None}
+    modules = {Path(name).name: getattr(module, "__name__", "") for name, module in loaded.items()}
+    apart = {name: module for name, module in modules.items() if module.partition(".")[0] != "nirank"}
+    return {
+        name: files_digest(module) for name, module in {"nirank": "nirank", **apart}.items() if module in sys.modules
     }
 
 

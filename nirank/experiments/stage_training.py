@@ -47,7 +47,7 @@ def train_stages(
         if tell and found:
             tell(found)
         experiment = experiment.with_pipeline(fusion.name, text)
-    return replace(experiment, train={})
+    return experiment.learned()
 
 
 def check_recipes(experiment: Experiment, recipes: Sequence[Recipe]) -> None:

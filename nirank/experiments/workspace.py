@@ -19,9 +19,11 @@ from nirank.data import attributes
 from nirank.data.candidates import Candidates
 from nirank.data.corpus import ArrowCorpus, same_documents, values_of
 from nirank.data.corpus_files import write_corpus
+from nirank.data.explanation import Explanation
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Floats, Ints
 from nirank.errors import BadInput, NirankError
+from nirank.execution import sharing
 from nirank.experiments.experiment import Experiment
 from nirank.files import alone, refuse_existing
 from nirank.formats.toml import to_toml
@@ -51,6 +53,12 @@ class Workspace:
     def snippets(self, text: str, docs: Ints) -> list[Snippet]:
         """The part of each document that has most words of the query. Raises `BadInput` for what is no text."""
         return snippets(Queries.of(text), Candidates.of([docs], corpus=self.corpus))[0]
+
+    def explanations(self, text: str, docs: Ints) -> list[Explanation]:
+        """Why each document has its score."""
+        queries = Queries.of([text])
+        with sharing.sharing():  # the search itself is the same for each
+            return [self.ranking.explain(queries, name, self.corpus) for name in self.corpus.ids.take(docs)]
 
 
 def over(name: str, pipeline: str, stages: Mapping[str, dict[str, Any]] | None = None) -> Workspace:

@@ -9,6 +9,7 @@ from nirank import faces
 if TYPE_CHECKING:
     from nirank.execution.indexes import Former as Former
     from nirank.execution.stages import encode as encode
+    from nirank.execution.stages import encode_documents as encode_documents
     from nirank.execution.stages import score as score
     from nirank.files import beside as beside
     from nirank.files import cache_folder as cache_folder
@@ -42,11 +43,12 @@ if TYPE_CHECKING:
     from nirank.kit.trial import TEXTS as TEXTS
     from nirank.kit.trial import tried as tried
     from nirank.progress import progress as progress
+    from nirank.seals import check_all as check_all
     from nirank.threads import processors as processors
 
 _HOMES = {
     "nirank.execution.indexes": ["Former"],
-    "nirank.execution.stages": ["encode", "score"],
+    "nirank.execution.stages": ["encode", "encode_documents", "score"],
     "nirank.files": ["beside", "cache_folder", "write_header"],
     "nirank.hashing": ["digest", "weights_digest"],
     "nirank.hints": ["fits"],
@@ -67,6 +69,7 @@ _HOMES = {
     ],
     "nirank.kit.trial": ["TEXTS", "tried"],
     "nirank.progress": ["progress"],
+    "nirank.seals": ["check_all"],
     "nirank.threads": ["processors"],
 }
 __getattr__, __dir__, __all__ = faces.lazily(__name__, _HOMES)

@@ -34,6 +34,7 @@ __all__ = [
     "refuse_unreadable",
     "reported",
     "rows_of",
+    "token_places",
     "tokenizer_of",
     "tokenizer_text",
     "weights_of",
@@ -226,6 +227,24 @@ def tokenizer_text(tokenizer: Any) -> str:
         return repr(sorted(tokenizer.get_vocab().items()))
     described = json.loads(backend.to_str())
     return json.dumps({name: value for name, value in described.items() if name not in ("truncation", "padding")})
+
+
+def token_places(tokenizer: Any, text: str, prompt: str = "", most: int | None = None) -> list[tuple[int, int, int]]:
+    """The tokens of a text behind a prompt, of which `most` are read: the number of each, its begin and its end.
+
+    Places are characters of the text; those of special tokens, and of the prompt, are empty. Tokenizers that are no
+    program in Rust do not know places, and there are no tokens here.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        return []
+    readable = (prompt + text).encode("utf-8", "replace").decode()
+    cut = {"truncation": True, "max_length": most} if most else {}
+    read = tokenizer(readable, return_offsets_mapping=True, split_special_tokens=True, **cut)
+    skip = len(prompt)
+    return [
+        (number, max(start - skip, 0), max(end - skip, 0))
+        for number, (start, end) in zip(read["input_ids"], read["offset_mapping"], strict=True)
+    ]
 
 
 def longest(model: Any, wanted: int | None, usual: int, name: str = "max_length") -> int:

@@ -34,16 +34,19 @@ import numpy as np
 from nirank.build import build
 from nirank.component import Component
 from nirank.data.candidates import Candidates
+from nirank.data.explanation import Explanation
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
 from nirank.errors import BadInput, ComponentError, CompositionError
 from nirank.execution import indexes, stages
-from nirank.pipeline import fusion, misplaced
+from nirank.pipeline import explaining, fusion, misplaced
 from nirank.pipeline.concatenation import concatenated
 from nirank.pipeline.drawing import Box, Drawing, branches, flow
+from nirank.pipeline.explaining import Pair
 from nirank.pipeline.parts import PartialPipeline as PartialPipeline
 from nirank.pipeline.parts import Pipeline as Pipeline
 from nirank.pipeline.parts import operand
+from nirank.pipeline.shares import Shares
 from nirank.pipeline.structure import shared
 from nirank.pipeline.themselves import tell_of_themselves
 from nirank.plugins.assembly import for_encoder, wrap
@@ -55,6 +58,18 @@ DEPTH = 1000
 
 class Summable(Pipeline):
     """The terms of a weighted sum: scorings, and rankings that can score any pair."""
+
+    def explain(self, query: Queries | Content, document: str, corpus: Corpus) -> Explanation:
+        """Why a document of `corpus`, told by its id, has its score for a query: parts that add up to the score.
+
+        Of a ranking the note says at which rank it was found. What has no parts says so in its note. Raises `BadInput`
+        for a document that the corpus lacks, or that was not found and has no score.
+        """
+        return explaining.explained(self, query, document, corpus)
+
+    def _explain(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        """The explanation of a document for one query; None where it has no score."""
+        raise NotImplementedError
 
     def __add__(self, other: Any) -> Scoring:
         return Sum(as_scoring(self), as_scoring(other))
@@ -161,6 +176,14 @@ class Ranking(Summable):
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         raise NotImplementedError
 
+    def _explain(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        return explaining.of_ranking(as_ranking(self), queries, corpus, doc)
+
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        """The explanation of a document's score, found or not; None where only what is found has one."""
+        note = "this step does not say what its scores are made of"
+        return explaining.as_found(self, queries, corpus, doc, note)
+
 
 class Derived(Ranking):
     """The base of what is made of one ranking, its field `ranking`, and finds as many documents."""
@@ -189,6 +212,9 @@ class SameScores(Derived):
     def log_likelihoods(self) -> bool:  # type: ignore[override]
         """True where it is known of the ranking."""
         return self.ranking.log_likelihoods
+
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        return self.ranking._explain_found(queries, corpus, doc)
 
 
 class Asked(Ranking):
@@ -227,6 +253,18 @@ class Scoring(Summable):
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """One float32 for each pair, in the order of `candidates`."""
         raise NotImplementedError
+
+    def _explain(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        if self.listwise:
+            raise CompositionError(
+                f"{self!r} scores a document by the others of its list: explain a ranking, `bm25 >> {operand(self)}`."
+            )
+        return self._explain_pair(Pair.of(queries, corpus, doc))
+
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        """The explanation of a document's score in its list."""
+        note = "this step does not say what its scores are made of"
+        return Explanation(repr(self), pair.score(self.score), note=note)
 
     def search(self, queries: Any, corpus: Corpus) -> Candidates:  # noqa: ARG002 - the signature of a ranking's
         """Refuse: a scoring orders documents that something else has found. Raises `CompositionError`."""
@@ -287,6 +325,16 @@ class Stage(Ranking, Scoring):
     def _drawn(self) -> Drawing:
         return Box(self.component.name, self.component.spec)
 
+    def _explain(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        if self.component.can("generate") or not _can_score(self.component):
+            return super()._explain(queries, corpus, doc)
+        return Scoring._explain(self, queries, corpus, doc)
+
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        as_scoring(self)
+        indexes.prepare(self.component, pair.corpus)
+        return explaining.by_component(self.component, repr(self), pair, self.score)
+
     def _components(self) -> Iterator[Component]:
         yield self.component
 
@@ -342,6 +390,23 @@ class Generated(Asked):
                 f"{name} found document {last} in a corpus of {len(corpus)} documents; ordinals begin at 0."
             )
         return found.over(corpus)
+
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        if not self.generator.can("score"):
+            note = f"{self.generator.name} does not say what its scores are made of"
+            return explaining.as_found(self, queries, corpus, doc, note)
+        return self._explain_pair(Pair.of(queries, corpus, doc))
+
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        """The explanation of the number that the index gives a pair, found or not."""
+        encoder, corpus = self.encoder, pair.corpus
+        asked = pair.asked(self._encoded(encoder, pair.queries, corpus)) if encoder else pair
+        self.open_again(corpus)
+        score = functools.partial(stages.score, self.generator)
+        if encoder and encoder.traits.reads and encoder.can("encode_documents") and not self.generator.can("explain"):
+            return explaining.left_out(encoder, repr(self), pair, asked.score(score))
+        explanation = explaining.by_component(self.generator, repr(self), asked, score)
+        return explaining.named_by(encoder, asked, explanation) if encoder else explanation
 
     def open_again(self, corpus: Corpus) -> None:
         """Open the index of `corpus`, where a function of the pipeline has searched another one meanwhile."""
@@ -444,6 +509,12 @@ class Rescored(Derived):
     def _drawn(self) -> Drawing:
         return flow(self.ranking._drawn(), "candidates", self.scoring._drawn())
 
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        pair = explaining.in_list(self.ranking._find(queries, corpus), queries, doc, self.scoring.listwise)
+        if pair is None:
+            return None
+        return self.scoring._explain_pair(pair).noted(explaining.standing(self.ranking, queries, corpus, doc))
+
     def _parts(self) -> Sequence[Pipeline]:
         return self.ranking, self.scoring
 
@@ -484,6 +555,9 @@ class Cut(Ranking):
 
     def _drawn(self) -> Drawing:
         return flow(self.ranking._drawn(), "candidates", Box(f"% {self.k}", "the best"))
+
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        return self.ranking._explain_found(queries, corpus, doc)
 
     def _parts(self) -> Sequence[Pipeline]:
         return (self.ranking,)
@@ -542,6 +616,10 @@ class Intersection(Joined):
         found = self.left._find(queries, corpus)
         return found.where(found.places(self.right._find(queries, corpus)) >= 0)
 
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        explanation = self.left._explain_found(queries, corpus, doc)
+        return explanation and explanation.noted(explaining.standing(self.right, queries, corpus, doc))
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Concatenation(Joined):
@@ -555,6 +633,18 @@ class Concatenation(Joined):
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return concatenated(self.left._find(queries, corpus), self.right._find(queries, corpus))
+
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        if explaining.as_found(self.left, queries, corpus, doc):
+            return self.left._explain_found(queries, corpus, doc)
+        found, right = (
+            explaining.as_found(self, queries, corpus, doc),
+            self.right._explain_found(queries, corpus, doc),
+        )
+        if found is None or right is None:
+            return found
+        moved = Explanation("moved behind the first list", found.score - right.score)
+        return Explanation.summed(repr(self), found.score, (right, moved))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -587,6 +677,12 @@ class Fused(Ranking):
         weighted = f", weights {', '.join(f'{weight:g}' for weight in self.weights)}" if self.weights else ""
         return branches(f"fuse: {self.method}{weighted}", *(ranking._drawn() for ranking in self.rankings))
 
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        found = [ranking._find(queries, corpus) for ranking in self.rankings]
+        names = [explaining.standing(ranking, queries, corpus, doc) for ranking in self.rankings]
+        shares = Shares(self.method, self.weights or (1.0,) * len(found), dict(self.settings))
+        return shares.explained(repr(self), list(zip(map(repr, self.rankings), names, found, strict=True)), doc)
+
     def _parts(self) -> Sequence[Pipeline]:
         return self.rankings
 
@@ -614,6 +710,10 @@ class IndexScores(Scoring):
     def _drawn(self) -> Drawing:
         return self.ranking._drawn()
 
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        self.ranking.index(pair.corpus)
+        return self.ranking._explain_pair(pair.alone())
+
     def _parts(self) -> Sequence[Pipeline]:
         return (self.ranking,)
 
@@ -634,6 +734,9 @@ class Weighted(Scoring):
 
     def _drawn(self) -> Drawing:
         return flow(self.scoring._drawn(), "scores", Box(f"* {self.weight:g}"))
+
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        return self.scoring._explain_pair(pair).scaled(float(np.float32(self.weight)), repr(self))
 
     def _parts(self) -> Sequence[Pipeline]:
         return (self.scoring,)
@@ -658,8 +761,18 @@ class Sum(Scoring):
     def _drawn(self) -> Drawing:
         return branches(f"{self.sign}  {self.said}", self.left._drawn(), self.right._drawn())
 
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        terms = *_terms(self.left, pair), *_terms(self.right, pair)
+        return explaining.of_sum(repr(self), terms)
+
     def _parts(self) -> Sequence[Pipeline]:
         return self.left, self.right
+
+
+def _terms(scoring: Scoring, pair: Pair) -> Sequence[Explanation]:
+    """The explanations of the terms of a sum, which may be a sum of sums; of any other scoring, its own."""
+    explanation = scoring._explain_pair(pair)
+    return explanation.parts if isinstance(scoring, Sum) else (explanation,)
 
 
 class Difference(Sum):
@@ -670,6 +783,11 @@ class Difference(Sum):
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The difference of both scores for each pair."""
         return self.left.score(queries, candidates) - self.right.score(queries, candidates)
+
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        right = self.right._explain_pair(pair)
+        terms = *_terms(self.left, pair), right.scaled(-1.0, f"-{operand(self.right)}")
+        return explaining.of_sum(repr(self), terms)
 
 
 def load(component: str | Any, /, name: str | None = None, **settings: Any) -> Stage:

@@ -22,6 +22,7 @@ from nirank.component import Component
 from nirank.data.candidates import Candidates
 from nirank.data.conditions import Condition
 from nirank.data.corpus import Some
+from nirank.data.explanation import Explanation
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Floats
 from nirank.data.written import Written
@@ -32,6 +33,7 @@ from nirank.pipeline.algebra import Pipeline, Ranking, Scoring, Stage, as_rankin
 from nirank.pipeline.apart import apart
 from nirank.pipeline.best_lines import best_lines
 from nirank.pipeline.drawing import Drawing, branches
+from nirank.pipeline.explaining import Pair, of_original
 from nirank.pipeline.filtering import Where, narrowed
 from nirank.pipeline.lately import Lately
 
@@ -124,13 +126,20 @@ class ExpandedScoring(Expanded, Scoring):
 
         Only for those at hand texts are written, unless a scorer has an index, or lines are chosen among all.
         """
+        return as_scoring(self.inner).score(queries, self._written(candidates))
+
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        known = Pair(pair.queries, self._written(pair.candidates), pair.place)
+        return of_original(as_scoring(self.inner)._explain_pair(known), pair.corpus, pair.doc)
+
+    def _written(self, candidates: Candidates) -> Candidates:
+        """The candidates as documents with texts written for them."""
         stages.refuse_strangers(repr(self), candidates)
         corpus = candidates.corpus_for(repr(self))
         if self._has_index() or self.writing.by is not None:
-            return as_scoring(self.inner).score(queries, candidates.over(self.writing.view(corpus)))
+            return candidates.over(self.writing.view(corpus))
         docs, places = np.unique(candidates.docs, return_inverse=True)
-        some = dataclasses.replace(candidates, docs=places, corpus=self.writing.of(Some(corpus, docs)))
-        return as_scoring(self.inner).score(queries, some)
+        return dataclasses.replace(candidates, docs=places, corpus=self.writing.of(Some(corpus, docs)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -164,6 +173,10 @@ class ExpandedRanking(Expanded, Ranking):
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         return as_ranking(self.inner)._find(queries, self.writing.view(corpus)).over(corpus)
+
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        explanation = as_ranking(self.inner)._explain_found(queries, self.writing.view(corpus), doc)
+        return explanation and of_original(explanation, corpus, doc)
 
 
 @narrowed.register

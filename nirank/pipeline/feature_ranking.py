@@ -10,6 +10,7 @@ ranker over features is a scorer that says `reads = "features"`, and finds them 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 
 from nirank.component import Component
 from nirank.data.candidates import Candidates
+from nirank.data.explanation import Explanation
 from nirank.data.features import Features
 from nirank.data.queries import Queries
 from nirank.data.types import Floats
@@ -35,6 +37,7 @@ from nirank.pipeline.algebra import (
     reads_features,
 )
 from nirank.pipeline.drawing import Box, Drawing, branches, flow
+from nirank.pipeline.explaining import Pair, by_component
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,6 +113,11 @@ class Featured(Scoring):
 
     def _drawn(self) -> Drawing:
         return flow(self.features._drawn(), "features", Box(self.ranker.name, self.ranker.spec))
+
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        described = pair.candidates.with_features(self.features.of(pair.queries, pair.candidates))
+        known = Pair(pair.queries, described, pair.place)
+        return by_component(self.ranker, repr(self), known, functools.partial(stages.score, self.ranker))
 
     def _parts(self) -> Sequence[Pipeline]:
         return (self.features,)

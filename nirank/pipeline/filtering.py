@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from nirank.component import Component
 from nirank.data.candidates import Candidates
 from nirank.data.conditions import Condition
+from nirank.data.explanation import Explanation
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Ints
 from nirank.pipeline.algebra import (
@@ -143,6 +144,9 @@ class Narrowed(Asked):
         k = min(self.depth, most)
         deeper = _Deeper(searched, _all_of(mask, rest, corpus), corpus, repr(self))
         return deeper.find(queries, k, max(2 * k, int(np.ceil(1.2 * k * len(corpus) / most)))).over(corpus)
+
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        return self.search_._explain_found(queries, corpus, doc)
 
     def _split(self, corpus: Corpus) -> tuple[Mask | None, list[Where]]:
         """The documents that fulfil all conditions, and the filters by functions."""

@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 
 from nirank.component import Component
 from nirank.data.candidates import Candidates
+from nirank.data.explanation import Explanation
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
 from nirank.errors import BadInput, ComponentError, CompositionError
 from nirank.pipeline.algebra import Derived, PartialPipeline, Pipeline, Ranking, Stage
+from nirank.pipeline.explaining import as_found
 from nirank.pipeline.parts import operand
 from nirank.plugins.assembly import wrap
 from nirank.source import function_digest
@@ -179,6 +181,9 @@ class Applied(Derived):
         if len(np.unique(pairs)) < len(pairs):
             raise self.change.function.fault(found, "each document once for a query is")
         return found.ranked().over(corpus)
+
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        return as_found(self, queries, corpus, doc, f"as the function {self.change.function.name} left it")
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.ranking, self.change

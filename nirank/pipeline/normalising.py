@@ -12,11 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from nirank.data.candidates import Candidates
+from nirank.data.explanation import Explanation
 from nirank.data.queries import Queries
 from nirank.data.types import Floats
 from nirank.pipeline.algebra import Pipeline, Scoring, as_scoring
+from nirank.pipeline.explaining import Pair
 from nirank.pipeline.norms import check_norm, normalised
+
+#: Norms that are a line through the scores of a list.
+_LINES = ("minmax", "zscore", "max", "sum")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +44,20 @@ class Normalised(Scoring):
         """Score each list whole; each score is of the list that `candidates` have, and of no other."""
         scored = candidates.with_scores(self.scoring.score(queries, candidates))
         return normalised(scored, self.norm, **dict(self.settings))
+
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        """The score as `factor * score + shift`, where the norm is such a line; of "softmax" and "rank" the number."""
+        scores, mine = self.scoring.score(pair.queries, pair.candidates), pair.score(self.score)
+        own, least, most = float(scores[pair.place]), float(scores.min()), float(scores.max())
+        told = f"{self.norm} among the {len(scores)} scores of its list, from {least:.5g} to {most:.5g}"
+        if self.norm not in _LINES or least == most:
+            return Explanation(repr(self), mine, note=f"{told}, of its own {own:.5g}")
+        ends = pair.candidates.with_scores(scores)
+        normal = normalised(ends, self.norm, **dict(self.settings)).astype(np.float64)
+        factor = float(normal[scores.argmax()] - normal[scores.argmin()]) / (most - least)
+        inner = self.scoring._explain_pair(pair).scaled(factor, f"{factor:.5g} * {self.scoring!r}")
+        shift = Explanation("shift of the list", mine - inner.score)
+        return Explanation.summed(repr(self), mine, (inner, shift)).noted(told)
 
     def _parts(self) -> Sequence[Pipeline]:
         return (self.scoring,)

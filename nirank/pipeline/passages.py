@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from nirank.component import Component
 from nirank.data.candidates import Candidates
 from nirank.data.conditions import Condition
 from nirank.data.corpus import Some
+from nirank.data.explanation import Explanation
 from nirank.data.offsets import offsets_of
 from nirank.data.passages import PassageCorpus
 from nirank.data.queries import Queries
@@ -33,6 +34,7 @@ from nirank.pipeline import misplaced
 from nirank.pipeline.algebra import Asked, Cut, Pipeline, Ranking, Scoring, as_ranking, as_scoring, as_stage
 from nirank.pipeline.apart import apart, parts_of
 from nirank.pipeline.drawing import Drawing, branches
+from nirank.pipeline.explaining import Pair, as_found
 from nirank.pipeline.filtering import Where, narrowed
 from nirank.pipeline.lately import Lately
 from nirank.pipeline.reranking import Others
@@ -71,6 +73,13 @@ class Folding:
             scores, offsets = _best(scores, offsets, self.best)
         sums = np.add.reduceat(scores, offsets[:-1], dtype=np.float64)
         return (sums / np.diff(offsets)).astype(np.float32)
+
+    def chosen(self, scores: Floats) -> list[int]:
+        """The places of the passages of one document that decide its score."""
+        if self.fold == "first":
+            return [0]
+        best = np.argsort(-scores, kind="stable").tolist()
+        return best[:1] if self.fold == "max" else sorted(best[: self.best])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -120,6 +129,30 @@ class PassagedScoring(Passages, Scoring):
         stages.refuse_strangers(repr(self), candidates)
         cut, candidates = self._cut(candidates)
         return cut.spread(candidates, first_only=self.folding.fold == "first")
+
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        inner = as_scoring(self.inner)
+        spread, offsets = self.spread(pair.candidates)
+        first, last = int(offsets[pair.place]), int(offsets[pair.place + 1])
+        scores = inner.score(pair.queries, spread)[first:last]
+        chosen = self.folding.chosen(scores)
+        parts = [
+            self._in_document(inner._explain_pair(Pair(pair.queries, spread, first + place)), spread, first + place)
+            for place in chosen
+        ]
+        note = f"passages {', '.join(str(place + 1) for place in chosen)} of {len(scores)} ({self.folding})"
+        if self.folding.fold != "mean":
+            return dataclasses.replace(parts[0], label=repr(self)).noted(note)
+        scaled = tuple(part.scaled(1 / len(parts), f"passage {at + 1}") for part, at in zip(parts, chosen, strict=True))
+        return Explanation.summed(repr(self), pair.score(self.score), scaled).noted(note)
+
+    def _in_document(self, explanation: Explanation, spread: Candidates, place: int) -> Explanation:
+        """The marks of a passage as marks of the document, where passages are cut from its content."""
+        cut = cast("PassageCorpus", spread.corpus)
+        start = int(cut.extents(spread.docs[[place]])[0][0])
+        if self.cutting.field is not None or self.cutting.title is not None:
+            return dataclasses.replace(explanation, document_marks=())
+        return explanation.moved(start)
 
     def _cut(self, candidates: Candidates) -> tuple[PassageCorpus, Candidates]:
         """The passages, and the candidates as documents of what is cut.
@@ -182,6 +215,9 @@ class PassagedRanking(Passages, Asked):
                 return _in_order(done, corpus).top(k)
             rows, queries, asked = rows[~enough], queries.take(np.flatnonzero(~enough)), asked * _DEEPER
 
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        return as_found(self, queries, corpus, doc, f"the score of one of its passages ({self.folding})")
+
     def _folded(self, found: Candidates, cut: PassageCorpus) -> Candidates:
         """The documents of passages, each once, with the score of the best."""
         owners = cut.owners(found.docs)
@@ -194,6 +230,9 @@ class PassagedRanking(Passages, Asked):
 @dataclass(frozen=True, eq=False, repr=False)
 class PassagedStage(PassagedRanking, PassagedScoring):
     """A stage that finds passages and scores those of given documents too, as `bm25` does."""
+
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        return self._explain_pair(Pair.of(queries, corpus, doc))
 
 
 def passages(pipeline: Any, fold: Fold = "max", best: int | None = None, **cutting: Any) -> Ranking | Scoring:

@@ -15,12 +15,14 @@ from typing import Any, Literal
 import numpy as np
 
 from nirank.data.candidates import Candidates
+from nirank.data.explanation import Explanation
 from nirank.data.queries import Queries
 from nirank.data.types import Floats
 from nirank.errors import CompositionError
 from nirank.hints import is_finite
 from nirank.pipeline import misplaced
 from nirank.pipeline.algebra import Pipeline, Ranking, Scoring, as_ranking, as_scoring
+from nirank.pipeline.explaining import Pair, as_found
 
 Missing = float | Literal["min"]
 
@@ -46,6 +48,13 @@ class FoundScores(Scoring):
         places, others = candidates.places(found), _least(found) if self.missing == "min" else self.missing
         filled = np.broadcast_to(np.asarray(others, np.float32), len(found))[candidates.rows]
         return np.where(places < 0, filled, np.append(found.scores, np.float32(0))[places])
+
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        mine = pair.score(self.score)
+        if as_found(self.ranking, pair.queries, pair.corpus, pair.doc) is None:
+            return Explanation(repr(self), mine, note=f"{self.ranking!r} did not find it: missing={self.missing!r}")
+        explanation = self.ranking._explain_found(pair.queries, pair.corpus, pair.doc)
+        return explanation or Explanation(repr(self), mine)
 
     def _parts(self) -> Sequence[Pipeline]:
         return (self.ranking,)

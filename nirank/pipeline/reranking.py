@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
+from nirank.data.explanation import Explanation
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Floats
 from nirank.errors import BadInput, CompositionError
@@ -30,6 +31,7 @@ from nirank.pipeline.algebra import (
 )
 from nirank.pipeline.concatenation import falling, places_of
 from nirank.pipeline.drawing import Drawing, branches, flow
+from nirank.pipeline.explaining import as_found, in_list, standing
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -84,6 +86,14 @@ class Reranked(Derived):
     def _drawn(self) -> Drawing:
         best = branches(f"the best {self.top.k} alone", self.top.scoring._drawn())
         return flow(self.ranking._drawn(), "candidates", best)
+
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        best = self.ranking._find(queries, corpus).top(self.top.k)
+        if doc not in best.docs:
+            note = f"behind the best {self.top.k}, where a score says the place alone"
+            return as_found(self, queries, corpus, doc, note)
+        pair = in_list(best, queries, doc, self.top.scoring.listwise)
+        return pair and self.top.scoring._explain_pair(pair).noted(standing(self.ranking, queries, corpus, doc))
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.ranking, self.top

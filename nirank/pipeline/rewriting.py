@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from nirank.component import Component
 from nirank.data.candidates import Candidates
+from nirank.data.explanation import Explanation
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
 from nirank.errors import BadInput, CompositionError
@@ -41,9 +42,11 @@ from nirank.pipeline.algebra import (
     as_stage,
 )
 from nirank.pipeline.drawing import Box, Drawing, branches, flow
+from nirank.pipeline.explaining import Pair, rank_in, rewritten
 from nirank.pipeline.filtering import Where, narrowed
 from nirank.pipeline.functions import Function, as_function
 from nirank.pipeline.parts import operand
+from nirank.pipeline.shares import Shares
 from nirank.plugins.assembly import wrap
 
 
@@ -165,6 +168,11 @@ class Rewritten(SameScores):
     def _drawn(self) -> Drawing:
         return flow(self.rewriting._drawn(), "queries", self.ranking._drawn())
 
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        asked = self.rewriting.of(queries, corpus)
+        explanation = self.ranking._explain_found(asked, corpus, doc)
+        return explanation and rewritten(explanation, queries, asked)
+
     def _parts(self) -> Sequence[Pipeline]:
         return self.rewriting, self.ranking
 
@@ -184,6 +192,10 @@ class RewrittenStage(Rewritten, Scoring):
         """The scores of each pair of a rewritten query and a document."""
         return Stage(self.component).score(self.rewriting.of(queries, candidates.corpus), candidates)
 
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        asked = self.rewriting.of(pair.queries, pair.corpus)
+        return rewritten(Stage(self.component)._explain_pair(pair.asked(asked)), pair.queries, asked)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RewrittenScoring(Scoring):
@@ -201,6 +213,10 @@ class RewrittenScoring(Scoring):
 
     def _drawn(self) -> Drawing:
         return flow(self.rewriting._drawn(), "queries", self.scoring._drawn())
+
+    def _explain_pair(self, pair: Pair) -> Explanation:
+        asked = self.rewriting.of(pair.queries, pair.corpus)
+        return rewritten(as_scoring(self.scoring)._explain_pair(pair.asked(asked)), pair.queries, asked)
 
     def _parts(self) -> Sequence[Pipeline]:
         return self.rewriting, self.scoring
@@ -279,6 +295,13 @@ class Varied(Ranking):
         fused = [self._fused(found, (np.cumsum(lengths) - lengths)[some], int(lengths[some[0]])) for some in rows]
         return Candidates.stack(fused).over(corpus).take(np.argsort(np.concatenate(rows)))
 
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        asked, _ = self.variants.of(queries)
+        found = self.ranking._find(asked, corpus)
+        lists = [(str(content), found.take(slice(row, row + 1))) for row, content in enumerate(asked.contents)]
+        shares = Shares(self.variants.method, (1.0,) * len(lists), dict(self.variants.settings))
+        return shares.explained(repr(self), [(name, rank_in(each, doc), each) for name, each in lists], doc)
+
     def _fused(self, found: Candidates, firsts: NDArray[np.int64], count: int) -> Candidates:
         """The results of queries with `count` variants each, the first of which are at `firsts`.
 
@@ -331,6 +354,11 @@ class Routed(Ranking):
         ]
         order = np.argsort(np.concatenate(rows))
         return Candidates.stack(found).take(order).over(corpus) if found else Candidates.empty(0, corpus)
+
+    def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
+        name, ranking = self.rankings[self._chosen(queries.contents[0], [name for name, _ in self.rankings])]
+        explanation = ranking._explain_found(queries, corpus, doc)
+        return explanation and explanation.noted(f"sent to {name!r}")
 
     def _chosen(self, content: Content, names: list[str]) -> int:
         name = self.function(content)

@@ -2,7 +2,7 @@
 
 Every public function of the modules `scorer`, `extractor`, `generator`, `encoder`, `rewriter`, `writer`, `loss`,
 `sampler`, `collection`, `observer` and `plugin` beside this one is a check: its name is the check's, its docstring the
-promise, its one argument the `Subject`.
+promise, its one argument the `Subject`. Those of losses are in `loss_of_vectors`, too.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from nirank.errors import UnknownName
@@ -21,6 +22,9 @@ KINDS = (
     *("encoder", "generator", "scorer", "extractor", "rewriter", "writer"),
     *("loss", "sampler", "collection", "observer", "plugin"),
 )
+
+#: Where the checks of a kind are, unless in the module of its name.
+_MODULES = {"loss": ("loss", "loss_of_vectors")}
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,14 @@ def checks(kind: str) -> list[Check]:
     """The checks of a kind, in the order of its module. Raises `UnknownName` for no such kind."""
     if kind not in KINDS:
         raise UnknownName("kind of check", kind, KINDS)
-    module = importlib.import_module(f"nirank.testing.{kind}")
+    modules = [importlib.import_module(f"nirank.testing.{name}") for name in _MODULES.get(kind, (kind,))]
+    return [Check(kind, function) for module in modules for function in _own(module)]
+
+
+def _own(module: ModuleType) -> list[Callable[[Subject], None]]:
+    """The public functions of a module itself."""
     functions = [value for value in vars(module).values() if inspect.isfunction(value)]
-    own = [function for function in functions if function.__module__ == module.__name__]
-    return [Check(kind, function) for function in own if not function.__name__.startswith("_")]
+    return [each for each in functions if each.__module__ == module.__name__ and not each.__name__.startswith("_")]
 
 
 def violations(kind: str, target: Any) -> dict[str, str]:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from nirank.data.queries import Queries
 from nirank.data.types import Content
+from nirank.execution import stages
 from nirank.testing import samples
+from nirank.testing.explanations import expect_explanations, refuse_silent
 from nirank.testing.gradients import expect_gradients, trainable, training
 from nirank.testing.promises import expect, expect_same
 from nirank.testing.subject import Subject
@@ -98,6 +100,14 @@ def deterministic(subject: Subject) -> None:
             all(np.array_equal(first, second) for first, second in twice),
             f"vectors of {what} changed when they were encoded a second time.",
         )
+
+
+def explains_its_scores(subject: Subject) -> None:
+    """Where it has `explain`, parts add up to each score of its vectors, labels are texts, and marks lie in both."""
+    refuse_silent(subject)
+    pairs = samples.pairs(subject.reads)
+    scores = stages.score(subject.component, pairs.queries, pairs.candidates)
+    expect_explanations(subject, pairs.queries, pairs.candidates, scores)
 
 
 def gradients_reach_every_parameter(subject: Subject) -> None:

@@ -17,6 +17,7 @@ from nirank.data.candidates import Candidates
 from nirank.execution import indexes
 from nirank.plugins import settings
 from nirank.testing import samples
+from nirank.testing.explanations import expect_explanations, refuse_silent
 from nirank.testing.promises import Broken, Inapplicable, expect, expect_same
 from nirank.testing.subject import Subject
 
@@ -138,6 +139,14 @@ def scores_what_it_finds(subject: Subject) -> None:
     order = np.lexsort((found.docs % 3, found.rows))
     mixed = Candidates(found.offsets, found.docs[order], found.scores[order])
     expect_same(subject.score_found(samples.QUERIES, mixed), mixed.scores, "the scores in another order")
+
+
+def explains_its_scores(subject: Subject) -> None:
+    """Where it has `explain`, parts add up to each score, labels are texts, and marks lie in query and document."""
+    refuse_silent(subject)
+    found = subject.generate(samples.QUERIES, _ALL)
+    queries = subject.searched(samples.QUERIES)
+    expect_explanations(subject, queries, found.over(samples.corpus(subject.reads)), found.scores)
 
 
 def keeps_vectors(subject: Subject) -> None:

@@ -12,7 +12,8 @@ What a loss needs beyond that it says by attributes, all of them optional:
     gamma            the inverse temperature, which multiplies scores
     reduction        "mean", "sum" or "none"
 
-A loss that can tell documents apart takes their ids, whole numbers `[lists, length]`, as `documents`.
+A loss that can tell documents apart takes their ids, whole numbers `[lists, length]`, as `documents`. What reads
+vectors has checks of its own (`nirank.testing.loss_of_vectors`).
 """
 
 from __future__ import annotations
@@ -201,6 +202,8 @@ def _run(
     """The value of the loss and its gradient in `scores`, `[lists, length]`, in float64 if `exact`."""
     import torch
 
+    if _parameters(subject.target) & {"query_vectors", "document_vectors"}:
+        raise Inapplicable("it reads vectors, and is checked with these.")
     dtype = torch.float64 if exact else torch.float32
     values = torch.tensor(scores, dtype=dtype, requires_grad=True)
     present = torch.ones(values.shape, dtype=torch.bool) if mask is None else torch.tensor(mask)

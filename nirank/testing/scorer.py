@@ -11,6 +11,7 @@ from nirank.data.batches import Pairs
 from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.testing import samples
+from nirank.testing.explanations import expect_explanations, refuse_silent
 from nirank.testing.gradients import expect_gradients, trainable, training
 from nirank.testing.promises import Inapplicable, expect, expect_same
 from nirank.testing.subject import Subject
@@ -99,6 +100,14 @@ def deterministic(subject: Subject) -> None:
         np.array_equal(first, second),
         f"{int((first != second).sum())} of {len(first)} scores changed when they were computed a second time.",
     )
+
+
+def explains_its_scores(subject: Subject) -> None:
+    """Where it has `explain`, parts add up to each score, labels are texts, and marks lie in query and document."""
+    refuse_silent(subject)
+    pairs = subject.given(samples.pairs(subject.reads))
+    scores = subject.score(samples.pairs(subject.reads))
+    expect_explanations(subject, pairs.queries, pairs.candidates, scores)
 
 
 def gradients_reach_every_parameter(subject: Subject) -> None:

@@ -100,7 +100,7 @@ class Subject:
 
     def generate(self, texts: Sequence[Content], k: int, by: Any = None) -> Candidates:
         """Search for these queries, or let an object `by` do it: one list each, of documents that exist."""
-        target, queries = by or self.component.target, self._searched(texts)
+        target, queries = by or self.component.target, self.searched(texts)
         found: Candidates = target.generate(queries, k)
         expect(isinstance(found, Candidates), f"generate returned {type(found).__name__}, not Candidates.")
         expect(len(found) == len(texts), f"{len(texts)} queries have {len(found)} lists.")
@@ -111,7 +111,7 @@ class Subject:
     def score_found(self, texts: Sequence[Content], found: Candidates) -> NDArray[Any]:
         """The scores that a generator gives to pairs, as `generate` is given the queries."""
         pairs = found.over(samples.corpus(self.reads))
-        return to_numpy(self.component.target.score(self._searched(texts), pairs))
+        return to_numpy(self.component.target.score(self.searched(texts), pairs))
 
     def kept(self, docs: NDArray[np.int64]) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
         """The vectors that an index has kept of documents, and those that the encoder makes of them, one array each."""
@@ -138,7 +138,7 @@ class Subject:
     def _forward(self, method: str, batch: Batch) -> Any:
         return stages.nirank_forward(self.component, method, batch)
 
-    def _searched(self, texts: Sequence[Content]) -> Queries:
+    def searched(self, texts: Sequence[Content]) -> Queries:
         """Queries as a generator gets them, with vectors where it searches these."""
         queries = self._asked(texts)
         return queries.with_vectors(self.encoder.target.encode(queries)) if self.encoder else queries

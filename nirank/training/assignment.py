@@ -14,7 +14,7 @@ from nirank.data.corpus import field_of
 from nirank.errors import BadInput
 from nirank.pipeline.algebra import Scoring, Stage
 from nirank.seals import sealed
-from nirank.training import processes, resume_plan
+from nirank.training import batch, processes, resume_plan
 from nirank.training.dev import Dev
 from nirank.training.feature_lists import Describer
 from nirank.training.options import Options
@@ -72,11 +72,17 @@ class Task:
         return {name: part for name, part in parts.items() if part}
 
     def begin(self, stages: Mapping[str, Stage]) -> None:
-        """Let component and sampler prepare for the collection; `stages` are those that expressions may name."""
+        """Let component, loss and sampler prepare for the collection; `stages` are those that expressions may name.
+
+        A loss is also told how many dimensions the vectors have that are trained, or None.
+        """
         if self.component.can("begin"):
             corpus = field_of(self.collection.corpus, self.component.field)
             self.component.target.begin(replace(self.collection, corpus=corpus))
             self.component.changed()
+        if self.loss and (begin := self.loss.method("begin")):
+            begin(self.collection, batch.dimensions(self.component, self.collection.corpus))
+            self.loss.changed()
         self.sampler.target.begin(self.collection, stages)
 
     def described(self) -> dict[str, Any]:

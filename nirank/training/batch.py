@@ -7,7 +7,7 @@ more; a scorer scores pairs. Either way the outputs of the pieces are put togeth
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 from nirank.component import Component
 from nirank.data.batches import Batch, ContentBatch, Pairs, QueryBatch, cuts
 from nirank.data.candidates import Candidates
+from nirank.data.corpus import field_of
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus
 from nirank.errors import BadInput, ComponentError
@@ -39,8 +40,8 @@ class Forward(Protocol):
     def scores(self, outputs: Sequence[Tensor]) -> Tensor:
         """Scores `[lists, length]` (one more axis for classes) from the outputs of the pieces; 0 in the padding."""
 
-    def extras(self, outputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Columns that a loss may name, beside those of the sample."""
+    def extras(self, outputs: Sequence[Tensor], named: Set[str]) -> dict[str, Tensor]:
+        """Those columns that a loss has `named`, beside those of the sample."""
 
 
 class PairForward:
@@ -58,7 +59,7 @@ class PairForward:
             return torch.zeros(self.padding.shape, device=self.padding.device)
         return self.padding.matrix(torch.cat(list(outputs)))
 
-    def extras(self, outputs: Sequence[Tensor]) -> dict[str, Tensor]:  # noqa: ARG002 (as the protocol has it)
+    def extras(self, outputs: Sequence[Tensor], named: Set[str]) -> dict[str, Tensor]:  # noqa: ARG002 (the protocol's)
         """Nothing."""
         return {}
 
@@ -76,6 +77,7 @@ class VectorForward:
         self.candidates, self.shared, self.padding = sample.candidates, sample.shared, padding
         docs = np.unique((everywhere or self.candidates).docs)
         self.columns = torch.from_numpy(np.searchsorted(docs, self.candidates.docs)).to(padding.device)
+        self._docs = docs
         self.parts = processes.parts(len(docs)) if everywhere else None
         own = docs[self.parts[processes.number()]] if self.parts else docs
         contents = ContentBatch(self._corpus[own])
@@ -84,8 +86,7 @@ class VectorForward:
 
     def scores(self, outputs: Sequence[Tensor]) -> Tensor:
         """Dot products."""
-        queries, documents = self.vectors(outputs)
-        documents = processes.gather_rows(documents, self.parts) if self.parts else documents
+        queries, documents = self._meeting(outputs)
         lists, length = self.padding.shape
         if self.shared:
             return queries @ documents[self.columns[:length]].T
@@ -94,14 +95,26 @@ class VectorForward:
             return self.padding.matrix((queries @ documents.T)[rows, self.columns])
         return self.padding.matrix((queries[rows] * documents[self.columns]).sum(1))
 
-    def extras(self, outputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The vectors of the queries, `[lists, dim]`."""
-        return {"query_vectors": torch.cat(list(outputs[: len(self._queries)]))}
+    def extras(self, outputs: Sequence[Tensor], named: Set[str]) -> dict[str, Tensor]:
+        """The vectors of the queries, `[lists, dim]`, and of the distinct documents, `[distinct, dim]`, by ordinal."""
+        found = {}
+        if "query_vectors" in named:
+            found["query_vectors"] = torch.cat(list(outputs[: len(self._queries)]))
+        if "document_vectors" in named:
+            found["document_vectors"] = self._meeting(outputs)[1]
+        if "distinct_documents" in named:
+            found["distinct_documents"] = torch.from_numpy(self._docs.astype(np.int64)).to(self.padding.device)
+        return found
 
     def vectors(self, outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The vectors of the queries, `[lists, dim]`, and of the documents that this process encodes, each once."""
         first = len(self._queries)
         return torch.cat(list(outputs[:first])), torch.cat(list(outputs[first:]))
+
+    def _meeting(self, outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The vectors of the queries and of all documents that these meet, those of other processes too."""
+        queries, documents = self.vectors(outputs)
+        return queries, processes.gather_rows(documents, self.parts) if self.parts else documents
 
     @property
     def _corpus(self) -> Corpus:
@@ -142,6 +155,16 @@ def check(component: Component) -> None:
     if kind not in _TRAINED:
         kinds = " or ".join(_TRAINED)
         raise BadInput(f"{component.spec} makes {kind} vectors; only encoders of {kinds} vectors can be trained.")
+
+
+def dimensions(component: Component, corpus: Corpus) -> int | None:
+    """The number of dimensions of the vectors `[n, dim]` that an encoder makes; None for what makes none."""
+    kind = component.traits.vectors or "dense"
+    if component.can("score") or not component.can("encode_documents") or kind not in _TRAINED or not len(corpus):
+        return None
+    contents = ContentBatch(field_of(corpus, component.field)[:1])
+    with torch.no_grad():
+        return run(component, ("encode_documents", contents)).shape[1]
 
 
 def run(component: Component, piece: Piece) -> Tensor:

@@ -133,7 +133,7 @@ class Training:
             raise BadInput(f'{self.component.name} is trained with a loss: give one, such as loss="ranknet".')
         modules = [part.target for part in task.parts.values() if isinstance(part.target, torch.nn.Module)]
         accelerator = _accelerator(modules, options)
-        objective = Objective(task.loss, task.teacher, self.component.method("penalty"))
+        objective = Objective(task.loss, task.teacher, self.component.method("penalty"), task.collection.weights)
         _refuse_ungathered(objective, options)
         self.updates = Updates(self.component, objective, options, accelerator)
         self.learner = Learner(
@@ -264,7 +264,7 @@ class Training:
 def _refuse_ungathered(objective: Objective, options: Options) -> None:
     if "queries" in objective.named and options.gather and processes.count() > 1:
         raise BadInput(
-            f"{objective.loss.spec} also compares queries, which are not gathered from other processes: train in one "
+            f"{objective.loss.spec} also looks at queries, which are not gathered from other processes: train in one "
             "process (chunk = ... makes room for large batches), or with gather = false."
         )
 

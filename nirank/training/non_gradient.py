@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 
 from nirank.component import Component
 from nirank.data.candidates import Candidates
+from nirank.data.types import Ints
 from nirank.errors import BadInput
 from nirank.execution import stages
 from nirank.training import best_weights, processes, resume_plan
 from nirank.training.assignment import Fitted, Task
 from nirank.training.examples import Examples
+from nirank.training.objective import refuse_unweighed, weights_of
 from nirank.training.padding import Padding
 
 Gradient = Callable[[NDArray[Any]], NDArray[np.float64]]
@@ -46,8 +48,14 @@ def grow(task: Task) -> Fitted:
     if task.folder:
         resume_plan.is_under_way(task.folder, described := task.described())
         resume_plan.write(task.folder, described)
-    train, dev = _lists(task), task.dev
-    gradient = _gradient(task.loss, train) if task.loss else None
+    weights = task.collection.weights
+    if weights is not None and task.loss is None:
+        raise BadInput(
+            f"the judgments of this collection have weights, which {task.component.name}'s own objective does not "
+            'heed: train it with a loss, such as "weighted(ranknet)".'
+        )
+    (rows, train), dev = _lists(task), task.dev
+    gradient = _gradient(task.loss, train, rows, weights) if task.loss else None
     rounds = task.component.target.learn(train, dev and dev.labelled(), gradient, task.options)
     task.component.changed()
     best = best_weights.measured(dev, task.options.measure) if dev else None
@@ -55,24 +63,26 @@ def grow(task: Task) -> Fitted:
     return Fitted(task.stage, rounds, best, rounds if dev else None, [], task.folder)
 
 
-def _lists(task: Task) -> Candidates:
-    """All lists that the sampler makes, with what the component reads."""
+def _lists(task: Task) -> tuple[Ints, Candidates]:
+    """All lists that the sampler makes, with what the component reads, and the rows of their queries."""
     examples = Examples.of(task.collection, task.sampler.target.each)
     random = np.random.default_rng(task.options.seed)
     drawn: Candidates = task.sampler.target.sample(examples.rows, examples.positives, random).candidates
     if task.describer is None:
-        return drawn
-    return task.describer(examples.rows, task.collection.queries.take(examples.rows), drawn)
+        return examples.rows, drawn
+    return examples.rows, task.describer(examples.rows, task.collection.queries.take(examples.rows), drawn)
 
 
-def _gradient(loss: Component, train: Candidates) -> Gradient:
+def _gradient(loss: Component, train: Candidates, rows: Ints, weights: Candidates | None) -> Gradient:
     """The derivative of a loss over these lists by the score of each pair."""
+    refuse_unweighed(loss, weights)
     padding = Padding(train, torch.device("cpu"))
     labels = padding.matrix(train.scores)
+    more = {} if weights is None else {"weights": padding.matrix(weights_of(train, rows, weights))}
 
     def gradient(scores: NDArray[Any]) -> NDArray[np.float64]:
         leaf = torch.tensor(scores, dtype=torch.float64, requires_grad=True)
-        value = stages.loss(loss, padding.matrix(leaf), labels, padding.mask)
+        value = stages.loss(loss, padding.matrix(leaf), labels, padding.mask, **more)
         (slope,) = torch.autograd.grad(value, leaf)
         return np.asarray(slope.numpy())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,10 +25,10 @@ class Updates:
 
     def __init__(self, component: Component, objective: Objective, options: Options, accelerator: Any) -> None:
         self.options, self.accelerator, self.adds_up = options, accelerator, objective.adds_up
-        learned = [tensor for tensor in objective.parameters if tensor.requires_grad]
-        groups = _groups(trainable(component), learned, options)
+        groups = _groups(trainable(component), objective.learned, options)
         self.parameters: list[Tensor] = [parameter for group in groups for parameter in group["params"]]
-        optimiser = _OPTIMISERS[options.optimizer](groups, lr=options.learning_rate)
+        kind, given = _OPTIMISERS[options.optimizer], _fused(self.parameters, options)
+        optimiser = kind(groups, lr=options.learning_rate, **given)
         self.optimiser = accelerator.prepare(optimiser)
 
     @property
@@ -65,7 +65,7 @@ class Updates:
         cost, counted, lists, *given = totals.tolist()
         for parameter, somewhere in zip(self.parameters, given, strict=True):
             gradient = parameter.grad if somewhere and counted else None
-            parameter.grad = None if gradient is None else gradient / (1 if self.adds_up else counted)
+            parameter.grad = None if gradient is None else gradient.div_(1 if self.adds_up else counted)
         tally = Tally(cost, counted, lists)
         if not counted:
             return tally, 0.0
@@ -73,7 +73,7 @@ class Updates:
         if not math.isfinite(length) and not self.accelerator.scaler:  # of fp16 the scaler passes over such a step
             raise BadInput(f"the norm of the gradient is {length}. {ADVICE}")
         for group in self.optimiser.param_groups:
-            group["lr"] = self.options.learning_rate * factor(share, self.options)
+            group["lr"] = self.options.learning_rate * factor(share, self.options) * group.get("factor", 1.0)
         self.optimiser.step()
         self.optimiser.zero_grad()
         return tally, length
@@ -84,6 +84,12 @@ class Updates:
             for parameter in self.parameters:
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         return [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+
+
+def _fused(parameters: Sequence[Tensor], options: Options) -> dict[str, bool]:
+    """The setting by which Adam updates a parameter in one pass over memory, where torch has that."""
+    usual = options.optimizer != "sgd" and all(each.device.type in ("cpu", "cuda") for each in parameters)
+    return {"fused": True} if usual else {}
 
 
 def _refuse_others(optimiser: Any) -> None:
@@ -128,12 +134,19 @@ def factor(share: float, options: Options) -> float:
     return {"linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2, "constant": 1.0}[options.schedule]
 
 
-def _groups(parameters: dict[str, nn.Parameter], learned: list[Tensor], options: Options) -> list[dict[str, Any]]:
-    """Matrices decay; biases, scales of norms and what the loss learns do not."""
+def _groups(
+    parameters: dict[str, nn.Parameter], learned: Mapping[float, list[Tensor]], options: Options
+) -> list[dict[str, Any]]:
+    """Matrices decay; biases, scales of norms and what the loss learns do not. `learned` is by factors of the rate."""
     matrices = [parameter for parameter in parameters.values() if parameter.ndim > 1]
-    vectors = [*(parameter for parameter in parameters.values() if parameter.ndim < 2), *learned]
-    groups = [
+    vectors = [*(parameter for parameter in parameters.values() if parameter.ndim < 2), *learned.get(1.0, [])]
+    groups: list[dict[str, Any]] = [
         {"params": matrices, "weight_decay": options.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
+        *(
+            {"params": tensors, "weight_decay": 0.0, "factor": factor}
+            for factor, tensors in learned.items()
+            if factor != 1
+        ),
     ]
     return [group for group in groups if group["params"]]

@@ -11,11 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from nirank.component import Component
+from nirank.data.collection import Collection
 from nirank.errors import BadInput
 from nirank.hashing import digest
 
 
-class SummedLoss(nn.Module):
+class Composed(nn.Module):
+    """A loss made of others, which says by `named` what columns it is called with."""
+
+    @property
+    def named(self) -> set[str]:
+        """The columns that any of the losses names."""
+        raise NotImplementedError
+
+
+class SummedLoss(Composed):
     """`L = sum over losses i of w_i / n sum over lists of L_i`, where n is how many lists count in most losses' terms.
 
     A list that one loss has nothing to learn from, and another has, costs 0 in the first. Each loss gets the columns
@@ -33,6 +43,12 @@ class SummedLoss(nn.Module):
         self.learned = nn.ModuleList(loss.target for loss in losses if isinstance(loss.target, nn.Module))
         self._named = [arguments(loss.target) for loss in losses]
         self._counted = (0, 0)
+
+    def begin(self, collection: Collection, dim: int | None) -> None:
+        """Let each loss that can make itself ready for the collection, and for vectors of so many dimensions."""
+        for loss in self.losses:
+            if begin := loss.method("begin"):
+                begin(collection, dim)
 
     @property
     def skipped(self) -> int:
@@ -59,7 +75,7 @@ class SummedLoss(nn.Module):
 
 def arguments(target: Callable[..., Any]) -> set[str]:
     """The names of the columns that a loss is called with."""
-    if isinstance(target, SummedLoss):
+    if isinstance(target, Composed):
         return target.named
     call = target.forward if isinstance(target, nn.Module) else target
     return set(inspect.signature(call).parameters)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Name the scorer."""
+    """Name the scorers."""
     registry.add(
         "scorer",
         "crossencoder",
@@ -19,3 +19,5 @@ def nirank_register(registry: PluginRegistry) -> None:
         tiny="nirank_crossencoder.tiny:crossencoder",
         extra="crossencoder",
     )
+    cedr = "nirank_crossencoder.cedr"
+    registry.add("scorer", "cedr", f"{cedr}:CEDR", tiny=f"{cedr}:tiny", extra="crossencoder")

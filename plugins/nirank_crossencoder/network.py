@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from nirank.errors import BadInput
 from nirank.kit import transformers as pretrained
+from nirank_crossencoder.joint import JOINT
 
-Pooling = Literal["cls", "mean"]
+Pooling = Literal["cls", "mean", "cedr_knrm", "cedr_drmm"]
 Activation = Literal["none", "sigmoid"]
 
 #: Beside the encoder's files, the head that is not part of the model as transformers knows it.
@@ -33,8 +34,9 @@ class Head:
     """Settings of a head: of the one that comes with a model, or of a new one.
 
     outputs      how many logits it has: unless given as many as it comes with, and a new one 1
-    pooling      a new one is a linear layer on the vector of the first token ("cls") or on the mean of all ("mean");
-                 unless given it is the one that transformers has for the model
+    pooling      a new one is a linear layer on the vector of the first token ("cls") or on the mean of all ("mean"),
+                 or reads all layers (`nirank_crossencoder.joint`); unless given it is the one that transformers has
+                 for the model
     activation   "sigmoid" makes a probability of one or two logits; unless given it is what the model says of itself,
                  and else "none", while `predict` of sentence-transformers then takes the sigmoid: the order is the same
     seed         draws the weights of a new one
@@ -80,7 +82,9 @@ class OwnHead(nn.Module):
 
 
 class PooledHead(nn.Module):
-    """One linear layer on the vector of the first token ("cls", as in monoBERT) or on the mean over all tokens."""
+    """A head on the vector of the first token ("cls", as in monoBERT), the mean over all tokens, or all layers."""
+
+    head: nn.Linear
 
     def __init__(self, encoder: Any, pooling: Pooling, outputs: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -88,7 +92,13 @@ class PooledHead(nn.Module):
             encoder.pooler = None  # it is not read, and would get no gradient
         self.encoder, self.pooling, self._is_new = encoder, pooling, True
         self.dropout = nn.Dropout(getattr(encoder.config, "hidden_dropout_prob", 0.0))
-        self.head = nn.Linear(encoder.config.hidden_size, outputs)
+        dim = encoder.config.hidden_size
+        if pooling in JOINT:
+            joint = JOINT[pooling](encoder.config.num_hidden_layers + 1, dim, outputs)
+            joint.draw(generator)
+            self.head = joint
+            return
+        self.head = nn.Linear(dim, outputs)
         nn.init.normal_(self.head.weight, std=0.02, generator=generator)
         nn.init.zeros_(self.head.bias)
 
@@ -104,6 +114,9 @@ class PooledHead(nn.Module):
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """The outputs of the head for each row, float32 `[rows, outputs]`."""
+        if self.pooling in JOINT:
+            layers = self.encoder(**inputs, output_hidden_states=True).hidden_states
+            return self.head(layers, self.dropout(layers[-1][:, 0].float()), inputs).float()
         states = self.encoder(**inputs).last_hidden_state.float()  # [rows, tokens, dim]
         if self.pooling == "cls":
             return self.head(self.dropout(states[:, 0])).float()

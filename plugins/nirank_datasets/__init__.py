@@ -1,4 +1,4 @@
-"""Test collections: emoji, images, BEIR's folders, TREC's files, ir_datasets; and lists that come with them."""
+"""Test collections: emoji, images, BEIR's folders, TREC's files, ir_datasets; lists that come with them; clicks."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def nirank_register(registry: PluginRegistry) -> None:
     registry.add("collection", "trec", "nirank_datasets.folders:trec", tiny="nirank_datasets.tiny:tiny")
     registry.add("collection", "jsonl", "nirank_datasets.folders:jsonl", tiny="nirank_datasets.tiny:tiny")
     registry.add("collection", "irds", "nirank_datasets.irds:irds", tiny="nirank_datasets.tiny:tiny", extra="irds")
+    registry.add("collection", "clicked", "nirank.clicks.clicked:clicked", tiny="nirank.clicks.clicked:tiny")
     files = "nirank_datasets.image_files"
     registry.add("collection", "images", f"{files}:images", tiny=f"{files}:tiny", extra="images")
     pictures = "nirank_datasets.categories:tiny"

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 _MODELS = {
     "drmm": "DRMM",
+    "drmm_tks": "DRMMTopK",
+    "duet": "Duet",
     "duet_local": "DuetLocal",
     "matchpyramid": "MatchPyramid",
     "knrm": "KNRM",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nirank.data import Explanation
 from nirank.errors import BadInput
-from nirank_interaction.knrm import Kernels, weights_of
+from nirank_interaction.knrm import Kernels, gated, weights_of
 from nirank_interaction.lists import CELLS, WordLists
 from nirank_interaction.ranker import Embedding, Ranker, Reading, ready
 
@@ -61,11 +62,21 @@ class ConvKNRM(Ranker):
 
     def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
+        return torch.tanh(self.linear(self._features(lists)).squeeze(1))
+
+    def parts_of(self, lists: WordLists, words: Sequence[str]) -> Sequence[Explanation]:  # noqa: ARG002 (of kernels)
+        """A part for each kernel over each pair of lengths of n-grams, and the bias, as in KNRM."""
+        lengths = range(1, self.ngrams + 1)
+        centres = ["exact", *(f"{centre:.1f}" for centre in self.kernels.centres.tolist()[1:])]
+        names = [f"{a} and {b} words, {name}" for a in lengths for b in lengths for name in centres]
+        return gated(self.linear, self._features(lists)[0], names)
+
+    def _features(self, lists: WordLists) -> Tensor:
+        """The logarithms of soft counts, query n-grams and document n-grams by kernels, `[P, ngrams ngrams K]`."""
         weights = weights_of(lists) if self.idf else lists.is_word.float()
         counts = self._counts(lists)  # [P, ngrams, Q, ngrams, K]
         logs = counts.clamp_min(1e-10).log() * 0.01
-        features = torch.einsum("pbqak,pq->pabk", logs, weights[lists.owners])
-        return torch.tanh(self.linear(features.flatten(1)).squeeze(1))
+        return torch.einsum("pbqak,pq->pabk", logs, weights[lists.owners]).flatten(1)
 
     def _counts(self, lists: WordLists) -> Tensor:
         """The soft counts of all documents, streamed over their words."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from nirank.data import Explanation, to_numpy
 from nirank.errors import BadInput
 from nirank_interaction.lists import CELLS, WordLists
 from nirank_interaction.ranker import CORPUS, Ranker, Reading, ready
@@ -61,11 +62,20 @@ class DRMM(Ranker):
 
     def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
+        return self._of_words(lists).sum(1)
+
+    def parts_of(self, lists: WordLists, words: Sequence[str]) -> Sequence[Explanation]:
+        """A part for each word of the query: its value times its gate."""
+        worth = to_numpy(self._of_words(lists))[0].tolist()
+        return [Explanation(word, each) for word, each in zip(words, worth, strict=False)]
+
+    def _of_words(self, lists: WordLists) -> Tensor:
+        """The value of each query word times its gate, `[P, Q]`."""
         values = self.network(self._histograms(lists)).squeeze(2)  # [P, Q]
         inputs = lists.idf[:, :, None] if self.gate == "idf" else self.vectors_of(lists.known)[lists.query]
         gates = self.weight(inputs).squeeze(2).masked_fill(~lists.is_word, -torch.inf)  # [B, Q]
         gates = gates.softmax(1).where(lists.is_word, 0)  # also where a query has no words
-        return (values * gates[lists.owners]).sum(1)
+        return values * gates[lists.owners]
 
     def _histograms(self, lists: WordLists) -> Tensor:
         """`[P, Q, bins]`."""

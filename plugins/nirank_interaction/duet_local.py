@@ -39,20 +39,18 @@ class DuetLocal(Ranker):
         *,
         reading: BoundedReading = _READING,
     ) -> None:
-        if min(filters, hidden) < 1 or not 0 <= dropout < 1:
-            raise BadInput(
-                f"filters = {filters}, hidden = {hidden}, dropout = {dropout}: whole numbers from 1, and a dropout "
-                "from 0 to below 1, are expected."
-            )
-        self.filters, self.hidden, self.share, self.idf = filters, hidden, dropout, idf
-        self.max_query, self.max_document = reading.max_query, reading.max_document
+        self._take(filters, hidden, dropout, idf, reading)
         super().__init__(reading, None, filters=filters, hidden=hidden, dropout=dropout, idf=idf)
 
     def layers(self, dim: int) -> None:  # noqa: ARG002 (it has no word vectors)
         """W and the layers."""
         self.positions = nn.Parameter(torch.randn(self.max_document, self.filters) / 10)
-        self.network = nn.Sequential(
-            nn.Linear(self.max_query * self.filters, self.hidden),
+        self.network = self.reader(self.max_query * self.filters)
+
+    def reader(self, inputs: int) -> nn.Sequential:
+        """Layers that make a score of so many numbers."""
+        return nn.Sequential(
+            nn.Linear(inputs, self.hidden),
             nn.Tanh(),
             nn.Linear(self.hidden, self.hidden),
             nn.Tanh(),
@@ -73,6 +71,20 @@ class DuetLocal(Ranker):
         sums = added.new_zeros(documents * width, self.filters).index_add(0, owner[token] * width + word, added)
         seen = F.pad(torch.tanh(sums.view(documents, width, -1)), (0, 0, 0, self.max_query - width))  # [P, n, filters]
         return self.network(seen.flatten(1)).squeeze(1)
+
+    def _take(self, filters: int, hidden: int, dropout: float, idf: bool, reading: BoundedReading) -> None:
+        """Keep the settings, and refuse those that make no sense."""
+        if min(filters, hidden) < 1 or not 0 <= dropout < 1:
+            raise BadInput(
+                f"filters = {filters}, hidden = {hidden}, dropout = {dropout}: whole numbers from 1, and a dropout "
+                "from 0 to below 1, are expected."
+            )
+        self.filters, self.hidden, self.share, self.idf = filters, hidden, dropout, idf
+        self.max_query, self.max_document = reading.max_query, reading.max_document
+
+    def similarities_of(self, lists: WordLists) -> Tensor:
+        """The matrix X without the weights of words: 1 where two have the same term."""
+        return lists.exact.float()
 
 
 def tiny() -> Ranker:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nirank.data import Explanation, to_numpy
 from nirank.errors import BadInput
 from nirank_interaction.lists import WordLists
 from nirank_interaction.ranker import Embedding, Ranker, Reading, ready
@@ -76,12 +79,32 @@ class KNRM(Ranker):
 
     def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
+        return torch.tanh(self.linear(self._features(lists)).squeeze(1))
+
+    def parts_of(self, lists: WordLists, words: Sequence[str]) -> Sequence[Explanation]:  # noqa: ARG002 (of kernels)
+        """A part for each kernel, and the bias: what they add before tanh, each times the share that tanh leaves."""
+        centres = self.kernels.centres.tolist()
+        names = ["exact matches", *(f"cosines about {centre:.1f}" for centre in centres[1:])]
+        return gated(self.linear, self._features(lists)[0], names)
+
+    def _features(self, lists: WordLists) -> Tensor:
+        """The logarithms of soft counts, `[P, K]`."""
         sums = (part.sums(self.kernels(self.cosines(part))) for part in lists.parts(self.count))
         counts = functools.reduce(torch.add, sums)
         logs = counts.clamp_min(1e-10).log() * 0.01  # [P, Q, K]
         weights = weights_of(lists) if self.idf else lists.is_word.float()
-        features = (logs * weights[lists.owners, :, None]).sum(1)  # [P, K]
-        return torch.tanh(self.linear(features).squeeze(1))
+        return (logs * weights[lists.owners, :, None]).sum(1)
+
+
+def gated(linear: nn.Linear, features: Tensor, names: Sequence[str]) -> list[Explanation]:
+    """The parts of `tanh(w . features + b)`: each feature times its weight, and b, scaled so that they add up to it."""
+    worth = to_numpy(features * linear.weight[0]).astype(np.float64)
+    bias = float(to_numpy(linear.bias)[0])
+    total = float(worth.sum()) + bias
+    share = float(np.tanh(total)) / total if total else 1.0
+    note = f"before tanh, which leaves {share:.4g} of it"
+    parts = [(name, float(each)) for name, each in zip(names, worth, strict=True)]
+    return [Explanation(name, share * each, note=f"{each:.4g} {note}") for name, each in [*parts, ("bias", bias)]]
 
 
 def weights_of(lists: WordLists) -> Tensor:

@@ -75,6 +75,10 @@ class MatchPyramid(Ranker):
             rows = rows * weights_of(lists)[:, None]
         return lists.over_grids(rows, self._score)
 
+    def similarities_of(self, lists: WordLists) -> Tensor:
+        """The matrix that the convolution reads, without the weights of rows."""
+        return self._similarities(lists)
+
     def _similarities(self, lists: WordLists) -> Tensor:
         """`[B, U, Q]`."""
         if self.similarity == "indicator":

@@ -74,22 +74,15 @@ class PACRR(Ranker):
         places = torch.arange(grid.values.shape[1], device=grid.values.device)
         is_word = places < grid.query_lengths[:, None]  # [p, Q]
         images = [grid.values, *(self._matches(grid.values, one) for one in self.convolutions)]
-        strongest = [self._strongest(image, grid.document_lengths) for image in images]
+        found = [strongest(image, grid.document_lengths, self.k) for image in images]
         idf = grid.idf.masked_fill(~is_word, -torch.inf).softmax(1)
-        rows = torch.cat([*strongest, idf[:, :, None]], 2).masked_fill(~is_word[:, :, None], 0)  # [p, Q, ngrams k + 1]
+        rows = torch.cat([*found, idf[:, :, None]], 2).masked_fill(~is_word[:, :, None], 0)  # [p, Q, ngrams k + 1]
         return self._in_turn(rows, grid.query_lengths) if self.combine == "lstm" else self._all_at_once(rows)
 
     def _matches(self, values: Tensor, convolution: Any) -> Tensor:
         """The best of all filters, `[p, Q, D]`."""
         beyond = convolution.kernel_size[0] - 1
         return convolution(F.pad(values[:, None], (0, beyond, 0, beyond))).max(1).values.relu()
-
-    def _strongest(self, image: Tensor, lengths: Tensor) -> Tensor:
-        """The k largest values of each row, falling, `[p, Q, k]`; 0 where the document has no more words."""
-        image = F.pad(image, (0, max(0, self.k - image.shape[2])))
-        outside = torch.arange(image.shape[2], device=lengths.device) >= lengths[:, None]
-        largest = image.masked_fill(outside[:, None], -torch.inf).topk(self.k, 2).values
-        return largest.masked_fill(largest == -torch.inf, 0)
 
     def _in_turn(self, rows: Tensor, lengths: Tensor) -> Tensor:
         """The LSTM's output behind the last word of each query."""
@@ -99,6 +92,14 @@ class PACRR(Ranker):
 
     def _all_at_once(self, rows: Tensor) -> Tensor:
         return self.dense(F.pad(rows, (0, 0, 0, self.max_query - rows.shape[1])).flatten(1)).squeeze(1)
+
+
+def strongest(image: Tensor, lengths: Tensor, k: int) -> Tensor:
+    """The k largest values of each row, falling, `[p, Q, k]`; 0 where the document has no more words."""
+    image = F.pad(image, (0, max(0, k - image.shape[2])))
+    outside = torch.arange(image.shape[2], device=lengths.device) >= lengths[:, None]
+    largest = image.masked_fill(outside[:, None], -torch.inf).topk(k, 2).values
+    return largest.masked_fill(largest == -torch.inf, 0)
 
 
 def tiny() -> Ranker:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from nirank.data import Candidates, Collection, Documents, Queries
+from nirank.data import Candidates, Collection, Documents, Explanation, Matches, Queries, to_numpy
 from nirank.errors import BadInput
 from nirank.kit import weights_digest
 from nirank.kit.text import Analyzer, SkipGram
@@ -159,6 +159,37 @@ class Ranker(nn.Module):
         scored = [(each.pairs, self(each)) for each in lists]
         order = np.argsort(np.concatenate([pairs for pairs, _ in scored]))
         return torch.cat([scores for _, scores in scored])[torch.from_numpy(order).to(self.device)]
+
+    def explain(self, queries: Queries, candidates: Candidates) -> list[Explanation]:
+        """Explain each pair by the matrix of its words, and by parts where the model is a sum of some."""
+        corpus, lexicon = candidates.corpus_for(self.name), self.lexicon
+        lexicon.make_room()
+        found = []
+        for row, doc in zip(candidates.rows.tolist(), candidates.docs.tolist(), strict=True):
+            texts = queries.contents[row], corpus[doc]
+            found.append(self._explained(*(str(text) for text in texts)))
+        return found
+
+    def parts_of(self, lists: WordLists, words: Sequence[str]) -> Sequence[Explanation]:  # noqa: ARG002 (others do)
+        """The parts of the score of a single pair, whose query has these words; none, unless the model is a sum."""
+        return ()
+
+    def similarities_of(self, lists: WordLists) -> Tensor:
+        """The matrix that the model sees, `[B, U, Q]`."""
+        return self.cosines(lists)
+
+    def _explained(self, query: str, document: str) -> Explanation:
+        limits = self.reading.max_query, self.reading.longest_document
+        read = [self.lexicon.read([text], most) for text, most in zip((query, document), limits, strict=True)]
+        (lists,) = lists_of(self.lexicon, *read, np.array([0, 1]), np.array([0]), self.device)
+        rows, columns = (self._words_of(text, most) for text, most in zip((query, document), limits, strict=True))
+        table = self.similarities_of(lists)[0][lists.tokens].T[: len(rows)]  # [query words, document words]
+        matches = Matches(rows, columns, to_numpy(table).astype(np.float32))
+        return Explanation(self.name, float(self(lists)[0]), tuple(self.parts_of(lists, rows)), matches=matches)
+
+    def _words_of(self, text: str, most: int | None) -> tuple[str, ...]:
+        """The words of a text that are read."""
+        return tuple([word for word in self._analyzer.words(text) if self._analyzer.term(word)][:most])
 
     @property
     def lexicon(self) -> Lexicon:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nirank.data import Candidates, Content, Ints, Queries, TokenVectors, offsets_of
+from nirank.data import Candidates, Content, Explanation, Ints, Queries, TokenVectors, offsets_of, to_numpy
 from nirank.errors import BadInput
 from nirank.kit import Described, peer_text, progress, save_peer, tried, weights_digest
 from nirank.kit.text import require_text
@@ -30,10 +30,12 @@ from nirank.kit.transformers import (
     padding_of,
     passes,
     quiet,
+    token_places,
     tokenizer_of,
     tokenizer_text,
 )
 from nirank_late import modules
+from nirank_late.explaining import Token, by_tokens, named
 from nirank_late.maxsim import maxsim
 from nirank_late.template import LENGTHS, Template, TemplateSettings, punctuation, trained_as_late
 
@@ -159,6 +161,35 @@ class ColBERT(nn.Module):
             documents = self.encode_documents(candidates.corpus[some])
             parts.append(maxsim(vectors, documents, rows[here], columns[here] - start))
         return torch.cat(parts)[torch.from_numpy(np.argsort(order)).to(self.device)]
+
+    def explain(self, queries: Queries, candidates: Candidates) -> list[Explanation]:
+        """Explain each pair by the tokens of the query: what each found, and the matrix of all pairs of tokens."""
+        corpus = candidates.corpus_for("colbert")
+        scores, vectors = to_numpy(self.score(queries, candidates)).tolist(), self.encode(queries)
+        found = []
+        for row, doc, score in zip(candidates.rows.tolist(), candidates.docs.tolist(), scores, strict=True):
+            content = corpus[doc]
+            both = to_numpy(vectors[row]), to_numpy(self.encode_documents([content])[0])
+            found.append(self.label_parts(by_tokens("colbert", score, *both), queries.contents[row], content))
+        return found
+
+    def label_parts(self, explanation: Explanation, query: Content, document: Content) -> Explanation:
+        """The explanation of a score by numbers of tokens, with their names and with marks where they stand."""
+        if self._is_peer:
+            return explanation.noted("tokens are numbered: modules do not say which have vectors")
+        tokens = self._named_tokens(str(query), "query"), self._named_tokens(str(document), "document")
+        return named(explanation, *tokens)
+
+    def _named_tokens(self, text: str, side: Side) -> list[Token]:
+        """The tokens of a text that have vectors."""
+        (numbers,), _ = self._tokens([text], side)
+        limit = self.template.query_length if side == "query" else self.template.document_length
+        places = [(start, end) for _, start, end in token_places(self.tokenizer, text, most=limit - 1)]
+        marked = [*places[:1], (0, 0), *places[1:]]  # behind the marker
+        padded = marked + [(0, 0)] * (len(numbers) - len(marked))
+        names = self.tokenizer.convert_ids_to_tokens(numbers)
+        read = zip(numbers, names, padded, strict=True)
+        return [Token(name, *place) for number, name, place in read if side == "query" or not self.skipped[number]]
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write transformer, tokenizer, template and projection into `folder / "model"`, with safetensors.

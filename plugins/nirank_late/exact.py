@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Corpus, Floats, Queries, TokenVectors, Vectors, to_numpy
+from nirank.data import Candidates, Content, Corpus, Explanation, Floats, Queries, TokenVectors, Vectors, to_numpy
 from nirank.errors import BadInput
 from nirank.kit import Former
+from nirank_late.explaining import by_tokens
 from nirank_late.maxsim import Meetings, compare, tiled
 from nirank_late.running_best import BestDocuments
 from nirank_late.store import TokenStore, picked, widened
@@ -83,6 +84,11 @@ class MaxSimIndex:
         vectors = token_vectors(queries, 0, store.dim, "maxsim")
         return scored(vectors, candidates, store.offsets, lambda places: widened(store.tokens[places]))
 
+    def explain(self, queries: Queries, candidates: Candidates) -> list[Explanation]:
+        """Explain each pair by the tokens of the query, as the vectors that are kept have it."""
+        store = self._opened()
+        return explained(self, queries, candidates, store.offsets, lambda places: widened(store.tokens[places]))
+
     def _opened(self) -> TokenStore:
         if self._store is None:
             raise BadInput(f"{type(self).__name__} has no open index: search through a pipeline, or call open first.")
@@ -121,6 +127,23 @@ def scored(
         pairs = Meetings(queries.offsets, own, rows[here], columns[here] - start)
         scores[order[here]] = compare(tiles, read(places), pairs, np.empty(0, np.int32))
     return scores
+
+
+def explained(
+    index: Any,
+    queries: Queries,
+    candidates: Candidates,
+    offsets: NDArray[np.int64],
+    read: Callable[[NDArray[np.int64]], Floats],
+) -> list[Explanation]:
+    """The explanation of each pair by stored tokens, which are as in `scored`."""
+    scores = index.score(queries, candidates).tolist()
+    vectors = cast("TokenVectors", queries.vectors)
+    read_so = zip(candidates.rows.tolist(), candidates.docs.tolist(), scores, strict=True)
+    return [
+        by_tokens("MaxSim", score, to_numpy(vectors[row]), read(np.arange(offsets[doc], offsets[doc + 1])))
+        for row, doc, score in read_so
+    ]
 
 
 def token_vectors(queries: Queries, k: int, dim: int, name: str) -> TokenVectors:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Corpus, Floats, Ints, Queries, Vectors, sort_keys
+from nirank.data import Candidates, Content, Corpus, Explanation, Floats, Ints, Queries, Vectors, sort_keys
 from nirank.errors import BadInput
 from nirank.kit import bounded, progress, ragged_files, write_header
-from nirank_late.exact import scored, token_vectors
+from nirank_late.exact import explained, scored, token_vectors
 from nirank_late.maxsim import Meetings, compare, tiled
 from nirank_late.residual import Codec
 from nirank_late.store import TokenStore, picked, widened
@@ -109,6 +109,11 @@ class PlaidIndex:
         searched = self._opened()
         vectors = token_vectors(queries, 0, searched.codec.centroids.shape[1], "plaid")
         return scored(vectors, candidates, searched.offsets, searched.vectors)
+
+    def explain(self, queries: Queries, candidates: Candidates) -> list[Explanation]:
+        """Explain each pair by the tokens of the query, as the compressed vectors have it."""
+        searched = self._opened()
+        return explained(self, queries, candidates, searched.offsets, searched.vectors)
 
     def _opened(self) -> CompressedIndex:
         if self._searched is None:

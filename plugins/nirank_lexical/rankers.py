@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Corpus, Floats, Queries, TermWeights
+from nirank.data import Candidates, Content, Corpus, Explanation, Floats, Queries, TermWeights
 from nirank.errors import BadInput, StaleIndex, UnknownName
 from nirank.kit import processors
 from nirank.kit.text import (
@@ -141,6 +141,12 @@ class LexicalRanker:
         self._opened()
         scores: Floats = self._searched.score(self._parse(_searched_for(queries)), candidates)
         return scores
+
+    def explain(self, queries: Queries, candidates: Candidates) -> list[Explanation]:
+        """Explain each pair by the terms of the query, with the places of their words in both texts."""
+        from nirank_lexical.explaining import explained
+
+        return explained(self, queries, candidates, self._parse(_searched_for(queries)))
 
     def _opened(self) -> Corpus:
         if self.corpus is None:

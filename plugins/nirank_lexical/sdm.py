@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Corpus, Floats, TermWeights, from_sort_keys
+from nirank.data import Candidates, Content, Corpus, Explanation, Floats, Queries, TermWeights, from_sort_keys
 from nirank.errors import BadInput
 from nirank.kit.text import Analyzer, DirichletWeighting, QueryParser, QueryTerms, Vocabulary
+from nirank_lexical.explaining import Terms, Texts
 from nirank_lexical.positions import LAYOUT, Positions, write_positions
 from nirank_lexical.rankers import Indexing, LexicalRanker
 from nirank_lexical.search import WeightedIndex
@@ -89,6 +90,29 @@ class SequentialDependence(LexicalRanker):
         index = self._searched.index
         self._parse = NeighbourParser(index.vocabulary, self.analyzer, self.phrases)
         self._searched = DependenceIndex(self._searched, Positions.load(folder, index), self.dependence)
+
+    def explain(self, queries: Queries, candidates: Candidates) -> list[Explanation]:
+        """Explain each pair by the words of the query, and by those that stand side by side or near each other."""
+        asked, corpus = self._parse(queries.contents), self._opened()
+        read = zip(candidates.rows.tolist(), candidates.docs.tolist(), self.score(queries, candidates), strict=True)
+        found = []
+        for row, doc, score in read:
+            terms, near = self._searched.parts(asked, row, doc)
+            texts = Texts.of(self.analyzer, queries, row, corpus[doc])
+            parts = [*(texts.part(*each) for each in terms.worth()), *near]
+            if self._searched.lacks(asked, row, doc):
+                parts = []  # for nothing counts but the prior
+            found.append(Explanation.summed("sdm", float(score), (*parts, *terms.prior())))
+        return found
+
+
+class Nearby(NamedTuple):
+    """Neighbours of one kind: the documents that have them, what they add to each, their weight, and their name."""
+
+    docs: NDArray[np.int64]
+    added: Floats
+    weight: np.float32
+    name: str
 
 
 @dataclass(frozen=True)
@@ -168,7 +192,7 @@ class DependenceIndex:
 
     def _best(self, asked: Neighbours, query: int, k: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.uint64]:
         sums, tokens = self._searched.sums(asked.terms, query), asked.terms.tokens[query]
-        for docs, added, weight in self._near(asked, query):
+        for docs, added, weight, _ in self._near(asked, query):
             sums[docs] += added
             tokens += weight
         if asked.phrases[query]:
@@ -181,7 +205,7 @@ class DependenceIndex:
         scores, tokens = self._searched.matched(asked.terms, candidates), asked.terms.tokens.copy()
         for query in range(len(asked.pairs)):
             own = slice(candidates.offsets[query], candidates.offsets[query + 1])
-            for docs, added, weight in self._near(asked, query):
+            for docs, added, weight, _ in self._near(asked, query):
                 _add_to(scores[own], candidates.docs[own], docs, added)
                 tokens[query] += weight
             if asked.phrases[query]:
@@ -205,18 +229,40 @@ class DependenceIndex:
         weights = terms.weights * np.repeat(each, np.diff(terms.offsets))
         return replace(asked, terms=replace(terms, weights=weights, tokens=terms.tokens * each))
 
-    def _near(self, asked: Neighbours, query: int) -> Iterator[tuple[NDArray[np.int64], Floats, np.float32]]:
-        """Of each kind of neighbours that occurs at all: documents, what it adds to each, and its weight."""
+    def _near(self, asked: Neighbours, query: int) -> Iterator[Nearby]:
+        """Each kind of neighbours that occurs at all."""
         model, pairs = self._model, asked.pairs[query]
         scale = model.scales(np.array(True)).item() if pairs else 0.0
         for pair, times in pairs.items():
             near = self._positions.near(*pair, model.window)
-            for counts, share in ((near.ordered, model.ordered), (near.unordered, model.unordered)):
+            ordered = "in a row", near.ordered, model.ordered
+            kinds = ordered, (f"within {model.window} words", near.unordered, model.unordered)
+            for kind, counts, share in kinds:
                 has, frequency = counts > 0, int(counts.sum())
                 if frequency and share:
                     weight = np.float32(share * scale * times)
                     expected = len(self._positions.addresses) / (model.mu * frequency)
-                    yield near.docs[has], weight * np.log1p(counts[has] * expected).astype(np.float32), weight
+                    added = weight * np.log1p(counts[has] * expected).astype(np.float32)
+                    yield Nearby(near.docs[has], added, weight, f"{self._names(pair)} {kind}")
+
+    def _names(self, pair: tuple[int, int]) -> str:
+        return " ".join(self.index.vocabulary[term] for term in pair)
+
+    def parts(self, asked: Neighbours, query: int, doc: int) -> tuple[Terms, list[Explanation]]:
+        """The terms of a query against a document, and the parts of its neighbours there."""
+        asked = self._weighted(asked)
+        parts, tokens = [], asked.terms.tokens.copy()
+        for docs, added, weight, name in self._near(asked, query):
+            place = int(np.searchsorted(docs, doc))
+            has = place < len(docs) and docs[place] == doc
+            parts.append(Explanation(name, float(added[place]) if has else 0.0))
+            tokens[query] += weight
+        return Terms(self._searched, replace(asked.terms, tokens=tokens), query, doc), parts
+
+    def lacks(self, asked: Neighbours, query: int, doc: int) -> bool:
+        """True for a document without a phrase that it must have."""
+        phrases = asked.phrases[query]
+        return bool(phrases) and not self._having(phrases)[doc]
 
 
 def _add_to(scores: Floats, wanted: NDArray[Any], docs: NDArray[np.int64], added: Floats) -> None:

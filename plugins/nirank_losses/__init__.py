@@ -28,7 +28,20 @@ _LOSSES = {
     "pairwise": {"ranknet": "RankNet", "hinge": "Hinge"},
     "lambdarank": {"lambdarank": "LambdaRank", "lambdaloss": "LambdaLoss"},
     "distillation": {"kl": "KLDivergence", "margin_mse": "MarginMSE", "adr_mse": "ADRMSE"},
-    "similarity": {"multi_similarity": "MultiSimilarity", "circle": "Circle", "supcon": "SupCon"},
+    "similarity": {
+        "multi_similarity": "MultiSimilarity",
+        "circle": "Circle",
+        "supcon": "SupCon",
+        "mega_batch_margin": "MegaBatchMargin",
+    },
+    "proxies": {
+        "arc_face": "ArcFace",
+        "cos_face": "CosFace",
+        "proxy_nca": "ProxyNCA",
+        "proxy_anchor": "ProxyAnchor",
+    },
+    "memory": {"xbm": "CrossBatchMemory"},
+    "angles": {"angle": "AnglE"},
     "softmaxes": {
         "unique_softmax": "UniqueSoftmax",
         "poly1": "PolyOne",
@@ -57,8 +70,10 @@ contract_exceptions = {
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Name every loss; what is checked is its class with its defaults, unless that needs a setting."""
+    """Name every loss, and the core's own; checked is its class with its defaults, unless that needs a setting."""
     for module, losses in _LOSSES.items():
         for name, loss in losses.items():
             tiny = f"nirank_losses.{module}:{_TINY.get(name, loss)}"
             registry.add("loss", name, f"nirank_losses.{module}:{loss}", tiny=tiny, extra="losses")
+    weighted = "nirank.training.weighted_loss:Weighted"
+    registry.add("loss", "weighted", weighted, tiny=weighted, extra="losses")

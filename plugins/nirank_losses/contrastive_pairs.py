@@ -17,17 +17,25 @@ class CLIPLoss(Reduced, nn.Module):
     """`L = 1/2 (CE(gamma S, Y) + CE(gamma S^T, Y^T))`: each query finds its documents, each document its queries.
 
     Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021. `gamma =
-    exp(log_scale)` is learned, begins at `scale` and stays within [1, `largest`]. CE is the softmax cross-entropy
+    exp(log_scale)` is learned (unless `learned` is False: then it is the symmetric InfoNCE of a fixed temperature),
+    begins at `scale` and stays within [1, `largest`]. CE is the softmax cross-entropy
     over a row; rows (and columns) without a relevant entry, or with nothing else, do not count, and the reduction
     is over rows and over columns. `skipped` counts rows.
     """
 
     known_as = "nirank_losses.contrastive_pairs:CLIP"  # its name when checkpoints were first made with it
 
-    def __init__(self, *, scale: float = 1 / 0.07, largest: float = 100.0, reduction: Reduction = "mean") -> None:
+    def __init__(
+        self,
+        *,
+        scale: float = 1 / 0.07,
+        largest: float = 100.0,
+        learned: bool = True,
+        reduction: Reduction = "mean",
+    ) -> None:
         super().__init__()
         self.largest, self.reduction = largest, reduction
-        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learned)
 
     @property
     def gamma(self) -> Tensor:

@@ -105,6 +105,27 @@ class SupCon(SoftmaxCrossEntropy):
         return _binary(lists).rankable
 
 
+@dataclass(kw_only=True, eq=False)
+class MegaBatchMargin(SimilarityLoss):
+    """`L = mean over positives of max(0, positive_margin - s_p) + max(0, max- s - negative_margin)`, max- over others.
+
+    Wieting and Gimpel, ParaNMT-50M, ACL 2018, as sentence-transformers has it: a positive is to be nearer than one
+    margin, the nearest other farther than the second. Large batches (`in_batch`, with `chunk`) make the nearest one
+    hard. Lists without a positive and another do not count.
+    """
+
+    positive_margin: float = 0.8
+    negative_margin: float = 0.3
+
+    def costs(self, lists: Lists) -> Tensor:
+        """The cost of each list, `[lists]`."""
+        if not lists.mask.shape[1]:
+            return lists.scores.sum(1)
+        far = (self.positive_margin - lists.scores).clamp(min=0).where(lists.relevant, 0).sum(1)
+        nearest = lists.scores.masked_fill(~lists.mask | lists.relevant, -torch.inf).amax(1)
+        return far / lists.relevant.sum(1).clamp(min=1) + (nearest - self.negative_margin).clamp(min=0)
+
+
 def _binary(lists: Lists) -> Lists:
     return Lists(lists.scores, lists.relevant.to(lists.labels.dtype), lists.mask, lists.full)
 

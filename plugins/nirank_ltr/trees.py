@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank import evaluate
-from nirank.data import Candidates, Floats, Queries
+from nirank.data import Candidates, Explanation, Floats, Queries
 from nirank.errors import BadInput, UnknownName
 from nirank_ltr import tree_files
+from nirank_ltr.explaining import by_features
 from nirank_ltr.ranker import chosen
 from nirank_ltr.sample import collection
 
@@ -129,6 +130,15 @@ class LightGBM:
             return np.empty(0, np.float32)
         scores: Floats = self.booster.predict(values, num_threads=self.threads or 0).astype(np.float32)
         return scores
+
+    def explain(self, queries: Queries, candidates: Candidates) -> list[Explanation]:
+        """Explain each pair by its features: SHAP values of the trees, and the bias, their mean.
+
+        Lundberg, Erion and Lee, Consistent Individualized Feature Attribution for Tree Ensembles, 2018.
+        """
+        scores, values = self.score(queries, candidates), self._read(candidates)
+        worth = self.booster.predict(values, pred_contrib=True, num_threads=self.threads or 0)
+        return by_features(self, scores, values, worth[:, :-1], worth[:, -1])
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the trees into `folder`, as LightGBM's own text. Returns the table of a stage that builds it again."""

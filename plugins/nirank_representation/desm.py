@@ -5,16 +5,27 @@ from __future__ import annotations
 import functools
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from nirank.data import Content, Corpus, Documents, Floats, Queries
+from nirank.data import Candidates, Content, Corpus, Documents, Explanation, Floats, Mark, Queries
 from nirank.errors import BadInput, StaleIndex
-from nirank.kit.text import Analyzer, ForwardIndex, QueryParser, SkipGram, Vocabulary, Word2Vec, require_text, unit
+from nirank.kit.text import (
+    Analyzer,
+    ForwardIndex,
+    QueryParser,
+    SkipGram,
+    Vocabulary,
+    Word2Vec,
+    require_text,
+    term_places,
+    unit,
+)
 
 FILE = "word2vec.safetensors"
 _LAYOUT = 1
@@ -130,6 +141,26 @@ class DESM:
     def encode_documents(self, contents: Sequence[Content]) -> Floats:
         """Unit vectors of documents, float32 `[documents, dim]`."""
         return unit(self._means(contents, 1))
+
+    def explain(self, queries: Queries, candidates: Candidates) -> list[Explanation]:
+        """Explain each pair by the words of the query: the cosine of each with the document, over their number."""
+        corpus = candidates.corpus_for("desm")
+        found = []
+        for row, doc in zip(candidates.rows.tolist(), candidates.docs.tolist(), strict=True):
+            query, centroid = queries.contents[row], self.encode_documents([corpus[doc]])[0]
+            score = float(self._means([query], 0)[0] @ centroid)
+            found.append(Explanation.summed("desm", score, tuple(self._of_words(str(query), centroid))))
+        return found
+
+    def _of_words(self, query: str, centroid: Floats) -> Iterator[Explanation]:
+        asked, analyzer, places = self._parse([query]), Analyzer(**self.analysis), defaultdict[str, list[Any]](list)
+        for start, end, term in term_places(analyzer, query):
+            places[term].append((start, end))
+        for term, count in zip(*asked.of(0), strict=True):
+            cosine, name = float(self._sides[0][term] @ centroid), self._parse.vocabulary[term]
+            score = cosine * float(count) / float(asked.tokens[0])
+            marks = tuple(Mark(start, end, score / len(places[name])) for start, end in places[name])
+            yield Explanation(name, score, note=f"cosine {cosine:.4f} with the document", query_marks=marks)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the vectors into `folder`. Returns the table of a stage that builds this encoder again."""

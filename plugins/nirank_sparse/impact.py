@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Corpus, Floats, Ints, Queries, SparseVectors, Vectors
+from nirank.data import Candidates, Content, Corpus, Explanation, Floats, Ints, Queries, SparseVectors, Vectors
 from nirank.errors import BadInput
 from nirank.kit import Former, ragged_files
 from nirank_sparse.postings import ImpactPostings
@@ -90,6 +90,13 @@ class ImpactIndex:
         postings.check_size(vectors)
         docs, columns = np.unique(candidates.docs, return_inverse=True)
         return vectors.pair_products(self.vectors_of(docs), candidates.rows, columns)
+
+    def explain(self, queries: Queries, candidates: Candidates) -> list[Explanation]:
+        """Explain each pair by the terms that query and document share, each by its number."""
+        from nirank_sparse.explaining import by_terms
+
+        scores = self.score(queries, candidates)
+        return by_terms("impact", scores, _weights(queries)[candidates.rows], self.vectors_of(candidates.docs))
 
     def vectors_of(self, docs: Ints) -> SparseVectors:
         """The weights of some documents as the encoder made them; how many terms it knows is not written there."""

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nirank.data import Content, Queries, SparseVectors, to_numpy
+from nirank.data import Candidates, Content, Explanation, Queries, SparseVectors, to_numpy
 from nirank.errors import BadInput
 from nirank.kit import TEXTS, Described, peer_text, save_peer, tried, weights_digest
 from nirank.kit.text import require_text
@@ -31,10 +31,12 @@ from nirank.kit.transformers import (
     padding_of,
     passes,
     quiet,
+    token_places,
     tokenizer_of,
     tokenizer_text,
 )
 from nirank_sparse import modules
+from nirank_sparse.explaining import by_terms, named
 from nirank_sparse.reading import USUAL, Reading, described_as_sparse
 
 Side = Literal["query", "document"]
@@ -164,7 +166,7 @@ class SPLADE(nn.Module):
 
         Raises `BadInput` for an autoencoder, whose dimensions have no names.
         """
-        if self._is_peer and any(type(module).__name__ == "SparseAutoEncoder" for module in self.model.modules()):
+        if self._is_autoencoder:
             raise BadInput("this model is an autoencoder: its dimensions are not terms and have no names.")
         found = []
         for row in range(len(vectors)):
@@ -173,6 +175,37 @@ class SPLADE(nn.Module):
             names = self.tokenizer.convert_ids_to_tokens(one.terms[order].tolist())
             found.append(dict(zip(names, one.weights[order].tolist(), strict=True)))
         return found
+
+    def explain(self, queries: Queries, candidates: Candidates) -> list[Explanation]:
+        """Explain each pair by the terms that the vectors of query and document share."""
+        corpus = candidates.corpus_for("splade")
+        documents = [corpus[doc] for doc in candidates.docs.tolist()]
+        left, right = self.encode(queries)[candidates.rows], self.encode_documents(documents)
+        scores = left.pair_products(right, np.arange(len(documents)), np.arange(len(documents)))
+        found = by_terms("splade", scores, left, right)
+        read = zip(found, candidates.rows.tolist(), documents, strict=True)
+        return [self.label_parts(each, queries.contents[row], document) for each, row, document in read]
+
+    def label_parts(self, explanation: Explanation, query: Content, document: Content) -> Explanation:
+        """The explanation of a score by numbers of terms, with their names and with marks where they stand."""
+        if self._is_autoencoder:
+            return explanation.noted("the dimensions of an autoencoder have no names")
+        places = self._places(query, "query"), self._places(document, "document")
+        return named(explanation, self.tokenizer.convert_ids_to_tokens, *places)
+
+    def _places(self, content: Content, side: Side) -> dict[str, list[tuple[int, int]]]:
+        """Where the terms stand that are tokens of a text, by their numbers."""
+        prompt = "" if self._is_peer else self._prompt(side)
+        found: dict[str, list[tuple[int, int]]] = {}
+        for number, start, end in token_places(self.tokenizer, str(content), prompt, self.max_length):
+            if start < end:
+                found.setdefault(str(number), []).append((start, end))
+        return found
+
+    @property
+    def _is_autoencoder(self) -> bool:
+        """True where dimensions are no terms."""
+        return self._is_peer and any(type(module).__name__ == "SparseAutoEncoder" for module in self.model.modules())
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write model and tokenizer into `folder / "model"`, with safetensors.

@@ -12,6 +12,7 @@ _COMPONENTS = (
     ("encoder", "siamese", "siamese:Siamese", "siamese:tiny"),
     ("encoder", "vit_triplet", "siamese:Siamese", "siamese:tiny"),
     ("scorer", "stir", "stir:Stir", "stir:tiny"),
+    ("scorer", "stacked_stir", "stacked:StackedStir", "stacked:tiny"),
     ("generator", "alpha_qe", "alpha_qe:AlphaQE", "alpha_qe:tiny"),
     ("generator", "dba", "alpha_qe:dba", "alpha_qe:tiny_dba"),
     ("generator", "k_reciprocal", "k_reciprocal:KReciprocal", "k_reciprocal:tiny"),

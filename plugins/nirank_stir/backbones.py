@@ -52,7 +52,7 @@ class Backbone(nn.Module):
     @property
     def each(self) -> bool:
         """True where images that are seen together have a vector each."""
-        return isinstance(self.model, ViT)
+        return isinstance(self.model, ViT) and self.model.tall == 1
 
 
 class Hub(nn.Module):
@@ -107,12 +107,15 @@ class Vision:
             "config": dict(self.config or {}),
         }
 
-    def build(self, together: int) -> Backbone:
-        """A backbone for `together` images at once. Raises `BadInput` or `UnknownName` for one that does not exist."""
+    def build(self, together: int, stacked: bool = False) -> Backbone:
+        """A backbone for `together` images at once, which are one image if `stacked`, as they are for others anyway.
+
+        Raises `BadInput` or `UnknownName` for one that does not exist.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             if self.backbone == "vit":
-                model = self._vit(together)
+                model = self._vit(tall=together) if stacked else self._vit(together=together)
                 return Backbone(model, model.dim, *_normalisation({}, self.channels))
             return self._timm(together) if self.backbone.startswith(_TIMM) else self._hub()
 
@@ -128,13 +131,13 @@ class Vision:
         backbone.model.model.config.save_pretrained(folder / _FOLDER)
         return {**self.architecture, "backbone": Path(_FOLDER), "config": {}}
 
-    def _vit(self, together: int) -> ViT:
+    def _vit(self, **how: int) -> ViT:
         config = self.config or {}
         known = list(inspect.signature(ViT).parameters)
         for name in config:
-            if name not in known or name in ("side", "channels", "together"):
+            if name not in known or name in ("side", "channels", "together", "tall"):
                 raise UnknownName("setting of vit", name, known)
-        return ViT(self.side, self.channels, together=together, **config)
+        return ViT(self.side, self.channels, **how, **config)
 
     def _timm(self, together: int) -> Backbone:
         timm, name = imported("timm", "backbones of timm"), self.backbone.removeprefix(_TIMM)

@@ -33,35 +33,38 @@ class KReciprocal:
 
     In the paper all queries are neighbours of one another; here a query is alone with the documents, and these are
     encoded once, without it, so that a score does not depend on the other queries. A query that is a document too
-    meets itself there. V(q) has a place for q, where no document has anything.
+    meets itself there. V(q) has a place for q, where no document has anything. With `scaled`, d(x, y) is divided by
+    that of the document farthest from x, in V and in the score, as in the authors' code.
 
     Raises `BadInput` for settings out of range, for queries without vectors and for those of another dimension.
     """
 
     searches = "dense"
 
-    def __init__(self, k1: int = 20, k2: int = 6, weight: float = 0.3) -> None:
+    def __init__(self, k1: int = 20, k2: int = 6, weight: float = 0.3, scaled: bool = False) -> None:
         if not 1 <= k2 <= k1 + 1 or not 0 <= weight <= 1:
             raise BadInput(
                 f"k1 = {k1}, k2 = {k2}, weight = {weight}: 1 <= k2 <= k1 + 1, and a share from 0 to 1, are expected."
             )
-        self.k1, self.k2, self.weight = k1, k2, weight
+        self.k1, self.k2, self.weight, self.scaled = k1, k2, weight, scaled
         self._vectors: Floats | None = None
 
     def __repr__(self) -> str:
-        return f"KReciprocal(k1={self.k1}, k2={self.k2}, weight={self.weight})"
+        return f"KReciprocal(k1={self.k1}, k2={self.k2}, weight={self.weight}, scaled={self.scaled})"
 
     @property
     def index_key(self) -> Mapping[str, object]:
         """The layout of the files, and what the encoding depends on."""
-        return {"index": "k-reciprocal", "version": 1, "k1": self.k1, "k2": self.k2}
+        own = {"scaled": True} if self.scaled else {}  # the key of an index without is that of before
+        return {"index": "k-reciprocal", "version": 1, "k1": self.k1, "k2": self.k2, **own}
 
     def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:
         """Encode the corpus into `folder`: its vectors, and what of its neighbours is reciprocal."""
         vectors = write(corpus, folder, encode)
         found = nearest(vectors, vectors, self.k1 + 1)
         near, half = _marks(found, len(vectors)), _reciprocal(found.top(round(self.k1 / 2) + 1), len(vectors))
-        encoded = _encoded(_expanded(near.multiply(near.T).tocsr(), half), vectors, vectors)
+        farthest = self._farthest(vectors, vectors)
+        encoded = _encoded(_expanded(near.multiply(near.T).tocsr(), half), vectors, vectors, farthest)
         mean = _marks(found.top(self.k2), len(vectors)) @ encoded / min(self.k2, len(vectors))
         for name, matrix in (("half", half), ("encoded", encoded), ("mean", mean)):
             _save(matrix, folder / name)
@@ -96,16 +99,27 @@ class KReciprocal:
         size = max(1, min(_QUERIES, _CELLS // len(self._vectors)))
         for start in range(0, len(every), size):
             wanted = every[start : start + size]
-            shared = self._shared(self._encode(wanted, self._vectors))
+            farthest = self._farthest(wanted, self._vectors)
+            shared = self._shared(self._encode(wanted, self._vectors, farthest))
             jaccard = 1 - shared / (2 - shared)
-            yield -((1 - self.weight) * jaccard + self.weight * (1 - products(wanted, self._vectors)))
+            apart = (1 - products(wanted, self._vectors)) / farthest[:, None]
+            yield -((1 - self.weight) * jaccard + self.weight * apart)
 
-    def _encode(self, wanted: Floats, vectors: Floats) -> csr_matrix:
+    def _farthest(self, wanted: Floats, vectors: Floats) -> Floats:
+        """What distances from each of the vectors `wanted` are divided by, float32 `[wanted]`: 1 unless `scaled`."""
+        if not self.scaled or not len(vectors):
+            return np.ones(len(wanted), np.float32)
+        size = max(1, _CELLS // len(vectors))
+        parts = (wanted[start : start + size] for start in range(0, len(wanted), size))
+        farthest = [1 - products(part, vectors).min(1) for part in parts]
+        return np.maximum(np.concatenate([np.empty(0, np.float32), *farthest]), np.finfo(np.float32).tiny)
+
+    def _encode(self, wanted: Floats, vectors: Floats, farthest: Floats) -> csr_matrix:
         """V of queries without the place of the query itself, `[queries, documents]`."""
         found = nearest(wanted, vectors, self.k1)
         reciprocal = found.where(found.scores >= self._last[found.docs])
         sets = _expanded(_marks(reciprocal, len(vectors)), self._half)
-        encoded = _encoded(sets, wanted, vectors, itself=1)
+        encoded = _encoded(sets, wanted, vectors, farthest, itself=1)
         near = found.top(self.k2 - 1)
         together = encoded + _marks(near, len(vectors)) @ self._encoding
         return csr_matrix(together.multiply(1 / (1 + near.lengths[:, None])))
@@ -147,12 +161,12 @@ def _expanded(sets: csr_matrix, half: csr_matrix) -> csr_matrix:
     return (sets + inside @ half).tocsr()
 
 
-def _encoded(sets: csr_matrix, wanted: Floats, vectors: Floats, itself: float = 0) -> csr_matrix:
-    """exp(-d) of the members of each set, divided by their sum and that of what is no document, `itself`."""
+def _encoded(sets: csr_matrix, wanted: Floats, vectors: Floats, farthest: Floats, itself: float = 0) -> csr_matrix:
+    """exp(-d / farthest) of the members of each set, divided by their sum and that of what is no document, `itself`."""
     sets.eliminate_zeros()
     sets.sort_indices()
     rows = np.repeat(np.arange(sets.shape[0]), np.diff(sets.indptr))
-    values = np.exp(pair_products(wanted, vectors, rows, sets.indices).astype(np.float64) - 1)
+    values = np.exp((pair_products(wanted, vectors, rows, sets.indices).astype(np.float64) - 1) / farthest[rows])
     sums = itself + np.bincount(rows, values, sets.shape[0])
     return csr_matrix((values / sums[rows], sets.indices, sets.indptr), sets.shape)
 

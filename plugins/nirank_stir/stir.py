@@ -61,7 +61,7 @@ class Stir(nn.Module):
         vision: Vision = Vision(),
     ) -> None:
         super().__init__()
-        first = None if start is None or model is not None else _first(Path(start))
+        first = None if start is None or model is not None else first_of(Path(start))
         own = {} if first is None else first.vision.architecture
         self.vision = replace(vision, weights=vision.weights and model is None and first is None, **own)
         self.batch_size, self.hidden = batch_size, hidden
@@ -124,7 +124,8 @@ def _head(backbone: Backbone, hidden: int, seed: int) -> nn.Sequential:
     return nn.Sequential(first, nn.GELU(), last)
 
 
-def _first(start: Path) -> Siamese:
+def first_of(start: Path) -> Siamese:
+    """The trained siamese encoder in a folder. Raises `BadInput` where there is another component."""
     found = nirank.load(f"trained:{start}").component.target
     if not isinstance(found, Siamese):
         raise BadInput(f"holds a {type(found).__name__}; a trained siamese encoder is expected.", start)

@@ -1,4 +1,4 @@
-"""Two towers, low-rank adaptation and nested dimensions: what is trained, what is kept, and that it is what it was."""
+"""Two towers, low-rank adaptation, nested dimensions, layers: what is trained, what is kept, that it is what it was."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nirank.plugins import Component
 from nirank.testing import samples
 from nirank.training.step import _forms
 from nirank_dense import tiny
-from nirank_dense.encoders import lora
+from nirank_dense.encoders import layers, lora
 from tests.built import built
 
 TEXTS = ["a cat", "", "the dog ran over a long bridge", "ünïcödé ∑ 🙂", "b"]
@@ -201,6 +201,84 @@ def test_nested_dimensions_and_their_length_are_saved(folders, tmp_path):
     again = nirank.load(f"trained:{tmp_path / 'saved'}").component.target
     assert (again.nested, again.dim) == ((4, 8), 12)
     assert _vectors(again).shape == (5, 12)
+
+
+# Adaptive layers
+
+
+def _cut_by_hand(folder, depth):
+    """The vectors that a model ends with behind fewer layers, by transformers alone."""
+    encoder = built("sentence", folder)
+    features = encoder.model.preprocess(list(samples.DOCUMENTS[:5]))
+    with torch.no_grad():
+        hidden = (
+            encoder.model[0]
+            .model(
+                input_ids=features["input_ids"], attention_mask=features["attention_mask"], output_hidden_states=True
+            )
+            .hidden_states[depth]
+        )
+        for module in list(encoder.model)[1:]:
+            features = module({**features, "token_embeddings": hidden})
+    vectors = features["sentence_embedding"].numpy()
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_a_model_that_is_cut_ends_with_the_vectors_of_its_first_layers(folders, tmp_path):
+    encoder = nirank.load("sentence", model=folders[0], device="cpu", depth=1)
+    found = encoder.component.target.encode_documents(samples.DOCUMENTS[:5]).detach().numpy()
+    np.testing.assert_allclose(found, _cut_by_hand(folders[0], 1), atol=1e-6)
+    nirank.checkpoints.checkpoint.save(encoder.component, tmp_path / "saved")
+    again = nirank.load(f"trained:{tmp_path / 'saved'}").component.target
+    assert len(again.model[0].model.encoder.layer) == 1
+    np.testing.assert_allclose(again.encode_documents(samples.DOCUMENTS[:5]).detach().numpy(), found, atol=1e-6)
+
+
+def test_in_training_the_vectors_of_fewer_layers_are_forms_of_their_own(folders, monkeypatch):
+    encoder = built("sentence", folders[0], depths=[1], nested=[4])
+    assert _vectors(encoder).shape[1] == 16  # in search it is one model
+    expected = [_vectors(encoder, samples.DOCUMENTS[:5]), _cut_by_hand(folders[0], 1)]
+    for module in encoder.modules():
+        module.training = isinstance(module, type(encoder))  # without dropout
+    with torch.no_grad():
+        forms = encoder.shortened(encoder.encode_documents(samples.DOCUMENTS[:5]))
+    assert [form.shape[1] for form in forms] == [16, 4, 16, 4]
+    for form, whole in zip(forms, (expected[0], expected[0], expected[1], expected[1]), strict=True):
+        short = whole[:5, : form.shape[1]]
+        np.testing.assert_allclose(form, short / np.linalg.norm(short, axis=1, keepdims=True), atol=1e-6)
+
+
+def test_training_at_several_depths_makes_each_of_them_better(folders):
+    def cost(depth, trained):
+        encoder = nirank.load("sentence", model=folders[0], device="cpu", depths=[1])
+        if trained:
+            options = {"sampler": "in_batch", "batch_size": 4, "steps": 40, "learning_rate": 3e-3}
+            nirank.fit(encoder, "softmax_cross_entropy", samples.collection(), **options)
+        if depth:
+            layers.cut(encoder.component.target.model, depth)
+        collection = samples.collection()
+        found = (encoder >> nirank.load("exact")).search(collection.queries, collection.corpus)
+        return nirank.evaluate(found, collection.judgments, ["AP"])["AP"]
+
+    for depth in (None, 1):
+        assert cost(depth, trained=True) > cost(depth, trained=False)
+
+
+def test_a_frozen_tower_has_the_same_vectors_for_all_depths(folders):
+    towers = _towers(*folders, train_documents=False)
+    towers.query.depths = (1,)
+    towers.train()
+    forms = towers.shortened(towers.encode_documents(samples.DOCUMENTS[:3]))
+    assert len(forms) == 2
+    assert torch.equal(forms[0], forms[1])
+
+
+def test_depths_that_the_model_lacks_are_refused(folders):
+    with pytest.raises(BadInput, match=r"this model has 2 layers: choose 1 to 2"):
+        built("sentence", folders[0], depth=3)
+    for wrong in ({"depths": [2]}, {"depths": [0]}, {"depth": 1, "depths": [1]}):
+        with pytest.raises(BadInput, match="is none below the"):
+            built("sentence", folders[0], **wrong)
 
 
 # Hard negatives

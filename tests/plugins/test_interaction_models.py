@@ -18,13 +18,15 @@ from nirank.checkpoints import checkpoint
 from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput
 from nirank.kit.text import Analyzer, Word2Vec, words
-from nirank_interaction import conv_knrm, drmm, duet_local, knrm, lists, matchpyramid, pacrr
+from nirank_interaction import conv_knrm, drmm, drmm_tks, duet, duet_local, knrm, lists, matchpyramid, pacrr
 from tests.flat import flat
 
 MODULES = {
-    module.__name__.rpartition(".")[2]: module for module in (drmm, duet_local, matchpyramid, knrm, conv_knrm, pacrr)
+    module.__name__.rpartition(".")[2]: module
+    for module in (drmm, drmm_tks, duet, duet_local, matchpyramid, knrm, conv_knrm, pacrr)
 }
 DRMM, DuetLocal, MatchPyramid = map(flat, (drmm.DRMM, duet_local.DuetLocal, matchpyramid.MatchPyramid))
+DRMMTopK, Duet = map(flat, (drmm_tks.DRMMTopK, duet.Duet))
 KNRM, ConvKNRM, PACRR = map(flat, (knrm.KNRM, conv_knrm.ConvKNRM, pacrr.PACRR))
 QUERIES = [
     "small cats",
@@ -212,6 +214,58 @@ def _drmm(model, query, document):
 @pytest.mark.parametrize("gate", ["idf", "vector"])
 def test_drmm_is_that_of_the_equations(vectors, histogram, gate):
     _agree(_made(DRMM(histogram, 8, (4, 3), gate, vectors=vectors, device="cpu")), _drmm)
+
+
+def _drmm_tks(model, query, document):
+    query, document = query[: model.reading.max_query], document[: model.reading.max_document]
+    if not query:
+        return 0.0
+    values, gates = [], []
+    for word in query:
+        best = sorted((_cosine(word, other) for other in document), reverse=True)[: model.k]
+        layer = np.array(best + [0.0] * (model.k - len(best)))
+        for each in model.network:
+            linear = isinstance(each, torch.nn.Linear)
+            layer = _array(each.weight) @ layer + _array(each.bias) if linear else _relu(layer)
+        values.append(layer[0])
+        gates.append(_array(model.weight.weight)[0] @ ([word.idf] if model.gate == "idf" else word.vector))
+    return float(_softmax(gates) @ values)
+
+
+@pytest.mark.parametrize(("k", "hidden", "gate"), [(3, (4,), "vector"), (12, (), "idf"), (5, (4, 3), "idf")])
+def test_drmm_tks_is_that_of_the_equations(vectors, k, hidden, gate):
+    reading = {"max_query": 6, "max_document": 40, "device": "cpu"}
+    _agree(_made(DRMMTopK(k, hidden, gate, vectors=vectors, **reading)), _drmm_tks)
+
+
+def _windows(model, layer, text, longest):
+    """What a convolution over three words makes at each place of a text, which is as long as texts may be."""
+    dim = model.vectors.shape[1]
+    padded = [word.vector for word in text] + [np.zeros(dim)] * (longest - len(text))
+    joined = [np.concatenate(padded[place : place + 3]) for place in range(longest - 2)]
+    return np.array([np.tanh(_array(layer.weight) @ three + _array(layer.bias)) for three in joined])
+
+
+def _duet(model, query, document):
+    query, document = query[: model.max_query], document[: model.max_document]
+    asked = _windows(model, model.query_words, query, model.max_query).max(0)
+    asked = np.tanh(_array(model.query_layer.weight) @ asked + _array(model.query_layer.bias))
+    places = _windows(model, model.document_words, document, model.max_document)
+    told = []
+    for start in range(len(places) - model.pool + 1):
+        best = places[start : start + model.pool].max(0)
+        layer = np.tanh(_array(model.document_layer.weight) @ best + _array(model.document_layer.bias))
+        told.extend(layer * asked)
+    first, second, last = model.joined[0], model.joined[2], model.joined[5]
+    layer = np.tanh(_array(first.weight) @ np.array(told) + _array(first.bias))
+    layer = np.tanh(_array(second.weight) @ layer + _array(second.bias))
+    return _duet_local(model, query, document) + float(_array(last.weight)[0] @ layer + _array(last.bias)[0])
+
+
+@pytest.mark.parametrize("pool", [1, 5, 18])
+def test_the_whole_duet_is_that_of_the_equations(vectors, pool):
+    reading = {"max_query": 4, "max_document": 20, "device": "cpu"}
+    _agree(_made(Duet(6, 5, pool=pool, vectors=vectors, **reading)), _duet)
 
 
 def _duet_local(model, query, document):

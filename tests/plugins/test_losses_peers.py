@@ -7,6 +7,9 @@ import pytest
 torch = pytest.importorskip("torch")
 peers = pytest.importorskip("sentence_transformers.losses")
 
+from nirank_losses.angles import AnglE  # noqa: E402
+from nirank_losses.contrastive_pairs import CLIPLoss  # noqa: E402
+from nirank_losses.similarity import MegaBatchMargin  # noqa: E402
 from nirank_losses.softmaxes import CoSENT, GuidedSoftmax  # noqa: E402
 
 
@@ -45,3 +48,32 @@ def test_guided_softmax_leaves_out_what_the_guide_finds_nearer():
         wanted = torch.logsumexp(100 * scores[row, kept], 0) - 100 * scores[row, row]
         torch.testing.assert_close(found[row], wanted)
     assert (guide > guide.diagonal()[:, None]).any()
+
+
+@pytest.mark.parametrize("dim", [4, 5])
+def test_angle_of_a_batch_is_that_of_sentence_transformers(dim):
+    left, right, labels = vectors(0, dim=dim), vectors(1, dim=dim), torch.tensor([0.0, 1.0, 0.5, 0.5, 1.0, 0.2])
+    wanted = peers.AnglELoss(Given())([{"vectors": left}, {"vectors": right}], labels)
+    places = torch.tensor([[5], [0], [3], [1], [2], [4]])
+    shown = torch.zeros_like(right)
+    shown[places[:, 0]] = right
+    one = torch.zeros(6, 1), labels[:, None], torch.ones(6, 1, dtype=torch.bool)
+    ordinals = torch.arange(0, 60, 10)  # of the distinct documents of the batch
+    found = AnglE(over="batch")(*one, ordinals[places], left, ordinals, shown)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_mega_batch_margin_is_that_of_sentence_transformers():
+    left, right = vectors(6, count=9), vectors(7, count=9)
+    peer = peers.MegaBatchMarginLoss(Given(), use_mini_batched_version=False)
+    wanted = peer([{"vectors": left}, {"vectors": right}], None)
+    found = MegaBatchMargin()(left @ right.T, torch.eye(9), torch.ones(9, 9, dtype=torch.bool))
+    torch.testing.assert_close(found, wanted)
+
+
+def test_clip_that_learns_no_scale_is_the_symmetric_ranking_loss():
+    left, right = vectors(8), vectors(9)
+    wanted = peers.MultipleNegativesSymmetricRankingLoss(Given())([{"vectors": left}, {"vectors": right}], None)
+    loss = CLIPLoss(scale=20.0, learned=False)
+    torch.testing.assert_close(loss(left @ right.T, torch.eye(6), torch.ones(6, 6, dtype=torch.bool)), wanted)
+    assert not [each for each in loss.parameters() if each.requires_grad]

@@ -20,6 +20,7 @@ from nirank.errors import BadInput, MissingDependency, UnknownName
 from nirank.pipeline import load
 from nirank_stir.backbones import pixels
 from nirank_stir.siamese import Siamese
+from nirank_stir.stacked import StackedStir, stretched
 from nirank_stir.stir import Stir
 from tests.flat import built
 from tests.vit_reference import gelu, linear, parameters, scattered, transformed, weights_of
@@ -88,6 +89,95 @@ def test_images_are_moved_in_training_only(siamese):
     assert torch.equal(siamese.encode_documents(PICTURES), siamese.encode_documents(PICTURES))
     siamese.train()
     assert not torch.equal(siamese.encode_documents(PICTURES), siamese.encode_documents(PICTURES))
+
+
+# STIR as the paper has it
+
+
+@pytest.fixture
+def stacked():
+    return built(StackedStir, side=8, channels=3, config=SMALL, hidden=4, device="cpu")
+
+
+def _logit(stacked, upper, lower):
+    """The logit of two images, as one through the transformer, by the equations."""
+    weight, head = weights_of(stacked, "backbone.model."), weights_of(stacked, "head.")
+    (vector,) = transformed([np.concatenate([_pixels(upper), _pixels(lower)], 1)], weight)
+    hidden = 1 / (1 + np.exp(-linear(vector, head, "0")))
+    return (head["3.weight"] @ hidden)[0]
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_distances_of_stacked_images_are_those_of_the_equations(stacked, symmetric):
+    scattered(stacked)
+    stacked.symmetric = symmetric
+    corpus, lists = Documents(list("abc"), PICTURES[:3]), [[2, 0], [], [1]]
+    pairs = Candidates.of(lists, corpus=corpus)
+    with torch.no_grad():
+        found = stacked.score(Queries.of(PICTURES[3:]), pairs).numpy()
+        stacked.train()
+        stacked.head[2].p = 0.0
+        logits = -stacked.score(Queries.of(PICTURES[3:]), pairs).numpy()
+    for row, doc, score, logit in zip(pairs.rows, pairs.docs, found, logits, strict=True):
+        one, other = PICTURES[3 + row], PICTURES[doc]
+        expected = [_logit(stacked, one, other), _logit(stacked, other, one)]
+        distances = 1 / (1 + np.exp(-np.array(expected)))
+        np.testing.assert_allclose(score, -(distances.mean() if symmetric else distances[0]), atol=2e-5)
+        np.testing.assert_allclose(logit, expected[0], atol=5e-5)
+
+
+def test_a_stacked_pair_is_as_far_in_both_orders(stacked):
+    scattered(stacked)
+    left, right = (stacked.backbone.look(_tensor(PICTURES[at : at + 1])) for at in range(2))
+    with torch.no_grad():
+        assert torch.equal(stacked.distances(left, right), stacked.distances(right, left))
+        assert not torch.allclose(stacked.logits(left, right), stacked.logits(right, left), atol=1e-4)
+
+
+def test_half_of_the_head_is_dropped_in_training(stacked):
+    scattered(stacked)
+    pairs = _pairs()
+    assert torch.equal(stacked.score(*pairs), stacked.score(*pairs))
+    stacked.train()
+    assert not torch.equal(stacked.score(*pairs), stacked.score(*pairs))
+
+
+def test_stacked_stir_begins_with_the_weights_of_a_siamese_encoder_and_its_positions_stretched(siamese, tmp_path):
+    weights.save(nirank.load(siamese, "siamese").component, tmp_path)
+    stacked = built(StackedStir, start=str(tmp_path), device="cpu")
+    own, known = stacked.backbone.state_dict(), siamese.backbone.state_dict()
+    for name in known.keys() - {"model.positions"}:
+        assert torch.equal(own[name], known[name]), name
+    assert torch.equal(own["model.positions"], stretched(known["model.positions"], 2))
+    even = torch.arange(4.0)[:, None].expand(4, 2)  # rows of a square of 2 x 2: 0 and 1, 2 and 3
+    high = stretched(even, 2)[:, 0].reshape(4, 2)
+    assert (high.diff(dim=0) > 0).all()
+    torch.testing.assert_close(high[:, 1] - high[:, 0], torch.ones(4))
+
+
+def test_stacked_stir_learns_and_is_what_it_was_when_loaded_again(stripes, tmp_path):
+    first = nirank.others(nirank.load("siamese", side=8, config=SMALL, device="cpu") >> nirank.load("exact"))
+    settings = {"side": 8, "config": SMALL, "device": "cpu"}
+    stacked, before = (nirank.load("stacked_stir", name, **settings) for name in ("stacked", "before"))
+    mined = nirank.load("mined", pipeline=first, negatives=3, top=40)
+    _fit(stacked, "binary_cross_entropy", stripes, mined, tmp_path / "stacked", 200)
+    loaded = nirank.load(f"trained:{tmp_path / 'stacked'}", "stacked")
+    ranked = [
+        (first >> nirank.top(47, each)).search(stripes.queries, stripes.corpus) for each in (stacked, loaded, before)
+    ]
+    assert np.array_equal(ranked[0].docs, ranked[1].docs)
+    trained, _, untrained = (nirank.evaluate(each, stripes.judgments, ["mAP@R"])["mAP@R"] for each in ranked)
+    assert trained > untrained + 0.1
+
+
+def test_a_start_that_does_not_fit_stacked_images_is_refused(siamese, stacked, tmp_path):
+    weights.save(nirank.load(stacked, "stacked").component, tmp_path)
+    with pytest.raises(BadInput, match="holds a StackedStir"):
+        built(StackedStir, start=str(tmp_path))
+    with pytest.raises(BadInput, match="have no corpus"):
+        stacked.score(Queries.of(PICTURES[:1]), Candidates.of([[0]]))
+    with pytest.raises(UnknownName, match="setting of vit"):
+        built(StackedStir, config={"tall": 3})
 
 
 # Backbones from elsewhere

@@ -106,7 +106,12 @@ def _reciprocal(lists, row):
     return {other for other in lists[row] if row in lists[other]}
 
 
-def _encode(reciprocal, half, similarity, itself=0):
+def _scale(similarity, scaled):
+    """The distance of the farthest document, or 1."""
+    return 1 - similarity.min() if scaled else 1.0
+
+
+def _encode(reciprocal, half, similarity, scaled, itself=0):
     """V of one image as a column over all documents, and one place for a query, from its reciprocal neighbours."""
     members = set(reciprocal)
     for candidate in reciprocal:
@@ -115,40 +120,47 @@ def _encode(reciprocal, half, similarity, itself=0):
     encoded = np.zeros(len(similarity) + 1)
     encoded[-1] = itself
     for member in members:
-        encoded[member] = np.exp(similarity[member] - 1)
+        encoded[member] = np.exp((similarity[member] - 1) / _scale(similarity, scaled))
     return encoded / encoded.sum()
 
 
-def _k_reciprocal(vectors, query, k1, k2, weight):
+def _k_reciprocal(vectors, query, k1, k2, weight, scaled):
     """The scores of all documents for one query, by the equations, set by set."""
     similarity = vectors @ vectors.T
     lists = _neighbours(similarity, k1 + 1)
     halves = _neighbours(similarity, round(k1 / 2) + 1)
     half = [_reciprocal(halves, row) for row in range(len(vectors))]
-    alone = np.array([_encode(_reciprocal(lists, row), half, similarity[row]) for row in range(len(vectors))])
+    alone = np.array([_encode(_reciprocal(lists, row), half, similarity[row], scaled) for row in range(len(vectors))])
     encoded = np.array([alone[lists[row][:k2]].mean(0) for row in range(len(vectors))])
     near = _order(vectors @ query)[:k1]
     last = [similarity[row][lists[row][-1]] for row in range(len(vectors))]
-    own = _encode({doc for doc in near if vectors[doc] @ query >= last[doc] - 1e-9}, half, vectors @ query, 1)
+    own = _encode({doc for doc in near if vectors[doc] @ query >= last[doc] - 1e-9}, half, vectors @ query, scaled, 1)
     own = (own + alone[near[: k2 - 1]].sum(0)) / (1 + len(near[: k2 - 1]))
     scores = []
     for document in range(len(vectors)):
         smaller, larger = np.minimum(own, encoded[document]).sum(), np.maximum(own, encoded[document]).sum()
-        scores.append(-((1 - weight) * (1 - smaller / larger) + weight * (1 - vectors[document] @ query)))
+        apart = (1 - vectors[document] @ query) / _scale(vectors @ query, scaled)
+        scores.append(-((1 - weight) * (1 - smaller / larger) + weight * apart))
     return scores
 
 
+@pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize(("k1", "k2", "weight"), [(6, 3, 0.3), (9, 1, 0.3), (5, 6, 0.0), (5, 2, 1.0), (3, 2, 0.5)])
-def test_k_reciprocal_scores_are_those_of_its_equations(vectors, queries, k1, k2, weight):
+def test_k_reciprocal_scores_are_those_of_its_equations(vectors, queries, k1, k2, weight, scaled):
     vectors = np.delete(vectors, 17, axis=0)  # of two equal points either may come first
     corpus = Documents([str(number) for number in range(len(vectors))], _texts(vectors))
     documents = _unit(vectors.astype(np.float64))
     asked = [_unit(np.array(text.split(), float)) for text in queries.contents[2:]]
-    expected = [_k_reciprocal(documents, query, k1, k2, weight) for query in asked]
-    _expect(_search(KReciprocal(k1, k2, weight), corpus, queries.take(slice(2, None))), expected)
+    expected = [_k_reciprocal(documents, query, k1, k2, weight, scaled) for query in asked]
+    _expect(_search(KReciprocal(k1, k2, weight, scaled), corpus, queries.take(slice(2, None))), expected)
 
 
-@pytest.mark.parametrize("component", [AlphaQE(3, 3.0, 2), KReciprocal(5, 3)], ids=repr)
+def test_an_index_without_scaled_distances_has_the_key_that_it_had():
+    assert KReciprocal().index_key == {"index": "k-reciprocal", "version": 1, "k1": 20, "k2": 6}
+    assert KReciprocal(scaled=True).index_key != KReciprocal().index_key
+
+
+@pytest.mark.parametrize("component", [AlphaQE(3, 3.0, 2), KReciprocal(5, 3), KReciprocal(5, 3, 0.3, True)], ids=repr)
 def test_a_query_has_the_same_scores_alone_and_ten_are_the_first_ten(component, corpus, queries):
     together = _search(component, corpus, queries)
     few = _search(component, corpus, queries, k=10)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nirank.kit.text.lucene_weighting import LuceneDirichletWeighting as LuceneDirichletWeighting
     from nirank.kit.text.lucene_weighting import LuceneJelinekMercerWeighting as LuceneJelinekMercerWeighting
     from nirank.kit.text.lucene_weighting import LuceneTFIDFWeighting as LuceneTFIDFWeighting
+    from nirank.kit.text.places import Place as Place
+    from nirank.kit.text.places import term_places as term_places
     from nirank.kit.text.prompts import Prompt as Prompt
     from nirank.kit.text.prompts import Read as Read
     from nirank.kit.text.prompts import Tokens as Tokens
@@ -53,6 +55,7 @@ _HOMES = {
         "LuceneJelinekMercerWeighting",
         "LuceneTFIDFWeighting",
     ],
+    "nirank.kit.text.places": ["Place", "term_places"],
     "nirank.kit.text.prompts": ["Prompt", "Read", "Tokens", "tokens"],
     "nirank.kit.text.queries": ["QueryParser", "QueryTerms"],
     "nirank.kit.text.stemming": ["stemmer"],

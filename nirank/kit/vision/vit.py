@@ -20,7 +20,8 @@ class ViT(nn.Module):
 
     For images that are to be seen `together`, `joint` blocks come after the `depth` blocks for each image alone: in
     these the tokens of all attend to one another. They begin by changing nothing, so that weights learned with one
-    image give each of several the same vector as alone. What says which image a token is of begins at 0.
+    image give each of several the same vector as alone. What says which image a token is of begins at 0. An image is
+    `tall` squares of `side` high.
 
     `side` and `patch` are pixels, `patch` a power of 2 that divides `side`. Chance comes from torch's generator.
     Raises `BadInput` for sizes that do not divide.
@@ -37,6 +38,7 @@ class ViT(nn.Module):
         joint: int = 2,
         dropout: float = 0.0,
         together: int = 1,
+        tall: int = 1,
     ) -> None:
         if patch < 2 or patch & (patch - 1) or side % patch or dim % heads:
             raise BadInput(
@@ -44,9 +46,9 @@ class ViT(nn.Module):
                 "and divides side, and heads that divide dim, are expected."
             )
         super().__init__()
-        self.dim = dim
+        self.dim, self.tall = dim, tall
         self.stem = _stem(channels, dim, patch)
-        self.positions = nn.Parameter(torch.randn((side // patch) ** 2, dim) * 0.02)
+        self.positions = nn.Parameter(torch.randn(tall * (side // patch) ** 2, dim) * 0.02)
         self.blocks = nn.ModuleList(_Block(dim, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
         if together > 1:
@@ -54,11 +56,11 @@ class ViT(nn.Module):
             self.joint = nn.ModuleList(_Block(dim, heads, dropout, silent=True) for _ in range(joint))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images alone: vectors `[n, dim]` from `[n, channels, side, side]`."""
+        """Images alone: vectors `[n, dim]` from `[n, channels, tall * side, side]`."""
         return self.vectors(self.tokens(images))[:, 0]
 
     def tokens(self, images: Tensor) -> Tensor:
-        """Images alone: `[n, tokens, dim]` from `[n, channels, side, side]`."""
+        """Images alone: `[n, tokens, dim]` from `[n, channels, tall * side, side]`."""
         tokens = self.stem(images).flatten(2).transpose(1, 2) + self.positions
         for block in self.blocks:
             tokens = block(tokens)

@@ -33,7 +33,7 @@ from nirank.kit import (
 )
 from nirank.kit.text import require_text
 from nirank.kit.transformers import Computing, Precision, longest, quiet
-from nirank_dense.encoders import lora
+from nirank_dense.encoders import layers, lora
 from nirank_dense.encoders.compiled import compilable, names, refuse_unless_compilable, states, write_graph
 from nirank_dense.encoders.tokenised import parts
 
@@ -55,12 +55,17 @@ class Adaptation:
     dim         the first `dim` dimensions of each vector are kept, which is good for a model that was trained for it
     nested      shorter vectors that are trained as well, each of which is the beginning of the whole one (Kusupati et
                 al., Matryoshka Representation Learning, NeurIPS 2022)
+    depth       the first `depth` layers of the transformer are kept, which is good for a model trained for it
+    depths      numbers of first layers whose vectors are trained as well (`nirank_dense.encoders.layers`), each with
+                its `nested` beginnings: the loss is the mean over all of them
     lora_rank   the transformer is frozen, and matrices of that rank beside its own are trained
                 (`nirank_dense.encoders.lora`)
     """
 
     dim: int | None = None
     nested: Sequence[int] = ()
+    depth: int | None = None
+    depths: Sequence[int] = ()
     lora_rank: int | None = None
 
 
@@ -126,6 +131,7 @@ class SentenceEncoder(nn.Module):
                 f"{model} compares vectors by {self.model.similarity_fn_name}; one of dot product or cosine is needed."
             )
         self.dim, self.nested = adaptation.dim, tuple(adaptation.nested)
+        self.depths = tuple(adaptation.depths)
         self._adapted = adaptation.lora_rank is not None
         _adapt(self.model, adaptation)
         _freeze_unused(self.model)
@@ -153,11 +159,18 @@ class SentenceEncoder(nn.Module):
         return self._vectors(contents, "document", self.document_prompt)
 
     def shortened(self, vectors: Tensor) -> list[Tensor]:
-        """The vectors that training makes good: those of `[n, dim]`, and of each the `nested` beginnings."""
+        """The vectors that training makes good: those of each depth, `[n, dim]`, with their `nested` beginnings.
+
+        `vectors` are `[n, dim]`, or of several depths side by side, as the encoder makes them in training.
+        """
+        whole = layers.apart(vectors, int(self.model.get_embedding_dimension() or 0), 1 + len(self.depths))
+        return [form for one in whole for form in [one, *self._beginnings(one)]]
+
+    def _beginnings(self, vectors: Tensor) -> list[Tensor]:
         beginnings = [vectors[:, :length] for length in self.nested]
         if self.model.similarity_fn_name == "cosine":
             beginnings = [nn.functional.normalize(beginning, dim=-1) for beginning in beginnings]
-        return [vectors, *beginnings]
+        return beginnings
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the model into `folder / "model"`, as sentence-transformers does, with safetensors.
@@ -175,6 +188,7 @@ class SentenceEncoder(nn.Module):
             "document_prompt": self.document_prompt,
             "dim": self.dim,
             "nested": list(self.nested) or None,
+            "depths": list(self.depths) or None,
         }
         kept = {name: value for name, value in settings.items() if value is not None}
         return {"use": "encoder/sentence", "model": Path("model"), **kept}
@@ -217,18 +231,28 @@ class SentenceEncoder(nn.Module):
         )
         vectors = torch.cat(found)[torch.from_numpy(np.argsort(np.concatenate(places))).to(found[0].device)]
         if self.model.similarity_fn_name == "cosine":  # in float32, whatever the precision of the model
-            vectors = nn.functional.normalize(vectors, dim=-1)
+            vectors = layers.unit(vectors, int(self.model.get_embedding_dimension() or 0))
         return vectors
 
     def _forward(self, features: dict[str, Any], side: Side, graph: Graph | None) -> Tensor:
-        """Compute as `encode_query` or `encode_document` of the model, which would leave gradients out; float32."""
+        """Compute as `encode_query` or `encode_document` of the model, which would leave gradients out; float32.
+
+        In training those of fewer layers come behind, side by side.
+        """
+        if self.training and self.depths:
+            given = batch_to_device(features, self.model.device)
+            found = layers.vectors(self.model, given, self.depths)
+            return torch.cat([self._shortened_to_dim(vectors) for vectors in found], 1)
         if graph is None:
             found = self.model(batch_to_device(features, self.model.device), task=side)
         else:
             found = {**features, "token_embeddings": graph(features)}
             for module in list(self.model)[1:]:
                 found = module(found)
-        vectors: Tensor = found["sentence_embedding"].float()
+        return self._shortened_to_dim(found["sentence_embedding"])
+
+    def _shortened_to_dim(self, vectors: Tensor) -> Tensor:
+        vectors = vectors.float()
         return vectors if self.model.truncate_dim is None else truncate_embeddings(vectors, self.model.truncate_dim)
 
     def _prompt(self, side: Side) -> str | None:
@@ -315,7 +339,10 @@ def _check_dimensions(whole: int, dim: int | None, nested: Sequence[int]) -> Non
 
 
 def _adapt(model: SentenceTransformer, adaptation: Adaptation) -> None:
-    """Shorten the vectors of a model, and put matrices of low rank beside its own."""
+    """Shorten the vectors and the layers of a model, and put matrices of low rank beside its own."""
+    layers.check(model, adaptation.depth, adaptation.depths)
+    if adaptation.depth is not None:
+        layers.cut(model, adaptation.depth)
     _check_dimensions(model.get_embedding_dimension(), adaptation.dim, adaptation.nested)
     if adaptation.dim is not None:
         model.truncate_dim = adaptation.dim
