@@ -175,9 +175,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The folder to write; runs/NAME-DATE unless given.")] = None,
     with_: With = None,
     trust: Trust = False,
-    report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Write report.html too, a page that can be sent.")
-    ] = True,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Leave out report.html, a page to send.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run an experiment: index, search, measure, compare; write runs, measures, a manifest and a report."""
@@ -187,7 +185,7 @@ def run(
     console = _console()
     with _results_folder(out, described.name) as folder:
         show = None if as_json else functools.partial(_show, console)
-        results = experiments.run(described, folder, show=show, report=report)
+        results = experiments.run(described, folder, show=show, report=not no_report)
     if as_json:
         _print_json({"folder": str(folder), **results.to_dict()})
     else:

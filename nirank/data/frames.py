@@ -10,7 +10,7 @@ Read are both, ranx's (`q_id`) and BEIR's (`query-id`, `corpus-id`) too; what co
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 
@@ -67,9 +67,8 @@ def layout_of(names: str) -> Layout:
 class Tabular:
     """The base of what turns into frames: a class has `to_arrow`, and this the other two."""
 
-    def to_arrow(self, **layout: Any) -> pa.Table:
-        """A table of Arrow."""
-        raise NotImplementedError
+    #: Makes a table of Arrow.
+    to_arrow: Callable[..., pa.Table]
 
     def to_pandas(self, **layout: Any) -> pd.DataFrame:
         """A frame of pandas; `layout` is as for `to_arrow`. Raises `MissingDependency` where pandas is not there."""

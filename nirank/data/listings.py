@@ -11,7 +11,7 @@ import numpy as np
 
 from nirank.data import images
 from nirank.data.thumbnails import thumbnail
-from nirank.data.types import Content, Corpus, Ints
+from nirank.data.types import Content, Corpus
 from nirank.showing import html, terminal
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Listing:
     found: int
 
 
-def names_of(corpus: Any, docs: Ints) -> list[str]:
+def names_of(corpus: Any, docs: Any) -> list[str]:
     """The names of documents: their field `name`, or else their ids."""
     if "name" in getattr(corpus, "fields", ()):
         names: list[str] = corpus.column("name", np.asarray(docs, np.int64))

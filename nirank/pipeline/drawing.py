@@ -116,11 +116,11 @@ class Diagram:
 
 _LINE = "1px solid color-mix(in srgb, currentColor 45%, transparent)"
 _STYLE = f"""
-.nirank .flow {{display: flex; align-items: center; flex-wrap: wrap; gap: .45em}}
-.nirank .box {{border: {_LINE}; border-radius: 6px; padding: .25em .6em}}
-.nirank .box small, .nirank .box code {{display: block; background: none; color: inherit}}
-.nirank .box small, .nirank .arrow small, .nirank .label {{opacity: .65}}
-.nirank .arrow {{display: flex; flex-direction: column; align-items: center; line-height: 1.1}}
-.nirank .branches {{border: 1px dashed color-mix(in srgb, currentColor 45%, transparent); border-radius: 6px;
+div.nirank.nirank .flow {{display: flex; align-items: center; flex-wrap: wrap; gap: .45em}}
+div.nirank.nirank .box {{border: {_LINE}; border-radius: 6px; padding: .25em .6em}}
+div.nirank.nirank .box small, div.nirank.nirank .box code {{display: block; background: none; color: inherit}}
+div.nirank.nirank .box small, div.nirank.nirank .arrow small, div.nirank.nirank .label {{opacity: .65}}
+div.nirank.nirank .arrow {{display: flex; flex-direction: column; align-items: center; line-height: 1.1}}
+div.nirank.nirank .branches {{border: 1px dashed color-mix(in srgb, currentColor 45%, transparent); border-radius: 6px;
   padding: .35em .6em; display: flex; flex-direction: column; gap: .4em}}
 """

@@ -13,19 +13,20 @@ from xml.etree.ElementTree import Element, tostring
 #: What stands inside of an element.
 Part: TypeAlias = "Element | str"
 
+# The class stands twice in each rule, which then counts for more than the rules of Jupyter for tables.
 _LINE = "color-mix(in srgb, currentColor 22%, transparent)"
 _STYLE = f"""
-.nirank {{font-size: 13px; line-height: 1.4; max-width: 70em; overflow-x: auto}}
-.nirank table {{border-collapse: collapse; margin: .3em 0 .8em}}
-.nirank caption {{text-align: left; font-weight: bold; padding: .2em 0; color: inherit; caption-side: top}}
-.nirank th, .nirank td {{padding: .2em .8em .2em 0; text-align: left; vertical-align: top; white-space: normal}}
-.nirank tr {{background: none}}
-.nirank thead th {{border-bottom: 1px solid {_LINE}; font-weight: bold}}
-.nirank tbody td {{border-bottom: 1px solid {_LINE}; max-width: 48em; overflow-wrap: anywhere}}
-.nirank .number {{text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap}}
-.nirank .faint {{opacity: .65}}
-.nirank img {{max-width: 96px; max-height: 96px; display: block}}
-.nirank p {{margin: .2em 0}}
+div.nirank.nirank {{font-size: 13px; line-height: 1.4; max-width: 70em; overflow-x: auto}}
+div.nirank.nirank table {{border-collapse: collapse; margin: .3em 0 .8em}}
+div.nirank.nirank caption {{text-align: left; font-weight: bold; padding: .2em 0; color: inherit; caption-side: top}}
+div.nirank.nirank :is(th, td) {{padding: .2em .8em .2em 0; text-align: left; vertical-align: top; white-space: normal}}
+div.nirank.nirank thead th {{border-bottom: 1px solid {_LINE}; font-weight: bold}}
+div.nirank.nirank tbody td {{border-bottom: 1px solid {_LINE}; max-width: 48em; overflow-wrap: anywhere}}
+div.nirank.nirank .number.number {{text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap}}
+div.nirank.nirank .faint {{opacity: .65}}
+div.nirank.nirank img {{max-width: 96px; max-height: 96px; display: block}}
+div.nirank.nirank p {{margin: .2em 0}}
+div.nirank.nirank code {{background: none; color: inherit; padding: 0}}
 """
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("nirank")
 
 _QUERIES, _DOCUMENTS, _LETTERS = 6, 5, 180
-#: Seconds that all explanations together may take: those of a model that is asked again and again are slow.
-_SECONDS = 10.0
+#: Seconds after which no more documents of a system are explained: where a model is asked again and again, it is slow.
+_SECONDS = 2.0
 
 #: Parts of a text, each with whether it is a word of the query.
 Parts = Sequence[tuple[str, bool]]
@@ -90,11 +91,11 @@ class Album:
 
 @dataclass(frozen=True)
 class _Teller:
-    """All that describing queries needs: the results, the pictures, and the time when explanations have to end."""
+    """All that describing queries needs: the results, the pictures, and the seconds that explanations have taken."""
 
     results: Any
     album: Album
-    until: float
+    spent: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def query(self, row: int) -> Telling:
         """A query with what each system found."""
@@ -142,21 +143,23 @@ class _Teller:
     def _explained(self, document: Found, system: Any, row: int, name: str) -> Found:
         """The document with its explanation, where the ranking has one and there is time."""
         explain = getattr(system.ranking, "explain", None)
-        if explain is None or time.monotonic() > self.until:
+        if explain is None or self.spent[system.name] > _SECONDS:
             return document
-        collection = self.results.collection
+        collection, start = self.results.collection, time.monotonic()
         try:
             explanation = explain(collection.queries.take(slice(row, row + 1)), name, collection.corpus)
         except Exception as error:  # of whatever component: a report without it is better than none
             log.debug("no explanation of %s in the report: %s", name, error)
             return document
-        return Found(document.rank, document.name, document.score, document.kind, document.content, explanation)
+        finally:
+            self.spent[system.name] += time.monotonic() - start
+        return replace(document, explanation=explanation)
 
 
 def telling(results: Any, album: Album) -> list[Telling]:
     """The queries on which systems differ most in the first measure; of one system alone, the first ones."""
     rows = report.telling_queries(results, results.measured[0], _QUERIES)
-    teller = _Teller(results, album, time.monotonic() + _SECONDS)
+    teller = _Teller(results, album)
     return [teller.query(row) for row in rows]
 
 
