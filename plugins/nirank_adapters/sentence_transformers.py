@@ -40,8 +40,12 @@ class Measured(BaseEvaluator):  # type: ignore[misc]
         self.primary_metric = measures[0]
 
     def __call__(
-        self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1
-    ) -> dict[str, float]:  # noqa: ARG002, E501 - the library's signature
+        self,
+        model: Any,
+        output_path: str | None = None,  # noqa: ARG002 - the library's signature
+        epoch: int = -1,
+        steps: int = -1,
+    ) -> dict[str, float]:
         """The mean of each measure over the judged queries; they are noted for the model card."""
         found = self._found(model).for_queries(self.collection.queries.ids)
         means = evaluate(found, self.collection.judgments, self.measures).mean
