@@ -1,4 +1,4 @@
-"""BEIR, MTEB and the evaluators of sentence-transformers: what they measure of nirank's pipelines is what nirank does."""
+"""BEIR, MTEB and evaluators of sentence-transformers: what they measure of a pipeline is what nirank does."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def adapted():
 
 @pytest.fixture(scope="module")
 def few(adapted):
-    """Ten queries, and the documents that are judged for them: as many as can be encoded in a test."""
-    chosen = adapted.collection.take(slice(0, 10))
-    docs = np.unique(chosen.judgments.docs)[:150]
+    """A few queries, and documents that are judged for them: as many as can be encoded in a test."""
+    chosen = adapted.collection.take(slice(0, 6))
+    docs = np.unique(chosen.judgments.docs)[:50]
     corpus = Documents(adapted.corpus.ids.take(docs), adapted.corpus[docs])
     known = chosen.judgments.where(np.isin(chosen.judgments.docs, docs))
     judgments = dataclasses.replace(known, docs=np.searchsorted(docs, known.docs), corpus=corpus)
@@ -143,7 +143,7 @@ def test_mteb_measures_a_ranking_the_same(adapted, bm25, mteb):
 
 
 def test_mteb_has_a_ranking_score_its_lists(few, bm25, mteb):
-    given = {query: [*few.texts][place : place + 30] for place, query in enumerate(few.asked)}
+    given = {query: [*few.texts][place : place + 20] for place, query in enumerate(few.asked)}
     lists = [few.corpus.ids.find(names) for names in given.values()]
     pairs = Candidates.of(lists, corpus=few.corpus)
     scored = pairs.with_scores(bm25.score(few.queries, pairs)).for_queries(few.queries.ids)

@@ -41,8 +41,9 @@ def retrieve(adapted, bm25):
 def _experiment(adapted, *systems):
     """nDCG@10 of each query, for each system, as PyTerrier measures it."""
     qrels = adapter.qrels(adapted.judgments)
-    table = pt.Experiment([*systems], adapter.topics(adapted.queries), qrels, ["ndcg_cut_10"], perquery=True)
-    return [dict(zip(rows["qid"], rows["value"], strict=True)) for _, rows in table.groupby("name", sort=False)]
+    names, topics = [str(place) for place in range(len(systems))], adapter.topics(adapted.queries)
+    table = pt.Experiment([*systems], topics, qrels, ["ndcg_cut_10"], names=names, perquery=True)
+    return [dict(zip(rows["qid"], rows["value"], strict=True)) for _, rows in table.groupby("name")]
 
 
 def test_its_experiment_measures_every_query_the_same(adapted, bm25, retrieve):
