@@ -58,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="nirank-extras-") as folder:
         wheel = _wheel(Path(folder))
         for extra in asked.extras:
-            first = "torch" if _WANT_TORCH & set(packages(extra, extras)) else None
+            first = "torch" if set(_WANT_TORCH) & set(packages(extra, extras)) else None
             row, fine = _row(extra, wheel, first, asked.checks)
             print(row, flush=True)
             rows[extra] = row
