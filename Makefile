@@ -3,13 +3,20 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench docs floors clean
+.PHONY: demo test test-adapters run-adapters lint bench docs floors clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/nirank demo
 
 test: $(VENV)/.test
 	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+# Adapters to libraries that the other tests do without, in an environment of its own.
+test-adapters:
+	$(MAKE) VENV=$(VENV)-adapters run-adapters
+
+run-adapters: $(VENV)/.adapters
+	$(VENV)/bin/python -m pytest tests/plugins/test_adapters_*.py
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check
@@ -26,7 +33,7 @@ floors:
 	$(PYTHON) tests/floors.py
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(VENV)-adapters build dist
 
 # torch goes first and alone, so that pip settles on the constrained build before anything else asks for one.
 $(VENV)/.%: pyproject.toml constraints.txt

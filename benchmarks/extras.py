@@ -34,9 +34,19 @@ ROOT = Path(__file__).parents[1]
 RESULT = Path(__file__).with_name("results") / "extras.md"
 PROBE = Path(__file__).with_name("extras_probe.py")
 #: Extras that bring no component: what developers need.
-_TOOLS = ("test", "bench")
+_TOOLS = ("adapters", "test", "bench")
 #: What brings torch with it.
-_WANT_TORCH = {"accelerate", "open_clip_torch", "peft", "pyserini", "sentence-transformers", "timm", "torch"}
+_WANT_TORCH = {
+    "accelerate",
+    "beir",
+    "mteb",
+    "open_clip_torch",
+    "peft",
+    "pyserini",
+    "sentence-transformers",
+    "timm",
+    "torch",
+}
 _HEAD = "| extra | installed with it | seconds | components | what does not work |\n|---|---|---|---|---|"
 
 
@@ -48,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="nirank-extras-") as folder:
         wheel = _wheel(Path(folder))
         for extra in asked.extras:
-            first = "torch" if _WANT_TORCH & set(packages(extra, extras)) else None
+            first = "torch" if set(_WANT_TORCH) & set(packages(extra, extras)) else None
             row, fine = _row(extra, wheel, first, asked.checks)
             print(row, flush=True)
             rows[extra] = row

@@ -19,9 +19,17 @@ import extras_minimal
 NONE = "none"
 #: What is imported for an extra that no component names: it adds to what others bring.
 ADDS = {
+    "beir": "nirank_adapters.beir",
+    "hub": "nirank_adapters.hub",
+    "ir_metadata": "nirank_adapters.ir_metadata",
+    "langchain": "nirank_adapters.langchain",
+    "llamaindex": "nirank_adapters.llamaindex",
     "log": "tensorboard.summary",
     "lora": "peft",
+    "mteb": "nirank_adapters.mteb",
     "openvino": "openvino",
+    "pyterrier": "nirank_adapters.pyterrier",
+    "ranx": "nirank_adapters.ranx",
     "train": "nirank.training.fitting",
 }
 #: Those that want a torchvision which fits the torch that is there; where it does not, that is told.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import pytest
 from sybil import Sybil
 
+from nirank.errors import MissingDependency
 from nirank.evaluation import MEASURES
 from nirank.plugins import active
 from nirank.training import Options
@@ -18,7 +20,7 @@ from tests import documents
 PAGES = documents.pages()
 SHOWN = {"python", "sh", "toml", "text"}
 #: Blocks that cannot run here: they install, download, train for long or need a model that is not at hand.
-NOT_RUN = 7
+NOT_RUN = 9
 
 
 def _runnable(page):
@@ -36,7 +38,18 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
     examples = list(sybil.parse(documents.ROOT / page).examples())
     assert examples
     for example in examples:
-        example.evaluate()
+        with _adapters_of_what_is_there(page):
+            example.evaluate()
+
+
+@contextlib.contextmanager
+def _adapters_of_what_is_there(page):
+    """Pass over a block for a library that is not installed, on the page of adapters; `make test-adapters` has all."""
+    try:
+        yield
+    except MissingDependency:
+        if page != "docs/how-to/other-libraries.md":
+            raise
 
 
 @pytest.mark.parametrize("page", PAGES)

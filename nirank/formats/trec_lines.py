@@ -168,14 +168,19 @@ def _layout_of(raw: Raw, layout: Layout) -> Layout:
 
 
 def _first_line(raw: Raw) -> bytes:
+    return _first(raw)[1]
+
+
+def _first(raw: Raw) -> tuple[int, bytes]:
+    """The place and the text of the first line that is neither blank nor a comment; runs may have a header of these."""
     start = 0
     while 0 <= start < len(raw):
         end = raw.find(b"\n", start)
         line = raw[start : end if end >= 0 else len(raw)].removeprefix(_BOM).strip(b"\r").partition(b"\r")[0]
         if line.strip() and not line.startswith(b"#"):
-            return line
+            return start, line
         start = end + 1 if end >= 0 else -1
-    return b""
+    return 0, b""
 
 
 # The fast reader
@@ -197,9 +202,10 @@ def _read_regular(raw: Raw, layout: Layout) -> Lines | None:
 
 
 def _delimiter(raw: Raw, layout: Layout) -> str | None:
-    first = _first_line(raw).rstrip(b"\r")
+    start, first = _first(raw)
+    first = first.rstrip(b"\r")
     delimiter, other = (b"\t", b" ") if b"\t" in first else (b" ", b"\t")
-    mixed = raw.find(other) >= 0 and not layout.tabs
+    mixed = raw.find(other, start) >= 0 and not layout.tabs
     return None if not first or mixed else delimiter.decode()
 
 
@@ -212,7 +218,7 @@ def _read_table(raw: Raw, layout: Layout, delimiter: str) -> pa.Table:
     types = {layout.columns[1]: second, "document": pa.large_string(), layout.value: pa.float64()}
     types["query"] = pa.dictionary(pa.int32(), pa.large_string())
     return csv.read_csv(
-        pa.BufferReader(pa.py_buffer(raw)),
+        pa.BufferReader(pa.py_buffer(raw).slice(_first(raw)[0])),
         csv.ReadOptions(column_names=layout.columns, skip_rows=int(layout.header)),
         csv.ParseOptions(delimiter=delimiter, quote_char=False, double_quote=False, escape_char=False),
         csv.ConvertOptions(column_types=types, include_columns=list(types), null_values=[], strings_can_be_null=False),

@@ -23,7 +23,7 @@ with needing("beir"):
     from beir.retrieval.search.base import BaseSearch
 
 
-class Searcher(BaseSearch):  # type: ignore[misc]
+class Searcher(BaseSearch):
     """A ranking as BEIR's search: `search` with a corpus and queries, in one call."""
 
     def __init__(self, ranking: Any) -> None:

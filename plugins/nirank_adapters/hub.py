@@ -139,7 +139,7 @@ def _told(api: hub.HfApi, repository: str) -> Iterator[None]:
 
 
 def _client(endpoint: str | None, token: str | None) -> hub.HfApi:
-    """The client of one endpoint, with the token that was given for it; its own token goes to its own endpoint alone."""
+    """The client of one endpoint, with the token that was given for it; its own one goes to its own endpoint alone."""
     home = (endpoint or constants.ENDPOINT).rstrip("/")
     address = urlsplit(home)
     if token and address.scheme != "https" and address.hostname not in _LOOPBACK:

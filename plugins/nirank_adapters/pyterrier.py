@@ -28,7 +28,7 @@ with needing("pyterrier"):
     import pyterrier as pt
 
 
-class Retrieve(pt.Transformer):  # type: ignore[misc]
+class Retrieve(pt.Transformer):
     """A ranking over a corpus: queries (`qid`, `query`) to results, which keep the other columns of the queries.
 
     With `texts`, results have the column `text`, as PyTerrier's rerankers need it.
@@ -53,7 +53,7 @@ class Retrieve(pt.Transformer):  # type: ignore[misc]
         return f"Retrieve({self.ranking!r})"
 
 
-class Rescore(pt.Transformer):  # type: ignore[misc]
+class Rescore(pt.Transformer):
     """A scoring over a corpus: results (`qid`, `query`, `docno`) to results with new scores and ranks.
 
     The texts are those of the corpus. Raises `BadInput` for a `docno` that it lacks.
@@ -69,7 +69,8 @@ class Rescore(pt.Transformer):  # type: ignore[misc]
         order = np.argsort(codes, kind="stable")
         rows = inp.iloc[order].reset_index(drop=True)
         docs = _ordinals([*rows["docno"]], self.corpus)
-        pairs = Candidates(offsets_of(np.bincount(codes, minlength=len(names))), docs, np.zeros(len(docs)), self.corpus)
+        offsets, none = offsets_of(np.bincount(codes, minlength=len(names))), np.zeros(len(docs), np.float32)
+        pairs = Candidates(offsets, docs, none, self.corpus)
         asked = inp.drop_duplicates("qid")
         queries = Queries([*asked["qid"]], [*asked["query"]])
         scored = pairs.with_scores(self.scoring.score(queries, pairs))

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from nirank import Candidates, Collection
+from nirank import Candidates, Collection, evaluate
 from nirank.data import to_numpy
-from nirank.evaluation import check_measures, evaluate
 from nirank_adapters.needing import needing
 
 with needing("dense"):
@@ -26,7 +25,7 @@ with needing("dense"):
 _QUERIES_AT_ONCE = 256
 
 
-class Measured(BaseEvaluator):  # type: ignore[misc]
+class Measured(BaseEvaluator):
     """The base of both: measures of what `_found(model)` returns, by their names, with `name` before them.
 
     The first measure is the one that chooses the best model. Raises `UnknownName` for a measure that does not exist.
@@ -35,12 +34,17 @@ class Measured(BaseEvaluator):  # type: ignore[misc]
     def __init__(self, collection: Collection, measures: Sequence[str] | str = ("nDCG@10",), name: str = "") -> None:
         super().__init__()
         measures = [measures] if isinstance(measures, str) else [*measures]
-        check_measures(measures)
+        one = Candidates.of([[0]], [[1]])
+        evaluate(one, one, measures)  # tells one that does not exist now, and not after hours of training
         self.collection, self.measures, self.name = collection, measures, name
         self.primary_metric = measures[0]
 
     def __call__(
-        self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1
+        self,
+        model: Any,
+        output_path: str | None = None,  # noqa: ARG002 - the library's signature
+        epoch: int = -1,
+        steps: int = -1,
     ) -> dict[str, float]:
         """The mean of each measure over the judged queries; they are noted for the model card."""
         found = self._found(model).for_queries(self.collection.queries.ids)
