@@ -179,8 +179,7 @@ def check(tree, stages, folder=None):
         shallow = pipeline.at_depth(k).search(QUERIES, CORPORA[0])
         assert shallow.depth is None or shallow.longest <= shallow.depth
     assert found.depth is None or found.longest <= found.depth
-    for row in (1, 5):
-        _explained(pipeline, row, found)
+    _explained(pipeline, found)
     if folder is not None:
         fresh = nirank.parse(text, parts())
         fresh.index(CORPORA[0], folder)
@@ -188,7 +187,12 @@ def check(tree, stages, folder=None):
     return True
 
 
-def _explained(pipeline, row, found):
+def _explained(pipeline, found):
+    for row in (1, 5):
+        _one_explained(pipeline, row, found)
+
+
+def _one_explained(pipeline, row, found):
     """The explanation of each document adds up to the score that it is found with; of others it is refused, or told."""
     asked, (docs, scores) = QUERIES.take([row]), found[row]
     for doc, name in enumerate(CORPORA[0].ids):
