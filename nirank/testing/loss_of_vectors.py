@@ -156,7 +156,7 @@ def _collection() -> Collection:
     """The queries and documents with their judgments; the contents do not matter."""
     names = [f"d{number}" for number in range(len(_DOCUMENTS))]
     classes = np.array(_DOCUMENTS)
-    relevant = [np.flatnonzero(classes == number) if number >= 0 else [] for number in _QUERIES]
+    relevant = [np.flatnonzero((classes == number) & (number >= 0)) for number in _QUERIES]
     corpus = Documents(names, names)
     queries = Queries.of([f"q{number}" for number in range(len(_QUERIES))])
     return Collection(
