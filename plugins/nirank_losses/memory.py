@@ -55,6 +55,7 @@ class CrossBatchMemory(nn.Module):
 
     @reduction.setter
     def reduction(self, value: Reduction) -> None:
+        """Set it for the loss within."""
         self.loss.reduction = value  # type: ignore[attr-defined]
 
     @property
