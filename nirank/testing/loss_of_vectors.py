@@ -115,7 +115,7 @@ def vectors_reduction(subject: Subject) -> None:
 
 
 def vectors_begins_alike(subject: Subject) -> None:
-    """What begins anew with the same collection has the same value."""
+    """Beginning anew with the same collection gives the same value."""
     if not callable(getattr(subject.target, "begin", None)):
         raise Inapplicable("it has no `begin`.")
     first, second = _run(subject), _run(subject)
@@ -156,7 +156,7 @@ def _collection() -> Collection:
     """The queries and documents with their judgments; the contents do not matter."""
     names = [f"d{number}" for number in range(len(_DOCUMENTS))]
     classes = np.array(_DOCUMENTS)
-    relevant = [np.flatnonzero(classes == number) if number >= 0 else [] for number in _QUERIES]
+    relevant = [np.flatnonzero((classes == number) & (number >= 0)) for number in _QUERIES]
     corpus = Documents(names, names)
     queries = Queries.of([f"q{number}" for number in range(len(_QUERIES))])
     return Collection(
@@ -175,7 +175,7 @@ def _begun(subject: Subject) -> Any:
 
 
 def _columns(exact: bool = False, scale: float = 1.0, queries: Any = None, documents: Any = None) -> dict[str, Any]:
-    """What a loss may be given for some queries and documents, all of them unless told."""
+    """Columns that a loss may be given for some queries and documents, all of them unless told."""
     import torch
 
     asked, shown = torch.arange(len(_QUERIES)), torch.arange(len(_DOCUMENTS))
@@ -257,7 +257,7 @@ def _difference(subject: Subject, side: str, row: int, column: int, step: float 
 
 
 def _parameters(loss: Any) -> dict[str, Any]:
-    """What a loss learns, by name."""
+    """The parameters that a loss learns, by name."""
     named = dict(getattr(loss, "named_parameters", dict)())
     return {name: parameter for name, parameter in named.items() if parameter.requires_grad}
 

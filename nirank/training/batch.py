@@ -41,7 +41,7 @@ class Forward(Protocol):
         """Scores `[lists, length]` (one more axis for classes) from the outputs of the pieces; 0 in the padding."""
 
     def extras(self, outputs: Sequence[Tensor], named: Set[str]) -> dict[str, Tensor]:
-        """Those columns that a loss has `named`, beside those of the sample."""
+        """Columns that a loss has `named`, beside those of the sample."""
 
 
 class PairForward:

@@ -58,7 +58,7 @@ class Objective:
 
     @property
     def learned(self) -> dict[float, list[Tensor]]:
-        """What the loss itself learns, by the `rate_factor` of the module that it is part of."""
+        """The parameters of the loss itself, by the `rate_factor` of the module that it is part of."""
         found: dict[float, list[Tensor]] = defaultdict(list)
         for module in self.loss.target.modules() if isinstance(self.loss.target, torch.nn.Module) else []:
             wanted = [parameter for parameter in module.parameters(recurse=False) if parameter.requires_grad]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import nirank
-from nirank.data import Collection, Ints
+from nirank.data import Collection
 from nirank.errors import BadInput
 from nirank.pipeline import own_documents
 from nirank_losses.lists import Reduction, repeated
@@ -37,6 +37,9 @@ class CrossBatchMemory(nn.Module):
     """
 
     in_checkpoint = False
+    vectors: Tensor
+    ordinals: Tensor  # -1 where nothing is remembered yet
+    batches: Tensor
 
     def __init__(self, loss: str | Mapping[str, Any] = "multi_similarity", size: int = 1024, after: int = 0) -> None:
         super().__init__()
@@ -52,6 +55,7 @@ class CrossBatchMemory(nn.Module):
 
     @reduction.setter
     def reduction(self, value: Reduction) -> None:
+        """Set it for the loss within."""
         self.loss.reduction = value  # type: ignore[attr-defined]
 
     @property
@@ -71,7 +75,7 @@ class CrossBatchMemory(nn.Module):
         keys = known.rows * np.int64(len(collection.corpus)) + known.docs
         order = np.argsort(keys)
         self._keys, self._grades = torch.from_numpy(keys[order]), torch.from_numpy(known.scores[order])
-        self._own: Ints = torch.from_numpy(own_documents(collection.queries, collection.corpus).astype(np.int64))
+        self._own = torch.from_numpy(own_documents(collection.queries, collection.corpus).astype(np.int64))
         self._documents = len(collection.corpus)
         self.register_buffer("vectors", torch.zeros(self.size, dim))
         self.register_buffer("ordinals", torch.full((self.size,), -1))
@@ -133,7 +137,7 @@ class CrossBatchMemory(nn.Module):
         missing = self.size - len(kept)
         self.ordinals = F.pad(kept, (0, missing), value=-1)
         self.vectors = F.pad(self.vectors, (0, 0, 0, missing))
-        self.batches += 1
+        self.batches = self.batches + 1
 
     def _complete(self, *given: Tensor | None) -> list[Tensor]:
         if not hasattr(self, "vectors"):

@@ -241,8 +241,8 @@ class SentenceEncoder(nn.Module):
         """
         if self.training and self.depths:
             given = batch_to_device(features, self.model.device)
-            found = layers.vectors(self.model, given, self.depths)
-            return torch.cat([self._shortened_to_dim(vectors) for vectors in found], 1)
+            deep = layers.vectors(self.model, given, self.depths)
+            return torch.cat([self._shortened_to_dim(vectors) for vectors in deep], 1)
         if graph is None:
             found = self.model(batch_to_device(features, self.model.device), task=side)
         else:
