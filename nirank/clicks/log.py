@@ -96,7 +96,7 @@ class ClickLog:
         known = np.asarray(by_rank, np.float64).reshape(-1)
         if len(known) < self.shown.longest:
             raise BadInput(f"{len(known)} propensities for {self.shown.longest} ranks; one for each rank is expected.")
-        return replace(self, propensities=known[self.ranks])
+        return replace(self, propensities=known[self.ranks].astype(np.float32))
 
     def _checked(self, propensities: Any) -> Floats:
         values = np.ascontiguousarray(propensities, np.float32)

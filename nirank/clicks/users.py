@@ -103,7 +103,7 @@ def simulate(
     lists = _shuffled(lists, random.random(len(rows)) < shuffled, random)
     attraction = lists.scores.astype(np.float64)
     clicks = users.clicks(attraction, lists.offsets, random)
-    return ClickLog(lists.with_scores(clicks), users.examination(attraction, lists.offsets))
+    return ClickLog(lists.with_scores(clicks), users.examination(attraction, lists.offsets).astype(np.float32))
 
 
 def _shuffled(lists: Candidates, chosen: NDArray[np.bool_], random: np.random.Generator) -> Candidates:

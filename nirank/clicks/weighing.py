@@ -32,7 +32,7 @@ def collection_of(
     clicks, total = (np.bincount(pair, worth, len(docs)) for worth in (log.clicked, log.clicked * weights))
     sessions = np.bincount(rows, minlength=len(collection.queries))
     offsets = offsets_of(np.bincount(queries, minlength=len(sessions)))
-    labels = Candidates(offsets, docs, clicks / sessions[queries], collection.corpus)
+    labels = Candidates(offsets, docs, (clicks / sessions[queries]).astype(np.float32), collection.corpus)
     means = np.divide(total, clicks, out=np.ones_like(total), where=clicks > 0)
     name = f"{collection.name}/clicks"
     return replace(collection, name=name, judgments=labels, weights=labels.with_scores(means))

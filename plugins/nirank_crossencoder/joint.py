@@ -33,7 +33,9 @@ _LARGEST, _FILTERS, _STRONGEST, _ASKED, _HIDDEN = 3, 32, 2, 20, 32
 class JointHead(nn.Linear):
     """The last layer of a head that reads all layers; `layers` counts what goes into the first one as well."""
 
-    def forward(self, states: tuple[Tensor, ...], first: Tensor, inputs: dict[str, Tensor]) -> Tensor:
+    def forward(  # type: ignore[override]  # more than one tensor goes in
+        self, states: tuple[Tensor, ...], first: Tensor, inputs: dict[str, Tensor]
+    ) -> Tensor:
         """The outputs of each row, `[rows, outputs]`.
 
         `states` are the vectors of tokens of each layer, `[rows, tokens, dim]`, `first` those of `[CLS]`,
