@@ -14,7 +14,8 @@ from nirank.evaluation.tables import comparison_table as comparison_table
 from nirank.evaluation.tables import means_table as means_table
 from nirank.experiments.summary import notes as notes
 from nirank.experiments.summary import systems_table as systems_table
-from nirank.showing.terminal import harmless, shown
+from nirank.showing.terminal import harmless as harmless
+from nirank.showing.terminal import shown as shown
 from nirank.training.fused import FittedFusion
 
 if TYPE_CHECKING:
