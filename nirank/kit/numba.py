@@ -11,7 +11,10 @@ belongs into its own module. A module that uses this imports numba.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar, overload
+
+import numpy as np
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -45,3 +48,35 @@ def inner(function: Any = None, /, **options: Any) -> Any:
 
     make = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS, **options)
     return make if function is None else make(function)
+
+
+def machine_code(function: Callable[..., None]) -> tuple[str, bytes]:
+    """Compile a function of one int64 pointer that returns nothing: the name of its symbol, and an object file."""
+    from numba import njit, types
+
+    signature = types.void(types.CPointer(types.int64))
+    make = njit(signature, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
+    compiled = next(iter(make(function).overloads.values()))
+    _, _, (data, _) = compiled.library.serialize_using_object_code()
+    return compiled.fndesc.llvm_func_name, data
+
+
+@cache
+def column_at() -> Any:
+    """The compiled function `(address, length, dtype)` to the column that lies there: not owned, and not checked."""
+    from numba import carray, types
+    from numba.core import cgutils
+    from numba.extending import intrinsic
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def pointer(_: Any, address: Any) -> Any:  # noqa: ARG001 (a type, for numba)
+        def generate(_: Any, builder: Any, __: Any, values: Any) -> Any:
+            return builder.inttoptr(values[0], cgutils.voidptr_t)
+
+        return types.voidptr(types.uint64), generate
+
+    @inner
+    def column(address: int, length: int, dtype: Any) -> Any:
+        return carray(pointer(np.uint64(address)), length, dtype)
+
+    return column
