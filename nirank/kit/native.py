@@ -32,8 +32,8 @@ log = logging.getLogger("nirank")
 
 #: Of the file that code is kept in, and of how it is called.
 _VERSION = 1
-#: What code may leave to be found in the process: of libc, and what numba calls where memory is its own, which is never.
-_NEVER_CALLED = ("NRT_MemInfo_call_dtor", "NRT_Free", "numba_attempt_nocopy_reshape")
+#: What numba has called where memory of its own is free, of which such code takes none.
+_NEVER_CALLED = "NRT_MemInfo_call_dtor"
 
 
 class Code(NamedTuple):
@@ -156,9 +156,8 @@ class _Engine:
             importlib.import_module("numba")
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
-        for name in _NEVER_CALLED:
-            if binding.address_of_symbol(name) is None:  # numba puts its own there when it is imported
-                binding.add_symbol(name, ctypes.cast(ctypes.pythonapi.Py_FatalError, ctypes.c_void_p).value)
+        if binding.address_of_symbol(_NEVER_CALLED) is None:  # numba puts its own there when it is imported
+            binding.add_symbol(_NEVER_CALLED, ctypes.cast(ctypes.pythonapi.Py_FatalError, ctypes.c_void_p).value)
         machine = binding.Target.from_default_triple().create_target_machine()
         self._binding, self._lock = binding, threading.Lock()
         self._jit = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)

@@ -10,6 +10,7 @@ belongs into its own module. A module that uses this imports numba.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar, overload
@@ -50,13 +51,23 @@ def inner(function: Any = None, /, **options: Any) -> Any:
     return make if function is None else make(function)
 
 
+#: What machine code may call that is not in it: of libc, and what frees memory of numba's own, of which it has none.
+_KNOWN = re.compile(r"llvm\..*|mem(set|cpy|move)|NRT_MemInfo_call_dtor")
+
+
 def machine_code(function: Callable[..., None]) -> tuple[str, bytes]:
-    """Compile a function of one int64 pointer that returns nothing: the name of its symbol, and an object file."""
+    """Compile a function of one int64 pointer that returns nothing: the name of its symbol, and an object file.
+
+    Raises `TypeError` where it calls something that is found in numba's own library, such as to take memory.
+    """
     from numba import njit, types
 
     signature = types.void(types.CPointer(types.int64))
     make = njit(signature, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
     compiled = next(iter(make(function).overloads.values()))
+    called = re.findall(r'^declare .*?@"?([\w.$]+)"?\(', compiled.library.get_llvm_str(), re.MULTILINE)
+    if foreign := [name for name in called if not _KNOWN.fullmatch(name)]:
+        raise TypeError(f"{function.__name__} is to run without numba, and calls {', '.join(foreign)} of it.")
     _, _, (data, _) = compiled.library.serialize_using_object_code()
     return compiled.fndesc.llvm_func_name, data
 

@@ -486,7 +486,7 @@ def _key(rank: Any, document: Any) -> Any:
 @inner
 def _last_of_the_best(candidates: int, k: int, workspace: Workspace) -> tuple[Any, Any]:
     ranks = workspace.candidate_ranks
-    low, high = ranks[:candidates].min(), ranks[:candidates].max()
+    low, high = _extremes(ranks[:candidates])
     rank = _kth_largest(ranks, candidates, k, low, high, 4, workspace.counters)
     better = 0
     for place in range(candidates):
@@ -495,9 +495,18 @@ def _last_of_the_best(candidates: int, k: int, workspace: Workspace) -> tuple[An
 
 
 @inner
+def _extremes(values: Column) -> tuple[Any, Any]:
+    """The least and the largest of some int32: `min` of numba calls what is in its own library."""
+    low, high = values[0], values[0]
+    for value in values:
+        low, high = min(low, value), max(high, value)
+    return low, high
+
+
+@inner
 def _last_tied(candidates: int, wanted: int, rank: Any, ranks: Column, docs: Column) -> Any:
     """The document up to which `wanted` documents have this rank, found by bisection."""
-    low, high = np.int32(0), docs[:candidates].max()
+    low, high = np.int32(0), _extremes(docs[:candidates])[1]
     while low < high:
         middle = (low + high) >> 1
         reached = 0
