@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from nirank.kit import Native  # noqa: E402
+from nirank.kit import Native
 
 _MODULE = """
 import numpy as np
@@ -63,7 +63,9 @@ def module(tmp_path, monkeypatch):
 
 def _run(folder):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [folder, *filter(None, sys.path)]))}
-    done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, env=environment, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -81,7 +83,9 @@ def test_a_second_process_loads_the_code_without_numba_and_another_text_has_its_
     assert len(_files(module)) == 2
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-100], lambda data: data[:-1] + b"?", lambda data: b"{}\n", bytes.upper])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-100], lambda data: data[:-1] + b"?", lambda data: b"{}\n", bytes.upper]
+)
 def test_code_that_is_not_what_was_written_is_compiled_again(module, damage):
     _run(module)
     (file,) = _files(module)

@@ -4,8 +4,9 @@ To import numba takes a third of a second, and each call of a function that it c
 arguments. A function here has one argument, where in memory its columns are told of. It is compiled once; later
 processes load the code by llvmlite alone, in some hundredths of a second, and call it in half a microsecond.
 
-The code is kept beside the module, as Python keeps its own, or where that cannot be written in the cache; by the processor, the versions and settings of numba, and the text of the module and of
-those that are named beside it. A processor with other instructions has its own.
+The code is kept beside the module, as Python keeps its own, or where that cannot be written in the cache; by the
+processor, the versions and settings of numba, and the text of the module and of those that are named beside it. A
+processor with other instructions has its own.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ log = logging.getLogger("nirank")
 _VERSION = 1
 #: What numba has called where memory of its own is free, of which such code takes none.
 _NEVER_CALLED = "NRT_MemInfo_call_dtor"
+#: The places of a result and of an exception, of which such code has none.
+_UNUSED = ctypes.create_string_buffer(16)
 
 
 class Code(NamedTuple):
@@ -131,10 +134,9 @@ def _callable(code: Code, name: str) -> Callable[[int], None]:
     """The function as Python calls it, without the interpreter's lock; numba's returns 0 where all is well."""
     kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
     function = kind(_engine().address(code))
-    unused = ctypes.create_string_buffer(16)  # of a result and of an exception, of which there is none
-    result, raised = ctypes.addressof(unused), ctypes.addressof(unused) + 8
+    result, raised = ctypes.addressof(_UNUSED), ctypes.addressof(_UNUSED) + 8
 
-    def call(address: int, keeping: Any = unused) -> None:
+    def call(address: int) -> None:
         if status := function(result, raised, address):
             raise RuntimeError(f"{name} failed with the status {status}; please report this.")
 

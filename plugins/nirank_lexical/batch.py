@@ -68,9 +68,9 @@ class BatchSearch:
         return np.concatenate(lengths), np.concatenate(docs), np.concatenate(scores)
 
     def one(self, numbers: Sequence[int], k: int) -> tuple[NDArray[np.int32], Floats]:
-        """The documents and scores of one query: `numbers` are the terms of its words, at most `MOST_WORDS`, -1 for none.
+        """The documents and scores of one query, which are those that `search` finds.
 
-        They are what `search` finds for the same words.
+        `numbers` are the terms of its words, in any order, at most `MOST_WORDS`; -1 for a word without.
         """
         room, asked = self._room(k, MOST_WORDS), array("q", numbers)
         frame = room.one

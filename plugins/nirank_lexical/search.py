@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nirank")
 
-# Scores from which on compiling the search (seconds), or loading what numba has, pays for itself; and the share of these
-# where its code is kept from an earlier process, and is loaded in some hundredths of a second.
+# Scores from which on compiling the search pays for itself, which takes seconds, and the share of these from which on
+# loading its code does, where that is kept from an earlier process, which takes some hundredths of one.
 _SCORES_WORTH_LOADING = 100_000_000
 _KEPT = 1 / 50
 _PAIRS_AT_ONCE = 1 << 18
