@@ -83,9 +83,10 @@ def test_a_second_process_loads_the_code_without_numba_and_another_text_has_its_
     assert len(_files(module)) == 2
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda data: data[:-100], lambda data: data[:-1] + b"?", lambda data: b"{}\n", bytes.upper]
-)
+_DAMAGES = [lambda data: data[:-100], lambda data: data[:-1] + b"?", lambda data: b"{}\n", bytes.upper]
+
+
+@pytest.mark.parametrize("damage", _DAMAGES, ids=["cut", "changed", "empty", "upper"])
 def test_code_that_is_not_what_was_written_is_compiled_again(module, damage):
     _run(module)
     (file,) = _files(module)

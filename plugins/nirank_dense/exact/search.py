@@ -246,7 +246,7 @@ def _compiles() -> bool:
 
 
 def _best_device() -> str:
-    """CUDA where there is such a device; torch, which takes a second to import, is asked only where there may be one."""
+    """CUDA where there is such a device; torch takes a second to import, and is asked only where there may be one."""
     if "torch" not in sys.modules and not _may_have_cuda():
         return "cpu"
     import torch
