@@ -112,14 +112,15 @@ class Nirank(Vectors):
         self.folder = Path(folder)
 
     def open(self) -> None:
-        import torch
-
         import nirank
 
-        torch.set_num_threads(self.threads)
+        if self.precision == "int8":  # as searches it alone that has been loaded to search much
+            import torch
+
+            torch.set_num_threads(self.threads)
         names = list(map(str, range(len(self.documents))))
         self.corpus = nirank.Documents(names, names)
-        self.exact = nirank.load("exact", device="cpu", precision=self.precision)
+        self.exact = nirank.load("exact", device="cpu" if self.precision else None, precision=self.precision)
         self.pipeline = nirank.load(_Lookup(self.queries, self.documents)) >> self.exact
         self.pipeline.index(self.corpus, self.folder)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import json
 import pickle
 import sys
@@ -22,6 +21,7 @@ from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
+from nirank import announced
 from nirank.hashing import weights_digest
 
 #: Whose code has versions that are told elsewhere: nirank's own layouts, and libraries.
@@ -80,13 +80,8 @@ def is_ours(kind: type) -> bool:
 @functools.cache
 def _ours() -> frozenset[str]:
     """The packages of this distribution: the core, and the plugins that it announces."""
-    points = importlib.metadata.entry_points(group="nirank")
-    announced = (point.value.partition(":")[0].partition(".")[0] for point in points if _is_of_nirank(point))
-    return frozenset({"nirank", *announced})
-
-
-def _is_of_nirank(point: importlib.metadata.EntryPoint) -> bool:
-    return point.dist is not None and point.dist.name == "nirank"
+    targets = (one.point.value for one in announced.plugins() if one.distribution == "nirank")
+    return frozenset({"nirank", *(target.partition(":")[0].partition(".")[0] for target in targets)})
 
 
 @functools.cache

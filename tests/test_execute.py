@@ -16,6 +16,7 @@ from nirank.execution import stages
 from nirank.hooks import hookimpl
 from nirank.pipeline import load
 from nirank.plugins import Component, active
+from nirank.testing import samples
 
 _lengths = st.lists(st.integers(0, 7), max_size=8)
 
@@ -232,3 +233,28 @@ def test_documents_that_the_corpus_lacks_are_not_scored(name, stranger):
     ranker = load(name)
     with pytest.raises(BadInput, match=rf"1 of 2 documents that {name} is to score .* corpus of 2, such as {stranger}"):
         (1 * ranker).score(Queries.of("fox"), Candidates.of([[0, stranger]], corpus=corpus))
+
+
+def test_a_plugin_that_watches_generators_is_asked_also_for_one_query():
+    class Watcher:
+        def __init__(self):
+            self.seen = []
+
+        @hookimpl(wrapper=True)
+        def nirank_generate(self, queries, k):
+            self.seen.append((len(queries), k))
+            return (yield)
+
+    corpus, bm25 = samples.corpus(), load("bm25")
+    plain = (bm25 % 3).search("small cat", corpus)
+    watcher = Watcher()
+    active().listen(watcher, "a test")
+    try:
+        watched = (bm25 % 3).search("small cat", corpus)
+    finally:
+        active().manager.unregister(watcher)
+    assert watcher.seen == [(1, 3)]
+    assert watched.docs.tolist() == plain.docs.tolist()
+    assert watched.scores.tobytes() == plain.scores.tobytes()
+    (bm25 % 3).search("small cat", corpus)
+    assert len(watcher.seen) == 1

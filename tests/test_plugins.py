@@ -431,3 +431,16 @@ def test_a_plugin_that_fails_gives_a_name_back_that_it_took(fresh):
     fresh.load(Plugin("first"), lambda: _registering(("scorer", "taken", "first:Thing")))
     fresh.load(Plugin("second"), lambda: _module(nirank_register=nirank_register, nirank_override=["scorer/taken"]))
     assert fresh.registry.find("taken").plugin.name == "first"
+
+
+def test_the_description_of_a_distribution_is_read_once_for_all_its_plugins(monkeypatch):
+    from importlib import metadata
+
+    from nirank import announced
+
+    read, parse = [], metadata.Distribution.metadata.fget
+    monkeypatch.setattr(metadata.Distribution, "metadata", property(lambda self: read.append(self) or parse(self)))
+    found = announced.plugins()
+    assert len(found) > 20
+    assert len({id(dist) for dist in read}) == len(read) < len(found) / 2
+    assert all((one.distribution, one.version) == (one.point.dist.name, one.point.dist.version) for one in found)

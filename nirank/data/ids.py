@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Ordinals: TypeAlias = NDArray[np.int64]
 _COPIED = 1 << 28  # bytes of ids: so many are worth a copy in memory
+_COUNTED = 1 << 20  # ids in Python: so many are compared there
 _READ = 64  # so few ids are read one by one: to call Arrow costs as much
 #: Documents that are fetched at a time by iteration.
 ITERATED = 4096
@@ -43,7 +44,7 @@ class Ids(Sequence[str]):
         self._values = _in_one_piece(to_column(values))
         if self._values.null_count:
             raise BadInput(f"{self._values.null_count} of {len(self._values)} ids are null; every id must be a string.")
-        if not unique:
+        if not unique and not _differ(values):
             refuse_repeated(self._values)
 
     def __len__(self) -> int:
@@ -108,6 +109,11 @@ class Ids(Sequence[str]):
             ordinals[:-1] = integers_to_numpy(pc.index_in(distinct, value_set=self._values))
         found: Ordinals = ordinals[integers_to_numpy(codes.indices)]
         return found
+
+
+def _differ(values: Strings) -> bool:
+    """True for some Python strings that are seen to differ without Arrow's functions, which take long to import."""
+    return isinstance(values, (list, tuple)) and len(values) <= _COUNTED and len(set(values)) == len(values)
 
 
 def _in_one_piece(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -50,6 +50,8 @@ class Queries(frames.Tabular):
 
         A dictionary has ids and contents. Raises `BadInput` for a table of pandas, whose columns these would be.
         """
+        if isinstance(contents, str):  # first, and by itself: one query after another is what users wait for
+            return cls(["1"], [contents])
         if isinstance(contents, Queries):
             return contents
         if isinstance(contents, Mapping):

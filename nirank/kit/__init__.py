@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from nirank.kit.endpoint import Asking as Asking
     from nirank.kit.endpoint import Endpoint as Endpoint
     from nirank.kit.endpoint import Served as Served
+    from nirank.kit.native import Native as Native
+    from nirank.kit.numba import column_at as column_at
     from nirank.kit.numba import compiled as compiled
     from nirank.kit.numba import inner as inner
     from nirank.kit.openvino import Fast as Fast
@@ -56,7 +58,8 @@ _HOMES = {
     "nirank.kit.answers": ["Answers", "thoughtless"],
     "nirank.kit.described": ["Described", "peer_model", "peer_text", "run_peer", "save_peer"],
     "nirank.kit.endpoint": ["Asking", "Endpoint", "Served"],
-    "nirank.kit.numba": ["compiled", "inner"],
+    "nirank.kit.native": ["Native"],
+    "nirank.kit.numba": ["column_at", "compiled", "inner"],
     "nirank.kit.openvino": [
         "Fast",
         "Graph",

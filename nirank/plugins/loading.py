@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
 import logging
 import os
 import sys
@@ -24,7 +23,7 @@ from typing import Any
 
 import pluggy
 
-from nirank import hooks
+from nirank import announced, hooks
 from nirank.errors import PluginError
 from nirank.hashing import digest
 from nirank.plugins.faults import in_time, is_of_plugin, message_of
@@ -52,9 +51,8 @@ class Plugins:
 
     def load_all(self) -> None:
         """Load the installed plugins, the core's own among them, and those that NIRANK_PLUGINS names."""
-        for point in sorted(importlib.metadata.entry_points(group=GROUP), key=_order):
-            about = point.dist.metadata if point.dist else {"Name": "", "Version": ""}  # read once: it is parsed anew
-            self.load(Plugin(point.name, about["Name"], about["Version"]), point.load)
+        for point, distribution, version in sorted(announced.plugins(GROUP), key=_order):
+            self.load(Plugin(point.name, distribution, version), point.load)
         for name in _names("NIRANK_PLUGINS"):
             self.load(Plugin(name, "NIRANK_PLUGINS"), functools.partial(importlib.import_module, name))
 
@@ -129,9 +127,9 @@ def _import_file(path: str | os.PathLike[str]) -> ModuleType:
     return module
 
 
-def _order(point: importlib.metadata.EntryPoint) -> tuple[bool, str]:
+def _order(one: announced.Announced) -> tuple[bool, str]:
     """The order of loading: those of nirank first, so that their components keep their names; then by name."""
-    return point.dist is None or point.dist.name != "nirank", point.name
+    return one.distribution != "nirank", one.point.name
 
 
 def _refuse_other_api(module: Any) -> None:

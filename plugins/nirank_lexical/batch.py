@@ -1,42 +1,49 @@
-"""Many queries at once: the compiled search, spread over threads."""
+"""The compiled search: of many queries at once, spread over threads, and of one."""
 
 from __future__ import annotations
 
 import copy
+from array import array
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Content, TermWeights
+from nirank.data import Content, Floats, TermWeights
+from nirank.kit import Native
 from nirank.kit.text import QueryParser, QueryTerms
-from nirank_lexical import kernel
+from nirank_lexical import frame as f
 
 if TYPE_CHECKING:
     from nirank_lexical.impacts import Impacts
     from nirank_lexical.weighted import Found, WeightedPostings
 
+#: The compiled code, for every index.
+KERNEL = Native("nirank_lexical.kernel", "run", "nirank_lexical.frame")
+#: Words of a query up to which they are counted in compiled code, which compares each with those before.
+MOST_WORDS = 64
 _QUERIES_AT_ONCE = 64
 _PARTS_PER_THREAD = 2  # so that one that has the dearer queries ends not much later than the rest
 _SCORES_WORTH_A_PART = 1 << 22  # fewer take less than a millisecond, which handing them to a thread can cost
 _KEYS_AT_ONCE = 1 << 18
 _SCORES_AT_ONCE = 1 << 24
-_TERMS = 64  # of one query, at least, that memory is taken for
-
-_Room: TypeAlias = tuple[kernel.Workspace, kernel.Terms]
+_EVERYTHING = np.empty(0, bool)
 
 
 class BatchSearch:
     """The compiled search over one weighted index."""
 
+    most_words = MOST_WORDS
+
     def __init__(self, searched: WeightedPostings, impacts: Impacts) -> None:
         self.documents = searched.documents
         index = searched.index
-        columns = (index.starts, index.docs, *impacts, searched.prior)
-        everything = np.empty(0, bool)
-        self._searched = kernel.Searched(self.documents, *(_read_only(column) for column in (*columns, everything)))
+        self._index = {f.STARTS: index.starts, f.DOCS: index.docs, f.PRIOR: searched.prior}
+        self._index |= {f.IMPACTS: impacts.each, f.MOST: impacts.most}
+        self._allowed, self._allowed_at = _EVERYTHING, f.place_of(_EVERYTHING)
+        self._run = KERNEL.call
         self._spare: list[_Room] = []
 
     def among(self, allowed: NDArray[np.bool_] | None) -> BatchSearch:
@@ -44,7 +51,8 @@ class BatchSearch:
         if allowed is None:
             return self
         copied = copy.copy(self)
-        copied._searched = self._searched._replace(allowed=_read_only(allowed))
+        copied._allowed = np.ascontiguousarray(allowed)
+        copied._allowed_at = f.place_of(copied._allowed)
         return copied
 
     def search(self, wanted: Sequence[Content] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
@@ -58,6 +66,27 @@ class BatchSearch:
         parts = (parse(wanted[first : first + size], first) for first in range(0, len(wanted), size))
         lengths, docs, scores = zip(*self._parts(parts, k, threads), strict=True)
         return np.concatenate(lengths), np.concatenate(docs), np.concatenate(scores)
+
+    def one(self, numbers: Sequence[int], k: int) -> tuple[NDArray[np.int32], Floats]:
+        """The documents and scores of one query, which are those that `search` finds.
+
+        `numbers` are the terms of its words, in any order, at most `MOST_WORDS`; -1 for a word without.
+        """
+        room, asked = self._room(k, MOST_WORDS), array("q", numbers)
+        frame = room.one
+        entries, columns = frame.entries, frame.columns
+        entries[f.WORK], entries[f.K] = f.ONE, k
+        entries[f.NUMBERS], entries[f.NUMBERS + 1] = asked.buffer_info()
+        entries[f.ALLOWED], entries[f.ALLOWED + 1] = self._allowed_at
+        self._run(frame.address)
+        count = entries[f.FOUND]
+        if k > f.FEW:  # numpy sorts many faster
+            columns[f.BEST][:count].sort()
+            entries[f.WORK] = f.READ
+            self._run(frame.address)
+        found = columns[f.FOUND_DOCS][:count].copy(), columns[f.FOUND_SCORES][:count].copy()
+        self._spare.append(room)
+        return found
 
     def _size(self, queries: int, k: int, threads: int) -> int:
         """Queries that a thread takes at a time: about as many in each part, and in no more parts than pay."""
@@ -74,31 +103,47 @@ class BatchSearch:
 
     def _part(self, queries: QueryTerms, k: int) -> Found:
         """Search some queries in one thread, in memory that an earlier search may have left."""
-        one = len(queries) == 1  # then it is no use to ask numpy for a maximum or a sum
-        room = self._room(k, len(queries.terms) if one else int(np.diff(queries.offsets).max(initial=0)))
-        columns = kernel.Asked(queries.offsets, queries.terms, queries.weights, queries.tokens)
+        room = self._room(k, int(np.diff(queries.offsets).max(initial=0)))
         best, found = np.empty((len(queries), k), np.uint64), np.empty(len(queries), np.int64)
-        kernel.search(self._searched, columns, k, *room, best, found)
-        self._spare.append(room)
+        asked = {
+            f.OFFSETS: queries.offsets,
+            f.TERMS: queries.terms,
+            f.WEIGHTS: queries.weights,
+            f.TOKENS: queries.tokens,
+        }
+        self._work(room.many, f.SEARCH, k, asked | {f.ALLOWED: self._allowed, f.BEST: best, f.LENGTHS: found})
         best.sort(axis=1)
-        pairs = int(found[0]) if one else int(found.sum())
-        docs, scores = np.empty(pairs, np.int32), np.empty(pairs, np.float32)
-        kernel.read_keys(best, found, docs, scores.view(np.int32))
+        docs, scores = np.empty(pairs := int(found.sum()), np.int32), np.empty(pairs, np.float32)
+        self._work(room.many, f.READ, k, {f.FOUND_DOCS: docs, f.FOUND_SCORES: scores})
+        self._spare.append(room)
         return found, docs, scores
+
+    def _work(self, frame: f.Frame, what: int, k: int, columns: dict[int, NDArray[Any]]) -> None:
+        """Tell of some columns, and have the compiled code do what is asked."""
+        frame.put(columns)
+        frame.entries[f.WORK], frame.entries[f.K] = what, k
+        self._run(frame.address)
 
     def _room(self, k: int, terms: int) -> _Room:
         """A spare one for `k` documents of queries of up to `terms` terms, or a new one."""
         try:
-            workspace, known = self._spare.pop()  # another thread may take the last one, so it is of no use to look
+            room = self._spare.pop()  # another thread may take the last one, so it is of no use to look
         except IndexError:
-            return kernel.workspace(self.documents, k), kernel.terms(max(_TERMS, terms))
-        if kernel.room(workspace) < k:
-            workspace = kernel.workspace(self.documents, k)
-        return workspace, known if len(known.places) >= terms else kernel.terms(terms)
+            return _Room(self._index, self.documents, k, max(MOST_WORDS, terms))
+        if room.k < k or room.terms < terms:
+            return _Room(self._index, self.documents, max(room.k, k), max(room.terms, terms))
+        return room
 
 
-def _read_only(column: NDArray[Any]) -> NDArray[Any]:
-    """Mapped columns are read-only, and code is compiled for one type: so let all be."""
-    view = column.view()
-    view.flags.writeable = False
-    return view
+class _Room:
+    """Memory for the search of `k` documents of queries of up to `terms` terms, and what tells of it.
+
+    `one` is the frame for one query, with columns of its own, and `many` that for a batch, which brings its own.
+    """
+
+    def __init__(self, index: dict[int, NDArray[Any]], documents: int, k: int, terms: int) -> None:
+        self.k, self.terms = k, terms
+        memory = f.workspace(documents, k) | f.for_terms(terms)
+        self.one, self.many = f.Frame(documents), f.Frame(documents)
+        self.one.put(index | memory | f.for_one(k, MOST_WORDS))
+        self.many.put(index | memory)

@@ -5,10 +5,9 @@ range and every query uses again. The bits of a score, read as an integer, are i
 documents tell where the best can be, so that most documents are looked at once, many in one instruction. What must be
 reached to be among the best of the ranges so far is the bound for the next.
 
-All of it is one module because numba compiles anew what it has kept on disk only if the file of the caller changes.
-The named tuples keep their names: what numba has kept on disk names them, and cannot be read without.
-
-Importing this module imports numba. Functions are compiled when first used, and kept on disk for later processes.
+All of it is one module, but for the layout of the frame and of memory (`nirank_lexical.frame`), and is reached by `run`
+alone: its machine code is kept on disk, and loaded without numba (`nirank.kit.Native`). Importing this module imports
+numba.
 """
 
 from __future__ import annotations
@@ -18,19 +17,20 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.kit import compiled, inner
+from nirank.kit import column_at, inner
+from nirank_lexical import frame as f
+from nirank_lexical.frame import BINS as _BINS
+from nirank_lexical.frame import FEW as _FEW
+from nirank_lexical.frame import GROUP_SIZE as _GROUP_SIZE
+from nirank_lexical.frame import GROUPS as _GROUPS
+from nirank_lexical.frame import TILE as _TILE
 
 Column: TypeAlias = NDArray[Any]
 
-_GROUPS = 16  # documents of one group lie this far apart, so that many maxima are taken side by side
-_GROUP_SIZE = 16
-_TILE = _GROUPS * _GROUP_SIZE
 _SHORTEST = 256 * _TILE  # ranges are longer where k is large, so that few documents come only to go
-_LONGEST = 1024 * _TILE
 _RANGE_PER_K = 256
 _FOLD = 8  # maxima are folded while they are more than this many times k
 _BLOCK = 256  # maxima that are compared at once
-_FEW = 32  # up to this k candidates are kept in order one by one
 # The next three are set by measurement, on copies of one real corpus in which 60 % of the postings were kept: with them
 # one query took, in microseconds, against adding up all postings,
 #
@@ -45,7 +45,6 @@ _SHARE = 0.3  # of the bound may come from omitted terms
 _FEW_WANTED = 100  # from a larger k on no term is omitted
 _FEW_TERMS = 64  # nor of a query of more
 _ROUNDING = 1e-4  # relative error of a sum of float32; it is much less
-_BINS = 1024  # of the search for a threshold, beside which there are two more
 _NO_RANK = np.int32(-(2**31))
 _NOTHING = np.uint64(2**64 - 1)  # behind every key, and the key of no document
 
@@ -104,30 +103,106 @@ class Terms(NamedTuple):
     places: Column  # the place of each there
 
 
-def workspace(documents: int, k: int) -> Workspace:
-    """Memory for a search for the `k` best of some number of documents."""
-    length = min(_LONGEST, -(-documents // _TILE) * _TILE)
-    scores, groups = np.zeros(length, np.float32), length // _GROUP_SIZE
-    maxima, folded = np.empty(groups, np.int32), np.empty((groups + 1) // 2, np.int32)
-    # what is kept of earlier ranges, a whole range, and one more, written before it is known to count
-    kept, docs = np.empty((2, 2 * k + length + 1), np.int32)
-    counters = np.empty(_BINS + 2, np.int64)
-    return Workspace(scores, scores.view(np.int32), maxima, folded, counters, kept.view(np.float32), kept, docs)
+_column = column_at()
 
 
-def terms(longest: int) -> Terms:
-    """Memory for queries of up to `longest` terms."""
-    begins, ends, by_bound, places = np.empty((4, longest), np.int64)
-    return Terms(begins, ends, np.empty(longest, np.float64), by_bound, places)
+def run(frame: Any) -> None:
+    """Do what the frame says (`nirank_lexical.frame`)."""
+    work, k, (best, found) = frame[f.WORK], frame[f.K], _keys(frame)
+    if work == f.ONE:
+        _ask_one(frame)
+    if work != f.READ:
+        _search(_searched(frame), _asked(frame), k, _workspace(frame), _terms(frame), best, found)
+    if work == f.ONE:
+        frame[f.FOUND] = found[0]
+        if k <= _FEW:
+            _sort_few(best, found[0])
+    if work == f.READ or (work == f.ONE and k <= _FEW):
+        _read_keys(best, found, _at(frame, f.FOUND_DOCS, np.int32), _at(frame, f.FOUND_SCORES, np.int32))
 
 
-def room(workspace: Workspace) -> int:
-    """The largest k that the workspace has room for."""
-    return (len(workspace.candidate_docs) - len(workspace.scores) - 1) // 2
+@inner
+def _at(frame: Any, place: int, dtype: Any) -> Column:
+    return _column(frame[place], frame[place + 1], dtype)
 
 
-@compiled
-def search(
+@inner
+def _keys(frame: Any) -> tuple[Column, Column]:
+    return _at(frame, f.BEST, np.uint64), _at(frame, f.LENGTHS, np.int64)
+
+
+@inner
+def _searched(frame: Any) -> Any:
+    starts, docs = _at(frame, f.STARTS, np.int64), _at(frame, f.DOCS, np.int32)
+    impacts, most = _at(frame, f.IMPACTS, np.float32), _at(frame, f.MOST, np.float32)
+    prior, allowed = _at(frame, f.PRIOR, np.float32), _at(frame, f.ALLOWED, np.bool_)
+    return Searched(frame[f.DOCUMENTS], starts, docs, impacts, most, prior, allowed)
+
+
+@inner
+def _asked(frame: Any) -> Any:
+    offsets, terms = _at(frame, f.OFFSETS, np.int64), _at(frame, f.TERMS, np.int64)
+    return Asked(offsets, terms, _at(frame, f.WEIGHTS, np.float32), _at(frame, f.TOKENS, np.float32))
+
+
+@inner
+def _workspace(frame: Any) -> Any:
+    scores, ranks = _at(frame, f.SCORES, np.float32), _at(frame, f.SCORES, np.int32)
+    maxima, folded = _at(frame, f.MAXIMA, np.int32), _at(frame, f.FOLDED, np.int32)
+    kept_scores, kept_ranks = _at(frame, f.KEPT_SCORES, np.float32), _at(frame, f.KEPT_SCORES, np.int32)
+    counters, docs = _at(frame, f.COUNTERS, np.int64), _at(frame, f.KEPT_DOCS, np.int32)
+    return Workspace(scores, ranks, maxima, folded, counters, kept_scores, kept_ranks, docs)
+
+
+@inner
+def _terms(frame: Any) -> Any:
+    begins, ends = _at(frame, f.BEGINS, np.int64), _at(frame, f.ENDS, np.int64)
+    by_bound, places = _at(frame, f.BY_BOUND, np.int64), _at(frame, f.PLACES, np.int64)
+    return Terms(begins, ends, _at(frame, f.BOUNDS, np.float64), by_bound, places)
+
+
+@inner
+def _ask_one(frame: Any) -> None:
+    """Ask one query, that of some words, in the columns of a batch."""
+    offsets, tokens = _at(frame, f.OFFSETS, np.int64), _at(frame, f.TOKENS, np.float32)
+    terms, weights = _at(frame, f.TERMS, np.int64), _at(frame, f.WEIGHTS, np.float32)
+    offsets[0] = 0
+    offsets[1], tokens[0] = _count(_at(frame, f.NUMBERS, np.int64), terms, weights)
+
+
+@inner
+def _count(numbers: Column, terms: Column, weights: Column) -> tuple[int, Any]:
+    """The distinct numbers from 0 on, rising, and how often each comes: how many, and the sum of their counts."""
+    count, tokens = 0, np.float32(0)
+    for number in numbers:
+        if number < 0:
+            continue
+        tokens += np.float32(1)
+        place = count
+        while place and terms[place - 1] > number:
+            place -= 1
+        if place and terms[place - 1] == number:
+            weights[place - 1] += np.float32(1)
+            continue
+        for later in range(count, place, -1):
+            terms[later], weights[later] = terms[later - 1], weights[later - 1]
+        terms[place], weights[place] = number, np.float32(1)
+        count += 1
+    return count, tokens
+
+
+@inner
+def _sort_few(keys: Column, count: int) -> None:
+    for last in range(1, count):
+        key, place = keys[last], last
+        while place and keys[place - 1] > key:
+            keys[place] = keys[place - 1]
+            place -= 1
+        keys[place] = key
+
+
+@inner
+def _search(
     searched: Searched,
     queries: Asked,
     k: int,
@@ -136,7 +211,7 @@ def search(
     best: Column,
     found: Column,
 ) -> None:
-    """Fill row q of `best` with the keys of the k best documents of query q, in no order, and `found` with how many.
+    """Fill `best` with the keys of the k best documents of each query, in no order, and `found` with how many.
 
     A key is uint64: the rank, so that better is less, over the document. Behind those of documents comes `_NOTHING`.
     """
@@ -144,8 +219,8 @@ def search(
         candidates = _candidates(searched, _query(queries, query), k, workspace, terms)
         found[query] = candidates
         for place in range(candidates):
-            best[query, place] = _key(workspace.candidate_ranks[place], workspace.candidate_docs[place])
-        best[query, candidates:] = _NOTHING
+            best[query * k + place] = _key(workspace.candidate_ranks[place], workspace.candidate_docs[place])
+        best[query * k + candidates : (query + 1) * k] = _NOTHING
 
 
 @inner
@@ -154,14 +229,14 @@ def _query(queries: Asked, query: int) -> Any:
     return _Query(queries.terms[first:last], queries.weights[first:last], queries.tokens[query])
 
 
-@compiled
-def read_keys(best: Column, found: Column, docs: Column, scores: Column) -> None:
+@inner
+def _read_keys(best: Column, found: Column, docs: Column, scores: Column) -> None:
     """Fill `docs` and `scores` (seen as int32) with the first `found` of each row of sorted keys."""
-    pair = 0
+    pair, k = 0, len(best) // max(1, len(found))
     for query in range(len(found)):
-        for place in range(found[query]):
-            rank = np.int32(np.int64(2**31 - 1) - np.int64(best[query, place] >> np.uint64(32)))
-            docs[pair] = np.int32(best[query, place] & np.uint64(2**32 - 1))
+        for key in best[query * k : query * k + found[query]]:
+            rank = np.int32(np.int64(2**31 - 1) - np.int64(key >> np.uint64(32)))
+            docs[pair] = np.int32(key & np.uint64(2**32 - 1))
             scores[pair] = rank ^ ((rank >> 31) & np.int32(0x7FFFFFFF))
             pair += 1
 
@@ -411,7 +486,7 @@ def _key(rank: Any, document: Any) -> Any:
 @inner
 def _last_of_the_best(candidates: int, k: int, workspace: Workspace) -> tuple[Any, Any]:
     ranks = workspace.candidate_ranks
-    low, high = ranks[:candidates].min(), ranks[:candidates].max()
+    low, high = _extremes(ranks[:candidates])
     rank = _kth_largest(ranks, candidates, k, low, high, 4, workspace.counters)
     better = 0
     for place in range(candidates):
@@ -420,9 +495,18 @@ def _last_of_the_best(candidates: int, k: int, workspace: Workspace) -> tuple[An
 
 
 @inner
+def _extremes(values: Column) -> tuple[Any, Any]:
+    """The least and the largest of some int32: `min` of numba calls what is in its own library."""
+    low, high = values[0], values[0]
+    for value in values:
+        low, high = min(low, value), max(high, value)
+    return low, high
+
+
+@inner
 def _last_tied(candidates: int, wanted: int, rank: Any, ranks: Column, docs: Column) -> Any:
     """The document up to which `wanted` documents have this rank, found by bisection."""
-    low, high = np.int32(0), docs[:candidates].max()
+    low, high = np.int32(0), _extremes(docs[:candidates])[1]
     while low < high:
         middle = (low + high) >> 1
         reached = 0

@@ -133,8 +133,9 @@ class LexicalRanker:
             raise BadInput(f"k = {k}; it must be 0 or more.")
         wanted, allowed = _searched_for(queries), self._allowed
         lengths, docs, scores = self._searched.search(wanted, self._parse, k, self._threads, allowed)
-        offsets = np.array([0, *accumulate(lengths.tolist())], np.int64)  # faster than numpy's for one query
-        return Candidates(offsets, docs, scores, corpus)
+        if len(lengths) == 1:
+            return Candidates.of_one(docs, scores, corpus)
+        return Candidates(np.array([0, *accumulate(lengths.tolist())], np.int64), docs, scores, corpus)
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The score of each pair, `[pairs]`: the number that `generate` gives it; 0, or its prior, without a match."""

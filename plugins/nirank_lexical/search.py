@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nirank")
 
-# Scores from which on loading the compiled search (about a second) pays for itself.
+# Scores from which on compiling the search pays for itself, which takes seconds, and the share of these from which on
+# loading its code does, where that is kept from an earlier process, which takes some hundredths of one.
 _SCORES_WORTH_LOADING = 100_000_000
+_KEPT = 1 / 50
 _PAIRS_AT_ONCE = 1 << 18
 
 
@@ -63,7 +65,8 @@ class WeightedIndex(WeightedPostings):
         """
         k = min(k, self.documents)
         if k and self._is_batch(len(wanted)):
-            return self._batch.among(allowed).search(wanted, parse, k, threads)
+            compiled = self._batch.among(allowed)
+            return _one(compiled, wanted, parse, k) or compiled.search(wanted, parse, k, threads)
         queries = parse(wanted)
         rows = [self._best(queries, query, k, allowed) for query in range(len(queries))]
         docs, scores = from_sort_keys(np.concatenate([*rows, np.empty(0, np.uint64)]))
@@ -71,7 +74,9 @@ class WeightedIndex(WeightedPostings):
 
     def _is_batch(self, queries: int) -> bool:
         self._scores_asked += queries * self.documents
-        return self._scores_asked >= _SCORES_WORTH_LOADING and _can_compile()
+        if self._scores_asked < _KEPT * _SCORES_WORTH_LOADING or not _can_compile():
+            return False
+        return self._scores_asked >= _SCORES_WORTH_LOADING or _is_kept()
 
     def _best(self, queries: QueryTerms, query: int, k: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.uint64]:
         return self.ranked(self.sums(queries, query), queries.tokens[query], k, allowed)
@@ -145,6 +150,23 @@ class WeightedIndex(WeightedPostings):
             low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
         found = np.flatnonzero((low < ends) & (self.index.docs[np.minimum(low, len(self.index.docs) - 1)] == docs))
         return found, low[found]
+
+
+def _one(compiled: BatchSearch, wanted: Sequence[Content] | TermWeights, parse: QueryParser, k: int) -> Found | None:
+    """What is found for a single text, whose words are counted in compiled code; None for all else."""
+    if len(wanted) != 1 or isinstance(wanted, TermWeights):
+        return None
+    numbers = parse.numbers(wanted[0])
+    if len(numbers) > compiled.most_words:
+        return None
+    docs, scores = compiled.one(numbers, k)
+    return np.array((len(docs),), np.int64), docs, scores
+
+
+def _is_kept() -> bool:
+    from nirank_lexical.batch import KERNEL
+
+    return KERNEL.is_kept
 
 
 @cache

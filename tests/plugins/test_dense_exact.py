@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -647,3 +648,52 @@ def test_what_a_product_of_bytes_is_found_to_be_is_logged(caplog):
     with caplog.at_level(logging.DEBUG, "nirank"):
         fast = code_products.matrix_is_fast()
     assert ("compared by bytes first" if fast else "scanned") in caplog.text
+
+
+_BUILT = "cuda: Optional[str] = {}\nhip: Optional[str] = {}\n"
+
+
+@pytest.mark.parametrize("driver", [True, False])
+@pytest.mark.parametrize(
+    ("version", "may"),
+    [
+        (_BUILT.format(None, None), lambda driver: False),
+        (_BUILT.format("'12.8'", None), lambda driver: driver),
+        (_BUILT.format(None, "'6.4'"), lambda driver: True),
+        ("", lambda driver: True),  # of a torch that tells nothing
+    ],
+    ids=["cpu", "cuda", "rocm", "unknown"],
+)
+def test_torch_is_asked_for_a_device_only_where_it_may_have_one(version, may, driver, tmp_path, monkeypatch):
+    (tmp_path / "version.py").write_text(version)
+    found = types.SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(exact.importlib.util, "find_spec", lambda name: found)
+    monkeypatch.setattr(exact, "_has_no_driver", lambda: not driver)
+    assert exact._may_have_cuda() is may(driver)
+
+
+def test_a_first_answer_imports_no_torch_where_it_was_built_without_devices(tmp_path):
+    if exact._may_have_cuda():
+        pytest.skip("this torch may have a device, and is asked")
+    program = f"""
+import sys
+from pathlib import Path
+import numpy as np
+import nirank
+
+class Lookup:
+    vectors = "dense"
+    fingerprint = "numbers"
+
+    def encode(self, queries):
+        return np.eye(4, dtype=np.float32)[list(map(int, queries.contents))]
+
+    def encode_documents(self, contents):
+        return np.eye(4, dtype=np.float32)[list(map(int, contents))]
+
+pipeline, corpus = nirank.load(Lookup()) >> nirank.load("exact"), nirank.Documents(list("abcd"), list("0123"))
+pipeline.index(corpus, Path({str(tmp_path / "index")!r}))
+print((pipeline % 1).search("2", corpus).docs.tolist(), "torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+    assert done.stdout.split("\n")[0] == "[2] False", done.stderr

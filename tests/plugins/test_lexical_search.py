@@ -182,6 +182,50 @@ def test_threads_get_even_parts_of_what_is_worth_sharing(asked, threads, k, size
     assert sorted(taken, reverse=True) == sizes
 
 
+@pytest.mark.parametrize("weighting", [BM25Weighting(0.9, 0.4), DirichletWeighting(1000.0)])
+def test_one_query_is_found_by_its_words_as_in_a_batch_and_as_by_numpy(weighting, monkeypatch):
+    batch = pytest.importorskip("nirank_lexical.batch", exc_type=ImportError)
+    searched = WeightedIndex(_drawn_index(300_000, SHARES), weighting)
+    parse = QueryParser(searched.index.vocabulary, Analyzer())
+    compiled = batch.BatchSearch(searched, searched.all_impacts)
+    words = [f"w{number}" for number in (3, 0, 99, 3, 10, 1, 3, 0)]
+    texts = ["", "w99", "w9 w8", "the w2 of W2, w2", "w5 w1 \N{LATIN CAPITAL LETTER I WITH DOT ABOVE}", " ".join(words)]
+    texts += ["w1 " * repeated + "w4" for repeated in (63, 64)]
+    allowed = np.random.default_rng(9).random(300_000) < 0.3
+    for mask in (None, allowed):
+        for k in (1, 10, 32, 33, 1000):
+            for text in texts:
+                asked = parse([text])
+                monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 10**12)
+                _, docs, scores = searched.search([text], parse, k, 1, mask)
+                monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 0)
+                for found in (searched.search([text], parse, k, 1, mask), compiled.among(mask)._part(asked, k)):
+                    assert [column.tobytes() for column in found[1:]] == [docs.tobytes(), scores.tobytes()], (text, k)
+                if len(numbers := parse.numbers(text)) <= batch.MOST_WORDS:
+                    docs_of_one, scores_of_one = compiled.among(mask).one(numbers, k)
+                    assert (docs_of_one.tobytes(), scores_of_one.tobytes()) == (docs.tobytes(), scores.tobytes())
+
+
+def test_kept_code_finds_the_same_in_a_process_without_numba(tmp_path):
+    pytest.importorskip("numba")
+    program = """
+from nirank_lexical import search
+search._SCORES_WORTH_LOADING = 10**12
+for k in (10, 33, 1000):
+    slow = ranker.generate(Queries.of(["a cat", "dogs"]), k), ranker.generate(Queries.of("cats dogs"), k)
+    search._SCORES_WORTH_LOADING = 0
+    fast = ranker.generate(Queries.of(["a cat", "dogs"]), k), ranker.generate(Queries.of("cats dogs"), k)
+    search._SCORES_WORTH_LOADING = 10**12
+    print(*(one.docs.tobytes() == other.docs.tobytes() and one.scores.tobytes() == other.scores.tobytes()
+            for one, other in zip(slow, fast)))
+print("numba" in sys.modules)
+"""
+    from nirank_lexical.batch import KERNEL
+
+    assert KERNEL.call  # it is kept from here on
+    assert _run(SEARCH + program, tmp_path) == ["True"] * 6 + ["False"]
+
+
 def test_a_workspace_that_another_thread_takes_first_is_made_anew(tmp_path):
     pytest.importorskip("numba")
 
@@ -529,14 +573,11 @@ def test_functions_are_compiled_also_where_the_result_cannot_be_kept():
     pytest.importorskip("numba")
     program = """
 import numba.core.caching
-import numpy as np
 numba.core.caching.CacheImpl._locator_classes = []  # as where no folder can be written
-from nirank_lexical import kernel
-docs = np.empty(1, np.int32)
-kernel.read_keys(np.array([[5]], np.uint64), np.array([1]), docs, np.empty(1, np.int32))
-print(docs[0])
+from nirank.kit import compiled
+print(compiled(lambda number: 2 * number)(4))
 """
-    assert _run(program) == ["5"]
+    assert _run(program) == ["8"]
 
 
 _NAMES = ("bm25", "bm25f", "ql", "sdm", "tfidf")

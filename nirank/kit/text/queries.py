@@ -59,6 +59,17 @@ class QueryParser:
             return self._weighted(asked)
         return self._counted(asked, first)
 
+    def numbers(self, text: Content) -> list[int]:
+        """The number of each word's term in a text, in order: -1 where it has none or the index does not know it.
+
+        Raises `BadInput` for what is no text.
+        """
+        words = self.analyzer.words(text if isinstance(text, str) else require_text([text], "query")[0])
+        try:
+            return list(map(self._numbers.__getitem__, words))
+        except KeyError:
+            return list(map(self._numbers_of([words]).__getitem__, words))
+
     def _weighted(self, asked: TermWeights) -> QueryTerms:
         """Weights stand where counts would: what a term is worth is multiplied by either."""
         self._check(asked)

@@ -12,8 +12,11 @@ exact dot products, equal only where these are the same number in float32, and t
 from __future__ import annotations
 
 import copy
+import ctypes
 import functools
 import importlib.util
+import re
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -243,6 +246,33 @@ def _compiles() -> bool:
 
 
 def _best_device() -> str:
+    """CUDA where there is such a device; torch takes a second to import, and is asked only where there may be one."""
+    if "torch" not in sys.modules and not _may_have_cuda():
+        return "cpu"
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _may_have_cuda() -> bool:
+    """False where torch was built for no such device (CUDA's or ROCm's), or where CUDA's driver is not installed."""
+    spec = importlib.util.find_spec("torch")
+    version = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
+    if version is None or not version.is_file():
+        return True
+    lacks = {name: _is_none(name, version.read_text(encoding="utf-8")) for name in ("cuda", "hip")}
+    return not lacks["hip"] or not (lacks["cuda"] or _has_no_driver())
+
+
+def _is_none(name: str, text: str) -> bool:
+    return re.search(rf"^{name}\b[^=]*= *None *$", text, re.MULTILINE) is not None
+
+
+def _has_no_driver() -> bool:
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return True
+    return False
