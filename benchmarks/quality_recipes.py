@@ -49,7 +49,8 @@ class Recipe:
 
     def told(self) -> str:
         """Loss, negatives and options, in a line."""
-        told = ", ".join(f"{name} = {value}" for name, value in {**self.settings, **self.options}.items())
+        teacher = {} if self.teacher is None else {"teacher": f"{self.teacher} * (MiniLM + {_WEIGHT} * RM3), stored"}
+        told = ", ".join(f"{name} = {value}" for name, value in {**teacher, **self.settings, **self.options}.items())
         return f"`{self.loss}`, `{self.sampler}`; {told}" if self.loss else told
 
 
@@ -85,7 +86,8 @@ def _table(asked: argparse.Namespace) -> Table:
             "3,633 documents; 2,590 queries of train with 110,575 judgments, 324 of dev, 323 of test. "
             "Means over seeds ± their standard deviation, 95 % bootstrap intervals over queries, and the significance "
             f"of the difference from {UNTRAINED} (randomisation test, two-sided, not corrected), then what is above "
-            f"`{IN_BATCH}`. Of a text the first {READ} tokens are searched, but for the first row's 256."
+            f"`{IN_BATCH}`. Of a text the first {READ} tokens are searched, but for the first row's 256. Seconds are "
+            "those of a machine that may have done other work."
         ),
         columns=["system", *MEASURES, f"above {IN_BATCH}", "on dev", "seconds", "made by"],
         rows=[_cells(row, rows) for row in rows.values()],
