@@ -101,7 +101,8 @@ def _processor() -> list[Any]:
     """What code for this process depends on, besides its own text."""
     from llvmlite import binding
 
-    numba = {name: value for name, value in os.environ.items() if name.startswith("NUMBA_")}
+    told = {name: value for name, value in os.environ.items() if name.startswith("NUMBA_")}
+    numba = {name: told[name] for name in told.keys() - {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}}  # not of the code
     versions = [importlib.metadata.version(package) for package in ("numba", "llvmlite")]
     features = binding.get_host_cpu_features().flatten()
     return [_VERSION, versions, binding.get_process_triple(), binding.get_host_cpu_name(), features, numba]

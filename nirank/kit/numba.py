@@ -79,7 +79,7 @@ def column_at() -> Any:
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def pointer(_: Any, address: Any) -> Any:  # noqa: ARG001 (a type, for numba)
         def generate(_: Any, builder: Any, __: Any, values: Any) -> Any:
             return builder.inttoptr(values[0], cgutils.voidptr_t)

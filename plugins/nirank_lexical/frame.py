@@ -73,7 +73,7 @@ def workspace(documents: int, k: int) -> dict[int, NDArray[Any]]:
     maxima, folded = np.empty(groups, np.int32), np.empty((groups + 1) // 2, np.int32)
     # what is kept of earlier ranges, a whole range, and one more, written before it is known to count
     kept, docs = np.empty((2, 2 * k + length + 1), np.int32)
-    columns = {SCORES: np.zeros(length, np.float32), MAXIMA: maxima, FOLDED: folded}
+    columns: dict[int, NDArray[Any]] = {SCORES: np.zeros(length, np.float32), MAXIMA: maxima, FOLDED: folded}
     return columns | {COUNTERS: np.empty(BINS + 2, np.int64), KEPT_SCORES: kept.view(np.float32), KEPT_DOCS: docs}
 
 
