@@ -1,4 +1,4 @@
-"""What installed distributions announce as plugins: entry points, each with the name and version of its distribution.
+"""Plugins that installed distributions announce: entry points, each with the name and version of its distribution.
 
 The description of a distribution is parsed anew, in two milliseconds, whenever its name is asked for. nirank announces
 two dozen plugins, so that asking each for its own took most of the time of loading them: here each is read once.

@@ -65,7 +65,7 @@ class UserModel:
     def clicks(
         self, attraction: NDArray[np.float64], offsets: NDArray[np.int64], random: np.random.Generator
     ) -> NDArray[np.bool_]:
-        """What users click in lists that begin at `offsets`, drawn by chance, `[pairs]`."""
+        """Draw the clicks of users in lists that begin at `offsets`, `[pairs]`."""
         attracted: NDArray[np.bool_] = random.random(len(attraction)) < attraction
         if self.kind == "position":
             return attracted & (random.random(len(attraction)) < self.examination(attraction, offsets))

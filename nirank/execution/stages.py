@@ -128,7 +128,7 @@ def generate(generator: Component, queries: Queries, k: int) -> Candidates:
 
 
 def _generated(generator: Component, queries: Queries, k: int) -> Any:
-    """What the hook answers: asked of the core itself where no plugin implements it, in a tenth of a call's time."""
+    """The answer of the hook: asked of the core itself where no plugin implements it, in a tenth of a call's time."""
     hook = active().hook.nirank_generate
     asked = hook.get_hookimpls()
     if len(asked) == 1 and asked[0].function is nirank_generate:

@@ -98,7 +98,7 @@ class Native:
 
 @functools.cache
 def _processor() -> list[Any]:
-    """What code for this process depends on, besides its own text."""
+    """The versions, processor and settings that code for this process depends on, besides its own text."""
     from llvmlite import binding
 
     told = {name: value for name, value in os.environ.items() if name.startswith("NUMBA_")}
@@ -150,7 +150,7 @@ def _engine() -> _Engine:
 
 
 class _Engine:
-    """What loads code; it lives as long as the process."""
+    """The loader of code; it lives as long as the process."""
 
     def __init__(self) -> None:
         from llvmlite import binding

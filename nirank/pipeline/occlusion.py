@@ -16,7 +16,7 @@ import numpy as np
 from nirank.data import images
 from nirank.data.explanation import Explanation, Mark, Matches
 from nirank.data.types import Content
-from nirank.kit.text.word_breaks import lower, spans
+from nirank.errors import MissingDependency
 
 if TYPE_CHECKING:
     from nirank.data.types import Floats
@@ -78,6 +78,14 @@ def _lost(score: float, text: Content, scores: Any) -> tuple[Mark, ...]:
 
 def _stretches(text: str) -> list[tuple[int, int]]:
     """The words of a text as begin and end, several together where there are many."""
+    try:
+        from nirank.kit.text.word_breaks import lower, spans
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            f"Leaving out words needs the package {error.name!r}, which is not installed. "
+            "Run: pip install 'nirank[lexical]'",
+            name=error.name,
+        ) from error
     found = [(start, end) for start, end, _ in spans(lower(text))]
     edges = np.linspace(0, len(found), min(len(found), STRETCHES) + 1).round().astype(int).tolist()
     return [(found[first][0], found[last - 1][1]) for first, last in pairwise(edges)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +55,7 @@ class Duet(DuetLocal):
             )
         self.pool, self.windows = pool, places - pool + 1
         self._take(filters, hidden, dropout, idf, reading)
-        shape = {"filters": filters, "hidden": hidden, "dropout": dropout, "idf": idf, "pool": pool}
+        shape: dict[str, Any] = {"filters": filters, "hidden": hidden, "dropout": dropout, "idf": idf, "pool": pool}
         Ranker.__init__(self, reading, **vars(embedding), **shape)
 
     def layers(self, dim: int) -> None:

@@ -105,7 +105,7 @@ class BatchSearch:
         """Search some queries in one thread, in memory that an earlier search may have left."""
         room = self._room(k, int(np.diff(queries.offsets).max(initial=0)))
         best, found = np.empty((len(queries), k), np.uint64), np.empty(len(queries), np.int64)
-        asked = {
+        asked: dict[int, NDArray[Any]] = {
             f.OFFSETS: queries.offsets,
             f.TERMS: queries.terms,
             f.WEIGHTS: queries.weights,
@@ -143,7 +143,7 @@ class _Room:
 
     def __init__(self, index: dict[int, NDArray[Any]], documents: int, k: int, terms: int) -> None:
         self.k, self.terms = k, terms
-        memory = f.workspace(documents, k) | f.for_terms(terms)
+        memory: dict[int, NDArray[Any]] = {**f.workspace(documents, k), **f.for_terms(terms)}
         self.one, self.many = f.Frame(documents), f.Frame(documents)
-        self.one.put(index | memory | f.for_one(k, MOST_WORDS))
-        self.many.put(index | memory)
+        self.one.put({**index, **memory, **f.for_one(k, MOST_WORDS)})
+        self.many.put({**index, **memory})

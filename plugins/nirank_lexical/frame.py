@@ -86,10 +86,19 @@ def for_terms(longest: int) -> dict[int, NDArray[Any]]:
 
 def for_one(k: int, longest: int) -> dict[int, NDArray[Any]]:
     """What one query of up to `longest` words is told of, and what it finds."""
-    terms = {OFFSETS: np.empty(2, np.int64), TERMS: np.empty(longest, np.int64), TOKENS: np.empty(1, np.float32)}
-    terms |= {WEIGHTS: np.empty(longest, np.float32)}
-    found = {BEST: np.empty(k, np.uint64), LENGTHS: np.empty(1, np.int64), FOUND_DOCS: np.empty(k, np.int32)}
-    return terms | found | {FOUND_SCORES: np.empty(k, np.float32)}
+    terms: dict[int, NDArray[Any]] = {
+        OFFSETS: np.empty(2, np.int64),
+        TERMS: np.empty(longest, np.int64),
+        TOKENS: np.empty(1, np.float32),
+        WEIGHTS: np.empty(longest, np.float32),
+    }
+    found: dict[int, NDArray[Any]] = {
+        BEST: np.empty(k, np.uint64),
+        LENGTHS: np.empty(1, np.int64),
+        FOUND_DOCS: np.empty(k, np.int32),
+        FOUND_SCORES: np.empty(k, np.float32),
+    }
+    return terms | found
 
 
 def place_of(column: NDArray[Any]) -> tuple[int, int]:
