@@ -40,7 +40,7 @@ class BatchSearch:
     def __init__(self, searched: WeightedPostings, impacts: Impacts) -> None:
         self.documents = searched.documents
         index = searched.index
-        self._index = {f.STARTS: index.starts, f.DOCS: index.docs, f.PRIOR: searched.prior}
+        self._index: dict[int, NDArray[Any]] = {f.STARTS: index.starts, f.DOCS: index.docs, f.PRIOR: searched.prior}
         self._index |= {f.IMPACTS: impacts.each, f.MOST: impacts.most}
         self._allowed, self._allowed_at = _EVERYTHING, f.place_of(_EVERYTHING)
         self._run = KERNEL.call
