@@ -72,6 +72,10 @@ class Explanation:
         """True where parts add up to the score, and theirs to theirs, within float32's rounding."""
         return abs(self.missing) <= self.rounding and all(part.adds_up() for part in self.parts)
 
+    def is_of(self, score: float) -> bool:
+        """True where this is such a score, but for what batches and orders of adding change: a thousandth of it."""
+        return math.isclose(self.score, score, rel_tol=1e-3, abs_tol=1e-5)
+
     def __str__(self) -> str:
         """The score and its parts, a line each, parts of parts further to the right."""
         return "\n".join(self._lines(""))
