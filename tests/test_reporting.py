@@ -367,3 +367,10 @@ def test_a_report_of_real_results_with_four_systems_is_below_a_megabyte(shared, 
     seen = browser.opened(made, tmp_path)
     assert seen.asked == []
     assert seen.document.count("<svg") == 4
+
+
+def test_reasons_begin_with_what_counts_most(results, monkeypatch):
+    parts = (*(Explanation(f"small {number}", 0.01) for number in range(9)), Explanation("against", -5.0))
+    monkeypatch.setattr(Explains, "explain", lambda *_: Explanation("sum", 2.0, (*parts, Explanation("for", 6.91))))
+    text = page(results)
+    assert 0 < text.index("> for") < text.index("> against") < text.index("> small 0")
