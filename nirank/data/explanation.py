@@ -115,6 +115,10 @@ class Explanation:
         """The same without marks in the query, here and in the parts."""
         return replace(self, query_marks=(), parts=tuple(part.without_query_marks() for part in self.parts))
 
+    def without_document_marks(self) -> Explanation:
+        """The same without marks in the document, here and in the parts: of another text than its own."""
+        return self._marking(lambda mark: None)
+
     def _marking(self, change: Callable[[Mark], Mark | None]) -> Explanation:
         """The same with the document's marks changed, or left out for None, here and in the parts."""
         marks = tuple(mark for mark in map(change, self.document_marks) if mark)

@@ -144,7 +144,7 @@ def left_out(component: Component, label: str, pair: Pair, score: float) -> Expl
     bare.field = None
     document = stages.as_read(component, pair.candidates).corpus_for(label)[np.array([pair.doc])][0]
     explanation = occluded(label, score, pair.queries.contents[0], document, functools.partial(_scores, bare))
-    return explanation if component.field is None else replace(explanation, document_marks=())
+    return explanation if component.field is None else explanation.without_document_marks()
 
 
 def in_list(found: Candidates, queries: Queries, doc: int, listwise: bool) -> Pair | None:
