@@ -344,7 +344,19 @@ def test_scores_of_bm25_are_explained_by_their_terms():
         )
     assert "long for query q: its score in a and in b" in [table.title for table in found.tables()]
     assert "its score in a and in b" in found._repr_html_()
+    assert not any("not what the run has" in why.note for why in (document.why_a, document.why_b))
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_an_explanation_by_other_settings_than_the_runs_says_so():
+    corpus = Documents(["long", "short"], ["cat cat and a very long text about other animals", "cat"])
+    collection = Collection("cats", corpus, Queries(["q"], ["cat"]), Candidates.of([[0]], [[1]]))
+    pipelines = nirank.load("bm25", b=0.0), nirank.load("bm25", b=1.0)
+    runs = [ranking.search(collection.queries, corpus) for ranking in pipelines]
+    found = nirank.why_different(*runs, collection=collection, pipelines=pipelines[::-1])
+    (document,) = found.moved[0].documents
+    for why, run in zip((document.why_a, document.why_b), runs, strict=True):
+        assert f"not what the run has, which is {run.scores[run.docs.tolist().index(0)]:.4f}" in why.note
 
 
 def test_documents_that_a_pipeline_does_not_find_have_no_explanation():

@@ -286,3 +286,17 @@ def test_expanded_documents_are_marked_in_their_own_text(bm25):
         marked = {explanation.document[mark.start : mark.end] for mark in explanation.document_marks}
         assert marked == {"small", "cats", "sat"}
         assert _told(explanation)["bridg"] > 0
+
+
+def test_marks_of_another_text_than_the_documents_stand_nowhere(bm25):
+    corpus = Documents(["a", "b"], ["a long text of cats", "dogs"], {"title": ["cats", "cats and dogs"]})
+    for ranking in (load("bm25", field="title"), passages(bm25, words=2, title="title"), passages(bm25, field="title")):
+        for whole in (ranking, bm25 >> 0.5 * ranking):
+            explanation = whole.explain("cats", "b", corpus)
+            assert explanation.score > 0
+            assert not _all_marks(explanation), whole
+            assert explanation.query_marks
+
+
+def _all_marks(explanation):
+    return explanation.document_marks + tuple(mark for part in explanation.parts for mark in _all_marks(part))

@@ -206,3 +206,46 @@ def test_a_collection_takes_judgments_of_a_frame(corpus):
     collection = Collection("c", corpus, Queries(["a", "b"], ["one", "two"]), judged)
     assert [*collection.judgments.query_ids] == ["a", "b"]
     assert collection.judgments.docs.tolist() == [0, 1]
+
+
+def test_categories_decimals_and_numbered_columns_of_others_are_read(corpus):
+    polars = pytest.importorskip("polars")
+    rows = {"qid": ["2", "1"], "docno": ["d1", "d0"], "score": [1.5, 2.0]}
+    categories = polars.DataFrame(
+        rows, schema_overrides={"qid": polars.Categorical, "docno": polars.Enum(["d0", "d1"])}
+    )
+    decimals = pa.table(rows | {"score": pa.array([1.5, 2.0]).cast(pa.decimal128(12, 3))})
+    for frame, told in [
+        (categories, {}),
+        (decimals, {}),
+        (pd.DataFrame(list(zip(*rows.values(), strict=True))), NUMBERED),
+    ]:
+        found = Candidates.from_frame(frame, corpus, **told)
+        assert (found.query_ids, found.docs.tolist(), found.scores.tolist()) == (["2", "1"], [1, 0], [1.5, 2.0])
+
+
+NUMBERED = {"query_id": 0, "doc_id": 1, "score": 2}
+
+
+def test_a_table_without_rows_is_a_run_without_queries(corpus):
+    for frame in (pd.DataFrame({"qid": [], "docno": [], "score": []}), pa.table({"qid": [], "docno": [], "score": []})):
+        assert len(Candidates.from_frame(frame, corpus)) == 0
+
+
+def test_a_series_is_no_table(corpus):
+    with pytest.raises(BadInput, match="cannot be read"):
+        Candidates.from_frame(pd.Series([1, 2]), corpus)
+
+
+def test_scores_beyond_float32_that_tie_are_told(corpus, caplog):
+    frame = pa.table({"qid": ["1", "1"], "docno": ["d0", "d1"], "score": [1e300, 1e301]})
+    with caplog.at_level(logging.WARNING):
+        found = Candidates.from_frame(frame, corpus)
+    assert "as float32 they tie" in caplog.text
+    assert found.scores.tolist() == [np.inf, np.inf]
+
+
+def test_a_frame_of_results_is_not_taken_for_one_of_queries():
+    frame = pa.table({"qid": ["1", "1", "2"], "query": ["a", "a", "b"], "docno": ["d0", "d1", "d0"]})
+    with pytest.raises(BadInput, match=r"1 queries stand in more than one row, such as '1'.*drop_duplicates\('qid'\)"):
+        Queries.from_frame(frame)

@@ -9,6 +9,7 @@ import tomllib
 
 import pytest
 
+import nirank
 from tests import floors
 
 nbclient = pytest.importorskip(
@@ -123,3 +124,11 @@ def test_the_extra_for_tests_has_what_runs_notebooks():
     extras = tomllib.loads((floors.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = " ".join(extras["optional-dependencies"]["test"])
     assert all(package in wanted for package in ("ipykernel", "nbclient", "frames", "report"))
+
+
+def test_halves_of_surrogate_pairs_do_not_end_a_cell():
+    queries = nirank.Queries(["1"], ["half \ud83d of a cat"])
+    assert "half ? of a cat" in queries._repr_html_()
+    assert "half \ufffd of a cat" in str(queries)
+    with pytest.raises(nirank.errors.BadInput, match="here is None, of the type NoneType"):
+        nirank.Queries(["1"], [None]).to_arrow()

@@ -307,6 +307,55 @@ def test_a_report_of_results_that_are_damaged_is_refused(experiment, tmp_path):
         reports.report(copied)
 
 
+@pytest.mark.parametrize("name", ["measures.json", "manifest.json", "folds.json"])
+@pytest.mark.parametrize("text", ["[]", "{}", "3", '{"bm25": 3, "collection": []}', '{"bm25": {"measures": {}}}'])
+def test_a_report_of_files_that_are_others_is_refused_in_a_sentence(experiment, tmp_path, name, text):
+    out = tmp_path / "out"
+    nirank.run(experiment, out, report=False)
+    (out / "seal.json").unlink()
+    (out / name).write_text(text)
+    if (name, text) in (("folds.json", "[]"), ("folds.json", "{}")):
+        reports.report(out)
+        return
+    with pytest.raises(BadInput, match=r"Run the experiment again|holds no results"):
+        reports.report(out)
+
+
+FOLDED = """
+broken = "bm25 >> normalise(-1 * bm25, 'max')"
+learned = "bm25 >> features(bm25, ql) >> linear"
+[train.linear]
+loss = "ranknet"
+epochs = 1
+sampler = {{ use = "mined", pipeline = "bm25" }}
+[folds]
+count = 2
+seed = 2
+seeds = [0, 1]
+[evaluate]
+"""
+
+
+def test_a_later_report_has_the_folds_and_seeds_and_what_failed(experiment, tmp_path):
+    pytest.importorskip("torch")
+    text = experiment.read_text().replace("[evaluate]\n", FOLDED.format())
+    out = tmp_path / "out"
+    experiment.write_text(text)
+    results = nirank.run(experiment, out, report=False)
+    assert list(results.failed) == ["broken"]
+    page_later = reports.report(out).read_text(encoding="utf-8")
+    for told in ("Fold 1: ", "Fold 2: ", "over 2 seeds, 95 % t-interval", "broken failed:"):
+        assert page_later.count(told) == page(results).count(told) > 0, told
+
+
+def test_an_explanation_of_another_score_than_the_run_has_is_left_out(collection):
+    shown = _results(collection, first=[[0, 1], [0, 1], []], second=[[1, 0], [1, 2], [2, 3]])  # which explains 2.0
+    assert page(shown).count("<summary>why</summary>") == 3
+    run = shown.systems["second"].run
+    shown.systems["second"] = replace(shown.systems["second"], run=run.with_scores(run.scores + 0.01))
+    assert "<summary>why</summary>" not in page(shown)
+
+
 def test_a_report_of_real_results_with_four_systems_is_below_a_megabyte(shared, tmp_path, monkeypatch):
     pytest.importorskip("numba")
     monkeypatch.setenv("NIRANK_REPORT", "1")
@@ -321,3 +370,10 @@ def test_a_report_of_real_results_with_four_systems_is_below_a_megabyte(shared, 
     seen = browser.opened(made, tmp_path)
     assert seen.asked == []
     assert seen.document.count("<svg") == 4
+
+
+def test_reasons_begin_with_what_counts_most(results, monkeypatch):
+    parts = (*(Explanation(f"small {number}", 0.01) for number in range(9)), Explanation("against", -5.0))
+    monkeypatch.setattr(Explains, "explain", lambda *_: Explanation("sum", 2.0, (*parts, Explanation("for", 6.91))))
+    text = page(results)
+    assert 0 < text.index("> for") < text.index("> against") < text.index("> small 0")

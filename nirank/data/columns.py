@@ -45,8 +45,8 @@ def to_array(texts: Sequence[str]) -> pa.Array:
     try:
         encoded = list(map(str.encode, texts))
     except (TypeError, UnicodeEncodeError) as fault:
-        odd = next((each for each in texts if not isinstance(each, str)), None)
-        what = str(fault) if odd is None else f"here is {odd!r:.80}, of the type {type(odd).__name__}"
+        odd = [each for each in texts if not isinstance(each, str)][:1]
+        what = f"here is {odd[0]!r:.80}, of the type {type(odd[0]).__name__}" if odd else str(fault)
         raise BadInput(f"texts must be strings of valid Unicode: {what}.") from fault
     offsets = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])

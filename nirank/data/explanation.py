@@ -72,6 +72,10 @@ class Explanation:
         """True where parts add up to the score, and theirs to theirs, within float32's rounding."""
         return abs(self.missing) <= self.rounding and all(part.adds_up() for part in self.parts)
 
+    def is_of(self, score: float) -> bool:
+        """True where this is such a score, but for what batches and orders of adding change: a thousandth of it."""
+        return math.isclose(self.score, score, rel_tol=1e-3, abs_tol=1e-5)
+
     def __str__(self) -> str:
         """The score and its parts, a line each, parts of parts further to the right."""
         return "\n".join(self._lines(""))
@@ -110,6 +114,10 @@ class Explanation:
     def without_query_marks(self) -> Explanation:
         """The same without marks in the query, here and in the parts."""
         return replace(self, query_marks=(), parts=tuple(part.without_query_marks() for part in self.parts))
+
+    def without_document_marks(self) -> Explanation:
+        """The same without marks in the document, here and in the parts: of another text than its own."""
+        return self._marking(lambda mark: None)
 
     def _marking(self, change: Callable[[Mark], Mark | None]) -> Explanation:
         """The same with the document's marks changed, or left out for None, here and in the parts."""

@@ -107,7 +107,7 @@ def table_of(frame: Any) -> pa.Table:
     if not is_frame(frame):
         raise BadInput(f"a table of pandas, polars or Arrow is expected, not a {type(frame).__name__}.")
     try:
-        if type(frame).__module__.partition(".")[0] == "pandas":
+        if type(frame).__module__.partition(".")[0] == "pandas" and hasattr(frame, "columns"):  # and no Series
             return pa.Table.from_pandas(frame, preserve_index=False)
         return pa.table(frame)
     except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
@@ -172,7 +172,7 @@ def rows_of(pairs: Pairs, ids: Ids, wanted: Sequence[str] | None, judged: bool) 
         docs[unknown] = len(ids) + integers_to_numpy(codes)
     refuse_twice(pairs, docs)
     _tell_collapsed(pairs)
-    return _in_order(Rows(pairs.query_ids, pairs.offsets, docs, pairs.values.astype(np.float32)), wanted)
+    return _in_order(Rows(pairs.query_ids, pairs.offsets, docs, _as_float32(pairs.values)), wanted)
 
 
 def _in_order(rows: Rows, wanted: Sequence[str] | None) -> Rows:
@@ -206,21 +206,41 @@ def _tell_collapsed(pairs: Pairs) -> None:
     rows = np.repeat(np.arange(len(pairs.query_ids)), np.diff(pairs.offsets))
     order = np.lexsort((pairs.values, rows))
     values = pairs.values[order]
-    equal = np.diff(values.astype(np.float32)) == 0
-    lost = int(np.count_nonzero(equal & (np.diff(values) > 0) & (np.diff(rows[order]) == 0)))
+    before, after = _as_float32(values[:-1]), _as_float32(values[1:])
+    lost = int(np.count_nonzero((before == after) & (values[:-1] < values[1:]) & (np.diff(rows[order]) == 0)))
     if lost:
         log.warning("%d scores differ from others of their query as float64 only; as float32 they tie.", lost)
 
 
+def _as_float32(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The numbers as float32; those beyond its range become infinite."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
 def read_texts(frame: Any, query_id: str | None = None, text: str | None = None) -> tuple[list[str], list[str]]:
-    """The ids and texts of queries in a frame. Raises `BadInput` as `read_pairs` does."""
+    """The ids and texts of queries in a frame, each id once. Raises `BadInput` as `read_pairs` does."""
     table = table_of(frame)
-    ids = _ids_in(table, _chosen(table, "query_id", QUERY_IDS, {"query_id": query_id}))
-    name = _chosen(table, "text", TEXTS, {"text": text})
+    named = _chosen(table, "query_id", QUERY_IDS, {"query_id": query_id})
+    ids, name = _ids_in(table, named), _chosen(table, "text", TEXTS, {"text": text})
     texts = _strings(table[name], name)
     if texts.null_count:
         raise BadInput(f"{texts.null_count:,} of {len(texts):,} texts in {name!r} are missing.")
+    _refuse_repeated(ids, named)
     return ids.to_pylist(), texts.to_pylist()
+
+
+def _refuse_repeated(ids: pa.ChunkedArray, name: str) -> None:
+    """Raise `BadInput` for an id that comes twice, as in a frame of results, which repeats its queries."""
+    counted = ids.value_counts()
+    counts = integers_to_numpy(counted.field("counts"))
+    if (several := int((counts > 1).sum())) == 0:
+        return
+    first = int(np.argmax(counts > 1))
+    raise BadInput(
+        f"{several:,} queries stand in more than one row, such as {counted.field('values')[first].as_py()!r}: a row a "
+        f"query is expected. Of results leave the repetitions out first (pandas: `frame.drop_duplicates({name!r})`)."
+    )
 
 
 def _value_column(table: pa.Table, judged: bool, named: dict[str, str | None]) -> str:
@@ -233,7 +253,8 @@ def _value_column(table: pa.Table, judged: bool, named: dict[str, str | None]) -
 def _chosen(table: pa.Table, role: str, names: Sequence[str], named: dict[str, str | None]) -> str:
     """The one column for this role. Raises `BadInput` where there is none, or more than one."""
     here = table.column_names
-    if told := named.get(role):
+    if (told := named.get(role)) is not None:
+        told = str(told)  # as Arrow has the names of pandas that are numbers
         if here.count(told) != 1:
             raise UnknownName("column", told, here) if told not in here else BadInput(f"two columns are {told!r}.")
         return told
@@ -242,6 +263,8 @@ def _chosen(table: pa.Table, role: str, names: Sequence[str], named: dict[str, s
         found.remove("docid")  # PyTerrier's own number of the document, beside its id
     if len(found) == 1:
         return found[0]
+    if len({*found}) == 1:
+        raise BadInput(f"{len(found)} columns are called {found[0]!r}: rename or leave out all but one.")
     if found:
         raise BadInput(f"{' and '.join(map(repr, found))} could both be meant by {role}: say {role}={found[0]!r}.")
     raise BadInput(
@@ -268,17 +291,29 @@ def _strings(column: pa.ChunkedArray, name: str, numbers: bool = False) -> pa.Ch
     import pyarrow as pa
 
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not len(column):
+        return to_column([])
     texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
     if not (texts or pa.types.is_null(kind) or (numbers and pa.types.is_integer(kind))):
         raise BadInput(f"the column {name!r} holds {kind}: texts{' or whole numbers' * numbers} are expected.")
-    return to_column(column.cast(kind).cast(pa.large_string()))
+    return to_column(_spelled_out(column).cast(pa.large_string()))
+
+
+def _spelled_out(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Of categories their values; Arrow casts no categories of polars, whose strings are views."""
+    import pyarrow as pa
+
+    if not pa.types.is_dictionary(column.type):
+        return column
+    return pa.chunked_array([chunk.dictionary.cast(pa.large_string()).take(chunk.indices) for chunk in column.chunks])
 
 
 def _numbers_in(table: pa.Table, name: str) -> NDArray[np.float64]:
     import pyarrow as pa
 
     column = table[name]
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    if len(column) and not any(is_kind(column.type) for is_kind in kinds):
         raise BadInput(f"the column {name!r} holds {column.type}: numbers are expected.")
     values = np.asarray(column.cast(pa.float64(), safe=False).fill_null(np.nan).combine_chunks().to_numpy())
     if wrong := int(np.isnan(values).sum()):

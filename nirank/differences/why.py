@@ -223,4 +223,16 @@ def _reason(query: str, document: MovedDocument, side: Side) -> Explanation | No
         explained: Explanation = explain(content, document.id, side.collection.corpus)
     except NirankError:
         return None
-    return explained
+    score = _found_score(query, document, side)
+    if score is None or explained.is_of(score):
+        return explained
+    return explained.noted(f"not what the run has, which is {score:.4f}: other settings, weights or texts made it")
+
+
+def _found_score(query: str, document: MovedDocument, side: Side) -> float | None:
+    """The score that a document has in the run; None where it is not there."""
+    if side.run is None or query not in side.run.query_ids:
+        return None
+    docs, scores = side.run.candidates[side.run.query_ids.index(query)]
+    places = np.flatnonzero(docs == side.run.ids.find([document.id])[0])
+    return float(scores[places[0]]) if len(places) else None

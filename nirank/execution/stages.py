@@ -170,7 +170,7 @@ def explain(component: Component, queries: Queries, candidates: Candidates) -> l
             made = component.target.explain(queries, as_read(component, candidates))
         found = [*_checked(component, "explain", made, candidates.pairs)]
         _refuse_what_does_not_add_up(component, found)
-    return found if component.field is None else [replace(each, document_marks=()) for each in found]
+    return found if component.field is None else [each.without_document_marks() for each in found]
 
 
 def _refuse_what_does_not_add_up(component: Component, found: Sequence[Any]) -> None:

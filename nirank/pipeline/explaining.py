@@ -144,7 +144,7 @@ def left_out(component: Component, label: str, pair: Pair, score: float) -> Expl
     bare.field = None
     document = stages.as_read(component, pair.candidates).corpus_for(label)[np.array([pair.doc])][0]
     explanation = occluded(label, score, pair.queries.contents[0], document, functools.partial(_scores, bare))
-    return explanation if component.field is None else replace(explanation, document_marks=())
+    return explanation if component.field is None else explanation.without_document_marks()
 
 
 def in_list(found: Candidates, queries: Queries, doc: int, listwise: bool) -> Pair | None:
@@ -183,13 +183,16 @@ def by_encoder(encoder: Component, label: str, pair: Pair, score: float) -> Expl
 
 
 def named_by(encoder: Component, pair: Pair, explanation: Explanation) -> Explanation:
-    """The explanation of an index of vectors, its parts named by what made the query's vectors (`label_parts`)."""
+    """The explanation of an index of vectors, its parts named by what made the query's vectors (`label_parts`).
+
+    Of an encoder that reads a field, the parts are those of the field, and there are no marks in the document.
+    """
     label = encoder.method("label_parts")
     if label is None or not explanation.parts:
         return explanation
-    content = pair.corpus[np.array([pair.doc])][0]
+    content = stages.as_read(encoder, pair.candidates).corpus_for("an explanation")[np.array([pair.doc])][0]
     named: Explanation = label(explanation, pair.queries.contents[0], content)
-    return named
+    return named if encoder.field is None else named.without_document_marks()
 
 
 def rank_in(found: Candidates, doc: int) -> str:

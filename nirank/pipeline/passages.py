@@ -151,7 +151,7 @@ class PassagedScoring(Passages, Scoring):
         cut = cast("PassageCorpus", spread.corpus)
         start = int(cut.extents(spread.docs[[place]])[0][0])
         if self.cutting.field is not None or self.cutting.title is not None:
-            return dataclasses.replace(explanation, document_marks=())
+            return explanation.without_document_marks()
         return explanation.moved(start)
 
     def _cut(self, candidates: Candidates) -> tuple[PassageCorpus, Candidates]:

@@ -44,9 +44,12 @@ def element(tag: str, *content: Part, **attributes: str) -> Element:
 
 
 def page(*content: Part, style: str = "") -> str:
-    """Elements as a piece of HTML with its style; `style` is added to the rules that all have."""
+    """Elements as a piece of HTML with its style; `style` is added to the rules that all have.
+
+    Halves of surrogate pairs, which no notebook can hold, become question marks.
+    """
     whole = element("div", element("style", _STYLE + style), *content, class_="nirank")
-    return tostring(whole, encoding="unicode", method="html")
+    return tostring(whole, encoding="unicode", method="html").encode("utf-8", "replace").decode()
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Part]], caption: str = "", numbers: int = 0) -> Element:

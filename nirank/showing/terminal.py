@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.text import Text
 
-#: Control characters with their pictures; those from 128 to 159, and the delete, have one in common.
-_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | dict.fromkeys(
-    range(127, 160), 9249
-)
+#: Control characters with their pictures; those from 128 to 159, and the delete, have one in common. Halves of
+#: surrogate pairs, which no terminal and no file can hold, become question marks in a lozenge.
+_PICTURES = {
+    **{code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"},
+    **dict.fromkeys(range(127, 160), 9249),
+    **dict.fromkeys(range(0xD800, 0xE000), 0xFFFD),
+}
 #: Columns where there is no terminal to ask, as in a notebook.
 _WIDTH = 120
 
@@ -25,7 +28,7 @@ def shown(text: str, style: str = "") -> Text:
 
 
 def harmless(text: str) -> str:
-    """A text with its control characters, but for line feeds and tabs, as the pictures that Unicode has of them."""
+    """A text of as many characters, its control characters but line feeds and tabs as Unicode's pictures of them."""
     return text.translate(_PICTURES)
 
 

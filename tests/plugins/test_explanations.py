@@ -1,5 +1,7 @@
 """What rankers say of their scores, against sums and matrices written out here, and planted answers."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -96,6 +98,22 @@ def test_sparse_terms_by_name_with_their_places():
         names = splade.component.target.tokenizer.convert_ids_to_tokens(np.flatnonzero(wanted).tolist())
         assert parts == pytest.approx(dict(zip(names, wanted[wanted != 0].tolist(), strict=True)), rel=1e-5)
         assert all(mark.end <= 4 for mark in explanation.document_marks)
+
+
+@pytest.mark.parametrize("names", [("nirank_sparse", "splade", "impact"), ("nirank_late", "colbert", "maxsim")])
+def test_vectors_of_a_field_are_named_by_its_words_and_mark_none_of_the_text(names):
+    plugin, encoder, index = names
+    model = importlib.import_module(f"{plugin}.tiny").encoder()
+    of_title, of_text = load(model, encoder), load(model, encoder)
+    of_title.component.field = "title"
+    titles = ["cat", "dog"]
+    corpus, alone = Documents(["a", "b"], ["a dog sat there", "x"], {"title": titles}), Documents(["a", "b"], titles)
+    one = (of_title >> load(index)).explain("cat", "a", corpus)
+    other = (of_text >> load(index)).explain("cat", "a", alone)
+    assert [(part.label, part.score) for part in one.parts] == [(part.label, part.score) for part in other.parts]
+    assert [part.note for part in one.parts] == [part.note for part in other.parts]
+    assert not any(each.document_marks for each in (one, *one.leaves()))
+    assert other.document_marks
 
 
 def test_maxsim_is_a_part_for_each_query_token_and_a_matrix():

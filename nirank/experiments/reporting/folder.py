@@ -15,7 +15,7 @@ from nirank.evaluation.evaluating import evaluate
 from nirank.experiments.experiment import Experiment
 from nirank.experiments.plugin_beside import load_beside
 from nirank.experiments.reporting.page import PAGE, page
-from nirank.experiments.results import Results, System
+from nirank.experiments.results import FoldRow, Results, System
 from nirank.experiments.systems import compared
 from nirank.files import beside
 from nirank.formats.trec import read_run
@@ -23,6 +23,8 @@ from nirank.pipeline.algebra import Ranking
 
 #: Means that differ by more are those of other judgments.
 _TOLERANCE = 1e-6
+#: What is said of a pipeline that the experiment has and the folder has not.
+_UNTOLD = "it has no results in this folder, which does not say why"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,8 +53,9 @@ def report(folder: Path) -> Path:
 
 
 def read_results(folder: Path) -> tuple[Results, dict[str, Any]]:
-    """The results in a folder, and their manifest. Raises as `report` does."""
+    """The results in a folder, with those of its folds and other seeds, and their manifest. Raises as `report` does."""
     measures, manifest = _read(folder, "measures.json"), _read(folder, "manifest.json")
+    _check(folder, measures, manifest)
     seals.check(folder, "Run the experiment again.")
     experiment = Experiment.read(folder / "experiment.toml")
     load_beside(experiment)
@@ -64,19 +67,71 @@ def read_results(folder: Path) -> tuple[Results, dict[str, Any]]:
             f"({collection.corpus.fingerprint[:8]}): bring these back, or run the experiment again.",
             folder,
         )
+    return replace(_results(folder, collection), repeated=_repeated(folder, experiment, collection)), manifest
+
+
+def _results(folder: Path, collection: Collection) -> Results:
+    """The results in a folder, or in that of one of its seeds, without those of other seeds."""
+    measures, manifest = _read(folder, "measures.json"), _read(folder, "manifest.json")
+    _check(folder, measures, manifest)
+    experiment = Experiment.read(folder / "experiment.toml")
     systems = {
         name: _system(folder, name, told, manifest["pipelines"][name], experiment, collection)
         for name, told in measures.items()
     }
-    return Results(experiment, collection, systems, compared(experiment, systems)), manifest
+    failed = {name: _UNTOLD for name in experiment.pipelines if name not in systems}
+    compared_with = compared(experiment, systems)
+    return Results(experiment, collection, systems, compared_with, failed, folds=_folds(folder))
+
+
+def _repeated(folder: Path, experiment: Experiment, collection: Collection) -> tuple[Results, ...]:
+    """The results of the seeds after the first."""
+    folding = experiment.folding()
+    if folding is None or not (folder / "seeds.json").exists():
+        return ()
+    return tuple(_results(folder / f"seed-{seed}", collection) for seed in folding.seeds[1:])
+
+
+def _folds(folder: Path) -> tuple[FoldRow, ...]:
+    """What is written of folds; nothing of an experiment without them. Raises `BadInput` where that is damaged."""
+    if not (folder / "folds.json").exists():
+        return ()
+    try:
+        return tuple(FoldRow(**row) for row in json.loads((folder / "folds.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInput(f"cannot be read: {error}. Run the experiment again.", folder / "folds.json") from None
 
 
 def _read(folder: Path, name: str) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"holds no results of `nirank run`: {name} cannot be read ({error}).", folder) from None
+    if not isinstance(found, dict) or not found:
+        raise BadInput(f"holds no results of `nirank run`: {name} is no table, or an empty one.", folder)
     return found
+
+
+def _table(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The table of this name; an empty one for anything else."""
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _check(folder: Path, measures: dict[str, Any], manifest: dict[str, Any]) -> None:
+    """Raise `BadInput` for files of these names that say nothing of what a report needs."""
+    pipelines = _table(manifest, "pipelines")
+    whole = isinstance(_table(manifest, "collection").get("corpus"), str)
+    for name in measures:
+        told = _table(measures, name)
+        latency = isinstance(told.get("latency_ms"), dict) and isinstance(told.get("seconds"), (int, float))
+        whole = whole and latency and bool(_table(told, "measures")) and isinstance(pipelines.get(name), str)
+    if not whole:
+        raise BadInput(
+            "holds no results of `nirank run` that can be read: measures.json or manifest.json lacks what it has of "
+            "each system (measures, seconds, latency_ms, the pipeline). Run the experiment again.",
+            folder,
+        )
 
 
 def _system(

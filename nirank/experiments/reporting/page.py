@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nirank.errors import MissingDependency
 from nirank.experiments import summary
@@ -17,6 +18,9 @@ from nirank.experiments.reporting.plots import COLOURS, missing, plots
 from nirank.experiments.reporting.tables import tables
 from nirank.experiments.reporting.telling import Album, telling
 from nirank.formats.toml import to_toml
+
+if TYPE_CHECKING:
+    from nirank.data.explanation import Explanation
 
 log = logging.getLogger("nirank")
 
@@ -69,4 +73,10 @@ def _template() -> Any:
         raise MissingDependency(message, name=error.name) from error
     source = (files("nirank.experiments.reporting") / "page.html.jinja").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    environment.filters["largest"] = _largest
     return environment.from_string(source)
+
+
+def _largest(parts: Sequence[Explanation]) -> list[Explanation]:
+    """The parts of a score, those first that raise or lower it most."""
+    return sorted(parts, key=lambda part: -abs(part.score))

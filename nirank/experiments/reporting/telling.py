@@ -141,7 +141,10 @@ class _Teller:
         return {snippet.doc: _parts(snippet) for snippet in best if snippet.matches}
 
     def _explained(self, document: Found, system: Any, row: int, name: str) -> Found:
-        """The document with its explanation, where the ranking has one and there is time."""
+        """The document with its explanation, where the ranking has one, there is time, and it is of the run's score.
+
+        Of an experiment in folds the ranking is that of one fold, and what others found has other scores.
+        """
         explain = getattr(system.ranking, "explain", None)
         if explain is None or self.spent[system.name] > _SECONDS:
             return document
@@ -153,7 +156,7 @@ class _Teller:
             return document
         finally:
             self.spent[system.name] += time.monotonic() - start
-        return replace(document, explanation=explanation)
+        return replace(document, explanation=explanation) if explanation.is_of(document.score) else document
 
 
 def telling(results: Any, album: Album) -> list[Telling]:
