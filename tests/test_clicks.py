@@ -127,7 +127,8 @@ def test_expectation_maximisation_needs_documents_that_move():
 
 
 def test_ranks_of_few_clicks_share_a_propensity():
-    shown = Candidates.of([[0, 1, 2, 3]] * 40, [[1, 1, row < 3, row < 1] for row in range(40)], CORPUS)
+    orders = [np.roll([0, 1, 2, 3], row) for row in range(40)]
+    shown = Candidates.of(orders, [[1, 1, row < 3, row < 1] for row in range(40)], CORPUS)
     log = ClickLog(shown.for_queries(["q"] * 40))
     assert from_shuffled(log).tolist() == pytest.approx([1, 44 / 120, 44 / 120, 44 / 120])
     with pytest.raises(BadInput, match="too few"):
@@ -206,6 +207,17 @@ def test_what_makes_no_sense_is_refused():
         collection_of(ClickLog(shown.for_queries(["q9"])), collection, weighed=False)
     with pytest.raises(BadInput, match="another corpus"):
         collection_of(log, _collection([[1.0, 0.0]], Documents(["x", "y"], ["x", "y"])), weighed=False)
+    with pytest.raises(BadInput, match="another corpus"):  # whose first documents are not these
+        simulate(collection, shown.over(Documents(["x", "y"], ["x", "y"])), UserModel())
+    with pytest.raises(BadInput, match="whole number"):
+        simulate(collection, shown, UserModel(), sessions=1.5)
+    with pytest.raises(BadInput, match="shows no document"):
+        collection_of(ClickLog.of([], [], [], CORPUS), collection, weighed=False)
+    with pytest.raises(BadInput, match="at one rank only"):
+        from_shuffled(ClickLog(shown.take(np.zeros(20, np.int64)).for_queries(["q0"] * 20)))
+    for wrong in ([[1.0, 0.5]], "ab"):
+        with pytest.raises(BadInput, match="propensit"):
+            log.with_propensities(wrong)
     with pytest.raises(BadInput, match="probabilities"):
         UserModel(lowest=1.0)
     with pytest.raises(BadInput, match="not of the queries"):
@@ -363,6 +375,9 @@ def test_a_clicked_collection_opens_from_a_table(tmp_path):
     write_clicks(tmp_path / "log.jsonl", log)
     read = nirank.collection("clicked", of=of, log=tmp_path / "log.jsonl", propensities="none")
     assert not read.judgments.scores.any()
+    for shuffled in (0.0, 0.5):  # the sessions that are not would make the propensities of low ranks too small
+        with pytest.raises(BadInput, match="all shuffled"):
+            nirank.collection("clicked", of=of, run=str(run), shuffled=shuffled, propensities="shuffled")
     for both in ({}, {"run": str(run), "log": str(run)}):
         with pytest.raises(BadInput, match="one of both"):
             nirank.collection("clicked", of="emoji", **both)
