@@ -270,6 +270,23 @@ def test_the_weighted_loss_holds_each_relevant_document_against_its_list(loss):
     assert weighted.skipped == 1
 
 
+def test_a_weighted_loss_of_vectors_gets_those_of_all_documents():
+    generator = torch.Generator().manual_seed(0)
+    wanted, read = torch.randn(3, 6, generator=generator), torch.randn(5, 6, generator=generator)
+    documents, shown = torch.tensor([[3, 9, 4], [9, 1, 4], [1, 3, 7]]), torch.tensor([1, 3, 4, 7, 9])
+    labels, weights = torch.tensor([[1.0, 0, 1], [0, 1, 0], [1, 0, 0]]), torch.rand(3, 3, generator=generator) + 0.5
+    scores, mask = torch.zeros(3, 3), torch.ones(3, 3, dtype=torch.bool)
+    columns = {"query_vectors": wanted, "distinct_documents": shown, "document_vectors": read}
+    found = built_loss("weighted(angle)").target(scores, labels, mask, weights, documents, **columns)
+    angle, total = nirank.load("angle").component.target, 0.0
+    for row, place in labels.nonzero().tolist():
+        alone = torch.zeros(1, 3).index_fill(1, torch.tensor([place]), 1.0)
+        one = columns | {"query_vectors": wanted[row : row + 1]}
+        cost = angle(scores[:1], alone, mask[:1], documents[row : row + 1], **one)
+        total = total + weights[row, place] * cost / 3
+    torch.testing.assert_close(found, total)
+
+
 def test_equal_weights_in_a_list_are_the_weight_of_the_list():
     scores, labels, mask = torch.randn(2, 3), torch.tensor([[1.0, 0, 0], [0, 1, 1]]), torch.ones(2, 3).bool()
     weighted = built_loss("weighted(ranknet)").target
@@ -282,6 +299,8 @@ def test_equal_weights_in_a_list_are_the_weight_of_the_list():
     ("loss", "match"),
     [
         ("weighted(cross_entropy(classes=3))", "score for each class"),
+        ("weighted(arc_face)", "and not from their weights"),
+        ("weighted(xbm)", "and not from their weights"),
         ("weighted(weighted(ranknet))", "by itself|no `reduction`"),
         ("weighted(ranknet(reduction='sum'))", "'mean' is expected"),
         ("weighted(ranknet + hinge)", "parts of a sum"),
