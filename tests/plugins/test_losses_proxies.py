@@ -235,4 +235,4 @@ def test_beginnings_of_vectors_meet_those_of_proxies():
 @pytest.mark.parametrize(("loss", "setting"), [("arc_face", "rate_factor"), ("cos_face", "seed"), ("xbm", "skipped")])
 def test_what_is_read_once_does_not_change_while_training_runs(loss, setting):
     with pytest.raises(BadInput, match=f"{setting} of .*cannot change"):
-        Schedules({f"loss.{setting}": [1.0, 2.0]}, {"loss": nirank.load(loss)})
+        Schedules({f"loss.{setting}": [1.0, 2.0]}, {"loss": nirank.load(loss).component})
