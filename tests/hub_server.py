@@ -2,7 +2,8 @@
 
 Repositories are dictionaries of commits; every request is noted with its `Authorization`, so that a test can see to
 whom a token went. With `elsewhere`, the contents of files lie on another server, to which downloads are sent on, as
-those of large files are on the real hub.
+those of large files are on the real hub. With `later`, files appear between the answer about a commit and the list of
+its files; with `said`, every commit is said to be that one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Hub:
 
     def __init__(self):
         self.repositories, self.asked, self.elsewhere, self.address = {}, [], None, ""
+        self.later, self.said = {}, None
 
     def commit(self, name, files):
         """Add a commit, which has these files and no others."""
@@ -107,9 +109,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(404, {"error": "not found"}, X_Error_Code=missing)
         oid, files = found
         if what.startswith("tree/"):
-            return self._answer(200, [_entry(each, files[each]) for each in sorted(files)])
+            listed = files | self.hub.later
+            return self._answer(200, [_entry(each, listed[each]) for each in sorted(listed)])
         siblings = [{"rfilename": each} for each in sorted(files)]
-        return self._answer(200, {"id": name, "modelId": name, "sha": oid, "siblings": siblings, "private": False})
+        told = {"id": name, "modelId": name, "sha": self.hub.said or oid, "siblings": siblings, "private": False}
+        return self._answer(200, told)
 
     do_HEAD = do_GET  # noqa: N815 - the name that the server calls
 
@@ -117,6 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
         name, rest = path[1:].split("/resolve/")
         revision, file = rest.split("/", 1)
         oid, files = self.hub.at(name, revision) or ("", {})
+        files = files | self.hub.later
         if file not in files:
             return self._answer(404, b"", X_Error_Code="EntryNotFound")
         known = {"ETag": f'"{_oid(files[file])}"', "X_Repo_Commit": oid}

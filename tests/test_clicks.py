@@ -127,7 +127,8 @@ def test_expectation_maximisation_needs_documents_that_move():
 
 
 def test_ranks_of_few_clicks_share_a_propensity():
-    shown = Candidates.of([[0, 1, 2, 3]] * 40, [[1, 1, row < 3, row < 1] for row in range(40)], CORPUS)
+    orders = [np.roll([0, 1, 2, 3], row) for row in range(40)]
+    shown = Candidates.of(orders, [[1, 1, row < 3, row < 1] for row in range(40)], CORPUS)
     log = ClickLog(shown.for_queries(["q"] * 40))
     assert from_shuffled(log).tolist() == pytest.approx([1, 44 / 120, 44 / 120, 44 / 120])
     with pytest.raises(BadInput, match="too few"):
@@ -206,6 +207,17 @@ def test_what_makes_no_sense_is_refused():
         collection_of(ClickLog(shown.for_queries(["q9"])), collection, weighed=False)
     with pytest.raises(BadInput, match="another corpus"):
         collection_of(log, _collection([[1.0, 0.0]], Documents(["x", "y"], ["x", "y"])), weighed=False)
+    with pytest.raises(BadInput, match="another corpus"):  # whose first documents are not these
+        simulate(collection, shown.over(Documents(["x", "y"], ["x", "y"])), UserModel())
+    with pytest.raises(BadInput, match="whole number"):
+        simulate(collection, shown, UserModel(), sessions=1.5)
+    with pytest.raises(BadInput, match="shows no document"):
+        collection_of(ClickLog.of([], [], [], CORPUS), collection, weighed=False)
+    with pytest.raises(BadInput, match="at one rank only"):
+        from_shuffled(ClickLog(shown.take(np.zeros(20, np.int64)).for_queries(["q0"] * 20)))
+    for wrong in ([[1.0, 0.5]], "ab"):
+        with pytest.raises(BadInput, match="propensit"):
+            log.with_propensities(wrong)
     with pytest.raises(BadInput, match="probabilities"):
         UserModel(lowest=1.0)
     with pytest.raises(BadInput, match="not of the queries"):
@@ -258,6 +270,23 @@ def test_the_weighted_loss_holds_each_relevant_document_against_its_list(loss):
     assert weighted.skipped == 1
 
 
+def test_a_weighted_loss_of_vectors_gets_those_of_all_documents():
+    generator = torch.Generator().manual_seed(0)
+    wanted, read = torch.randn(3, 6, generator=generator), torch.randn(5, 6, generator=generator)
+    documents, shown = torch.tensor([[3, 9, 4], [9, 1, 4], [1, 3, 7]]), torch.tensor([1, 3, 4, 7, 9])
+    labels, weights = torch.tensor([[1.0, 0, 1], [0, 1, 0], [1, 0, 0]]), torch.rand(3, 3, generator=generator) + 0.5
+    scores, mask = torch.zeros(3, 3), torch.ones(3, 3, dtype=torch.bool)
+    columns = {"query_vectors": wanted, "distinct_documents": shown, "document_vectors": read}
+    found = built_loss("weighted(angle)").target(scores, labels, mask, weights, documents, **columns)
+    angle, total = nirank.load("angle").component.target, 0.0
+    for row, place in labels.nonzero().tolist():
+        alone = torch.zeros(1, 3).index_fill(1, torch.tensor([place]), 1.0)
+        one = columns | {"query_vectors": wanted[row : row + 1]}
+        cost = angle(scores[:1], alone, mask[:1], documents[row : row + 1], **one)
+        total = total + weights[row, place] * cost / 3
+    torch.testing.assert_close(found, total)
+
+
 def test_equal_weights_in_a_list_are_the_weight_of_the_list():
     scores, labels, mask = torch.randn(2, 3), torch.tensor([[1.0, 0, 0], [0, 1, 1]]), torch.ones(2, 3).bool()
     weighted = built_loss("weighted(ranknet)").target
@@ -270,6 +299,8 @@ def test_equal_weights_in_a_list_are_the_weight_of_the_list():
     ("loss", "match"),
     [
         ("weighted(cross_entropy(classes=3))", "score for each class"),
+        ("weighted(arc_face)", "and not from their weights"),
+        ("weighted(xbm)", "and not from their weights"),
         ("weighted(weighted(ranknet))", "by itself|no `reduction`"),
         ("weighted(ranknet(reduction='sum'))", "'mean' is expected"),
         ("weighted(ranknet + hinge)", "parts of a sum"),
@@ -363,6 +394,9 @@ def test_a_clicked_collection_opens_from_a_table(tmp_path):
     write_clicks(tmp_path / "log.jsonl", log)
     read = nirank.collection("clicked", of=of, log=tmp_path / "log.jsonl", propensities="none")
     assert not read.judgments.scores.any()
+    for shuffled in (0.0, 0.5):  # the sessions that are not would make the propensities of low ranks too small
+        with pytest.raises(BadInput, match="all shuffled"):
+            nirank.collection("clicked", of=of, run=str(run), shuffled=shuffled, propensities="shuffled")
     for both in ({}, {"run": str(run), "log": str(run)}):
         with pytest.raises(BadInput, match="one of both"):
             nirank.collection("clicked", of="emoji", **both)

@@ -552,6 +552,14 @@ def test_a_folder_of_several_systems_needs_a_name(folders):
         nirank.why_different(folders / "two", folders / "base", system="thrice")
 
 
+def test_a_run_laid_beside_results_was_not_made_from_their_manifest(folders, tmp_path):
+    shutil.copytree(folders / "base", tmp_path / "base")
+    shutil.copy(folders / "base" / "bm25.run", tmp_path / "base" / "lucene.run")
+    found = nirank.why_different(tmp_path / "base" / "lucene.run", tmp_path / "base")
+    assert found.changes.rows == ()
+    assert "run a was made from" in found.changes.unknown[0]
+
+
 def test_a_folder_of_a_former_version_still_opens(folders, tmp_path):
     shutil.copytree(folders / "base", tmp_path / "former")
     manifest = json.loads((tmp_path / "former" / "manifest.json").read_text())
@@ -594,6 +602,9 @@ def test_evaluations_have_figures_alone(folders):
     assert "nDCG@10" in found._repr_html_()
     run = Candidates.of([[0, 1], [1]]).over(collection.corpus).for_queries(["q1", "q2"])
     assert nirank.why_different(one, run, collection.judgments).measures[0].difference == 0
+    shallow = nirank.evaluate(run, collection.judgments, depth=1)
+    cut = nirank.why_different(shallow, run, collection.judgments, depth=1)
+    assert [row.difference for row in cut.measures] == [0] * len(cut.measures)
     with pytest.raises(BadInput, match="an evaluation can only be compared"):
         nirank.why_different(one, run)
 
@@ -641,6 +652,17 @@ def test_what_cannot_be_compared_is_told(tmp_path, folders):
     ):
         with pytest.raises(BadInput, match=message):
             nirank.why_different(*wrong)
+    corpus = Documents(["x", "y"], ["x", "y"])
+    twice = Candidates.of([[0, 1], [1, 0]], corpus=corpus).for_queries(["q", "q"])
+    for message, wrong in (
+        ("several queries of the id 'q'", (twice, a)),
+        ("several queries of the id 'q'", (a, a, twice)),
+        ("twice among the candidates", (Candidates.of([[0, 0]], corpus=corpus).for_queries(["q"]), a)),
+    ):
+        with pytest.raises(BadInput, match=message):
+            nirank.why_different(*wrong)
+    with pytest.raises(BadInput, match="one name, or two"):
+        nirank.why_different(a, a, system=("one",))
     with pytest.raises(NirankError):
         nirank.why_different(a, tmp_path / "missing.run")
     with pytest.raises(UnknownName):

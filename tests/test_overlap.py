@@ -119,6 +119,9 @@ def test_overlap_refuses_what_it_cannot_compare():
         rank_biased_overlap(Candidates.empty(1), Candidates.empty(1), p=1)
     with pytest.raises(BadInput, match="NaN"):
         rank_biased_overlap(Candidates.of([[0]], [[np.nan]]), Candidates.empty(1))
+    for pair in ([[0, 0, 1]], [[0, 1]]), ([[0, 1]], [[1, 1]]):  # which would overlap by more than 1
+        with pytest.raises(BadInput, match="twice"):
+            rank_biased_overlap(*map(Candidates.of, pair))
 
 
 # Power

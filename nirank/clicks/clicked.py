@@ -60,11 +60,17 @@ def clicked(
     shuffled sessions ("shuffled") or by expectation maximisation ("em"); or all clicks count alike ("none").
     `largest_weight` cuts off weights.
 
-    Raises `BadInput` for both a log and a run, or neither, and as the parts do.
+    Raises `BadInput` for both a log and a run, or neither, for "shuffled" of simulated sessions that are not all
+    shuffled, and as the parts do.
     """
     collection = opened_of(table_of(of, "of"))
     if (run is None) == (log is None):
         raise BadInput("give a `log` of clicks, or a `run` whose rankings simulated users see: one of both.")
+    if propensities == "shuffled" and run is not None and shown.shuffled != 1:
+        raise BadInput(
+            f'propensities = "shuffled" needs sessions that are all shuffled, and here shuffled = {shown.shuffled:g}: '
+            'in the others the best documents stand first. Set shuffled = 1, or take propensities = "em".'
+        )
     sessions = read_clicks(log, collection.corpus) if log else _simulated(collection, Path(str(run)), users, shown)
     if propensities in ("shuffled", "em"):
         estimate = from_shuffled if propensities == "shuffled" else by_expectation_maximisation

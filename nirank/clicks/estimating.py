@@ -18,8 +18,11 @@ def from_shuffled(log: ClickLog, least: int = _LEAST) -> NDArray[np.float64]:
     There documents of any rank attract alike, so that the share of clicks of a rank is proportional to its propensity
     (Joachims, Swaminathan and Schnabel, WSDM 2017, section 5.3; Wang et al., SIGIR 2016). Of a list the first ranks are
     shown more often, so each rank is compared over the lists that have it. Ranks with fewer than `least` clicks share a
-    propensity with those after them. Raises `BadInput` for a log without clicks at its first ranks.
+    propensity with those after them. All sessions of the log must be shuffled ones: of others, what the ranker put
+    first attracts more, which would be taken for where users look. Raises `BadInput` where every document was shown at
+    one rank only, which is no chance, and for a log without clicks at its first ranks.
     """
+    _refuse_still(_pairs(log), log.ranks)
     blocks, lengths = _blocks(log, least), log.shown.lengths
     clicks = np.bincount(log.ranks, log.clicked)
     first = np.zeros(len(lengths))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nirank.data.candidates import Candidates
+from nirank.data.collection import Collection
 from nirank.data.offsets import offsets_of
 from nirank.data.types import Corpus, Floats
 from nirank.errors import BadInput
@@ -93,7 +94,7 @@ class ClickLog:
 
         Raises `BadInput` where documents were shown at more ranks.
         """
-        known = np.asarray(by_rank, np.float64).reshape(-1)
+        known = _numbers(by_rank)
         if len(known) < self.shown.longest:
             raise BadInput(f"{len(known)} propensities for {self.shown.longest} ranks; one for each rank is expected.")
         return replace(self, propensities=known[self.ranks].astype(np.float32))
@@ -131,6 +132,8 @@ def read_clicks(path: str | Path, corpus: Corpus) -> ClickLog:
     with opened(place) as file:
         for number, line in enumerate(file, 1):
             sessions.append(_session(line, place, number))
+    if not sessions:
+        raise BadInput("has no sessions; a log of clicks as JSON lines is expected.", place)
     try:
         lists, clicks = (_ordinals([one[key] for one in sessions], corpus) for key in ("shown", "clicked"))
         log = ClickLog.of([one["query"] for one in sessions], lists, clicks, corpus)
@@ -143,6 +146,13 @@ def write_clicks(path: str | Path, log: ClickLog) -> None:
     """Write a log as `read_clicks` reads it."""
     with beside(Path(path)) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(session, ensure_ascii=False) + "\n" for session in _sessions(log))
+
+
+def refuse_other_corpus(shown: Candidates, collection: Collection, what: str) -> None:
+    """Raise `BadInput` where the ordinals of these candidates are those of another corpus than the collection's."""
+    corpus, own = shown.corpus, collection.corpus
+    if corpus is not None and corpus is not own and corpus.fingerprint != own.fingerprint:
+        raise BadInput(f"{what} is of another corpus than {collection.name}: take one of the corpus of that.")
 
 
 def _session(line: Any, path: Path, number: int) -> Mapping[str, Any]:
@@ -158,6 +168,16 @@ def _session(line: Any, path: Path, number: int) -> Mapping[str, Any]:
         ) from None
     else:
         return dict(session)
+
+
+def _numbers(by_rank: ArrayLike) -> NDArray[np.float64]:
+    try:
+        known = np.asarray(by_rank, np.float64)
+    except (TypeError, ValueError):
+        raise BadInput(f"propensities are numbers, and here are {by_rank!r:.80}.") from None
+    if known.ndim != 1:
+        raise BadInput(f"one propensity for each rank is expected, and here is the shape {known.shape}.")
+    return known
 
 
 def _ordinals(lists: Sequence[Sequence[str]], corpus: Corpus) -> list[NDArray[np.int64]]:

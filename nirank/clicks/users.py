@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.clicks.log import ClickLog
+from nirank.clicks.log import ClickLog, refuse_other_corpus
 from nirank.data.candidates import Candidates
 from nirank.data.collection import Collection
 from nirank.errors import BadInput
@@ -88,13 +88,16 @@ def simulate(
     `sessions`. In a share of them, `shuffled`, the documents come in an order that is drawn by chance. What is not
     judged has the grade 0. The log has the propensities that the users really have. Equal seeds give equal logs.
 
-    Raises `BadInput` for rankings of other queries, and for users who never look at some document.
+    Raises `BadInput` for rankings of other queries or of another corpus, and for users who never look at some document.
     """
-    if sessions < 1 or not 0 <= shuffled <= 1:
-        raise BadInput(f"sessions = {sessions}, shuffled = {shuffled}: a number from 1, and a share, are expected.")
+    if not isinstance(sessions, (int, np.integer)) or sessions < 1 or not 0 <= shuffled <= 1:
+        raise BadInput(
+            f"sessions = {sessions!r}, shuffled = {shuffled}: a whole number from 1, and a share, are expected."
+        )
     ids = [*collection.queries.ids]
     if [*(shown.query_ids or ids)] != ids or len(shown) != len(ids):
         raise BadInput(f"these rankings are not of the queries of {collection.name}: search with these.")
+    refuse_other_corpus(shown, collection, "this ranking")
     random = np.random.default_rng(seed)
     grades = shown.lookup(collection.judgments, 0)
     most = float(collection.judgments.scores.max(initial=0))

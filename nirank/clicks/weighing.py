@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nirank.clicks.log import ClickLog
+from nirank.clicks.log import ClickLog, refuse_other_corpus
 from nirank.data.candidates import Candidates
 from nirank.data.collection import Collection
 from nirank.data.offsets import offsets_of
@@ -24,11 +24,13 @@ def collection_of(
     off the weight of each click, which brings a bias and takes away variance. Unless `weighed`, all weights are 1: what
     a naive estimate has. Queries without a session have no labels.
 
-    Raises `BadInput` for a log without propensities, and for one of other queries or of another corpus.
+    Raises `BadInput` for a log without propensities or without sessions, and for one of other queries or of another
+    corpus.
     """
     weights = _weights(log, weighed, largest_weight)
     rows = _rows(log, collection)
     queries, docs, pair = log.pairs_of(rows)
+    _refuse_none(log)
     clicks, total = (np.bincount(pair, worth, len(docs)) for worth in (log.clicked, log.clicked * weights))
     sessions = np.bincount(rows, minlength=len(collection.queries))
     offsets = offsets_of(np.bincount(queries, minlength=len(sessions)))
@@ -36,6 +38,11 @@ def collection_of(
     means = np.divide(total, clicks, out=np.ones_like(total), where=clicks > 0)
     name = f"{collection.name}/clicks"
     return replace(collection, name=name, judgments=labels, weights=labels.with_scores(means))
+
+
+def _refuse_none(log: ClickLog) -> None:
+    if not log.shown.pairs:
+        raise BadInput("this log shows no document, and so there is nothing to learn from.")
 
 
 def _weights(log: ClickLog, weighed: bool, largest: float | None) -> np.ndarray:
@@ -54,9 +61,7 @@ def _weights(log: ClickLog, weighed: bool, largest: float | None) -> np.ndarray:
 
 def _rows(log: ClickLog, collection: Collection) -> np.ndarray:
     """The row in the collection of the query of each session, joined by id."""
-    corpus = log.shown.corpus
-    if corpus is not None and corpus is not collection.corpus and corpus.fingerprint != collection.corpus.fingerprint:
-        raise BadInput(f"the log is of another corpus than {collection.name}: read it with the corpus of that.")
+    refuse_other_corpus(log.shown, collection, "the log")
     known = {query: row for row, query in enumerate(collection.queries.ids)}
     ids = [*(log.shown.query_ids or ())]
     strange = [query for query in ids if query not in known]

@@ -31,7 +31,8 @@ class Folder:
     @property
     def systems(self) -> list[str]:
         """The names of the systems whose runs are there."""
-        return sorted(path.name.removesuffix(_SUFFIX) for path in self.path.glob(f"*{_SUFFIX}"))
+        names = (path.name.removesuffix(_SUFFIX) for path in self.path.glob(f"*{_SUFFIX}"))
+        return sorted(name for name in names if self.made(name))
 
     def system(self, wanted: str | None) -> str:
         """The system that is meant: the named one, or the only one. Raises where that is not clear."""
@@ -51,6 +52,11 @@ class Folder:
     def manifest(self) -> dict[str, Any]:
         """The manifest, with the tables of the experiment. Folders of former versions have less in it."""
         return {"experiment": self._experiment(), **_read(self.path / MANIFEST)}
+
+    def made(self, system: str) -> bool:
+        """False for a run that was laid beside the results, of which the manifest says nothing."""
+        pipelines = table_of(_read(self.path / MANIFEST), "pipelines")
+        return not pipelines or system in pipelines
 
     def recorded(self, system: str) -> dict[str, float]:
         """The means that were measured when the run was made; none where that is not known."""
@@ -82,8 +88,8 @@ def folder_of(path: Path) -> Folder | None:
         if not (path / MANIFEST).is_file():
             raise BadInput(f"is a folder without {MANIFEST}, so `nirank run` did not write it: name a run in it.", path)
         return Folder(path)
-    inside = path.suffix == _SUFFIX and (path.parent / MANIFEST).is_file()
-    return Folder(path.parent) if inside and path.is_file() else None
+    inside = path.suffix == _SUFFIX and path.is_file() and (path.parent / MANIFEST).is_file()
+    return Folder(path.parent) if inside and Folder(path.parent).made(path.stem) else None
 
 
 def _read(path: Path) -> dict[str, Any]:

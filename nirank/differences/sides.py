@@ -17,7 +17,7 @@ from nirank.data.types import Ints
 from nirank.differences.folders import Folder, folder_of
 from nirank.errors import BadInput, UnknownName
 from nirank.evaluation.evaluating import Evaluation
-from nirank.evaluation.joining import kind_of
+from nirank.evaluation.joining import kind_of, refuse_repeated
 from nirank.experiments.results import Results, System
 from nirank.formats.trec import Run, read_qrels, read_run
 from nirank.pipeline.algebra import Ranking
@@ -108,6 +108,7 @@ def _of_results(results: Results, name: str, wanted: str | None) -> Side:
 def run_of(value: Any, what: str) -> Run:
     """A run or judgments by ids: candidates of a corpus as a file would have them. Raises `BadInput` without ids."""
     if isinstance(value, Run):
+        refuse_repeated(value.query_ids, what)
         return value
     if isinstance(value, (str, Path)):
         return read_qrels(value) if what == "judgments" else read_run(value)
@@ -119,6 +120,7 @@ def run_of(value: Any, what: str) -> Run:
             "which documents and queries these are: candidates.over(corpus).for_queries(queries.ids)."
         )
     value.refuse_negative(what)
+    refuse_repeated(value.query_ids, what)
     docs, at = np.unique(value.docs, return_inverse=True)
     return Run([*value.query_ids], _named(docs, value.corpus.ids), Candidates(value.offsets, at, value.scores))
 

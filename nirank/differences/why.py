@@ -74,7 +74,8 @@ def why_different(
         name: (first.recorded[name], second.recorded[name]) for name in first.recorded if name in second.recorded
     }
     if first.run is None or second.run is None:
-        rows = _figures(first, second, told, measures, relevance_level, ties)
+        judge = {"measures": measures, "relevance_level": relevance_level, "depth": depth, "ties": ties}
+        rows = _figures(first, second, told, judge)
         return Differences(names, known, None, diverging(first, second), rows, (), recorded)
     aligned = align(first.run, second.run, told, ties, depth)
     judge = _Judge(aligned, measures, relevance_level)
@@ -104,6 +105,8 @@ def _sides(
     a: Any, b: Any, system: Any, pipelines: Any, collection: Collection | None, recompute: bool
 ) -> tuple[Side, Side]:
     systems = system if isinstance(system, tuple) else (system, system)
+    if len(systems) != 2:
+        raise BadInput(f"system = {system!r}; one name, or two of them, those of a and b, are expected.")
     first, second = (side_of(value, name, which) for value, name, which in zip((a, b), "ab", systems, strict=True))
     if recompute:
         first, second = first.searchable(), second.searchable()
@@ -128,12 +131,12 @@ def _judgments(given: Any, collection: Collection | None, a: Side, b: Side) -> R
     return None
 
 
-def _figures(a: Side, b: Side, judgments: Run | None, measures: Any, level: int, ties: Ties) -> tuple[Measure, ...]:
+def _figures(a: Side, b: Side, judgments: Run | None, judge: dict[str, Any]) -> tuple[Measure, ...]:
     """The differences of measures alone, where there is no more of a run than its evaluation."""
     found = [
         side.evaluation
         if side.evaluation is not None and side.run is None
-        else evaluate(side.run, judgments, measures, relevance_level=level, ties=ties)
+        else evaluate(side.run, judgments, **judge)
         if side.run is not None and judgments is not None
         else None
         for side in (a, b)

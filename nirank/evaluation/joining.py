@@ -47,15 +47,16 @@ def join(run: Any, judgments: Any, exact: bool = True) -> Joined:
     where they have other queries or documents, and for anything else in their place.
     """
     run, judgments = _side(run, "a run"), _side(judgments, "judgments")
-    _refuse_repeated(run.query_ids, "a run")
-    _refuse_repeated(judgments.query_ids, "judgments")
+    refuse_repeated(run.query_ids, "a run")
+    refuse_repeated(judgments.query_ids, "judgments")
     if isinstance(run, Run):
         run = run.in_float64() if exact else run
         return _of_files(run, judgments) if isinstance(judgments, Run) else _of_file_and_rows(run, judgments)
     return _of_rows_and_file(run, judgments) if isinstance(judgments, Run) else _of_rows(run, judgments)
 
 
-def _refuse_repeated(query_ids: Sequence[str] | None, what: str) -> None:
+def refuse_repeated(query_ids: Sequence[str] | None, what: str) -> None:
+    """Raise `BadInput` where a query id comes twice in `what`, a run or judgments."""
     ids = [*(query_ids or ())]
     if len({*ids}) < len(ids):
         twice = next(query for query, count in Counter(ids).items() if count > 1)

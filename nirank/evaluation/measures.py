@@ -57,7 +57,7 @@ class Grades:
         grades = hits.lookup(judgments)
         hit = ~np.isnan(grades)
         rows, at = rows[hit], at[hit]
-        _refuse_repeated(rows, ranked.docs[at])
+        refuse_repeated(rows, ranked.docs[at])
         return cls(rows, at - ranked.offsets[rows] + 1, grades[hit], ranked.lengths, judgments)
 
     def __len__(self) -> int:
@@ -89,7 +89,8 @@ def _maybe_judged(ranked: Candidates, judgments: Candidates) -> NDArray[np.int64
     return np.flatnonzero(known[ranked.docs])
 
 
-def _refuse_repeated(rows: NDArray[np.int64], docs: NDArray[Any]) -> None:
+def refuse_repeated(rows: NDArray[np.int64], docs: NDArray[Any]) -> None:
+    """Raise `BadInput` where a query has a document twice; both are `[pairs]`."""
     order = np.lexsort((docs, rows))
     repeated = (rows[order][1:] == rows[order][:-1]) & (docs[order][1:] == docs[order][:-1])
     if repeated.any():

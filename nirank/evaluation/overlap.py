@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
 from nirank.errors import BadInput
-from nirank.evaluation.measures import Values
+from nirank.evaluation.measures import Values, refuse_repeated
 
 #: The persistence: the first ten ranks have 86 % of the weight.
 PERSISTENCE = 0.9
@@ -28,7 +28,8 @@ def rank_biased_overlap(one: Candidates, other: Candidates, p: float = PERSISTEN
 
     Both have the same queries in the same order, and ordinals of the same documents. `p` is the persistence, between
     0 and 1: the reader goes on to the next rank with this probability. `[queries]`. Of two empty rankings it is 1, of
-    one that is empty 0. Raises `BadInput` for another number of queries, scores that are NaN, and a `p` outside.
+    one that is empty 0. Raises `BadInput` for another number of queries, scores that are NaN, a document that a query
+    has twice, and a `p` outside.
     """
     if len(one) != len(other):
         raise BadInput(
@@ -38,6 +39,8 @@ def rank_biased_overlap(one: Candidates, other: Candidates, p: float = PERSISTEN
         raise BadInput(f"p = {p!r}: a persistence between 0 and 1 is expected, such as 0.9.")
     if np.isnan(one.scores).any() or np.isnan(other.scores).any():
         raise BadInput("some scores are not a number (NaN), so there is no ranking.")
+    for run in (one, other):
+        refuse_repeated(run.rows, run.docs)
     deepest = max(1, one.longest, other.longest)
     step = max(1, _CELLS // deepest)
     parts = [slice(start, start + step) for start in range(0, len(one), step)]

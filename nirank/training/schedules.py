@@ -26,6 +26,8 @@ from nirank.plugins.settings import declared
 Shape = Literal["linear", "quadratic", "cosine", "exponential"]
 #: The parts of a training that a schedule may name.
 _PARTS = ("component", "loss", "sampler")
+#: Settings that are read once, before the first step: to change them later would change nothing.
+_READ_ONCE = ("rate_factor", "seed")
 _KEYS = ("from", "to", "shape", "share")
 
 
@@ -111,6 +113,10 @@ class Schedules:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             known = [name for name, own in part.settings.items() if isinstance(own, float)]
             raise UnknownName(f"setting of {part.spec} that is a number", schedule.setting, known, "(anneal)")
+        found = getattr(type(part.target), schedule.setting, None)
+        derived = isinstance(found, property) and found.fset is None
+        if derived or schedule.setting in _READ_ONCE or schedule.setting.startswith("_"):
+            raise BadInput(f"anneal: {schedule.setting} of {part.spec} cannot change while training runs.")
 
 
 def _is_whole(part: Component, setting: str) -> bool:

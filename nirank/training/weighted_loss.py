@@ -13,6 +13,9 @@ from nirank.errors import BadInput
 from nirank.training.parts import built_loss
 from nirank.training.summed_losses import Composed, SummedLoss, arguments
 
+#: Columns of a batch that have a row for each distinct document, and not for each list.
+_OF_DOCUMENTS = {"distinct_documents", "document_vectors"}
+
 
 class Weighted(Composed):
     """`L = mean over lists of sum over relevant d of w_d y_d l(s, d)`: another loss l, with d alone relevant.
@@ -28,7 +31,8 @@ class Weighted(Composed):
     settings. A document that stands twice in a list counts once. Lists without a relevant document cost 0 and count,
     or chance would decide what a click is worth.
 
-    Raises `BadInput` for a loss without `reduction`, one over classes, and one that heeds weights by itself.
+    Raises `BadInput` for a loss without `reduction`, one over classes, one that learns from the collection before
+    training (`begin`), and one that heeds weights by itself.
     """
 
     def __init__(self, loss: str | dict[str, Any] = "ranknet") -> None:
@@ -84,7 +88,7 @@ class Weighted(Composed):
         worth = (labels.clamp(min=0) * weights).where(mask, 0)
         lists, places = worth.nonzero(as_tuple=True)
         alone = torch.zeros_like(scores[lists]).scatter(1, places[:, None], 1.0)
-        more = {name: column[lists] for name, column in columns.items()}
+        more = {name: column if name in _OF_DOCUMENTS else column[lists] for name, column in columns.items()}
         costs = self._each(scores[lists], alone, mask[lists], **more)
         self._empty = int((~mask.any(1)).sum())
         return (costs * worth[lists, places].to(costs.dtype)).sum() / max(len(scores) - self._empty, 1)
@@ -98,6 +102,8 @@ def _check(loss: Component) -> None:
         raise BadInput(f"{name}: reduction = {loss.traits.reduction!r} in a weighted loss; 'mean' is expected.")
     if loss.traits.classes != 0:
         raise BadInput(f"{name} needs a score for each class; `weighted` takes losses of one score a document.")
+    if loss.method("begin"):
+        raise BadInput(f"{name} learns from the judgments of the collection themselves, and not from their weights.")
     if "weights" in arguments(loss.target):
         raise BadInput(f"{name} heeds the weights of judgments by itself: train with it as it is.")
 

@@ -10,6 +10,7 @@ float64, as trec_eval 10 does.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -25,9 +26,11 @@ from nirank.formats import Run
 def run_to_dict(run: Candidates | Run) -> dict[str, dict[str, float]]:
     """What a search found, or the run of a file, as a dictionary; a query without documents has an empty one.
 
-    Documents stand as they are ranked. Raises `BadInput` for candidates without the ids of queries or without a corpus.
+    Documents stand as they are ranked. Raises `BadInput` for candidates without the ids of queries or without a corpus,
+    and for a query, or a document of a query, that comes twice: a dictionary would keep the last one alone.
     """
     query_ids, names, candidates, exact = _named(run)
+    _refuse_keys(query_ids, candidates)
     return _nested(query_ids, names, candidates.offsets, candidates.scores if exact is None else exact)
 
 
@@ -37,6 +40,7 @@ def judgments_to_dict(judgments: Candidates | Run) -> dict[str, dict[str, int]]:
     Raises `BadInput` for a grade that is not whole, and as `run_to_dict` does.
     """
     query_ids, names, candidates, _ = _named(judgments)
+    _refuse_keys(query_ids, candidates)
     grades = candidates.scores
     if not np.array_equal(grades, np.rint(grades)) or np.isinf(grades).any():
         raise BadInput("some grades are not whole numbers, which judgments in a dictionary need: round them first.")
@@ -86,6 +90,15 @@ def _named(run: Candidates | Run) -> tuple[list[str], list[str], Candidates, NDA
     return [*run.query_ids], run.corpus.ids.take(run.docs), run, None
 
 
+def _refuse_keys(query_ids: Sequence[str], candidates: Candidates) -> None:
+    """Raise `BadInput` where two rows, or two documents of one, would have the same key."""
+    again = [query for query, rows in Counter(query_ids).items() if rows > 1]
+    if again:
+        raise BadInput(f"{len(again)} queries come twice, such as {again[0]!r}; in a dictionary each may come once.")
+    width = int(candidates.docs.max(initial=0)) + 1
+    _refuse_repeated(candidates.rows.astype(np.int64) * width + candidates.docs)
+
+
 def _nested(query_ids: list[str], names: list[str], offsets: NDArray[np.int64], values: NDArray[Any]) -> Any:
     numbers, ends = values.tolist(), offsets.tolist()
     rows = zip(query_ids, ends[:-1], ends[1:], strict=True)
@@ -98,9 +111,11 @@ def _flat(of_queries: list[Mapping[str, float]]) -> NDArray[np.float64]:
 
 def _numbers(scores: Sequence[float]) -> NDArray[np.float64]:
     try:
-        numbers = np.asarray(scores, np.float64).reshape(-1)
+        numbers = np.asarray(scores, np.float64)
     except (TypeError, ValueError):
         raise BadInput(f"scores are numbers, and here are {scores!r:.80}.") from None
+    if numbers.ndim != 1:
+        raise BadInput(f"one score each is expected, and here are {scores!r:.80}.")
     if np.isnan(numbers).any():
         raise BadInput(f"{int(np.isnan(numbers).sum())} of {len(numbers)} scores are not a number (NaN).")
     return numbers

@@ -17,7 +17,9 @@ huggingface.co alone, not to another `HF_ENDPOINT`, and none goes over a connect
 
 from __future__ import annotations
 
+import glob
 import logging
+import re
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator
@@ -40,6 +42,7 @@ log = logging.getLogger("nirank")
 CARD, UNSEALED = "README.md", ("README.md", ".gitattributes")
 _HOME = "https://huggingface.co"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_HASH = re.compile("[0-9a-f]{40}")
 #: Code, and what may run code when it is read.
 _REFUSED = frozenset(
     {".bat", ".bin", ".ckpt", ".cmd", ".dill", ".dll", ".dylib", ".exe", ".jar", ".joblib", ".pickle", ".pkl", ".pt"}
@@ -90,7 +93,7 @@ def pull(
         found = api.model_info(repository, revision=revision)
     names = [each.rfilename for each in found.siblings or []]
     _refuse(names)
-    commit = str(found.sha)
+    commit = _known(str(found.sha), revision, repository)
     if revision != commit:
         log.warning("%s is taken at %s; `revision=%r` gives the same again.", repository, commit, commit)
     place = Path(folder).expanduser() if folder else _cached(api.endpoint, repository, commit)
@@ -101,11 +104,23 @@ def pull(
     with beside(place) as unfinished:
         with _told(api, repository):
             hub.snapshot_download(
-                repository, revision=commit, local_dir=unfinished, endpoint=api.endpoint, token=api.token
+                repository,
+                revision=commit,
+                local_dir=unfinished,
+                allow_patterns=[*map(glob.escape, names)],  # the client lists again, and what was looked at counts
+                endpoint=api.endpoint,
+                token=api.token,
             )
         shutil.rmtree(unfinished / ".cache", ignore_errors=True)  # the client's own notes
         check_all(unfinished, "Pull again, or ask whoever pushed it.", UNSEALED)
     return place
+
+
+def _known(commit: str, asked: str | None, repository: str) -> str:
+    """The hash of a commit. Raises `BadInput` where it is none, which would be a path, or not the one asked for."""
+    if not _HASH.fullmatch(commit) or (asked and _HASH.fullmatch(asked) and asked != commit):
+        raise BadInput(f"the hub answers with the commit {commit!r:.80} instead of {asked or 'a hash'}.", repository)
+    return commit
 
 
 def _commit(api: hub.HfApi, folder: Path, repository: str, private: bool, message: str) -> hub.CommitInfo:

@@ -31,14 +31,17 @@ with needing("ir_metadata"):
 START, END = "# ir_metadata.start", "# ir_metadata.end"
 _LONGEST = 1 << 20  # bytes of a header
 _BLOCK = 1 << 20
+#: What a manifest tells that the header has.
+_TOLD = ("pipelines", "platform", "versions", "collection", "ties", "seed", "components", "when")
 
 
 def from_manifest(manifest: Mapping[str, Any], system: str, **more: Any) -> dict[str, Any]:
     """The metadata of one system's run, by the names of ir_metadata 1.0; `more` are further entries, or replace these.
 
-    Raises `BadInput` where the manifest has no such system.
+    Raises `BadInput` where the manifest has no such system, and for one that does not tell all this.
     """
-    pipelines = manifest.get("pipelines", {})
+    _refuse_partial(manifest)
+    pipelines = manifest["pipelines"]
     if system not in pipelines:
         raise BadInput(f"the manifest has no system {system!r}; it has {', '.join(pipelines) or 'none'}.")
     cmd = pipelines[system]
@@ -60,6 +63,14 @@ def from_manifest(manifest: Mapping[str, Any], system: str, **more: Any) -> dict
         "created": manifest["when"],
     }
     return known | more
+
+
+def _refuse_partial(manifest: Mapping[str, Any]) -> None:
+    if lacking := [name for name in _TOLD if not isinstance(manifest, Mapping) or name not in manifest]:
+        raise BadInput(
+            f"this manifest does not tell {', '.join(lacking)}: give that of `nirank run`, manifest.json or "
+            "`Results.manifest()`."
+        )
 
 
 def annotate(run: str | Path, metadata: Mapping[str, Any], out: str | Path) -> None:

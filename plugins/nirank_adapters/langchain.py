@@ -16,7 +16,7 @@ from nirank.data import Candidates, Corpus
 from nirank.errors import BadInput
 from nirank.pipeline import as_ranking
 from nirank_adapters.needing import needing
-from nirank_adapters.pairs import Rescorer
+from nirank_adapters.pairs import Rescorer, refuse_top
 
 with needing("langchain"):
     from langchain_core.callbacks import CallbackManagerForRetrieverRun, Callbacks
@@ -66,6 +66,7 @@ class Reranker(BaseDocumentCompressor):
         callbacks: Callbacks | None = None,  # noqa: ARG002 - LangChain's signature
     ) -> Sequence[Document]:
         """The documents in their new order, their scores in their metadata."""
+        refuse_top(self.top_n)
         texts = [document.page_content for document in documents]
         scores = Rescorer(self.scoring, self.corpus).of_one(query, self._ids(documents), texts).tolist()
         order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)

@@ -14,7 +14,7 @@ from nirank.data import Corpus
 from nirank.errors import BadInput
 from nirank.pipeline import as_ranking
 from nirank_adapters.needing import needing
-from nirank_adapters.pairs import Rescorer
+from nirank_adapters.pairs import Rescorer, refuse_top
 
 with needing("llamaindex"):
     from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -60,6 +60,7 @@ class Reranker(BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         if query_bundle is None:
             raise BadInput("a query is needed to rank nodes: give `query_str` or `query_bundle`.")
+        refuse_top(self.top_n)
         texts = [each.node.get_content(metadata_mode=MetadataMode.NONE) for each in nodes]
         rescorer = Rescorer(self.scoring, self.corpus)
         scores = rescorer.of_one(query_bundle.query_str, [each.node.node_id for each in nodes], texts).tolist()

@@ -66,6 +66,12 @@ class Rescorer:
         return self.corpus, docs
 
 
+def refuse_top(top_n: int | None) -> None:
+    """Raise `BadInput` for a number of documents below 0, which a slice would take from the end."""
+    if top_n is not None and top_n < 0:
+        raise BadInput(f"top_n = {top_n}; a number of documents, or None for all, is expected.")
+
+
 def _refuse_indexed(scoring: Scoring) -> None:
     if indexed := [component.name for component in scoring.components() if component.can("build")]:
         raise BadInput(

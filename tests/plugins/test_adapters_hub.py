@@ -139,6 +139,23 @@ def test_what_nothing_vouches_for_is_refused_and_nothing_stays(server, index, tm
     assert [path for path in tmp_path.iterdir() if "pulled" in path.name or path.name == "out.txt"] == []
 
 
+def test_what_appears_after_the_names_were_looked_at_is_not_downloaded(server, index, tmp_path):
+    commit = server.push(index, NAME)
+    server.later = {"nirank_plugin.py": b"raise SystemExit", "notes [x].txt": b"new"}
+    pulled = server.pull(NAME, tmp_path / "pulled", revision=commit)
+    assert not _files(pulled).keys() & server.later.keys()
+    assert [path for _, path, _ in server.asked if "nirank_plugin.py" in path] == []
+
+
+@pytest.mark.parametrize("said", ["../../elsewhere", "0" * 40, ""])
+def test_another_commit_than_the_one_asked_for_is_refused(server, index, tmp_path, said):
+    commit = server.push(index, NAME)
+    server.said = said or "a branch"
+    with pytest.raises(BadInput, match="instead of"):
+        server.pull(NAME, tmp_path / "pulled", revision=commit)
+    assert not (tmp_path / "pulled").exists()
+
+
 def test_code_is_not_even_downloaded(server, index, tmp_path):
     server.push(index, NAME)
     commit = _changed(server, lambda files: files.update({"nirank_plugin.py": b"raise SystemExit"}))

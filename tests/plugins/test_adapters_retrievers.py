@@ -69,6 +69,8 @@ def test_langchain_ranks_texts_of_others(lengths):
     langchain = _langchain()
     from langchain_core.documents import Document
 
+    with pytest.raises(BadInput, match="top_n = -1"):
+        langchain.Reranker(scoring=lengths, top_n=-1).compress_documents([], "any")
     reranker = langchain.Reranker(scoring=lengths, top_n=2)
     given = [Document("xx", metadata={"page": 3}), Document("x"), Document("xxx")]
     ranked = reranker.compress_documents(given, "any")
@@ -125,6 +127,8 @@ def test_llamaindex_ranks_texts_of_others_without_their_metadata(lengths):
     from llama_index.core.schema import NodeWithScore, TextNode
 
     nodes = [NodeWithScore(node=TextNode(text=text, metadata={"file": "f" * 9})) for text in ("xx", "x", "xxx")]
+    with pytest.raises(BadInput, match="top_n = -1"):
+        llamaindex.Reranker(scoring=lengths, top_n=-1).postprocess_nodes(nodes, query_str="any")
     ranked = llamaindex.Reranker(scoring=lengths, top_n=2).postprocess_nodes(nodes, query_str="any")
     assert [(each.text, each.score) for each in ranked] == [("xxx", 3.0), ("xx", 2.0)]
     with pytest.raises(BadInput, match="a query is needed"):

@@ -114,6 +114,23 @@ def test_pairs_that_come_twice_are_refused():
         dictionaries.from_columns(["q", "q"], ["a", "a"], [1.0])
 
 
+def test_what_a_dictionary_would_lose_is_refused():
+    corpus = Documents(["a", "b"], ["x", "y"])
+    for run, words in (
+        (Candidates.of([[0], [1]], [[1], [2]], corpus).for_queries(["q", "q"]), "'q'"),
+        (Candidates.of([[0, 0]], [[2, 1]], corpus).for_queries(["q"]), "come twice"),
+    ):
+        for made in (dictionaries.run_to_dict, dictionaries.judgments_to_dict):
+            with pytest.raises(BadInput, match=words):
+                made(run)
+
+
+@pytest.mark.parametrize("scored", [{"q": {"a": [1, 2], "b": [3, 4]}}, {"q": {"a": [1]}}])
+def test_a_document_has_one_score(scored):
+    with pytest.raises(BadInput, match="one score each"):
+        dictionaries.from_dict(scored)
+
+
 def test_what_has_no_ids_is_refused():
     corpus = Documents(["a"], ["x"])
     for run, words in [

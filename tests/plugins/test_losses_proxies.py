@@ -13,6 +13,7 @@ import nirank
 from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput
 from nirank.plugins import observers
+from nirank.training.schedules import Schedules
 from nirank_losses.classes import Classes
 from nirank_losses.proxies import ArcFace, CosFace, ProxyAnchor, ProxyNCA
 from tests.small_training import Letters
@@ -229,3 +230,9 @@ def test_beginnings_of_vectors_meet_those_of_proxies():
     torch.testing.assert_close(
         loss(torch.zeros(4, 1), *[torch.ones(4, 1)] * 2, torch.arange(4), padded, none, whole[:0]), shorter
     )
+
+
+@pytest.mark.parametrize(("loss", "setting"), [("arc_face", "rate_factor"), ("cos_face", "seed"), ("xbm", "skipped")])
+def test_what_is_read_once_does_not_change_while_training_runs(loss, setting):
+    with pytest.raises(BadInput, match=f"{setting} of .*cannot change"):
+        Schedules({f"loss.{setting}": [1.0, 2.0]}, {"loss": nirank.load(loss).component})
