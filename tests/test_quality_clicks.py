@@ -8,6 +8,8 @@ import importlib
 import numpy as np
 import pytest
 
+from tests.mq2008_toy import write_parts
+
 pytest.importorskip("accelerate")
 pytest.importorskip("lightgbm")
 pytest.importorskip("numba")
@@ -17,18 +19,8 @@ pytestmark = pytest.mark.usefixtures("benchmark")
 
 @pytest.fixture
 def data(tmp_path):
-    """Five parts of six queries with six documents each; the first feature tells the label, with noise."""
-    chance, folder = np.random.default_rng(0), tmp_path / "data" / "ltr_mq2008"
-    folder.mkdir(parents=True)
-    for part in range(1, 6):
-        lines = []
-        for query in range(6):
-            for document, label in enumerate([2, 0, 1, 0, 0, 1]):
-                values = chance.random(5) / 2 + np.eye(5)[0] * label
-                told = " ".join(f"{place}:{value:f}" for place, value in enumerate(values, 1))
-                lines.append(f"{label} qid:{part}{query} {told} #docid = GX{document}\n")
-        (folder / f"S{part}.txt").write_text("".join(lines))
-    return folder.parent
+    write_parts(tmp_path / "data" / "ltr_mq2008", queries=6, features=5)
+    return tmp_path / "data"
 
 
 def test_every_row_runs_and_is_kept(data, tmp_path):

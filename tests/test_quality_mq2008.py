@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import importlib
 
-import numpy as np
 import pytest
+
+from tests.mq2008_toy import write_parts
 
 pytest.importorskip("accelerate")
 pytest.importorskip("lightgbm")
@@ -18,18 +19,8 @@ pytestmark = pytest.mark.usefixtures("benchmark")
 
 @pytest.fixture
 def data(tmp_path):
-    """Five parts of four queries with six documents each; the first feature tells the label, with noise."""
-    chance, folder = np.random.default_rng(0), tmp_path / "data" / "ltr_mq2008"
-    folder.mkdir(parents=True)
-    for part in range(1, 6):
-        lines = []
-        for query in range(4):
-            for document, label in enumerate([2, 0, 1, 0, 0, 1]):
-                values = chance.random(5) / 2 + np.eye(5)[0] * label
-                told = " ".join(f"{place}:{value:f}" for place, value in enumerate(values, 1))
-                lines.append(f"{label} qid:{part}{query} {told} #docid = GX{document}\n")
-        (folder / f"S{part}.txt").write_text("".join(lines))
-    return folder.parent
+    write_parts(tmp_path / "data" / "ltr_mq2008", queries=4, features=5)
+    return tmp_path / "data"
 
 
 def _asked(data, tmp_path, **more):

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nirank.data import Candidates, Content, Queries
+from nirank.data import Candidates, Queries
 from nirank.errors import BadInput
-from nirank.kit.transformers import best_device
 from nirank.kit.vision import ViT
 from nirank_stir.backbones import Backbone, Vision
-from nirank_stir.siamese import SMALL, contiguous, fingerprint, load
-from nirank_stir.stir import WEIGHTS, first_of
+from nirank_stir.pairs import WEIGHTS, PairScorer
+from nirank_stir.siamese import SMALL, contiguous, fingerprint
 
 _DROPOUT = 0.5
 
 
-class StackedStir(nn.Module):
+class StackedStir(PairScorer):
     """Scores an image for an image by one transformer over both, one above the other.
 
     Shabanov et al., STIR: Siamese Transformer for Image Retrieval Postprocessing, 2023, as open-metric-learning's
@@ -42,8 +38,6 @@ class StackedStir(nn.Module):
     `backbones.Vision`. Raises `BadInput` for a `start` that is no siamese encoder or does not fit.
     """
 
-    reads = "images"
-
     def __init__(
         self,
         hidden: int = 64,
@@ -54,28 +48,30 @@ class StackedStir(nn.Module):
         model: str | None = None,
         vision: Vision = Vision(),
     ) -> None:
-        super().__init__()
-        first = None if start is None or model is not None else first_of(Path(start))
-        own = {} if first is None else first.vision.architecture
-        self.vision = replace(vision, weights=vision.weights and model is None and first is None, **own)
-        self.batch_size, self.hidden, self.symmetric = batch_size, hidden, symmetric
-        self.backbone = self.vision.build(together=2, stacked=True)
-        self.head = _head(self.backbone.width, hidden, vision.seed)
-        if first is not None:
-            _take(self.backbone, first.backbone)
-        if model is not None:
-            load(self, Path(model))
-        self.to(device or best_device()).eval()
+        super().__init__("stacked_stir", hidden, start, batch_size, device, model, vision)
+        self.symmetric = symmetric
+
+    def layers(self) -> Backbone:
+        """The backbone for two images as one; the head is made."""
+        backbone = self.vision.build(together=2, stacked=True)
+        self.head = _head(backbone.width, self.hidden, self.vision.seed)
+        return backbone
+
+    def take(self, first: Backbone) -> None:
+        """Begin with the weights of a backbone for one image, its positions stretched to two of them."""
+        known = first.state_dict()
+        if isinstance(self.backbone.model, ViT):
+            known["model.positions"] = stretched(known["model.positions"], self.backbone.model.tall)
+        try:
+            self.backbone.load_state_dict(known)
+        except RuntimeError as error:
+            raise BadInput(
+                f"the weights of `start` do not fit this backbone for two images: {error}. Leave `start` out."
+            ) from error
 
     def score(self, queries: Queries, candidates: Candidates) -> Tensor:
         """Minus the distance of each pair, float32 `[pairs]`; in training minus its logit."""
-        if candidates.corpus is None:
-            raise BadInput(
-                "stacked_stir reads documents, but these candidates have no corpus. Set it: candidates.over(corpus)."
-            )
-        docs, places = np.unique(candidates.docs, return_inverse=True)
-        wanted, read = self._look(queries.contents), self._look(candidates.corpus[docs])
-        left, right = wanted[torch.from_numpy(candidates.rows)], read[torch.from_numpy(places)]
+        left, right = self.seen(queries, candidates)
         return -self.logits(left, right) if self.training else -self.distances(left, right)
 
     def distances(self, left: Tensor, right: Tensor) -> Tensor:
@@ -104,9 +100,6 @@ class StackedStir(nn.Module):
         """A hash of the weights, of how images are read, and of whether both orders count."""
         return f"{fingerprint(self, self.vision)}-{'symmetric' if self.symmetric else 'one-way'}"
 
-    def _look(self, contents: Sequence[Content]) -> Tensor:
-        return self.backbone.look(self.vision.read(contents, self.backbone))
-
 
 def _head(width: int, hidden: int, seed: int) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
@@ -114,19 +107,6 @@ def _head(width: int, hidden: int, seed: int) -> nn.Sequential:
         return nn.Sequential(
             nn.Linear(width, hidden), nn.Sigmoid(), nn.Dropout(_DROPOUT), nn.Linear(hidden, 1, bias=False)
         )
-
-
-def _take(backbone: Backbone, first: Backbone) -> None:
-    """Begin with the weights of a backbone for one image, its positions stretched to two of them."""
-    known = first.state_dict()
-    if isinstance(backbone.model, ViT):
-        known["model.positions"] = stretched(known["model.positions"], backbone.model.tall)
-    try:
-        backbone.load_state_dict(known)
-    except RuntimeError as error:
-        raise BadInput(
-            f"the weights of `start` do not fit this backbone for two images: {error}. Leave `start` out."
-        ) from error
 
 
 def stretched(positions: Tensor, tall: int) -> Tensor:

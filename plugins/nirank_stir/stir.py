@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import nirank
-from nirank.data import Candidates, Content, Queries
+from nirank.data import Candidates, Queries
 from nirank.errors import BadInput
-from nirank.kit.transformers import best_device
 from nirank_stir.backbones import Backbone, Vision
-from nirank_stir.siamese import SMALL, Siamese, contiguous, fingerprint, load
+from nirank_stir.pairs import WEIGHTS, PairScorer
+from nirank_stir.siamese import SMALL, contiguous, fingerprint
 
-WEIGHTS = "stir.safetensors"
 #: Of cosine distances, at first.
 _SCALE = 10.0
 
 
-class Stir(nn.Module):
+class Stir(PairScorer):
     """Scores an image for an image, both seen at once: the score is the distance of the pair with its sign turned.
 
     Shabanov et al., STIR: Siamese Transformer for Image Retrieval Postprocessing, 2023. It reranks the best of a first
@@ -49,8 +44,6 @@ class Stir(nn.Module):
     Raises `BadInput` for a `start` that is no siamese encoder, and as `siamese` does.
     """
 
-    reads = "images"
-
     def __init__(
         self,
         hidden: int = 64,
@@ -60,29 +53,28 @@ class Stir(nn.Module):
         model: str | None = None,
         vision: Vision = Vision(),
     ) -> None:
-        super().__init__()
-        first = None if start is None or model is not None else first_of(Path(start))
-        own = {} if first is None else first.vision.architecture
-        self.vision = replace(vision, weights=vision.weights and model is None and first is None, **own)
-        self.batch_size, self.hidden = batch_size, hidden
-        self.backbone = self.vision.build(together=2)
-        self.head = _head(self.backbone, hidden, vision.seed)
-        self.scale = nn.Parameter(torch.tensor(_SCALE)) if self.backbone.each else None
-        if first is not None:
-            _take(self.backbone, first.backbone)
-        if model is not None:
-            load(self, Path(model))
-        self.to(device or best_device()).eval()
+        super().__init__("stir", hidden, start, batch_size, device, model, vision)
+
+    def layers(self) -> Backbone:
+        """The backbone for two images; the head and the scale are made."""
+        backbone = self.vision.build(together=2)
+        self.head = _head(backbone, self.hidden, self.vision.seed)
+        self.scale = nn.Parameter(torch.tensor(_SCALE)) if backbone.each else None
+        return backbone
+
+    def take(self, first: Backbone) -> None:
+        """Begin with the weights of a backbone for one image. What is for two images alone keeps its own."""
+        own, known = self.backbone.state_dict(), first.state_dict()
+        odd = [name for name, tensor in known.items() if name not in own or own[name].shape != tensor.shape]
+        if odd:
+            raise BadInput(
+                f"the weights of `start` do not fit this backbone for two images: {', '.join(odd)}. Leave `start` out."
+            )
+        self.backbone.load_state_dict(own | known)
 
     def score(self, queries: Queries, candidates: Candidates) -> Tensor:
         """Minus the distance of each pair, float32 `[pairs]`."""
-        if candidates.corpus is None:
-            raise BadInput(
-                "stir reads documents, but these candidates have no corpus. Set it: candidates.over(corpus)."
-            )
-        docs, places = np.unique(candidates.docs, return_inverse=True)
-        wanted, read = self._look(queries.contents), self._look(candidates.corpus[docs])
-        return -self.distances(wanted[torch.from_numpy(candidates.rows)], read[torch.from_numpy(places)])
+        return -self.distances(*self.seen(queries, candidates))
 
     def distances(self, left: Tensor, right: Tensor) -> Tensor:
         """The distances of two images each, `[pairs]`, from what the backbone's `look` made of them."""
@@ -103,9 +95,6 @@ class Stir(nn.Module):
         """A hash of the weights and of how images are read."""
         return fingerprint(self, self.vision)
 
-    def _look(self, contents: Sequence[Content]) -> Tensor:
-        return self.backbone.look(self.vision.read(contents, self.backbone))
-
 
 def _compared(vectors: Tensor) -> Tensor:
     """In what two vectors differ and agree, `[pairs, 2 dim]` from `[pairs, 2, dim]`: numbers around 1, as is good."""
@@ -122,25 +111,6 @@ def _head(backbone: Backbone, hidden: int, seed: int) -> nn.Sequential:
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
     return nn.Sequential(first, nn.GELU(), last)
-
-
-def first_of(start: Path) -> Siamese:
-    """The trained siamese encoder in a folder. Raises `BadInput` where there is another component."""
-    found = nirank.load(f"trained:{start}").component.target
-    if not isinstance(found, Siamese):
-        raise BadInput(f"holds a {type(found).__name__}; a trained siamese encoder is expected.", start)
-    return found
-
-
-def _take(backbone: nn.Module, first: nn.Module) -> None:
-    """Begin with the weights of a backbone for one image. What is for two images alone keeps its own."""
-    own, known = backbone.state_dict(), first.state_dict()
-    odd = [name for name, tensor in known.items() if name not in own or own[name].shape != tensor.shape]
-    if odd:
-        raise BadInput(
-            f"the weights of `start` do not fit this backbone for two images: {', '.join(odd)}. Leave `start` out."
-        )
-    backbone.load_state_dict(own | known)
 
 
 def tiny() -> Stir:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 
-import numpy as np
 import pytest
 
 import nirank
@@ -13,20 +12,9 @@ from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import BadInput
 from nirank.experiments.experiment import Experiment
 from nirank.plugins import observers
-from tests.named_toys import named
+from tests.observed_toys import everything
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of libraries that others wrote
-
-
-class Everything:
-    """Finds everything."""
-
-    def __init__(self, backwards: bool = False) -> None:
-        self.backwards = backwards
-
-    def generate(self, queries, k):
-        docs = np.arange(3)[:: -1 if self.backwards else 1][:k]
-        return Candidates.of([docs] * len(queries), [np.arange(k, 0, -1)] * len(queries))
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +22,7 @@ def _registered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for variable in ("MLFLOW_TRACKING_URI", "WANDB_MODE"):
         monkeypatch.delenv(variable, raising=False)
-    corpus = Documents(["a", "b", "c"], ["x", "xx", "xxx"])
-    collection = Collection("few", corpus, Queries.of(["q"]), Candidates.of([[0]], [[1]]))
-    with named({"collection/few": lambda: collection, "generator/all": Everything}):
+    with everything():
         yield
 
 

@@ -8,34 +8,19 @@ import subprocess
 import sys
 from datetime import datetime
 
-import numpy as np
 import pytest
 
-from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.errors import MissingDependency
 from nirank.experiments import run
 from nirank.experiments.experiment import Experiment
 from nirank.plugins import active, observers
 from nirank_log.log import Log, append
-from tests.named_toys import named
-
-
-class Everything:
-    """Finds everything."""
-
-    def __init__(self, backwards: bool = False) -> None:
-        self.backwards = backwards
-
-    def generate(self, queries, k):
-        docs = np.arange(3)[:: -1 if self.backwards else 1][:k]
-        return Candidates.of([docs] * len(queries), [np.arange(k, 0, -1)] * len(queries))
+from tests.observed_toys import everything
 
 
 @pytest.fixture(autouse=True)
 def _registered():
-    corpus = Documents(["a", "b", "c"], ["x", "xx", "xxx"])
-    collection = Collection("few", corpus, Queries.of(["q"]), Candidates.of([[0]], [[1]]))
-    with named({"collection/few": lambda: collection, "generator/all": Everything}):
+    with everything():
         yield
 
 
