@@ -74,8 +74,8 @@ def why_different(
         name: (first.recorded[name], second.recorded[name]) for name in first.recorded if name in second.recorded
     }
     if first.run is None or second.run is None:
-        judge = {"measures": measures, "relevance_level": relevance_level, "depth": depth, "ties": ties}
-        rows = _figures(first, second, told, judge)
+        asked = {"measures": measures, "relevance_level": relevance_level, "depth": depth, "ties": ties}
+        rows = _figures(first, second, told, asked)
         return Differences(names, known, None, diverging(first, second), rows, (), recorded)
     aligned = align(first.run, second.run, told, ties, depth)
     judge = _Judge(aligned, measures, relevance_level)
