@@ -252,6 +252,15 @@ def test_the_term_of_a_sum_that_diverges_is_named():
     assert found.stages.first.stages == ("first", "first >> same", "first >> model")
 
 
+def test_a_stage_that_only_one_pipeline_has_is_named():
+    first, model = _stage(Found([0, 1, 2], [3, 2, 1]), "first"), _stage(Scores(range(8)), "model")
+    found = _stages(first, first >> model).stages.first
+    assert (found.stage_a, found.stage_b, found.queries) == ("first", "first >> model", 2)
+    assert _stages(first >> model, first).stages.first.stage_a == "first >> model"
+    same = _stage(Scores([9, 8, 7, 6, 5, 4, 3, 2]), "same")
+    assert _stages(first >> same, first >> same >> model).stages.first.stage_b.endswith("model")
+
+
 def test_the_same_pipelines_do_not_diverge():
     ranking = _stage(Found([0, 1, 2], [3, 2, 1]), "first") >> _stage(Scores(range(8)), "model")
     found = _stages(ranking, ranking)

@@ -48,7 +48,7 @@ class Differences:
             *self._about_results(),
             *self._about_changes(),
             *self._about_records(),
-            self.stages.note,
+            *self._about_stages(),
             *self.changes.unknown,
         ]
 
@@ -65,6 +65,11 @@ class Differences:
 
     def _repr_html_(self) -> str:
         return page(self.names, self.summary(), self.tables())
+
+    def _about_stages(self) -> list[str]:
+        """Where stages diverge; nothing of stages that were not searched, where all results are the same."""
+        same = self.agreement is not None and self.agreement.same_bits == self.agreement.queries
+        return [] if same and not self.stages.searched else [self.stages.note]
 
     def _about_results(self) -> list[str]:
         found = self.agreement

@@ -39,13 +39,15 @@ class Stages:
 
     first: Divergence | None
     note: str
+    searched: bool = True
 
 
 def diverging(a: Side, b: Side) -> Stages:
     """Compare two pipelines stage by stage; where that cannot be done, the note says why."""
     one, other = _Search.of(a), _Search.of(b)
     if one is None or other is None:
-        return Stages(None, _unknown([name for name, search in (("a", one), ("b", other)) if search is None]))
+        lacking = [name for name, search in (("a", one), ("b", other)) if search is None]
+        return Stages(None, _unknown(lacking), searched=False)
     with sharing():
         found = _first(one, other)
         stale = [name for name, search in (("a", one), ("b", other)) if not search.finds_its_run()]
@@ -105,8 +107,11 @@ def _note(found: Divergence | None, stale: list[str]) -> str:
 
 
 def _first(one: _Search, other: _Search) -> Divergence | None:
+    """The first divergence. Where one pipeline has ended, the last of its stages is held against what the other adds."""
     compared: list[str] = []
-    for step, second in zip(steps(one.ranking), steps(other.ranking), strict=False):
+    left, right = [*steps(one.ranking)], [*steps(other.ranking)]
+    missing = len(right) - len(left)
+    for step, second in zip(left + left[-1:] * missing, right + right[-1:] * -missing, strict=True):
         compared.append(step[0])
         found, against = one.outcome(step), other.outcome(second)
         if differ := [query for query in found if query in against and found[query] != against[query]]:

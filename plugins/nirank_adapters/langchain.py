@@ -33,7 +33,7 @@ class Retriever(BaseRetriever):
     How many is the ranking's own affair (`bm25 % 10`). Indexes that are missing are built at the first query.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
     ranking: Any
     corpus: Any
 
@@ -54,7 +54,7 @@ class Reranker(BaseDocumentCompressor):
     for a scoring that needs an index, without a corpus; and for documents that the corpus lacks.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
     scoring: Any
     corpus: Any = None
     top_n: int | None = None
