@@ -107,7 +107,7 @@ def _note(found: Divergence | None, stale: list[str]) -> str:
 
 
 def _first(one: _Search, other: _Search) -> Divergence | None:
-    """The first divergence. Where one pipeline has ended, the last of its stages is held against what the other adds."""
+    """The first divergence; where one pipeline has ended, its last stage is held against what the other adds."""
     compared: list[str] = []
     left, right = [*steps(one.ranking)], [*steps(other.ranking)]
     missing = len(right) - len(left)
