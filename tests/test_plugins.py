@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import nirank
-from nirank import hooks
+from nirank import announced, hooks
 from nirank.errors import BadInput, MissingDependency, PluginError, UnknownName
 from nirank.hooks import hookimpl
 from nirank.plugins import Component, Plugin, inventory, observers
@@ -209,8 +209,9 @@ def test_a_name_is_overridden_where_that_is_asked_for(fresh):
 
 def test_components_of_ours_have_their_names_whatever_the_other_plugin_is_called():
     points = [importlib.metadata.EntryPoint(name, "m", "nirank") for name in ("aaa", "zzz")]
-    ours = next(point for point in importlib.metadata.entry_points(group="nirank") if point.name == "nirank_lexical")
-    assert sorted([*points, ours], key=plugins._order)[0] is ours
+    others = [announced.Announced(point, "others", "1.0") for point in points]
+    ours = next(one for one in announced.plugins() if one.point.name == "nirank_lexical")
+    assert sorted([*others, ours], key=plugins._order)[0] is ours
 
 
 @pytest.mark.parametrize(

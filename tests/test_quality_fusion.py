@@ -45,8 +45,8 @@ def quality(benchmark, monkeypatch):
         "MiniLM": everything.top(20),
     }
     searched = module.Searched(collection, found, everything)
-    monkeypatch.setattr(module, "_searched", lambda *_: searched)
-    module.searched, module.dense = searched, dense
+    monkeypatch.setattr(module, "searched", lambda *_: searched)
+    module.made, module.dense = searched, dense
     return module
 
 
@@ -68,7 +68,7 @@ def test_every_row_runs_and_is_compared_with_its_parts(quality):
 def test_a_sum_of_normalised_scores_is_that_of_the_pipeline(quality, monkeypatch):
     """With one choice of weights there is nothing to choose: the row is the pipeline with these."""
     monkeypatch.setattr(quality, "STEP", 2)  # of which only the weight 0, for BM25, is left
-    searched = quality.searched
+    searched = quality.made
     bm25, dense = nirank.load("bm25", k1=0.9, b=0.4), nirank.load(quality.dense, "dense")
     pipeline = (searched.generator("BM25") | searched.generator("MiniLM")) >> 0.0 * nirank.normalise(
         bm25, "minmax"
@@ -80,7 +80,7 @@ def test_a_sum_of_normalised_scores_is_that_of_the_pipeline(quality, monkeypatch
 
 def test_what_rm3_did_not_find_has_its_least_score(quality, monkeypatch):
     monkeypatch.setattr(quality, "SCALES", (1000.0,))
-    searched = quality.searched
+    searched = quality.made
     expanded = searched.found["RM3"]
     union = expanded.union(searched.found["MiniLM"])
     scores = []

@@ -85,7 +85,7 @@ def test_it_is_listed_with_its_distribution_and_version(installed, animals):
     listed = installed.run("nirank", "plugins", cwd=animals).stdout
     (row,) = [line for line in listed.splitlines() if "sample-ranker" in line]
     assert "sample-ranker 0.3.0" in row
-    assert "generator/sample_prefix, scorer/sample_early, loss/sample_hinge" in row
+    assert {"generator/sample_prefix,", "scorer/sample_early,", "loss/sample_hinge"} <= {*listed.split()}
     assert row.split()[-2] == "ok"
     assert f"nirank {__version__}" in listed
 

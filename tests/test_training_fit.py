@@ -45,6 +45,14 @@ def test_a_linear_scorer_finds_the_order_that_labels_follow(loss):
     assert _measure(scorer, held_out) > max(0.97, before + 0.1)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_a_step_counts_as_a_change_of_the_weights(optimizer):
+    scorer = Weighed()
+    before = scorer.weigh.weight._version  # by which compiled graphs and new heads see that they are other ones
+    nirank.fit(scorer, "ranknet", numbers(8), steps=2, optimizer=optimizer)
+    assert scorer.weigh.weight._version >= before + 2
+
+
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "clip", "siglip"])
 def test_an_encoder_learns_from_the_documents_of_its_batch(loss):
     encoder, collection = Letters(dim=32), letters()

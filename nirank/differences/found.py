@@ -67,7 +67,7 @@ class Differences:
         return page(self.names, self.summary(), self.tables())
 
     def _about_stages(self) -> list[str]:
-        """Where stages diverge; nothing of stages that were not searched, where all results are the same."""
+        """The place where stages diverge; nothing of stages that were not searched, where all results are the same."""
         same = self.agreement is not None and self.agreement.same_bits == self.agreement.queries
         return [] if same and not self.stages.searched else [self.stages.note]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 
 from nirank.component import Component
 from nirank.errors import BadInput
@@ -29,6 +30,8 @@ class Updates:
         self.parameters: list[Tensor] = [parameter for group in groups for parameter in group["params"]]
         kind, given = _OPTIMISERS[options.optimizer], _fused(self.parameters, options)
         optimiser = kind(groups, lr=options.learning_rate, **given)
+        if given:
+            optimiser.register_step_post_hook(_count_versions)
         self.optimiser = accelerator.prepare(optimiser)
 
     @property
@@ -90,6 +93,11 @@ def _fused(parameters: Sequence[Tensor], options: Options) -> dict[str, bool]:
     """The setting by which Adam updates a parameter in one pass over memory, where torch has that."""
     usual = options.optimizer != "sgd" and all(each.device.type in ("cpu", "cuda") for each in parameters)
     return {"fused": True} if usual else {}
+
+
+def _count_versions(optimiser: torch.optim.Optimizer, *_: Any) -> None:
+    """Count a step as a change of the parameters, which fused ones do not: compiled graphs and new heads look at it."""
+    increment_version([each for group in optimiser.param_groups for each in group["params"] if each.grad is not None])
 
 
 def _refuse_others(optimiser: Any) -> None:

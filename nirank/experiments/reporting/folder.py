@@ -93,7 +93,7 @@ def _repeated(folder: Path, experiment: Experiment, collection: Collection) -> t
 
 
 def _folds(folder: Path) -> tuple[FoldRow, ...]:
-    """What is written of folds; nothing of an experiment without them. Raises `BadInput` where that is damaged."""
+    """The rows of folds that are written; none of an experiment without them. Raises `BadInput` for damaged ones."""
     if not (folder / "folds.json").exists():
         return ()
     try:
