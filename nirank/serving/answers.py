@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nirank.serving.searching import DEEPEST, LONGEST, LONGEST_CONDITION, MOST
 
@@ -37,6 +37,13 @@ class SearchRequest(Request):
     where: Condition | None = None
     fields: Names | None = Field(None, description="The fields that are shown; all unless given.")
     snippets: bool = True
+
+    @model_validator(mode="after")
+    def _one_query(self) -> SearchRequest:
+        """Refuse none, and several."""
+        if sum(each is not None for each in (self.query, self.image, self.document)) != 1:
+            raise ValueError("one of query, image and document is expected")
+        return self
 
 
 class ExplainRequest(Request):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -132,8 +131,3 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return sending
-
-
-def open_paths() -> Iterable[str]:
-    """The paths that need no token."""
-    return ("/", *_OPEN)

@@ -52,7 +52,6 @@ class Source:
         return beside.with_name(f"{self.name}-judgments")
 
 
-
 def source(what: str, pipeline: str | None = None, stages: Mapping[str, dict[str, Any]] | None = None) -> Source:
     """The source that is meant: the path of an experiment, a folder of `nirank index`, or the name of a collection.
 

@@ -38,15 +38,13 @@ def serve(source: Source, options: Options, tell: Callable[[str], None] = print)
     load_beside(source.experiment)
     with ExitStack() as stack:
         stack.enter_context(observers.switched_on(source.experiment.observers()))
-        app = application(Holder(source.open()), options)
-        served = app.state.served
-        stack.enter_context(served.watch.watching())
+        app = application(Holder(source.open()), options, source)
 
         class Server(uvicorn.Server):
             """Lets nothing new in from the signal on."""
 
             def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-                served.limits.closing = True
+                app.state.served.limits.closing = True
                 super().handle_exit(sig, frame)
 
         config = uvicorn.Config(

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
-
-import numpy as np
 
 from nirank.data import images
 from nirank.data.candidates import Candidates
@@ -95,7 +92,7 @@ def find(state: State, pipeline: str, queries: Sequence[Content], wish: Wish, wa
     with watch.query() as seconds:
         found = ranking.search(Queries.of(queries), state.corpus)
     stages = {stage: 1000 * value for stage, value in seconds.items()}
-    return [Found(docs, scores.tolist(), stages) for docs, scores in found]
+    return [Found(docs, scores.tolist(), stages) for docs, scores in map(found.__getitem__, range(len(queries)))]
 
 
 def answer(state: State, query: Content, found: Mapping[str, Found], wish: Wish) -> dict[str, Any]:
@@ -121,44 +118,48 @@ def explain(state: State, query: Content, pipeline: str, document: str) -> dict[
 def document(state: State, doc: int) -> dict[str, Any]:
     """The answer of `/documents/ID`."""
     content = state.content(doc)
-    name = state.corpus.ids[doc]
-    return {"id": name, **_shown(state, doc, content, None), "text": content if isinstance(content, str) else None}
+    return {**_shown(state, doc, content, state.fields), "text": content if isinstance(content, str) else None}
 
 
 def _narrowed(ranking: Ranking, condition: str | None) -> Ranking:
     return ranking if condition is None or not condition.strip() else ranking >> where(condition)
 
 
-def _result(
-    state: State, pipeline: str, query: Content, found: Mapping[str, Found], wish: Wish
-) -> dict[str, Any]:
+def _result(state: State, pipeline: str, query: Content, found: Mapping[str, Found], wish: Wish) -> dict[str, Any]:
     mine = found[pipeline]
-    here = slice(wish.offset, wish.offset + wish.k)
-    docs, scores = mine.docs[here], mine.scores[here]
-    others = {name: each.ranks for name, each in found.items() if name != pipeline}
-    parts = _snippets(state, query, docs) if wish.snippets else [None] * len(docs)
-    columns = zip(docs.tolist(), scores, state.corpus.ids.take(docs), state.corpus[docs] if len(docs) else [], parts)
-    hits = []
-    for rank, (doc, score, name, content, part) in enumerate(columns, start=wish.offset + 1):
-        shown = _shown(state, doc, content, wish.fields)
-        places = {other: ranks.get(doc) for other, ranks in others.items()}
-        hits.append({"rank": rank, "id": name, "score": score, **shown, "snippet": part, "places": places})
+    others = {name: each for name, each in found.items() if name != pipeline}
     return {
         "pipeline": pipeline,
-        "hits": hits,
+        "hits": _hits(state, query, mine, others, wish),
         "found": len(mine.docs),
         "more": len(mine.docs) > wish.offset + wish.k,
         "milliseconds": _milliseconds(mine.stages),
     }
 
 
-def _shown(state: State, doc: int, content: Content, fields: Sequence[str] | None) -> dict[str, Any]:
-    """Title, fields and picture of a document."""
+def _hits(state: State, query: Content, mine: Found, others: Mapping[str, Found], wish: Wish) -> list[dict[str, Any]]:
+    """A page of documents, with their ranks from the other pipelines."""
+    here = slice(wish.offset, wish.offset + wish.k)
+    docs = mine.docs[here]
+    contents = state.corpus[docs] if len(docs) else []
+    fields = state.fields if wish.fields is None else wish.fields
+    parts = _snippets(state, query, docs, contents) if wish.snippets else [None] * len(docs)
+    hits = []
+    for row, (doc, score) in enumerate(zip(docs.tolist(), mine.scores[here], strict=True)):
+        ranked = {"rank": wish.offset + row + 1, "score": _plain(score)}
+        places = {name: each.ranks.get(doc) for name, each in others.items()}
+        hits.append(ranked | _shown(state, doc, contents[row], fields) | {"snippet": parts[row], "places": places})
+    return hits
+
+
+def _shown(state: State, doc: int, content: Content, fields: Sequence[str]) -> dict[str, Any]:
+    """Id, title, fields and picture of a document."""
     name = state.corpus.ids[doc]
     title = state.values(doc, ["title"])["title"] if "title" in state.fields else None
     return {
+        "id": name,
         "title": None if title is None else str(title),
-        "fields": {key: _plain(value) for key, value in state.values(doc, state.fields if fields is None else fields).items()},
+        "fields": {key: _plain(value) for key, value in state.values(doc, fields).items()},
         "image": f"/images/{quote(name, safe='')}" if images.is_image(content) else None,
     }
 
@@ -170,9 +171,9 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
-def _snippets(state: State, query: Content, docs: Ints) -> list[dict[str, Any] | None]:
+def _snippets(state: State, query: Content, docs: Ints, contents: Sequence[Content]) -> Sequence[dict[str, Any] | None]:
     """A snippet of each document, where query and documents are texts."""
-    if not isinstance(query, str) or not len(docs) or not all(isinstance(text, str) for text in state.corpus[docs]):
+    if not isinstance(query, str) or not len(docs) or not all(isinstance(content, str) for content in contents):
         return [None] * len(docs)
     (found,) = snippets(Queries.of(query), Candidates.of([docs], corpus=state.corpus))
     return [as_json(part) for part in found]

@@ -37,7 +37,9 @@ class State:
     def __post_init__(self) -> None:
         for name, ranking in self.pipelines.items():
             if not ranking.scored:
-                raise BadInput(f"the pipeline {name} = {ranking!r} finds documents but does not order them: add scores.")
+                raise BadInput(
+                    f"the pipeline {name} = {ranking!r} finds documents but does not order them: add scores."
+                )
 
     @functools.cached_property
     def version(self) -> str:
