@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+from urllib.parse import quote
 
+import numpy as np
 import pytest
 
 import nirank
@@ -14,9 +16,11 @@ from nirank.data import images
 pytest.importorskip("fastapi")
 
 from fastapi.testclient import TestClient
+from PIL import Image
 
+from nirank.data.thumbnails import jpeg
 from nirank.pipeline.snippets import snippets
-from nirank.serving import answers, searching
+from nirank.serving import answers, pictures, searching
 from nirank.serving.app import application
 from nirank.serving.options import Options
 from nirank.serving.searching import Wish
@@ -165,17 +169,11 @@ def test_an_explanation_adds_up_to_the_score(client, state):
 
 @pytest.mark.parametrize("name", IDS)
 def test_a_document_is_found_by_whatever_its_id_is(client, name):
-    given = client.get(f"/documents/{nirank_quoted(name)}").json()
+    given = client.get(f"/documents/{quote(name, safe='')}").json()
     answers.DocumentAnswer.model_validate(given)
     place = IDS.index(name)
     assert (given["id"], given["text"], given["title"]) == (name, TEXTS[place], FIELDS["title"][place])
     assert given["fields"] == {key: values[place] for key, values in FIELDS.items()}
-
-
-def nirank_quoted(name):
-    from urllib.parse import quote
-
-    return quote(name, safe="")
 
 
 def test_what_is_served_is_told(client, state):
@@ -184,3 +182,120 @@ def test_what_is_served_is_told(client, state):
     assert (about["documents"], about["fields"], about["images"]) == (5, ["title", "year"], False)
     assert about["version"] == state.version == client.get("/health").json()["version"]
     assert client.get("/ready").json()["status"] == "ok"
+
+
+# Pictures
+
+
+class Red:
+    """Finds the images that are as red as the query."""
+
+    def build(self, corpus, folder, encode):
+        pass
+
+    def open(self, corpus, folder):
+        self.reds = np.array([_red(content) for content in corpus], np.float32)
+
+    index_key = {"index": "red"}
+
+    def generate(self, queries, k):
+        scores = np.array([-np.abs(self.reds - _red(content)) for content in queries.contents], np.float32)
+        return nirank.Candidates.from_scores(scores, k)
+
+
+def _red(content):
+    return np.asarray(images.read(content))[..., 0].mean()
+
+
+def _png(picture):
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _url(content, kind="png"):
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = [folder / f"{number}.png" for number in range(4)]
+    for number, path in enumerate(paths):
+        images.drawn(number, 400, 300).save(path)
+    paths.append(folder / "broken.png")
+    images.drawn(9, 30, 30).save(paths[-1])
+    corpus = nirank.Documents(["one", "../two", "three", "four", "broken"], paths)
+    state = State("gallery", corpus, {"red": nirank.load(Red(), "red") % 10})
+    with client_of(state) as client:
+        yield client, paths
+
+
+def test_an_image_finds_itself(gallery):
+    client, paths = gallery
+    for name, path in zip(["one", "../two", "three", "four"], paths, strict=False):
+        (first, *_) = results(client.post("/search", json={"image": _url(path.read_bytes())}))["red"]["hits"]
+        assert (first["id"], first["snippet"], first["title"]) == (name, None, None)
+        assert first["image"] == f"/images/{quote(name, safe='')}"
+
+
+def test_a_document_with_an_image_finds_others(gallery):
+    client, _ = gallery
+    assert results(client.post("/search", json={"document": "../two"}))["red"]["hits"][0]["id"] == "../two"
+
+
+def test_a_small_copy_is_made_once_and_told_by_its_tag(gallery, monkeypatch):
+    client, paths = gallery
+    made = []
+    monkeypatch.setattr(pictures.thumbnails, "jpeg", lambda *given: made.append(given) or jpeg(*given))
+    small = client.get("/images/..%2Ftwo", params={"side": 100})
+    picture = Image.open(io.BytesIO(small.content))
+    assert (small.headers["content-type"], picture.format, picture.size) == ("image/jpeg", "JPEG", (128, 96))
+    again = client.get("/images/..%2Ftwo", params={"side": 128})
+    assert (again.content, again.headers["etag"]) == (small.content, small.headers["etag"])
+    known = client.get("/images/..%2Ftwo", params={"side": 120}, headers={"if-none-match": small.headers["etag"]})
+    assert (known.status_code, known.content) == (304, b"")
+    other = client.get("/images/one", params={"side": 128})
+    assert other.headers["etag"] != small.headers["etag"]
+    assert [given[1:] for given in made] == [(128,), (128,)]
+
+
+def test_an_image_that_is_damaged_or_gone_is_not_found(gallery):
+    client, paths = gallery
+    whole = paths[-1].read_bytes()
+    paths[-1].write_bytes(whole[: len(whole) // 2])
+    refused(client.get("/images/broken"), 404, "broken")
+    paths[-1].unlink()
+    refused(client.get("/images/broken?side=64"), 404, "broken")
+    for name in ("five", "..%2F..%2Fetc%2Fpasswd", "%2Fetc%2Fpasswd", "%00", "%ff"):
+        refused(client.get(f"/images/{name}"), 404, "document")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "data URL"),
+        ("http://example.org/a.png", "data URL"),
+        ("file:///etc/passwd", "data URL"),
+        ("data:text/plain;base64,aGVsbG8=", "data URL"),
+        ("data:image/png;base64,!!!", "base64"),
+        ("data:image/png;base64,é", "base64"),
+        (_url(b"no image at all"), "cannot be read as an image"),
+        (_url(b""), "cannot be read as an image"),
+        (_url(_png(images.drawn(1, 60, 60))[:-900]), "cannot be read as an image"),
+    ],
+)
+def test_an_image_that_is_none_is_refused(gallery, url, said):
+    client, _ = gallery
+    refused(client.post("/search", json={"image": url}), 422, said)
+
+
+def test_an_image_with_too_many_pixels_is_refused_before_it_is_decoded(gallery):
+    client, _ = gallery
+    bomb = _png(Image.new("1", (20_000, 20_000)))
+    assert len(bomb) < 100_000
+    refused(client.post("/search", json={"image": _url(bomb)}), 422, "pixels")
+
+
+def test_an_image_is_refused_by_a_pipeline_that_reads_texts(client):
+    refused(client.post("/search", json={"image": _url(_png(images.drawn(1)))}), 422, "text")
