@@ -848,18 +848,9 @@ def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets:
         _console().print(_found_table(opened, query, docs, scores, parts))
         _print_reasons(opened, docs, reasons)
         return
-    from nirank.experiments import explained
+    from nirank.experiments import found
 
-    columns = zip(opened.corpus.ids.take(docs), scores.tolist(), opened.corpus[docs], strict=True)
-    results: list[dict[str, Any]] = [
-        {"rank": rank, "id": name, "score": score, "text": str(content)}
-        for rank, (name, score, content) in enumerate(columns, start=1)
-    ]
-    for result, part in zip(results, parts, strict=False):
-        result["snippet"] = {"text": part.text, "start": part.start, "stop": part.stop, "matches": part.matches}
-    for result, reason in zip(results, reasons, strict=False):
-        result["explanation"] = explained.as_json(reason)
-    _print_json({"query": query, "results": results})
+    _print_json({"query": query, "results": found.as_json(opened.corpus, docs, scores, parts, reasons)})
 
 
 def _print_reasons(opened: Workspace, docs: Ints, reasons: Sequence[Explanation]) -> None:
