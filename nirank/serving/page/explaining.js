@@ -111,12 +111,14 @@ function reason({ explanation, query, text, document }) {
 /** The score as the sum of its parts, with whether they add up. */
 function sum(explanation) {
   const { parts = [], score: total, note: said } = explanation;
-  const most = Math.max(Math.abs(total), ...leaves(explanation).map((leaf) => Math.abs(leaf.score)));
-  const negative = leaves(explanation).some((leaf) => leaf.score < 0) || total < 0;
+  const all = everything(explanation).map((each) => each.score);
+  const [least, greatest] = [Math.min(0, ...all), Math.max(0, ...all)];
+  const scale = { "--zero": `${(-100 * least) / (greatest - least || 1)}%` };
   const added = parts.reduce((all, part) => all + part.score, 0);
   const sizes = parts.reduce((all, part) => all + Math.abs(part.score), Math.abs(total));
   const right = Math.abs(total - added) <= ROUNDING * sizes;
-  return el("div", { class: `sum ${negative ? "both" : "one"}`, "data-score": total },
+  const most = greatest - least;
+  return el("div", { class: "sum", style: scale, "data-score": total },
     el("p", { class: "total" }, el("span", { class: "number", "data-total": total }, signed(total).replace("+", "")), el("span", {}, explanation.label)),
     said && el("p", { class: "soft" }, said),
     parts.length > 0 && tree(parts, most, 0),
@@ -126,18 +128,19 @@ function sum(explanation) {
     parts.length === 0 && !said && el("p", { class: "soft" }, "This score is not made of parts."));
 }
 
+const everything = (explanation) => [explanation, ...(explanation.parts ?? []).flatMap(everything)];
 const leaves = (explanation) => (explanation.parts?.length ? explanation.parts.flatMap(leaves) : [explanation]);
 
 function tree(parts, most, level) {
   const largest = [...parts].sort((a, b) => Math.abs(b.score) - Math.abs(a.score));
-  const rest = largest.slice(PARTS);
-  const list = el("ul", { class: "parts" }, largest.slice(0, rest.length > 1 ? PARTS : undefined).map((part) => row(part, most, level)));
-  if (rest.length > 1) list.append(smaller(rest, most, level));
-  return list;
+  const shown = Math.min(PARTS, largest.filter(({ score }) => score !== 0).length);
+  const rest = largest.slice(shown);
+  if (rest.length < 2) return el("ul", { class: "parts" }, largest.map((part) => row(part, most, level)));
+  return el("ul", { class: "parts" }, largest.slice(0, shown).map((part) => row(part, most, level)), smaller(rest, most, level));
 }
 
 function row(part, most, level) {
-  const line = [el("span", { class: "label" }, part.label, part.note && el("small", {}, part.note)), bar(part.score, most), el("span", { class: "number" }, signed(part.score))];
+  const line = [el("span", { class: "label" }, part.label, part.note && el("small", {}, ` ${part.note}`)), bar(part.score, most), el("span", { class: "number" }, signed(part.score))];
   const attributes = { class: "part", "data-score": part.score, "data-level": level, "data-places": (part.document_marks ?? []).map(([start]) => start).join(" ") };
   const node = part.parts?.length
     ? el("li", attributes, el("details", { open: level < 2 }, el("summary", { class: "row" }, line), tree(part.parts, most, level + 1)))
@@ -150,11 +153,11 @@ function smaller(rest, most, level) {
   const total = rest.reduce((all, part) => all + part.score, 0);
   const open = (event) => event.currentTarget.closest("li").replaceWith(...rest.map((part) => row(part, most, level)));
   return el("li", { class: "part", "data-score": total, "data-level": level }, el("button", { type: "button", class: "row", onclick: open },
-    el("span", { class: "label" }, `${rest.length} smaller parts…`), bar(total, most), el("span", { class: "number" }, signed(total))));
+    el("span", { class: "label soft" }, rest.some(({ score }) => score !== 0) ? `${rest.length} smaller parts…` : `${rest.length} parts of 0: ${rest.map(({ label }) => label).join(", ")}`), bar(total, most), el("span", { class: "number" }, signed(total))));
 }
 
 function bar(value, most) {
-  return el("span", { class: "bar", "aria-hidden": "true" }, el("i", { class: value < 0 ? "lowers" : "raises", style: { "--share": most ? Math.abs(value) / most : 0 } }));
+  return el("span", { class: "beam", "aria-hidden": "true" }, el("i", { class: value < 0 ? "lowers" : "raises", style: { "--share": most ? Math.abs(value) / most : 0 } }));
 }
 
 /** Shows in the text where a part is, while a pointer is on it. */

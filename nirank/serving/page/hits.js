@@ -20,20 +20,18 @@ export function hitList(result, { side, other, state, about, judged, explain }) 
 function card(hit, of) {
   const name = hit.title || hit.id;
   const open = () => of.explain(hit.id, of.system, "document");
-  const box = el("article", { class: "hit", tabindex: 0, "aria-label": `${hit.rank}: ${name}`, "data-id": hit.id, "data-rank": hit.rank, "data-system": of.system },
+  return el("article", { class: `hit ${hit.image ? "pictured" : ""}`, tabindex: 0, "aria-label": `${hit.rank}: ${name}`, "data-id": hit.id, "data-rank": hit.rank, "data-system": of.system },
     el("div", { class: "place" }, el("span", { class: "rank" }, hit.rank), of.other && movement(hit, of)),
+    hit.image && shownImage(hit.id, { class: "picture", side: 256, alt: `Picture of ${name}` }),
     el("div", { class: "about" },
       el("header", {}, el("h3", {}, el("a", { href: address({ why: hit.id, system: of.system }), tabindex: -1, onclick: (event) => { if (plain(event)) { event.preventDefault(); open(); } } }, name)), hit.title && hit.title !== hit.id && el("code", { class: "id" }, hit.id)),
-      el("div", { class: "content" }, hit.image && shownImage(hit.id, { class: "picture", side: 256, alt: `Picture of ${name}` }), hit.snippet && snippet(hit.snippet)),
-      fields(hit, of),
-      tools(hit, of)));
-  return box;
+      hit.snippet && snippet(hit.snippet), fields(hit, of), tools(hit, of)));
 }
 
 const plain = (event) => event.button === 0 && !(event.metaKey || event.ctrlKey || event.shiftKey);
 
-function snippet({ text, start, stop, matches, whole }) {
-  return el("p", { class: "snippet" }, start > 0 && "… ", matched(text, matches ?? [], start), whole === false && stop && " …");
+function snippet({ text, start, matches }) {
+  return el("p", { class: "snippet" }, start > 0 && "… ", matched(text, matches, start), /[.!?…]["'”’)\]]?\s*$/.test(text) ? "" : " …");
 }
 
 /** The movement of a rank: on the side of B from A to B, on the side of A the rank in B. */
@@ -75,14 +73,15 @@ function narrowing(name, value, state) {
 }
 
 function tools(hit, of) {
-  const why = el("button", { type: "button", class: "why", "aria-label": `Why ${score(hit.score)}`, "aria-keyshortcuts": "e", title: "Why this score (e)", onclick: () => of.explain(hit.id, of.system) },
-    el("span", { class: "number" }, score(hit.score)), el("span", { class: "ask" }, "why?"));
+  const number = el("span", { class: "number" }, score(hit.score));
+  const why = of.state.q ? el("button", { type: "button", class: "why", "aria-label": `Why ${score(hit.score)}`, "aria-keyshortcuts": "e", title: "Why this score (e)", onclick: () => of.explain(hit.id, of.system) }, number, el("span", { class: "ask" }, "why?")) : number;
   const like = of.about.images && hit.image && el("a", { class: "like", href: address({ q: null, image: null, like: hit.id, query: null, offset: null, why: null, system: null }) }, "more like this");
   return el("footer", { class: "tools" }, why, like, of.judged && grading(hit.id, of.judged, hit.title || hit.id));
 }
 
-/** A score with as many digits as tell it apart. */
+/** A score with as many digits as tell it apart; the server has null for one that is infinite. */
 export function score(value) {
+  if (value === null) return "∞";
   const size = Math.abs(value);
-  return value.toFixed(size >= 1000 ? 1 : size >= 100 ? 2 : size >= 10 ? 3 : 4);
+  return value.toFixed(size >= 1000 ? 1 : size >= 100 ? 2 : size >= 10 ? 3 : 4).replace("-", "−");
 }

@@ -39,6 +39,7 @@ async function begin() {
 
 function addViews(about) {
   document.title = `${about.name} · nirank`;
+  document.getElementById("name").textContent = about.name;
   document.querySelector('[data-view="queries"]').hidden = !(about.queries && about.judged);
   document.querySelector('[data-view="judge"]').hidden = !about.annotate;
 }

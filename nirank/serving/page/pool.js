@@ -66,11 +66,11 @@ async function judge(view) {
 async function next(work) {
   const { view, pool, queue, done, before } = work;
   const size = before + done.length + queue.length;
-  const top = [el("header", { class: "task" }, el("p", { class: "soft" }, "Is this document an answer to"), el("h1", {}, pool.query || pool.query_id), controls(view),
+  const top = [el("header", { class: "task" }, el("p", { class: "soft" }, "Is this document an answer to"), el("h1", {}, pool.query || pool.query_id),
     el("div", { class: "progress" }, el("progress", { max: Math.max(size, 1), value: before + done.length, "aria-label": "Judged" }), el("span", { class: "number" }, `${before + done.length} of ${size}`)))];
-  if (!queue.length) { put(view.main, el("section", { class: "pool" }, top, finished(work, size))); return; }
+  if (!queue.length) { put(view.main, el("section", { class: "pool" }, top, finished(work, size), el("footer", { class: "foot" }, controls(view)))); return; }
   const place = el("article", { class: "sheet", "aria-live": "polite", "data-id": queue[0] }, loading(2));
-  put(view.main, el("section", { class: "pool" }, top, place, buttons(work)));
+  put(view.main, el("section", { class: "pool" }, top, place, buttons(work), el("footer", { class: "foot" }, controls(view))));
   const shown = await ask(`documents/${encodeURIComponent(queue[0])}`, { signal: view.signal }).catch((error) => { if (error instanceof Refused) return error; throw error; });
   if (!place.isConnected) return;
   put(place, shown instanceof Refused ? troubled("The document cannot be shown", shown.message) : sheet(shown));

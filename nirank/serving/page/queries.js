@@ -15,6 +15,9 @@ const SORTS = { difference: "largest differences", a: "A better than B", b: "B b
 /** Milliseconds between two looks at a server that is still computing. */
 const PAUSE = 700;
 
+/** Columns that fill the picture of all differences: fewer are no wider. */
+const FEWEST = 24;
+
 let last = { key: "", list: null };
 
 /** Shows the list. */
@@ -62,7 +65,7 @@ function draw(view, list) {
   put(main, el("section", { class: "queries" },
     el("header", { class: "summary" }, means(list, view), b && spread(list.queries, view)),
     el("div", { class: "controls" }, choice("Measure", "measure", options(MEASURES, list.measure), list.measure), b && choice("Order", "sort", Object.entries(SORTS), view.state.sort ?? "difference"), found),
-    (list.notes ?? []).map((text) => el("p", { class: "soft" }, text)),
+    list.notes?.length > 0 && el("p", { class: "soft" }, list.notes.join(" ")),
     Object.entries(list.failed ?? {}).map(([name, text]) => el("p", { class: "wrong" }, `${name}: ${text}`)),
     el("table", { class: "list" },
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "query"), el("th", { scope: "col", class: "n" }, letter("A", a)), b && [el("th", { scope: "col", class: "dots" }, el("span", { class: "unseen" }, "both")), el("th", { scope: "col", class: "n" }, letter("B", b)), el("th", { scope: "col", class: "n" }, "A − B")])),
@@ -93,14 +96,14 @@ function means({ mean, measure, queries }, { a, b }) {
 function spread(queries, view) {
   const sorted = queries.filter(({ difference }) => difference !== null).sort((x, y) => y.difference - x.difference);
   const most = Math.max(...sorted.map(({ difference }) => Math.abs(difference)), 1e-9);
-  const step = 600 / Math.max(sorted.length, 1);
+  const step = 600 / Math.max(sorted.length, FEWEST);
   const column = (query, place) => {
     const height = Math.max(0.6, 58 * Math.abs(query.difference) / most);
     const title = `${query.text || query.id}: ${gap(query.difference)}`;
     const rect = svg("rect", { x: place * step, y: query.difference >= 0 ? 60 - height : 60, width: Math.max(step - Math.min(1, step / 4), 0.5), height, class: query.difference > 0 ? "a" : query.difference < 0 ? "b" : "same" }, svg("title", {}, title));
     return svg("a", { href: link(query, view), tabindex: -1 }, svg("rect", { x: place * step, y: 0, width: step, height: 120, class: "reach" }, svg("title", {}, title)), rect);
   };
-  return el("figure", { class: "spread" }, svg("svg", { viewBox: "0 0 600 120", preserveAspectRatio: "none", role: "img", "aria-label": "Differences of all queries, sorted" }, svg("line", { x1: 0, x2: 600, y1: 60, y2: 60 }), sorted.map(column)),
+  return el("figure", { class: "spread" }, svg("svg", { viewBox: "0 0 600 120", preserveAspectRatio: "none", role: "img", "aria-label": "Differences of all queries, sorted" }, svg("line", { x1: 0, x2: step * sorted.length, y1: 60, y2: 60 }), sorted.map(column)),
     el("figcaption", {}, el("span", {}, "A better"), el("span", { class: "soft" }, "each column is a query"), el("span", {}, "B better")));
 }
 
@@ -124,7 +127,7 @@ function dumbbell(one, other) {
 }
 
 const value = (each) => (each === null || each === undefined ? "–" : each.toFixed(4).replace(/^0/, ""));
-const gap = (each) => `${each < 0 ? "−" : each > 0 ? "+" : "±"}${Math.abs(each).toFixed(4).replace(/^0/, "")}`;
+const gap = (each) => (Math.abs(each) < 5e-5 ? "0" : `${each < 0 ? "−" : "+"}${Math.abs(each).toFixed(4).replace(/^0/, "")}`);
 
 function sieve(rows, queries, text) {
   const wanted = text.trim().toLowerCase();

@@ -77,8 +77,17 @@ function refused(error, state) {
   if (error.name === "AbortError") return troubled("Given up", "The server was busy.", again);
   if (!(error instanceof Refused)) throw error;
   if (error.status === 404 && state.like) return troubled("There is no such document", error.message);
+  if (error.status === 422 && state.where) return mistaken(error);
   const title = { 0: "No answer", 401: "Not signed in", 503: "The server is busy" }[error.status];
   return troubled(title ?? "The server refuses this search", error.message, again);
+}
+
+/** A condition that cannot be understood is shown where it was written. */
+function mistaken(error) {
+  const input = document.getElementById("where");
+  input?.setAttribute("aria-invalid", "true");
+  const all = el("a", { class: "button", href: address({ where: null, offset: null }) }, "Search all documents");
+  return troubled("This search cannot be done", error.message, () => input?.focus(), { label: "Change the condition", more: input ? all : null });
 }
 
 function draw(view, answer) {
@@ -93,7 +102,8 @@ function draw(view, answer) {
       head(result, side, view, timing(result, longest, shades)),
       result.hits.length ? hitList(result, { ...view, side, other, explain }) : nothing(state));
   });
-  const columns = el("div", { class: `columns ${b ? "two" : "one"}`, "data-shown": "a" }, lists);
+  const gallery = !b && answer.results[0].hits.some(({ image, snippet }) => image && !snippet);
+  const columns = el("div", { class: `columns ${b ? "two" : "one"} ${gallery ? "gallery" : ""}`, "data-shown": "a" }, lists);
   put(main, neighbours(view), b && tabs(columns, answer), columns, pages(view, answer), view.judged && el("footer", { class: "foot controls" }, judgingAs(), exports()));
   if (b) connect(columns, lists, view.signal);
   columns.addEventListener("focusin", ({ target }) => target.closest(".hit") && light(columns, target.closest(".hit").dataset.id));
@@ -108,7 +118,7 @@ function head({ pipeline }, side, { about, b }, bar) {
   const expression = about.pipelines.find(({ name }) => name === pipeline)?.expression;
   return el("header", { class: "head" },
     el("h2", {}, b && el("span", { class: "letter", "aria-hidden": "true" }, side.toUpperCase()), pipeline),
-    expression && expression !== pipeline && el("code", { class: "expression", title: expression }, expression), bar);
+    expression && el("code", { class: "expression", title: expression }, expression), bar);
 }
 
 function nothing(state) {
@@ -183,7 +193,7 @@ function bindKeys(view, answer, columns, explain) {
     return true;
   };
   const on = (act) => () => { const hit = here(); return hit ? act(hit) : false; };
-  const side = (way) => on((hit) => (hit.closest(".column").dataset.side === way || !view.b ? false : jump(columns, hit)));
+  const side = (way) => (view.b ? on((hit) => (hit.closest(".column").dataset.side === way ? false : jump(columns, hit))) : step(way === "a" ? -1 : 1));
   const page = (rel) => () => document.querySelector(`.pages [rel=${rel}]`)?.click();
   bind({
     ArrowDown: step(1), ArrowUp: step(-1), j: step(1), k: step(-1), ArrowLeft: side("a"), ArrowRight: side("b"),

@@ -35,12 +35,11 @@ function choice(key, label, names, chosen, onchange) {
 
 function filter(about, state) {
   if (!about.fields.length && !state.where) return null;
-  const input = el("input", { id: "where", name: "where", value: state.where ?? "", placeholder: example(about.fields), maxlength: 2000, spellcheck: "false", autocapitalize: "off", "aria-label": "Only documents where", "aria-describedby": "where-wrong" });
+  const input = el("input", { id: "where", name: "where", value: state.where ?? "", placeholder: example(about.fields), maxlength: 2000, spellcheck: "false", autocapitalize: "off", "aria-label": "Only documents where" });
   const names = about.fields.map((name) => el("button", { type: "button", class: "chip", onclick: () => write(input, written(name)) }, name));
   const form = el("form", { class: "filter" }, el("label", { for: "where" }, "where"), input,
     state.where && el("button", { type: "button", class: "icon", "aria-label": "All documents", onclick: () => go({ where: null, offset: null }) }, "×"),
-    el("span", { class: "names" }, el("span", { class: "soft" }, "fields"), names),
-    el("p", { id: "where-wrong", class: "wrong", hidden: true }));
+    el("span", { class: "names" }, el("span", { class: "soft" }, "fields"), names));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     go({ where: input.value.trim() || null, offset: null, why: null, system: null });

@@ -15,9 +15,14 @@ export function start(about, state, main, signal) {
     el("p", { class: "soft" }, facts(about)),
     el("ul", { class: "systems" }, about.pipelines.map(({ name, expression }) => el("li", {}, el("b", {}, name), expression !== name && el("code", {}, expression)))),
     samples,
-    el("p", { class: "hints soft" }, el("kbd", {}, "/"), " search ", el("kbd", {}, "↓"), " results ", el("kbd", {}, "e"), " why ", about.annotate && [el("kbd", {}, "0"), "–", el("kbd", {}, "3"), " judge "], el("kbd", {}, "?"), " all keys")));
+    el("p", { class: "hints soft" }, hints(about))));
   document.getElementById("query").focus({ preventScroll: true });
   if (about.queries) suggest(samples, signal);
+}
+
+function hints({ annotate }) {
+  const pairs = [["/", "search"], ["↓", "results"], ["e", "why"], ...(annotate ? [["0 – 3", "judge"]] : []), ["?", "all keys"]];
+  return pairs.map(([key, what]) => el("span", {}, el("kbd", {}, key), " ", what));
 }
 
 function facts(about) {

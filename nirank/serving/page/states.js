@@ -13,8 +13,8 @@ export function empty(title, ...more) {
   return el("div", { class: "empty" }, el("h2", {}, title), more.map((each) => (typeof each === "string" ? el("p", {}, each) : each)));
 }
 
-/** A sentence that says what went wrong, with a button to try again. */
-export function troubled(title, text, again = null) {
-  const button = again && el("button", { type: "button", class: "main", onclick: again }, "Try again");
-  return el("div", { class: "empty trouble", role: "alert" }, el("h2", {}, title), el("p", {}, text), button);
+/** A sentence that says what went wrong, with a button that does `again`. */
+export function troubled(title, text, again = null, { label = "Try again", more = null } = {}) {
+  const button = again && el("button", { type: "button", class: "main", onclick: again }, label);
+  return el("div", { class: "empty trouble", role: "alert" }, el("h2", {}, title), el("p", {}, text), el("p", { class: "onward" }, button, more));
 }
