@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nirank.data.corpus import ArrowCorpus as ArrowCorpus
     from nirank.data.corpus import Documents as Documents
     from nirank.data.corpus import Field as Field
+    from nirank.data.corpus import Some as Some
     from nirank.data.corpus import field_of as field_of
     from nirank.data.corpus import same_documents as same_documents
     from nirank.data.corpus_files import cached_corpus as cached_corpus
@@ -81,7 +82,7 @@ _HOMES = {
     "nirank.data.candidates": ["Candidates"],
     "nirank.data.collection": ["Collection"],
     "nirank.data.columns": ["Strings", "gather", "integers_to_numpy", "join_texts", "to_array", "to_column"],
-    "nirank.data.corpus": ["ArrowCorpus", "Documents", "Field", "field_of", "same_documents"],
+    "nirank.data.corpus": ["ArrowCorpus", "Documents", "Field", "Some", "field_of", "same_documents"],
     "nirank.data.corpus_files": ["cached_corpus", "source_state", "write_corpus"],
     "nirank.data.explanation": ["Explanation", "Mark", "Matches"],
     "nirank.data.features": ["Features"],
