@@ -21,8 +21,8 @@ from nirank_losses.distillation import ADRMSE, KLDivergence, MarginMSE, TeacherL
 from nirank_losses.gain import gains  # noqa: E402
 from nirank_losses.hierarchical import HierarchicalSoftmax  # noqa: E402
 from nirank_losses.lambdarank import LambdaLoss, LambdaRank  # noqa: E402
-from nirank_losses.lists import Lists, repeated  # noqa: E402
 from nirank_losses.likelihood import Likelihood  # noqa: E402
+from nirank_losses.lists import Lists, repeated  # noqa: E402
 from nirank_losses.listwise import ListMLE, ListNet, PositionListMLE, SoftmaxCrossEntropy  # noqa: E402
 from nirank_losses.pairwise import Hinge, RankNet  # noqa: E402
 from nirank_losses.pointwise import BinaryCrossEntropy, CrossEntropy, MeanSquaredError, Ordinal  # noqa: E402
