@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from nirank.data.batches import pair_products as pair_products
     from nirank.data.batches import similarities as similarities
     from nirank.data.candidates import Candidates as Candidates
+    from nirank.data.codes import Codes as Codes
+    from nirank.data.codes import as_codes as as_codes
+    from nirank.data.codes import as_tables as as_tables
+    from nirank.data.codes import looked_up as looked_up
     from nirank.data.collection import Collection as Collection
     from nirank.data.columns import Strings as Strings
     from nirank.data.columns import gather as gather
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from nirank.data.corpus import ArrowCorpus as ArrowCorpus
     from nirank.data.corpus import Documents as Documents
     from nirank.data.corpus import Field as Field
+    from nirank.data.corpus import Some as Some
     from nirank.data.corpus import field_of as field_of
     from nirank.data.corpus import same_documents as same_documents
     from nirank.data.corpus_files import cached_corpus as cached_corpus
@@ -79,9 +84,10 @@ _HOMES = {
         "similarities",
     ],
     "nirank.data.candidates": ["Candidates"],
+    "nirank.data.codes": ["Codes", "as_codes", "as_tables", "looked_up"],
     "nirank.data.collection": ["Collection"],
     "nirank.data.columns": ["Strings", "gather", "integers_to_numpy", "join_texts", "to_array", "to_column"],
-    "nirank.data.corpus": ["ArrowCorpus", "Documents", "Field", "field_of", "same_documents"],
+    "nirank.data.corpus": ["ArrowCorpus", "Documents", "Field", "Some", "field_of", "same_documents"],
     "nirank.data.corpus_files": ["cached_corpus", "source_state", "write_corpus"],
     "nirank.data.explanation": ["Explanation", "Mark", "Matches"],
     "nirank.data.features": ["Features"],

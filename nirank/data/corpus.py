@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nirank import seals
 from nirank.data import attributes
@@ -174,9 +174,15 @@ class ArrowCorpus(Texts):
 
     def column(self, name: str, which: slice | ArrayLike) -> list[str]:
         """One field of the documents at `which`. Raises `BadInput` for a name that is not among `fields`."""
-        column = self._table[name] if name in self.fields else self._attribute_texts(name)
-        texts: list[str] = join_texts([gather(column, as_ordinals(which, len(self)))]).to_pylist()
+        texts: list[str] = self.gather(which, [name]).to_pylist()
         return texts
+
+    def gather(self, which: slice | ArrayLike, fields: Sequence[str] | None = None) -> pa.Array:
+        """The contents at `which`, or what fields and attributes have there, as an Arrow array of large strings."""
+        ordinals = as_ordinals(which, len(self))
+        names = self.fields if fields is None else fields
+        columns = (self._table[name] if name in self.fields else self._attribute_texts(name) for name in names)
+        return join_texts([gather(column, ordinals) for column in columns])
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -212,8 +218,7 @@ class ArrowCorpus(Texts):
         return self._as_texts[name]
 
     def _texts(self, which: slice | ArrayLike) -> list[str]:
-        ordinals = as_ordinals(which, len(self))
-        texts: list[str] = join_texts([gather(self._table[name], ordinals) for name in self.fields]).to_pylist()
+        texts: list[str] = self.gather(which).to_pylist()
         return texts
 
     def _computed_fingerprint(self) -> str:
@@ -372,6 +377,15 @@ def same_documents(corpus: Corpus, other: Corpus) -> Ordinals:
     found = other.ids.find(corpus.ids.gather(np.arange(len(corpus))))
     for start in range(0, len(corpus), ITERATED):
         here = start + np.flatnonzero(found[start : start + ITERATED] >= 0)
-        pairs = zip(corpus[here], other[found[here]], strict=True)
-        found[here[[content_bytes(one) != content_bytes(two) for one, two in pairs]]] = -1
+        found[here[~_equal(corpus, here, other, found[here])]] = -1
     return found
+
+
+def _equal(corpus: Corpus, docs: Ordinals, other: Corpus, others: Ordinals) -> NDArray[np.bool_]:
+    """Which of some documents have the contents of others, compared by Arrow where both are there."""
+    if isinstance(corpus, ArrowCorpus) and isinstance(other, ArrowCorpus):
+        import pyarrow.compute as pc
+
+        return attributes.to_mask(pc.equal(corpus.gather(docs), other.gather(others)))
+    pairs = zip(corpus[docs], other[others], strict=True)
+    return np.array([content_bytes(one) == content_bytes(two) for one, two in pairs], bool)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from nirank.kit import bounded, write_header
 from nirank.kit.text import Analyzer, ForwardIndex
 from nirank_lexical.postings import InvertedIndex, Part, SideColumns
 from nirank_lexical.segments import ranges
+
+if TYPE_CHECKING:
+    from nirank_lexical.merging import Merging, Placed
 
 #: The layout of the files; part of every index key.
 LAYOUT = "nirank_lexical.positions/1"
@@ -166,6 +169,31 @@ def write_positions(corpus: Corpus, analyzer: Analyzer, folder: Path) -> None:
         )
         parts = ((docs, counts.astype(kind)) for docs, counts in _parts(texts, addresses))
         InvertedIndex.write(folder, parts, int(rest["starts"][-1]), kind, rest)
+
+
+def write_merged(merging: Merging, known: Sequence[Positions], folder: Path) -> None:
+    """Write the addresses that all occurrences have in indexes that are merged; `known` are those in each of them."""
+    tokens, offsets = int(merging.lengths.sum()), offsets_of(merging.lengths)
+    kind = np.min_scalar_type(tokens)
+    with (folder / _ADDRESSES).open("wb") as file:
+        write_header(file, (tokens,), kind)
+        for terms in merging.slices(merging.frequencies):
+            found = zip(merging.parts, merging.numbers, known, terms, strict=True)
+            keys = [_moved(part, own, there, some, offsets) for part, own, there, some in found]
+            file.write((np.sort(np.concatenate(keys), kind="stable") % tokens).astype(kind).data)
+
+
+def _moved(
+    part: Placed, numbers: NDArray[np.int64], known: Positions, terms: slice, offsets: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The addresses of some terms in documents that stayed, each with the number of its term before it, as one key."""
+    begins = known.begins[terms.start : terms.stop + 1]
+    here = slice(part.index.starts[terms.start], part.index.starts[terms.stop])
+    docs = np.repeat(part.index.docs[here], part.index.counts[here])
+    by = offsets[part.places] - known.offsets[:-1]
+    keys = np.repeat(numbers[terms] * offsets[-1], np.diff(begins)) + by[docs]
+    keys += known.addresses[begins[0] : begins[-1]].astype(np.int64)
+    return keys[part.places[docs] >= 0]
 
 
 def _invert(texts: ForwardIndex, path: Path) -> Addresses:
