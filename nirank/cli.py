@@ -338,6 +338,9 @@ def serve(
         int, typer.Option(min=1, help="How many searches may run or wait before one more is refused.")
     ] = 256,
     deadline: Annotated[float, typer.Option(min=0.001, help="Seconds that a search may take.")] = 30,
+    together: Annotated[
+        int, typer.Option(min=1, help="How many queries that come at a time a pipeline searches together at most.")
+    ] = 32,
     mcp_stdio: Annotated[
         bool,
         typer.Option("--mcp-stdio", help="Be an MCP server on standard input and output, for one agent, and no other."),
@@ -359,6 +362,7 @@ def serve(
         token=running.token(token_file),
         waiting=waiting,
         deadline=deadline,
+        together=together,
         judgments=judgments or source.judgments,
         annotate=annotate,
         living=annotate,

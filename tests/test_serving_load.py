@@ -93,7 +93,7 @@ def ask(client, query):
 
 def test_what_comes_while_a_batch_is_searched_is_the_next_batch():
     async def scene():
-        gate, app = gated(batch=3)
+        gate, app = gated(together=3)
         async with asking(app) as client:
             asked = [ask(client, "1")]
             await until(gate.entered.is_set)
