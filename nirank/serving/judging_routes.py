@@ -208,7 +208,7 @@ async def documents_to_judge(
 
 
 def _first_pool(survey: Survey, store: JudgmentStore, depth: int, annotator: str | None) -> dict[str, Any]:
-    """How far all queries of the collection are, and the pool of the first that is not done."""
+    """The pool of the first query of the collection that is not done, and the counts of all."""
     if not survey.ready:
         return _answer(survey.state, depth, None) | {"ready": False, "done": survey.done, "total": survey.total}
     judged = store.documents(annotator)
