@@ -311,6 +311,65 @@ def search(
 
 
 @app.command()
+def serve(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="An experiment in TOML, a folder that `nirank index` made, or a collection.",
+            autocompletion=_names("collection"),
+        ),
+    ],
+    pipeline: Pipeline = None,
+    settings: Set = None,
+    host: Annotated[str, typer.Option(help="The address to listen at; any but this machine's needs a token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at.")] = 8000,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file with the token that clients have to show; or set NIRANK_TOKEN.")
+    ] = None,
+    judgments: Annotated[
+        Path | None, typer.Option(help="The folder that judgments are kept in; NAME-judgments unless given.")
+    ] = None,
+    annotate: Annotated[
+        bool, typer.Option("--annotate/--read-only", help="Take judgments and documents, or let nothing be changed.")
+    ] = True,
+    waiting: Annotated[
+        int, typer.Option(min=1, help="How many searches may run or wait before one more is refused.")
+    ] = 256,
+    deadline: Annotated[float, typer.Option(min=0.001, help="Seconds that a search may take.")] = 30,
+    mcp_stdio: Annotated[
+        bool,
+        typer.Option("--mcp-stdio", help="Be an MCP server on standard input and output, for one agent, and no other."),
+    ] = False,
+    with_: With = None,
+    trust: Trust = False,
+) -> None:
+    """Serve a search page and a JSON API: pipelines side by side, why a document has its score, judgments."""
+    from dataclasses import replace
+
+    from nirank.serving import opening, running
+    from nirank.serving.options import Options
+
+    source = opening.source(what, pipeline, _stages(settings))
+    source = replace(source, experiment=_observed(source.experiment, with_, trust))
+    options = Options(
+        host=host,
+        port=port,
+        token=running.token(token_file),
+        waiting=waiting,
+        deadline=deadline,
+        judgments=judgments or source.judgments,
+        annotate=annotate,
+        living=annotate,
+    )
+    if mcp_stdio:
+        running.serve_stdio(source, options)
+    else:
+        running.serve(source, options, tell=typer.echo)
+
+
+@app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A TREC run.")],
     qrels: Annotated[Path, typer.Argument(help="TREC judgments.")],
@@ -598,12 +657,17 @@ def _console() -> Console:
 
 def _described(path: Path, with_: list[str] | None, trusted: bool) -> Experiment:
     """The experiment in a file, with what is switched on besides."""
+    from nirank.experiments.experiment import Experiment
+
+    return _observed(Experiment.read(path), with_, trusted)
+
+
+def _observed(described: Experiment, with_: list[str] | None, trusted: bool) -> Experiment:
+    """The experiment with what is switched on besides."""
     from dataclasses import replace
 
-    from nirank.experiments.experiment import Experiment
     from nirank.plugins import trust
 
-    described = Experiment.read(path)
     if trusted and described.plugin_file:
         trust.remember(described.plugin_file)
     commanded = frozenset(text.partition("=")[0] for text in with_ or [])

@@ -1,0 +1,129 @@
+// Judging by a pool: the first documents of all systems, one at a time, without which system found them or where.
+
+import { Refused, ask, path } from "./api.js";
+import { address, go } from "./address.js";
+import { el, put } from "./dom.js";
+import { exports, judgingAs } from "./exporting.js";
+import { GRADES, Judged, named } from "./judging.js";
+import { bind } from "./keys.js";
+import { say } from "./notices.js";
+import { shownImage } from "./pictures.js";
+import { empty, loading, troubled } from "./states.js";
+
+const DEPTH = 10;
+const DEPTHS = [5, 10, 20, 50, 100];
+
+/** Shows the pool of a query, or the choice of one. */
+export async function showJudging({ about, state, main, signal }) {
+  const view = { about, state, main, signal, depth: /^\d+$/.test(state.depth ?? "") ? Number(state.depth) : DEPTH };
+  put(main, loading(4));
+  try {
+    view.queries = about.queries ? (await ask(path("queries", { sort: "collection" }), { signal })).queries.filter(({ text }) => text) : [];
+    if (signal.aborted) return;
+    if (!state.query && !state.q) choose(view);
+    else await judge(view);
+  } catch (error) {
+    if (signal.aborted || error.name === "AbortError") return;
+    if (!(error instanceof Refused)) throw error;
+    put(main, troubled("The pool cannot be shown", error.message, () => go({}, { replace: true })));
+  }
+}
+
+function choose(view) {
+  const { main, queries, state } = view;
+  const input = el("input", { type: "search", id: "pool-query", placeholder: "Words to judge documents for", "aria-label": "Query", maxlength: 10000, required: true, value: state.q ?? "" });
+  const form = el("form", { class: "own" }, input, el("button", { class: "main" }, "Judge"));
+  form.addEventListener("submit", (event) => { event.preventDefault(); const q = input.value.trim(); if (q) go({ q, query: null }); });
+  put(main, el("section", { class: "pool choose" }, el("h1", {}, "Judge documents"),
+    el("p", { class: "soft" }, "The first documents of every system are shown one at a time, in an order that does not say which system found them, or where. What you mark is saved at once."),
+    controls(view), form,
+    queries.length > 0 && [el("h2", {}, "Queries of the collection"), el("ul", { class: "topics" }, queries.map(({ id, text }) => el("li", {}, el("a", { href: address({ query: id, q: null }) }, text), " ", el("code", { class: "id" }, id))))]));
+}
+
+function controls(view) {
+  const depths = DEPTHS.includes(view.depth) ? DEPTHS : [...DEPTHS, view.depth].sort((a, b) => a - b);
+  const change = ({ target }) => go({ depth: target.value });
+  return el("div", { class: "controls" },
+    el("label", { class: "picked" }, "Depth", el("select", { onchange: change }, depths.map((depth) => el("option", { value: depth, selected: depth === view.depth }, depth)))),
+    judgingAs(), exports());
+}
+
+async function judge(view) {
+  const name = await named();
+  if (view.signal.aborted) return;
+  if (name === null) { put(view.main, troubled("Judgments need a name", "Your name stands beside your judgments, so that those of several people can be told apart.", () => go({}, { replace: true }))); return; }
+  const { state, depth, signal } = view;
+  const pool = await ask(path("pool", { depth, query_id: state.query, query: state.query ? null : state.q, annotator: name }), { signal });
+  if (signal.aborted) return;
+  const waiting = pool.documents.map((each) => (typeof each === "string" ? each : each.id));
+  const judged = new Judged(pool.query, pool.query_id ?? state.query ?? null);
+  const work = { view, pool, judged, queue: waiting, done: [], before: pool.judged ?? 0 };
+  bind({ s: () => skip(work), z: () => back(work), ArrowLeft: () => back(work), ArrowRight: () => skip(work), Backspace: () => back(work) });
+  for (const grade of [0, 1, 2, 3]) bind({ [grade]: () => give(work, grade) });
+  await next(work);
+}
+
+async function next(work) {
+  const { view, pool, queue, done, before } = work;
+  const size = before + done.length + queue.length;
+  const top = [el("header", { class: "task" }, el("p", { class: "soft" }, "Is this document an answer to"), el("h1", {}, pool.query || pool.query_id),
+    el("div", { class: "progress" }, el("progress", { max: Math.max(size, 1), value: before + done.length, "aria-label": "Judged" }), el("span", { class: "number" }, `${before + done.length} of ${size}`)))];
+  if (!queue.length) { put(view.main, el("section", { class: "pool" }, top, finished(work, size), el("footer", { class: "foot" }, controls(view)))); return; }
+  const place = el("article", { class: "sheet", "aria-live": "polite", "data-id": queue[0] }, loading(2));
+  put(view.main, el("section", { class: "pool" }, top, place, buttons(work), el("footer", { class: "foot" }, controls(view))));
+  const shown = await ask(`documents/${encodeURIComponent(queue[0])}`, { signal: view.signal }).catch((error) => { if (error instanceof Refused) return error; throw error; });
+  if (!place.isConnected) return;
+  put(place, shown instanceof Refused ? troubled("The document cannot be shown", shown.message) : sheet(shown));
+}
+
+function sheet({ id, title, text, fields, image }) {
+  const pairs = Object.entries(fields ?? {}).filter(([name, value]) => value !== null && value !== "" && name !== "title");
+  return [el("h2", {}, title || id),
+    image && shownImage(id, { side: 512, class: "large", alt: `Picture of ${title || id}` }),
+    text && el("p", { class: "text" }, text),
+    pairs.length > 0 && el("dl", { class: "fields" }, pairs.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, String(value)))))];
+}
+
+function buttons(work) {
+  const grade = (told, number) => el("button", { type: "button", class: `grade large g${number}`, "data-grade": number, onclick: () => give(work, number) }, el("b", {}, number), told);
+  return el("div", { class: "answers", role: "group", "aria-label": "Relevance" },
+    el("button", { type: "button", class: "plain", title: "Back (z)", disabled: !work.done.length, onclick: () => back(work) }, "Back"),
+    GRADES.map(grade),
+    el("button", { type: "button", class: "plain", title: "Later (s)", disabled: work.queue.length < 2, onclick: () => skip(work) }, "Later"));
+}
+
+async function give(work, grade) {
+  if (work.busy || !work.queue.length) return;
+  work.busy = true;
+  const [document] = work.queue;
+  const saved = await work.judged.mark(document, grade);
+  work.busy = false;
+  if (!saved) return;
+  work.done.push(work.queue.shift());
+  say(`Marked ${grade}, ${GRADES[grade]}. ${work.queue.length} left.`);
+  await next(work);
+}
+
+async function back(work) {
+  if (work.busy || !work.done.length) return;
+  work.queue.unshift(work.done.pop());
+  await next(work);
+}
+
+async function skip(work) {
+  if (work.busy || work.queue.length < 2) return;
+  work.queue.push(work.queue.shift());
+  await next(work);
+}
+
+function finished({ view, pool }, size) {
+  const place = view.queries.findIndex(({ id }) => id === pool.query_id);
+  const following = place >= 0 ? view.queries[place + 1] : null;
+  return el("div", { class: "empty" },
+    el("h2", {}, size ? "All judged" : "Nothing to judge"),
+    el("p", {}, size ? `You have judged all ${size} documents of the first ${view.depth} of every system.` : "No system finds a document for this query."),
+    el("p", { class: "onward" },
+      following && el("a", { class: "button main", href: address({ query: following.id, q: null }) }, `Next: ${following.text}`),
+      el("a", { class: "button", href: address({ query: null, q: null }) }, "Choose a query"),
+      el("a", { class: "button", href: address({ view: null, q: pool.query, query: pool.query_id ?? null, depth: null }) }, "See the results")));
+}

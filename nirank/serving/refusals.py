@@ -1,0 +1,74 @@
+"""Errors as answers: `{"detail": "what happened and what to do"}`, with the status that says whose fault it is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from nirank.errors import BadInput, CompositionError, DamagedFile, NirankError, UnknownName
+from nirank.serving.answers import Fault
+
+log = logging.getLogger("nirank")
+
+_SAID = {
+    400: "The request is not JSON.",
+    401: "A token is needed.",
+    403: "The server does not do this, or not for pages of others.",
+    404: "There is no such thing.",
+    409: "It contradicts what is there.",
+    413: "The request is too long.",
+    422: "The request cannot be answered as it is.",
+    503: "The server is busy, or about to end: ask again.",
+    504: "The search took too long.",
+}
+#: Faults of who asks. Any other error of nirank is one of the server's own files or components.
+_OF_THE_REQUEST = (BadInput, UnknownName, CompositionError)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The refusals that a path may answer with, for OpenAPI."""
+    return {status: {"model": Fault, "description": _SAID[status]} for status in statuses}
+
+
+def not_found(what: str, name: str) -> HTTPException:
+    """The refusal for something that is not there."""
+    return HTTPException(404, f"There is no {what} {name!r:.200}.")
+
+
+def answer_faults(app: FastAPI) -> None:
+    """Have an application answer errors in this form."""
+    app.add_exception_handler(RequestValidationError, _invalid)  # type: ignore[arg-type]
+    app.add_exception_handler(NirankError, _of_nirank)  # type: ignore[arg-type]
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    del request
+    faults = error.errors()
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        return _answer(400, f"The request is not JSON: {faults[0]['ctx']['error']}.")
+    return _answer(422, "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in faults[:5]))
+
+
+async def _of_nirank(request: Request, error: NirankError) -> JSONResponse:
+    if isinstance(error, _OF_THE_REQUEST) and not isinstance(error, DamagedFile):
+        return _answer(422, str(error))
+    return await _unexpected(request, error)
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed: %s", request.method, request.url.path, error, exc_info=error)
+    return _answer(500, f"The server failed ({type(error).__name__}); its log says more.")
+
+
+def _answer(status: int, detail: str) -> JSONResponse:
+    return JSONResponse({"detail": detail.encode("utf-8", "backslashreplace").decode()}, status)
+
+
+def _place(where: Sequence[Any]) -> str:
+    return ".".join(map(str, where[1:] or where)) or "the request"
