@@ -338,6 +338,10 @@ def serve(
         int, typer.Option(min=1, help="How many searches may run or wait before one more is refused.")
     ] = 256,
     deadline: Annotated[float, typer.Option(min=0.001, help="Seconds that a search may take.")] = 30,
+    mcp_stdio: Annotated[
+        bool,
+        typer.Option("--mcp-stdio", help="Be an MCP server on standard input and output, for one agent, and no other."),
+    ] = False,
     with_: With = None,
     trust: Trust = False,
 ) -> None:
@@ -359,7 +363,10 @@ def serve(
         annotate=annotate,
         living=annotate,
     )
-    running.serve(source, options, tell=typer.echo)
+    if mcp_stdio:
+        running.serve_stdio(source, options)
+    else:
+        running.serve(source, options, tell=typer.echo)
 
 
 @app.command()

@@ -43,7 +43,9 @@ def client_of(state, **options):
 @pytest.fixture(scope="module")
 def state():
     corpus = nirank.Documents(IDS, TEXTS, FIELDS)
-    return State("toy", corpus, {"bm25": nirank.parse("bm25"), "ql": nirank.parse("ql"), "cut": nirank.parse("bm25 % 2")})
+    return State(
+        "toy", corpus, {"bm25": nirank.parse("bm25"), "ql": nirank.parse("ql"), "cut": nirank.parse("bm25 % 2")}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,9 @@ def test_pages_follow_one_another(client):
     assert not whole["more"]
     paged = []
     for offset in range(0, 6, 2):
-        page = results(client.get("/search", params={"q": "a cat mat dog", "pipeline": "bm25", "k": 2, "offset": offset}))
+        page = results(
+            client.get("/search", params={"q": "a cat mat dog", "pipeline": "bm25", "k": 2, "offset": offset})
+        )
         assert page["bm25"]["more"] == (offset + 2 < whole["found"])
         paged += page["bm25"]["hits"]
     assert [(hit["rank"], hit["id"], hit["score"]) for hit in paged] == [
@@ -245,7 +249,7 @@ def test_a_document_with_an_image_finds_others(gallery):
 
 
 def test_a_small_copy_is_made_once_and_told_by_its_tag(gallery, monkeypatch):
-    client, paths = gallery
+    client, _ = gallery
     made = []
     monkeypatch.setattr(pictures.thumbnails, "jpeg", lambda *given: made.append(given) or jpeg(*given))
     small = client.get("/images/..%2Ftwo", params={"side": 100})

@@ -20,9 +20,9 @@ Condition = Annotated[
 
 
 class Request(BaseModel):
-    """The base of requests: a key that is not known is refused."""
+    """The base of requests: a key that is not known is refused, and `"1"` in the place of a number."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class SearchRequest(Request):

@@ -32,12 +32,12 @@ def application(holder: Holder, options: Options | None = None, source: Source |
     app.state.served = served = Served(holder, options or Options(), source)
     answer_faults(app)
     app.include_router(routes.paths)
+    app.add_middleware(Guard, options=served.options)
     for part in _PARTS:
         if importlib.util.find_spec(f"nirank.serving.{part}"):
             importlib.import_module(f"nirank.serving.{part}").add_to(app, served)
     app.add_api_route("/", _page, include_in_schema=False)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
-    app.add_middleware(Guard, options=served.options)
     return app
 
 

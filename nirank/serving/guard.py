@@ -80,7 +80,7 @@ class Guard:
         if token is None or path in ("/", *_OPEN) or path.startswith(_PAGE):
             return True
         scheme, _, shown = headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), token.encode())
+        return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode("latin-1"), token.encode())
 
 
 _TOO_LONG = f"the request is longer than {LONGEST_BODY:,} bytes. Send a smaller image, or fewer documents at a time."

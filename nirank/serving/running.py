@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -28,13 +28,11 @@ def serve(source: Source, options: Options, tell: Callable[[str], None] = print)
     Raises `BadInput` where others could reach it and no token is set, `MissingDependency` without the extra `serve`.
     """
     refuse_open_door(options)
-    try:
+    with _needing_the_extra():
         import uvicorn
 
         from nirank.serving.app import application
-    except ModuleNotFoundError as error:
-        message = f"the server needs the package {error.name!r}. Run: pip install 'nirank[serve]'"
-        raise MissingDependency(message, name=error.name) from error
+        from nirank.serving.connections import Impatient
     load_beside(source.experiment)
     with ExitStack() as stack:
         stack.enter_context(observers.switched_on(source.experiment.observers()))
@@ -49,6 +47,7 @@ def serve(source: Source, options: Options, tell: Callable[[str], None] = print)
 
         config = uvicorn.Config(
             app,
+            http=Impatient,
             host=options.host,
             port=options.port,
             log_level="warning",
@@ -57,6 +56,35 @@ def serve(source: Source, options: Options, tell: Callable[[str], None] = print)
         )
         tell(f"http://{options.host}:{options.port}")
         Server(config).run()
+
+
+def serve_stdio(source: Source, options: Options) -> None:
+    """Serve the tools of MCP on standard input and output, until the input ends.
+
+    Raises `MissingDependency` without the extra `serve`.
+    """
+    with _needing_the_extra():
+        import anyio
+
+        from nirank.serving.mcp import server
+        from nirank.serving.served import Served
+    load_beside(source.experiment)
+    with ExitStack() as stack:
+        stack.enter_context(observers.switched_on(source.experiment.observers()))
+        served = Served(Holder(source.open()), options)
+        stack.enter_context(served.watch.watching())
+        stack.callback(served.close)
+        anyio.run(server(served).run_stdio_async)
+
+
+@contextmanager
+def _needing_the_extra() -> Iterator[None]:
+    """Imports in the block that fail raise `MissingDependency`, with the command that installs what they need."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        message = f"the server needs the package {error.name!r}. Run: pip install 'nirank[serve]'"
+        raise MissingDependency(message, name=error.name) from error
 
 
 def token(file: Path | None) -> str | None:

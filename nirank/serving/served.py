@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -56,6 +56,8 @@ class Served:
     options: Options
     source: Source | None = None
     running: list[Callable[[], AbstractAsyncContextManager[Any]]] = field(default_factory=list)
+    #: Functions that are told the name of a pipeline, and the milliseconds of its stages, after each search.
+    observers: list[Callable[[str, Mapping[str, float]], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.limits = Limits(self.options.waiting, self.options.deadline)
@@ -103,7 +105,10 @@ class Served:
 
     def _find_together(self, searches: Sequence[_Search]) -> list[Found]:
         first = searches[0]
-        return searching.find(first.state, first.pipeline, [each.query for each in searches], first.wish, self.watch)
+        found = searching.find(first.state, first.pipeline, [each.query for each in searches], first.wish, self.watch)
+        for observer in self.observers:
+            observer(first.pipeline, found[0].stages)
+        return found
 
 
 async def _done_by(threads: Executor, work: Callable[..., Made], *given: Any) -> Made:
