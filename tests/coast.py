@@ -167,7 +167,7 @@ NOTES = {
     "markup": (
         *("<script>window.__ran = 1</script> A sign in the sand", "sand", 2010),
         "Somebody wrote <img src=x onerror='window.__ran = 2'> and <b>tide</b> into the sand of the beach, and the tide "
-        "took \"it\" & washed it away.",
+        'took "it" & washed it away.',
     ),
 }
 #: The id of a document that would run, if a page took a text for markup.
@@ -215,7 +215,9 @@ def flags() -> Documents:
     pairs = [(shape, colour) for shape in SHAPES for colour in COLOURS]
     shapes, colours = map(list, zip(*pairs, strict=True))
     pictures = [flag(shape, colour) for shape, colour in pairs]
-    return Documents([f"{shape}/{colour}.png" for shape, colour in pairs], pictures, {"shape": shapes, "colour": colours})
+    return Documents(
+        [f"{shape}/{colour}.png" for shape, colour in pairs], pictures, {"shape": shapes, "colour": colours}
+    )
 
 
 def flag(shape: str, colour: str, side: int = 96) -> Image.Image:
