@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import json
 import os
 import random
@@ -15,10 +14,13 @@ import sys
 import threading
 import time
 from collections import Counter
+from fractions import Fraction
 
 import pytest
+from typer.testing import CliRunner
 
 import nirank
+from nirank.cli import app
 from nirank.data.queries import Queries
 from nirank.errors import BadInput, DamagedFile, UnknownName
 from nirank.formats.trec import read_qrels, read_topics, write_run
@@ -27,6 +29,7 @@ from nirank.serving.agreement import kappa
 from nirank.serving.judging import JudgmentStore
 from nirank.serving.ledger import NotSaved
 from nirank.serving.pooling import pool
+from nirank.serving.state import Holder, State
 
 TOPICS = Queries(["q1", "q2", "q3"], ["cat food", "sad dog", "cat food"])
 HOSTILE = [
@@ -72,7 +75,11 @@ def test_queries_have_the_ids_of_the_collection_and_others_always_the_same_one(s
     assert first.query_id == again.query_id == elsewhere.query_id
     assert first.query_id.startswith("asked-")
     assert store.add(None, "d2", 1, "Ann", query_id=first.query_id).query == "a new one"
-    assert [each.query_id for each in store.current(query="cat food")] == ["q1"]
+    assert [each.query_id for each in store.current(query="cat  food")] == ["q1", "q3"]
+    assert [each.query_id for each in store.current(query_id="q1")] == ["q1"]
+    assert store.current(query="nobody asked this") == []
+    known = store.add("a newer one", "d1", 1, "Ann", query_id=store.identify("a newer one")[0])
+    assert known.query == "a newer one"
     with pytest.raises(UnknownName, match="Leave the id out"):
         store.add("cat food", "d1", 1, "Ann", query_id="q9")
     with pytest.raises(BadInput, match="'q2' is 'sad dog', and not 'cat food'"):
@@ -117,6 +124,7 @@ def test_markup_line_ends_and_any_script_in_ids_and_names_come_back_as_they_were
 
 _WRITER = """
 import sys
+from pathlib import Path
 from nirank.serving.judging import JudgmentStore
 store = JudgmentStore(Path(sys.argv[1]))
 for number in range(int(sys.argv[3])):
@@ -239,7 +247,7 @@ def test_a_partial_line_that_cannot_even_be_removed_is_removed_later(store, monk
     store.add("cat food", "d1", 1, "Ann")
     before, write = store.path.read_bytes(), ledger.Ledger._write
     monkeypatch.setattr(ledger.Ledger, "_write", lambda self, file, lines: write(self, Full(file), lines))
-    with pytest.raises(NotSaved, match=r"No space left on device.*make room, and save it again"):
+    with pytest.raises(NotSaved, match=r"No space left on device.*Save it again when that is mended"):
         store.add("cat food", "d2", 1, "Ann")
     assert len(store.path.read_bytes()) == len(before) + 3
     assert [each.document for each in store.current()] == ["d1"]
@@ -278,6 +286,17 @@ def test_a_folder_that_cannot_be_written_is_told_at_the_start(tmp_path):
         JudgmentStore(tmp_path / "judged")
 
 
+def test_what_is_only_read_makes_and_changes_nothing(store, tmp_path):
+    absent = JudgmentStore(tmp_path / "absent", writable=False)
+    assert absent.current() == []
+    assert not (tmp_path / "absent").exists()
+    with pytest.raises(NotSaved, match="only read"):
+        absent.add("cat food", "d1", 1, "Ann")
+    reading = JudgmentStore(store.path.parent, writable=False)
+    store.add("cat food", "d1", 1, "Ann")
+    assert [each.document for each in reading.current()] == ["d1"]
+
+
 # Several at once
 
 
@@ -301,14 +320,14 @@ def test_threads_and_stores_on_one_folder_lose_and_mix_nothing(store):
 
 def test_two_processes_lose_and_mix_nothing_and_see_what_the_other_wrote(tmp_path):
     watching = JudgmentStore(tmp_path)
-    with _writer(tmp_path, "Ann", 150) as ann, _writer(tmp_path, "Bob", 150) as bob:
+    with _writer(tmp_path, "Ann", 60) as ann, _writer(tmp_path, "Bob", 60) as bob:
         ann.stdout.readline()
         assert watching.current()
         assert ann.wait() == bob.wait() == 0
     kept = watching.current()
     assert kept == JudgmentStore(tmp_path).current()
     for name in ("Ann", "Bob"):
-        assert [each.document for each in kept if each.annotator == name] == [f"d{number}" for number in range(150)]
+        assert [each.document for each in kept if each.annotator == name] == [f"d{number}" for number in range(60)]
 
 
 def test_one_who_waits_in_vain_for_another_process_is_told(store, monkeypatch):
@@ -348,13 +367,8 @@ def test_judgments_that_are_exported_measure_a_run_as_they_should(store, tmp_pat
     ]
     found = nirank.Candidates.of([[0], [1, 2], [0]], [[1], [2, 1], [1]], judged.corpus)
     write_run(tmp_path / "run", judged.queries, found)
-    done = subprocess.run(
-        [sys.executable, "-m", "nirank", "evaluate", tmp_path / "run", qrels, "-m", "nDCG@10", "--json", "-q"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    figures = json.loads(done.stdout)
+    command = ["evaluate", str(tmp_path / "run"), str(qrels), "-m", "nDCG@10", "--json", "-q"]
+    figures = json.loads(CliRunner().invoke(app, command, catch_exceptions=False).stdout)
     second = (1 + 2 / 1.5849625) / (2 + 1 / 1.5849625)  # d1 (grade 1) before d2 (grade 2)
     assert figures["per_query"]["q2"]["nDCG@10"] == pytest.approx(second, abs=1e-6)
     assert figures["measures"]["nDCG@10"] == pytest.approx((1 + second + 0) / 3, abs=1e-6)
@@ -415,16 +429,23 @@ def test_topics_are_read_back_whatever_they_say(tmp_path):
 # Agreement
 
 
-def test_kappa_is_that_of_scikit_learn():
-    metrics = pytest.importorskip("sklearn.metrics")
+def _slow_kappa(first, second, cost):
+    """Cohen's kappa from its words: what two disagree, and what each grade of one and each of the other would."""
+    observed = sum(cost(a - b) for a, b in zip(first, second, strict=True)) / Fraction(len(first))
+    by_chance = sum(cost(a - b) for a in first for b in second) / Fraction(len(first) * len(second))
+    return 1 - observed / by_chance
+
+
+def test_kappa_is_what_its_definition_says():
     dice = random.Random(3)
-    for length, weights in itertools.product((6, 20, 60), ("any", "linear", "quadratic")):
-        first = [dice.choice((0, 1, 3)) for _ in range(length)]
+    for length in (2, 6, 60):
+        first = [*(0, 3), *(dice.choice((0, 1, 3)) for _ in range(length - 2))]
         second = [grade if dice.random() < 0.5 else dice.choice((0, 1, 2, 3)) for grade in first]
-        expected = metrics.cohen_kappa_score(
-            first, second, labels=[0, 1, 2, 3], weights=None if weights == "any" else weights
-        )
-        assert kappa(first, second, weights) == pytest.approx(expected)
+        for weights, cost in (("any", bool), ("linear", abs), ("quadratic", lambda gap: gap * gap)):
+            assert kappa(first, second, weights) == pytest.approx(float(_slow_kappa(first, second, cost)))
+    # Cohen (1960), table 1: two psychologists on 200 patients
+    counts = {(0, 0): 88, (0, 1): 14, (0, 2): 18, (1, 0): 10, (1, 1): 40, (1, 2): 10, (2, 0): 2, (2, 1): 6, (2, 2): 12}
+    assert kappa(*zip(*Counter(counts).elements(), strict=True)) == pytest.approx(0.492, abs=5e-4)
 
 
 def test_agreement_counts_what_both_have_judged(store):
@@ -462,3 +483,197 @@ def test_a_pool_is_cut_at_its_depth_and_counts_what_is_done():
     assert sorted(done.waiting) == ["d2", "d4"]
     assert (done.size, done.judged) == (3, 1)
     assert pool("q1", [], 5, ()).size == 0
+
+
+# Over HTTP
+
+
+@pytest.fixture(scope="module")
+def state():
+    corpus = nirank.Documents(
+        ["d1", "two words", "<b>", "d4", "d5"], ["cat food", "sad dog cat", "dog food", "cat", "sun"]
+    )
+    pipelines = {"bm25": nirank.parse("bm25"), "ql": nirank.parse("ql")}
+    return State("toy", corpus, pipelines, nirank.Queries(["q1", "q2", "q3"], ["cat food", "sun", "sad dog"]))
+
+
+@contextlib.contextmanager
+def _client(state, folder, **options):
+    pytest.importorskip("fastapi")
+    from fastapi.testclient import TestClient
+
+    from nirank.serving.app import application
+    from nirank.serving.options import Options
+
+    served = application(Holder(state), Options(**{"judgments": folder, "annotate": True, **options}))
+    with TestClient(served, "http://localhost") as client:
+        yield client
+
+
+@pytest.fixture
+def client(state, tmp_path):
+    with _client(state, tmp_path / "judged") as client:
+        yield client
+
+
+def _judged(client, document, grade, annotator="Ann", **query):
+    body = {"document": document, "grade": grade, "annotator": annotator, **(query or {"query": "cat food"})}
+    response = client.post("/judgments", json=body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def _refused(response, status, said):
+    assert response.status_code == status, response.text
+    assert list(response.json()) == ["detail"]
+    assert said in response.json()["detail"]
+
+
+def test_what_is_marked_over_http_is_kept_given_and_exported(client, tmp_path):
+    first = _judged(client, "d1", 3)
+    assert first == {**first, "query_id": "q1", "query": "cat food", "document": "d1", "grade": 3, "annotator": "Ann"}
+    _judged(client, "d4", 1, "Bob", query_id="q1")
+    _judged(client, "d1", 2, "Bob", query=" a new\nquery")
+    _judged(client, "d5", 1)
+    _judged(client, "d5", None)
+    store = JudgmentStore(tmp_path / "judged", writable=False)
+    kept = [{**each.__dict__} for each in store.current()]
+    assert client.get("/judgments").json() == kept
+    assert [each["document"] for each in kept] == ["d1", "d4", "d1"]
+    for params, count in (
+        ({"query": "cat food"}, 2),
+        ({"query_id": "q1"}, 2),
+        ({"annotator": "Bob"}, 2),
+        ({"query": "?"}, 0),
+    ):
+        assert len(client.get("/judgments", params=params).json()) == count
+    qrels, topics = client.get("/judgments/qrels"), client.get("/judgments/topics")
+    assert qrels.text == store.qrels()
+    assert qrels.headers["content-type"] == topics.headers["content-type"] == "text/plain; charset=utf-8"
+    assert topics.text.splitlines() == ["q1\tcat food", f"{kept[2]['query_id']}\ta new query"]
+    assert client.get("/judgments/qrels", params={"annotator": "Ann", "rule": "highest"}).text == "q1 0 d1 3\n"
+    assert client.get("/judgments/qrels", params={"format": "jsonl"}).text == store.json_lines()
+    answer = client.get("/judgments/annotators").json()
+    assert answer["judgments"] == {"Ann": 1, "Bob": 2}
+    assert answer["agreement"] == [{"a": "Ann", "b": "Bob", "pairs": 0, "same": None, "kappa": None, "weighted": None}]
+
+
+def test_what_is_no_judgment_is_refused_over_http(client):
+    good = {"query": "cat food", "document": "d1", "grade": 1, "annotator": "Ann"}
+    for change, status, said in (
+        ({"document": "d9"}, 404, "no document 'd9'"),
+        ({"grade": 4}, 422, "grade"),
+        ({"grade": 1.5}, 422, "grade"),
+        ({"grade": True}, 422, "grade"),
+        ({"grade": "1"}, 422, "grade"),
+        ({"annotator": ""}, 422, "0 characters"),
+        ({"annotator": "n" * 201}, 422, "annotator"),
+        ({"query": "x" * 10_001}, 422, "query"),
+        ({"query": "\x00"}, 422, "the query is empty"),
+        ({"query": "half \ud83d"}, 422, "query"),
+        ({"query_id": "q9"}, 422, "no query 'q9'"),
+        ({"query_id": "q2"}, 422, "'q2' is 'sun'"),
+        ({"more": 1}, 422, "more"),
+    ):
+        sent = json.dumps({**good, **change})
+        _refused(client.post("/judgments", content=sent, headers={"Content-Type": "application/json"}), status, said)
+    _refused(
+        client.post("/judgments", json={key: good[key] for key in ("query", "document", "annotator")}), 422, "grade"
+    )
+    assert client.get("/judgments").json() == []
+    for path in ("qrels", "topics"):
+        _refused(client.get(f"/judgments/{path}"), 422, "nothing is judged yet")
+    _judged(client, "two words", 1)
+    _refused(client.get("/judgments/qrels"), 422, "'two words' cannot be written to a TREC file")
+    _refused(client.get("/judgments/qrels", params={"annotator": "Bob"}), 422, "no annotator 'Bob'")
+
+
+def test_a_full_disk_is_told_over_http_and_the_mark_can_be_sent_again(client, tmp_path):
+    _judged(client, "d1", 1)
+    with _files_of_at_most((tmp_path / "judged" / "judgments.jsonl").stat().st_size + 9):
+        response = client.post(
+            "/judgments", json={"query": "cat food", "document": "d4", "grade": 2, "annotator": "Ann"}
+        )
+    _refused(response, 507, "could not be saved (File too large)")
+    assert str(tmp_path) not in response.text
+    assert [each["document"] for each in client.get("/judgments").json()] == ["d1"]
+    _judged(client, "d4", 2)
+    assert [each["document"] for each in client.get("/judgments").json()] == ["d1", "d4"]
+
+
+def test_a_server_that_only_reads_takes_no_judgments(state, tmp_path):
+    mark = {"query": "cat food", "document": "d1", "grade": 1, "annotator": "Ann"}
+    JudgmentStore(tmp_path / "judged").add("cat food", "d1", 1, "Ann")
+    with _client(state, tmp_path / "judged", annotate=False) as client:
+        _refused(client.post("/judgments", json=mark), 403, "takes no judgments")
+        assert len(client.get("/judgments").json()) == 1
+    with _client(state, None) as client:
+        for path in ("judgments", "judgments/qrels", "judgments/topics", "judgments/annotators", "pool"):
+            _refused(client.get(f"/{path}"), 404, "keeps no judgments")
+
+
+def _pool(client, **params):
+    from nirank.serving.judging_routes import PoolAnswer
+
+    response = client.get("/pool", params=params)
+    assert response.status_code == 200, response.text
+    return PoolAnswer.model_validate(response.json())
+
+
+def test_the_pool_of_a_query_shrinks_as_it_is_judged(client, state):
+    whole = _pool(client, query="cat food", annotator="Ann")
+    ranked = [
+        state.corpus.ids.take(ranking.search("cat food", state.corpus)[0][0]) for ranking in state.pipelines.values()
+    ]
+    assert [each.id for each in whole.documents] == pool("q1", ranked, 10, ()).waiting
+    assert (whole.query_id, whole.query, whole.pooled, whole.judged, whole.waiting) == ("q1", "cat food", 4, 0, 4)
+    assert {each.id: each.text for each in whole.documents}["two words"] == "sad dog cat"
+    assert _pool(client, query_id="q1", depth=1).pooled == len({row[0] for row in ranked})
+    first, *others = whole.documents
+    _judged(client, first.id, 0)
+    left = _pool(client, query_id="q1", annotator=" Ann")
+    assert (left.documents, left.pooled, left.judged) == (others, 4, 1)
+    assert _pool(client, query_id="q1", annotator="Bob").judged == 0
+    assert _pool(client, query_id="q1").judged == 1  # by anybody
+    own = _pool(client, query="a dog and a cat", annotator="Ann")
+    assert own.query_id.startswith("asked-")
+    _judged(client, own.documents[0].id, 1, query="a dog and a cat", query_id=own.query_id)
+    _refused(client.get("/pool", params={"query_id": "q9"}), 422, "no query 'q9'")
+    _refused(client.get("/pool", params={"depth": 0}), 422, "depth")
+
+
+def test_without_a_query_the_first_that_is_not_done_is_pooled(client):
+    deadline = time.monotonic() + 20
+    while not (answer := _pool(client, annotator="Ann")).ready and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert answer.query_id == "q1"
+    assert [(each.id, each.pooled, each.judged) for each in answer.queries] == [
+        ("q1", 4, 0),
+        ("q2", 1, 0),
+        ("q3", 2, 0),
+    ]
+    assert answer.documents == _pool(client, query_id="q1").documents
+    for document in answer.documents:
+        _judged(client, document.id, 1)
+    answer = _pool(client, annotator="Ann")
+    assert answer.query_id == "q2"
+    assert answer.queries[0].judged == 4
+    _judged(client, "d5", 1, query_id="q2")
+    for document in _pool(client, query_id="q3").documents:
+        _judged(client, document.id, 1, query_id="q3")
+    done = _pool(client, annotator="Ann")
+    assert (done.query_id, done.documents, [each.judged for each in done.queries]) == (None, [], [4, 1, 2])
+
+
+def test_many_mark_at_once_over_http(client):
+    def judge(annotator):
+        for number in range(10):
+            _judged(client, "d1", number % 4, annotator, query=f"query {number}")
+
+    threads = [threading.Thread(target=judge, args=(name,)) for name in ("Ann", "Bob")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    kept = Counter((each["annotator"], each["query"], each["grade"]) for each in client.get("/judgments").json())
+    assert kept == {(name, f"query {number}", number % 4): 1 for name in ("Ann", "Bob") for number in range(10)}

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from nirank.data.batches import pair_products as pair_products
     from nirank.data.batches import similarities as similarities
     from nirank.data.candidates import Candidates as Candidates
+    from nirank.data.codes import Codes as Codes
+    from nirank.data.codes import as_codes as as_codes
+    from nirank.data.codes import as_tables as as_tables
+    from nirank.data.codes import looked_up as looked_up
     from nirank.data.collection import Collection as Collection
     from nirank.data.columns import Strings as Strings
     from nirank.data.columns import gather as gather
@@ -80,6 +84,7 @@ _HOMES = {
         "similarities",
     ],
     "nirank.data.candidates": ["Candidates"],
+    "nirank.data.codes": ["Codes", "as_codes", "as_tables", "looked_up"],
     "nirank.data.collection": ["Collection"],
     "nirank.data.columns": ["Strings", "gather", "integers_to_numpy", "join_texts", "to_array", "to_column"],
     "nirank.data.corpus": ["ArrowCorpus", "Documents", "Field", "Some", "field_of", "same_documents"],

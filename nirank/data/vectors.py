@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from nirank.data.terms import TermWeights
 
-#: What an encoder returns: dense `[n, dim]` (also as a tensor), token vectors (ragged), or weights of terms (sparse).
+#: What an encoder returns: dense `[n, dim]` (also as a tensor), token vectors (ragged), weights of terms (sparse), or
+#: codes of documents and tables of queries (`nirank.data.codes`).
 Vectors: TypeAlias = "Floats | TokenVectors | SparseVectors | TermWeights"
 #: Pairs whose dot products are computed at once.
 _PAIRS = 4096

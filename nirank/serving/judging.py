@@ -19,7 +19,7 @@ from nirank.formats.column_names import named_columns
 from nirank.formats.trec import write_qrels
 from nirank.serving.agreement import RULES, Agreement, Rule, agreements
 from nirank.serving.ledger import Ledger
-from nirank.serving.query_names import QueryNames, require_unicode
+from nirank.serving.query_names import QueryNames, cleaned, require_unicode
 
 #: From not relevant at all to perfectly relevant.
 GRADES = (0, 1, 2, 3)
@@ -45,15 +45,16 @@ class Judgment:
 class JudgmentStore:
     """The judgments in a folder, which is made; `queries` are those of the collection, whose ids are used.
 
-    Several threads, and several processes, may add to one folder. Raises as `Ledger` does.
+    Several threads, and several processes, may add to one folder. One that is not `writable` is only read. Raises as
+    `Ledger` does.
     """
 
-    def __init__(self, folder: Path, queries: Queries | None = None) -> None:
+    def __init__(self, folder: Path, queries: Queries | None = None, writable: bool = True) -> None:
         self.names = QueryNames(queries)
         self._current: dict[tuple[str, str, str], Judgment] = {}
         self._asked: dict[str, str] = {}
         self._mutex = threading.Lock()
-        self._ledger = Ledger(Path(folder) / FILE, _KIND, self._take)
+        self._ledger = Ledger(Path(folder) / FILE, _KIND, self._take, writable)
 
     @property
     def path(self) -> Path:
@@ -84,15 +85,18 @@ class JudgmentStore:
     ) -> list[Judgment]:
         """The judgments that hold: the last of each annotator on each document, unless it is withdrawn.
 
-        They come in the order in which their pairs were first judged; those of one query or one annotator on request.
+        They come in the order in which their pairs were first judged; on request those of one text, one id of a query,
+        or one annotator.
         """
         self._ledger.read()
         with self._mutex:
             judgments = [each for each in self._current.values() if each.grade is not None]
-        if query is not None or query_id is not None:
-            identity, _ = self.identify(query, query_id)
-            judgments = [each for each in judgments if each.query_id == identity]
-        return [each for each in judgments if annotator in (None, each.annotator)]
+        text, name = (None if query is None else cleaned(query)), (None if annotator is None else annotator.strip())
+        return [
+            each
+            for each in judgments
+            if text in (None, each.query) and name in (None, each.annotator) and query_id in (None, each.query_id)
+        ]
 
     def grades(self) -> dict[str, dict[Pair, int]]:
         """The grades of each annotator, by query and document."""
@@ -100,6 +104,13 @@ class JudgmentStore:
         for each in self.current():
             grades.setdefault(each.annotator, {})[each.query_id, each.document] = each.grade or 0
         return grades
+
+    def documents(self, annotator: str | None = None) -> dict[str, set[str]]:
+        """The documents that are judged for each query, by anybody or by one annotator."""
+        documents: dict[str, set[str]] = {}
+        for each in self.current(annotator=annotator):
+            documents.setdefault(each.query_id, set()).add(each.document)
+        return documents
 
     def agreement(self) -> list[Agreement]:
         """The agreement of each two annotators."""
@@ -164,7 +175,7 @@ class JudgmentStore:
     def _nothing(self, annotator: str | None) -> Exception:
         known = dict.fromkeys(each.annotator for each in self.current())
         if annotator is None or not known:
-            return BadInput("nothing is judged yet.", self.path)
+            return BadInput("nothing is judged yet.")
         return UnknownName("annotator", annotator, known)
 
     def _take(self, record: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,23 +37,27 @@ class NotSaved(NirankError, OSError):
 class Ledger:
     """Records in a file that grows. `take` is called with each, in the order of the file, also with those of others.
 
-    `kind`, such as "nirank judgments 1", stands in the first line. The folder is made. Raises `BadInput` where nothing
-    can be written there, and `DamagedFile`, with the line, where the file is not as it was written.
+    `kind`, such as "nirank judgments 1", stands in the first line. The folder is made; one that is not `writable` is
+    only read. Raises `BadInput` where nothing can be written there, and `DamagedFile`, with the line, where the file is
+    not as it was written.
     """
 
-    def __init__(self, path: Path, kind: str, take: Callable[[Record], None]) -> None:
+    def __init__(self, path: Path, kind: str, take: Callable[[Record], None], writable: bool = True) -> None:
         from filelock import FileLock
 
         self.path = path
-        self._head, self._take = {"kind": kind}, take
+        self._head, self._take, self._writable = {"kind": kind}, take, writable
         self._end, self._lines = 0, 0  # of what was read: bytes, always whole lines
         self._threads = threading.RLock()
         self._processes = FileLock(path.with_name(f".{path.name}.lock"), timeout=_PATIENCE, poll_interval=_PAUSE)
-        self._make()
+        if writable:
+            self._make()
         self.read()
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Keep a record: when this returns, it is on disk. Raises `NotSaved` where it is not; nothing else is lost."""
+        if not self._writable:
+            raise NotSaved("it is only read here: nothing can be added.")
         with self._alone(), self._explained(), self.path.open("r+b", buffering=0) as file:
             self._read(file)
             self._repair(file)
@@ -63,10 +67,9 @@ class Ledger:
     def read(self) -> None:
         """Take in what was written since, by whomever."""
         with self._threads:
-            if self._size() == self._end:
-                return
-        with self._alone(), self.path.open("rb") as file:
-            self._read(file)
+            if self._size() > self._end:
+                with self._alone(), self.path.open("rb") as file:
+                    self._read(file)
 
     def _make(self) -> None:
         try:
@@ -84,17 +87,15 @@ class Ledger:
         """Keep other threads and other processes away."""
         from filelock import Timeout
 
-        with self._threads:
+        with self._threads, ExitStack() as stack:
             try:
-                self._processes.acquire()
+                if self._writable:
+                    stack.enter_context(self._processes)
             except Timeout:
-                raise NotSaved(f"{self.path}: another process has kept it locked for {_PATIENCE:g} seconds.") from None
+                raise self._not_saved(f"another process has kept it locked for {_PATIENCE:g} seconds") from None
             except OSError as error:
-                raise NotSaved(f"{self.path}: cannot be locked ({error.strerror}).") from error
-            try:
-                yield
-            finally:
-                self._processes.release()
+                raise self._not_saved(error.strerror) from error
+            yield
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -103,10 +104,12 @@ class Ledger:
         except NirankError:
             raise
         except OSError as error:
-            raise NotSaved(
-                f"{self.path}: this could not be saved ({error.strerror}). All that was saved before is still there: "
-                "make room, and save it again."
-            ) from error
+            raise self._not_saved(error.strerror) from error
+
+    def _not_saved(self, why: str | None) -> NotSaved:
+        """The error for one who wanted to save; where the file lies is for the log."""
+        log.error("%s: nothing can be saved (%s).", self.path, why)
+        return NotSaved(f"this could not be saved ({why}); all before it is. Save it again when that is mended.")
 
     def _write(self, file: BinaryIO, lines: bytes) -> None:
         """Write behind what is known to be whole; where that fails, leave nothing of it."""
@@ -128,8 +131,9 @@ class Ledger:
 
     def _size(self) -> int:
         """The size of the file. Raises `DamagedFile` where it was removed, or is shorter than what was read of it."""
-        size = self.path.stat().st_size if self.path.exists() else -1
-        if size < self._end:
+        there = self.path.exists()
+        size = self.path.stat().st_size if there else 0
+        if size < self._end or (self._writable and not there):
             raise DamagedFile("was removed or shortened while it was in use; put it back, or start anew.", self.path)
         return size
 

@@ -11,6 +11,7 @@ from nirank.data.queries import Queries
 from nirank.errors import BadInput, UnknownName
 from nirank.hashing import digest
 
+_SHOWN = 20  # ids, to one who gave another
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 
@@ -31,17 +32,20 @@ class QueryNames:
         nobody knows, and `BadInput` for an id of another text, for a text of blanks, and for neither.
         """
         written = None if text is None else cleaned(text)
+        if written and query_id in (None, own := self._id_of(written)):
+            return own, written
         if query_id is not None:
             return query_id, self._text_of(query_id, written, more or {})
-        if not written:
-            raise BadInput("the query is empty: give its text, or the id of a query of the collection.")
-        return self._ids.get(written) or f"asked-{digest(written)[:16]}", written
+        raise BadInput("the query is empty: give its text, or the id of a query of the collection.")
+
+    def _id_of(self, written: str) -> str:
+        return self._ids.get(written) or f"asked-{digest(written)[:16]}"
 
     def _text_of(self, query_id: str, written: str | None, more: Mapping[str, str]) -> str:
         known = self.texts.get(query_id, more.get(query_id))
         if known is None:
             hint = "Leave the id out where the query is not one of the collection: it is given one."
-            raise UnknownName("query", query_id, [*self.texts, *more][:1000], hint)
+            raise UnknownName("query", query_id, [*self.texts, *more][:_SHOWN], hint)
         if written not in (None, known):
             raise BadInput(f"query {query_id!r} is {known!r:.200}, and not {written!r:.200}: leave one of both out.")
         return known

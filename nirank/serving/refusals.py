@@ -31,13 +31,18 @@ _OF_THE_REQUEST = (BadInput, UnknownName, CompositionError)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The refusals that a path may answer with, for OpenAPI."""
-    return {status: {"model": Fault, "description": _SAID[status]} for status in statuses}
+    """The refusals that a path may answer with, for OpenAPI; with those that every path has."""
+    return {status: {"model": Fault, "description": _SAID[status]} for status in sorted({401, 403, *statuses})}
 
 
 def not_found(what: str, name: str) -> HTTPException:
     """The refusal for something that is not there."""
     return HTTPException(404, f"There is no {what} {name!r:.200}.")
+
+
+def message(error: NirankError) -> str:
+    """The message of an error, without the paths of files of this machine."""
+    return error.message if isinstance(error, BadInput) else str(error)
 
 
 def answer_faults(app: FastAPI) -> None:
@@ -66,7 +71,7 @@ async def _by_other_methods(request: Request, error: HTTPException) -> JSONRespo
 
 async def _of_nirank(request: Request, error: NirankError) -> JSONResponse:
     if isinstance(error, _OF_THE_REQUEST) and not isinstance(error, DamagedFile):
-        return _answer(422, str(error))
+        return _answer(422, message(error))
     return await _unexpected(request, error)
 
 

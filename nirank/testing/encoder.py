@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from nirank.data.queries import Queries
 from nirank.data.types import Content
 from nirank.execution import stages
-from nirank.testing import samples
+from nirank.testing import samples, scorer
 from nirank.testing.explanations import expect_explanations, refuse_silent
 from nirank.testing.gradients import expect_gradients, trainable, training
-from nirank.testing.promises import expect, expect_same
+from nirank.testing.promises import Inapplicable, expect, expect_same
 from nirank.testing.subject import Subject
 
-_KINDS = ("dense", "tokens", "sparse", "terms")
+_KINDS = ("dense", "tokens", "sparse", "terms", "codes")
 
 
 def kind_of_vectors(subject: Subject) -> None:
-    """Its attribute `vectors` says which kind it makes: "dense", "tokens", "sparse" or "terms"."""
+    """Its attribute `vectors` says which kind it makes: "dense", "tokens", "sparse", "terms" or "codes"."""
     kind = getattr(subject.target, "vectors", None)
     expect(kind in _KINDS, f"its attribute `vectors` is {kind!r}, not one of {', '.join(_KINDS)}.")
 
@@ -91,6 +91,22 @@ def queries_match_documents(subject: Subject) -> None:
     expect(not dense or len(set(lengths.values())) == 1, f"vectors have different lengths: {lengths}.")
 
 
+def codes_fit_tables(subject: Subject) -> None:
+    """Codes of documents are uint8 or uint16 of one length; tables of queries have a number for each at each place."""
+    if subject.traits.vectors != "codes":
+        raise Inapplicable("it makes no codes.")
+    tables = subject.encode(samples.queries(subject.reads))
+    codes = subject.encode_documents(samples.documents(subject.reads))
+    kinds = {str(code.dtype) for code in codes}
+    expect(kinds <= {"uint8", "uint16"}, f"codes are {', '.join(kinds)}; uint8 or uint16 is expected.")
+    shapes = {code.shape for code in codes} | {table.shape[:1] for table in tables}
+    expect(len(shapes) == 1, f"codes and tables are of several numbers of positions: {shapes}.")
+    flat = {table.shape for table in tables if table.ndim != 2}
+    expect(not flat, f"tables have the shapes {flat}; [positions, codes] is expected.")
+    largest, columns = max(int(code.max()) for code in codes), {table.shape[1] for table in tables}
+    expect(len(columns) == 1 and largest < min(columns), f"there is a code {largest}, and tables of {columns} codes.")
+
+
 def deterministic(subject: Subject) -> None:
     """Encoding twice in evaluation mode gives the same vectors, bit by bit."""
     queries = samples.queries(subject.reads)
@@ -113,8 +129,12 @@ def explains_its_scores(subject: Subject) -> None:
 def gradients_reach_every_parameter(subject: Subject) -> None:
     """In training the vectors carry gradients, finite ones, to every parameter that is not frozen.
 
-    Those of queries and of documents together: each side may have parameters of its own.
+    Those of queries and of documents together: each side may have parameters of its own. Codes carry none: what makes
+    codes is trained by its method `score`, and held to the same by what that returns.
     """
+    if subject.traits.vectors == "codes":
+        _gradients_of_scores(subject)
+        return
     component, parameters = subject.component, trainable(subject.target)
     queries, documents = Queries.of(samples.queries(subject.reads)), list(samples.documents(subject.reads))
     inputs = {"encode": queries, "encode_documents": documents}
@@ -122,6 +142,12 @@ def gradients_reach_every_parameter(subject: Subject) -> None:
         both = [getattr(component.target, method)(given) for method, given in inputs.items() if component.can(method)]
     tensors = [part for vectors in both for part in ([vectors] if hasattr(vectors, "shape") else vectors)]
     expect_gradients("vectors", tensors, parameters)
+
+
+def _gradients_of_scores(subject: Subject) -> None:
+    if not subject.component.can("score"):
+        raise Inapplicable("codes carry no gradients, and it has no method `score` to be trained by.")
+    scorer.gradients_reach_every_parameter(subject)
 
 
 def _different(subject: Subject) -> list[tuple[Content, Content]]:

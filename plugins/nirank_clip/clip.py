@@ -20,7 +20,6 @@ from nirank.data import Content, Queries, images
 from nirank.errors import BadInput
 from nirank.kit import Runtime, choose_runtime, tried, weights_digest
 from nirank.kit.transformers import Precision, best_device
-from nirank_clip import templates as prompts
 from nirank_clip.checkpoints import opened
 from nirank_clip.contents import through
 from nirank_clip.settings import Encoding
@@ -54,7 +53,7 @@ class CLIP(nn.Module):
     ) -> None:
         super().__init__()
         self.batch_size, self.passed, self.precision = encoding.batch_size, encoding.passed, precision
-        self.templates, self.freeze = prompts.chosen(encoding.templates), tuple(encoding.freeze)
+        self.prompts, self.freeze = encoding.prompts, tuple(encoding.freeze)
         device = encoding.device or best_device()
         self.checkpoint = opened(model, choose_runtime(runtime, device, precision))
         self.model = self.checkpoint.model.to(device, getattr(torch, precision))
@@ -72,6 +71,11 @@ class CLIP(nn.Module):
     def device(self) -> torch.device:
         """The device of the weights."""
         return next(self.model.parameters()).device
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The sentences that texts are put into."""
+        return self.prompts.templates
 
     @property
     def dim(self) -> int:
@@ -104,19 +108,17 @@ class CLIP(nn.Module):
         Returns the table of a stage that builds this encoder again; its path is relative to `folder`.
         """
         self.checkpoint.save(folder / "model")
-        settings = {"precision": self.precision, "templates": list(self.templates), "freeze": list(self.freeze)}
+        settings = {"precision": self.precision, **self.prompts.saved(), "freeze": list(self.freeze)}
         return {"use": "encoder/clip", "model": Path("model"), **settings}
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of the weights, the tokenizer, and of how texts and images are prepared."""
-        known = [weights_digest(self.state_dict()), self.checkpoint.preparation, self.templates, self.precision]
+        known = [weights_digest(self.state_dict()), self.checkpoint.preparation, self.prompts.known, self.precision]
         return hashlib.blake2b("\n".join(map(str, known)).encode(), digest_size=16).hexdigest()
 
     def _texts(self, texts: Sequence[str]) -> Tensor:
-        if not self.templates:
-            return self._sentences(texts)
-        return prompts.averaged(self._sentences(prompts.filled(texts, self.templates)), len(self.templates))
+        return self.prompts.vectors(texts, self._sentences)
 
     def _sentences(self, texts: Sequence[str]) -> Tensor:
         return F.normalize(self.checkpoint.texts(texts, self.passed), dim=-1)

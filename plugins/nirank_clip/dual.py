@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nirank.data import Content, Queries
+from nirank.data import Collection, Content, Queries
 from nirank.errors import BadInput
 from nirank.kit import weights_digest
 from nirank.kit.transformers import best_device
-from nirank_clip import templates as prompts
 from nirank_clip import towers
 from nirank_clip.contents import through
+from nirank_clip.own_text import OwnTextTower, TextConfig
 from nirank_clip.settings import Encoding
 from nirank_clip.towers import ImageSettings
 
@@ -38,10 +39,15 @@ class DualEncoder(nn.Module):
     of the text tower, whose vectors stay as they are (Zhai et al., LiT: Zero-Shot Transfer with Locked-image text
     Tuning, CVPR 2022, with the sides exchanged). `seed` is that of first weights, `model` a file that `save` wrote.
 
+    With `config` in the place of `text`, a table of the settings of `own_text.TextConfig`, the text tower is a
+    transformer from nothing whose vocabulary is learned from the collection that the encoder is trained on: with a
+    `vit`, CLIP from nothing (Radford et al., ICML 2021).
+
     The settings of the image tower are those of `towers.ImageSettings`, the others those of `settings.Encoding`. What a
     tower in `freeze` makes of a text or a file is computed once.
 
-    Raises `BadInput` for towers that do not exist, for files that hold something else, and for a damaged image.
+    Raises `BadInput` for towers that do not exist, for files that hold something else, for a damaged image, and for
+    texts before a tower from nothing has its vocabulary.
     """
 
     vectors = "dense"
@@ -55,14 +61,15 @@ class DualEncoder(nn.Module):
         seed: int = 0,
         model: str | None = None,
         tower: ImageSettings = ImageSettings(),
+        config: Mapping[str, Any] | None = None,
         encoding: Encoding = Encoding(passed=64),
     ) -> None:
         super().__init__()
         _check_sides(encoding.freeze)
         self._settings: dict[str, Any] = {"dim": dim, "hidden": hidden, "seed": seed, **tower.saved()}
-        self.freeze, self.templates = tuple(encoding.freeze), prompts.chosen(encoding.templates)
-        self.batch_size = encoding.batch_size
-        self.text = towers.TextTower(text, encoding.passed)
+        self.freeze, self.batch_size = tuple(encoding.freeze), encoding.batch_size
+        self.prompts = encoding.prompts
+        self.text = _text_tower(text, config, encoding.passed, seed)
         self.image = tower.build(encoding.passed, seed)
         self.dim = self.text.dim if dim is None else dim
         random = torch.Generator().manual_seed(seed)
@@ -71,9 +78,19 @@ class DualEncoder(nn.Module):
         self._memory = {side: towers.Memory() for side in _SIDES}
         if model is not None:
             self._load(Path(model).expanduser())
+        self._place = encoding.device or best_device()
+        self._settle()
+
+    def _settle(self) -> None:
         for side in self.freeze:
             self._tower(side).requires_grad_(False)
-        self.to(encoding.device or best_device()).eval()
+        self.to(self._place).eval()
+
+    def begin(self, collection: Collection) -> None:
+        """Let a text tower from nothing learn its vocabulary. Raises `BadInput` for a collection without texts."""
+        if isinstance(self.text, OwnTextTower) and self.text.model is None:
+            self.text.begin(collection)
+            self._settle()
 
     def __repr__(self) -> str:
         return f"DualEncoder({self._settings['image']}, {self.dim} dimensions, freeze={list(self.freeze)})"
@@ -82,6 +99,15 @@ class DualEncoder(nn.Module):
     def device(self) -> torch.device:
         """The device of the weights."""
         return next(self.parameters()).device
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The sentences that texts are put into."""
+        return self.prompts.templates
+
+    @templates.setter
+    def templates(self, templates: Sequence[str]) -> None:
+        self.prompts = replace(self.prompts, templates=tuple(templates))
 
     def train(self, mode: bool = True) -> DualEncoder:
         """Switch on what training alone does, dropout above all, but in frozen towers."""
@@ -108,7 +134,7 @@ class DualEncoder(nn.Module):
         own = {name: value.contiguous() for name, value in self.state_dict().items() if not name.startswith(_TEXT)}
         save_file(own, folder / WEIGHTS)
         settings = {name: value for name, value in self._settings.items() if value is not None}
-        table: dict[str, Any] = {**settings, "freeze": list(self.freeze), "templates": list(self.templates)}
+        table: dict[str, Any] = {**settings, "freeze": list(self.freeze), **self.prompts.saved()}
         if settings["image"] not in (towers.VIT, towers.EFFICIENTNET):
             self.image.save(folder / "image")
             table["image"] = Path("image")
@@ -121,15 +147,16 @@ class DualEncoder(nn.Module):
             weights_digest(self.state_dict()),
             self.text.preparation,
             self.image.pixels,
-            self.templates,
+            self.prompts.known,
             self.image.network,
         ]
         return hashlib.blake2b("\n".join(map(str, known)).encode(), digest_size=16).hexdigest()
 
     def _texts(self, texts: Sequence[str]) -> Tensor:
-        filled = prompts.filled(texts, self.templates) if self.templates else texts
-        vectors = F.normalize(self.text_projection(self._features("text", filled)), dim=-1)
-        return prompts.averaged(vectors, len(self.templates)) if self.templates else vectors
+        return self.prompts.vectors(texts, self._sentences)
+
+    def _sentences(self, texts: Sequence[str]) -> Tensor:
+        return F.normalize(self.text_projection(self._features("text", texts)), dim=-1)
 
     def _images(self, contents: Sequence[Content]) -> Tensor:
         return F.normalize(self.image_projection(self._features("image", contents)), dim=-1)
@@ -148,6 +175,15 @@ class DualEncoder(nn.Module):
             self.load_state_dict(text | state)
         except (SafetensorError, OSError, RuntimeError) as error:
             raise BadInput(f"cannot be loaded as a dual encoder with these settings: {error}", path) from error
+
+
+def _text_tower(text: str | None, config: Mapping[str, Any] | None, passed: int, seed: int) -> towers.TextTower:
+    """The tower of a model, or one from nothing. Raises `BadInput` for both at once."""
+    if config is None:
+        return towers.TextTower(text, passed)
+    if text is not None:
+        raise BadInput(f"text = {text!r} is a trained text tower, and config that of one from nothing: give one.")
+    return OwnTextTower(TextConfig.of(config), passed, seed)
 
 
 def _check_sides(freeze: Sequence[str]) -> None:

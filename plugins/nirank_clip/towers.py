@@ -29,6 +29,9 @@ class TextTower(nn.Module):
     `model` is a folder or a name on the hub, loaded by transformers; by default all-MiniLM-L6-v2.
     """
 
+    model: Any
+    tokenizer: Any
+
     def __init__(self, model: str | None, passed: int) -> None:
         super().__init__()
         model = model or _minilm()

@@ -26,4 +26,5 @@ def nirank_register(registry: PluginRegistry) -> None:
     registry.add("collection", "images", f"{files}:images", tiny=f"{files}:tiny", extra="images")
     pictures = "nirank_datasets.categories:tiny"
     registry.add("collection", "omniglot", "nirank_datasets.omniglot:omniglot", tiny=pictures, extra="images")
+    registry.add("collection", "icons", "nirank_datasets.icons:icons", tiny=pictures, extra="images")
     registry.add("collection", "idx", "nirank_datasets.idx:idx", tiny=pictures, extra="images")

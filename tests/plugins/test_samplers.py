@@ -21,6 +21,7 @@ from nirank_samplers.drawn import Frequency, Uniform
 from nirank_samplers.hard import FromRun, Mined
 from nirank_samplers.in_batch import InBatch
 from nirank_samplers.noise import Counted
+from nirank_samplers.positives import Positives
 
 
 def collection(judged, grades=None, documents=8):
@@ -523,3 +524,13 @@ def test_sampled_softmax_over_distinct_documents_finds_p_nearly_and_without_coun
 
     assert variation(torch, optimum(torch, SampledSoftmax(logq_mode="inclusion"), sampler, size)) < 0.03
     assert variation(torch, optimum(torch, SampledSoftmax(logq_mode="none"), sampler, size)) > 0.05
+
+
+def test_a_list_of_positives_is_one_relevant_document_and_nothing_else():
+    data = collection([[0, 3], [5], []], [[2, 1], [3], []])
+    rows, positives = one_each(data)
+    sample = begun(Positives(), data).sample(rows, positives, rng())
+    assert [sample.candidates[row][0].tolist() for row in range(len(sample.candidates))] == [[0], [3], [5]]
+    assert sample.candidates.scores.tolist() == [2, 1, 3]
+    with pytest.raises(BadInput, match="not judged relevant"):
+        begun(Positives(), data).sample(np.array([1]), Candidates.of([[0]], [[1]]), rng())
