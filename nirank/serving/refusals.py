@@ -48,6 +48,7 @@ def message(error: NirankError) -> str:
 def answer_faults(app: FastAPI) -> None:
     """Have an application answer errors in this form."""
     app.add_exception_handler(RequestValidationError, _invalid)  # type: ignore[arg-type]
+    app.add_exception_handler(405, _by_other_methods)  # type: ignore[arg-type]
     app.add_exception_handler(NirankError, _of_nirank)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _unexpected)
 
@@ -58,6 +59,14 @@ async def _invalid(request: Request, error: RequestValidationError) -> JSONRespo
     if any(fault["type"] == "json_invalid" for fault in faults):
         return _answer(400, f"The request is not JSON: {faults[0]['ctx']['error']}.")
     return _answer(422, "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in faults[:5]))
+
+
+async def _by_other_methods(request: Request, error: HTTPException) -> JSONResponse:
+    """Say by which methods a path can be asked: all of them, and not only those of the first route that has it."""
+    template = getattr(request.scope.get("route"), "path_format", "")
+    known = [method.upper() for method in request.app.openapi()["paths"].get(template, ())]
+    allowed = ", ".join(known) or (error.headers or {}).get("Allow", "")
+    return JSONResponse({"detail": f"{request.method} is not for this path; {allowed} is."}, 405, {"Allow": allowed})
 
 
 async def _of_nirank(request: Request, error: NirankError) -> JSONResponse:

@@ -103,7 +103,7 @@ function spread(queries, view) {
     const rect = svg("rect", { x: place * step, y: query.difference >= 0 ? 60 - height : 60, width: Math.max(step - Math.min(1, step / 4), 0.5), height, class: query.difference > 0 ? "a" : query.difference < 0 ? "b" : "same" }, svg("title", {}, title));
     return svg("a", { href: link(query, view), tabindex: -1 }, svg("rect", { x: place * step, y: 0, width: step, height: 120, class: "reach" }, svg("title", {}, title)), rect);
   };
-  return el("figure", { class: "spread" }, svg("svg", { viewBox: "0 0 600 120", preserveAspectRatio: "none", role: "img", "aria-label": "Differences of all queries, sorted" }, svg("line", { x1: 0, x2: step * sorted.length, y1: 60, y2: 60 }), sorted.map(column)),
+  return el("figure", { class: "spread" }, svg("svg", { viewBox: "0 0 600 120", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("line", { x1: 0, x2: step * sorted.length, y1: 60, y2: 60 }), sorted.map(column)),
     el("figcaption", {}, el("span", {}, "A better"), el("span", { class: "soft" }, "each column is a query"), el("span", {}, "B better")));
 }
 
