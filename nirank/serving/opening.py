@@ -1,4 +1,4 @@
-"""What `nirank serve` is given, opened: an experiment, a folder of `nirank index`, or a collection."""
+"""Opening what is served: an experiment, a folder of `nirank index`, or a collection."""
 
 from __future__ import annotations
 
