@@ -361,7 +361,7 @@ def serve(
         deadline=deadline,
         judgments=judgments or source.judgments,
         annotate=annotate,
-        living=annotate,
+        living=annotate and source.folder is not None,
     )
     if mcp_stdio:
         running.serve_stdio(source, options)

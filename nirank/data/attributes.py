@@ -69,7 +69,7 @@ class Spool:
         if not self._types and not self._left_out:
             seals.remove(path)
             return
-        kinds = {name: _common(found) for name, found in self._types.items()}
+        kinds = {name: common(found) for name, found in self._types.items()}
         about = {_LEFT_OUT: "\n".join(sorted(self._left_out)), _CORPUS: fingerprint or ""}
         schema = pa.schema(list(kinds.items()), about)
         with seals.sealed(path) as unfinished, pa.ipc.new_file(str(unfinished), schema) as writer:
@@ -292,7 +292,7 @@ def _read_type(texts: pa.Array) -> pa.DataType:
     return pa.float64() if to_mask(pc.match_substring_regex(texts.drop_null(), _NUMBER)).all() else pa.large_string()
 
 
-def _common(found: set[pa.DataType]) -> pa.DataType:
+def common(found: set[pa.DataType]) -> pa.DataType:
     """The one type for all batches: numbers if all are, and else texts."""
     import pyarrow as pa
 

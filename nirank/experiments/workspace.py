@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from nirank import seals
 from nirank.build import collection
 from nirank.data import attributes
 from nirank.data.candidates import Candidates
+from nirank.data.changing import Document, write_changed
 from nirank.data.corpus import ArrowCorpus, values_of
 from nirank.data.corpus_files import write_corpus
 from nirank.data.explanation import Explanation
@@ -84,15 +85,17 @@ def create(folder: Path, name: str, pipeline: str, stages: Mapping[str, dict[str
     described = _described(name, pipeline, stages)
     with alone(folder, "nirank index"):
         refuse_existing(folder)
-        return _create(folder, name, described)[0]
+        return _create(folder, described, lambda path: _copy(collection(name).corpus, path))[0]
 
 
-def _create(folder: Path, name: str, described: Experiment, former: Corpus | None = None) -> tuple[Workspace, int]:
+def _create(
+    folder: Path, described: Experiment, write: Callable[[Path], ArrowCorpus], former: ArrowCorpus | None = None
+) -> tuple[Workspace, int]:
     """Make the folder, perhaps from what it was; how many documents are new or have changed, too."""
     (ranking,) = described.build().values()
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)  # what an interrupted run left there is gone on with
-    corpus = _copy(collection(name).corpus, partial / DOCUMENTS)
+    corpus = write(partial / DOCUMENTS)
     if former is not None:
         _link_indexes(folder, partial)
     ranking.index(corpus, partial, former)
@@ -105,7 +108,7 @@ def _create(folder: Path, name: str, described: Experiment, former: Corpus | Non
         _move(partial, folder)
     else:
         _exchange(partial, folder)
-    return open_folder(folder), new
+    return _opened(folder, ranking), new
 
 
 def update(
@@ -129,14 +132,26 @@ def update(
 def _update(
     folder: Path, name: str, pipeline: str | None, stages: Mapping[str, dict[str, Any]] | None
 ) -> tuple[Workspace, int]:
-    former = open_folder(folder).corpus
-    recorded = Experiment.read(folder / DESCRIPTION)
+    former, recorded = _documents(folder), Experiment.read(folder / DESCRIPTION)
     if pipeline or stages:
         wanted = _described(name, pipeline or BM25, stages)
         if ([*wanted.pipelines.values()], wanted.stage) != ([*recorded.pipelines.values()], recorded.stage):
             raise BadInput(f"was indexed for {_said(recorded)}; an update keeps that. Name another folder.", folder)
     described = Experiment.of({**recorded.as_table(), "collection": name})
-    return _create(folder, name, described, former)
+    return _create(folder, described, lambda path: _copy(collection(name).corpus, path), former)
+
+
+def change(folder: Path, changes: Mapping[str, Document | None]) -> tuple[Workspace, int]:
+    """Put documents into a folder, each by its id, and take out those that are None; what comes of it, as of `update`.
+
+    Documents keep their places, and new ones come last. Raises `InUse` where another process writes to the folder.
+    """
+    folder = folder.resolve()
+    _bring_back(folder)
+    with alone(folder, "nirank index"):
+        former = _documents(folder)
+        described = Experiment.read(folder / DESCRIPTION)
+        return _create(folder, described, lambda path: write_changed(path, former, changes), former)
 
 
 def _said(described: Experiment) -> str:
@@ -171,15 +186,25 @@ def _state(folder: Path) -> int | None:
 
 
 def _open(folder: Path) -> Workspace:
+    _documents(folder)  # so that a folder that is none is told before components are loaded
+    (ranking,) = Experiment.read(folder / DESCRIPTION).build().values()
+    return _opened(folder, ranking)
+
+
+def _opened(folder: Path, ranking: Ranking) -> Workspace:
+    corpus = _documents(folder)
+    ranking.index(corpus, folder)
+    return Workspace(corpus, ranking)
+
+
+def _documents(folder: Path) -> ArrowCorpus:
+    """The documents of a folder. Raises `BadInput` where there is no such folder."""
     if not (folder / DESCRIPTION).exists():
         raise BadInput(
             "holds no index. Make one: nirank index COLLECTION --to FOLDER (or search with --collection).", folder
         )
     seals.check(folder, f"Remove {folder}, and index again.")
-    (ranking,) = Experiment.read(folder / DESCRIPTION).build().values()
-    corpus = ArrowCorpus(folder / DOCUMENTS)
-    ranking.index(corpus, folder)
-    return Workspace(corpus, ranking)
+    return ArrowCorpus(folder / DOCUMENTS)
 
 
 def _described(name: str, pipeline: str, stages: Mapping[str, dict[str, Any]] | None) -> Experiment:
