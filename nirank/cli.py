@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from nirank.data.explanation import Explanation
-    from nirank.data.types import Floats, Ints
+    from nirank.data.types import Content, Floats, Ints
     from nirank.differences.found import Differences
     from nirank.experiments.experiment import Experiment
     from nirank.experiments.results import Results
@@ -859,7 +859,7 @@ def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets:
 
     columns = zip(opened.corpus.ids.take(docs), scores.tolist(), opened.corpus[docs], strict=True)
     results: list[dict[str, Any]] = [
-        {"rank": rank, "id": name, "score": score, "text": str(content)}
+        {"rank": rank, "id": name, "score": score, "text": _as_text(content)}
         for rank, (name, score, content) in enumerate(columns, start=1)
     ]
     for result, part in zip(results, parts, strict=False):
@@ -867,6 +867,11 @@ def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets:
     for result, reason in zip(results, reasons, strict=False):
         result["explanation"] = explained.as_json(reason)
     _print_json({"query": query, "results": results})
+
+
+def _as_text(content: Content) -> str:
+    """A document as it is shown: a text, or what an image is."""
+    return f"an image of {len(content):,} bytes" if isinstance(content, bytes) else str(content)
 
 
 def _print_reasons(opened: Workspace, docs: Ints, reasons: Sequence[Explanation]) -> None:
@@ -887,7 +892,7 @@ def _found_table(opened: Workspace, query: str, docs: Ints, scores: Floats, part
 
     table = Table(title=shown(query), title_justify="left", show_header=False, box=None)
     for place, (doc, score) in enumerate(zip(docs.tolist(), scores.tolist(), strict=True)):
-        content = _marked(parts[place]) if parts else shown(" ".join(str(opened.corpus[doc]).split())[:200])
+        content = _marked(parts[place]) if parts else shown(" ".join(_as_text(opened.corpus[doc]).split())[:200])
         table.add_row(str(place + 1), f"{score:.4f}", shown(opened.corpus.ids[doc], style="bold"), content)
     if not len(docs):
         table.add_row("nothing found")

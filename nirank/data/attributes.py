@@ -59,7 +59,7 @@ class Spool:
     def taking(self, batches: Iterator[Mapping[str, Any]], fields: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         """The batches as they come; what they have beside the id and `fields` is kept here."""
         for batch in batches:
-            self._add({name: values for name, values in batch.items() if name not in ("id", *fields)}, len(batch["id"]))
+            self.add({name: values for name, values in batch.items() if name not in ("id", *fields)}, len(batch["id"]))
             yield batch
 
     def write(self, path: Path, fingerprint: str | None) -> None:
@@ -76,7 +76,8 @@ class Spool:
             for batch in self._batches():
                 writer.write_batch(_cast(batch, schema))
 
-    def _add(self, columns: Mapping[str, Any], documents: int) -> None:
+    def add(self, columns: Mapping[str, Any], documents: int) -> None:
+        """Take in the columns of some documents."""
         import pyarrow as pa
 
         kept = {name: column for name, values in columns.items() if (column := self._kept(name, values)) is not None}
