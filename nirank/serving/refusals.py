@@ -20,6 +20,7 @@ _SAID = {
     401: "A token is needed.",
     403: "The server does not do this, or not for pages of others.",
     404: "There is no such thing.",
+    408: "The request did not come whole.",
     409: "It contradicts what is there.",
     413: "The request is too long.",
     422: "The request cannot be answered as it is.",
