@@ -331,9 +331,7 @@ def serve(
     judgments: Annotated[
         Path | None, typer.Option(help="The folder that judgments are kept in; NAME-judgments unless given.")
     ] = None,
-    annotate: Annotated[
-        bool, typer.Option("--annotate/--read-only", help="Take judgments and documents, or let nothing be changed.")
-    ] = True,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Take no judgments and no documents.")] = False,
     waiting: Annotated[
         int, typer.Option(min=1, help="How many searches may run or wait before one more is refused.")
     ] = 256,
@@ -364,8 +362,8 @@ def serve(
         deadline=deadline,
         together=together,
         judgments=judgments or source.judgments,
-        annotate=annotate,
-        living=annotate,
+        annotate=not read_only,
+        living=not read_only,
     )
     if mcp_stdio:
         running.serve_stdio(source, options)
