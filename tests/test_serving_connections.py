@@ -91,6 +91,18 @@ def test_a_head_without_end_is_refused_before_it_fills_the_memory(connect):
         assert b" 431 " in endless.recv(4096)
 
 
+def test_an_address_that_is_too_long_and_what_is_no_http_are_refused_with_a_sentence(address, connect):
+    asked = connect()
+    asked.sendall(b"GET /search?q=" + b"%F0%9F%90%88" * 9_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    status, text = _answer(asked)
+    assert (status, "by POST" in text) == (431, True), text
+    nonsense = connect()
+    nonsense.sendall(b"\x16\x03\x01\x02\x00 is how TLS begins\r\n\r\n")
+    assert _answer(nonsense)[0] == 400
+    long = httpx.post(f"{address}/search", json={"query": "\N{CAT}" * 9_000}, timeout=20)
+    assert long.status_code == 200
+
+
 def test_a_body_that_does_not_come_is_refused(connect):
     slow = connect()
     slow.sendall(b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")

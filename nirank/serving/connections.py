@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 #: Seconds in which a head has to come, and its bytes at most.
 SECONDS, LONGEST = 10.0, 64 * 1024
+_TOO_LONG = f"The head of the request has more than {LONGEST:,} bytes: send a query that long by POST."
 #: Seconds after which an answer that is not read is dropped.
 UNREAD = 60.0
 #: Files, and so connections, that a server opens at most, where the system lets it.
@@ -55,7 +56,14 @@ class Impatient(HttpToolsProtocol):
         self._received += len(data)
         super().data_received(data)
         if self._timer is not None and self._received > LONGEST:
-            self._refuse(431, f"The head of the request has more than {LONGEST:,} bytes.")
+            self._refuse(431, _TOO_LONG)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what could not be read, as everything is refused; httptools reads no address of 64 KB."""
+        if self._received > LONGEST:
+            self._refuse(431, _TOO_LONG)
+        else:
+            self._refuse(400, msg)
 
     def on_message_begin(self) -> None:
         """Wait for another head, on a connection that is kept."""
