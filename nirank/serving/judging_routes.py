@@ -33,7 +33,10 @@ _DEEPEST = 1000
 _FULL: dict[int | str, dict[str, Any]] = {
     507: {"model": answers.Fault, "description": "It could not be saved: a full disk, for instance."}
 }
-_TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}, "description": "A file."}}
+#: The answer of a path that gives a file of text.
+_TEXT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "A file."}
+}
 
 Annotator = Annotated[str, Field(max_length=200, description="The name of who judges.")]
 Depth = Annotated[int, Query(ge=1, le=_DEEPEST, description="How many documents of each system are judged.")]
