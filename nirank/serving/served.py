@@ -1,4 +1,4 @@
-"""The things that the parts of a server share: the state that is served, options, limits, and the threads that search."""
+"""The things that the parts of a server share: the state that is served, options, limits, threads that search."""
 
 from __future__ import annotations
 
