@@ -281,7 +281,7 @@ def test_scores_of_a_model_do_not_depend_on_the_batch():
     for query, found in zip(queries, together, strict=True):
         (alone,) = searching.find(state, "dense", [query], BRIEF, watch)
         np.testing.assert_allclose(found.scores, alone.scores, rtol=1e-6)
-        assert len(found.docs) == 20
+        assert found.docs.tolist() == alone.docs.tolist() != []
 
 
 # Another state
@@ -368,17 +368,18 @@ def test_a_process_that_is_told_to_end_answers_what_it_has_begun(tmp_path):
             with ThreadPoolExecutor(1) as pool:
                 asked = pool.submit(httpx.get, f"{address}/search?q=cat", timeout=30)
                 while not (tmp_path / "entered").exists():
+                    assert not asked.done(), asked.result().text
                     time.sleep(0.01)
                 process.send_signal(signal.SIGTERM)
                 assert asked.result().json()["results"][0]["hits"][0]["id"] == "one"
-            assert process.wait(20) in (0, -signal.SIGTERM)
+            assert process.wait(60) in (0, -signal.SIGTERM)
             assert process.stderr.read() == b""
         finally:
             process.kill()
 
 
 def _wait_for(address):
-    for _ in range(200):
+    for _ in range(1200):
         try:
             return httpx.get(f"{address}/health")
         except httpx.TransportError:
