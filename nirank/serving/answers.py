@@ -27,7 +27,7 @@ class Request(BaseModel):
 
 #: The three ways to search, of which one is chosen: the others are null or left out.
 _WAYS = ("query", "image", "document")
-_ONE_OF_THEM = {
+_ONE_OF_THEM: dict[str, Any] = {
     "oneOf": [
         {"required": [way], "properties": {one: {"type": "string" if one == way else "null"} for one in _WAYS}}
         for way in _WAYS
