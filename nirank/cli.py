@@ -369,7 +369,7 @@ def serve(
         together=together,
         judgments=judgments or source.judgments,
         annotate=not read_only,
-        living=not read_only,
+        living=not read_only and source.folder is not None,
     )
     if mcp_stdio:
         running.serve_stdio(source, options)
@@ -882,11 +882,12 @@ def _print_reasons(opened: Workspace, docs: Ints, reasons: Sequence[Explanation]
 def _found_table(opened: Workspace, query: str, docs: Ints, scores: Floats, parts: Sequence[Snippet]) -> Table:
     from rich.table import Table
 
+    from nirank.experiments import found
     from nirank.showing.terminal import shown
 
     table = Table(title=shown(query), title_justify="left", show_header=False, box=None)
     for place, (doc, score) in enumerate(zip(docs.tolist(), scores.tolist(), strict=True)):
-        content = _marked(parts[place]) if parts else shown(" ".join(str(opened.corpus[doc]).split())[:200])
+        content = _marked(parts[place]) if parts else shown(" ".join(found.as_text(opened.corpus[doc]).split())[:200])
         table.add_row(str(place + 1), f"{score:.4f}", shown(opened.corpus.ids[doc], style="bold"), content)
     if not len(docs):
         table.add_row("nothing found")

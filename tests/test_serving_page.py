@@ -39,8 +39,7 @@ def notes():
     from nirank.serving.state import State
 
     made = coast.notes()
-    pipelines = {name: nirank.parse(text) for name, text in coast.PIPELINES.items()}
-    return State("coast", made.corpus, pipelines, made.queries, made.judgments)
+    return State("coast", made.corpus, coast.systems(), made.queries, made.judgments)
 
 
 def _application(state, **options):
@@ -192,7 +191,7 @@ def test_the_bar_shows_where_the_milliseconds_went(opened, server):
 
 def test_the_parts_of_an_explanation_add_up(opened, server, notes):
     page = opened(server, f"{SEARCH}&why=limpet-home&system=mixed")
-    assert len(_added_up(page, notes, "mixed")) == 2
+    assert len(_added_up(page, notes, "mixed")) == 3
     page.click(".drawer .tab.a")
     page.wait_for_function("() => document.querySelector('.drawer').dataset.system === 'bm25'")
     assert _added_up(page, notes, "bm25") == []
@@ -407,7 +406,7 @@ def test_the_queries_lead_from_the_largest_difference_to_its_results(opened, ser
     page.wait_for_selector(".hit:focus")
     page.keyboard.press("]")
     page.wait_for_function(
-        "text => document.querySelector('.neighbours')?.textContent.includes(text)", arg="query 2 of 8"
+        "text => document.querySelector('.neighbours')?.textContent.includes(text)", arg="query 2 of 14"
     )
     page.go_back()
     page.go_back()
@@ -573,14 +572,16 @@ def test_the_pictures_of_the_documents_are_drawn(opened, server, gallery):
         page.wait_for_timeout(400)
         place = PICTURES / f"search-page-{name}.png"
         with Image.open(io.BytesIO(page.screenshot())) as picture:
-            picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(place, optimize=True)
+            picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+                place, optimize=True
+            )
         assert place.stat().st_size < 150_000
 
 
 def _states(opened, server, gallery):
     """The five states that the documents show, each with its name."""
-    page = opened(server, SEARCH, name="Maria Lund")
-    page.wait_for_selector(".hit")
+    page = opened(server, "/?q=what+grows+under+water+in+the+open+sea&query=6", name="Maria Lund")
+    page.wait_for_selector(".neighbours a")
     page.hover(".column.b .hit >> nth=2")
     yield "two-systems", page
     page = opened(server, f"{SEARCH}&why=limpet-home&system=mixed", color_scheme="dark", name="Maria Lund")

@@ -42,7 +42,7 @@ def serve(source: Source, options: Options, tell: Callable[[str], None] = print)
 def _run(app: FastAPI, options: Options, place: socket.socket) -> None:
     import uvicorn
 
-    from nirank.serving.connections import Impatient
+    from nirank.serving.connections import Impatient, allow_many
 
     class Server(uvicorn.Server):
         """Lets nothing new in from the signal on."""
@@ -59,6 +59,7 @@ def _run(app: FastAPI, options: Options, place: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=math.ceil(options.deadline) + 1,
     )
+    allow_many()
     Server(config).run([place])
 
 

@@ -23,9 +23,10 @@ export async function showJudging({ about, state, main, signal }) {
     if (!state.query && !state.q) await choose(view);
     else await judge(view);
   } catch (error) {
-    if (signal.aborted || error.name === "AbortError") return;
-    if (!(error instanceof Refused)) throw error;
-    put(main, troubled("The pool cannot be shown", error.message, () => go({}, { replace: true })));
+    if (signal.aborted) return;
+    if (!(error instanceof Refused || error.name === "AbortError")) throw error;
+    const told = error instanceof Refused ? error.message : "The server was busy.";
+    put(main, troubled("The pool cannot be shown", told, () => go({}, { replace: true })));
   }
 }
 
