@@ -185,7 +185,7 @@ def test_a_line_that_was_changed_is_named(store):
     with pytest.raises(DamagedFile, match=r"jsonl:1:"):
         JudgmentStore(store.path.parent)
     other = store.path.with_name("other.jsonl")
-    ledger.Ledger(other, "something else 1", print).append({})
+    ledger.Ledger(other, "something else 1", print).append({"key": 1})
     store.path.write_bytes(other.read_bytes())
     with pytest.raises(DamagedFile, match="of another kind"):
         JudgmentStore(store.path.parent)
