@@ -331,13 +331,14 @@ def serve(
     judgments: Annotated[
         Path | None, typer.Option(help="The folder that judgments are kept in; NAME-judgments unless given.")
     ] = None,
-    annotate: Annotated[
-        bool, typer.Option("--annotate/--read-only", help="Take judgments and documents, or let nothing be changed.")
-    ] = True,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Take no judgments and no documents.")] = False,
     waiting: Annotated[
         int, typer.Option(min=1, help="How many searches may run or wait before one more is refused.")
     ] = 256,
     deadline: Annotated[float, typer.Option(min=0.001, help="Seconds that a search may take.")] = 30,
+    together: Annotated[
+        int, typer.Option(min=1, help="How many queries that come at a time a pipeline searches together at most.")
+    ] = 32,
     mcp_stdio: Annotated[
         bool,
         typer.Option("--mcp-stdio", help="Be an MCP server on standard input and output, for one agent, and no other."),
@@ -359,9 +360,10 @@ def serve(
         token=running.token(token_file),
         waiting=waiting,
         deadline=deadline,
+        together=together,
         judgments=judgments or source.judgments,
-        annotate=annotate,
-        living=annotate,
+        annotate=not read_only,
+        living=not read_only,
     )
     if mcp_stdio:
         running.serve_stdio(source, options)
@@ -855,18 +857,9 @@ def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets:
         _console().print(_found_table(opened, query, docs, scores, parts))
         _print_reasons(opened, docs, reasons)
         return
-    from nirank.experiments import explained
+    from nirank.experiments import found
 
-    columns = zip(opened.corpus.ids.take(docs), scores.tolist(), opened.corpus[docs], strict=True)
-    results: list[dict[str, Any]] = [
-        {"rank": rank, "id": name, "score": score, "text": str(content)}
-        for rank, (name, score, content) in enumerate(columns, start=1)
-    ]
-    for result, part in zip(results, parts, strict=False):
-        result["snippet"] = {"text": part.text, "start": part.start, "stop": part.stop, "matches": part.matches}
-    for result, reason in zip(results, reasons, strict=False):
-        result["explanation"] = explained.as_json(reason)
-    _print_json({"query": query, "results": results})
+    _print_json({"query": query, "results": found.as_json(opened.corpus, docs, scores, parts, reasons)})
 
 
 def _print_reasons(opened: Workspace, docs: Ints, reasons: Sequence[Explanation]) -> None:

@@ -181,7 +181,7 @@ def test_the_bar_shows_where_the_milliseconds_went(opened, server):
     assert min(widths) >= 1
     page.click(".column.b .timing summary")
     names = page.eval_on_selector_all(".column.b .legend li", "rows => rows.map(row => row.textContent)")
-    assert [name.rsplit(" ", 2)[0] for name in names[:3]] == ["generate bm25", "score bm25", "score ql"]
+    assert [name.rsplit(" ", 2)[0] for name in names[:3]] == ["generate bm25", "generate titles", "score bm25"]
     first, same = (
         page.eval_on_selector(f".column.{side} .stages i", "part => getComputedStyle(part).backgroundColor")
         for side in "ab"

@@ -74,6 +74,8 @@ def gather(column: pa.ChunkedArray, ordinals: NDArray[np.int64]) -> pa.Array:
     """
     import pyarrow as pa
 
+    if (run := _run(column, ordinals)) is not None:
+        return run
     if column.num_chunks == 1:
         return column.chunk(0).take(numbers_to_array(ordinals))
     order = np.argsort(ordinals, kind="stable")
@@ -86,6 +88,14 @@ def gather(column: pa.ChunkedArray, ordinals: NDArray[np.int64]) -> pa.Array:
     places = np.empty_like(order)
     places[order] = np.arange(len(order))
     return pa.concat_arrays(parts).take(numbers_to_array(places))
+
+
+def _run(column: pa.ChunkedArray, ordinals: NDArray[np.int64]) -> pa.Array | None:
+    """The strings at ordinals that follow one another: nothing is copied unless they lie in several chunks."""
+    if not len(ordinals) or ordinals[-1] - ordinals[0] != len(ordinals) - 1 or (np.diff(ordinals) != 1).any():
+        return None
+    run = column.slice(int(ordinals[0]), len(ordinals))
+    return run.chunk(0) if run.num_chunks == 1 else run.combine_chunks()
 
 
 def join_texts(columns: Sequence[pa.Array]) -> pa.Array:

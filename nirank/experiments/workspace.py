@@ -17,11 +17,12 @@ from nirank import seals
 from nirank.build import collection
 from nirank.data import attributes
 from nirank.data.candidates import Candidates
-from nirank.data.corpus import ArrowCorpus, same_documents, values_of
+from nirank.data.corpus import ArrowCorpus, values_of
 from nirank.data.corpus_files import write_corpus
 from nirank.data.explanation import Explanation
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Floats, Ints
+from nirank.data.unchanged import same_documents
 from nirank.errors import BadInput, NirankError
 from nirank.execution import sharing
 from nirank.experiments.experiment import Experiment
@@ -83,10 +84,11 @@ def create(folder: Path, name: str, pipeline: str, stages: Mapping[str, dict[str
     described = _described(name, pipeline, stages)
     with alone(folder, "nirank index"):
         refuse_existing(folder)
-        return _create(folder, name, described)
+        return _create(folder, name, described)[0]
 
 
-def _create(folder: Path, name: str, described: Experiment, former: Corpus | None = None) -> Workspace:
+def _create(folder: Path, name: str, described: Experiment, former: Corpus | None = None) -> tuple[Workspace, int]:
+    """Make the folder, perhaps from what it was; how many documents are new or have changed, too."""
     (ranking,) = described.build().values()
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)  # what an interrupted run left there is gone on with
@@ -98,11 +100,12 @@ def _create(folder: Path, name: str, described: Experiment, former: Corpus | Non
     beside = [path.name for path in partial.glob(f"{attributes.path_beside(partial / DOCUMENTS).name}*")]
     _keep_only(partial, {DOCUMENTS, DESCRIPTION, *beside, *_index_folders(ranking)})
     seals.seal(partial, [DOCUMENTS, DESCRIPTION, *sorted(beside)])
+    new = len(corpus) if former is None else int(np.count_nonzero(same_documents(corpus, former) < 0))
     if former is None:
         _move(partial, folder)
     else:
         _exchange(partial, folder)
-    return open_folder(folder)
+    return open_folder(folder), new
 
 
 def update(
@@ -133,8 +136,7 @@ def _update(
         if ([*wanted.pipelines.values()], wanted.stage) != ([*recorded.pipelines.values()], recorded.stage):
             raise BadInput(f"was indexed for {_said(recorded)}; an update keeps that. Name another folder.", folder)
     described = Experiment.of({**recorded.as_table(), "collection": name})
-    made = _create(folder, name, described, former)
-    return made, int(np.count_nonzero(same_documents(made.corpus, former) < 0))
+    return _create(folder, name, described, former)
 
 
 def _said(described: Experiment) -> str:
@@ -203,6 +205,8 @@ def _link_indexes(folder: Path, partial: Path) -> None:
             shutil.rmtree(unfinished, ignore_errors=True)
             shutil.copytree(path, unfinished, copy_function=_link)
             os.replace(unfinished, partial / path.name)
+            if (path / seals.SEAL).exists():  # it is open, and so was looked at
+                seals.remember(partial / path.name)
 
 
 def _link(source: str, target: str) -> None:

@@ -25,8 +25,20 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+#: The three ways to search, of which one is chosen: the others are null or left out.
+_WAYS = ("query", "image", "document")
+_ONE_OF_THEM = {
+    "oneOf": [
+        {"required": [way], "properties": {one: {"type": "string" if one == way else "null"} for one in _WAYS}}
+        for way in _WAYS
+    ]
+}
+
+
 class SearchRequest(Request):
     """A search: by a text, by an image (a data URL), or by a document, for more of its kind."""
+
+    model_config = ConfigDict(json_schema_extra=_ONE_OF_THEM)
 
     query: Text | None = None
     image: str | None = Field(None, description="An image as a data URL, `data:image/png;base64,...`.")
@@ -41,7 +53,7 @@ class SearchRequest(Request):
     @model_validator(mode="after")
     def _one_query(self) -> SearchRequest:
         """Refuse none, and several."""
-        if sum(each is not None for each in (self.query, self.image, self.document)) != 1:
+        if sum(getattr(self, way) is not None for way in _WAYS) != 1:
             raise ValueError("one of query, image and document is expected")
         return self
 

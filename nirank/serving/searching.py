@@ -15,10 +15,11 @@ from nirank.data.queries import Queries
 from nirank.data.types import Content, Ints
 from nirank.errors import BadInput
 from nirank.experiments import explained
+from nirank.experiments.found import snippet_json
 from nirank.experiments.latency import TOTAL, Stopwatch
 from nirank.pipeline.algebra import Ranking
 from nirank.pipeline.filtering import where
-from nirank.pipeline.snippets import Snippet, snippets
+from nirank.pipeline.snippets import snippets
 from nirank.serving.state import State
 
 #: The most documents of a page, and the deepest rank that a page may reach.
@@ -176,13 +177,7 @@ def _snippets(state: State, query: Content, docs: Ints, contents: Sequence[Conte
     if not isinstance(query, str) or not len(docs) or not all(isinstance(content, str) for content in contents):
         return [None] * len(docs)
     (found,) = snippets(Queries.of(query), Candidates.of([docs], corpus=state.corpus))
-    return [as_json(part) for part in found]
-
-
-def as_json(part: Snippet) -> dict[str, Any]:
-    """A snippet as JSON has it: its text, its place in the document, and the places of the query's words there."""
-    matches = [list(match) for match in part.matches]
-    return {"text": part.text, "start": part.start, "stop": part.stop, "matches": matches}
+    return [snippet_json(part) for part in found]
 
 
 def _milliseconds(stages: Mapping[str, float]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from nirank.threads import processors
 
 Made = TypeVar("Made")
 #: Threads for what may take seconds, so that searches do not wait for it.
-_SLOW = 2
+_SLOW = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ class Served:
 
     def _batch(self, pipeline: str) -> Batches[_Search, Found]:
         if pipeline not in self._batches:
-            self._batches[pipeline] = Batches(self._find_together, self.options.batch, self._threads)
+            self._batches[pipeline] = Batches(self._find_together, self.options.together, self._threads)
         return self._batches[pipeline]
 
     def _find_together(self, searches: Sequence[_Search]) -> list[Found]:

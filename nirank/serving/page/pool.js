@@ -76,23 +76,33 @@ async function judge(view) {
   const pool = await ask(path("pool", { depth, query_id: state.query, query: state.query ? null : state.q, annotator: name }), { signal });
   if (signal.aborted) return;
   const judged = new Judged(pool.query, pool.query_id);
-  const work = { view, pool, judged, queue: pool.documents, done: [] };
+  const work = { view, pool, judged, queue: pool.documents, done: [], read: new Map() };
   bind({ s: () => skip(work), z: () => back(work), ArrowLeft: () => back(work), ArrowRight: () => skip(work), Backspace: () => back(work) });
   for (const grade of [0, 1, 2, 3]) bind({ [grade]: () => give(work, grade) });
   await next(work);
 }
 
-/** Shows the next document; a long pool is sent in parts. */
+/** Shows the next document, and asks for the one behind it. */
 async function next(work) {
   const { view, pool, queue, done } = work;
-  if (!queue.length && done.length < pool.waiting) { await judge(view); return; }
   const [size, count] = [pool.pooled, pool.judged + done.length];
   const top = [el("header", { class: "task" }, el("p", { class: "soft" }, "Is this document an answer to"), el("h1", {}, pool.query || pool.query_id),
     el("div", { class: "progress" }, el("progress", { max: Math.max(size, 1), value: count, "aria-label": "Judged" }), el("span", { class: "number" }, `${count} of ${size}`)))];
   if (!queue.length) { put(view.main, el("section", { class: "pool" }, top, finished(work, size), el("footer", { class: "foot" }, controls(view)))); return; }
-  const place = el("article", { class: "sheet", "data-id": queue[0].id }, sheet(queue[0]));
-  say(queue[0].title || queue[0].id);
+  const place = el("article", { class: "sheet", "data-id": queue[0] }, loading(2));
   put(view.main, el("section", { class: "pool" }, top, place, buttons(work), el("footer", { class: "foot" }, controls(view))));
+  const shown = await read(work, queue[0]);
+  if (queue[1]) read(work, queue[1]);
+  if (!place.isConnected) return;
+  if (shown instanceof Error) put(place, troubled("The document cannot be shown", shown.message, () => next(work)));
+  else { put(place, sheet(shown)); say(shown.title || shown.id); }
+}
+
+/** A document, which is asked for once; resolves to the refusal where it cannot be had. */
+function read({ view, read: known }, id) {
+  const asked = () => ask(`documents/${encodeURIComponent(id)}`, { signal: view.signal }).catch((error) => { known.delete(id); return error; });
+  if (!known.has(id)) known.set(id, asked());
+  return known.get(id);
 }
 
 function sheet({ id, title, text, fields, image }) {
@@ -115,7 +125,7 @@ async function give(work, grade) {
   if (work.busy || !work.queue.length) return;
   work.busy = true;
   const [document] = work.queue;
-  const saved = await work.judged.mark(document.id, grade);
+  const saved = await work.judged.mark(document, grade);
   work.busy = false;
   if (!saved) return;
   work.done.push(work.queue.shift());
