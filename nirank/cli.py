@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from nirank.data.explanation import Explanation
-    from nirank.data.types import Content, Floats, Ints
+    from nirank.data.types import Floats, Ints
     from nirank.differences.found import Differences
     from nirank.experiments.experiment import Experiment
     from nirank.experiments.results import Results
@@ -106,6 +106,25 @@ With = Annotated[
 ]
 
 
+Host = Annotated[str, typer.Option(help="The address to listen at; any but this machine's needs a token.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at.")]
+TokenFile = Annotated[
+    Path | None, typer.Option(help="A file with the token that clients have to show; or set NIRANK_TOKEN.")
+]
+JudgmentsFolder = Annotated[
+    Path | None,
+    typer.Option("--judgments", help="The folder that judgments are kept in; NAME-judgments unless given."),
+]
+ReadOnly = Annotated[bool, typer.Option("--read-only", help="Take no judgments and no documents.")]
+Waiting = Annotated[int, typer.Option(min=1, help="How many searches may run or wait before one more is refused.")]
+Deadline = Annotated[float, typer.Option(min=0.001, help="Seconds that a search may take.")]
+Together = Annotated[
+    int, typer.Option(min=1, help="How many queries that come at a time a pipeline searches together at most.")
+]
+McpStdio = Annotated[
+    bool,
+    typer.Option("--mcp-stdio", help="Be an MCP server on standard input and output, for one agent, and no other."),
+]
 GoOn = Annotated[Path | None, typer.Option(help="The folder to write, or to go on in; runs/NAME-DATE unless given.")]
 Trust = Annotated[
     bool,
@@ -321,27 +340,15 @@ def serve(
     ],
     pipeline: Pipeline = None,
     settings: Set = None,
-    host: Annotated[str, typer.Option(help="The address to listen at; any but this machine's needs a token.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at.")] = 8000,
-    token_file: Annotated[
-        Path | None, typer.Option(help="A file with the token that clients have to show; or set NIRANK_TOKEN.")
-    ] = None,
-    judgments: Annotated[
-        Path | None, typer.Option(help="The folder that judgments are kept in; NAME-judgments unless given.")
-    ] = None,
-    annotate: Annotated[
-        bool, typer.Option("--annotate/--read-only", help="Take judgments and documents, or let nothing be changed.")
-    ] = True,
-    waiting: Annotated[
-        int, typer.Option(min=1, help="How many searches may run or wait before one more is refused.")
-    ] = 256,
-    deadline: Annotated[float, typer.Option(min=0.001, help="Seconds that a search may take.")] = 30,
-    mcp_stdio: Annotated[
-        bool,
-        typer.Option("--mcp-stdio", help="Be an MCP server on standard input and output, for one agent, and no other."),
-    ] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    token_file: TokenFile = None,
+    judgments: JudgmentsFolder = None,
+    read_only: ReadOnly = False,
+    waiting: Waiting = 256,
+    deadline: Deadline = 30,
+    together: Together = 32,
+    mcp_stdio: McpStdio = False,
     with_: With = None,
     trust: Trust = False,
 ) -> None:
@@ -359,9 +366,10 @@ def serve(
         token=running.token(token_file),
         waiting=waiting,
         deadline=deadline,
+        together=together,
         judgments=judgments or source.judgments,
-        annotate=annotate,
-        living=annotate and source.folder is not None,
+        annotate=not read_only,
+        living=not read_only and source.folder is not None,
     )
     if mcp_stdio:
         running.serve_stdio(source, options)
@@ -855,23 +863,9 @@ def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets:
         _console().print(_found_table(opened, query, docs, scores, parts))
         _print_reasons(opened, docs, reasons)
         return
-    from nirank.experiments import explained
+    from nirank.experiments import found
 
-    columns = zip(opened.corpus.ids.take(docs), scores.tolist(), opened.corpus[docs], strict=True)
-    results: list[dict[str, Any]] = [
-        {"rank": rank, "id": name, "score": score, "text": _as_text(content)}
-        for rank, (name, score, content) in enumerate(columns, start=1)
-    ]
-    for result, part in zip(results, parts, strict=False):
-        result["snippet"] = {"text": part.text, "start": part.start, "stop": part.stop, "matches": part.matches}
-    for result, reason in zip(results, reasons, strict=False):
-        result["explanation"] = explained.as_json(reason)
-    _print_json({"query": query, "results": results})
-
-
-def _as_text(content: Content) -> str:
-    """A document as it is shown: a text, or what an image is."""
-    return f"an image of {len(content):,} bytes" if isinstance(content, bytes) else str(content)
+    _print_json({"query": query, "results": found.as_json(opened.corpus, docs, scores, parts, reasons)})
 
 
 def _print_reasons(opened: Workspace, docs: Ints, reasons: Sequence[Explanation]) -> None:
@@ -888,11 +882,12 @@ def _print_reasons(opened: Workspace, docs: Ints, reasons: Sequence[Explanation]
 def _found_table(opened: Workspace, query: str, docs: Ints, scores: Floats, parts: Sequence[Snippet]) -> Table:
     from rich.table import Table
 
+    from nirank.experiments import found
     from nirank.showing.terminal import shown
 
     table = Table(title=shown(query), title_justify="left", show_header=False, box=None)
     for place, (doc, score) in enumerate(zip(docs.tolist(), scores.tolist(), strict=True)):
-        content = _marked(parts[place]) if parts else shown(" ".join(_as_text(opened.corpus[doc]).split())[:200])
+        content = _marked(parts[place]) if parts else shown(" ".join(found.as_text(opened.corpus[doc]).split())[:200])
         table.add_row(str(place + 1), f"{score:.4f}", shown(opened.corpus.ids[doc], style="bold"), content)
     if not len(docs):
         table.add_row("nothing found")

@@ -25,8 +25,20 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+#: The three ways to search, of which one is chosen: the others are null or left out.
+_WAYS = ("query", "image", "document")
+_ONE_OF_THEM: dict[str, Any] = {
+    "oneOf": [
+        {"required": [way], "properties": {one: {"type": "string" if one == way else "null"} for one in _WAYS}}
+        for way in _WAYS
+    ]
+}
+
+
 class SearchRequest(Request):
     """A search: by a text, by an image (a data URL), or by a document, for more of its kind."""
+
+    model_config = ConfigDict(json_schema_extra=_ONE_OF_THEM)
 
     query: Text | None = None
     image: str | None = Field(None, description="An image as a data URL, `data:image/png;base64,...`.")
@@ -41,7 +53,7 @@ class SearchRequest(Request):
     @model_validator(mode="after")
     def _one_query(self) -> SearchRequest:
         """Refuse none, and several."""
-        if sum(each is not None for each in (self.query, self.image, self.document)) != 1:
+        if sum(getattr(self, way) is not None for way in _WAYS) != 1:
             raise ValueError("one of query, image and document is expected")
         return self
 
@@ -55,13 +67,13 @@ class ExplainRequest(Request):
 
 
 class Fault(BaseModel):
-    """What happened, and what to do."""
+    """An answer that refuses: what happened, and what to do."""
 
     detail: str
 
 
 class About(BaseModel):
-    """What is served."""
+    """A description of what is served."""
 
     name: str
     version: str
@@ -130,7 +142,7 @@ class PipelineHits(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    """What was found, by pipeline."""
+    """The documents that were found, by pipeline."""
 
     query: str | None
     version: str

@@ -63,7 +63,7 @@ class Comparison:
 
 
 class Survey:
-    """What each pipeline of a state finds for the queries of its collection.
+    """The documents that each pipeline of a state finds for the queries of its collection.
 
     `done` of `total` searches of one pipeline for one query are made. It is `ready` when all are; then `found` has the
     documents that each pipeline found, and `failed` the error of each that could not be searched.

@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel, Field
 
 from nirank.data.types import Content, Ints
-from nirank.serving import answers, searching
+from nirank.serving import answers
 from nirank.serving.agreement import Rule, agreements
 from nirank.serving.comparing import Survey
 from nirank.serving.comparing_routes import Surveyed
@@ -28,10 +28,14 @@ from nirank.serving.state import State
 
 paths = APIRouter()
 
-#: Documents of each system that make up a pool at most, and documents of a pool that are sent at a time.
-_DEEPEST, _SENT = 1000, 100
+#: Documents of each system that make up a pool at most.
+_DEEPEST = 1000
 _FULL: dict[int | str, dict[str, Any]] = {
     507: {"model": answers.Fault, "description": "It could not be saved: a full disk, for instance."}
+}
+#: The answer of a path that gives a file of text.
+_TEXT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "A file."}
 }
 
 Annotator = Annotated[str, Field(max_length=200, description="The name of who judges.")]
@@ -93,11 +97,11 @@ class QueryPool(BaseModel):
 
 
 class PoolAnswer(BaseModel):
-    """The documents of a query that are to be judged, in an order that shows no system, and how far one is.
+    """The documents of a query that are to be judged, by their ids, in an order that shows no system.
 
-    `waiting` counts them all, and `documents` are the first. Where no query was asked for, it is the first of the
-    collection with documents to judge, and `queries` are all of these; before all are searched `ready` is false, and
-    `done` of `total` searches are made.
+    `pooled` counts them with the `judged` ones. Where no query was asked for, it is the first of the collection with
+    documents to judge, and `queries` has them all; before these are searched `ready` is false, and `done` of `total`
+    searches are made.
     """
 
     version: str
@@ -109,8 +113,7 @@ class PoolAnswer(BaseModel):
     query: str | None
     pooled: int
     judged: int
-    waiting: int
-    documents: list[answers.DocumentAnswer]
+    documents: list[str]
     queries: list[QueryPool]
 
 
@@ -161,20 +164,20 @@ async def judge(served: Here, store: Kept, asked: JudgmentRequest) -> JudgmentAn
             raise HTTPException(507, str(error)) from error
 
 
-@paths.get("/judgments/qrels", response_class=PlainTextResponse, responses=documented(401, 404, 422))
+@paths.get("/judgments/qrels", response_class=Response, responses={**_TEXT, **documented(401, 404, 422)})
 async def qrels(
     store: Kept,
     annotator: Annotator | None = None,
     rule: OneGrade = "median",
     format: Literal["trec", "jsonl"] = "trec",
-) -> PlainTextResponse:
+) -> Response:
     """Give the judgments as TREC's qrels, or as JSON lines, which hold any id."""
     export = store.qrels if format == "trec" else store.json_lines
     return PlainTextResponse(await asyncio.to_thread(export, annotator, rule))
 
 
-@paths.get("/judgments/topics", response_class=PlainTextResponse, responses=documented(401, 404, 422))
-async def topics(store: Kept) -> PlainTextResponse:
+@paths.get("/judgments/topics", response_class=Response, responses={**_TEXT, **documented(401, 404, 422)})
+async def topics(store: Kept) -> Response:
     """Give the queries that are judged: lines of id, tab and text."""
     return PlainTextResponse(await asyncio.to_thread(store.topics))
 
@@ -208,7 +211,7 @@ async def documents_to_judge(
 
 
 def _first_pool(survey: Survey, store: JudgmentStore, depth: int, annotator: str | None) -> dict[str, Any]:
-    """How far all queries of the collection are, and the pool of the first that is not done."""
+    """The pool of the first query of the collection that is not done, and the counts of all."""
     if not survey.ready:
         return _answer(survey.state, depth, None) | {"ready": False, "done": survey.done, "total": survey.total}
     judged = store.documents(annotator)
@@ -246,8 +249,6 @@ def _pool(
 
 def _answer(state: State, depth: int, one: Pool | None, text: str | None = None) -> dict[str, Any]:
     """The answer of `/pool` for one query, or for none."""
-    waiting = one.waiting if one else []
-    documents = state.corpus.ids.find(waiting[:_SENT]).tolist() if waiting else []
     return {
         "version": state.version,
         "depth": depth,
@@ -258,8 +259,7 @@ def _answer(state: State, depth: int, one: Pool | None, text: str | None = None)
         "query": text,
         "pooled": one.size if one else 0,
         "judged": one.judged if one else 0,
-        "waiting": len(waiting),
-        "documents": [searching.document(state, doc) for doc in documents],
+        "documents": one.waiting if one else [],
         "queries": [],
     }
 

@@ -1,4 +1,4 @@
-"""What `nirank serve` is given, opened: an experiment, a folder of `nirank index`, or a collection."""
+"""Opening what is served: an experiment, a folder of `nirank index`, or a collection."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus
+from nirank.errors import BadInput
 from nirank.experiments import workspace
 from nirank.experiments.experiment import Experiment
 from nirank.serving.state import State
@@ -58,13 +59,15 @@ class Source:
 def source(what: str, pipeline: str | None = None, stages: Mapping[str, dict[str, Any]] | None = None) -> Source:
     """The source that is meant: the path of an experiment, a folder of `nirank index`, or the name of a collection.
 
-    `pipeline` and `stages`, as of `nirank search`, are for a collection.
+    `pipeline` and `stages`, as of `nirank search`, are for a collection. Raises `BadInput` where they are given for
+    what has pipelines of its own.
     """
     path = Path(what)
-    if path.is_dir() and (path / workspace.DESCRIPTION).exists():
-        return Source(Experiment.read(path / workspace.DESCRIPTION), path.resolve())
-    if path.suffix == ".toml":
-        return Source(Experiment.read(path))
+    described = path / workspace.DESCRIPTION if path.is_dir() else path
+    if described.suffix == ".toml" and (described.exists() or described == path):
+        if pipeline or stages:
+            raise BadInput("--pipeline and --set go with a collection: this has pipelines of its own.", what)
+        return Source(Experiment.read(described), path.resolve() if path.is_dir() else None)
     text = pipeline or workspace.BM25
     table = {"name": what.partition(":")[0] or what, "collection": what, "stage": dict(stages or {})}
     return Source(Experiment.of({**table, "pipelines": {_named(text): text}}))

@@ -11,7 +11,7 @@ class Options:
     """The options of a server, as `nirank serve` has them.
 
     `waiting` is how many searches may wait or run before others are refused, `deadline` the seconds that a request may
-    take, `batch` how many queries of one pipeline are searched together at most. `judgments` is the folder that
+    take, `together` how many queries of one pipeline are searched at a time at most. `judgments` is the folder that
     judgments are kept in (None: none are taken), `annotate` and `living` say whether the server takes judgments, and
     changes of documents. `token` is what clients have to show; None lets everybody in.
     """
@@ -21,7 +21,7 @@ class Options:
     token: str | None = None
     waiting: int = 256
     deadline: float = 30.0
-    batch: int = 32
+    together: int = 32
     judgments: Path | None = None
     annotate: bool = False
     living: bool = False

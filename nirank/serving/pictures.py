@@ -69,6 +69,6 @@ class Thumbnails:
 def _made(state: State, doc: int, side: int) -> Small:
     content = state.content(doc)
     if not images.is_image(content):
-        raise BadInput("the document has no image.")
+        raise BadInput("has no image.")
     made = thumbnails.jpeg(content, side)
     return Small(made, digest(made.hex()))

@@ -16,7 +16,7 @@ from nirank.serving.options import Options
 from nirank.serving.pictures import Small, read_data_url
 from nirank.serving.refusals import documented, not_found
 from nirank.serving.searching import Wish
-from nirank.serving.served import Here
+from nirank.serving.served import Here, Served
 from nirank.serving.state import State
 
 paths = APIRouter()
@@ -40,13 +40,13 @@ async def ready(served: Here) -> answers.Health:
     return answers.Health(status="ok", version=served.state.version)
 
 
-@paths.get("/about", responses=documented(401))
+@paths.get("/about", responses=documented())
 async def about(served: Here) -> answers.About:
     """Say what is served: documents, fields, pipelines."""
     return _about(served.state, served.options)
 
 
-@paths.get("/search", response_model=answers.SearchAnswer, responses=documented(401, 422, 503, 504))
+@paths.get("/search", response_model=answers.SearchAnswer, responses=documented(422, 503, 504))
 async def search_by_text(
     served: Here,
     request: Request,
@@ -64,7 +64,7 @@ async def search_by_text(
         return in_json(await served.search(q, pipeline or (), wish))
 
 
-@paths.post("/search", response_model=answers.SearchAnswer, responses=documented(400, 401, 404, 413, 422, 503, 504))
+@paths.post("/search", response_model=answers.SearchAnswer, responses=documented(400, 404, 413, 422, 503, 504))
 async def search(served: Here, request: Request, asked: answers.SearchRequest) -> Response:
     """Search with a text, an image or a document."""
     state, shown = served.state, None if asked.fields is None else tuple(asked.fields)
@@ -74,32 +74,25 @@ async def search(served: Here, request: Request, asked: answers.SearchRequest) -
         return in_json(await served.search(query, asked.pipelines, wish, state))
 
 
-@paths.post("/explain", response_model=answers.ExplainAnswer, responses=documented(400, 401, 404, 413, 422, 503, 504))
+@paths.post("/explain", response_model=answers.ExplainAnswer, responses=documented(400, 404, 413, 422, 503, 504))
 async def explain(served: Here, request: Request, asked: answers.ExplainRequest) -> Response:
     """Say why a document has its score."""
-    state = served.state
-    ordinal_of(state, asked.document)
     async with served.limits.place(request):
-        given = (asked.query, asked.pipeline, asked.document)
-        return in_json(await served.in_thread(searching.explain, state, *given))
+        return in_json(await served.in_thread(_explained, served.state, asked))
 
 
-@paths.get("/documents/{id:path}", response_model=answers.DocumentAnswer, responses=documented(401, 404, 422))
-async def document(served: Here, id: str) -> Response:
+@paths.get("/documents/{id:path}", response_model=answers.DocumentAnswer, responses=documented(404, 422, 503, 504))
+async def document(served: Here, request: Request, id: str) -> Response:
     """Give a document."""
-    state = served.state
-    return in_json(searching.document(state, ordinal_of(state, id)))
+    async with served.limits.place(request):
+        return in_json(await served.in_thread(_document, served.state, id))
 
 
-@paths.get("/images/{id:path}", response_class=Response, responses={**_JPEG, **documented(401, 404, 422)})
+@paths.get("/images/{id:path}", response_class=Response, responses={**_JPEG, **documented(404, 422, 503, 504)})
 async def image(served: Here, request: Request, id: str, side: Annotated[int, Query(ge=1, le=4096)] = 256) -> Response:
     """Give a small copy of a document's image, as JPEG; `side` is its longer one in pixels, about."""
-    state = served.state
-    doc = ordinal_of(state, id)
-    try:
-        return _cached(request, await served.in_thread(served.thumbnails.small, state, doc, side))
-    except BadInput as error:
-        raise HTTPException(404, f"the document {id!r:.200}: {error}") from None
+    async with served.limits.place(request):
+        return _cached(request, await served.in_thread(_small, served, id, side))
 
 
 def in_json(value: Any, status: int = 200) -> Response:
@@ -114,6 +107,23 @@ def ordinal_of(state: State, document: str) -> int:
     if found is None:
         raise not_found("document", document)
     return found
+
+
+def _explained(state: State, asked: answers.ExplainRequest) -> dict[str, Any]:
+    ordinal_of(state, asked.document)
+    return searching.explain(state, asked.query, asked.pipeline, asked.document)
+
+
+def _document(state: State, document: str) -> dict[str, Any]:
+    return searching.document(state, ordinal_of(state, document))
+
+
+def _small(served: Served, document: str, side: int) -> Small:
+    state = served.state
+    try:
+        return served.thumbnails.small(state, ordinal_of(state, document), side)
+    except BadInput as error:
+        raise HTTPException(404, f"The document {document!r:.200} {error.message}") from None
 
 
 def _content(state: State, asked: answers.SearchRequest) -> Content:

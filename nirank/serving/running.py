@@ -32,7 +32,7 @@ def serve(source: Source, options: Options, tell: Callable[[str], None] = print)
         import uvicorn
 
         from nirank.serving.app import application
-        from nirank.serving.connections import Impatient
+        from nirank.serving.connections import Impatient, allow_many
     load_beside(source.experiment)
     with ExitStack() as stack:
         stack.enter_context(observers.switched_on(source.experiment.observers()))
@@ -54,6 +54,7 @@ def serve(source: Source, options: Options, tell: Callable[[str], None] = print)
             timeout_graceful_shutdown=_TO_FINISH,
             server_header=False,
         )
+        allow_many()
         tell(f"http://{options.host}:{options.port}")
         Server(config).run()
 

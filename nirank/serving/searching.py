@@ -15,10 +15,11 @@ from nirank.data.queries import Queries
 from nirank.data.types import Content, Ints
 from nirank.errors import BadInput
 from nirank.experiments import explained
+from nirank.experiments.found import snippet_json
 from nirank.experiments.latency import TOTAL, Stopwatch
 from nirank.pipeline.algebra import Ranking
 from nirank.pipeline.filtering import where
-from nirank.pipeline.snippets import Snippet, snippets
+from nirank.pipeline.snippets import snippets
 from nirank.serving.state import State
 
 #: The most documents of a page, and the deepest rank that a page may reach.
@@ -31,7 +32,7 @@ _LEAST = 32
 
 @dataclass(frozen=True)
 class Wish:
-    """What a search is asked for beside its query: a page of results, and what is shown of each document.
+    """The wishes of a search beside its query: a page of results, and what is shown of each document.
 
     `fields` are those that are shown (None: all), `where` a condition on fields (`nirank.data.conditions`).
     """
@@ -52,7 +53,7 @@ class Wish:
 
     @property
     def depth(self) -> int:
-        """How many documents are searched: one more than are shown at least, so that it is known whether more follow.
+        """The number of documents that are searched: one more than are shown at least, to know whether more follow.
 
         Powers of two, so that one page is searched as the next, and requests of like depth in one batch.
         """
@@ -84,7 +85,7 @@ def search(state: State, query: Content, pipelines: Sequence[str] = (), wish: Wi
 
 
 def find(state: State, pipeline: str, queries: Sequence[Content], wish: Wish, watch: Stopwatch) -> list[Found]:
-    """What a pipeline finds for some queries together, one for each; `watch` has to be listening.
+    """Search a pipeline for some queries together; one result for each; `watch` has to be listening.
 
     Raises `UnknownName` and `BadInput` as building and asking the pipeline does.
     """
@@ -176,13 +177,7 @@ def _snippets(state: State, query: Content, docs: Ints, contents: Sequence[Conte
     if not isinstance(query, str) or not len(docs) or not all(isinstance(content, str) for content in contents):
         return [None] * len(docs)
     (found,) = snippets(Queries.of(query), Candidates.of([docs], corpus=state.corpus))
-    return [as_json(part) for part in found]
-
-
-def as_json(part: Snippet) -> dict[str, Any]:
-    """A snippet as JSON has it: its text, its place in the document, and the places of the query's words there."""
-    matches = [list(match) for match in part.matches]
-    return {"text": part.text, "start": part.start, "stop": part.stop, "matches": matches}
+    return [snippet_json(part) for part in found]
 
 
 def _milliseconds(stages: Mapping[str, float]) -> dict[str, Any]:
