@@ -185,7 +185,8 @@ def _exchange(run: Run, label: str, state: State) -> Iterator[Row]:
     tally = Clients(server.port, truths).ask(_CROWD, 2 * run.seconds, list(state.pipelines))
     times, after = server.counted("exchanged"), server.memory()[0]
     server.stop()
-    yield {"pipeline": label, "times": times, "before": before, "after": after, **_told(tally)}
+    versions = len(tally.versions)
+    yield {"pipeline": label, "times": times, "versions": versions, "before": before, "after": after, **_told(tally)}
 
 
 def _threads(run: Run, label: str, state: State) -> Iterator[Row]:
@@ -232,7 +233,10 @@ _TABLES = {
         "they are refused. `busy` is the machine's load average.",
     ),
     "crash": ("A crash", f"The server is killed (signal 9) and started again while {_CROWD} clients ask it."),
-    "exchange": ("An exchange", f"All documents are exchanged for half of them and back while {_CROWD} clients ask."),
+    "exchange": (
+        "An exchange",
+        f"All documents are exchanged for half of them and back while {_CROWD} clients ask; an answer is right by its version.",
+    ),
     "threads": ("Threads", f"All test queries from {_THREADS} threads of one process, held against one thread."),
 }
 

@@ -43,9 +43,7 @@ def serve(holder: Holder, port: int) -> None:
     from nirank.serving.app import application
     from nirank.serving.connections import Impatient
 
-    app = application(holder)
-    with app.state.served.watch.watching():
-        uvicorn.run(app, port=port, log_level="warning", http=Impatient)
+    uvicorn.run(application(holder), port=port, log_level="warning", http=Impatient)
 
 
 def _exchange(holder: Holder, origin: Source, seconds: float) -> None:
