@@ -72,7 +72,7 @@ class Traits:
     resumes: bool = trait(False, STAGES, "whether `build` goes on with what an interrupted one left in its folder")
     listwise: bool = trait(False, "scorer", "whether a score depends on the other documents of the list")
     batch_size: int | None = trait(None, STAGES, "how many entries one call gets; all of them if None")
-    reads: Literal["text", "images", "either", "features"] | None = trait(
+    reads: Literal["text", "images", "either", "images by text", "features"] | None = trait(
         None, STAGES, "what content it takes; unless features, its checkpoints keep the scores of a few pairs"
     )
     cacheable: bool = trait(True, STAGES, "whether the cache may keep its results")

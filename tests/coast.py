@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw
 
+import nirank
 from nirank.data import Candidates, Collection, Documents, Queries, images
 from nirank.data.types import Content, Floats
 
@@ -198,6 +199,12 @@ QUERIES = {
     "6": "what grows under water in the open sea",
     "7": "gulls that steal food from people",
     "8": "danger for swimmers at the beach",
+    "9": "light of the sea at night",
+    "10": "sand that moves with the wind",
+    "11": "animals that fight",
+    "12": "what waves bring to the beach",
+    "13": "life on the rock when the tide is out",
+    "14": "plants in salt water",
 }
 JUDGMENTS = {
     "1": {"limpet-home": 3, "limpet-teeth": 1, "tide-pools": 1},
@@ -208,8 +215,13 @@ JUDGMENTS = {
     "6": {"kelp": 3, "eelgrass": 3, "urchin-otter": 2, "phosphor": 1},
     "7": {"gull-chips": 3, "gull-feet": 0},
     "8": {"rip": 3},
+    "9": {"phosphor": 3, "lighthouse": 1},
+    "10": {"dune-walk": 3, "marram": 2},
+    "11": {"anemone-fight": 3, "crab-moult": 1},
+    "12": {"sea-glass": 3, "mermaids-purse": 3, "rip": 1},
+    "13": {"tide-pools": 3, "limpet-home": 2, "barnacle": 1, "seaweed-zones": 2, "anemone-fight": 1},
+    "14": {"glasswort": 3, "eelgrass": 3, "saltmarsh": 2},
 }
-PIPELINES = {"bm25": "bm25", "mixed": "bm25 % 100 >> 0.3 * bm25 + ql", "words": "ql"}
 COLOURS = {"red": (200, 40, 50), "green": (40, 150, 80), "blue": (40, 80, 190), "sand": (225, 200, 150)}
 SHAPES = ("disc", "sail", "stripe")
 
@@ -224,6 +236,13 @@ def notes() -> Collection:
     judged = [JUDGMENTS[query] for query in queries.ids]
     docs = [corpus.ids.find(list(row)) for row in judged]
     return Collection("coast", corpus, queries, Candidates.of(docs, [list(row.values()) for row in judged], corpus))
+
+
+def systems() -> dict[str, nirank.Ranking]:
+    """Pipelines over the notes: by their texts; by texts and titles; by the words of the query alone."""
+    bm25, ql, titles = nirank.load("bm25"), nirank.load("ql"), nirank.load("bm25", "titles", field="title")
+    mixed = (bm25 % 100 | titles % 100) >> 0.3 * bm25 + ql + 0.5 * titles
+    return {"bm25": bm25, "mixed": mixed, "words": ql}
 
 
 @cache

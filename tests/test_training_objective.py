@@ -108,6 +108,36 @@ def test_in_batch_documents_that_are_relevant_to_another_query_of_the_batch_are_
     assert masked == 80  # two documents are relevant to each query, and each is positive of one list
 
 
+class Minded(Letters):
+    """An encoder whose penalty keeps what it is told, and makes a weight of its own small."""
+
+    def __init__(self):
+        super().__init__()
+        self.own = torch.nn.Parameter(torch.ones(()))
+
+    def penalty(self, queries, documents, labels, mask, places, query_contents, document_contents):
+        self.heard = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        return self.own**2
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_a_penalty_is_given_what_it_has_parameters_for(chunk):
+    collection, encoder = letters(), Minded()
+    options = {"steps": 1, "batch_size": 3, "learning_rate": 0.1, "warmup": 0.0, "chunk": chunk}
+    nirank.fit(encoder, "softmax_cross_entropy", collection, sampler="in_batch", **options)
+    told = encoder.heard
+    assert told["labels"].shape == told["mask"].shape == told["places"].shape
+    for row, query in enumerate(told["query_contents"]):
+        (judged,) = (collection.judgments[place][0] for place in [collection.queries.contents.index(query)])
+        relevant = {collection.corpus[int(doc)] for doc in judged}
+        seen = [told["document_contents"][place] for place in told["places"][row].tolist()]
+        marked = {text for text, label in zip(seen, told["labels"][row].tolist(), strict=True) if label > 0}
+        assert marked
+        assert marked <= relevant
+    assert len(told["documents"]) == len(told["document_contents"])
+    assert encoder.own.item() < 1  # its gradient arrived
+
+
 def test_a_teacher_scores_the_same_pairs():
     collection, master = numbers(6), Weighed(seed=5)
     given = _given(Plain(), Weighed(), collection, sampler=Told(), teacher=nirank.load(master) * 2.0)

@@ -2,7 +2,7 @@
 
 Weights alone do not say what is computed: a template, a tokenizer, a length or a way of pooling that a later version of
 a library treats differently changes every score, without an error. So a component that says
-`reads = "text"`, "images" or "either" is asked for the same scores when it is saved and when it is loaded.
+`reads = "text"`, "images", "either" or "images by text" is asked for the same scores when saved and when loaded.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ def _given(reads: str | None) -> tuple[Sequence[Content], Sequence[Content]]:
     """Queries and documents for a component with this trait `reads`; none for an unknown value."""
     if reads == "text":
         return _QUERIES, _DOCUMENTS
-    if reads not in ("images", "either"):
+    if reads not in ("images", "either", "images by text"):
         return (), ()
     asked, documents = [images.drawn(1), images.drawn(2, 40, 20)], [images.drawn(3), images.drawn(4, 17, 90)]
-    return (asked, documents) if reads == "images" else ([*_QUERIES, *asked], [*_DOCUMENTS, *documents])
+    if reads != "either":
+        return (asked if reads == "images" else _QUERIES), documents
+    return [*_QUERIES, *asked], [*_DOCUMENTS, *documents]

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from nirank.data.corpus import Field as Field
     from nirank.data.corpus import Some as Some
     from nirank.data.corpus import field_of as field_of
-    from nirank.data.corpus import same_documents as same_documents
     from nirank.data.corpus_files import cached_corpus as cached_corpus
     from nirank.data.corpus_files import source_state as source_state
     from nirank.data.corpus_files import write_corpus as write_corpus
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
     from nirank.data.types import Corpus as Corpus
     from nirank.data.types import Floats as Floats
     from nirank.data.types import Ints as Ints
+    from nirank.data.unchanged import same_documents as same_documents
     from nirank.data.vectors import SparseVectors as SparseVectors
     from nirank.data.vectors import TokenVectors as TokenVectors
     from nirank.data.vectors import Vectors as Vectors
@@ -87,7 +87,7 @@ _HOMES = {
     "nirank.data.codes": ["Codes", "as_codes", "as_tables", "looked_up"],
     "nirank.data.collection": ["Collection"],
     "nirank.data.columns": ["Strings", "gather", "integers_to_numpy", "join_texts", "to_array", "to_column"],
-    "nirank.data.corpus": ["ArrowCorpus", "Documents", "Field", "Some", "field_of", "same_documents"],
+    "nirank.data.corpus": ["ArrowCorpus", "Documents", "Field", "Some", "field_of"],
     "nirank.data.corpus_files": ["cached_corpus", "source_state", "write_corpus"],
     "nirank.data.explanation": ["Explanation", "Mark", "Matches"],
     "nirank.data.features": ["Features"],
@@ -99,6 +99,7 @@ _HOMES = {
     "nirank.data.terms": ["TermWeights"],
     "nirank.data.ties": ["from_sort_keys", "sort_keys"],
     "nirank.data.types": ["Content", "Corpus", "Floats", "Ints"],
+    "nirank.data.unchanged": ["same_documents"],
     "nirank.data.vectors": ["SparseVectors", "TokenVectors", "Vectors"],
     "nirank.data.written": ["Written"],
 }

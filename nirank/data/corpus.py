@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from nirank import seals
 from nirank.data import attributes
 from nirank.data.arrow_files import check_texts, map_table
 from nirank.data.columns import Strings, gather, join_texts
 from nirank.data.fingerprint import Fingerprint, content_bytes
-from nirank.data.ids import ITERATED, Ids, Ordinals, as_ordinals
+from nirank.data.ids import ITERATED, Ids, as_ordinals
 from nirank.errors import BadInput
 
 if TYPE_CHECKING:
@@ -367,25 +367,3 @@ def values_of(corpus: Corpus, name: str) -> pa.Array | pa.ChunkedArray:
     if not callable(values):
         raise BadInput(f"{corpus!r} has no fields, and so no field {name!r}.")
     return values(name)
-
-
-def same_documents(corpus: Corpus, other: Corpus) -> Ordinals:
-    """For each document of `corpus` the ordinal in `other` of the one with its id and content; -1 where none has both.
-
-    Contents are compared some thousands at a time.
-    """
-    found = other.ids.find(corpus.ids.gather(np.arange(len(corpus))))
-    for start in range(0, len(corpus), ITERATED):
-        here = start + np.flatnonzero(found[start : start + ITERATED] >= 0)
-        found[here[~_equal(corpus, here, other, found[here])]] = -1
-    return found
-
-
-def _equal(corpus: Corpus, docs: Ordinals, other: Corpus, others: Ordinals) -> NDArray[np.bool_]:
-    """Which of some documents have the contents of others, compared by Arrow where both are there."""
-    if isinstance(corpus, ArrowCorpus) and isinstance(other, ArrowCorpus):
-        import pyarrow.compute as pc
-
-        return attributes.to_mask(pc.equal(corpus.gather(docs), other.gather(others)))
-    pairs = zip(corpus[docs], other[others], strict=True)
-    return np.array([content_bytes(one) == content_bytes(two) for one, two in pairs], bool)

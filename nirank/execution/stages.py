@@ -354,7 +354,7 @@ def _scored_once(scorer: Component, method: str, pairs: Pairs) -> Any:
 def _reads_contents(scorer: Component) -> bool:
     """Tell whether a score follows from the contents of query and document, and from nothing else."""
     traits = scorer.traits
-    reads = traits.reads in ("text", "images", "either")
+    reads = traits.reads in ("text", "images", "either", "images by text")
     return reads and traits.cacheable and not traits.listwise and not scorer.can("build")
 
 

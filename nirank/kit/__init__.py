@@ -42,8 +42,11 @@ if TYPE_CHECKING:
     from nirank.kit.openvino import openvino_installed as openvino_installed
     from nirank.kit.openvino import token_examples as token_examples
     from nirank.kit.openvino import trace as trace
+    from nirank.kit.remembered import Memory as Memory
     from nirank.kit.trial import TEXTS as TEXTS
     from nirank.kit.trial import tried as tried
+    from nirank.kit.word_pieces import learned_tokenizer as learned_tokenizer
+    from nirank.kit.word_pieces import texts_of as texts_of
     from nirank.progress import progress as progress
     from nirank.seals import check_all as check_all
     from nirank.threads import processors as processors
@@ -70,7 +73,9 @@ _HOMES = {
         "token_examples",
         "trace",
     ],
+    "nirank.kit.remembered": ["Memory"],
     "nirank.kit.trial": ["TEXTS", "tried"],
+    "nirank.kit.word_pieces": ["learned_tokenizer", "texts_of"],
     "nirank.progress": ["progress"],
     "nirank.seals": ["check_all"],
     "nirank.threads": ["processors"],

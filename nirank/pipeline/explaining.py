@@ -127,7 +127,7 @@ def by_component(component: Component, label: str, pair: Pair, score: Score) -> 
     pair = pair.alone()
     if component.can("explain"):
         return replace(stages.explain(component, pair.queries, pair.candidates)[0], label=label)
-    if component.traits.reads in ("text", "images", "either"):
+    if component.traits.reads in ("text", "images", "either", "images by text"):
         return left_out(component, label, pair, pair.score(score))
     return Explanation(label, pair.score(score), note=f"{component.name} does not say what its scores are made of")
 

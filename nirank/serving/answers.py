@@ -67,13 +67,13 @@ class ExplainRequest(Request):
 
 
 class Fault(BaseModel):
-    """What happened, and what to do."""
+    """An answer that refuses: what happened, and what to do."""
 
     detail: str
 
 
 class About(BaseModel):
-    """What is served."""
+    """A description of what is served."""
 
     name: str
     version: str
@@ -142,7 +142,7 @@ class PipelineHits(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    """What was found, by pipeline."""
+    """The documents that were found, by pipeline."""
 
     query: str | None
     version: str

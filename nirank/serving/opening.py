@@ -1,4 +1,4 @@
-"""What `nirank serve` is given, opened: an experiment, a folder of `nirank index`, or a collection."""
+"""Opening what is served: an experiment, a folder of `nirank index`, or a collection."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ class Source:
     def open(self) -> State:
         """The present state, its indexes built and opened."""
         if self.folder is not None:
-            opened = workspace.open_folder(self.folder)
-            (text,) = self.experiment.pipelines.values()
-            return State(self.name, opened.corpus, {_named(text): opened.ranking})
+            return self.of(workspace.open_folder(self.folder))
         collection = self.experiment.open()
         return self.over(collection.corpus, collection.queries, collection.judgments)
+
+    def of(self, opened: workspace.Workspace) -> State:
+        """The state of a folder that is open."""
+        (text,) = self.experiment.pipelines.values()
+        return State(self.name, opened.corpus, {_named(text): opened.ranking})
 
     def over(self, corpus: Corpus, topics: Queries | None = None, judgments: Candidates | None = None) -> State:
         """The pipelines, newly built, over these documents."""

@@ -32,8 +32,8 @@ def kind_of_vectors(subject: Subject) -> None:
 
 def one_vector_each(subject: Subject) -> None:
     """There is one entry for each text, of finite numbers, and dense ones are all of one length."""
-    documents = samples.documents(subject.reads)
     for what, encode in _sides(subject):
+        documents = _given(subject, what)
         vectors = encode(documents)
         expect(len(vectors) == len(documents), f"{len(documents)} {what} gave {len(vectors)} vectors.")
         expect(all(np.isfinite(vector).all() for vector in vectors), f"some vectors of {what} are not finite.")
@@ -47,16 +47,16 @@ def one_vector_each(subject: Subject) -> None:
 
 def text_alone(subject: Subject) -> None:
     """A text alone has the vector that it has in a batch."""
-    documents = samples.documents(subject.reads)
     for what, encode in _sides(subject):
+        documents = _given(subject, what)
         for content, vector in zip(documents, encode(documents), strict=True):
             expect_same(encode([content])[0], vector, f"{content!r:.40} alone among {what}")
 
 
 def order_of_texts(subject: Subject) -> None:
     """The order of the texts does not matter to their vectors."""
-    documents = samples.documents(subject.reads)
     for what, encode in _sides(subject):
+        documents = _given(subject, what)
         forwards, backwards = encode(documents), encode(documents[::-1])[::-1]
         for content, vector, turned in zip(documents, forwards, backwards, strict=True):
             expect_same(turned, vector, f"{content!r:.40} in reverse order of {what}")
@@ -65,7 +65,7 @@ def order_of_texts(subject: Subject) -> None:
 def different_texts_differ(subject: Subject) -> None:
     """Different texts have different vectors."""
     for what, encode in _sides(subject):
-        for one, two in _different(subject):
+        for one, two in _different(subject, what):
             first, second = encode([one, two])
             same = first.shape == second.shape and np.allclose(first, second)
             expect(not same, f"the {what} {one!r:.40} and {two!r:.40} have the same vector.")
@@ -74,7 +74,7 @@ def different_texts_differ(subject: Subject) -> None:
 def any_text(subject: Subject) -> None:
     """Any Unicode text can be encoded, the empty one too; where images are read, those of any size and mode."""
     for what, encode in _sides(subject):
-        vectors = encode(samples.odd(subject.reads))
+        vectors = encode(samples.odd(_reads(subject, what)))
         expect(all(np.isfinite(vector).all() for vector in vectors), f"some vectors of {what} are not finite.")
 
 
@@ -86,7 +86,7 @@ def no_texts(subject: Subject) -> None:
 
 def queries_match_documents(subject: Subject) -> None:
     """Dense vectors of queries and of documents have one length, so that they can be compared."""
-    lengths = {what: encode(samples.queries(subject.reads)[:1])[0].shape[-1] for what, encode in _sides(subject)}
+    lengths = {what: encode(_given(subject, what)[:1])[0].shape[-1] for what, encode in _sides(subject)}
     dense = subject.traits.vectors == "dense"
     expect(not dense or len(set(lengths.values())) == 1, f"vectors have different lengths: {lengths}.")
 
@@ -109,8 +109,8 @@ def codes_fit_tables(subject: Subject) -> None:
 
 def deterministic(subject: Subject) -> None:
     """Encoding twice in evaluation mode gives the same vectors, bit by bit."""
-    queries = samples.queries(subject.reads)
     for what, encode in _sides(subject):
+        queries = _given(subject, what)
         twice = zip(encode(queries), encode(queries), strict=True)
         expect(
             all(np.array_equal(first, second) for first, second in twice),
@@ -150,11 +150,22 @@ def _gradients_of_scores(subject: Subject) -> None:
     scorer.gradients_reach_every_parameter(subject)
 
 
-def _different(subject: Subject) -> list[tuple[Content, Content]]:
+def _reads(subject: Subject, what: str) -> str:
+    """The kind of contents of one side: of an encoder of images by texts queries are texts, and documents images."""
+    sides = {"queries": "", "documents": samples.IMAGES}
+    return sides[what] if subject.reads == samples.BY_TEXT else subject.reads
+
+
+def _given(subject: Subject, what: str) -> tuple[Content, ...]:
+    """The contents that one side is given."""
+    return samples.documents(_reads(subject, what))
+
+
+def _different(subject: Subject, what: str) -> list[tuple[Content, Content]]:
     """Two texts, two images, or two of each."""
     texts, images = ("a small cat", "the long bridge"), samples.documents(samples.IMAGES)
     pictures = images[0], images[1]
-    return {samples.IMAGES: [pictures], samples.EITHER: [texts, pictures]}.get(subject.reads, [texts])
+    return {samples.IMAGES: [pictures], samples.EITHER: [texts, pictures]}.get(_reads(subject, what), [texts])
 
 
 def _sides(subject: Subject) -> Iterator[tuple[str, Callable[[Sequence[Content]], list[NDArray[Any]]]]]:

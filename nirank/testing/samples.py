@@ -56,14 +56,14 @@ ODD_TEXTS = (
 )
 
 
-#: What components read: texts (all that say nothing), images, or either, on both sides.
-IMAGES, EITHER = "images", "either"
+#: What components read: texts (all that say nothing), images, or either, on both sides; or images for queries in words.
+IMAGES, EITHER, BY_TEXT = "images", "either", "images by text"
 
 
 @functools.cache
 def documents(reads: str = "") -> tuple[Content, ...]:
     """The documents for a component that `reads` so; of pictures too, two are alike and one is much larger."""
-    if reads not in (IMAGES, EITHER):
+    if reads not in (IMAGES, EITHER, BY_TEXT):
         return DOCUMENTS
     sizes = {LONG: (700, 500), DOCUMENTS.index(""): (1, 1)}
     places = [DOCUMENTS.index(text) for text in DOCUMENTS]
@@ -83,7 +83,7 @@ def queries(reads: str = "") -> tuple[Content, ...]:
 @functools.cache
 def odd(reads: str = "") -> tuple[Content, ...]:
     """Odd contents for a component that `reads` this: any text, any picture."""
-    if reads not in (IMAGES, EITHER):
+    if reads not in (IMAGES, EITHER, BY_TEXT):
         return ("", *ODD_TEXTS)
     plain = images.drawn(7)
     modes = [plain.convert(mode) for mode in ("1", "L", "P", "CMYK", "RGBA", "I", "F")]

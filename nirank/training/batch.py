@@ -81,6 +81,8 @@ class VectorForward:
         self.parts = processes.parts(len(docs)) if everywhere else None
         own = docs[self.parts[processes.number()]] if self.parts else docs
         contents = ContentBatch(self._corpus[own])
+        #: What was encoded: the queries, and the documents of this process, each once.
+        self.contents = {"query_contents": queries.contents, "document_contents": contents.contents}
         self._queries: list[Piece] = [("encode", part) for part in cuts(QueryBatch(queries), chunk)]
         self.pieces: Sequence[Piece] = [*self._queries, *(("encode_documents", part) for part in cuts(contents, chunk))]
 
@@ -105,6 +107,11 @@ class VectorForward:
         if "distinct_documents" in named:
             found["distinct_documents"] = torch.from_numpy(self._docs.astype(np.int64)).to(self.padding.device)
         return found
+
+    @property
+    def places(self) -> Tensor:
+        """The place of each document of the lists among the distinct ones, `[lists, length]`; 0 in the padding."""
+        return self.padding.matrix(self.columns)
 
     def vectors(self, outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The vectors of the queries, `[lists, dim]`, and of the documents that this process encodes, each once."""

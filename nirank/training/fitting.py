@@ -262,6 +262,11 @@ class Training:
 
 
 def _refuse_ungathered(objective: Objective, options: Options) -> None:
+    if objective.penalised and options.gather and processes.count() > 1:
+        raise BadInput(
+            "the penalty of this encoder looks at labels or contents, which are not gathered from other processes: "
+            "train with gather = false."
+        )
     if "queries" in objective.named and options.gather and processes.count() > 1:
         raise BadInput(
             f"{objective.loss.spec} also looks at queries, which are not gathered from other processes: train in one "

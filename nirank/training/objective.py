@@ -21,7 +21,10 @@ from nirank.training.padding import Padding
 from nirank.training.sampling import Sample
 from nirank.training.summed_losses import arguments, skipped
 
-Penalty = Callable[[Tensor, Tensor], Tensor]
+Penalty = Callable[..., Tensor]
+
+#: What a penalty is given besides vectors, if it has parameters of these names.
+_OF_PENALTIES = ("labels", "mask", "places", "query_contents", "document_contents")
 
 
 class Objective:
@@ -34,7 +37,9 @@ class Objective:
     also takes a component with one score a pair: the score of a class is that many times the score.
 
     `penalty` is a further term to minimise, from the encoder's method of that name, which is given the vectors of the
-    queries and of the distinct documents of a batch, `[n, dim]` each, and returns a scalar. `weights` are those of
+    queries and of the distinct documents of a batch, `[n, dim]` each, and returns a scalar. Beyond these it is given
+    what it has parameters for: `labels`, `mask` and `places`, `[lists, length]`, where a place is that of a document
+    among the distinct ones, and `query_contents` and `document_contents`. `weights` are those of
     judgments, one row a query of the collection; a loss that names `weights` is given them, `[lists, length]`.
     """
 
@@ -47,6 +52,7 @@ class Objective:
     ) -> None:
         self.loss, self.teacher, self.penalty, self.weights = loss, teacher, penalty, weights
         self.named = arguments(loss.target)
+        self.penalised = {*_OF_PENALTIES} & arguments(penalty) if penalty else set[str]()
         self.adds_up = loss.traits.reduction == "sum"
         if loss.traits.reduction == "none":
             raise BadInput(f"{loss.spec}: reduction = 'none' leaves one number per list; train with 'mean' or 'sum'.")
@@ -97,9 +103,14 @@ class Objective:
                 f"{self.loss.spec} returned a value without gradient: compute it from the scores, by torch."
             )
         if self.penalty and isinstance(forward, VectorForward):
-            value = value + self.penalty(*forward.vectors(outputs))
+            value = value + self.penalty(*forward.vectors(outputs), **self._told(forward, columns))
         counted = max(len(scores) - skipped(self.loss), 0)
         return (value, counted) if self.adds_up else (value * counted, counted)
+
+    def _told(self, forward: VectorForward, columns: dict[str, Any]) -> dict[str, Any]:
+        """What the penalty has parameters for."""
+        told = {**columns, **forward.contents, **({"places": forward.places} if "places" in self.penalised else {})}
+        return {name: told[name] for name in self.penalised}
 
     def _classes(self, scores: Tensor) -> Tensor:
         classes = self.loss.traits.classes

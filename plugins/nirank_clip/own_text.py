@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,11 @@ from torch import Tensor, nn
 
 from nirank.data import Collection
 from nirank.errors import BadInput, UnknownName
+from nirank.kit import learned_tokenizer, texts_of
 from nirank.kit.transformers import quiet
 from nirank_clip.towers import TextTower
 
-#: The tokens that every vocabulary begins with, as BERT's do.
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _LARGEST = 1 << 20
-_LETTERS = 1000  # that words are made of; those that are rarer are left out
 
 
 @dataclass(frozen=True)
@@ -78,8 +74,9 @@ class OwnTextTower(TextTower):
         Raises `BadInput` where it has no texts.
         """
         if self.model is None:
-            with tempfile.TemporaryDirectory() as folder:
-                self.tokenizer = _tokenizer(_texts(collection), self.config, Path(folder))
+            config = self.config
+            texts = texts_of(collection.queries.contents, collection.corpus[:])
+            self.tokenizer = learned_tokenizer(texts, config.vocabulary, config.least, config.longest)
             self.model = _network(self.config, len(self.tokenizer), self.seed)
             self.eval()
 
@@ -104,48 +101,6 @@ class OwnTextTower(TextTower):
                 "this text tower has no vocabulary yet: with `config` it is learned from the texts of the collection "
                 "that the encoder is trained on. Train it first (`nirank.fit`)."
             )
-
-
-def _texts(collection: Collection) -> Iterable[str]:
-    """The queries and documents that are texts, each once. Raises `BadInput` where there are none."""
-    contents = [*collection.queries.contents, *collection.corpus[:]]
-    texts = list(dict.fromkeys(content for content in contents if isinstance(content, str)))
-    if not any(text.strip() for text in texts):
-        raise BadInput("has no texts to learn a vocabulary from; queries or documents that are texts are expected.")
-    return texts
-
-
-def _tokenizer(texts: Iterable[str], config: TextConfig, folder: Path) -> Any:
-    """BERT's tokenizer over pieces of the words of texts; its vocabulary is written into `folder`."""
-    from tokenizers import BertWordPieceTokenizer
-    from transformers import BertTokenizerFast
-
-    learner = BertWordPieceTokenizer()
-    words = [_words(learner, text) for text in texts]
-    room = max(1, min(_LETTERS, (config.vocabulary - len(SPECIAL)) // 2))
-    letters = _letters(words, room)
-    kept = [" ".join("".join(filter(letters.__contains__, word)) for word in some) for some in words]
-    # Named before, letters and the ends of words have numbers of their own; else these would be others each time.
-    first = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
-    size, least = max(config.vocabulary, len(first)), config.least
-    learner.train_from_iterator(
-        kept, size, min_frequency=least, limit_alphabet=2 * _LETTERS, special_tokens=first, show_progress=False
-    )
-    learner.save_model(str(folder))
-    return BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=config.longest)
-
-
-def _words(learner: Any, text: str) -> list[str]:
-    """The words of a text, as BERT parts and spells them."""
-    readable = text.encode("utf-8", "replace").decode()
-    tokenizer = learner._tokenizer
-    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(readable))]
-
-
-def _letters(words: Iterable[Sequence[str]], most: int) -> list[str]:
-    """The letters that come most often, at most so many, in their order in Unicode."""
-    counts = Counter(letter for some in words for word in some for letter in word)
-    return sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[:most])
 
 
 def _network(config: TextConfig, tokens: int, seed: int) -> Any:

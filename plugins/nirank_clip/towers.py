@@ -1,9 +1,9 @@
-"""The towers of a dual encoder: features of texts, features of images, and a memory for those of frozen ones."""
+"""The towers of a dual encoder: features of texts, and features of images."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,10 @@ from torch.nn import functional as F
 
 from nirank.data import Content
 from nirank.errors import BadInput
-from nirank.kit import tried
+from nirank.kit import Memory, tried
 from nirank.kit.transformers import load, longest, quiet, tokenizer_of, tokenizer_text
-from nirank.kit.vision import Pixels, ViT, jittered
+from nirank.kit.vision import EfficientNet, Memory, Pixels, ViT, jittered
 from nirank_clip.contents import by_length
-from nirank_clip.efficientnet import MEAN, SIZE, STD, EfficientNet
 
 VIT, EFFICIENTNET = "vit", "efficientnet_lite0"
 
@@ -149,10 +148,10 @@ class ImageSettings:
         return network, Pixels((size, size)), None
 
     def _efficientnet(self) -> _Parts:
-        network, size = EfficientNet(), self.image_size or SIZE
+        network, size = EfficientNet(), self.image_size or EfficientNet.SIZE
         if self.image_weights is not None:
             network.load(Path(self.image_weights).expanduser())
-        return network, Pixels((size, size), mean=(MEAN,) * 3, std=(STD,) * 3), None
+        return network, Pixels((size, size), mean=(EfficientNet.MEAN,) * 3, std=(EfficientNet.STD,) * 3), None
 
     def _pretrained(self) -> _Parts:
         if self.image_size is not None:
@@ -165,51 +164,6 @@ class ImageSettings:
 
 #: A network, what makes pixels for it, and the image processor that both are saved with, if there is one.
 _Parts = tuple[nn.Module, Pixels, Any]
-
-
-class Memory:
-    """Features of contents by something that does not change, so that they are computed once; at most `limit` bytes.
-
-    A picture in a file is known by its path, size and time of change, a text by itself; other images are not kept.
-    """
-
-    def __init__(self, limit: int = 1 << 28) -> None:
-        self.limit = limit
-        self._kept: dict[Any, Tensor] = {}
-
-    def get(self, tower: Callable[[Sequence[Content]], Tensor], contents: Sequence[Content]) -> Tensor:
-        """The features of contents, without gradients."""
-        keys = [_key(content) for content in contents]
-        new = {key: content for key, content in zip(keys, contents, strict=True) if key not in self._kept}
-        found = {}
-        if new:
-            # not in inference mode, whose tensors no later training could use
-            with torch.inference_mode(False), torch.no_grad():
-                found = dict(zip(new, tower(list(new.values())).clone(), strict=True))
-        features = torch.stack([found[key] if key in found else self._kept[key] for key in keys])
-        self._keep({key: value for key, value in found.items() if not isinstance(key, _Unknown)})
-        return features
-
-    def _keep(self, found: dict[Any, Tensor]) -> None:
-        if not found:
-            return
-        room = self.limit // next(iter(found.values())).nbytes  # all are of one size
-        if len(self._kept) + len(found) > room:
-            self._kept.clear()
-        self._kept.update(list(found.items())[:room])
-
-
-class _Unknown:
-    """The key of a content that has none: equal to nothing but itself."""
-
-
-def _key(content: Content) -> Any:
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, Path) or not content.exists():
-        return _Unknown()
-    state = content.stat()
-    return content, state.st_size, state.st_mtime_ns
 
 
 def _minilm() -> str:

@@ -99,8 +99,8 @@ class DVAE(nn.Module):
         self._pixels = Pixels(resize=(side, side), mean=(0.0,) * channels, std=(1.0,) * channels)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.encoder = network.encoder(channels, codes, dim, patch)
-            self.decoder = network.decoder(channels, codes, dim, patch)
+            self.encoder = network.Encoder(channels, codes, dim, patch)
+            self.decoder = network.Decoder(channels, codes, dim, patch, side // patch)
         self.to(device or best_device()).eval()
 
     def __repr__(self) -> str:
@@ -127,11 +127,11 @@ class DVAE(nn.Module):
 
     def encode(self, queries: Queries) -> Tensor:
         """`log q(code | query)` at each position, float32 `[queries, positions, codes]`."""
-        return self.logits(self.read(queries.contents)).flatten(2).transpose(1, 2).log_softmax(2)
+        return self.logits(self.read(queries.contents)).log_softmax(2)
 
     def encode_documents(self, contents: Sequence[Content]) -> Codes:
         """The most probable code of each position, `[documents, positions]`, uint8 if there are at most 256 codes."""
-        best = self.logits(self.read(contents)).flatten(2).argmax(1).cpu().numpy()
+        best = self.logits(self.read(contents)).argmax(2).cpu().numpy()
         return best.astype(np.uint8 if self.codes <= 1 << 8 else np.uint16)
 
     def score(self, queries: Queries, candidates: Candidates) -> Tensor:
@@ -149,14 +149,14 @@ class DVAE(nn.Module):
         """The pictures of codes, `[n, positions]` or fewer axes more: what the decoder means by them."""
         from PIL import Image
 
-        places = torch.as_tensor(np.asarray(codes, np.int64), device=self.device).reshape(-1, *self.grid)
-        weights = nn.functional.one_hot(places, self.codes).permute(0, 3, 1, 2).float()
+        places = torch.as_tensor(np.asarray(codes, np.int64), device=self.device).reshape(-1, self.positions)
+        weights = nn.functional.one_hot(places, self.codes).float()
         with torch.inference_mode():
             pixels = (elbo.restored(self.decoder(weights)) * 255).round().byte().cpu().permute(0, 2, 3, 1).numpy()
         return [Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture) for picture in pixels]
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """The logits of codes, `[n, codes, rows, columns]`, of pixels from 0 to 1, `[n, channels, side, side]`."""
+        """The logits of codes, `[n, positions, codes]`, of pixels from 0 to 1, `[n, channels, side, side]`."""
         made: Tensor = self.encoder(elbo.squeezed(pixels))
         return made
 

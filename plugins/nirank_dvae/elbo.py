@@ -23,26 +23,26 @@ _LEAST_LOG_SCALE = math.log(0.035)
 
 
 def relaxed(logits: Tensor, tau: float) -> Tensor:
-    """One code a position drawn from `softmax(logits)` over axis 1, relaxed: near one-hot at a small `tau`.
+    """One code a position drawn from `softmax(logits)` over the last axis, relaxed: near one-hot at a small `tau`.
 
     Jang et al., Categorical Reparameterization with Gumbel-Softmax, ICLR 2017. Chance comes from torch's generator.
     """
-    return F.gumbel_softmax(logits, tau, dim=1)
+    even = torch.rand_like(logits).clamp_(min=torch.finfo(logits.dtype).tiny)
+    return ((logits - (-even.log()).log()) / tau).softmax(-1)
 
 
 def hard(logits: Tensor) -> Tensor:
-    """The most probable code of each position over axis 1, one-hot."""
-    return torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1)
+    """The most probable code of each position over the last axis, one-hot."""
+    return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1)
 
 
 def kl_to_uniform(logits: Tensor) -> Tensor:
-    """`sum over positions of KL(softmax(logits), uniform)` of each picture, `[n]`; codes are axis 1.
+    """`sum over positions of KL(softmax(logits), uniform)` of each picture, `[n]`, from `[n, positions, codes]`.
 
     The logits are those without noise and temperature.
     """
-    logs = logits.log_softmax(1)
-    per_position = (logs.exp() * (logs + math.log(logits.shape[1]))).sum(1)
-    return per_position.flatten(1).sum(1)
+    logs = logits.log_softmax(-1)
+    return (logs.exp() * (logs + math.log(logits.shape[-1]))).sum((1, 2))
 
 
 def log_density(pixels: Tensor, made: Tensor) -> Tensor:

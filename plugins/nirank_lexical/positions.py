@@ -173,27 +173,25 @@ def write_positions(corpus: Corpus, analyzer: Analyzer, folder: Path) -> None:
 
 def write_merged(merging: Merging, known: Sequence[Positions], folder: Path) -> None:
     """Write the addresses that all occurrences have in indexes that are merged; `known` are those in each of them."""
-    tokens, offsets = int(merging.lengths.sum()), offsets_of(merging.lengths)
-    kind = np.min_scalar_type(tokens)
+    offsets = offsets_of(merging.lengths)
+    kind = np.min_scalar_type(offsets[-1])
+
+    def read(part: int, terms: slice) -> list[NDArray[Any]]:
+        return [_moved(merging.parts[part], known[part], terms, offsets).astype(kind)]
+
     with (folder / _ADDRESSES).open("wb") as file:
-        write_header(file, (tokens,), kind)
-        for terms in merging.slices(merging.frequencies):
-            found = zip(merging.parts, merging.numbers, known, terms, strict=True)
-            keys = [_moved(part, own, there, some, offsets) for part, own, there, some in found]
-            file.write((np.sort(np.concatenate(keys), kind="stable") % tokens).astype(kind).data)
+        write_header(file, (int(offsets[-1]),), kind)
+        for (addresses,) in merging.merged(merging.frequencies, read):
+            file.write(addresses.data)
 
 
-def _moved(
-    part: Placed, numbers: NDArray[np.int64], known: Positions, terms: slice, offsets: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """The addresses of some terms in documents that stayed, each with the number of its term before it, as one key."""
-    begins = known.begins[terms.start : terms.stop + 1]
-    here = slice(part.index.starts[terms.start], part.index.starts[terms.stop])
-    docs = np.repeat(part.index.docs[here], part.index.counts[here])
-    by = offsets[part.places] - known.offsets[:-1]
-    keys = np.repeat(numbers[terms] * offsets[-1], np.diff(begins)) + by[docs]
-    keys += known.addresses[begins[0] : begins[-1]].astype(np.int64)
-    return keys[part.places[docs] >= 0]
+def _moved(part: Placed, known: Positions, terms: slice, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The addresses of some terms in documents that stayed, which now begin at `offsets`."""
+    of_terms = slice(part.index.starts[terms.start], part.index.starts[terms.stop])
+    docs = np.repeat(part.index.docs[of_terms], part.index.counts[of_terms])
+    addresses = known.addresses[known.begins[terms.start] : known.begins[terms.stop]]
+    moved = addresses.astype(np.int64) + (offsets[part.places] - known.offsets[:-1])[docs]
+    return moved[part.stayed[docs]]
 
 
 def _invert(texts: ForwardIndex, path: Path) -> Addresses:

@@ -110,7 +110,7 @@ class LexicalRanker:
         with tempfile.TemporaryDirectory(prefix="new-", dir=folder) as apart:
             self.build(Some(corpus, former.new), Path(apart), encode)
             new = Placed(self._load(Path(apart)), former.new.astype(np.int32))
-            merging = Merging([Placed.of_former(known, former.ordinals), new], len(corpus))
+            merging = Merging(Placed.of_former(known, former.ordinals), new)
             self._write_merged(merging, [former.folder, Path(apart)], folder)
 
     def _write_merged(self, merging: Merging, folders: Sequence[Path], folder: Path) -> None:  # noqa: ARG002

@@ -24,12 +24,11 @@ from nirank.data import (  # noqa: E402
 )
 from nirank.errors import BadInput  # noqa: E402
 from nirank.kit.transformers import quiet  # noqa: E402
-from nirank.kit.vision import Pixels  # noqa: E402
+from nirank.kit.vision import EfficientNet, Memory, Pixels  # noqa: E402
 from nirank.testing.models import save_bert  # noqa: E402
 from nirank_clip import tiny  # noqa: E402
 from nirank_clip.dual import DualEncoder  # noqa: E402
-from nirank_clip.efficientnet import EfficientNet  # noqa: E402
-from nirank_clip.towers import Memory, TextTower  # noqa: E402
+from nirank_clip.towers import TextTower  # noqa: E402
 from tests.flat import built  # noqa: E402
 
 TEXTS = ["a cat", "", "a long text " * 40, "東京"]

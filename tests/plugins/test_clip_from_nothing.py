@@ -81,7 +81,7 @@ def test_texts_before_the_first_training_are_refused(pairs, tmp_path):
     with pytest.raises(BadInput, match="has no vocabulary yet"):
         checkpoint.save(stage.component, tmp_path / "kept")
     empty = Collection("pictures", pairs.corpus, Queries(["1"], [pairs.corpus[0]]), pairs.judgments.take([0]))
-    with pytest.raises(BadInput, match="has no texts to learn a vocabulary from"):
+    with pytest.raises(BadInput, match="there are no texts to learn a vocabulary from"):
         _fit(stage, empty, 1)
 
 

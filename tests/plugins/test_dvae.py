@@ -43,26 +43,26 @@ def bars(count=12, side=8):
 def test_hard_samples_come_as_often_as_their_probabilities_say():
     torch.manual_seed(0)
     logits = torch.tensor([1.0, 0.0, -1.0, 2.0])
-    drawn = elbo.relaxed(logits[None, :, None, None].repeat(20000, 1, 1, 1), 0.05).argmax(1)
+    drawn = elbo.relaxed(logits.repeat(20000, 1, 1), 0.05).argmax(2)
     found = np.bincount(drawn.ravel().numpy(), minlength=4)
     assert chisquare(found, logits.double().softmax(0).numpy() * len(drawn)).pvalue > 1e-3
     assert chisquare(found, np.full(4, len(drawn) / 4)).pvalue < 1e-9  # which the test would see
 
 
 def test_a_relaxed_sample_becomes_one_hot_as_the_temperature_falls():
-    logits = torch.randn(50, 6, 2, 2, generator=torch.Generator().manual_seed(1))
+    logits = torch.randn(50, 4, 6, generator=torch.Generator().manual_seed(1))
     peaks = []
     for tau in (5.0, 1.0, 0.2, 0.01):
         torch.manual_seed(2)  # the same noise at every temperature
         sample = elbo.relaxed(logits, tau)
-        assert torch.allclose(sample.sum(1), torch.ones(50, 2, 2))
-        peaks.append(float(sample.amax(1).mean()))
+        assert torch.allclose(sample.sum(2), torch.ones(50, 4))
+        peaks.append(float(sample.amax(2).mean()))
     assert peaks == sorted(peaks)
     assert peaks[-1] > 0.99
 
 
 def test_the_gradient_of_a_relaxed_sample_is_its_derivative():
-    logits = torch.randn(1, 4, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    logits = torch.randn(1, 1, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
 
     def sample(values):
         torch.manual_seed(7)
@@ -76,11 +76,10 @@ def test_the_gradient_of_a_relaxed_sample_is_its_derivative():
 
 def kl_by_loops(logits):
     total = 0.0
-    for row in range(logits.shape[1]):
-        for column in range(logits.shape[2]):
-            values = [math.exp(value) for value in logits[:, row, column].tolist()]
-            shares = [value / sum(values) for value in values]
-            total += sum(share * math.log(share * len(shares)) for share in shares)
+    for position in logits.tolist():
+        values = [math.exp(value) for value in position]
+        shares = [value / sum(values) for value in values]
+        total += sum(share * math.log(share * len(shares)) for share in shares)
     return total
 
 
@@ -117,10 +116,10 @@ def test_the_density_of_a_pixel_adds_up_to_one():
 
 
 def test_the_kl_is_zero_where_codes_are_equally_probable_and_above_it_elsewhere():
-    assert elbo.kl_to_uniform(torch.full((2, 5, 3, 3), 0.7)).tolist() == pytest.approx([0, 0], abs=1e-5)
-    assert (elbo.kl_to_uniform(torch.randn(4, 5, 3, 3)) > 0).all()
-    certain = torch.zeros(1, 5, 2, 2)
-    certain[:, 3] = 100
+    assert elbo.kl_to_uniform(torch.full((2, 9, 5), 0.7)).tolist() == pytest.approx([0, 0], abs=1e-5)
+    assert (elbo.kl_to_uniform(torch.randn(4, 9, 5)) > 0).all()
+    certain = torch.zeros(1, 4, 5)
+    certain[..., 3] = 100
     assert float(elbo.kl_to_uniform(certain)) == pytest.approx(4 * math.log(5), rel=1e-5)
 
 
@@ -136,15 +135,15 @@ def test_neither_part_of_the_bound_depends_on_how_many_pictures_are_in_the_batch
     for times in (1, 2):
         model.zero_grad()
         elbo.kl_to_uniform(model.logits(model.read(contents * times))).mean().backward()
-        slopes.append(model.encoder[0].weight.grad.clone())
+        slopes.append(model.encoder.features[0].weight.grad.clone())
     assert torch.allclose(*slopes, rtol=1e-3, atol=1e-5)
 
 
 def test_the_bound_of_public_code_would_fail_the_test_of_the_batch():
-    logits = torch.randn(4, 8, 2, 2)
+    logits = torch.randn(4, 4, 8)
 
     def of_public_code(logits):
-        logs, even = logits.flatten(2).transpose(1, 2).log_softmax(2), torch.full((1,), -math.log(8))
+        logs, even = logits.log_softmax(2), torch.full((1,), -math.log(8))
         return torch.nn.functional.kl_div(even, logs, None, None, "batchmean", log_target=True)
 
     assert float(of_public_code(logits)) == pytest.approx(float(elbo.kl_to_uniform(logits).sum()), rel=1e-4)
@@ -187,8 +186,6 @@ def test_training_makes_pictures_more_probable_and_codes_that_rebuild_them():
     assert after[1] < before[1] / 2
     assert model._tau == pytest.approx(1 / 16)
     assert fitted.log[-1]["loss"] < fitted.log[0]["loss"]
-    found = (nirank.load(model) >> nirank.load("codes") % 3).search(collection.queries, collection.corpus)
-    assert nirank.evaluate(found, collection.judgments, ["P@1"])["P@1"] > 0.8
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path):
@@ -326,7 +323,7 @@ def test_a_query_that_keeps_its_distribution_ranks_a_document_by_its_probability
     model, contents = tiny(), [images.drawn(number) for number in range(6)]
     corpus, queries = Documents([*"abcdef"], contents), Queries.of([images.drawn(9)])
     found = (nirank.load(model) >> nirank.load("codes") % 3).search(queries, corpus)
-    logs = model.encode(queries)[0]
+    logs = model.encode(queries)[0].detach()
     codes = model.encode_documents(contents).astype(int)
     wanted = [sum(float(logs[i, code]) for i, code in enumerate(row)) for row in codes]
     assert found.scores.tolist() == pytest.approx(sorted(wanted, reverse=True), rel=1e-5)

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 from nirank import faces
 
 if TYPE_CHECKING:
+    from nirank.kit.vision.efficientnet import EfficientNet as EfficientNet
     from nirank.kit.vision.libraries import imported as imported
+    from nirank.kit.vision.memory import Memory as Memory
     from nirank.kit.vision.pixels import Pixels as Pixels
     from nirank.kit.vision.pixels import jittered as jittered
     from nirank.kit.vision.vit import ViT as ViT
 
 _HOMES = {
+    "nirank.kit.vision.efficientnet": ["EfficientNet"],
     "nirank.kit.vision.libraries": ["imported"],
+    "nirank.kit.vision.memory": ["Memory"],
     "nirank.kit.vision.pixels": ["Pixels", "jittered"],
     "nirank.kit.vision.vit": ["ViT"],
 }

@@ -10,7 +10,7 @@ const KEYS = [
   ["e", "why this score; again or Esc closes it"],
   ["0 1 2 3", "marks how relevant the document is"],
   ["Delete", "withdraws your mark"],
-  ["n  p", "next and previous page"],
+  ["n  p", "next and previous page; while a reason is shown, document"],
   ["[  ]", "previous and next query of the collection"],
   ["x", "exchanges the two systems"],
   ["d", "light, dark, or as the system has it"],

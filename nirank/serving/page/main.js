@@ -20,10 +20,8 @@ const main = document.getElementById("main");
 
 let leaving = new AbortController();
 
+/** Asks what there is; where there is no answer, that is shown, and can be asked again. */
 async function begin() {
-  showTheme();
-  document.getElementById("theme").addEventListener("click", nextTheme);
-  document.getElementById("help").addEventListener("click", help);
   let about;
   try {
     about = await ask("about");
@@ -74,4 +72,7 @@ function exchange(about) {
   if (b) go({ a: b, b: a, why: null, system: null });
 }
 
+showTheme();
+document.getElementById("theme").addEventListener("click", nextTheme);
+document.getElementById("help").addEventListener("click", help);
 begin();

@@ -33,5 +33,5 @@ function coloured(text, { start, end, weight }, most) {
   return el("mark", { class: weight > 0 ? "raises" : "lowers", style: { "--strength": strength }, title: signed(weight), "data-start": start, "data-end": end }, text);
 }
 
-/** A number with its sign and four decimals. */
-export const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(4)}`;
+/** A number with its sign and four decimals; 0 has no sign. */
+export const signed = (value) => `${value < 0 ? "−" : value > 0 ? "+" : ""}${Math.abs(value).toFixed(4)}`;

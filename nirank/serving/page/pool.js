@@ -4,13 +4,15 @@ import { Refused, ask, path } from "./api.js";
 import { address, go } from "./address.js";
 import { el, put } from "./dom.js";
 import { exports, judgingAs } from "./exporting.js";
-import { GRADES, Judged, named } from "./judging.js";
+import { GRADES, Judged, annotator, named } from "./judging.js";
 import { bind } from "./keys.js";
 import { say } from "./notices.js";
 import { shownImage } from "./pictures.js";
 import { empty, loading, troubled } from "./states.js";
 
 const DEPTH = 10;
+/** Milliseconds between two looks at a server that is still searching. */
+const PAUSE = 700;
 const DEPTHS = [5, 10, 20, 50, 100];
 
 /** Shows the pool of a query, or the choice of one. */
@@ -18,26 +20,44 @@ export async function showJudging({ about, state, main, signal }) {
   const view = { about, state, main, signal, depth: /^\d+$/.test(state.depth ?? "") ? Number(state.depth) : DEPTH };
   put(main, loading(4));
   try {
-    view.queries = about.queries ? (await ask(path("queries", { sort: "collection" }), { signal })).queries.filter(({ text }) => text) : [];
-    if (signal.aborted) return;
-    if (!state.query && !state.q) choose(view);
+    if (!state.query && !state.q) await choose(view);
     else await judge(view);
   } catch (error) {
-    if (signal.aborted || error.name === "AbortError") return;
-    if (!(error instanceof Refused)) throw error;
-    put(main, troubled("The pool cannot be shown", error.message, () => go({}, { replace: true })));
+    if (signal.aborted) return;
+    if (!(error instanceof Refused || error.name === "AbortError")) throw error;
+    const told = error instanceof Refused ? error.message : "The server was busy.";
+    put(main, troubled("The pool cannot be shown", told, () => go({}, { replace: true })));
   }
 }
 
-function choose(view) {
-  const { main, queries, state } = view;
+/** The pools of the collection's queries, once the server has searched them all. */
+async function pools({ about, depth, signal }) {
+  if (!about.queries) return [];
+  for (;;) {
+    const answer = await ask(path("pool", { depth, annotator: annotator() }), { signal });
+    if (answer.ready) return answer.queries;
+    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    signal.throwIfAborted();
+  }
+}
+
+async function choose(view) {
+  const { main, state } = view;
+  const queries = await pools(view);
+  if (view.signal.aborted) return;
   const input = el("input", { type: "search", id: "pool-query", placeholder: "Words to judge documents for", "aria-label": "Query", maxlength: 10000, required: true, value: state.q ?? "" });
   const form = el("form", { class: "own" }, input, el("button", { class: "main" }, "Judge"));
   form.addEventListener("submit", (event) => { event.preventDefault(); const q = input.value.trim(); if (q) go({ q, query: null }); });
   put(main, el("section", { class: "pool choose" }, el("h1", {}, "Judge documents"),
     el("p", { class: "soft" }, "The first documents of every system are shown one at a time, in an order that does not say which system found them, or where. What you mark is saved at once."),
     controls(view), form,
-    queries.length > 0 && [el("h2", {}, "Queries of the collection"), el("ul", { class: "topics" }, queries.map(({ id, text }) => el("li", {}, el("a", { href: address({ query: id, q: null }) }, text), " ", el("code", { class: "id" }, id))))]));
+    queries.length > 0 && [el("h2", {}, "Queries of the collection"), el("ul", { class: "topics" }, queries.map(topic))]));
+}
+
+function topic({ id, text, pooled, judged }) {
+  const left = pooled - judged;
+  return el("li", { class: left ? "" : "done" }, el("a", { href: address({ query: id, q: null }) }, text || "a picture"), el("code", { class: "id" }, id),
+    el("progress", { max: Math.max(pooled, 1), value: judged, "aria-label": "Judged" }), el("span", { class: "number soft" }, left ? `${judged} of ${pooled}` : "✓ all"));
 }
 
 function controls(view) {
@@ -55,25 +75,24 @@ async function judge(view) {
   const { state, depth, signal } = view;
   const pool = await ask(path("pool", { depth, query_id: state.query, query: state.query ? null : state.q, annotator: name }), { signal });
   if (signal.aborted) return;
-  const waiting = pool.documents.map((each) => (typeof each === "string" ? each : each.id));
-  const judged = new Judged(pool.query, pool.query_id ?? state.query ?? null);
-  const work = { view, pool, judged, queue: waiting, done: [], before: pool.judged ?? 0 };
+  const judged = new Judged(pool.query, pool.query_id);
+  const work = { view, pool, judged, queue: pool.documents, done: [] };
   bind({ s: () => skip(work), z: () => back(work), ArrowLeft: () => back(work), ArrowRight: () => skip(work), Backspace: () => back(work) });
   for (const grade of [0, 1, 2, 3]) bind({ [grade]: () => give(work, grade) });
   await next(work);
 }
 
+/** Shows the next document; a long pool is sent in parts. */
 async function next(work) {
-  const { view, pool, queue, done, before } = work;
-  const size = before + done.length + queue.length;
+  const { view, pool, queue, done } = work;
+  if (!queue.length && done.length < pool.waiting) { await judge(view); return; }
+  const [size, count] = [pool.pooled, pool.judged + done.length];
   const top = [el("header", { class: "task" }, el("p", { class: "soft" }, "Is this document an answer to"), el("h1", {}, pool.query || pool.query_id),
-    el("div", { class: "progress" }, el("progress", { max: Math.max(size, 1), value: before + done.length, "aria-label": "Judged" }), el("span", { class: "number" }, `${before + done.length} of ${size}`)))];
+    el("div", { class: "progress" }, el("progress", { max: Math.max(size, 1), value: count, "aria-label": "Judged" }), el("span", { class: "number" }, `${count} of ${size}`)))];
   if (!queue.length) { put(view.main, el("section", { class: "pool" }, top, finished(work, size), el("footer", { class: "foot" }, controls(view)))); return; }
-  const place = el("article", { class: "sheet", "aria-live": "polite", "data-id": queue[0] }, loading(2));
+  const place = el("article", { class: "sheet", "data-id": queue[0].id }, sheet(queue[0]));
+  say(queue[0].title || queue[0].id);
   put(view.main, el("section", { class: "pool" }, top, place, buttons(work), el("footer", { class: "foot" }, controls(view))));
-  const shown = await ask(`documents/${encodeURIComponent(queue[0])}`, { signal: view.signal }).catch((error) => { if (error instanceof Refused) return error; throw error; });
-  if (!place.isConnected) return;
-  put(place, shown instanceof Refused ? troubled("The document cannot be shown", shown.message) : sheet(shown));
 }
 
 function sheet({ id, title, text, fields, image }) {
@@ -96,11 +115,10 @@ async function give(work, grade) {
   if (work.busy || !work.queue.length) return;
   work.busy = true;
   const [document] = work.queue;
-  const saved = await work.judged.mark(document, grade);
+  const saved = await work.judged.mark(document.id, grade);
   work.busy = false;
   if (!saved) return;
   work.done.push(work.queue.shift());
-  say(`Marked ${grade}, ${GRADES[grade]}. ${work.queue.length} left.`);
   await next(work);
 }
 
@@ -117,13 +135,20 @@ async function skip(work) {
 }
 
 function finished({ view, pool }, size) {
-  const place = view.queries.findIndex(({ id }) => id === pool.query_id);
-  const following = place >= 0 ? view.queries[place + 1] : null;
+  const onward = el("span");
+  pools(view).then((all) => following(onward, all, pool.query_id)).catch(() => onward.remove());
   return el("div", { class: "empty" },
     el("h2", {}, size ? "All judged" : "Nothing to judge"),
     el("p", {}, size ? `You have judged all ${size} documents of the first ${view.depth} of every system.` : "No system finds a document for this query."),
     el("p", { class: "onward" },
-      following && el("a", { class: "button main", href: address({ query: following.id, q: null }) }, `Next: ${following.text}`),
+      onward,
       el("a", { class: "button", href: address({ query: null, q: null }) }, "Choose a query"),
       el("a", { class: "button", href: address({ view: null, q: pool.query, query: pool.query_id ?? null, depth: null }) }, "See the results")));
+}
+
+/** A link to the next query of the collection with documents to judge. */
+function following(place, queries, id) {
+  const here = queries.findIndex((each) => each.id === id);
+  const to = [...queries.slice(here + 1), ...queries.slice(0, Math.max(here, 0))].find(({ pooled, judged }) => judged < pooled);
+  if (to) place.replaceWith(el("a", { class: "button main", href: address({ query: to.id, q: null }) }, `Next: ${to.text || to.id}`));
 }

@@ -28,23 +28,30 @@ export async function showQueries({ about, state, main, signal }) {
   if (list) draw(view, list);
 }
 
-/** The list once the server has computed it, or null where something went wrong, which is shown. */
+/** The list once the server has computed it; `waited` is called with what there is before. */
+async function measured(view, waited = () => {}) {
+  for (;;) {
+    const list = await listed(view);
+    view.signal.throwIfAborted();
+    if (list.ready) return list;
+    waited(list);
+    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    view.signal.throwIfAborted();
+  }
+}
+
+/** The same, or null where something went wrong, which is shown. */
 async function ready(view) {
   const { main, signal, state } = view;
-  for (;;) {
-    try {
-      const list = await listed(view);
-      if (signal.aborted) return null;
-      if (list.ready) return list;
-      put(main, empty("The systems are being measured", progress(list)), loading(6));
-    } catch (error) {
-      if (signal.aborted) return null;
-      if (!(error instanceof Refused)) throw error;
-      put(main, troubled("The queries cannot be compared", error.message, () => go(state.measure ? { measure: null } : {}, { replace: true })));
-      return null;
-    }
-    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+  try {
+    return await measured(view, (list) => put(main, empty("The systems are being measured", progress(list)), loading(6)));
+  } catch (error) {
     if (signal.aborted) return null;
+    const again = () => go(state.measure ? { measure: null } : {}, { replace: true });
+    if (error instanceof Refused) put(main, troubled("The queries cannot be compared", error.message, again));
+    else if (error.name === "AbortError") put(main, troubled("Given up", "The server was busy.", again));
+    else throw error;
+    return null;
   }
 }
 
@@ -96,14 +103,15 @@ function means({ mean, measure, queries }, { a, b }) {
 function spread(queries, view) {
   const sorted = queries.filter(({ difference }) => difference !== null).sort((x, y) => y.difference - x.difference);
   const most = Math.max(...sorted.map(({ difference }) => Math.abs(difference)), 1e-9);
-  const step = 600 / Math.max(sorted.length, FEWEST);
+  const [step, width] = [10, 10 * sorted.length];
+  const share = `${100 * Math.min(1, sorted.length / FEWEST)}%`;
   const column = (query, place) => {
     const height = Math.max(0.6, 58 * Math.abs(query.difference) / most);
     const title = `${query.text || query.id}: ${gap(query.difference)}`;
-    const rect = svg("rect", { x: place * step, y: query.difference >= 0 ? 60 - height : 60, width: Math.max(step - Math.min(1, step / 4), 0.5), height, class: query.difference > 0 ? "a" : query.difference < 0 ? "b" : "same" }, svg("title", {}, title));
+    const rect = svg("rect", { x: place * step, y: query.difference >= 0 ? 60 - height : 60, width: step - 1, height, class: query.difference > 0 ? "a" : query.difference < 0 ? "b" : "same" }, svg("title", {}, title));
     return svg("a", { href: link(query, view), tabindex: -1 }, svg("rect", { x: place * step, y: 0, width: step, height: 120, class: "reach" }, svg("title", {}, title)), rect);
   };
-  return el("figure", { class: "spread" }, svg("svg", { viewBox: "0 0 600 120", preserveAspectRatio: "none", role: "img", "aria-label": "Differences of all queries, sorted" }, svg("line", { x1: 0, x2: step * sorted.length, y1: 60, y2: 60 }), sorted.map(column)),
+  return el("figure", { class: "spread", style: { "--share": share } }, svg("svg", { viewBox: `0 0 ${width} 120`, preserveAspectRatio: "none", "aria-hidden": "true" }, svg("line", { x1: 0, x2: width, y1: 60, y2: 60 }), sorted.map(column)),
     el("figcaption", {}, el("span", {}, "A better"), el("span", { class: "soft" }, "each column is a query"), el("span", {}, "B better")));
 }
 
@@ -147,15 +155,22 @@ function bindKeys(rows) {
 
 /** Where the search is one of the list's: its values, and the queries before and behind it. Null elsewhere. */
 export function neighbours(view) {
-  const place = last.list?.queries.findIndex(({ id }) => id === view.state.query) ?? -1;
-  if (place < 0 || last.list.queries[place].text !== view.state.q) return null;
-  const { queries, measure } = last.list;
+  const { about, state, signal } = view;
+  if (!state.query || !about.queries || !about.judged) return null;
+  const nav = el("nav", { class: "neighbours", "aria-label": "Queries of the collection" });
+  measured(view).then((list) => { if (!signal.aborted) tell(nav, list, view); }, () => nav.remove());
+  return nav;
+}
+
+function tell(nav, { queries, measure }, view) {
+  const { a, b, state } = view;
+  const place = queries.findIndex(({ id, text }) => id === state.query && text === state.q);
+  if (place < 0) { nav.remove(); return; }
   const { values, difference } = queries[place];
-  const step = (to, rel, text) => (to ? el("a", { rel, href: link(to, view), title: to.text }, text) : el("span"));
-  const back = address({ view: "queries", a: view.a, b: view.b, measure: view.state.measure, sort: view.state.sort }, {});
-  return el("nav", { class: "neighbours", "aria-label": "Queries of the collection" },
-    step(queries[place - 1], "prev", "‹"), el("a", { href: back }, `query ${place + 1} of ${queries.length}`), step(queries[place + 1], "next", "›"),
-    el("span", { class: "soft" }, measure), letterValue("a", values[view.a]), view.b && letterValue("b", values[view.b]), view.b && difference !== null && el("span", { class: "number soft" }, `A − B = ${gap(values[view.a] - values[view.b])}`));
+  const step = (to, rel, text) => (to ? el("a", { rel, href: link(to, view), title: to.text, "aria-label": `${rel === "prev" ? "Previous" : "Next"} query` }, text) : el("span"));
+  const back = address({ view: "queries", a, b, measure: state.measure, sort: state.sort }, {});
+  put(nav, step(queries[place - 1], "prev", "‹"), el("a", { href: back }, `query ${place + 1} of ${queries.length}`), step(queries[place + 1], "next", "›"),
+    el("span", { class: "soft" }, measure), letterValue("a", values[a]), b && letterValue("b", values[b]), b && difference !== null && el("span", { class: "number soft" }, `A − B = ${gap(difference)}`));
 }
 
 const letterValue = (key, each) => el("span", { class: `${key} number` }, el("span", { class: "letter" }, key.toUpperCase()), value(each));

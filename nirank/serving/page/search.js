@@ -57,7 +57,7 @@ async function answered(view) {
     return last.answer;
   } catch (error) {
     if (error.name === "AbortError" && signal.aborted) return null;
-    put(main, refused(error, state));
+    put(main, el("h1", { class: "unseen" }, "No results"), refused(error, state));
     return null;
   } finally {
     clearTimeout(timer);
@@ -104,7 +104,8 @@ function draw(view, answer) {
   });
   const gallery = !b && answer.results[0].hits.some(({ image, snippet }) => image && !snippet);
   const columns = el("div", { class: `columns ${b ? "two" : "one"} ${gallery ? "gallery" : ""}`, "data-shown": "a" }, lists);
-  put(main, neighbours(view), b && tabs(columns, answer), columns, pages(view, answer), view.judged && el("footer", { class: "foot controls" }, judgingAs(), exports()));
+  const named = state.q ? `Results for ${state.q}` : "Results by a picture";
+  put(main, el("h1", { class: "unseen" }, named), neighbours(view), b && tabs(columns, answer), columns, pages(view, answer), view.judged && el("footer", { class: "foot controls" }, judgingAs(), exports()));
   if (b) connect(columns, lists, view.signal);
   columns.addEventListener("focusin", ({ target }) => target.closest(".hit") && light(columns, target.closest(".hit").dataset.id));
   columns.addEventListener("mouseover", ({ target }) => light(columns, target.closest(".hit")?.dataset.id));

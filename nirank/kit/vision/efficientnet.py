@@ -24,9 +24,6 @@ _STEM_CHANNELS = 32
 #: Weights of its file that `EfficientNet` has no place for.
 _CLASSIFIER = ("fc.weight", "fc.bias")
 
-#: Pixels as it was trained with: (byte - 127) / 128.
-MEAN, STD, SIZE = 127 / 255, 128 / 255, 224
-
 
 class EfficientNet(nn.Module):
     """Pixels `[n, 3, height, width]` -> features `[n, 1280]`, the means of the last maps.
@@ -36,6 +33,8 @@ class EfficientNet(nn.Module):
     """
 
     dim = 1280
+    #: Pixels as it was trained with: (byte - 127) / 128, of a side of 224.
+    MEAN, STD, SIZE = 127 / 255, 128 / 255, 224
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,11 +44,14 @@ class EfficientNet(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features, `[n, 1280]`."""
+        return self.maps(pixels).mean(dim=(2, 3))
+
+    def maps(self, pixels: Tensor) -> Tensor:
+        """The last maps, `[n, 1280, height / 32, width / 32]`."""
         maps = F.relu6(self.bn0(self.conv_stem(pixels)))  # [n, 32, height / 2, width / 2]
         for block in self.blocks:
             maps = block(maps)  # ... [n, 320, height / 32, width / 32]
-        maps = F.relu6(self.bn1(self.conv_head(maps)))
-        return maps.mean(dim=(2, 3))
+        return F.relu6(self.bn1(self.conv_head(maps)))
 
     def train(self, mode: bool = True) -> EfficientNet:
         """Batch normalisation stays in evaluation mode."""
