@@ -235,7 +235,7 @@ _TABLES = {
     "crash": ("A crash", f"The server is killed (signal 9) and started again while {_CROWD} clients ask it."),
     "exchange": (
         "An exchange",
-        f"All documents are exchanged for half of them and back while {_CROWD} clients ask. An answer says of which "
+        f"All documents are exchanged for a tenth of them and back while {_CROWD} clients ask. An answer says of which "
         "version it is, and is held against that one.",
     ),
     "threads": ("Threads", f"All test queries from {_THREADS} threads of one process, held against one thread."),
