@@ -44,6 +44,7 @@ WORKS = (
     "omniglot",
     "metric",
     "recipes",
+    "generative",
 )
 #: Several works by one name.
 GROUPS = {"transformers": ("dense", "lucene", "late", "crossencoder", "seq2seq")}

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _COMPONENTS = (
     ("encoder", "dvae", "dvae:DVAE", "dvae:tiny"),
+    ("encoder", "flava_codebook", "flava:FlavaCodebook", "flava:tiny"),
     ("generator", "codes", "codes:CodesIndex", "codes:tiny"),
 )
 
