@@ -45,8 +45,10 @@ class Recipe:
     queries: int = 1000
     named: int = 2000  # pictures that names ask for
     drawings: int = 20  # of each name
-    dvae: Mapping[str, Any] = field(default_factory=lambda: {"beta": 0.1})
-    dvae_training: Mapping[str, Any] = field(default_factory=lambda: {**_COMMON, "steps": 1500, "batch_size": 64})
+    dvae: Mapping[str, Any] = field(default_factory=lambda: {"beta": 1.0})
+    dvae_training: Mapping[str, Any] = field(
+        default_factory=lambda: {**_COMMON, "steps": 1500, "batch_size": 64, "learning_rate": 1e-2}
+    )
     dalle_training: Mapping[str, Any] = field(default_factory=lambda: {**_COMMON, "steps": 600, "batch_size": 32})
     marginals_training: Mapping[str, Any] = field(
         default_factory=lambda: {**_COMMON, "steps": 300, "batch_size": 64, "learning_rate": 1e-2}
@@ -72,10 +74,9 @@ def tables(asked: argparse.Namespace) -> list[Table]:
     found = []
     for name, (make, table) in works.items():
         if not asked.only or name in asked.only:
-            cells, told = Cells(asked.cells), {"recipe": asdict(recipe)}
+            cells, told, given = Cells(asked.cells), {"recipe": asdict(recipe)}, (recipe, asked.data, asked.cells)
             outcomes = [
-                cells.get("generative", name, told | {"seed": seed}, partial(make, recipe, asked.data, asked.cells, seed))
-                for seed in seeds
+                cells.get("generative", name, told | {"seed": seed}, partial(make, *given, seed)) for seed in seeds
             ]
             found.append(table(recipe, outcomes))
     return found
@@ -122,10 +123,12 @@ class Flat:
         self.side = side
 
     def encode(self, queries: Queries) -> np.ndarray:
+        """Pixels and 1."""
         pixels = self._pixels(queries.contents)
         return np.concatenate([pixels, np.ones((len(pixels), 1), np.float32)], axis=1)
 
     def encode_documents(self, contents: Any) -> np.ndarray:
+        """Pixels and minus half the square of their length."""
         pixels = self._pixels(contents)
         return np.concatenate([pixels, -np.square(pixels).sum(1, keepdims=True) / 2], axis=1)
 
@@ -143,10 +146,12 @@ class Hamming:
         self.model, self.fingerprint = model, f"Hamming {model.fingerprint}"
 
     def encode(self, queries: Queries) -> np.ndarray:
+        """Tables with 1 for the query's own code."""
         codes = np.asarray(self.model.encode_documents(queries.contents), np.int64)
         return np.eye(self.model.codes, dtype=np.float32)[codes]
 
     def encode_documents(self, contents: Any) -> Any:
+        """Codes."""
         return self.model.encode_documents(contents)
 
 
@@ -175,7 +180,8 @@ def by_names(recipe: Recipe, data: Path, cells: Path, seed: int) -> Outcome:
     first = trained(
         *("dalle_marginals", cells / f"generative-marginals-{known}", train),
         {**recipe.marginals_training, "seed": seed},
-        **{"vae": vae, "seed": seed},
+        vae=vae,
+        seed=seed,
     )
     folder = cells / f"generative-dalle-{known}"
     dalle = trained("dalle", folder, train, {**recipe.dalle_training, "seed": seed}, vae=vae, seed=seed)
@@ -200,10 +206,10 @@ def _named_systems(first: Stage, dalle: Stage, raw: Stage) -> Iterator[tuple[str
 class _Everything:
     """Finds all documents."""
 
-    def build(self, corpus: Any, folder: Path, encode: object = None) -> None:
+    def build(self, corpus: Any, folder: Path, encode: object = None) -> None:  # noqa: ARG002
         (folder / "size").write_text(str(len(corpus)), encoding="utf-8")
 
-    def open(self, corpus: Any, folder: Path) -> None:
+    def open(self, corpus: Any, folder: Path) -> None:  # noqa: ARG002
         self.size = len(corpus)
 
     def generate(self, queries: Queries, k: int) -> Candidates:
@@ -303,8 +309,8 @@ def _pictures_table(recipe: Recipe, outcomes: list[Outcome]) -> Table:
     return Table(
         title="Pictures by pictures: codes of 64 bytes",
         about=(
-            f"{recipe.queries:,} pictures of Fashion-MNIST ask for those of their class among {recipe.documents:,}; the "
-            f"autoencoder learned from {recipe.train:,} others, in {recipe.dvae_training['steps']:,} steps. "
+            f"{recipe.queries:,} pictures of Fashion-MNIST ask for those of their class among {recipe.documents:,}; "
+            f"the autoencoder learned from {recipe.train:,} others, in {recipe.dvae_training['steps']:,} steps. "
             f"{len(outcomes)} seeds; means ± the deviation over seeds, intervals over queries, and the significance of "
             "the difference from Hamming distance (randomisation test)."
         ),
@@ -320,7 +326,8 @@ def _pictures_table(recipe: Recipe, outcomes: list[Outcome]) -> Table:
 def _names_table(recipe: Recipe, outcomes: list[Outcome]) -> Table:
     rows = [Row(name, outcomes, prefix=f"{name} ") for name in (DIFFERENCE, RAW, FIRST, BOTH)]
     zero, drawn, real = (
-        ", ".join(f"{each.mean(key):.3f}".removeprefix("0") for each in outcomes) for key in ("zero-shot", "drawn", "real")
+        ", ".join(f"{each.mean(key):.3f}".removeprefix("0") for each in outcomes)
+        for key in ("zero-shot", "drawn", "real")
     )
     return Table(
         title="Pictures by names: DALL-E's transformer as a scorer",

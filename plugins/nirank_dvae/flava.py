@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from nirank.data import Codes, Content, Queries
+from nirank.data import Codes, Content, Queries, narrow
 from nirank.errors import BadInput
 from nirank.kit import digest, weights_digest
 from nirank.kit.transformers import best_device, load, quiet
@@ -32,8 +31,8 @@ class FlavaCodebook(nn.Module):
 
     `model` is a `FlavaImageCodebook` of transformers, on the hub or in a folder. Pictures are resized to `side` x
     `side`, and there is a position for 8 x 8 pixels: 14 x 14 of them, two bytes each, in a picture of 112. A query's
-    table has `positions x 8,192` numbers (6 MiB). Pixels are from .1 to .9, and not normalised by ImageNet's means, with
-    which every code would be the same. It has no decoder, so nothing can be drawn, and is not trained here.
+    table has `positions x 8,192` numbers (6 MiB). Pixels are from .1 to .9, and not normalised by ImageNet's means,
+    with which every code would be the same. It has no decoder, so nothing can be drawn, and is not trained here.
 
     Raises `BadInput` for a model that lacks weights, for one of another kind, and for a side that is no multiple of 8.
     """
@@ -79,8 +78,7 @@ class FlavaCodebook(nn.Module):
 
     def encode_documents(self, contents: Sequence[Content]) -> Codes:
         """The most probable code of each position, `[documents, positions]`, uint8 if there are at most 256 codes."""
-        best = self._logits(contents).argmax(2).cpu().numpy()
-        return best.astype(np.uint8 if self.codes <= 1 << 8 else np.uint16)
+        return narrow(self._logits(contents).argmax(2), self.codes)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the model into `folder / "model"`. Returns the table of a stage that builds this encoder again."""

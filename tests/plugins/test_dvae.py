@@ -179,7 +179,7 @@ def test_training_makes_pictures_more_probable_and_codes_that_rebuild_them():
 
     before = judged()
     fitted = nirank.fit(
-        model, "likelihood", collection, sampler="positives", steps=100, batch_size=12, learning_rate=2e-2
+        model, "likelihood", collection, sampler="positives", steps=70, batch_size=12, learning_rate=2e-2
     )
     after = judged()
     assert after[0] > before[0] + 1
@@ -322,7 +322,7 @@ def test_an_index_of_another_corpus_is_refused(tmp_path):
 def test_a_query_that_keeps_its_distribution_ranks_a_document_by_its_probability():
     model, contents = tiny(), [images.drawn(number) for number in range(6)]
     corpus, queries = Documents([*"abcdef"], contents), Queries.of([images.drawn(9)])
-    found = (nirank.load(model) >> nirank.load("codes") % 3).search(queries, corpus)
+    found = (nirank.load(model) >> nirank.load("codes")).search(queries, corpus)
     logs = model.encode(queries)[0].detach()
     codes = model.encode_documents(contents).astype(int)
     wanted = [sum(float(logs[i, code]) for i, code in enumerate(row)) for row in codes]
@@ -354,7 +354,9 @@ def test_codes_are_those_of_transformers(tmp_path):
     with torch.inference_mode():
         assert (model.encode_documents(contents) == peer.get_codebook_indices(inputs).flatten(1).numpy()).all()
         tables = model.encode(Queries.of(contents))
-        assert torch.allclose(tables.exp().flatten(0, 1), peer.get_codebook_probs(inputs).permute(0, 2, 3, 1).reshape(-1, 300), atol=1e-5)
+        assert torch.allclose(
+            tables.exp().flatten(0, 1), peer.get_codebook_probs(inputs).permute(0, 2, 3, 1).reshape(-1, 300), atol=1e-5
+        )
     assert len(np.unique(model.encode_documents(contents))) > 1
 
 
