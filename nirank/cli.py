@@ -106,6 +106,25 @@ With = Annotated[
 ]
 
 
+Host = Annotated[str, typer.Option(help="The address to listen at; any but this machine's needs a token.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at.")]
+TokenFile = Annotated[
+    Path | None, typer.Option(help="A file with the token that clients have to show; or set NIRANK_TOKEN.")
+]
+JudgmentsFolder = Annotated[
+    Path | None,
+    typer.Option("--judgments", help="The folder that judgments are kept in; NAME-judgments unless given."),
+]
+ReadOnly = Annotated[bool, typer.Option("--read-only", help="Take no judgments and no documents.")]
+Waiting = Annotated[int, typer.Option(min=1, help="How many searches may run or wait before one more is refused.")]
+Deadline = Annotated[float, typer.Option(min=0.001, help="Seconds that a search may take.")]
+Together = Annotated[
+    int, typer.Option(min=1, help="How many queries that come at a time a pipeline searches together at most.")
+]
+McpStdio = Annotated[
+    bool,
+    typer.Option("--mcp-stdio", help="Be an MCP server on standard input and output, for one agent, and no other."),
+]
 GoOn = Annotated[Path | None, typer.Option(help="The folder to write, or to go on in; runs/NAME-DATE unless given.")]
 Trust = Annotated[
     bool,
@@ -321,28 +340,15 @@ def serve(
     ],
     pipeline: Pipeline = None,
     settings: Set = None,
-    host: Annotated[str, typer.Option(help="The address to listen at; any but this machine's needs a token.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at.")] = 8000,
-    token_file: Annotated[
-        Path | None, typer.Option(help="A file with the token that clients have to show; or set NIRANK_TOKEN.")
-    ] = None,
-    judgments: Annotated[
-        Path | None, typer.Option(help="The folder that judgments are kept in; NAME-judgments unless given.")
-    ] = None,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Take no judgments and no documents.")] = False,
-    waiting: Annotated[
-        int, typer.Option(min=1, help="How many searches may run or wait before one more is refused.")
-    ] = 256,
-    deadline: Annotated[float, typer.Option(min=0.001, help="Seconds that a search may take.")] = 30,
-    together: Annotated[
-        int, typer.Option(min=1, help="How many queries that come at a time a pipeline searches together at most.")
-    ] = 32,
-    mcp_stdio: Annotated[
-        bool,
-        typer.Option("--mcp-stdio", help="Be an MCP server on standard input and output, for one agent, and no other."),
-    ] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    token_file: TokenFile = None,
+    judgments: JudgmentsFolder = None,
+    read_only: ReadOnly = False,
+    waiting: Waiting = 256,
+    deadline: Deadline = 30,
+    together: Together = 32,
+    mcp_stdio: McpStdio = False,
     with_: With = None,
     trust: Trust = False,
 ) -> None:
@@ -363,7 +369,7 @@ def serve(
         together=together,
         judgments=judgments or source.judgments,
         annotate=not read_only,
-        living=not read_only,
+        living=not read_only and source.folder is not None,
     )
     if mcp_stdio:
         running.serve_stdio(source, options)
@@ -876,11 +882,12 @@ def _print_reasons(opened: Workspace, docs: Ints, reasons: Sequence[Explanation]
 def _found_table(opened: Workspace, query: str, docs: Ints, scores: Floats, parts: Sequence[Snippet]) -> Table:
     from rich.table import Table
 
+    from nirank.experiments import found
     from nirank.showing.terminal import shown
 
     table = Table(title=shown(query), title_justify="left", show_header=False, box=None)
     for place, (doc, score) in enumerate(zip(docs.tolist(), scores.tolist(), strict=True)):
-        content = _marked(parts[place]) if parts else shown(" ".join(str(opened.corpus[doc]).split())[:200])
+        content = _marked(parts[place]) if parts else shown(" ".join(found.as_text(opened.corpus[doc]).split())[:200])
         table.add_row(str(place + 1), f"{score:.4f}", shown(opened.corpus.ids[doc], style="bold"), content)
     if not len(docs):
         table.add_row("nothing found")

@@ -6,8 +6,8 @@ the one after: there is no moment in which nothing vouches for either.
 
 Opening compares names and sizes, which takes a stat a file, and the contents of those files that have not been seen in
 this very state before: what was seen is remembered in the cache by inode, size and times, so that a hash is computed
-once after writing or copying, and not again where a folder was moved. `nirank verify FOLDER` computes all of them. What has no seal was written before there
-were any: that is told once in a process, and it is opened.
+once after writing or copying, and not again where a folder was moved. `nirank verify FOLDER` computes all of them. What
+has no seal was written before there were any: that is told once in a process, and it is opened.
 """
 
 from __future__ import annotations

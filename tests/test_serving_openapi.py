@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-schemathesis = pytest.importorskip("schemathesis")
+pytest.importorskip("schemathesis")
 
 import httpx
+import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from tests.serving import running, small
+
+
+def refused(context, response, case):
+    """What OpenAPI does not allow is refused; what is too long is refused before it is looked at."""
+    return None if response.status_code in (413, 431) else checks.negative_data_rejection(context, response, case)
+
 
 CHECKS = [
     schemathesis.checks.not_a_server_error,
@@ -19,10 +26,10 @@ CHECKS = [
     checks.content_type_conformance,
     checks.response_headers_conformance,
     checks.response_schema_conformance,
-    checks.negative_data_rejection,
+    refused,
 ]
 #: Cases of each path and method, allowed and not.
-CASES = 12
+CASES = 8
 
 
 @pytest.fixture(scope="module")
@@ -49,5 +56,5 @@ def test_every_answer_is_one_that_openapi_describes(schema, mode):
 
 
 def test_a_method_that_is_not_for_a_path_is_told_which_are(schema):
-    answer = httpx.delete(f"{schema.get_base_url()}/search")
+    answer = httpx.delete(f"{schema.get_base_url().rstrip('/')}/search")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")

@@ -68,7 +68,7 @@ def integers_to_numpy(integers: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
 
 
 def gather(column: pa.ChunkedArray, ordinals: NDArray[np.int64]) -> pa.Array:
-    """The strings at `ordinals`, taken chunk by chunk.
+    """The strings, or other values, at `ordinals`, taken chunk by chunk.
 
     Arrow's own `take` first copies all chunks into one, and so would read the whole of a mapped file.
     """
@@ -81,7 +81,7 @@ def gather(column: pa.ChunkedArray, ordinals: NDArray[np.int64]) -> pa.Array:
     order = np.argsort(ordinals, kind="stable")
     starts = np.cumsum([0, *map(len, column.chunks)])
     cuts = np.searchsorted(ordinals[order], starts)
-    parts = [to_array([])]
+    parts = [pa.nulls(0, column.type)]
     for chunk in np.flatnonzero(np.diff(cuts)):
         within = ordinals[order[cuts[chunk] : cuts[chunk + 1]]] - starts[chunk]
         parts.append(column.chunk(chunk).take(numbers_to_array(within)))

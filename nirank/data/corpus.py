@@ -19,7 +19,7 @@ from nirank.data import attributes
 from nirank.data.arrow_files import check_texts, map_table
 from nirank.data.columns import Strings, gather, join_texts
 from nirank.data.fingerprint import Fingerprint, content_bytes
-from nirank.data.ids import ITERATED, Ids, Ordinals, as_ordinals
+from nirank.data.ids import ITERATED, Ids, as_ordinals
 from nirank.errors import BadInput
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,8 @@ from nirank.data.columns import gather
 from nirank.data.corpus import ArrowCorpus
 from nirank.data.fingerprint import content_bytes
 from nirank.data.ids import ITERATED, Ids, Ordinals
-from nirank.data.types import Corpus
+from nirank.data.image_file import ImageFile
+from nirank.data.types import Content, Corpus
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,8 +78,13 @@ def _equal(corpus: Corpus, docs: Ordinals, other: Corpus, others: Ordinals) -> N
     """Which of some documents have the contents of others."""
     if isinstance(corpus, ArrowCorpus) and isinstance(other, ArrowCorpus):
         return _same_texts(corpus.gather(docs), other.gather(others))
-    pairs = zip(corpus[docs], other[others], strict=True)
+    pairs = zip(_contents(corpus, docs), _contents(other, others), strict=True)
     return np.array([content_bytes(one) == content_bytes(two) for one, two in pairs], bool)
+
+
+def _contents(corpus: Corpus, docs: Ordinals) -> Iterable[Content]:
+    """The contents of some documents; images one at a time, for a thousand may be too much for the memory."""
+    return (corpus[doc] for doc in docs.tolist()) if isinstance(corpus, ImageFile) else corpus[docs]
 
 
 def _same_texts(texts: pa.Array, others: pa.Array) -> NDArray[np.bool_]:

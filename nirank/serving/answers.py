@@ -27,7 +27,7 @@ class Request(BaseModel):
 
 #: The three ways to search, of which one is chosen: the others are null or left out.
 _WAYS = ("query", "image", "document")
-_ONE_OF_THEM = {
+_ONE_OF_THEM: dict[str, Any] = {
     "oneOf": [
         {"required": [way], "properties": {one: {"type": "string" if one == way else "null"} for one in _WAYS}}
         for way in _WAYS
@@ -67,13 +67,13 @@ class ExplainRequest(Request):
 
 
 class Fault(BaseModel):
-    """What happened, and what to do."""
+    """An answer that refuses: what happened, and what to do."""
 
     detail: str
 
 
 class About(BaseModel):
-    """What is served."""
+    """A description of what is served."""
 
     name: str
     version: str
@@ -142,7 +142,7 @@ class PipelineHits(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    """What was found, by pipeline."""
+    """The documents that were found, by pipeline."""
 
     query: str | None
     version: str

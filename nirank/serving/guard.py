@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from nirank.serving.options import Options
 
 #: Bytes of a request's body.
 LONGEST_BODY = 8 * 2**20
+#: Seconds in which it has to come.
+LONGEST_WAIT = 30.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: What anybody may have: the page, which asks for the token itself, and whether the server lives.
 _OPEN = ("/health", "/ready")
@@ -106,12 +109,18 @@ def _refused(status: int, detail: str, headers: dict[str, str] | None = None) ->
 
 
 def _bounded(receive: Receive) -> Receive:
-    """The same, refusing a body that grows too long without having said so."""
-    read = 0
+    """The same, refusing a body that grows too long without having said so, or does not come to its end."""
+    read, end = 0, asyncio.get_running_loop().time() + LONGEST_WAIT
+    whole = False
 
     async def bounded() -> Message:
-        nonlocal read
-        message = await receive()
+        nonlocal read, whole
+        try:
+            async with asyncio.timeout_at(None if whole else end):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, f"the request did not come whole within {LONGEST_WAIT:g} seconds.") from None
+        whole = not message.get("more_body", False)
         read += len(message.get("body", b""))
         if read > LONGEST_BODY:
             raise HTTPException(413, _TOO_LONG)

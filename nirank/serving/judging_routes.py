@@ -33,6 +33,10 @@ _DEEPEST = 1000
 _FULL: dict[int | str, dict[str, Any]] = {
     507: {"model": answers.Fault, "description": "It could not be saved: a full disk, for instance."}
 }
+#: The answer of a path that gives a file of text.
+_TEXT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "A file."}
+}
 
 Annotator = Annotated[str, Field(max_length=200, description="The name of who judges.")]
 Depth = Annotated[int, Query(ge=1, le=_DEEPEST, description="How many documents of each system are judged.")]
@@ -160,20 +164,20 @@ async def judge(served: Here, store: Kept, asked: JudgmentRequest) -> JudgmentAn
             raise HTTPException(507, str(error)) from error
 
 
-@paths.get("/judgments/qrels", response_class=PlainTextResponse, responses=documented(401, 404, 422))
+@paths.get("/judgments/qrels", response_class=Response, responses={**_TEXT, **documented(401, 404, 422)})
 async def qrels(
     store: Kept,
     annotator: Annotator | None = None,
     rule: OneGrade = "median",
     format: Literal["trec", "jsonl"] = "trec",
-) -> PlainTextResponse:
+) -> Response:
     """Give the judgments as TREC's qrels, or as JSON lines, which hold any id."""
     export = store.qrels if format == "trec" else store.json_lines
     return PlainTextResponse(await asyncio.to_thread(export, annotator, rule))
 
 
-@paths.get("/judgments/topics", response_class=PlainTextResponse, responses=documented(401, 404, 422))
-async def topics(store: Kept) -> PlainTextResponse:
+@paths.get("/judgments/topics", response_class=Response, responses={**_TEXT, **documented(401, 404, 422)})
+async def topics(store: Kept) -> Response:
     """Give the queries that are judged: lines of id, tab and text."""
     return PlainTextResponse(await asyncio.to_thread(store.topics))
 

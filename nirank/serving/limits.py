@@ -15,7 +15,7 @@ GONE = 499
 
 
 class Limits:
-    """How many requests may be worked on or wait, and the seconds that each may take.
+    """Bounds of how many requests may be worked on or wait, and of the seconds that each may take.
 
     One more is refused at once (503, with `Retry-After`); one that takes too long is given up (504), as is one whose
     client has gone away.

@@ -1,7 +1,8 @@
-"""What `nirank serve` is given, opened: an experiment, a folder of `nirank index`, or a collection."""
+"""Opening what is served: an experiment, a folder of `nirank index`, or a collection."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +29,14 @@ class Source:
     def open(self) -> State:
         """The present state, its indexes built and opened."""
         if self.folder is not None:
-            opened = workspace.open_folder(self.folder)
-            (text,) = self.experiment.pipelines.values()
-            return State(self.name, opened.corpus, {_named(text): opened.ranking})
+            return self.of(workspace.open_folder(self.folder))
         collection = self.experiment.open()
         return self.over(collection.corpus, collection.queries, collection.judgments)
+
+    def of(self, opened: workspace.Workspace) -> State:
+        """The state of a folder that is open."""
+        (text,) = self.experiment.pipelines.values()
+        return State(self.name, opened.corpus, {_named(text): opened.ranking})
 
     def over(self, corpus: Corpus, topics: Queries | None = None, judgments: Candidates | None = None) -> State:
         """The pipelines, newly built, over these documents."""
@@ -66,7 +70,11 @@ def source(what: str, pipeline: str | None = None, stages: Mapping[str, dict[str
             raise BadInput("--pipeline and --set go with a collection: this has pipelines of its own.", what)
         return Source(Experiment.read(described), path.resolve() if path.is_dir() else None)
     text = pipeline or workspace.BM25
-    table = {"name": what.partition(":")[0] or what, "collection": what, "stage": dict(stages or {})}
+    table = {
+        "name": "-".join(re.findall(r"[\w-]+", what.partition(":")[0])) or "collection",
+        "collection": what,
+        "stage": dict(stages or {}),
+    }
     return Source(Experiment.of({**table, "pipelines": {_named(text): text}}))
 
 

@@ -16,23 +16,27 @@ from nirank.serving.answers import Fault
 log = logging.getLogger("nirank")
 
 _SAID = {
-    400: "The request is not JSON.",
+    400: "The request is no HTTP, or no JSON.",
     401: "A token is needed.",
     403: "The server does not do this, or not for pages of others.",
     404: "There is no such thing.",
+    408: "The request did not come whole.",
     409: "It contradicts what is there.",
     413: "The request is too long.",
     422: "The request cannot be answered as it is.",
+    431: "The head of the request is too long: a query that long is sent in the body.",
     503: "The server is busy, or about to end: ask again.",
     504: "The search took too long.",
 }
+#: The refusals that any path may have: of what is no HTTP, of strangers, and of heads and bodies that are slow or long.
+_ALWAYS = (400, 401, 403, 408, 431)
 #: Faults of who asks. Any other error of nirank is one of the server's own files or components.
 _OF_THE_REQUEST = (BadInput, UnknownName, CompositionError)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The refusals that a path may answer with, for OpenAPI; with those that every path has."""
-    return {status: {"model": Fault, "description": _SAID[status]} for status in sorted({401, 403, *statuses})}
+    return {status: {"model": Fault, "description": _SAID[status]} for status in sorted({*_ALWAYS, *statuses})}
 
 
 def not_found(what: str, name: str) -> HTTPException:

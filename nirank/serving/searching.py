@@ -32,7 +32,7 @@ _LEAST = 32
 
 @dataclass(frozen=True)
 class Wish:
-    """What a search is asked for beside its query: a page of results, and what is shown of each document.
+    """The wishes of a search beside its query: a page of results, and what is shown of each document.
 
     `fields` are those that are shown (None: all), `where` a condition on fields (`nirank.data.conditions`).
     """
@@ -53,7 +53,7 @@ class Wish:
 
     @property
     def depth(self) -> int:
-        """How many documents are searched: one more than are shown at least, so that it is known whether more follow.
+        """The number of documents that are searched: one more than are shown at least, to know whether more follow.
 
         Powers of two, so that one page is searched as the next, and requests of like depth in one batch.
         """
@@ -78,14 +78,14 @@ def search(state: State, query: Content, pipelines: Sequence[str] = (), wish: Wi
     """The answer of `/search`, searched here and now; all pipelines unless some are named."""
     wish = wish or Wish()
     names = list(pipelines) or list(state.pipelines)
-    watch = Stopwatch()
+    watch = Stopwatch(keep=False, apart=True)
     with watch.watching():
         found = {name: find(state, name, [query], wish, watch)[0] for name in names}
     return answer(state, query, found, wish)
 
 
 def find(state: State, pipeline: str, queries: Sequence[Content], wish: Wish, watch: Stopwatch) -> list[Found]:
-    """What a pipeline finds for some queries together, one for each; `watch` has to be listening.
+    """Search a pipeline for some queries together; one result for each; `watch` has to be listening.
 
     Raises `UnknownName` and `BadInput` as building and asking the pipeline does.
     """

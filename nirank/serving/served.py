@@ -1,4 +1,4 @@
-"""What the parts of a server share: the state that is served, options, limits, and the threads that search."""
+"""The things that the parts of a server share: the state that is served, options, limits, threads that search."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class _Search:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What searches have in common that can be made together."""
+        """A key that searches have in common which can be made together."""
         return self.state, self.wish.where, self.wish.depth
 
 
 @dataclass(eq=False)
 class Served:
-    """What the parts of a server share.
+    """The things that the parts of a server share.
 
     `source` can open another state; None where there is none. `running` are context managers that a part wants open
     while the server runs, such as work in the background.
@@ -61,7 +61,7 @@ class Served:
 
     def __post_init__(self) -> None:
         self.limits = Limits(self.options.waiting, self.options.deadline)
-        self.watch = Stopwatch(keep=False)
+        self.watch = Stopwatch(keep=False, apart=True)
         self.thumbnails = Thumbnails()
         self._threads = ThreadPoolExecutor(max(2, processors()), thread_name_prefix="search")
         self._slow = ThreadPoolExecutor(_SLOW, thread_name_prefix="explain")
@@ -82,7 +82,7 @@ class Served:
         return await _done_by(self._threads, searching.answer, state, query, found, wish)
 
     async def find(self, state: State, query: Content, pipelines: Sequence[str], wish: Wish) -> dict[str, Found]:
-        """What each of these pipelines finds, all at a time. Raises `UnknownName` for one that there is not."""
+        """Search these pipelines, all at a time. Raises `UnknownName` for one that there is not."""
         for name in pipelines:
             state.ranking(name)
         searches = [_Search(state, name, query, wish) for name in pipelines]
@@ -116,7 +116,7 @@ async def _done_by(threads: Executor, work: Callable[..., Made], *given: Any) ->
 
 
 async def served_of(request: Request) -> Served:
-    """What the application of a request shares."""
+    """Get what the application of a request shares."""
     served: Served = request.app.state.served
     return served
 

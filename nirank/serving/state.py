@@ -1,4 +1,4 @@
-"""What a server searches: a version of documents and pipelines, and the holder in which one takes another's place."""
+"""The state of a server: a version of documents and pipelines, and the holder in which one takes another's place."""
 
 from __future__ import annotations
 

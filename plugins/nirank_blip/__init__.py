@@ -19,7 +19,8 @@ _COMPONENTS = (
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Name the encoders, the scorers and the writer."""
+    """Name the encoders, the scorers, the writer, and the collection that is made of two others."""
     for kind, name, target in _COMPONENTS:
         tiny = f"nirank_blip.tiny:{kind}_{name}"
         registry.add(kind, name, f"nirank_blip.{target}", tiny=tiny, extra="blip")
+    registry.add("collection", "capfilt", "nirank_blip.capfilt:capfilt", tiny="nirank_blip.capfilt:tiny")

@@ -90,12 +90,18 @@ def built(shape: Shape, tokenizer: Any, seed: int, silent: bool = False) -> Netw
             sep_token_id=tokenizer.sep_token_id,
             eos_token_id=tokenizer.sep_token_id,
             pad_token_id=tokenizer.pad_token_id,
+            initializer_range=_spread(shape.width),
         )
         encoder = BlipTextModel(config, add_pooling_layer=False)
         decoder = BlipTextLMHeadModel(config)
         share(encoder, decoder)
         parts = nn.Linear(shape.width, shape.dim), nn.Linear(pictures.width, shape.dim), head(shape.width, silent)
         return Network(pictures, tokenizer, shape.longest, encoder, decoder).give(*parts)
+
+
+def _spread(width: int) -> float:
+    """The standard deviation of first weights: BERT's .02 is for 768 numbers, and leaves little of few."""
+    return max(0.02, 0.6 * width**-0.5)
 
 
 def share(encoder: Any, decoder: Any) -> None:
@@ -123,6 +129,6 @@ def _pictures(shape: Shape) -> Pictures:
         num_attention_heads=shape.heads,
         image_size=shape.side,
         patch_size=shape.patch,
-        initializer_range=0.02,
+        initializer_range=_spread(shape.image_width),
     )
     return Pictures(BlipVisionModel(config), Pixels(size), shape.image_width, "first")

@@ -151,9 +151,7 @@ class Merging:
         parts = ((docs, counts) for docs, counts in self.merged(self.sizes, read))
         InvertedIndex.write(folder, parts, int(sizes.sum()), kind, rest)
 
-    def merged(
-        self, sizes: Sequence[NDArray[np.int64]], read: Callable[[int, slice], Columns]
-    ) -> Iterator[Columns]:
+    def merged(self, sizes: Sequence[NDArray[np.int64]], read: Callable[[int, slice], Columns]) -> Iterator[Columns]:
         """Columns of all terms, some terms at a time.
 
         `read` gives those of some terms of a part, with as many entries as its `sizes` say; of each term the first

@@ -1,4 +1,4 @@
-"""Lexical indexes of what a corpus becomes: equal to those made anew, byte for byte, at the cost of what has changed."""
+"""Lexical indexes of what a corpus becomes: those made anew, byte for byte, at the cost of what has changed."""
 
 from __future__ import annotations
 
