@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,8 +16,10 @@ from urllib.parse import urlencode
 from nirank.data import Queries
 from nirank.serving.state import State
 
-#: Documents of an answer.
-K = 10
+#: Documents of an answer; and how many more are looked at for those whose score is the same but for rounding.
+K, _MORE = 10, 10
+#: The share of a score by which it may depend on the batch: rounding of float32.
+_ROUNDING = 1e-5
 #: Seconds that a client waits who was refused, or whose connection broke.
 _PAUSE = 0.05
 
@@ -30,7 +33,7 @@ def truth(state: State, queries: Sequence[str]) -> Truth:
     """What the pipelines of a state find, all queries at a time, and without a server."""
     found = {}
     for name, ranking in state.pipelines.items():
-        lists = (ranking % K).search(Queries.of(list(queries)), state.corpus)
+        lists = (ranking % (K + _MORE)).search(Queries.of(list(queries)), state.corpus)
         best = [list(zip(state.corpus.ids.take(docs), scores.tolist(), strict=True)) for docs, scores in lists]
         found[name] = dict(zip(queries, best, strict=True))
     return found
@@ -46,6 +49,8 @@ class Tally:
     """What became of the requests of some clients; milliseconds are of answers."""
 
     right: int = 0
+    #: Of these, answers whose scores are those without a server to the bit.
+    equal: int = 0
     refused: int = 0
     broken: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -126,14 +131,36 @@ class Clients:
         tally.versions[version] = tally.versions.get(version, 0) + 1
         if version in self.truths and is_right(answer, self.truths[version], query):
             tally.right += 1
+            tally.equal += is_equal(answer, self.truths[version], query)
         else:
             tally.wrong.append(f"{query!r}: {answer}, and not {self.truths.get(version)}"[:2000])
 
 
 def is_right(answer: dict, right: Truth, query: str) -> bool:
-    """True where each pipeline of an answer has the ids and scores that are right."""
-    found = {one["pipeline"]: [(hit["id"], hit["score"]) for hit in one["hits"]] for one in answer["results"]}
-    return bool(found) and found == {name: right[name][query] for name in found}
+    """True where each pipeline of an answer has the scores that are right, and documents that have them."""
+    return bool(answer["results"]) and all(
+        _fits(_hits(one), right[one["pipeline"]][query]) for one in answer["results"]
+    )
+
+
+def is_equal(answer: dict, right: Truth, query: str) -> bool:
+    """True where documents and scores are those that are right, to the bit."""
+    return all(_hits(one) == right[one["pipeline"]][query][:K] for one in answer["results"])
+
+
+def _hits(result: dict) -> Best:
+    return [(hit["id"], hit["score"]) for hit in result["hits"]]
+
+
+def _fits(found: Best, best: Best) -> bool:
+    known = dict(best)
+    same = [known.get(name, math.inf) for name, _ in found], [score for _, score in best[:K]]
+    scores = [score for _, score in found]
+    return all(len(each) == len(scores) and _close(each, scores) for each in same)
+
+
+def _close(left: Sequence[float], right: Sequence[float]) -> bool:
+    return all(math.isclose(one, other, rel_tol=_ROUNDING) for one, other in zip(left, right, strict=True))
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:

@@ -1,4 +1,4 @@
-"""A server whose documents are exchanged all the time: all of them, every second one, all of them, ...
+"""A server whose documents are exchanged all the time: all of them, every tenth one, all of them, ...
 
     python benchmarks/serving_exchange.py EXPERIMENT PORT SECONDS    serve, and exchange after so many seconds each
 
@@ -21,11 +21,11 @@ from nirank.serving.state import Holder, State
 
 
 def versions(origin: Source) -> list[State]:
-    """All documents, and every second one."""
+    """All documents, and every tenth one."""
     whole = origin.open()
-    rows = np.arange(0, len(whole.corpus), 2)
-    half = Documents(list(whole.corpus.ids.take(rows)), list(whole.corpus[rows]))
-    return [whole, origin.over(half)]
+    rows = np.arange(0, len(whole.corpus), 10)
+    few = Documents(list(whole.corpus.ids.take(rows)), list(whole.corpus[rows]))
+    return [whole, origin.over(few)]
 
 
 def main() -> None:
@@ -43,9 +43,7 @@ def serve(holder: Holder, port: int) -> None:
     from nirank.serving.app import application
     from nirank.serving.connections import Impatient
 
-    app = application(holder)
-    with app.state.served.watch.watching():
-        uvicorn.run(app, port=port, log_level="warning", http=Impatient)
+    uvicorn.run(application(holder), port=port, log_level="warning", http=Impatient)
 
 
 def _exchange(holder: Holder, origin: Source, seconds: float) -> None:

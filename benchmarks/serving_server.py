@@ -23,9 +23,11 @@ class Server:
     `command` are the arguments for Python; a `PORT` among them stands for the port.
     """
 
-    def __init__(self, command: Sequence[str], log: Path, core: int | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], log: Path, core: int | None = None, python: str = sys.executable
+    ) -> None:
         self.port, self.log, self.core = _free_port(), log, core
-        self._command = [sys.executable, *(str(self.port) if part == "PORT" else part for part in command)]
+        self._command = [python, *(str(self.port) if part == "PORT" else part for part in command)]
         self.start()
 
     def start(self) -> None:

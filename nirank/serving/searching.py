@@ -78,7 +78,7 @@ def search(state: State, query: Content, pipelines: Sequence[str] = (), wish: Wi
     """The answer of `/search`, searched here and now; all pipelines unless some are named."""
     wish = wish or Wish()
     names = list(pipelines) or list(state.pipelines)
-    watch = Stopwatch()
+    watch = Stopwatch(keep=False, apart=True)
     with watch.watching():
         found = {name: find(state, name, [query], wish, watch)[0] for name in names}
     return answer(state, query, found, wish)

@@ -2,7 +2,21 @@
 
 /** Names in the address: of the search (q, like, image), the systems (a, b), what is found, and the other views. */
 const NAMES = [
-  "view", "q", "like", "image", "a", "b", "where", "k", "offset", "why", "system", "query", "measure", "sort", "depth",
+  "view",
+  "q",
+  "like",
+  "image",
+  "a",
+  "b",
+  "where",
+  "k",
+  "offset",
+  "why",
+  "system",
+  "query",
+  "measure",
+  "sort",
+  "depth",
 ];
 
 let listener = () => {};

@@ -40,7 +40,9 @@ function addViews(about) {
   document.getElementById("name").textContent = about.name;
   document.querySelector('[data-view="queries"]').hidden = !(about.queries && about.judged);
   document.querySelector('[data-view="judge"]').hidden = !about.annotate;
-  document.querySelector(".views").hidden = !document.querySelector('[data-view]:not([hidden], [data-view="search"], body)');
+  document.querySelector(".views").hidden = !document.querySelector(
+    '[data-view]:not([hidden], [data-view="search"], body)',
+  );
 }
 
 function show(about) {
