@@ -20,6 +20,7 @@ from nirank.data import Collection, Content, Queries
 from nirank.errors import BadInput
 from nirank.kit import weights_digest
 from nirank.kit.transformers import best_device
+from nirank.kit.vision import Memory
 from nirank_clip import towers
 from nirank_clip.contents import through
 from nirank_clip.own_text import OwnTextTower, TextConfig
@@ -75,7 +76,7 @@ class DualEncoder(nn.Module):
         random = torch.Generator().manual_seed(seed)
         self.text_projection = nn.Identity() if dim is None else _projection(self.text.dim, dim, hidden, random)
         self.image_projection = _projection(self.image.dim, self.dim, hidden, random)
-        self._memory = {side: towers.Memory() for side in _SIDES}
+        self._memory = {side: Memory() for side in _SIDES}
         if model is not None:
             self._load(Path(model).expanduser())
         self._place = encoding.device or best_device()
