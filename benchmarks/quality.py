@@ -44,6 +44,8 @@ WORKS = (
     "omniglot",
     "metric",
     "recipes",
+    "adapter",
+    "generative",
 )
 #: Several works by one name.
 GROUPS = {"transformers": ("dense", "lucene", "late", "crossencoder", "seq2seq")}

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import argparse
 import functools
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from losses_cells import Cells, Outcome
-from quality_mq2008 import FOLDS, MEASURES, Fold
+from quality_mq2008 import FOLDS, MEASURES, Fold, Folds
 from quality_rows import Row
 from quality_table import Cell, Figure, Table
 
 import nirank
 from nirank.clicks import UserModel, collection_of, simulate
 from nirank.data import Candidates, Collection
-from nirank.evaluation import Evaluation, confidence_intervals
+from nirank.evaluation import confidence_intervals
 from nirank.pipeline import Scoring
 
-SESSIONS, SHOWN_BY, ETAS = 300, 5, (1.0,)
+SESSIONS, SHOWN_BY, ETAS = 300, 5, (1.0, 2.0)
 PRODUCTION = "production ranker"
 TRUE = "true labels"
 #: MQ2008 has 470 training queries a fold, which are four steps an epoch.
@@ -71,15 +69,10 @@ def labels() -> dict[str, Labels]:
 
 
 @dataclass(frozen=True, eq=False)
-class Clicks:
-    """The folds, and how much is asked for: `limits` are options of training that go before all others."""
+class Clicks(Folds):
+    """Rankers on the folds that learn from so many `sessions` of users a training query."""
 
-    folder: Path
-    cells: Cells
-    seeds: int
-    folds: int = FOLDS
     sessions: int = SESSIONS
-    limits: Mapping[str, Any] | None = None
 
     def production(self) -> Row:
         """What the users saw, on the test queries."""
@@ -101,7 +94,7 @@ class Clicks:
         return Row(name, outcomes, how)
 
     def _shown_only(self, seed: int) -> Outcome:
-        return self._tested(lambda fold, number: (None, self._producer(seed, number)))
+        return self.tested(lambda fold, number: (None, self._producer(seed, number)))
 
     def _measured(self, ranker: str, learned: Labels, seed: int) -> Outcome:
         def trained(fold: Fold, number: int) -> tuple[Any, Scoring]:
@@ -109,22 +102,7 @@ class Clicks:
             loss, options = RANKERS[ranker]
             return self._fitted(ranker, loss, collection, seed, {**options, "dev": fold.vali})
 
-        return self._tested(trained)
-
-    def _tested(self, trained: Callable[[Fold, int], tuple[Any, Scoring]]) -> Outcome:
-        start, devs, steps, tested = time.perf_counter(), [], [], []
-        for number, fold in enumerate(self._folds):
-            fitted, scoring = trained(fold, number)
-            if fitted:
-                devs.append(fitted.best)
-                steps.append(fitted.best_step)
-            tested.append(_evaluated(scoring, fold.test))
-        values = {measure: np.concatenate([each.values[measure] for each in tested]).tolist() for measure in MEASURES}
-        return Outcome(values, float(np.mean(devs)) if devs else None, steps, time.perf_counter() - start)
-
-    @functools.cached_property
-    def _folds(self) -> list[Fold]:
-        return [Fold.read(self.folder, number) for number in range(1, self.folds + 1)]
+        return self.tested(trained)
 
     @functools.cached_property
     def _producers(self) -> dict[tuple[int, int], Scoring]:
@@ -133,7 +111,7 @@ class Clicks:
     def _producer(self, seed: int, number: int) -> Scoring:
         """The ranker that learned from a few training queries of a fold, other ones with each seed."""
         if (seed, number) not in self._producers:
-            train = self._folds[number].train
+            train = self.read[number].train
             few = np.random.default_rng([seed, number]).permutation(len(train.queries))[:SHOWN_BY]
             self._producers[seed, number] = self._fitted(
                 "linear", "ranknet", train.take(np.sort(few)), seed, _TEACHING
@@ -141,7 +119,7 @@ class Clicks:
         return self._producers[seed, number]
 
     def _shown(self, seed: int, number: int) -> Candidates:
-        train = self._folds[number].train
+        train = self.read[number].train
         judged = train.judgments.with_features(None)
         return judged.with_scores(self._producer(seed, number).score(train.queries, judged)).ranked()
 
@@ -156,15 +134,9 @@ class Clicks:
 def tables(asked: argparse.Namespace) -> list[Table]:
     """A table for each ranker that is asked for."""
     limits = {"epochs": 1, "steps": 2} if asked.quick else None
-    many = (1, 1, 5) if asked.quick else (asked.seeds, FOLDS, SESSIONS)
-    work = Clicks(asked.data / "ltr_mq2008", Cells(asked.cells), *many, limits)
+    seeds, folds, sessions = (1, 1, 5) if asked.quick else (asked.seeds, FOLDS, SESSIONS)
+    work = Clicks(asked.data / "ltr_mq2008", Cells(asked.cells), seeds, folds, limits, sessions)
     return [_table(work, ranker) for ranker in RANKERS if not asked.only or ranker in asked.only]
-
-
-def _evaluated(scoring: Scoring, test: Collection) -> Evaluation:
-    """Of all judged documents, ranked."""
-    ranked = test.judgments.with_scores(scoring.score(test.queries, test.judgments)).ranked()
-    return nirank.evaluate(ranked, test.judgments, MEASURES)
 
 
 def _table(work: Clicks, ranker: str) -> Table:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -53,7 +53,7 @@ class Chosen(Row):
 
 
 @dataclass(frozen=True, eq=False)
-class MQ2008:
+class Folds:
     """The folds, and how much is asked for: `limits` are options of training that go before all others."""
 
     folder: Path
@@ -61,6 +61,31 @@ class MQ2008:
     seeds: int
     folds: int = FOLDS
     limits: Mapping[str, Any] | None = None
+
+    def tested(self, train: Callable[[Fold, int], tuple[Any, Scoring]]) -> Outcome:
+        """What rankers come to on the test queries of all folds.
+
+        `train` gives for a fold, and its place, what came of a training (None: there was none), and the ranker.
+        """
+        start, devs, steps, tested = time.perf_counter(), [], [], []
+        for place, fold in enumerate(self.read):
+            fitted, scoring = train(fold, place)
+            if fitted:
+                devs.append(fitted.best)
+                steps.append(fitted.best_step)
+            tested.append(_evaluated(scoring, fold.test))
+        values = {measure: np.concatenate([each.values[measure] for each in tested]).tolist() for measure in MEASURES}
+        return Outcome(values, float(np.mean(devs)) if devs else None, steps, time.perf_counter() - start)
+
+    @functools.cached_property
+    def read(self) -> list[Fold]:
+        """As many folds as are asked for."""
+        return [Fold.read(self.folder, number) for number in range(1, self.folds + 1)]
+
+
+@dataclass(frozen=True, eq=False)
+class MQ2008(Folds):
+    """Rankers of features on the folds."""
 
     def row(self, name: str, recipe: Recipe) -> Chosen:
         """The try that validation chooses, with all seeds."""
@@ -78,19 +103,11 @@ class MQ2008:
         return self.cells.get("mq2008", name, told, partial(self._measured, recipe, tried, seed))
 
     def _measured(self, recipe: Recipe, tried: Try, seed: int) -> Outcome:
-        start, devs, steps, tested = time.perf_counter(), [], [], []
-        for fold in self._folds[: self.folds]:
+        def trained(fold: Fold, place: int) -> tuple[Any, Scoring]:  # noqa: ARG001 - what `tested` gives
             teacher = self._teacher(fold) if recipe.teacher else None
-            fitted, scoring = _fitted(recipe, tried, fold, seed, self.limits or {}, teacher)
-            devs.append(fitted.best)
-            steps.append(fitted.best_step)
-            tested.append(_evaluated(scoring, fold.test))
-        values = {measure: np.concatenate([each.values[measure] for each in tested]).tolist() for measure in MEASURES}
-        return Outcome(values, float(np.mean(devs)), steps, time.perf_counter() - start)
+            return _fitted(recipe, tried, fold, seed, self.limits or {}, teacher)
 
-    @functools.cached_property
-    def _folds(self) -> list[Fold]:
-        return [Fold.read(self.folder, number) for number in range(1, FOLDS + 1)]
+        return self.tested(trained)
 
     @functools.cached_property
     def _taught(self) -> dict[Fold, Scoring]:

@@ -106,6 +106,25 @@ With = Annotated[
 ]
 
 
+Host = Annotated[str, typer.Option(help="The address to listen at; any but this machine's needs a token.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at.")]
+TokenFile = Annotated[
+    Path | None, typer.Option(help="A file with the token that clients have to show; or set NIRANK_TOKEN.")
+]
+JudgmentsFolder = Annotated[
+    Path | None,
+    typer.Option("--judgments", help="The folder that judgments are kept in; NAME-judgments unless given."),
+]
+ReadOnly = Annotated[bool, typer.Option("--read-only", help="Take no judgments and no documents.")]
+Waiting = Annotated[int, typer.Option(min=1, help="How many searches may run or wait before one more is refused.")]
+Deadline = Annotated[float, typer.Option(min=0.001, help="Seconds that a search may take.")]
+Together = Annotated[
+    int, typer.Option(min=1, help="How many queries that come at a time a pipeline searches together at most.")
+]
+McpStdio = Annotated[
+    bool,
+    typer.Option("--mcp-stdio", help="Be an MCP server on standard input and output, for one agent, and no other."),
+]
 GoOn = Annotated[Path | None, typer.Option(help="The folder to write, or to go on in; runs/NAME-DATE unless given.")]
 Trust = Annotated[
     bool,
@@ -308,6 +327,54 @@ def search(
             opened = workspace.open_folder(folder)
         for query in [text] if text is not None else _typed_queries():
             _print_found(opened, query, k, as_json, snippets, explain)
+
+
+@app.command()
+def serve(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="An experiment in TOML, a folder that `nirank index` made, or a collection.",
+            autocompletion=_names("collection"),
+        ),
+    ],
+    pipeline: Pipeline = None,
+    settings: Set = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    token_file: TokenFile = None,
+    judgments: JudgmentsFolder = None,
+    read_only: ReadOnly = False,
+    waiting: Waiting = 256,
+    deadline: Deadline = 30,
+    together: Together = 32,
+    mcp_stdio: McpStdio = False,
+    with_: With = None,
+    trust: Trust = False,
+) -> None:
+    """Serve a search page and a JSON API: pipelines side by side, why a document has its score, judgments."""
+    from dataclasses import replace
+
+    from nirank.serving import opening, running
+    from nirank.serving.options import Options
+
+    source = opening.source(what, pipeline, _stages(settings))
+    source = replace(source, experiment=_observed(source.experiment, with_, trust))
+    options = Options(
+        host=host,
+        port=port,
+        token=running.token(token_file),
+        waiting=waiting,
+        deadline=deadline,
+        together=together,
+        judgments=judgments or source.judgments,
+        annotate=not read_only,
+        living=not read_only and source.folder is not None,
+    )
+    if mcp_stdio:
+        running.serve_stdio(source, options)
+    else:
+        running.serve(source, options, tell=typer.echo)
 
 
 @app.command()
@@ -598,12 +665,17 @@ def _console() -> Console:
 
 def _described(path: Path, with_: list[str] | None, trusted: bool) -> Experiment:
     """The experiment in a file, with what is switched on besides."""
+    from nirank.experiments.experiment import Experiment
+
+    return _observed(Experiment.read(path), with_, trusted)
+
+
+def _observed(described: Experiment, with_: list[str] | None, trusted: bool) -> Experiment:
+    """The experiment with what is switched on besides."""
     from dataclasses import replace
 
-    from nirank.experiments.experiment import Experiment
     from nirank.plugins import trust
 
-    described = Experiment.read(path)
     if trusted and described.plugin_file:
         trust.remember(described.plugin_file)
     commanded = frozenset(text.partition("=")[0] for text in with_ or [])
@@ -791,18 +863,9 @@ def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets:
         _console().print(_found_table(opened, query, docs, scores, parts))
         _print_reasons(opened, docs, reasons)
         return
-    from nirank.experiments import explained
+    from nirank.experiments import found
 
-    columns = zip(opened.corpus.ids.take(docs), scores.tolist(), opened.corpus[docs], strict=True)
-    results: list[dict[str, Any]] = [
-        {"rank": rank, "id": name, "score": score, "text": str(content)}
-        for rank, (name, score, content) in enumerate(columns, start=1)
-    ]
-    for result, part in zip(results, parts, strict=False):
-        result["snippet"] = {"text": part.text, "start": part.start, "stop": part.stop, "matches": part.matches}
-    for result, reason in zip(results, reasons, strict=False):
-        result["explanation"] = explained.as_json(reason)
-    _print_json({"query": query, "results": results})
+    _print_json({"query": query, "results": found.as_json(opened.corpus, docs, scores, parts, reasons)})
 
 
 def _print_reasons(opened: Workspace, docs: Ints, reasons: Sequence[Explanation]) -> None:
@@ -819,11 +882,12 @@ def _print_reasons(opened: Workspace, docs: Ints, reasons: Sequence[Explanation]
 def _found_table(opened: Workspace, query: str, docs: Ints, scores: Floats, parts: Sequence[Snippet]) -> Table:
     from rich.table import Table
 
+    from nirank.experiments import found
     from nirank.showing.terminal import shown
 
     table = Table(title=shown(query), title_justify="left", show_header=False, box=None)
     for place, (doc, score) in enumerate(zip(docs.tolist(), scores.tolist(), strict=True)):
-        content = _marked(parts[place]) if parts else shown(" ".join(str(opened.corpus[doc]).split())[:200])
+        content = _marked(parts[place]) if parts else shown(" ".join(found.as_text(opened.corpus[doc]).split())[:200])
         table.add_row(str(place + 1), f"{score:.4f}", shown(opened.corpus.ids[doc], style="bold"), content)
     if not len(docs):
         table.add_row("nothing found")

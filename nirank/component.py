@@ -136,7 +136,8 @@ def _class_name(kind: type) -> str:
 
 @runtime_checkable
 class QueryEncoder(Protocol):
-    """Turns queries into vectors of one kind: its attribute `vectors` is "dense", "tokens", "sparse" or "terms".
+    """Turns queries into vectors of one kind: its attribute `vectors` is "dense", "tokens", "sparse", "terms" or
+    "codes".
 
     With `feedback = True` it gets in `queries.found` the results of the ranking before it.
     """

@@ -41,6 +41,8 @@ class BadInput(NirankError, ValueError):
     """
 
     def __init__(self, message: str, path: str | Path | None = None, line: int | None = None) -> None:
+        #: The message without the place: for those who should not read where files lie.
+        self.message = message
         where = [str(part) for part in (path, line) if part is not None]
         super().__init__(": ".join([":".join(where), message]) if where else message)
 

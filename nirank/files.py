@@ -23,6 +23,10 @@ _AT_WORK, _MINUTE, _DAY = ".at-work", 60, 86400
 _MOST_TEXT = 1 << 26
 
 
+class InUse(BadInput):
+    """A place that another process is writing to."""
+
+
 def cache_folder() -> Path:
     """The folder of files that can be made again: `$NIRANK_CACHE`, or else `nirank` in the user's cache folder.
 
@@ -73,10 +77,10 @@ def refuse_existing(out: str | Path | None) -> None:
 
 @contextmanager
 def alone(path: Path, what: str) -> Iterator[None]:
-    """Keep other processes from writing to `path` in the block; raise `BadInput`, which names `what`, where one does.
+    """Keep other processes from writing to `path` in the block; raise `InUse`, which names `what`, where one does.
 
-    Raises it too where nothing can be written there, before the work and not after it. The lock is a hidden file beside
-    `path`; it goes with the process, however that ends.
+    Raises `BadInput` where nothing can be written there, before the work and not after it. The lock is a hidden file
+    beside `path`; it goes with the process, however that ends.
     """
     from filelock import FileLock, Timeout
 
@@ -86,9 +90,7 @@ def alone(path: Path, what: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise BadInput(
-            f"another {what} is writing to it; wait until it is done, or name another place.", path
-        ) from None
+        raise InUse(f"another {what} is writing to it; wait until it is done, or name another place.", path) from None
     except OSError as error:
         raise BadInput(f"cannot be written ({error.strerror}); name another place.", path) from error
     try:

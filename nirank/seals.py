@@ -6,8 +6,8 @@ the one after: there is no moment in which nothing vouches for either.
 
 Opening compares names and sizes, which takes a stat a file, and the contents of those files that have not been seen in
 this very state before: what was seen is remembered in the cache by inode, size and times, so that a hash is computed
-once after writing or copying. `nirank verify FOLDER` computes all of them. What has no seal was written before there
-were any: that is told once in a process, and it is opened.
+once after writing or copying, and not again where a folder was moved. `nirank verify FOLDER` computes all of them. What
+has no seal was written before there were any: that is told once in a process, and it is opened.
 """
 
 from __future__ import annotations
@@ -120,14 +120,14 @@ def check_inside(path: Path, again: str, everything: bool = False) -> bool:
 
 def once(folder: Path, what: str, names: Iterable[str], check: Callable[[], None]) -> None:
     """Run `check`, by the name `what`, on some files of a folder, unless they passed it in this very state before."""
-    stamps, record = {name: _stamp(folder / name) for name in names}, folder / what
+    stamps = {name: _stamp(folder / name) for name in names}
     try:
-        if json.loads(_record(record).read_text(encoding="utf-8")) == stamps:
+        if json.loads(_record(folder, what).read_text(encoding="utf-8")) == stamps:
             return
     except (OSError, ValueError, RecursionError):
         pass  # it was not looked at before, or nobody can say
     check()
-    _write_record(record, stamps)
+    _write_record(folder, stamps, what)
 
 
 def remove(path: Path) -> None:
@@ -270,8 +270,10 @@ def _stamp(path: Path) -> Stamp:
     return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
-def _record(sealed: Path) -> Path:
-    return cache_folder() / "verified" / f"{digest(os.path.abspath(sealed))}.json"
+def _record(checked: Path, what: str = "") -> Path:
+    """The note on a folder or file, which it keeps when it, or what it lies in, is moved."""
+    found = os.stat(checked)
+    return cache_folder() / "verified" / f"{digest([found.st_dev, found.st_ino, what])}.json"
 
 
 def _seen(sealed: Path, seal_path: Path) -> dict[str, Any]:
@@ -289,10 +291,10 @@ def _remember(sealed: Path, seal_path: Path, stamps: Mapping[str, Stamp]) -> Non
     _write_record(sealed, {"seal": _stamp(seal_path), "files": stamps})
 
 
-def _write_record(checked: Path, record: Mapping[str, Any]) -> None:
+def _write_record(checked: Path, record: Mapping[str, Any], what: str = "") -> None:
     """Note what was checked; where nothing can be written, or not all of it is, it is checked again the next time."""
-    place = _record(checked)
     try:
+        place = _record(checked, what)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(json.dumps(record), encoding="utf-8")
     except OSError as error:

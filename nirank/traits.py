@@ -56,7 +56,7 @@ def trait(default: Any, kind: str, meaning: str) -> Any:
 class Traits:
     """The attributes of a component; the defaults for those that it lacks, and for those of other kinds."""
 
-    vectors: str | None = trait(None, "encoder", "the kind of vectors it makes: dense, tokens, sparse or terms")
+    vectors: str | None = trait(None, "encoder", "the kind of vectors it makes: dense, tokens, sparse, terms or codes")
     feedback: bool = trait(False, "encoder, rewriter", "whether it needs the results of a ranking, in `queries.found`")
     searches: str | None = trait(None, "generator", "the kind of query vectors it needs")
     accepts: str | None = trait(None, "generator", "a kind of vectors it takes besides queries as they are")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+#: Commands that may be a browser.
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 #: No network, and none of a browser's own questions.
 _ALONE = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
@@ -28,7 +29,7 @@ class Seen:
 
 def opened(page: Path, folder: Path) -> Seen:
     """Open a page; skips where there is no browser."""
-    browser = next(filter(None, map(shutil.which, _NAMES)), None)
+    browser = next(filter(None, map(shutil.which, NAMES)), None)
     if browser is None:
         pytest.skip("there is no Chromium or Chrome")
     log = folder / "network.json"

@@ -38,7 +38,7 @@ def test_every_row_runs_and_is_kept(data, tmp_path):
 def test_labels_are_clicks_or_true_ones_and_weights_inverse_propensities(data, tmp_path):
     work, cells = importlib.import_module("quality_clicks"), importlib.import_module("losses_cells").Cells
     clicks = work.Clicks(data / "ltr_mq2008", cells(tmp_path), seeds=1, folds=1, limits={"steps": 1})
-    train, shown = clicks._folds[0].train, clicks._shown(0, 0)
+    train, shown = clicks.read[0].train, clicks._shown(0, 0)
     rows = {name: learned.of(train, shown, 0, 400) for name, learned in work.labels().items()}
     true = rows["true labels"]
     assert np.array_equal(true.judgments.scores, train.judgments.scores)

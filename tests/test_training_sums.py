@@ -54,6 +54,14 @@ def test_each_loss_gets_the_columns_that_it_names():
     torch.testing.assert_close(both(*LISTS, teacher=teacher), one(*LISTS, teacher=teacher) + other(*LISTS))
 
 
+def test_only_a_sum_with_a_loss_that_begins_begins():
+    data, dims = letters(), 8
+    assert built_loss("ranknet + softmax_cross_entropy").method("begin") is None
+    both = built_loss("xbm(size=4) + ranknet")
+    both.method("begin")(data, dims)
+    assert both.target.losses[0].target.vectors.shape == (4, dims)
+
+
 def test_what_a_loss_in_a_sum_learns_is_learned(tmp_path):
     loss = built_loss("clip + 0.1 * softmax_cross_entropy")
     before = float(loss.target.losses[0].target.log_scale.detach())

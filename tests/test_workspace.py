@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import nirank
 from nirank import files
+from nirank.data import images
 from nirank.errors import BadInput
 from nirank.execution import stages
 from nirank.experiments import workspace
@@ -207,3 +210,80 @@ def test_fields_of_documents_in_memory_are_in_the_folder_too(tmp_path):
     made = workspace.create(tmp_path / "made", "emoji", "bm25 >> where('\"cat\" in name')")
     assert made.corpus.attributes == ("name",)
     assert all("cat" in text for text in made.corpus[made.search("cat", 5)[0]])
+
+
+# Images
+
+
+class ByColour:
+    """Encodes a picture by its mean colour, and a text by the colour that it names."""
+
+    vectors = "dense"
+    fingerprint = "colours"
+
+    def encode(self, queries):
+        return np.array([[text == name for name in ("red", "green", "blue")] for text in queries.contents], np.float32)
+
+    def encode_documents(self, contents):
+        return np.array([np.asarray(images.read(each)).mean((0, 1)) / 255 for each in contents], np.float32)
+
+
+@pytest.fixture
+def colours(encoded, monkeypatch):
+    """What is encoded by the encoder `counting`, which encodes pictures."""
+    monkeypatch.setitem(sys.modules, "counting", types.SimpleNamespace(Encoder=ByColour))
+    return encoded
+
+
+def _picture(path, colour):
+    path.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (8, 8), colour).save(path)
+
+
+def test_a_folder_of_images_is_searched_by_words_and_needs_no_file_outside(tmp_path, colours):
+    pictures, folder = tmp_path / "pictures", tmp_path / "made"
+    for name, colour in (("one.png", "red"), ("two.png", "blue"), ("more/three.png", "lime")):
+        _picture(pictures / name, colour)
+    made = workspace.create(folder, f"images:{pictures}", "counting >> exact")
+    beside = [
+        "images.arrow",
+        "images.attributes.arrow",
+        "images.attributes.arrow.seal.json",
+        "seal.json",
+        "search.toml",
+    ]
+    assert sorted(path.name for path in folder.iterdir())[:-1] == beside
+    of_files = nirank.collection(f"images:{pictures}").corpus
+    assert made.corpus.fingerprint == of_files.fingerprint
+    (pictures / "one.png").unlink()
+    opened = workspace.open_folder(folder)
+    for word, name in (("red", "one.png"), ("green", "more/three.png"), ("blue", "two.png")):
+        (doc,) = opened.search(word, 1)[0]
+        assert opened.corpus.ids[doc] == name
+        assert images.read(opened.corpus[doc]).size == (8, 8)
+    narrowed = (opened.ranking >> nirank.where("name == 'two'")).search("red", opened.corpus)[0][0]
+    assert opened.corpus.ids.take(narrowed) == ["two.png"]
+
+
+def test_an_update_encodes_images_that_are_new_or_have_changed(tmp_path, colours):
+    pictures, folder = tmp_path / "pictures", tmp_path / "made"
+    for name, colour in (("a.png", "red"), ("b.png", "blue"), ("c.png", "lime")):
+        _picture(pictures / name, colour)
+    workspace.create(folder, f"images:{pictures}", "counting >> exact")
+    colours.clear()
+    _picture(pictures / "b.png", "red")
+    _picture(pictures / "d.png", "blue")
+    (pictures / "a.png").unlink()
+    made, count = workspace.update(folder, f"images:{pictures}")
+    assert (count, len(colours)) == (2, 2)
+    fresh = workspace.create(tmp_path / "fresh", f"images:{pictures}", "counting >> exact")
+    for word in ("red", "green", "blue"):
+        assert [each.tolist() for each in made.search(word, 3)] == [each.tolist() for each in fresh.search(word, 3)]
+    with pytest.raises(BadInput, match="its documents are images"):
+        workspace.change(folder, {"a.png": None})
+
+
+def test_bm25_over_images_says_that_it_reads_texts(tmp_path):
+    _picture(tmp_path / "pictures" / "a.png", "red")
+    with pytest.raises(BadInput, match="only texts can be read here"):
+        workspace.create(tmp_path / "made", f"images:{tmp_path / 'pictures'}", "bm25")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from nirank import hookimpl
 from nirank.data import Candidates, Collection, Documents, Queries
+from nirank.pipeline import Stage, load
 from nirank.plugins import Entry, Plugin, active
 
 TRUE = np.array([2.0, -1.0, 0.5, -3.0])
@@ -41,6 +43,19 @@ class Compared(Weighed):
         scores = torch.tanh(super().score(queries, candidates))
         lists = scores.split(candidates.lengths.tolist())
         return torch.cat([scores - scores.mean() for scores in lists])
+
+
+class Leaning(Weighed):
+    """Adds its own score to that of another stage, which does not learn with it."""
+
+    def __init__(self, on: Any) -> None:
+        super().__init__(seed=1)
+        self.other = (on if isinstance(on, Stage) else load(on)).component
+
+    def score(self, queries, candidates):
+        with torch.no_grad():
+            known = torch.as_tensor(self.other.target.score(queries, candidates))
+        return super().score(queries, candidates) + known
 
 
 class Everything:
@@ -82,6 +97,7 @@ def registered() -> Iterator[None]:
     registry.add(Entry("collection", "letters", "tests.small_training:collection", plugin))
     registry.add(Entry("generator", "everything", "tests.training_toys:Everything", plugin))
     registry.add(Entry("scorer", "weighed", "tests.training_toys:Weighed", plugin))
+    registry.add(Entry("scorer", "leaning", "tests.training_toys:Leaning", plugin))
     registry.add(Entry("encoder", "letters", "tests.small_training:Letters", plugin))
     try:
         yield

@@ -22,7 +22,7 @@ from nirank.errors import BadInput
 from nirank.files import small_text
 from nirank.plugins.assembly import assemble
 from nirank.plugins.loading import active
-from nirank.registry import FIELD, STAGES
+from nirank.registry import FIELD, STAGES, TRAINED
 
 COMPONENT, WEIGHTS = "component.json", "weights.safetensors"
 #: In a checkpoint, what the loss has learned.
@@ -43,6 +43,7 @@ def save(component: Component, folder: Path) -> None:
         save_model(component.target, str(folder / WEIGHTS))
         use = component.entry.spec if component.entry else None
         given = {key: str(value) if isinstance(value, Path) else value for key, value in component.settings.items()}
+    given = {key: _with_stage(key, value, folder) for key, value in given.items()}
     described = {
         "name": component.name,
         "use": use,
@@ -150,10 +151,22 @@ def _described(folder: Path) -> dict[str, Any]:
     return described
 
 
+def _with_stage(key: str, value: Any, folder: Path) -> Any:
+    """The value of a setting; a stage is written into a folder of the setting's name, inside of that of the whole."""
+    named = isinstance(value, str) and value.startswith(TRAINED)
+    component = load(Path(value.removeprefix(TRAINED))) if named else getattr(value, "component", None)
+    if not isinstance(component, Component):
+        return value
+    save(component, folder / key)
+    return {"stage": key}
+
+
 def _inside(value: Any) -> Any:
     """Write a setting of a type that JSON lacks."""
     return {"inside": value.as_posix()} if isinstance(value, Path) else str(value)
 
 
 def _outside(value: Any, folder: Path) -> Any:
+    if isinstance(value, dict) and value.keys() == {"stage"}:
+        return f"{TRAINED}{folder / value['stage']}"
     return str(folder / value["inside"]) if isinstance(value, dict) and value.keys() == {"inside"} else value

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from nirank.data.batches import pair_products as pair_products
     from nirank.data.batches import similarities as similarities
     from nirank.data.candidates import Candidates as Candidates
+    from nirank.data.codes import Codes as Codes
+    from nirank.data.codes import as_codes as as_codes
+    from nirank.data.codes import as_tables as as_tables
+    from nirank.data.codes import looked_up as looked_up
+    from nirank.data.codes import narrow as narrow
     from nirank.data.collection import Collection as Collection
     from nirank.data.columns import Strings as Strings
     from nirank.data.columns import gather as gather
@@ -36,8 +41,8 @@ if TYPE_CHECKING:
     from nirank.data.corpus import ArrowCorpus as ArrowCorpus
     from nirank.data.corpus import Documents as Documents
     from nirank.data.corpus import Field as Field
+    from nirank.data.corpus import Some as Some
     from nirank.data.corpus import field_of as field_of
-    from nirank.data.corpus import same_documents as same_documents
     from nirank.data.corpus_files import cached_corpus as cached_corpus
     from nirank.data.corpus_files import source_state as source_state
     from nirank.data.corpus_files import write_corpus as write_corpus
@@ -60,6 +65,7 @@ if TYPE_CHECKING:
     from nirank.data.types import Corpus as Corpus
     from nirank.data.types import Floats as Floats
     from nirank.data.types import Ints as Ints
+    from nirank.data.unchanged import same_documents as same_documents
     from nirank.data.vectors import SparseVectors as SparseVectors
     from nirank.data.vectors import TokenVectors as TokenVectors
     from nirank.data.vectors import Vectors as Vectors
@@ -79,9 +85,10 @@ _HOMES = {
         "similarities",
     ],
     "nirank.data.candidates": ["Candidates"],
+    "nirank.data.codes": ["Codes", "as_codes", "as_tables", "looked_up", "narrow"],
     "nirank.data.collection": ["Collection"],
     "nirank.data.columns": ["Strings", "gather", "integers_to_numpy", "join_texts", "to_array", "to_column"],
-    "nirank.data.corpus": ["ArrowCorpus", "Documents", "Field", "field_of", "same_documents"],
+    "nirank.data.corpus": ["ArrowCorpus", "Documents", "Field", "Some", "field_of"],
     "nirank.data.corpus_files": ["cached_corpus", "source_state", "write_corpus"],
     "nirank.data.explanation": ["Explanation", "Mark", "Matches"],
     "nirank.data.features": ["Features"],
@@ -93,6 +100,7 @@ _HOMES = {
     "nirank.data.terms": ["TermWeights"],
     "nirank.data.ties": ["from_sort_keys", "sort_keys"],
     "nirank.data.types": ["Content", "Corpus", "Floats", "Ints"],
+    "nirank.data.unchanged": ["same_documents"],
     "nirank.data.vectors": ["SparseVectors", "TokenVectors", "Vectors"],
     "nirank.data.written": ["Written"],
 }

@@ -14,7 +14,8 @@ from nirank.errors import BadInput, DamagedFile
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_FINGERPRINT = b"nirank.fingerprint"
+#: The entry of a file's last batch that has the fingerprint of its documents.
+FINGERPRINT = b"nirank.fingerprint"
 
 
 def map_table(path: Path) -> tuple[pa.Table, str | None]:
@@ -26,7 +27,7 @@ def map_table(path: Path) -> tuple[pa.Table, str | None]:
         batches = [reader.get_batch_with_custom_metadata(number) for number in range(reader.num_record_batches)]
         table = pa.Table.from_batches([batch for batch, _ in batches if batch.num_rows], reader.schema)
         metadata = (batches[-1].custom_metadata if batches else None) or {}
-        stamp = metadata[_FINGERPRINT].decode() if _FINGERPRINT in metadata else None
+        stamp = metadata[FINGERPRINT].decode() if FINGERPRINT in metadata else None
     except (OSError, ValueError, pa.ArrowException) as fault:
         raise BadInput(f"cannot be read as an Arrow file: {fault}. Make the file again.", path) from fault
     return _large_texts(table, path), stamp
@@ -66,4 +67,4 @@ def write_batches(path: Path, batches: Iterable[Mapping[str, Strings]], fields: 
             writer.write_batch(pa.record_batch(columns, schema=schema))
         # only now is the fingerprint known, so it travels with a last batch that holds nothing
         last = pa.record_batch([to_array([]) for _ in schema], schema=schema)
-        writer.write_batch(last, custom_metadata={_FINGERPRINT: digest.hex()})
+        writer.write_batch(last, custom_metadata={FINGERPRINT: digest.hex()})

@@ -59,7 +59,7 @@ class Spool:
     def taking(self, batches: Iterator[Mapping[str, Any]], fields: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         """The batches as they come; what they have beside the id and `fields` is kept here."""
         for batch in batches:
-            self._add({name: values for name, values in batch.items() if name not in ("id", *fields)}, len(batch["id"]))
+            self.add({name: values for name, values in batch.items() if name not in ("id", *fields)}, len(batch["id"]))
             yield batch
 
     def write(self, path: Path, fingerprint: str | None) -> None:
@@ -69,14 +69,15 @@ class Spool:
         if not self._types and not self._left_out:
             seals.remove(path)
             return
-        kinds = {name: _common(found) for name, found in self._types.items()}
+        kinds = {name: common(found) for name, found in self._types.items()}
         about = {_LEFT_OUT: "\n".join(sorted(self._left_out)), _CORPUS: fingerprint or ""}
         schema = pa.schema(list(kinds.items()), about)
         with seals.sealed(path) as unfinished, pa.ipc.new_file(str(unfinished), schema) as writer:
             for batch in self._batches():
                 writer.write_batch(_cast(batch, schema))
 
-    def _add(self, columns: Mapping[str, Any], documents: int) -> None:
+    def add(self, columns: Mapping[str, Any], documents: int) -> None:
+        """Take in the columns of some documents."""
         import pyarrow as pa
 
         kept = {name: column for name, values in columns.items() if (column := self._kept(name, values)) is not None}
@@ -292,7 +293,7 @@ def _read_type(texts: pa.Array) -> pa.DataType:
     return pa.float64() if to_mask(pc.match_substring_regex(texts.drop_null(), _NUMBER)).all() else pa.large_string()
 
 
-def _common(found: set[pa.DataType]) -> pa.DataType:
+def common(found: set[pa.DataType]) -> pa.DataType:
     """The one type for all batches: numbers if all are, and else texts."""
     import pyarrow as pa
 

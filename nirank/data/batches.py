@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nirank.data.arrays import to_numpy
 from nirank.data.candidates import Candidates
+from nirank.data.codes import looked_up
 from nirank.data.fingerprint import content_bytes
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats, Ints
@@ -163,11 +164,14 @@ def concatenate(parts: Sequence[Any]) -> Any:
 def similarities(left: Any, right: Any, rows: Ints, columns: Ints) -> Floats:
     """The dot product of `left[rows]` and `right[columns]` for each pair, whatever kind of vectors these are.
 
-    Vectors that are no matrix have a method `pair_products(other, rows, columns)`.
+    Vectors that are no matrix have a method `pair_products(other, rows, columns)`; of tables and codes it is the sum of
+    what is looked up (`nirank.data.codes`).
     """
     if hasattr(left, "pair_products"):
         products: Floats = left.pair_products(right, rows, columns)
         return products
+    if left.ndim == 3:
+        return looked_up(left, right, rows, columns)
     left, right = (to_numpy(vectors).astype(np.float32, copy=False) for vectors in (left, right))
     return pair_products(left, right, rows, columns)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
 from nirank.data import listings
 from nirank.data.candidates import Candidates
+from nirank.data.fingerprint import content_bytes
 from nirank.data.queries import Queries
-from nirank.data.types import Corpus, Ints
+from nirank.data.types import Content, Corpus, Ints
 from nirank.errors import BadInput
 from nirank.hashing import digest
 
@@ -109,10 +110,15 @@ def _kind(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
+def _told(content: Content) -> str:
+    """A text, a path or bytes as text; of an image in memory, which says where it lies, a hash of its pixels."""
+    return str(content) if isinstance(content, (str, PurePath, bytes)) else digest(content_bytes(content).hex())
+
+
 def fingerprints(collection: Collection) -> dict[str, str]:
     """The name of a collection, a hash of its documents, and one of its judgments and queries: none other has these."""
     parts = [collection.judgments, *([collection.weights] if collection.weights is not None else [])]
     columns = [column.tobytes() for part in parts for column in (part.offsets, part.docs, part.scores)]
-    queries = [str(content) for content in collection.queries.contents]
+    queries = [_told(content) for content in collection.queries.contents]
     hashed = digest([column.hex() for column in columns] + queries)
     return {"name": collection.name, "corpus": collection.corpus.fingerprint, "judgments": hashed}

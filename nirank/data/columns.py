@@ -68,24 +68,34 @@ def integers_to_numpy(integers: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
 
 
 def gather(column: pa.ChunkedArray, ordinals: NDArray[np.int64]) -> pa.Array:
-    """The strings at `ordinals`, taken chunk by chunk.
+    """The strings, or other values, at `ordinals`, taken chunk by chunk.
 
     Arrow's own `take` first copies all chunks into one, and so would read the whole of a mapped file.
     """
     import pyarrow as pa
 
+    if (run := _run(column, ordinals)) is not None:
+        return run
     if column.num_chunks == 1:
         return column.chunk(0).take(numbers_to_array(ordinals))
     order = np.argsort(ordinals, kind="stable")
     starts = np.cumsum([0, *map(len, column.chunks)])
     cuts = np.searchsorted(ordinals[order], starts)
-    parts = [to_array([])]
+    parts = [pa.nulls(0, column.type)]
     for chunk in np.flatnonzero(np.diff(cuts)):
         within = ordinals[order[cuts[chunk] : cuts[chunk + 1]]] - starts[chunk]
         parts.append(column.chunk(chunk).take(numbers_to_array(within)))
     places = np.empty_like(order)
     places[order] = np.arange(len(order))
     return pa.concat_arrays(parts).take(numbers_to_array(places))
+
+
+def _run(column: pa.ChunkedArray, ordinals: NDArray[np.int64]) -> pa.Array | None:
+    """The strings at ordinals that follow one another: nothing is copied unless they lie in several chunks."""
+    if not len(ordinals) or ordinals[-1] - ordinals[0] != len(ordinals) - 1 or (np.diff(ordinals) != 1).any():
+        return None
+    run = column.slice(int(ordinals[0]), len(ordinals))
+    return run.chunk(0) if run.num_chunks == 1 else run.combine_chunks()
 
 
 def join_texts(columns: Sequence[pa.Array]) -> pa.Array:

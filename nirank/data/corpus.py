@@ -19,7 +19,7 @@ from nirank.data import attributes
 from nirank.data.arrow_files import check_texts, map_table
 from nirank.data.columns import Strings, gather, join_texts
 from nirank.data.fingerprint import Fingerprint, content_bytes
-from nirank.data.ids import ITERATED, Ids, Ordinals, as_ordinals
+from nirank.data.ids import ITERATED, Ids, as_ordinals
 from nirank.errors import BadInput
 
 if TYPE_CHECKING:
@@ -174,9 +174,15 @@ class ArrowCorpus(Texts):
 
     def column(self, name: str, which: slice | ArrayLike) -> list[str]:
         """One field of the documents at `which`. Raises `BadInput` for a name that is not among `fields`."""
-        column = self._table[name] if name in self.fields else self._attribute_texts(name)
-        texts: list[str] = join_texts([gather(column, as_ordinals(which, len(self)))]).to_pylist()
+        texts: list[str] = self.gather(which, [name]).to_pylist()
         return texts
+
+    def gather(self, which: slice | ArrayLike, fields: Sequence[str] | None = None) -> pa.Array:
+        """The contents at `which`, or what fields and attributes have there, as an Arrow array of large strings."""
+        ordinals = as_ordinals(which, len(self))
+        names = self.fields if fields is None else fields
+        columns = (self._table[name] if name in self.fields else self._attribute_texts(name) for name in names)
+        return join_texts([gather(column, ordinals) for column in columns])
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -212,8 +218,7 @@ class ArrowCorpus(Texts):
         return self._as_texts[name]
 
     def _texts(self, which: slice | ArrayLike) -> list[str]:
-        ordinals = as_ordinals(which, len(self))
-        texts: list[str] = join_texts([gather(self._table[name], ordinals) for name in self.fields]).to_pylist()
+        texts: list[str] = self.gather(which).to_pylist()
         return texts
 
     def _computed_fingerprint(self) -> str:
@@ -362,16 +367,3 @@ def values_of(corpus: Corpus, name: str) -> pa.Array | pa.ChunkedArray:
     if not callable(values):
         raise BadInput(f"{corpus!r} has no fields, and so no field {name!r}.")
     return values(name)
-
-
-def same_documents(corpus: Corpus, other: Corpus) -> Ordinals:
-    """For each document of `corpus` the ordinal in `other` of the one with its id and content; -1 where none has both.
-
-    Contents are compared some thousands at a time.
-    """
-    found = other.ids.find(corpus.ids.gather(np.arange(len(corpus))))
-    for start in range(0, len(corpus), ITERATED):
-        here = start + np.flatnonzero(found[start : start + ITERATED] >= 0)
-        pairs = zip(corpus[here], other[found[here]], strict=True)
-        found[here[[content_bytes(one) != content_bytes(two) for one, two in pairs]]] = -1
-    return found

@@ -50,17 +50,20 @@ def is_image(content: Content) -> bool:
     return isinstance(content, (Path, bytes)) or (hasattr(content, "mode") and hasattr(content, "convert"))
 
 
-def read(content: Content) -> Image:
+def read(content: Content, most: int | None = None) -> Image:
     """An image as RGB, 8 bits each, upright as EXIF says.
 
     What is transparent is put on white; of several frames the first is read; 16 bits are rounded to 8, and floats
     are taken to go from 0 to 1, or to 255 where one is above 1. Raises `BadInput`, with the path where there is one,
-    for what cannot be decoded.
+    for what cannot be decoded, and for an image of more than `most` pixels before it is.
     """
     opened = _open(content)
     try:
+        _refuse_larger(content, opened, most)
         opened.load()
         return _rgb(_upright(opened))
+    except BadInput:
+        raise
     except _faults() as error:
         raise _unreadable(content, error) from error
     finally:
@@ -154,6 +157,13 @@ def _open(content: Content) -> Image:
         return image.open(io.BytesIO(content) if isinstance(content, bytes) else content)
     except _faults() as error:
         raise _unreadable(content, error) from error
+
+
+def _refuse_larger(content: Content, opened: Image, most: int | None) -> None:
+    width, height = opened.size
+    if most is not None and width * height > most:
+        where = content if isinstance(content, Path) else None
+        raise BadInput(f"has {width:,} x {height:,} pixels, and {most:,} are read at most: make it smaller.", where)
 
 
 def _fault_of(content: Content) -> BadInput | str | None:

@@ -1,4 +1,4 @@
-"""Small copies of images as data URIs, which a page can hold."""
+"""Small copies of images: as JPEG, and as data URIs, which a page can hold."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ SIDE = 96
 def thumbnail(content: Content, side: int = SIDE) -> str:
     """A small copy as a data URI; an empty one of an image that cannot be read."""
     try:
-        picture = images.read(content)
+        return f"data:image/jpeg;base64,{base64.b64encode(jpeg(content, side)).decode()}"
     except BadInput:
         return "data:,"
+
+
+def jpeg(content: Content, side: int) -> bytes:
+    """A small copy as the bytes of a JPEG file. Raises `BadInput` for an image that cannot be read."""
+    picture = images.read(content)
     picture.thumbnail((side, side))
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return stream.getvalue()

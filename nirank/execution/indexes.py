@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 
 from nirank import seals
 from nirank.component import Component, Opened
-from nirank.data.corpus import field_of, same_documents
+from nirank.data.corpus import field_of
 from nirank.data.types import Corpus
+from nirank.data.unchanged import same_documents
 from nirank.errors import BadInput, ComponentError, DamagedFile, NirankError, StaleIndex
 from nirank.execution import sharing, stages
 from nirank.files import cache_folder, keep, small_text
@@ -60,6 +61,11 @@ class Former:
 
     folder: Path
     ordinals: NDArray[np.int64]
+
+    @property
+    def new(self) -> NDArray[np.int64]:
+        """The documents that are new or have another content, rising."""
+        return np.flatnonzero(self.ordinals < 0)
 
 
 def prepare(
@@ -226,7 +232,10 @@ def _former(
     if not component.can("update") or not (folder / MANIFEST).exists():
         return None
     check(folder, index_key(component, encoder), since, _fields(component, since))
-    return Former(folder, same_documents(corpus, since))
+    ordinals = same_documents(corpus, since).copy()
+    for name in component.traits.index_fields:  # a content is of all texts together, or of none of these
+        ordinals[same_documents(field_of(corpus, name), field_of(since, name)) < 0] = -1
+    return Former(folder, ordinals)
 
 
 def open_index(component: Component, key: Mapping[str, Any], corpus: Corpus, folder: Path) -> None:

@@ -7,6 +7,9 @@
     use = "generator/bm25"
     k1 = 0.9
 
+    [stage.dalle]
+    vae = "@dvae"                             # a setting may name a stage (`nirank.experiments.named_stages`)
+
     [evaluate]
     measures = ["nDCG@10", "RR@10", "AP", "R@100"]
 
@@ -51,6 +54,7 @@ from nirank.build import opened_of
 from nirank.data.collection import Collection
 from nirank.errors import BadInput, NirankError, UnknownName
 from nirank.evaluation.evaluating import MEASURES, check_measures, check_ties
+from nirank.experiments import named_stages
 from nirank.files import as_path, small_text
 from nirank.hints import fits
 from nirank.pipeline.algebra import Ranking, Stage, as_scoring, load
@@ -162,6 +166,8 @@ class Experiment:
         for kind, tables in {"stage": self.stage, "write": self.write}.items():
             for name, settings in tables.items():
                 _expect(settings.get("use", name), str, where, f"[{kind}.{name}] use")
+        with naming(f"{where}: [stage]"):
+            named_stages.in_order(self.stage, self.stage)
         _expect_count(self.seed, where, "seed")
         _expect_count(self.evaluate.latency, where, "[evaluate] latency")
         self._check_comparison(where)
@@ -199,9 +205,15 @@ class Experiment:
         """The names of the stages that teachers, samplers and pipelines of trainings are made of."""
         return _names_in(text for table in self.train.values() for key in _LEARNED for text in _texts(table.get(key)))
 
+    @property
+    def names_in_settings(self) -> set[str]:
+        """The names of the stages that settings of others name (`vae = "@dvae"`)."""
+        return {name for table in self.stage.values() for name in named_stages.named_by(table)}
+
     def learned(self) -> Experiment:
         """The experiment with nothing to train, and without the stages that only training needed."""
-        stage = {name: table for name, table in self.stage.items() if name in self.stage_names}
+        needed = named_stages.in_order(self.stage_names, self.stage)
+        stage = {name: table for name, table in self.stage.items() if name in needed}
         return replace(self, stage=stage, train={})
 
     def tuning(self) -> Tuning | None:
@@ -264,11 +276,12 @@ class Experiment:
         from nirank.experiments.recipe import Recipe
 
         found = []
-        for name, table in self.train.items():
-            if self._is_fusion(name):
+        for name in named_stages.in_order(self.train, self.stage):
+            table = self.train.get(name)
+            if table is None or self._is_fusion(name):
                 continue
             with naming(f"{self.where}: [train.{name}]"):
-                known = self.stage_names | (self.names_learned_from & self.stage.keys())
+                known = self.stage_names | (self.names_learned_from & self.stage.keys()) | self.names_in_settings
                 if name not in known:
                     raise UnknownName("stage", name, known)
                 table = {key: self._numbered(key, value) for key, value in table.items()}
@@ -301,18 +314,21 @@ class Experiment:
         they are made of are added to `stages`, by name.
         """
         stages = {} if stages is None else stages
-        stages |= {name: self.load(name) for name in self.stage}
-        unused = stages.keys() - self.stage_names - self.names_learned_from
+        stages |= self.loaded(self.stage)
+        unused = stages.keys() - self.stage_names - self.names_learned_from - self.names_in_settings
         if unused:
             raise UnknownName("pipeline that uses stage", min(unused), self.stage_names, self.where)
         return {name: self.ranking(name, stages) for name in self.pipelines}
 
-    def load(self, name: str) -> Stage:
-        """The stage of this name, its component built."""
-        settings = self.stage[name]
-        given = {key: value for key, value in settings.items() if key != "use"}
-        with naming(f"{self.where}: [stage.{name}]"), seeded(self.seed):
-            return load(settings.get("use", name), name, **given)
+    def loaded(self, names: Iterable[str]) -> dict[str, Stage]:
+        """The stages of these names, and those that their settings name, their components built."""
+        stages: dict[str, Stage] = {}
+        for name in named_stages.in_order(names, self.stage):
+            settings = named_stages.given(self.stage.get(name, {}), stages.__getitem__)
+            own = {key: value for key, value in settings.items() if key != "use"}
+            with naming(f"{self.where}: [stage.{name}]"), seeded(self.seed):
+                stages[name] = load(settings.get("use", name), name, **own)
+        return stages
 
     def open(self) -> Collection:
         """The collection that is searched."""

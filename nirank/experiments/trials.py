@@ -17,6 +17,7 @@ from nirank import environment
 from nirank.data.collection import Collection
 from nirank.evaluation.evaluating import evaluate
 from nirank.execution.sharing import Memo, sharing
+from nirank.experiments import named_stages
 from nirank.experiments.experiment import Experiment
 from nirank.experiments.journal import Journal, Record, as_kept
 from nirank.experiments.space import Tuning
@@ -155,7 +156,7 @@ class Trials:
         experiment = self.prepare(self.experiment.at(settings))
         keys = {name: _key(name, experiment) for name in experiment.stage_names}
         stages = {name: self._stages[key] for name, key in keys.items() if key in self._stages}
-        stages |= {name: experiment.load(name) for name in keys if name not in stages and name in experiment.stage}
+        stages |= experiment.loaded([name for name in keys if name not in stages and name in experiment.stage])
         ranking = experiment.ranking(self.tuning.pipeline, stages)
         self._stages = {keys[name]: stage for name, stage in stages.items() if name in keys}
         return ranking
@@ -167,7 +168,8 @@ def as_it_is(experiment: Experiment) -> Experiment:
 
 
 def _key(name: str, experiment: Experiment) -> str:
-    return f"{name} {digest(experiment.stage.get(name, {}))}"
+    tables = [experiment.stage.get(each, {}) for each in named_stages.in_order([name], experiment.stage)]
+    return f"{name} {digest(tables)}"
 
 
 def parts_of(collection: Collection, tuning: Tuning, seed: int) -> list[Collection]:

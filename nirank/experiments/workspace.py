@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,11 +17,15 @@ from nirank import seals
 from nirank.build import collection
 from nirank.data import attributes
 from nirank.data.candidates import Candidates
-from nirank.data.corpus import ArrowCorpus, same_documents, values_of
+from nirank.data.changing import Document, write_changed
+from nirank.data.corpus import ArrowCorpus, values_of
 from nirank.data.corpus_files import write_corpus
 from nirank.data.explanation import Explanation
+from nirank.data.image_file import ImageFile, write_images
+from nirank.data.images import is_image
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Floats, Ints
+from nirank.data.unchanged import same_documents
 from nirank.errors import BadInput, NirankError
 from nirank.execution import sharing
 from nirank.experiments.experiment import Experiment
@@ -30,13 +34,17 @@ from nirank.formats.toml import to_toml
 from nirank.pipeline.algebra import Ranking
 from nirank.pipeline.snippets import Snippet, snippets
 
-DOCUMENTS, DESCRIPTION = "documents.arrow", "search.toml"
+DOCUMENTS, IMAGES, DESCRIPTION = "documents.arrow", "images.arrow", "search.toml"
 #: The pipeline that searches unless one says otherwise.
 BM25 = "bm25"
 #: How many documents are copied at a time.
 _COPIED = 4096
 #: So often a folder is opened that others exchange meanwhile, with some seconds between.
 _TRIES, _PAUSE = 5, 0.05
+
+
+#: The documents of a folder.
+Kept: TypeAlias = ArrowCorpus | ImageFile
 
 
 @dataclass(frozen=True)
@@ -83,26 +91,31 @@ def create(folder: Path, name: str, pipeline: str, stages: Mapping[str, dict[str
     described = _described(name, pipeline, stages)
     with alone(folder, "nirank index"):
         refuse_existing(folder)
-        return _create(folder, name, described)
+        return _create(folder, described, lambda partial: _copy(collection(name).corpus, partial))[0]
 
 
-def _create(folder: Path, name: str, described: Experiment, former: Corpus | None = None) -> Workspace:
+def _create(
+    folder: Path, described: Experiment, write: Callable[[Path], Kept], former: Kept | None = None
+) -> tuple[Workspace, int]:
+    """Make the folder, perhaps from what it was; how many documents are new or have changed, too."""
     (ranking,) = described.build().values()
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)  # what an interrupted run left there is gone on with
-    corpus = _copy(collection(name).corpus, partial / DOCUMENTS)
+    corpus = write(partial)
+    documents = corpus.path.name
     if former is not None:
         _link_indexes(folder, partial)
     ranking.index(corpus, partial, former)
     (partial / DESCRIPTION).write_text(to_toml(described.as_table()), encoding="utf-8")
-    beside = [path.name for path in partial.glob(f"{attributes.path_beside(partial / DOCUMENTS).name}*")]
-    _keep_only(partial, {DOCUMENTS, DESCRIPTION, *beside, *_index_folders(ranking)})
-    seals.seal(partial, [DOCUMENTS, DESCRIPTION, *sorted(beside)])
+    beside = [path.name for path in partial.glob(f"{attributes.path_beside(corpus.path).name}*")]
+    _keep_only(partial, {documents, DESCRIPTION, *beside, *_index_folders(ranking)})
+    seals.seal(partial, [documents, DESCRIPTION, *sorted(beside)])
+    new = len(corpus) if former is None else int(np.count_nonzero(same_documents(corpus, former) < 0))
     if former is None:
         _move(partial, folder)
     else:
         _exchange(partial, folder)
-    return open_folder(folder)
+    return _opened(folder, ranking), new
 
 
 def update(
@@ -126,15 +139,28 @@ def update(
 def _update(
     folder: Path, name: str, pipeline: str | None, stages: Mapping[str, dict[str, Any]] | None
 ) -> tuple[Workspace, int]:
-    former = open_folder(folder).corpus
-    recorded = Experiment.read(folder / DESCRIPTION)
+    former, recorded = _documents(folder), Experiment.read(folder / DESCRIPTION)
     if pipeline or stages:
         wanted = _described(name, pipeline or BM25, stages)
         if ([*wanted.pipelines.values()], wanted.stage) != ([*recorded.pipelines.values()], recorded.stage):
             raise BadInput(f"was indexed for {_said(recorded)}; an update keeps that. Name another folder.", folder)
     described = Experiment.of({**recorded.as_table(), "collection": name})
-    made = _create(folder, name, described, former)
-    return made, int(np.count_nonzero(same_documents(made.corpus, former) < 0))
+    return _create(folder, described, lambda partial: _copy(collection(name).corpus, partial), former)
+
+
+def change(folder: Path, changes: Mapping[str, Document | None]) -> tuple[Workspace, int]:
+    """Put documents into a folder, each by its id, and take out those that are None; what comes of it, as of `update`.
+
+    Documents keep their places, and new ones come last. Raises `InUse` where another process writes to the folder.
+    """
+    folder = folder.resolve()
+    _bring_back(folder)
+    with alone(folder, "nirank index"):
+        former = _documents(folder)
+        if not isinstance(former, ArrowCorpus):
+            raise BadInput("its documents are images: change their files, and run nirank index --update.", folder)
+        described = Experiment.read(folder / DESCRIPTION)
+        return _create(folder, described, lambda partial: write_changed(partial / DOCUMENTS, former, changes), former)
 
 
 def _said(described: Experiment) -> str:
@@ -169,15 +195,25 @@ def _state(folder: Path) -> int | None:
 
 
 def _open(folder: Path) -> Workspace:
+    _documents(folder)  # so that a folder that is none is told before components are loaded
+    (ranking,) = Experiment.read(folder / DESCRIPTION).build().values()
+    return _opened(folder, ranking)
+
+
+def _opened(folder: Path, ranking: Ranking) -> Workspace:
+    corpus = _documents(folder)
+    ranking.index(corpus, folder)
+    return Workspace(corpus, ranking)
+
+
+def _documents(folder: Path) -> Kept:
+    """The documents of a folder. Raises `BadInput` where there is no such folder."""
     if not (folder / DESCRIPTION).exists():
         raise BadInput(
             "holds no index. Make one: nirank index COLLECTION --to FOLDER (or search with --collection).", folder
         )
     seals.check(folder, f"Remove {folder}, and index again.")
-    (ranking,) = Experiment.read(folder / DESCRIPTION).build().values()
-    corpus = ArrowCorpus(folder / DOCUMENTS)
-    ranking.index(corpus, folder)
-    return Workspace(corpus, ranking)
+    return ImageFile(folder / IMAGES) if (folder / IMAGES).exists() else ArrowCorpus(folder / DOCUMENTS)
 
 
 def _described(name: str, pipeline: str, stages: Mapping[str, dict[str, Any]] | None) -> Experiment:
@@ -199,10 +235,13 @@ def _link_indexes(folder: Path, partial: Path) -> None:
     """Have the indexes of `folder` beside the new ones, which are made from them; copies where links cannot be."""
     for path in folder.iterdir():
         if path.is_dir() and not (partial / path.name).exists():
+            sealed = seals.check(path, f"Remove {folder}, and index again.")
             unfinished = partial / f"{path.name}.linking"
             shutil.rmtree(unfinished, ignore_errors=True)
             shutil.copytree(path, unfinished, copy_function=_link)
             os.replace(unfinished, partial / path.name)
+            if sealed:
+                seals.remember(partial / path.name)
 
 
 def _link(source: str, target: str) -> None:
@@ -251,7 +290,11 @@ def _move(partial: Path, folder: Path) -> None:
         ) from error
 
 
-def _copy(corpus: Corpus, path: Path) -> ArrowCorpus:
+def _copy(corpus: Corpus, folder: Path) -> Kept:
+    """Write the documents of a collection into a folder: texts, or the bytes of images."""
+    if len(corpus) and is_image(corpus[[0]][0]):
+        return write_images(folder / IMAGES, corpus)
+    path = folder / DOCUMENTS
     if isinstance(corpus, ArrowCorpus):
         with seals.sealed(path) as unfinished:
             shutil.copyfile(corpus.path, unfinished)
@@ -265,7 +308,7 @@ def _texts(corpus: Corpus, start: int) -> dict[str, Any]:
     contents = corpus[here]
     texts = [text for text in contents if isinstance(text, str)]
     if len(texts) < len(contents):
-        raise BadInput("`nirank index` takes collections of texts; search images with `nirank search --collection`.")
+        raise BadInput("documents are all texts or all images, and here some are not texts.")
     fields = [name for name in getattr(corpus, "fields", ()) if name not in ("id", "text")]
     beside = {name: values_of(corpus, name)[here] for name in fields}
     return {**beside, "id": corpus.ids[here], "text": texts}

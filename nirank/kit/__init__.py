@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from nirank.kit.openvino import openvino_installed as openvino_installed
     from nirank.kit.openvino import token_examples as token_examples
     from nirank.kit.openvino import trace as trace
+    from nirank.kit.remembered import Memory as Memory
     from nirank.kit.trial import TEXTS as TEXTS
     from nirank.kit.trial import tried as tried
     from nirank.kit.word_pieces import learned_tokenizer as learned_tokenizer
@@ -72,6 +73,7 @@ _HOMES = {
         "token_examples",
         "trace",
     ],
+    "nirank.kit.remembered": ["Memory"],
     "nirank.kit.trial": ["TEXTS", "tried"],
     "nirank.kit.word_pieces": ["learned_tokenizer", "texts_of"],
     "nirank.progress": ["progress"],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nirank.data import images
 from nirank.data.batches import Pairs
@@ -148,6 +149,25 @@ class LetterEncoder:
     def encode_documents(self, contents: Sequence[Content]) -> Floats:
         """Vectors of documents, float32 `[documents, 16]`."""
         return np.array([_letters(str(content)) for content in contents], np.float32).reshape(-1, 16)
+
+
+class LetterCodes:
+    """A stand-in for an encoder of codes: of each text the same counts, up to 7; tables prefer counts that are near."""
+
+    vectors = "codes"
+
+    def encode(self, queries: Queries) -> Floats:
+        """Tables of queries, float32 `[queries, 16, 8]`."""
+        counts = self.encode_documents(queries.contents).astype(np.float32)
+        return -np.square(counts[..., None] - np.arange(8, dtype=np.float32))
+
+    def encode_documents(self, contents: Sequence[Content]) -> NDArray[np.uint8]:
+        """Codes of documents, uint8 `[documents, 16]`."""
+        return np.minimum(LetterEncoder().encode_documents(contents), 7).astype(np.uint8)
+
+
+#: By the kind of their vectors, encoders for an index whose plugin need not have one.
+STAND_INS: Mapping[str, type] = {kind.vectors: kind for kind in (LetterEncoder, LetterCodes)}
 
 
 def _letters(text: str) -> Floats:

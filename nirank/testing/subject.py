@@ -72,13 +72,13 @@ class Subject:
     def encoder(self) -> Component | None:
         """The encoder of the vectors that a generator searches; None for one that takes queries as they are.
 
-        Dense ones come from a stand-in, others from the `tiny` encoder of the same plugin that makes them.
+        Dense ones and codes come from a stand-in, others from the `tiny` encoder of the same plugin that makes them.
         """
         searched = self.traits.searches if self.kind == "generator" else None
         if searched is None:
             return None
-        if searched == samples.LetterEncoder.vectors:
-            return Component("letters", samples.LetterEncoder())
+        if searched in samples.STAND_INS:
+            return Component("letters", samples.STAND_INS[searched]())
         return Component("encoder", _encoder_of(self.entry, searched))
 
     def score(self, pairs: Pairs) -> NDArray[Any]:

@@ -44,11 +44,16 @@ class SummedLoss(Composed):
         self._named = [arguments(loss.target) for loss in losses]
         self._counted = (0, 0)
 
-    def begin(self, collection: Collection, dim: int | None) -> None:
-        """Let each loss that can make itself ready for the collection, and for vectors of so many dimensions."""
-        for loss in self.losses:
-            if begin := loss.method("begin"):
+    @property
+    def begin(self) -> Callable[[Collection, int | None], None] | None:
+        """What makes losses ready for a collection, and for vectors of so many dimensions; None if none asks for it."""
+        begins = [begin for loss in self.losses if (begin := loss.method("begin"))]
+
+        def begin_all(collection: Collection, dim: int | None) -> None:
+            for begin in begins:
                 begin(collection, dim)
+
+        return begin_all if begins else None
 
     @property
     def skipped(self) -> int:

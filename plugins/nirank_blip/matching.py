@@ -11,8 +11,7 @@ from torch import Tensor, nn
 import nirank
 from nirank.data import Candidates, Queries
 from nirank.errors import BadInput
-from nirank.kit import encode, encode_documents
-from nirank.kit.vision import Memory
+from nirank.kit import Memory, encode, encode_documents
 from nirank.pipeline import Stage
 from nirank_blip.contents import Pairs, pairs_of
 from nirank_blip.holder import Holder, Running

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from nirank.data import Collection, Content, Queries
 from nirank.errors import BadInput
-from nirank.kit import weights_digest
+from nirank.kit import Memory, weights_digest
 from nirank.kit.transformers import best_device
 from nirank.kit.vision import Memory
 from nirank_clip import towers

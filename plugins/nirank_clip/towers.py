@@ -1,4 +1,4 @@
-"""The towers of a dual encoder: features of texts, features of images, and a memory for those of frozen ones."""
+"""The towers of a dual encoder: features of texts, and features of images."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from nirank.data import Content
 from nirank.errors import BadInput
-from nirank.kit import tried
+from nirank.kit import Memory, tried
 from nirank.kit.transformers import load, longest, quiet, tokenizer_of, tokenizer_text
-from nirank.kit.vision import EfficientNet, Memory, Pixels, ViT, jittered
+from nirank.kit.vision import EfficientNet, Pixels, ViT, jittered
 from nirank_clip.contents import by_length
 
 VIT, EFFICIENTNET = "vit", "efficientnet_lite0"

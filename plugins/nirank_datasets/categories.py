@@ -41,11 +41,25 @@ class Pictures(Sequence[Content]):
 
 def categorised(name: str, ids: Sequence[str], pixels: Pixels, categories: ArrayLike) -> Collection:
     """The collection of images with the category of each. Raises `BadInput` where there is no image."""
+    return _asked_by_all(name, ids, pixels, same_category(categories))
+
+
+def each_itself(name: str, ids: Sequence[str], pixels: Pixels) -> Collection:
+    """The collection in which each image is relevant to itself, to learn from images alone. Raises alike."""
+    return _asked_by_all(name, ids, pixels, themselves(len(pixels)))
+
+
+def themselves(images: int) -> Candidates:
+    """For each image itself, with the label 1."""
+    return Candidates(np.arange(images + 1), np.arange(images), np.ones(images, np.float32))
+
+
+def _asked_by_all(name: str, ids: Sequence[str], pixels: Pixels, judged: Candidates) -> Collection:
     if not len(pixels):
         raise BadInput("there are no images; at least one is expected.", name)
     contents = Pictures(pixels)
     corpus = Documents(list(ids), contents)
-    return Collection(name, corpus, Queries(list(ids), contents), same_category(categories).over(corpus))
+    return Collection(name, corpus, Queries(list(ids), contents), judged.over(corpus))
 
 
 def same_category(categories: ArrayLike) -> Candidates:

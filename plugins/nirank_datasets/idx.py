@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from nirank.data import Collection
 from nirank.errors import BadInput, UnknownName
 from nirank.formats import opened
-from nirank_datasets.categories import categorised
+from nirank_datasets.categories import categorised, each_itself
 
 Split = Literal["train", "test"]
+Ask = Literal["images", "self"]
 
 _PREFIX = {"train": "train", "test": "t10k"}
 _LARGEST_BYTES = 1 << 34  # a header that says more is damaged
@@ -29,8 +30,9 @@ def idx(
     limit: int | None = None,
     classes: Sequence[int] | None = None,
     skip: int = 0,
+    ask: Ask = "images",
 ) -> Collection:
-    """Images of a class are relevant to one another, and none to itself.
+    """Images of a class are relevant to one another, and none to itself; with `ask = "self"` each to itself alone.
 
     `folder` has `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same of `t10k`, gzipped or not. `classes`
     are those that are taken (by default all), and of these images the first `limit` behind the first `skip`, so that
@@ -38,13 +40,15 @@ def idx(
     dimension, bytes.
 
     Raises `BadInput`, with the file, for one that is missing, cut short or of another kind, and for a number below 0;
-    `UnknownName` for another split.
+    `UnknownName` for another split or another way to ask.
     """
     for name, value in (("limit", limit), ("skip", skip)):
         if value is not None and value < 0:
             raise BadInput(f"{name} = {value}: a number from 0 is expected.")
     if split not in get_args(Split):
         raise UnknownName("split of idx", split, get_args(Split))
+    if ask not in get_args(Ask):
+        raise UnknownName("way to ask", ask, get_args(Ask))
     folder = Path(folder)
     pixels = read_idx(_present(folder, f"{_PREFIX[split]}-images-idx3-ubyte"), 3)
     labels = read_idx(_present(folder, f"{_PREFIX[split]}-labels-idx1-ubyte"), 1)
@@ -52,7 +56,10 @@ def idx(
         raise BadInput(f"{len(pixels)} images and {len(labels)} labels: a label for each image is expected.", folder)
     chosen = np.flatnonzero(np.isin(labels, classes) if classes is not None else labels >= 0)[skip:][:limit]
     ids = [f"{split}-{number}" for number in chosen.tolist()]
-    return categorised(f"{folder.resolve().name}/{split}", ids, pixels[chosen], labels[chosen])
+    name = f"{folder.resolve().name}/{split}"
+    if ask == "self":
+        return each_itself(f"{name}/self", ids, pixels[chosen])
+    return categorised(name, ids, pixels[chosen], labels[chosen])
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:

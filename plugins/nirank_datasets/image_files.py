@@ -17,12 +17,12 @@ from nirank.data import images as pictures
 from nirank.errors import BadInput
 from nirank.formats import read_jsonl, read_qrels
 from nirank_datasets.assemble import judged_collection
-from nirank_datasets.categories import same_category
+from nirank_datasets.categories import same_category, themselves
 from nirank_datasets.file_names import below, clean, distinct, present, readable, words
 
 log = logging.getLogger("nirank")
 
-Ask = Literal["documents", "images", "classes", "zero_shot"]
+Ask = Literal["documents", "images", "classes", "zero_shot", "self"]
 
 #: The fields of images in folders and lists.
 NAME, CLASS = "name", "class"
@@ -77,8 +77,9 @@ def images(
     space alone get a number, with a warning. HEIC needs the extra `heic`.
 
     `ask` says what the queries are: "classes" (the classes, for which their images are relevant), "images" (every image
-    that has others of its class, for which these are relevant) or "zero_shot" (the images, for which their classes are
-    to be found: these are the documents). `classes` is the field that names their classes. With "documents" there are
+    that has others of its class, for which these are relevant), "zero_shot" (the images, for which their classes are
+    to be found: these are the documents) or "self" (every image, relevant to itself alone: what learns from images
+    learns from this). `classes` is the field that names their classes. With "documents" there are
     no queries, unless they come with judgments from files beside the source: `queries` (JSON lines) and `qrels` (TREC).
 
     Each image is decoded once. With `damaged = "skip"` those that cannot be are left out, with warnings of the logger
@@ -94,6 +95,10 @@ def images(
         corpus = Documents(listed.ids, listed.paths, listed.fields)
     except RepeatedId as fault:
         raise BadInput(str(fault), path) from None
+    if ask == "self":
+        return Collection(
+            f"{path.stem}/self", corpus, Queries(listed.ids, listed.paths), themselves(len(corpus)).over(corpus)
+        )
     if ask != "documents":
         return _by_class(path.stem, corpus, listed, ask, classes, path)
     return _judged(path.stem, corpus, path.parent if path.is_file() else path, queries, qrels)

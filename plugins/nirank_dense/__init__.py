@@ -20,6 +20,8 @@ def nirank_register(registry: PluginRegistry) -> None:
     registry.add("encoder", "minilm", "nirank_dense.encoders.sentence:minilm", tiny=tiny, extra="dense")
     towers = "nirank_dense.encoders.towers:TwoTowers"
     registry.add("encoder", "two_towers", towers, tiny="nirank_dense.tiny:two_towers", extra="dense")
+    adapter = "nirank_dense.encoders.adapter:Adapter"
+    registry.add("encoder", "adapter", adapter, tiny="nirank_dense.tiny:adapter", extra="dense")
     words = "nirank_dense.encoders.words:WeightedWordVectors"
     registry.add("encoder", "words", words, tiny="nirank_dense.tiny:words", extra="dense")
     registry.add(

@@ -12,6 +12,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 
 from nirank.kit.transformers import Computing
 from nirank.testing import letter_tokenizer, save_bert
+from nirank_dense.encoders.adapter import Adapter
 from nirank_dense.encoders.sentence import SentenceEncoder
 from nirank_dense.encoders.towers import TwoTowers
 from nirank_dense.encoders.words import WeightedWordVectors
@@ -33,6 +34,16 @@ def two_towers() -> TwoTowers:
         save(query, seed=0)
         save(document, seed=1)
         return TwoTowers(str(query), str(document), computing=_COMPUTING)
+
+
+def adapter() -> Adapter:
+    """Maps that are not 0 behind a small encoder."""
+    made = Adapter(encoder())
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for matrix in made.maps.values():
+            matrix.copy_(torch.randn(matrix.shape, generator=generator) / 8)
+    return made
 
 
 def save(folder: Path, seed: int = 0) -> None:

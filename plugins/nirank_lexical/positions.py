@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from nirank.kit import bounded, write_header
 from nirank.kit.text import Analyzer, ForwardIndex
 from nirank_lexical.postings import InvertedIndex, Part, SideColumns
 from nirank_lexical.segments import ranges
+
+if TYPE_CHECKING:
+    from nirank_lexical.merging import Merging, Placed
 
 #: The layout of the files; part of every index key.
 LAYOUT = "nirank_lexical.positions/1"
@@ -166,6 +169,29 @@ def write_positions(corpus: Corpus, analyzer: Analyzer, folder: Path) -> None:
         )
         parts = ((docs, counts.astype(kind)) for docs, counts in _parts(texts, addresses))
         InvertedIndex.write(folder, parts, int(rest["starts"][-1]), kind, rest)
+
+
+def write_merged(merging: Merging, known: Sequence[Positions], folder: Path) -> None:
+    """Write the addresses that all occurrences have in indexes that are merged; `known` are those in each of them."""
+    offsets = offsets_of(merging.lengths)
+    kind = np.min_scalar_type(offsets[-1])
+
+    def read(part: int, terms: slice) -> list[NDArray[Any]]:
+        return [_moved(merging.parts[part], known[part], terms, offsets).astype(kind)]
+
+    with (folder / _ADDRESSES).open("wb") as file:
+        write_header(file, (int(offsets[-1]),), kind)
+        for (addresses,) in merging.merged(merging.frequencies, read):
+            file.write(addresses.data)
+
+
+def _moved(part: Placed, known: Positions, terms: slice, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The addresses of some terms in documents that stayed, which now begin at `offsets`."""
+    of_terms = slice(part.index.starts[terms.start], part.index.starts[terms.stop])
+    docs = np.repeat(part.index.docs[of_terms], part.index.counts[of_terms])
+    addresses = known.addresses[known.begins[terms.start] : known.begins[terms.stop]]
+    moved = addresses.astype(np.int64) + (offsets[part.places] - known.offsets[:-1])[docs]
+    return moved[part.stayed[docs]]
 
 
 def _invert(texts: ForwardIndex, path: Path) -> Addresses:

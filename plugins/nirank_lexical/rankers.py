@@ -8,18 +8,19 @@ analyse text alike share one index.
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Corpus, Explanation, Floats, Queries, TermWeights
+from nirank.data import Candidates, Content, Corpus, Explanation, Floats, Queries, Some, TermWeights
 from nirank.errors import BadInput, StaleIndex, UnknownName
-from nirank.kit import processors
+from nirank.kit import Former, processors
 from nirank.kit.text import (
     Analyzer,
     BM25Weighting,
@@ -36,6 +37,9 @@ from nirank.kit.text import (
 )
 from nirank_lexical.postings import LAYOUT, InvertedIndex
 from nirank_lexical.search import WeightedIndex
+
+if TYPE_CHECKING:
+    from nirank_lexical.merging import Merging
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,24 @@ class LexicalRanker:
         from nirank_lexical.inversion import write_index
 
         write_index(corpus, self.analyzer, folder, *self._means)
+
+    def update(self, corpus: Corpus, folder: Path, former: Former, encode: Callable[..., Any] | None = None) -> None:
+        """The same from the index of an earlier state of the corpus: only documents that are new are analysed."""
+        from nirank_lexical.merging import Merging, Placed
+
+        known = self._load(former.folder)
+        if not known.vocabulary.is_ordered:
+            self.build(corpus, folder, encode)
+            return
+        with tempfile.TemporaryDirectory(prefix="new-", dir=folder) as apart:
+            self.build(Some(corpus, former.new), Path(apart), encode)
+            new = Placed(self._load(Path(apart)), former.new.astype(np.int32))
+            merging = Merging(Placed.of_former(known, former.ordinals), new)
+            self._write_merged(merging, [former.folder, Path(apart)], folder)
+
+    def _write_merged(self, merging: Merging, folders: Sequence[Path], folder: Path) -> None:  # noqa: ARG002
+        """Write the index that indexes in some folders become together."""
+        merging.write(folder)
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the index that `build` wrote. Raises `StaleIndex` where it is incomplete or of another corpus."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,13 @@ from nirank.data import Candidates, Content, Corpus, Explanation, Floats, Querie
 from nirank.errors import BadInput
 from nirank.kit.text import Analyzer, DirichletWeighting, QueryParser, QueryTerms, Vocabulary
 from nirank_lexical.explaining import Terms, Texts
-from nirank_lexical.positions import LAYOUT, Positions, write_positions
+from nirank_lexical.positions import LAYOUT, Positions, write_merged, write_positions
 from nirank_lexical.rankers import Indexing, LexicalRanker
 from nirank_lexical.search import WeightedIndex
 from nirank_lexical.weighted import Found
+
+if TYPE_CHECKING:
+    from nirank_lexical.merging import Merging
 
 _QUOTED, _NEVER = re.compile(r'"([^"]*)"'), re.compile(r"(?!)")
 
@@ -83,6 +86,11 @@ class SequentialDependence(LexicalRanker):
     def build(self, corpus: Corpus, folder: Path, encode: Callable[..., Any] | None = None) -> None:  # noqa: ARG002
         """Write the index of `corpus`, with the places of all words, into `folder`, which exists and is empty."""
         write_positions(corpus, self.analyzer, folder)
+
+    def _write_merged(self, merging: Merging, folders: Sequence[Path], folder: Path) -> None:
+        super()._write_merged(merging, folders, folder)
+        known = [Positions.load(own, part.index) for own, part in zip(folders, merging.parts, strict=True)]
+        write_merged(merging, known, folder)
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the index that `build` wrote. Raises `StaleIndex` where it is incomplete or of another corpus."""

@@ -15,6 +15,7 @@ _LOSSES = {
         "mse": "MeanSquaredError",
         "ordinal": "Ordinal",
     },
+    "likelihood": {"likelihood": "Likelihood"},
     "distance": {"contrastive": "Contrastive", "triplet": "Triplet"},
     "listwise": {
         "softmax_cross_entropy": "SoftmaxCrossEntropy",

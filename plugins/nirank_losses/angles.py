@@ -6,9 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nirank.errors import BadInput
-from nirank_losses.lists import Lists
+from nirank_losses.lists import Lists, complete
 from nirank_losses.softmaxes import CoSENT
+
+_NEEDED = (
+    "angle needs documents=[lists, length], query_vectors=[lists, dim], distinct_documents=[distinct] and "
+    "document_vectors=[distinct, dim], which nirank.fit gives it for an encoder"
+)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -38,7 +42,7 @@ class AnglE(CoSENT):
         ordinals. Raises `BadInput` where one is missing.
         """
         given = documents, query_vectors, distinct_documents, document_vectors
-        asked, wanted, shown, read = _complete(*given)
+        asked, wanted, shown, read = complete(given, _NEEDED)
         places = torch.searchsorted(shown, asked.expand_as(mask).contiguous()).clamp(max=max(len(shown) - 1, 0))
         found = angles(wanted, read).gather(1, places) if len(shown) else scores * 0
         lists = Lists.of(found, labels, mask, documents)
@@ -55,13 +59,3 @@ def angles(left: Tensor, right: Tensor) -> Tensor:
 
 def _even(vectors: Tensor) -> Tensor:
     return F.pad(vectors, (0, 1)) if vectors.shape[1] % 2 else vectors
-
-
-def _complete(*given: Tensor | None) -> list[Tensor]:
-    tensors = [tensor for tensor in given if tensor is not None]
-    if len(tensors) < len(given):
-        raise BadInput(
-            "angle needs documents=[lists, length], query_vectors=[lists, dim], distinct_documents=[distinct] and "
-            "document_vectors=[distinct, dim], which nirank.fit gives it for an encoder: pass them all."
-        )
-    return tensors

@@ -2,6 +2,7 @@
 
 # Settings are checked against these annotations where they are inherited: no postponed evaluation here.
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -185,3 +186,11 @@ def repeated(documents: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
 
 def _full_precision(scores: Tensor) -> Tensor:
     return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
+
+
+def complete(given: Sequence[Tensor | None], needed: str) -> list[Tensor]:
+    """The columns that were given to a loss; raises `BadInput` where one is None. `needed` says what it needs."""
+    tensors = [tensor for tensor in given if tensor is not None]
+    if len(tensors) < len(given):
+        raise BadInput(f"{needed}: pass them all.")
+    return tensors

@@ -15,7 +15,7 @@ import nirank
 from nirank.data import Collection
 from nirank.errors import BadInput
 from nirank.pipeline import own_documents
-from nirank_losses.lists import Reduction, repeated
+from nirank_losses.lists import Reduction, complete, repeated
 
 #: What a loss may be called with for documents of the memory, of which nothing else is known.
 _KNOWN = {"scores", "labels", "mask", "documents"}
@@ -142,11 +142,8 @@ class CrossBatchMemory(nn.Module):
     def _complete(self, *given: Tensor | None) -> list[Tensor]:
         if not hasattr(self, "vectors"):
             raise BadInput("xbm has not begun: call begin(collection, dim), as nirank.fit does.")
-        tensors = [tensor for tensor in given if tensor is not None]
-        if len(tensors) < len(given):
-            raise BadInput(
-                "xbm needs documents, queries, query_vectors, distinct_documents and document_vectors: pass them all."
-            )
+        needed = "documents, queries, query_vectors, distinct_documents and document_vectors"
+        tensors = complete(given, f"xbm needs {needed}")
         if tensors[-1].shape[1] != self.vectors.shape[1]:
             raise BadInput(
                 f"xbm remembers vectors of {self.vectors.shape[1]} dimensions, and was given {tensors[-1].shape[1]}: "

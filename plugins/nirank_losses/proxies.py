@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from nirank.data import Collection
 from nirank.errors import BadInput
 from nirank_losses.classes import Classes
-from nirank_losses.lists import Reduced, Reduction, softplus
+from nirank_losses.lists import Reduced, Reduction, complete, softplus
 from nirank_losses.listwise import log_total
 
 
@@ -96,13 +96,8 @@ class ProxyLoss(Reduced, nn.Module):
             raise BadInput(
                 f"{type(self).__name__} has no proxies yet: call begin(collection, dim), as nirank.fit does."
             )
-        tensors = [tensor for tensor in given if tensor is not None]
-        if len(tensors) < len(given):
-            raise BadInput(
-                f"{type(self).__name__} needs queries=[lists], query_vectors=[lists, dim], "
-                "distinct_documents=[distinct] and document_vectors=[distinct, dim]: pass them all."
-            )
-        return tensors
+        needed = "queries=[lists], query_vectors=[lists, dim], distinct_documents=[distinct] and document_vectors"
+        return complete(given, f"{type(self).__name__} needs {needed}=[distinct, dim]")
 
 
 class MarginSoftmax(ProxyLoss):

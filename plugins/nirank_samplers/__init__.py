@@ -12,6 +12,7 @@ _SAMPLERS = {
     "uniform": "drawn:Uniform",
     "frequency": "drawn:Frequency",
     "in_batch": "in_batch:InBatch",
+    "positives": "positives:Positives",
     "judged_negatives": "hard:JudgedNegatives",
     "from_run": "hard:FromRun",
     "mined": "hard:Mined",

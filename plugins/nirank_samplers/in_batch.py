@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Candidates, Collection, Floats, Ints
+from nirank.errors import BadInput
 from nirank.pipeline import Stage
 from nirank.training import Each, Sample
+from nirank_samplers import ranked
 from nirank_samplers.bounds import at_least
 from nirank_samplers.noise import log_inclusion, log_missed
 from nirank_samplers.relevance import Relevance
@@ -23,23 +25,32 @@ class InBatch:
     entries of the last sample were masked. `negatives` is a number of documents more, drawn from the whole corpus
     for the whole batch, that stand among the others.
 
+    With `each="query"` a list has all relevant documents of its query, or so many of them as `relevant` says, drawn
+    anew each time: with 1, all queries weigh the same, however many documents are relevant to them. The relevant ones
+    that were not drawn are masked.
+
     The expected counts are those of distinct documents, as if the n positives of a batch were drawn one by one from
     all positives of the judgments, of which d has the share q(d), and m more from N documents:
-    log(1 - (1 - q(d))^n (1 - 1/N)^m).
+    log(1 - (1 - q(d))^n (1 - 1/N)^m). Where `relevant` are drawn, q(d) is the share of d in what is drawn.
     """
 
     negatives: int = 0
+    relevant: int | None = None
     each: Each = "positive"
     collisions: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         at_least(0, self.negatives, "negatives")
+        if self.relevant is not None:
+            at_least(1, self.relevant, "relevant")
+            if self.each != "query":
+                raise BadInput(f'relevant = {self.relevant} are drawn for a query: set each = "query".')
 
     def begin(self, collection: Collection, stages: Mapping[str, Stage]) -> None:  # noqa: ARG002 (what samplers get)
         """Learn what is relevant, and how often. Raises `BadInput` for an empty corpus."""
         self._relevance = Relevance(collection)
         self._corpus = collection.corpus
-        counts = self._relevance.counts()
+        counts = self._relevance.counts(self.relevant)
         self._shares = counts / max(counts.sum(), 1)
 
     def sample(self, rows: Ints, positives: Candidates, random: np.random.Generator) -> Sample:
@@ -57,6 +68,7 @@ class InBatch:
         With them the expected counts are not known.
         """
         known = self._relevance.of(rows, positives)
+        positives = positives if self.relevant is None else ranked.some(positives, self.relevant, random)
         more = random.integers(0, self._relevance.documents, self.negatives)
         docs = np.unique(np.concatenate([positives.docs, more, *([] if others is None else [others])]))
         labels, mask = np.zeros((len(rows), len(docs)), np.float32), np.ones((len(rows), len(docs)), bool)

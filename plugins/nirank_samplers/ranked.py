@@ -45,6 +45,12 @@ def draw(pool: Candidates, rows: Ints, most: int, random: np.random.Generator) -
     return Candidates(offsets_of(chosen.sum(axis=1)), docs, np.zeros(len(docs), np.float32), pool.corpus)
 
 
+def some(lists: Candidates, most: int, random: np.random.Generator) -> Candidates:
+    """At most `most` documents of each list, drawn as `draw` does, in their order and with their scores."""
+    drawn = draw(lists, np.arange(len(lists)), most, random)
+    return lists.where(~np.isnan(lists.lookup(drawn)))
+
+
 def choose(sizes: Ints, most: int, random: np.random.Generator) -> NDArray[Any]:
     """Choose for each n of `sizes` at most `most` different numbers below n, `[rows, most]`; -1 where n has no more.
 

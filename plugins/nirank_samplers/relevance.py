@@ -1,6 +1,9 @@
 """Documents judged relevant, which a sampler must not take for negatives, and how often each is one."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from nirank.data import Candidates, Collection, Ints
 from nirank.errors import BadInput
@@ -35,6 +38,11 @@ class Relevance:
             )
         return known
 
-    def counts(self) -> Ints:
-        """To how many queries each document is relevant, `[documents]`."""
-        return np.bincount(self.pairs.docs, minlength=self.documents)
+    def counts(self, most: int | None = None) -> NDArray[Any]:
+        """To how many queries each document is relevant, `[documents]`.
+
+        With `most`, for how many it is expected to be among the relevant ones, where so many are drawn of each query.
+        """
+        lengths = self.pairs.lengths[self.pairs.rows]
+        chances = None if most is None else np.minimum(most / lengths, 1)
+        return np.bincount(self.pairs.docs, chances, self.documents)

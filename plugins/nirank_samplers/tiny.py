@@ -10,6 +10,7 @@ from nirank.pipeline import load
 from nirank_samplers.drawn import Frequency, Uniform
 from nirank_samplers.hard import FromRun, JudgedNegatives, Mined
 from nirank_samplers.in_batch import InBatch
+from nirank_samplers.positives import Positives
 
 
 class Backwards:
@@ -33,6 +34,11 @@ def frequency() -> Frequency:
 def in_batch() -> InBatch:
     """A sampler with documents beyond those of the batch."""
     return InBatch(negatives=2)
+
+
+def positives() -> Positives:
+    """Lists of one positive each."""
+    return Positives()
 
 
 def judged_negatives() -> JudgedNegatives:

@@ -13,7 +13,7 @@ pytest.importorskip("regex")
 
 from nirank.errors import BadInput, UnknownName
 from nirank.kit.text import ENGLISH_STOPWORDS, Analyzer, lower, stemmer, words
-from nirank.kit.text.word_breaks import _ascii_words, _unicode_words
+from nirank.kit.text.word_breaks import _ascii_words, _unicode_words, spans
 
 GOLDEN = [
     ("The possibly analogies of O\u2019Neil's U.S.A.", ["possibl", "analog", "o\u2019neil", "u.s.a"]),
@@ -153,3 +153,13 @@ def test_settings_tell_analyzers_apart():
     assert Analyzer().settings == Analyzer("english", "porter", sorted(ENGLISH_STOPWORDS)).settings
     assert Analyzer().settings != Analyzer(stopwords=()).settings
     assert "english" in repr(Analyzer())
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=60), st.integers(0, 300))
+def test_words_have_their_places_and_those_of_ascii_are_found_by_the_rules_for_all_scripts(text, longer):
+    text = lower(text + "x" * longer)
+    found = list(spans(text))
+    assert [word for _, _, word in found] == [word for word in words(text) if word.strip("_")]
+    assert all(text[start:stop] == word for start, stop, word in found)
+    beyond = f"{text} \N{GREEK SMALL LETTER ALPHA}"  # which has the other rules read it
+    assert list(spans(beyond))[:-1] == found

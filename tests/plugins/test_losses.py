@@ -21,6 +21,7 @@ from nirank_losses.distillation import ADRMSE, KLDivergence, MarginMSE, TeacherL
 from nirank_losses.gain import gains  # noqa: E402
 from nirank_losses.hierarchical import HierarchicalSoftmax  # noqa: E402
 from nirank_losses.lambdarank import LambdaLoss, LambdaRank  # noqa: E402
+from nirank_losses.likelihood import Likelihood  # noqa: E402
 from nirank_losses.lists import Lists, repeated  # noqa: E402
 from nirank_losses.listwise import ListMLE, ListNet, PositionListMLE, SoftmaxCrossEntropy  # noqa: E402
 from nirank_losses.pairwise import Hinge, RankNet  # noqa: E402
@@ -357,11 +358,17 @@ def adr_mse(s, y):
     return cost / len(s)
 
 
+def likelihood(s, y):
+    relevant = [score for score, grade in zip(s, y, strict=True) if grade > 0]
+    return -2 * sum(relevant) / len(relevant) if relevant else None
+
+
 # name: a loss, its reference, and the extras it is given
 REFERENCES = {
     "binary": (BinaryCrossEntropy(gamma=2.0, positive_weight=1.5), binary),
     "mse": (MeanSquaredError(gamma=2.0), squares),
     "ordinal": (Ordinal(gamma=2.0), ordinal),
+    "likelihood": (Likelihood(gamma=2.0), likelihood),
     "contrastive": (Contrastive(), contrastive),
     "contrastive not squared": (Contrastive(squared=False), lambda s, y: contrastive(s, y, squared=False)),
     **{

@@ -21,6 +21,7 @@ from nirank_samplers.drawn import Frequency, Uniform
 from nirank_samplers.hard import FromRun, Mined
 from nirank_samplers.in_batch import InBatch
 from nirank_samplers.noise import Counted
+from nirank_samplers.positives import Positives
 
 
 def collection(judged, grades=None, documents=8):
@@ -227,6 +228,29 @@ def test_a_list_of_a_query_has_all_its_positives_unmasked():
     assert sample.candidates.scores.reshape(3, 3).tolist() == [[1, 0, 3], [0, 1, 0], [0, 0, 0]]
 
 
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_list_of_a_query_has_so_many_of_its_positives_drawn_anew(most):
+    data = collection([[2, 5, 6], [4], [1, 5]], [[1, 3, 1], [1], [2, 1]])
+    sampler, random = begun(InBatch(each="query", relevant=most), data), rng()
+    judged, found, expected = data.judgments, np.zeros(8), np.full(8, np.nan)
+    for _ in range(2000):
+        batch = random.integers(0, 3, 2)
+        sample = sampler.sample(batch, judged.take(batch), random)
+        for row, entry in zip(batch, entries(sample), strict=True):
+            grades = dict(zip(*map(np.ndarray.tolist, judged[int(row)]), strict=True))
+            own = {doc: label for doc, label, *_ in entry if label}
+            assert len(own) == min(most, len(grades))
+            assert own.items() <= grades.items()
+            assert {doc for doc, *_, counts in entry if not counts} == {
+                doc for doc, *_ in entry if doc in grades and doc not in own
+            }
+        for doc, _, count, _ in entries(sample)[0]:
+            found[doc] += 1 / 2000
+            expected[doc] = count
+    if most == 1:  # as many positives in each batch, so that the formula of independent draws is exact
+        np.testing.assert_allclose(expected[[1, 2, 4, 5, 6]], found[[1, 2, 4, 5, 6]], atol=0.04)
+
+
 @pytest.mark.parametrize("negatives", [0, 2])
 def test_the_counts_of_a_batch_are_those_of_either_way_into_it(negatives):
     data = collection([[0, 1], [0], [0, 2], [3]], documents=6)
@@ -431,6 +455,8 @@ def test_samplers_are_built_by_name():
         (lambda: Frequency(smoothing=0.0), "smoothing = 0.0; a number above 0"),
         (lambda: Frequency(power=math.nan), "power = nan"),
         (lambda: InBatch(negatives=-1), "negatives = -1; at least 0"),
+        (lambda: InBatch(relevant=0, each="query"), "relevant = 0; at least 1"),
+        (lambda: InBatch(relevant=1), 'relevant = 1 are drawn for a query: set each = "query"'),
         (lambda: FromRun("x", skip=5, top=5), "top = 5; at least 6"),
         (lambda: FromRun("x", skip=-1), "skip = -1"),
         (lambda: FromRun("x", below=1.5), "below = 1.5"),
@@ -523,3 +549,13 @@ def test_sampled_softmax_over_distinct_documents_finds_p_nearly_and_without_coun
 
     assert variation(torch, optimum(torch, SampledSoftmax(logq_mode="inclusion"), sampler, size)) < 0.03
     assert variation(torch, optimum(torch, SampledSoftmax(logq_mode="none"), sampler, size)) > 0.05
+
+
+def test_a_list_of_positives_is_one_relevant_document_and_nothing_else():
+    data = collection([[0, 3], [5], []], [[2, 1], [3], []])
+    rows, positives = one_each(data)
+    sample = begun(Positives(), data).sample(rows, positives, rng())
+    assert [sample.candidates[row][0].tolist() for row in range(len(sample.candidates))] == [[0], [3], [5]]
+    assert sample.candidates.scores.tolist() == [2, 1, 3]
+    with pytest.raises(BadInput, match="not judged relevant"):
+        begun(Positives(), data).sample(np.array([1]), Candidates.of([[0]], [[1]]), rng())

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 
 from nirank.kit.text.analysis import Analyzer
-from nirank.kit.text.word_breaks import lower, spans
+from nirank.kit.text.word_breaks import lower, spans, words
 
 
 class Matcher:
@@ -21,17 +20,17 @@ class Matcher:
 
     def matches(self, query: object, text: str) -> list[tuple[int, int]]:
         """Begin and end of each word of the text that is in the query, in characters."""
-        return [(start, stop) for start, stop, _ in self._found(query, text)]
+        wanted = self._of(query)
+        found = spans(lower(text)) if wanted else ()
+        return [(start, stop) for start, stop, word in found if self._term(word) in wanted]
 
-    def terms(self, query: object, text: str) -> Iterator[str]:
+    def terms(self, query: object, text: str) -> list[str]:
         """The terms of these words, in order."""
-        return (term for _, _, term in self._found(query, text))
+        wanted, term = self._of(query), self._term
+        return [found for word in words(text) if (found := term(word)) in wanted] if wanted else []
 
-    def _found(self, query: object, text: str) -> Iterator[tuple[int, int, str]]:
-        wanted = self._wanted(query) if isinstance(query, str) else frozenset()
-        for start, stop, word in spans(lower(text)) if wanted else ():
-            if (term := self._term(word)) in wanted:
-                yield start, stop, term
+    def _of(self, query: object) -> frozenset[str]:
+        return self._wanted(query) if isinstance(query, str) else frozenset()
 
     def _terms_of(self, query: str) -> frozenset[str]:
-        return frozenset(term for _, _, word in spans(lower(query)) if (term := self._term(word)))
+        return frozenset(term for word in words(query) if (term := self._term(word)))

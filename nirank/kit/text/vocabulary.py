@@ -1,13 +1,15 @@
 """The terms of an index, found by hash without being turned into strings.
 
 Terms are ordered by their CRC-32, so that a search in one mapped column of integers finds a term, and opening an index
-of a million terms reads a few pages of it.
+of a million terms reads a few pages of it. Those of one CRC-32 go by their bytes: the order depends on nothing but the
+terms, so that two vocabularies can be merged into the one that all their terms would have had.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from zlib import crc32
 
@@ -32,9 +34,49 @@ class Vocabulary:
         encoded = [_encode(term) for term in terms]
         hashes = np.fromiter(map(crc32, encoded), np.uint32, len(encoded))
         order = np.argsort(hashes, kind="stable")
+        for run in _equal(hashes[order]):
+            order[run] = sorted(order[run].tolist(), key=encoded.__getitem__)
         ordered = [encoded[place] for place in order.tolist()]
         offsets = offsets_of([len(term) for term in ordered])
         return cls(hashes[order], offsets, np.frombuffer(b"".join(ordered), np.uint8)), order
+
+    @classmethod
+    def merged(cls, vocabularies: Sequence[Vocabulary]) -> tuple[Vocabulary, list[NDArray[np.int64]]]:
+        """The terms of all vocabularies, and for each of these the numbers that its terms have there.
+
+        Texts are looked at only where hashes are equal.
+        """
+        side_by_side = cls._side_by_side(vocabularies)
+        order = np.argsort(side_by_side.hashes, kind="stable")
+        is_first = np.ones(len(order), bool)
+        for run in _equal(side_by_side.hashes[order]):
+            terms = sorted((bytes(side_by_side._at(place)), place) for place in order[run].tolist())
+            order[run] = [place for _, place in terms]
+            is_first[run][1:] = [one != two for (one, _), (two, _) in pairwise(terms)]
+        numbers = np.empty(len(order), np.int64)
+        numbers[order] = np.cumsum(is_first) - 1
+        ends = np.cumsum([len(each) for each in vocabularies])
+        return side_by_side.take(order[is_first]), np.split(numbers, ends[:-1])
+
+    @classmethod
+    def _side_by_side(cls, vocabularies: Sequence[Vocabulary]) -> Vocabulary:
+        """One vocabulary after the other, in no order."""
+        hashes = np.concatenate([each.hashes for each in vocabularies])
+        text = np.concatenate([each.text for each in vocabularies])
+        return cls(hashes, offsets_of(np.concatenate([np.diff(each.offsets) for each in vocabularies])), text)
+
+    def take(self, terms: NDArray[np.int64]) -> Vocabulary:
+        """Some of the terms, as they come."""
+        begins, sizes = self.offsets[terms], np.diff(self.offsets)[terms]
+        offsets = offsets_of(sizes)
+        letters = np.repeat(begins - offsets[:-1], sizes) + np.arange(offsets[-1])
+        return Vocabulary(self.hashes[terms], offsets, self.text[letters])
+
+    @property
+    def is_ordered(self) -> bool:
+        """False where terms of one CRC-32 are not ordered by their bytes: older versions left them as they came."""
+        terms = ([bytes(self._at(term)) for term in range(len(self))[run]] for run in _equal(self.hashes))
+        return all(run == sorted(run) for run in terms)
 
     def __len__(self) -> int:
         return len(self.hashes)
@@ -81,6 +123,14 @@ class Vocabulary:
 
 
 _FILES = ("term_hashes", "term_offsets", "term_text")
+
+
+def _equal(hashes: NDArray[np.uint32]) -> Iterator[slice]:
+    """Where two or more hashes that do not fall are equal."""
+    heads = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]])[: len(hashes)])
+    ends = np.append(heads[1:], len(hashes))
+    several = ends - heads > 1
+    yield from map(slice, heads[several].tolist(), ends[several].tolist())
 
 
 def _encode(term: str) -> bytes:

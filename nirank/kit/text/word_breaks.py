@@ -98,7 +98,8 @@ def lower(text: str) -> str:
 
 def spans(text: str) -> Iterator[tuple[int, int, str]]:
     """Begin, end and text of each word of a text in lower case; a long word comes in its pieces."""
-    pattern = _unicode_words()
+    simple = text.isascii() and "_" not in text  # of which runs are words to the faster pattern alone
+    pattern = _ascii_words() if simple else _unicode_words()
     for found in pattern.finditer(text):
         start = found.start()
         for piece in _pieces(pattern, found[0]) if len(found[0]) > LONGEST_WORD else [found[0]]:

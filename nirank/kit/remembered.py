@@ -1,4 +1,4 @@
-"""A memory for what something that does not change makes of contents."""
+"""A memory for what a model that stays as it is makes of contents."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The search server: `nirank serve`, its JSON API and its page."""
