@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import FastAPI, HTTPException
 from mcp.server import MCPServer
@@ -17,6 +17,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
+from starlette.routing import Route
 
 from nirank.errors import BadInput, CompositionError, DamagedFile, UnknownName
 from nirank.serving import searching
@@ -98,7 +99,8 @@ def add_to(app: FastAPI, served: Served) -> None:
     web = tools.streamable_http_app(
         streamable_http_path=PATH, stateless_http=True, json_response=True, transport_security=_security(served)
     )
-    app.router.routes.extend(web.routes)
+    (route,) = cast("list[Route]", web.routes)
+    app.router.routes.append(Route(PATH, route.endpoint, methods=["POST"]))  # there is nothing to listen to by GET
     served.running.append(_running(tools))
 
 

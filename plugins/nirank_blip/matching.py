@@ -88,7 +88,7 @@ class Matching(Holder):
         return scores if self.first is None else scores + self.scale * self.first.cosines(pairs, scores.device)
 
     @property
-    def fingerprint(self) -> str:  # type: ignore[override]
+    def fingerprint(self) -> str:
         """A hash of all that scores depend on, the encoder before it too."""
         own = super().fingerprint
         return own if self.first is None else f"{own}{self.first.stage.component.fingerprint}"

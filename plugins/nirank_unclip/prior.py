@@ -146,6 +146,7 @@ class DiffusionPrior(MLPPrior):
     """
 
     how = "diffusion"
+    network: Any
 
     def _built(self, text: int, image: int) -> nn.Module:
         return Diffusion(text, image, self.settings.hidden, self.settings.layers)
