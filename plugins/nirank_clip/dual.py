@@ -20,7 +20,6 @@ from nirank.data import Collection, Content, Queries
 from nirank.errors import BadInput
 from nirank.kit import Memory, weights_digest
 from nirank.kit.transformers import best_device
-from nirank.kit.vision import Memory
 from nirank_clip import towers
 from nirank_clip.contents import through
 from nirank_clip.own_text import OwnTextTower, TextConfig
@@ -108,6 +107,7 @@ class DualEncoder(nn.Module):
 
     @templates.setter
     def templates(self, templates: Sequence[str]) -> None:
+        """Put texts into other sentences."""
         self.prompts = replace(self.prompts, templates=tuple(templates))
 
     def train(self, mode: bool = True) -> DualEncoder:

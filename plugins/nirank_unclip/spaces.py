@@ -13,8 +13,7 @@ from torch.nn import functional as F
 import nirank
 from nirank.data import Content, Queries, images
 from nirank.errors import BadInput
-from nirank.kit import encode, encode_documents
-from nirank.kit.vision import Memory
+from nirank.kit import Memory, encode, encode_documents
 from nirank.pipeline import Stage
 
 Model = str | Stage
