@@ -40,8 +40,8 @@ def save(component: Component, folder: Path) -> None:
     else:
         if not component.can("state_dict"):
             raise BadInput(
-                f"{component.spec} cannot be written into a checkpoint: it has neither a method `save` nor weights. Name "
-                "it by a folder or a registered name where it is a setting of another component."
+                f"{component.spec} cannot be written into a checkpoint: it has neither a method `save` nor weights. "
+                "Where it is a setting of another component, name it by a folder or a registered name."
             )
         from safetensors.torch import save_model
 
