@@ -149,13 +149,15 @@ def _load(run: Run, label: str, state: State) -> Iterator[Row]:
 def _loaded(run: Run, server: Server, clients: Clients, connections: int) -> Row:
     (right,) = clients.truths.values()
     paths = [path(query, list(right)) for query in next(iter(right.values()))]
+    before = server.processor()
     with ThreadPoolExecutor(1) as beside:
         checking = beside.submit(clients.ask, _BESIDE, run.seconds, list(right)) if connections > 1 else None
         load = serving_wrk.load(run.folder, server.port, paths, connections, run.seconds, run.client_core)
         tally = checking.result() if checking else clients.ask(_BESIDE, 2, list(right))
-    now, most = server.memory()
-    busy = os.getloadavg()[0]
-    return {"connections": connections, **asdict(load), "memory": now, "most": most, "busy": busy, **_told(tally)}
+    answers = max(1, load.answered + tally.right)
+    costs = {"a second": load.answered / load.seconds, "processor": 1000 * (server.processor() - before) / answers}
+    memory = dict(zip(("memory", "most"), server.memory(), strict=True))
+    return {"connections": connections, **asdict(load), **costs, **memory, "busy": os.getloadavg()[0], **_told(tally)}
 
 
 def _crash(run: Run, label: str, state: State) -> Iterator[Row]:
@@ -234,7 +236,9 @@ _TABLES = {
         "Load",
         "`refused` is 503 with Retry-After, which wrk does not heed: it asks again at once. `p50`, `p99` and `longest` "
         "are wrk's milliseconds, of refusals too; those of answers are of the two clients beside, which wait when "
-        "they are refused. `busy` is the machine's load average.",
+        "they are refused. `processor` is the server's own milliseconds of processor time for each answer, refusals "
+        "included: other programs disturb them less than the rest. `memory` is megabytes, `busy` the load average of "
+        "the machine, with what other programs do on it.",
     ),
     "crash": ("A crash", f"The server is killed (signal 9) and started again while {_CROWD} clients ask it."),
     "exchange": (

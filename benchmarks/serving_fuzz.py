@@ -20,12 +20,13 @@ from pathlib import Path
 
 from serving_server import Server
 
+from nirank.experiments.workspace import create
+
 ROWS = [
     {"id": "cat", "title": "Cats", "text": "A cat sleeps on the warm mat all day.", "year": 2019},
     {"id": "dog/1", "title": "Dogs", "text": "A dog runs after the cat in the garden.", "year": 2021},
     {"id": "<b>", "title": "Fish", "text": "Fish swim in the cold sea.", "year": None},
 ]
-_PIPELINES = '[pipelines]\nbm25 = "bm25"\nreranked = "bm25 % 100 >> ql"\n'
 _CHECKS = (
     *("not_a_server_error", "status_code_conformance", "content_type_conformance", "allow_header_conformance"),
     *("response_headers_conformance", "response_schema_conformance", "negative_data_rejection"),
@@ -46,13 +47,12 @@ def main() -> None:
 def _fuzz(folder: Path, cases: int, seed: int) -> int:
     os.environ["NIRANK_CACHE"] = str(folder / "cache")
     (folder / "documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
-    collection = json.dumps(f"jsonl:{folder / 'documents.jsonl'}")
-    experiment, log = folder / "small.toml", folder / "server.log"
-    experiment.write_text(f'name = "small"\ncollection = {collection}\n{_PIPELINES}', encoding="utf-8")
+    create(folder / "shop", f"jsonl:{folder / 'documents.jsonl'}", "bm25 % 100 >> ql")
+    log = folder / "server.log"
     (folder / "schemathesis.toml").write_text(
         f"[checks]\nnegative_data_rejection.expected-statuses = {_REFUSALS}\n", encoding="utf-8"
     )
-    server = Server(["-m", "nirank", "serve", str(experiment), "--port", "PORT"], log)
+    server = Server(["-m", "nirank", "serve", str(folder / "shop"), "--port", "PORT"], log)
     try:
         return _ask(folder, f"http://127.0.0.1:{server.port}", cases, seed)
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
+from nirank.experiments.workspace import create
 from nirank.serving.app import application
 from nirank.serving.connections import Impatient
 from nirank.serving.opening import source
@@ -56,3 +57,13 @@ def running(app) -> Iterator[str]:
 def small(folder: Path, **options):
     """An application over the small collection."""
     return application(Holder(source(str(experiment(folder))).open()), Options(**options))
+
+
+def living(folder: Path, **options):
+    """An application over a folder of an index of the small collection, whose documents may be changed."""
+    documents = folder / "documents.jsonl"
+    documents.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    create(folder / "shop", f"jsonl:{documents}", "bm25")
+    origin = source(str(folder / "shop"))
+    options = {"annotate": True, "living": True, "judgments": folder / "judgments", **options}
+    return application(Holder(origin.open()), Options(**options), origin)

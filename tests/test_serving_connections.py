@@ -233,3 +233,9 @@ def test_a_wrong_token_is_refused_however_it_looks(patience, tmp_path):
             assert answer.status_code == 401
         right = httpx.get(f"{address}/about", headers=[(b"Authorization", "Bearer sécret".encode())])
         assert right.status_code == 200, json.dumps(right.json())
+
+
+def test_an_image_that_is_none_is_told_without_an_address_of_memory(address):
+    answer = httpx.post(f"{address}/search", json={"image": "data:image/png;base64,AAAA"}, timeout=20)
+    assert answer.status_code == 422
+    assert "cannot identify image file." in answer.json()["detail"]

@@ -151,6 +151,11 @@ def test_pages_of_the_web_and_those_without_the_token_do_not_get_in(address, tmp
         assert anyio.run(asked)["hits"]
 
 
+def test_nobody_is_left_listening_to_what_never_comes(address):
+    answer = httpx2.get(f"{address}/mcp", headers={"Accept": "text/event-stream"})
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+
+
 def test_the_same_tools_are_on_standard_input_and_output(call, tmp_path):
     command = ["-m", "nirank", "serve", str(experiment(tmp_path)), "--mcp-stdio"]
 

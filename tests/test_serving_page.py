@@ -147,7 +147,9 @@ def test_everything_is_done_by_keyboard(opened, server):
     assert page.eval_on_selector(".hit:focus", "hit => hit.dataset.id") == _ids(page, "a")[2]
     page.keyboard.press("Enter")
     page.wait_for_selector(".drawer .whole .text")
-    page.keyboard.press("Escape")
+    page.go_back()
+    page.wait_for_selector(".drawer", state="detached")
+    assert page.eval_on_selector(".hit:focus", "hit => hit.dataset.id") == _ids(page, "a")[2]
     page.keyboard.press("?")
     assert page.inner_text("dialog h2") == "Keys"
     page.keyboard.press("Escape")
@@ -504,10 +506,12 @@ def test_markup_is_shown_as_text_and_no_script_runs(opened, server):
     assert hit.locator(".id").inner_text() == coast.HOSTILE
     assert hit.locator(".snippet").inner_text().strip(" …") in text
     hit.focus()
-    page.keyboard.press("3")
-    page.wait_for_selector(".toast")
     page.keyboard.press("e")
     page.wait_for_selector(".drawer .sum")
+    page.keyboard.press("3")
+    page.wait_for_selector(".drawer .toast")
+    page.click(".toast button")
+    page.wait_for_function("() => !document.querySelector('.drawer [aria-pressed=true][data-grade]')")
     assert page.inner_text(".drawer h2") == title
     assert page.inner_text(".drawer .text") == text
     assert page.inner_text(".drawer .fields dd >> nth=0") == coast.HOSTILE

@@ -10,6 +10,7 @@ import io
 import itertools
 import logging
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -228,7 +229,8 @@ def _eight_bits(image: Image) -> Image:
 
 def _unreadable(content: Content, error: BaseException) -> BadInput:
     where = content if isinstance(content, Path) else None
-    reason = getattr(error, "strerror", None) or str(error).replace(f" {str(where)!r}", "") or type(error).__name__
+    said = re.sub(r" <_io\.[^>]*>", "", str(error)).replace(f" {str(where)!r}", "")  # bytes have no name
+    reason = getattr(error, "strerror", None) or said or type(error).__name__
     return BadInput(f"cannot be read as an image: {reason}.", where)
 
 

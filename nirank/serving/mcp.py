@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import FastAPI, HTTPException
 from mcp.server import MCPServer
@@ -17,10 +17,12 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
+from starlette.routing import Route
 
 from nirank.errors import BadInput, CompositionError, DamagedFile, UnknownName
 from nirank.serving import searching
 from nirank.serving.guard import LOOPBACK
+from nirank.serving.refusals import message
 from nirank.serving.searching import Wish
 from nirank.serving.served import Served
 from nirank.serving.state import State
@@ -97,7 +99,8 @@ def add_to(app: FastAPI, served: Served) -> None:
     web = tools.streamable_http_app(
         streamable_http_path=PATH, stateless_http=True, json_response=True, transport_security=_security(served)
     )
-    app.router.routes.extend(web.routes)
+    (route,) = cast("list[Route]", web.routes)
+    app.router.routes.append(Route(PATH, route.endpoint, methods=["POST"]))  # there is nothing to listen to by GET
     served.running.append(_running(tools))
 
 
@@ -197,7 +200,7 @@ class Tools:
         except (BadInput, UnknownName, CompositionError) as error:
             if isinstance(error, DamagedFile):
                 raise
-            raise ToolError(str(error)) from None
+            raise ToolError(message(error)) from None
 
     def _ordinal(self, state: State, document: str) -> int:
         found = state.ordinal(document)

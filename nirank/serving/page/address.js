@@ -49,7 +49,7 @@ export function note(changes) {
   history.replaceState(null, "", address(changes));
 }
 
-/** Calls a function now and whenever the address has changed. Links of the page itself load nothing anew. */
+/** Calls a function now and, with the event if there is one, whenever the address has changed. Links of the page itself load nothing anew. */
 export function follow(shown) {
   listener = shown;
   addEventListener("popstate", shown);

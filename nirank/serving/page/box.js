@@ -5,6 +5,7 @@ import { el, put } from "./dom.js";
 import { shownImage } from "./pictures.js";
 import { notice } from "./notices.js";
 import { pictureOf, read } from "./picked.js";
+import { forget } from "./search.js";
 
 const form = document.getElementById("form");
 const input = document.getElementById("query");
@@ -64,6 +65,7 @@ function submit() {
   const q = input.value.trim();
   if (!q) return;
   input.blur();
+  forget();
   go({ view: null, q, like: null, image: null, query: null, offset: null, why: null, system: null });
 }
 

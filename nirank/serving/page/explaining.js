@@ -1,7 +1,7 @@
 // Why this score: parts that add up to it, the words that they are of, and the matrix that a model saw.
 
 import { Refused, ask } from "./api.js";
-import { note } from "./address.js";
+import { current, note } from "./address.js";
 import { el, put } from "./dom.js";
 import { heatMap } from "./heat.js";
 import { grading } from "./judging.js";
@@ -16,47 +16,40 @@ const ROUNDING = 2 ** -20;
 
 let drawer = null;
 
-/** Closes what is open. */
+/** Closes what is open, where the address does not say any more that it is. */
 export function closeWhy() {
-  drawer?.close();
+  const dialog = drawer;
+  drawer = null;
+  dialog?.close();
 }
 
-/** Opens the drawer for a document; `part` is "why" (its score) or "document" (its fields and text first). */
-export async function showWhy(view, answer, document, system, part = "why") {
-  drawer ??= opened();
-  const shown = drawer;
-  const results = answer.results.filter(({ pipeline }) => pipeline === system);
-  const hit = (results[0] ?? answer.results[0])?.hits.find(({ id }) => id === document) ?? { id: document };
-  note({ why: document, system });
+/** Opens the drawer for a document's id; `part` is "why" (its score) or "document" (its fields and text first). */
+export async function showWhy(view, answer, id, system, part = "why") {
+  const shown = (drawer ??= opened());
+  const results = answer.results.find(({ pipeline }) => pipeline === system) ?? answer.results[0];
+  const hit = results.hits.find((each) => each.id === id) ?? { id };
+  note({ why: id, system });
   const body = el("div", { class: "why-body" }, loading(3));
   put(shown, heading(view, answer, hit, system, part), body);
   shown.setAttribute("aria-label", `${hit.title || hit.id}, ${system}`);
   bindDrawer(shown, view, answer, hit, system, part);
-  shown.dataset.document = document;
-  const fresh = () => shown === drawer && shown.dataset.document === document && body.isConnected;
+  if (!shown.contains(document.activeElement)) shown.focus();
   const [record, why] = await Promise.all([
-    settled(ask(`documents/${encodeURIComponent(document)}`)),
-    explained(view, document, system),
+    settled(ask(`documents/${encodeURIComponent(id)}`)),
+    explained(view, id, system),
   ]);
-  if (!fresh()) return;
-  const score =
-    why &&
-    section(
-      "Why this score",
-      why instanceof Error ? troubled("There is no explanation", why.message) : reason(why),
-      "reason",
-    );
-  const content = section(
-    "Document",
-    record instanceof Error ? troubled("The document cannot be shown", record.message) : whole(record),
-    "whole",
-  );
+  if (!body.isConnected) return;
+  const score = why && section("Why this score", told(why, "There is no explanation", reason), "reason");
+  const content = section("Document", told(record, "The document cannot be shown", whole), "whole");
   put(body, part === "document" ? [content, score] : [score, content]);
 }
 
+/** What an answer shows, or why there is none. */
+const told = (answer, title, shown) => (answer instanceof Error ? troubled(title, answer.message) : shown(answer));
+
 const settled = (promise) =>
   promise.catch((error) => {
-    if (error instanceof Refused) return error;
+    if (error instanceof Refused || error.name === "AbortError") return error;
     throw error;
   });
 
@@ -64,25 +57,32 @@ function explained({ state }, document, pipeline) {
   return state.q ? settled(ask("explain", { body: { query: state.q, pipeline, document } })) : null;
 }
 
+/** A new drawer, a step in the history: the button "back" closes it, and to close it goes back. */
 function opened() {
-  const dialog = el("dialog", { class: "drawer keyed" });
-  const before = document.activeElement;
+  const dialog = el("dialog", { class: "drawer keyed", tabindex: -1 });
+  const stepped = !current().why;
+  if (stepped) history.pushState(null, "", location.href);
   document.body.append(dialog);
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
   });
   dialog.addEventListener("close", () => {
-    drawer = null;
     dialog.remove();
-    note({ why: null, system: null });
-    const hit = document.querySelector(
-      `.hit[data-id="${CSS.escape(dialog.dataset.document)}"][data-system="${CSS.escape(dialog.dataset.system)}"]`,
-    );
-    (hit ?? before)?.focus({ preventScroll: true });
-    hit?.scrollIntoView({ block: "nearest" });
+    refocus(dialog.dataset);
+    if (drawer !== dialog) return;
+    drawer = null;
+    if (stepped) history.back();
+    else note({ why: null, system: null });
   });
   dialog.showModal();
   return dialog;
+}
+
+/** Goes to the result that was shown. */
+function refocus({ document: id, system }) {
+  const hit = document.querySelector(`.hit[data-id="${CSS.escape(id)}"][data-system="${CSS.escape(system)}"]`);
+  hit?.focus({ preventScroll: true });
+  hit?.scrollIntoView({ block: "nearest" });
 }
 
 function heading(view, answer, hit, system, part) {
@@ -125,7 +125,7 @@ function heading(view, answer, hit, system, part) {
 }
 
 function bindDrawer(dialog, view, answer, hit, system, part) {
-  dialog.dataset.system = system;
+  Object.assign(dialog.dataset, { document: hit.id, system });
   const hits = answer.results.find(({ pipeline }) => pipeline === system)?.hits ?? [];
   const step = (by) => {
     const to = hits[hits.findIndex(({ id }) => id === hit.id) + by];

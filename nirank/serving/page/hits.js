@@ -160,17 +160,8 @@ function tools(hit, of) {
         el("span", { class: "ask" }, "why?"),
       )
     : number;
-  const like =
-    of.about.images &&
-    hit.image &&
-    el(
-      "a",
-      {
-        class: "like",
-        href: address({ q: null, image: null, like: hit.id, query: null, offset: null, why: null, system: null }),
-      },
-      "more like this",
-    );
+  const alike = { q: null, image: null, like: hit.id, query: null, offset: null, why: null, system: null };
+  const like = el("a", { class: "like", href: address(alike) }, "more like this");
   return el("footer", { class: "tools" }, why, like, of.judged && grading(hit.id, of.judged, hit.title || hit.id));
 }
 

@@ -18,7 +18,7 @@ export function notice(text, { kind = "error", actions = [] } = {}) {
     buttons,
     closer,
   );
-  document.getElementById("notices").append(box);
+  place("notices").append(box);
   return close;
 }
 
@@ -48,7 +48,7 @@ export function toast(text, label = null, act = null) {
       label,
     );
   const box = el("div", { class: "toast" }, el("span", {}, text), button);
-  put(document.getElementById("toasts"), box);
+  put(place("toasts"), box);
   say(text);
   setTimeout(() => box.remove(), label ? TOAST_WITH_BUTTON : TOAST);
 }
@@ -81,6 +81,15 @@ export function waiting(seconds, why, signal) {
     };
     signal?.addEventListener("abort", give);
     count();
-    document.getElementById("notices").append(box);
+    place("notices").append(box);
   });
+}
+
+/** The place for notices or toasts: in an open dialog, beside which nothing can be reached, one of its own. */
+function place(name) {
+  const dialog = document.querySelector("dialog[open]");
+  if (!dialog) return document.getElementById(name);
+  const made = dialog.querySelector(`.${name}`) ?? el("div", { class: name });
+  dialog.prepend(made);
+  return made;
 }

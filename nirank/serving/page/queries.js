@@ -19,11 +19,13 @@ const SORTS = {
 };
 /** Milliseconds between two looks at a server that is still computing. */
 const PAUSE = 700;
+/** Milliseconds that a list is kept: documents may change. */
+const FRESH = 60_000;
 
 /** Columns that fill the picture of all differences: fewer are no wider. */
 const FEWEST = 24;
 
-let last = { key: "", list: null };
+let last = { key: "", list: null, until: 0 };
 
 /** Shows the list. */
 export async function showQueries({ about, state, main, signal }) {
@@ -72,9 +74,9 @@ async function listed({ state, a, b, signal }) {
     b: b || null,
     sort: state.sort ?? "difference",
   });
-  if (last.key === asked) return last.list;
+  if (last.key === asked && Date.now() < last.until) return last.list;
   const list = await ask(asked, { signal });
-  if (list.ready) last = { key: asked, list };
+  if (list.ready) last = { key: asked, list, until: Date.now() + FRESH };
   return list;
 }
 

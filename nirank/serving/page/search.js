@@ -23,10 +23,28 @@ const K = 10;
 const PATIENCE = 150;
 
 let last = { key: "", answer: null };
+let drawn = null;
+
+/** Has the next search asked for anew, even if it is the last one again. */
+export function forget() {
+  last = { key: "", answer: null };
+}
+
+/** Opens or closes the drawer, where nothing else of the address has changed; false where more has. */
+export function turnTo(state) {
+  if (drawn?.key !== apart(state) || drawn.view.signal.aborted) return false;
+  if (state.why) showWhy(drawn.view, drawn.answer, state.why, state.system ?? drawn.view.a);
+  else closeWhy();
+  return true;
+}
+
+/** The state without what the drawer shows. */
+const apart = (state) => JSON.stringify({ ...state, why: undefined, system: undefined });
 
 /** Shows what the address asks for. */
 export async function showSearch({ about, state, main, signal }) {
   closeWhy();
+  drawn = null;
   if (!state.q && !state.like && !state.image) return start(about, state, main, signal);
   const view = {
     about,
@@ -41,6 +59,7 @@ export async function showSearch({ about, state, main, signal }) {
   if (!answer || signal.aborted) return null;
   view.judged = about.annotate && state.q ? new Judged(state.q, state.query ?? null) : null;
   draw(view, answer);
+  drawn = { key: apart(state), view, answer };
   view.judged?.read(signal).catch(() => say("The judgments of others cannot be shown."));
   if (state.why) showWhy(view, answer, state.why, state.system ?? view.a);
   return null;
@@ -281,18 +300,8 @@ function bindKeys(view, answer, columns, explain) {
     e: on((hit) => explain(hit.dataset.id, hit.dataset.system)),
   });
   if (!view.judged) return;
-  for (const grade of [0, 1, 2, 3])
-    bind({
-      [grade]: on((hit) => {
-        view.judged.toggle(hit.dataset.id, grade);
-      }),
-    });
-  bind({
-    Delete: on((hit) => {
-      view.judged.mark(hit.dataset.id, null);
-    }),
-    Backspace: on((hit) => {
-      view.judged.mark(hit.dataset.id, null);
-    }),
-  });
+  const mark = (how) => on(({ dataset: { id } }) => void how(id));
+  for (const grade of [0, 1, 2, 3]) bind({ [grade]: mark((id) => view.judged.toggle(id, grade)) });
+  const withdraw = mark((id) => view.judged.mark(id, null));
+  bind({ Delete: withdraw, Backspace: withdraw });
 }
