@@ -169,6 +169,7 @@ def test_core_modules_import_little_at_once():
         "nirank.kit.text.stemming": {"Stemmer"},
         "nirank.kit.text.word_breaks": {"regex"},
         "nirank.kit.openvino": {"torch"},
+        "nirank.kit.remembered": {"torch"},
     }
     rooms = {"training": {"accelerate", "safetensors", "torch"}, "vision": {"PIL", "torch"}}
     rooms["serving"] = {"cachetools", "fastapi", "mcp", "prometheus_client", "pydantic", "starlette", "uvicorn"}
