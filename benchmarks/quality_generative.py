@@ -7,7 +7,7 @@ import importlib
 
 from quality_table import Table
 
-PARTS = ("quality_generative_codes",)
+PARTS = ("quality_generative_codes", "quality_generative_blip")
 
 
 def tables(asked: argparse.Namespace) -> list[Table]:

@@ -60,13 +60,14 @@ class Run:
     folder: Path
     data: Path
     seconds: float
+    documents: int | None
     server_core: int | None
     client_core: int | None
 
     def experiment(self, label: str) -> Path:
         """An experiment of one pipeline."""
         written = self.folder / f"{label.lower()}.toml"
-        collection = json.dumps(f"beir:{self.data / 'nfcorpus'}")
+        collection = json.dumps(f"beir:{self._collection()}")
         lines = [
             f'name = "nfcorpus"\ncollection = {collection}',
             "[pipelines]",
@@ -74,6 +75,19 @@ class Run:
         ]
         written.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return written
+
+    def _collection(self) -> Path:
+        """The folder of NFCorpus, or one with its first documents."""
+        whole, cut = self.data.resolve() / "nfcorpus", self.folder / "nfcorpus"
+        if self.documents is None:
+            return whole
+        if not cut.exists():
+            cut.mkdir()
+            lines = (whole / "corpus.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+            (cut / "corpus.jsonl").write_text("".join(lines[: self.documents]), encoding="utf-8")
+            for name in ("queries.jsonl", "qrels.txt"):
+                (cut / name).symlink_to(whole / name)
+        return cut
 
     def server(self, label: str, *options: str) -> Server:
         """A server of it, ready."""
@@ -99,16 +113,15 @@ def main() -> None:
         client, server = (cores[0], cores[-1]) if len(cores) > 1 else (None, None)
         os.environ |= {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
         os.environ |= {"HF_HUB_OFFLINE": "1", "NIRANK_CACHE": str(asked.cache or Path(folder) / "cache")}
-        run = Run(Path(folder), asked.data, asked.seconds, server, client)
+        run = Run(Path(folder), asked.data, asked.seconds, asked.documents, server, client)
         for label in asked.pipelines:
             state = run.opened(label)  # builds the index that all others open
             for work in asked.works:
                 print(f"{label}, {work} ...", file=sys.stderr)
                 found.setdefault(work, []).extend(WORKS[work](run, label, state))
-    text = _report(found)
-    print(text)
+    print(_report({"commands": [_command()], "rows": found}))
     if asked.save:
-        _save(text, found)
+        _save(found)
     sys.exit(int(any(row["wrong"] or row.get("failed") for rows in found.values() for row in rows)))
 
 
@@ -117,6 +130,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("works", nargs="*", metavar="WORK", help=f"some of: {', '.join(WORKS)} (default: all)")
     parser.add_argument("--pipelines", nargs="+", choices=list(PIPELINES), default=list(PIPELINES))
     parser.add_argument("--seconds", type=float, default=15, help="how long each load lasts (default: 15)")
+    parser.add_argument("--documents", type=int, help="how many of NFCorpus' 3,633 documents (default: all)")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of collections")
     parser.add_argument("--cache", type=Path, help="a folder of indexes to keep; otherwise they are made anew")
     parser.add_argument("--save", action="store_true", help=f"also write {RESULTS.name}/serving-MACHINE.md and .json")
@@ -140,22 +154,26 @@ def _load(run: Run, label: str, state: State) -> Iterator[Row]:
         clients = Clients(server.port, truths)
         clients.ask(1, 1, list(state.pipelines))  # a first query imports and compiles
         for connections in sizes:
-            yield {"pipeline": label, "queue": options[1] if options else "256"} | _loaded(
-                run, server, clients, connections
-            )
+            yield {
+                "pipeline": label,
+                "documents": len(state.corpus),
+                "queue": options[1] if options else "256",
+            } | _loaded(run, server, clients, connections)
         server.stop()
 
 
 def _loaded(run: Run, server: Server, clients: Clients, connections: int) -> Row:
     (right,) = clients.truths.values()
     paths = [path(query, list(right)) for query in next(iter(right.values()))]
+    before = server.processor()
     with ThreadPoolExecutor(1) as beside:
         checking = beside.submit(clients.ask, _BESIDE, run.seconds, list(right)) if connections > 1 else None
         load = serving_wrk.load(run.folder, server.port, paths, connections, run.seconds, run.client_core)
         tally = checking.result() if checking else clients.ask(_BESIDE, 2, list(right))
-    now, most = server.memory()
-    busy = os.getloadavg()[0]
-    return {"connections": connections, **asdict(load), "memory": now, "most": most, "busy": busy, **_told(tally)}
+    answers = max(1, load.answered + tally.right)
+    costs = {"a second": load.answered / load.seconds, "processor": 1000 * (server.processor() - before) / answers}
+    memory = dict(zip(("memory", "most"), server.memory(), strict=True))
+    return {"connections": connections, **asdict(load), **costs, **memory, "busy": os.getloadavg()[0], **_told(tally)}
 
 
 def _crash(run: Run, label: str, state: State) -> Iterator[Row]:
@@ -173,7 +191,8 @@ def _crash(run: Run, label: str, state: State) -> Iterator[Row]:
         time.sleep(run.seconds / 3)
         stop.set()
         tally = asking.result()
-    yield {"pipeline": label, "times": _CRASHES, "down": max(down), "ended in": server.stop(), **_told(tally)}
+    told = {"pipeline": label, "documents": len(state.corpus)}
+    yield {**told, "times": _CRASHES, "down": max(down), "ended in": server.stop(), **_told(tally)}
 
 
 def _exchange(run: Run, label: str, state: State) -> Iterator[Row]:
@@ -186,7 +205,15 @@ def _exchange(run: Run, label: str, state: State) -> Iterator[Row]:
     times, after = server.counted("exchanged"), server.memory()[0]
     server.stop()
     versions = len(tally.versions)
-    yield {"pipeline": label, "times": times, "versions": versions, "before": before, "after": after, **_told(tally)}
+    yield {
+        "pipeline": label,
+        "documents": len(state.corpus),
+        "times": times,
+        "versions": versions,
+        "before": before,
+        "after": after,
+        **_told(tally),
+    }
 
 
 def _threads(run: Run, label: str, state: State) -> Iterator[Row]:
@@ -199,7 +226,7 @@ def _threads(run: Run, label: str, state: State) -> Iterator[Row]:
     wrong = [query for query, answer in pairs if not is_right(answer, right, query)]
     equal = sum(is_equal(answer, right, query) for query, answer in pairs)
     told = {"right": len(queries) - len(wrong), "to the bit": equal, "wrong": len(wrong), "first": wrong[:1]}
-    yield {"pipeline": label, **told}
+    yield {"pipeline": label, "documents": len(state.corpus), **told}
 
 
 WORKS: dict[str, Callable[[Run, str, State], Iterator[Row]]] = {
@@ -234,7 +261,9 @@ _TABLES = {
         "Load",
         "`refused` is 503 with Retry-After, which wrk does not heed: it asks again at once. `p50`, `p99` and `longest` "
         "are wrk's milliseconds, of refusals too; those of answers are of the two clients beside, which wait when "
-        "they are refused. `busy` is the machine's load average.",
+        "they are refused. `processor` is the server's own milliseconds of processor time for each answer, refusals "
+        "included: other programs disturb them less than the rest. `memory` is megabytes, `busy` the load average of "
+        "the machine, with what other programs do on it.",
     ),
     "crash": ("A crash", f"The server is killed (signal 9) and started again while {_CROWD} clients ask it."),
     "exchange": (
@@ -246,28 +275,34 @@ _TABLES = {
 }
 
 
-def _report(found: dict[str, list[Row]]) -> str:
-    parts = ["# Serving", *_heading()]
-    for work, rows in found.items():
-        title, text = _TABLES[work]
-        parts += [f"## {title}", text, _table(rows)]
+def _report(figures: dict[str, Any]) -> str:
+    parts = ["# Serving", *_heading(figures["commands"])]
+    for work, rows in figures["rows"].items():
+        if rows:
+            title, text = _TABLES[work]
+            parts += [f"## {title}", text, _table(rows)]
     return "\n\n".join(parts) + "\n"
 
 
-def _heading() -> list[str]:
-    command = shlex.join(["python", "benchmarks/serving.py", *sys.argv[1:]])
+def _command() -> str:
+    return f"`{shlex.join(['python', 'benchmarks/serving.py', *sys.argv[1:]])}`, {date.today()}"
+
+
+def _heading(commands: Sequence[str]) -> list[str]:
     return [
-        f"`{command}`, {date.today()}",
+        "; ".join(commands),
         f"{machine()}, {os.cpu_count()} cores: the server on one of them with one thread, clients on another; "
         f"{platform.system()}, Python {platform.python_version()}; {versions(_PACKAGES)}; {serving_wrk.version()}.",
-        "NFCorpus: 3,633 documents, 323 test queries, chosen at random; ten documents an answer, each with its fields "
+        "NFCorpus: 323 test queries, chosen at random; ten documents an answer, each with its fields "
         "and a snippet. Every answer that a client checks has the documents and scores that the pipeline finds without "
         "a server, but for rounding of float32 (1e-5 of the score; `to the bit` counts those without), or is wrong.",
     ]
 
 
 def _table(rows: Sequence[Row]) -> str:
-    columns = [column for column in rows[0] if column != "first"]
+    """The rows, without the columns that are 0 in all; those that must be 0 stay, to be seen."""
+    empty = {column for column in rows[0] if not any(row[column] for row in rows)} - {"wrong", "dropped", "failed"}
+    columns = [column for column in rows[0] if column not in {"first", *empty}]
     cells = [columns, ["---"] * len(columns), *([_shown(row[column]) for column in columns] for row in rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
@@ -278,9 +313,17 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _save(text: str, found: dict[str, list[Row]]) -> None:
+def _save(found: dict[str, list[Row]]) -> None:
+    """Write tables and figures; rows of pipelines that were not measured now stay, with the command that made them."""
     path = RESULTS / f"serving-{machine_kind()}.md"
-    for place, written in ((path, text), (path.with_suffix(".json"), json.dumps(found, indent=1) + "\n")):
+    figures = path.with_suffix(".json")
+    former = json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else {"commands": [], "rows": {}}
+    for work in WORKS:
+        measured = found.get(work, [])
+        names = {row["pipeline"] for row in measured}
+        former["rows"][work] = [row for row in former["rows"].get(work, []) if row["pipeline"] not in names] + measured
+    former["commands"] = list(dict.fromkeys([*former["commands"], _command()]))
+    for place, written in ((path, _report(former)), (figures, json.dumps(former, indent=1) + "\n")):
         with beside(place) as unfinished:
             unfinished.write_text(written, encoding="utf-8")
     print(f"Written to {path}")

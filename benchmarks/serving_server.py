@@ -68,6 +68,11 @@ class Server:
         """How many lines of its output are this word."""
         return self.log.read_text(encoding="utf-8").splitlines().count(word)
 
+    def processor(self) -> float:
+        """Seconds of processor time so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def memory(self) -> tuple[float, float]:
         """Megabytes resident now, and at most so far."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8").splitlines()

@@ -124,7 +124,7 @@ def _section(results: Results, row: int, k: int, album: _Album, drawings: dict[s
 
 
 def _sketches(name: str, row: int, pictures: Sequence[Content], album: _Album) -> str:
-    """What a component has drawn of the query."""
+    """The drawings of a query by one component."""
     called = f"drawn by {name}"
     tiles = [
         f"<figure class='open'>{album.tile((called, row * _DRAWINGS + place), picture, called)}</figure>"

@@ -7,7 +7,6 @@ Ramesh, Dhariwal, Nichol, Chu and Chen, Hierarchical Text-Conditional Image Gene
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,11 +19,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nirank.data import Candidates, Collection, Content, Queries
+from nirank.data import Candidates, Collection, Queries
 from nirank.errors import BadInput
 from nirank.kit import weights_digest
 from nirank_unclip.diffusion import Diffusion, Drawing
-from nirank_unclip.spaces import Model, Spaces, of_both
+from nirank_unclip.encoder import Encoder
+from nirank_unclip.spaces import Model, Spaces
 
 How = Literal["mlp", "ridge", "diffusion", "transformer"]
 WEIGHTS = "prior.safetensors"
@@ -80,31 +80,7 @@ def prior(
     return kinds[how](spaces, network, drawing, model)
 
 
-class _Encoder:
-    """What all priors have in common: pictures are left to `clip`, texts go through the prior."""
-
-    vectors = "dense"
-    reads = "either"
-    how = ""
-    spaces: Spaces
-
-    def encode(self, queries: Queries) -> Tensor:
-        """Unit vectors of queries, float32 `[queries, dim]`."""
-        return self.encode_documents(queries.contents)
-
-    def encode_documents(self, contents: Sequence[Content]) -> Tensor:
-        """Unit vectors of pictures and of texts, float32 `[contents, dim]`."""
-        return of_both(contents, self.made, self.spaces.images, torch.zeros(0, self.spaces.dims[1]))
-
-    def made(self, texts: Sequence[str]) -> Tensor:
-        """The vectors that texts become, `[texts, dim]`."""
-        raise NotImplementedError
-
-    def _hash(self, own: Any) -> str:
-        return hashlib.blake2b(repr([self.how, self.spaces.fingerprint, own]).encode(), digest_size=16).hexdigest()
-
-
-class MLPPrior(_Encoder, nn.Module):
+class MLPPrior(Encoder, nn.Module):
     """A network with layers of GELU from the vector of a text to that of a picture."""
 
     how = "mlp"
@@ -175,7 +151,7 @@ class DiffusionPrior(MLPPrior):
         return -self.network.error(self.spaces.texts(texts)[rows], self.spaces.images(contents)[columns])
 
 
-class RidgePrior(_Encoder):
+class RidgePrior(Encoder):
     """Ridge regression from the vectors of texts to those of pictures, centred on both sides."""
 
     how = "ridge"

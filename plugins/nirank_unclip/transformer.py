@@ -16,14 +16,14 @@ from nirank.errors import BadInput, MissingDependency
 from nirank.kit import weights_digest
 from nirank.kit.transformers import load, naming_model, quiet, tokenizer_text
 from nirank_unclip.diffusion import Drawing
-from nirank_unclip.prior import _Encoder
+from nirank_unclip.encoder import Encoder
 from nirank_unclip.spaces import Spaces
 
 #: The parts of a pipeline of diffusers that are read, by the names of their folders.
 PRIOR, TEXT, TOKENS, SCHEDULE = "prior", "text_encoder", "tokenizer", "prior_scheduler"
 
 
-class TransformerPrior(_Encoder):
+class TransformerPrior(Encoder):
     """Draws vectors of pictures for a text with a transformer of diffusers, which is not trained here.
 
     `folder` has the folders `prior`, `text_encoder`, `tokenizer` and perhaps `prior_scheduler` of an unCLIP pipeline.
