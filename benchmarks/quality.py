@@ -45,6 +45,7 @@ WORKS = (
     "metric",
     "recipes",
     "adapter",
+    "generative",
 )
 #: Several works by one name.
 GROUPS = {"transformers": ("dense", "lucene", "late", "crossencoder", "seq2seq")}

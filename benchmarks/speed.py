@@ -37,6 +37,7 @@ import speed_pipeline
 import speed_rerank
 import speed_start
 import speed_training
+import speed_update
 from speed_run import Run
 from speed_table import Report, machine, save, show, versions
 
@@ -54,6 +55,7 @@ WORKS: dict[str, Callable[[Run, Report], None]] = {
     "maxsim": speed_maxsim.compare,
     "start": speed_start.compare,
     "training": speed_training.compare,
+    "update": speed_update.compare,
 }
 RESULTS = Path(__file__).with_name("results")
 _PACKAGES = (

@@ -16,6 +16,11 @@ from tests.browser import NAMES
 
 #: Milliseconds that a page has for what it is waited for.
 PATIENCE = 10_000
+#: One process for all tabs, which starts once; and no other host is known.
+_FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-extensions", "--disable-background-networking"),
+    *("--renderer-process-limit=1", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+)
 
 
 @contextlib.contextmanager
@@ -43,7 +48,7 @@ def chromium() -> Iterator[Any]:
     if place is None:
         pytest.skip("there is no Chromium or Chrome")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=place, args=["--no-sandbox", "--disable-gpu"])
+        browser = driver.chromium.launch(executable_path=place, args=list(_FLAGS))
         yield browser
         browser.close()
 

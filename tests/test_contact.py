@@ -19,6 +19,7 @@ from nirank.data import (  # noqa: E402
     Queries,
     images,
 )
+from nirank.errors import BadInput  # noqa: E402
 from nirank.evaluation import evaluate  # noqa: E402
 from nirank.experiments import contact_sheet, experiment  # noqa: E402
 from nirank.experiments.results import Results, System  # noqa: E402
@@ -132,3 +133,40 @@ def test_results_over_images_have_the_page_and_those_over_texts_none(pictures, t
     texts = Collection("t", corpus, Queries.of("q"), Candidates.of([[0]], [[1]], corpus))
     write(_results(texts, one=[[0]]), tmp_path / "texts")
     assert not (tmp_path / "texts" / "contact.html").exists()
+
+
+class _Draughtsman:
+    """Scores nothing apart, and draws a picture of every text."""
+
+    def score(self, queries, candidates):
+        return np.zeros(candidates.pairs)
+
+    def draw(self, queries, count, seed):
+        assert all(isinstance(text, str) for text in queries.contents)
+        return [[images.drawn(100 + place) for place in range(count)] for _ in queries.contents]
+
+
+def test_drawings_of_a_text_stand_beside_it_and_an_image_is_not_drawn(pictures):
+    results = _results(pictures, one=[[0], [1]])
+    system = results.systems["one"]
+    ranking = load("bm25") >> load(_Draughtsman(), "artist")
+    results.systems["one"] = System("one", ranking, system.run, system.evaluation, 0.0, {})
+    text = contact_sheet.page(results, [0, 1])
+    page = _Page(text)
+    assert page.open == []
+    assert text.count("<h2>drawn by artist</h2>") == 1
+    assert text.count('aria-label="drawn by artist"') == 4
+    assert [kind for kind, _ in page.figures] == ["open"] * 4 + ["right", "right"]
+
+
+def test_what_cannot_draw_says_so_and_the_page_is_there(pictures, caplog):
+    class Mute(_Draughtsman):
+        def draw(self, queries, count, seed):
+            raise BadInput("there is no decoder.")
+
+    results = _results(pictures, one=[[0], [1]])
+    system = results.systems["one"]
+    ranking = load("bm25") >> load(Mute(), "mute")
+    results.systems["one"] = System("one", ranking, system.run, system.evaluation, 0.0, {})
+    assert "drawn by" not in contact_sheet.page(results, [0])
+    assert "mute draws nothing" in caplog.text

@@ -179,3 +179,12 @@ def test_drawn_pictures_differ_by_their_number_only():
     assert images.drawn(5) == images.drawn(5)
     assert len({images.drawn(number).tobytes() for number in range(200)}) == 200
     assert images.drawn(1, 7, 3).size == (7, 3)
+
+
+def test_an_image_of_more_pixels_than_may_be_is_refused_before_it_is_decoded(picture, tmp_path):
+    path = _saved(picture, tmp_path, "a.png")
+    assert images.read(path, 1200).size == (40, 30)
+    whole = path.read_bytes()
+    for content in (path, whole, whole[: len(whole) // 2]):
+        with pytest.raises(BadInput, match="has 40 x 30 pixels, and 1,199 are read at most"):
+            images.read(content, 1199)

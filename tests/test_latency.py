@@ -86,3 +86,29 @@ def test_a_query_that_fails_leaves_nothing_behind():
         assert mine["generate slow"] < 1
 
     _watched(work)
+
+
+class Encoder:
+    """Takes its time to encode, and the scoring by its vectors takes none of its own."""
+
+    vectors = "dense"
+
+    def encode(self, queries):
+        time.sleep(0.1)
+        return np.ones((len(queries), 1), np.float32)
+
+    def encode_documents(self, contents):
+        return np.ones((len(contents), 1), np.float32)
+
+
+def test_a_stage_within_another_may_count_for_itself_alone():
+    ranking = nirank.load(Slow(), "slow") >> nirank.load(Encoder(), "encoder")
+    for apart, scoring in ((True, False), (False, True)):
+        watch = Stopwatch(keep=False, apart=apart)
+        with watch.watching(), watch.query() as mine:
+            ranking.search("0.05", CORPUS)
+        assert [*mine] == ["generate slow", "encode encoder", "score encoder", "total"]
+        assert mine["encode encoder"] >= 0.1
+        assert (mine["score encoder"] >= 0.1) == scoring
+        assert (sum(mine.values()) - mine["total"] <= mine["total"]) == apart
+        assert watch.seconds == {}

@@ -43,7 +43,9 @@ def test_an_experiment_is_served_with_all_its_pipelines(experiment, tmp_path):
     assert state.fields == ("title", "text", "year")
     assert source.judgments == tmp_path / "words-judgments"
     (hit, *_) = searching.search(state, "small cat", ["both"])["results"][0]["hits"]
-    assert (hit["id"], hit["title"], hit["fields"]["year"]) == ("1", "One", 2001)
+    assert (hit["id"], hit["title"], hit["fields"]) == ("1", "One", {"title": "One", "year": 2001})
+    wish = searching.Wish(fields=("text",))
+    assert searching.search(state, "small", wish=wish)["results"][0]["hits"][0]["fields"] == {"text": "a small cat"}
 
 
 def test_pipelines_of_an_experiment_share_components_and_their_indexes(experiment):

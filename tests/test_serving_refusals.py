@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
@@ -15,10 +16,11 @@ from fastapi.testclient import TestClient
 
 from nirank.serving import guard, running
 from nirank.serving.app import application
+from nirank.serving.opening import source
 from nirank.serving.options import Options
 from nirank.serving.state import Holder, State
 
-FIELDS = {"year": [2001, 2002], "name": ["x", "y"]}
+FIELDS = {"year": [2001, 2002], "name": ["x", "y"], "new": [True, False]}
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,7 @@ def ask(state):
         ({"query": "cat", "where": "__import__('os').system('true')"}, "is refused"),
         ({"query": "cat", "where": "not " * 400 + "year"}, ""),
         ({"query": "cat", "where": "(" * 900 + "year > 1" + ")" * 900}, "is not a condition"),
+        ({"query": "cat", "where": "new or(" * 240 + "new" + ")" * 240}, "is not a condition"),
         ({"query": "cat", "where": "year > 2000 \0"}, "is not a condition"),
         ({"query": "cat", "where": "y" * 2001}, "where"),
         ({"query": "cat", "fields": ["colour"]}, "There is no field 'colour'"),
@@ -98,6 +101,11 @@ def test_a_search_that_cannot_be_answered_is_refused(ask, asked, said):
 )
 def test_the_same_in_an_address_is_refused(ask, query):
     ask("GET", f"/search?q=cat&{query}", 422)
+
+
+def test_a_condition_may_be_as_deep_as_it_may_be_long(ask):
+    deep = {"query": "cat", "where": "not " * 498 + "new", "pipelines": ["bm25"]}
+    ask("POST", "/search", 200, json=deep)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +224,13 @@ def test_no_door_is_open_to_other_machines_without_a_token():
         running.refuse_open_door(Options(host=host, token="t"))
     for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost"):
         running.refuse_open_door(Options(host=host))
+
+
+def test_an_address_that_is_taken_is_told_before_anything_is_opened(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BadInput, match=f"port {port} cannot be listened at: Address already in use"):
+            running.serve(source("no such collection"), Options(port=port))
 
 
 def test_a_token_is_read_from_a_file_or_the_environment(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from nirank.data import Candidates, Collection, Documents, Explanation, Mark, Matches, Queries
+from nirank.data import Candidates, Collection, Documents, Explanation, Mark, Matches, Queries, looked_up
 from nirank.errors import BadInput, UnknownName
 from nirank.hooks import hookimpl
 from nirank.plugins import Plugin, active
@@ -24,7 +25,7 @@ from nirank.registry import Entry
 from nirank.testing import checks, violations
 from nirank.testing.contract import KINDS
 from nirank.testing.promises import Broken
-from nirank.testing.samples import DOCUMENTS, LONG, LetterEncoder, corpus
+from nirank.testing.samples import DOCUMENTS, LONG, LetterCodes, LetterEncoder, corpus
 from nirank.testing.subject import Subject
 from nirank.training import Sample
 from nirank.training.sampling import Judged
@@ -720,6 +721,59 @@ def test_token_vectors_and_term_weights_are_encoders_too():
 
     assert violations("encoder", Tokens()) == {}
     assert violations("encoder", Terms()) == {}
+
+
+class SoundCodes(LetterCodes):
+    fingerprint = "letters"
+
+
+def _widened(self, contents):
+    return LetterCodes.encode_documents(self, contents).astype(np.int64)
+
+
+def _longer(self, contents):
+    codes = LetterCodes.encode_documents(self, contents)
+    return np.concatenate([codes, codes], axis=1)
+
+
+def _larger(self, contents):
+    return LetterCodes.encode_documents(self, contents) + np.uint8(8)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        (_faulty(SoundCodes, encode_documents=_widened), "int64"),
+        (_faulty(SoundCodes, encode_documents=_longer), "several numbers of positions"),
+        (_faulty(SoundCodes, encode_documents=_larger), "tables of"),
+        (_faulty(SoundCodes, encode=lambda self, queries: np.zeros((len(queries), 16))), r"\[positions, codes\]"),
+    ],
+)
+def test_codes_that_do_not_fit_tables_are_seen(encoder, message):
+    found = violations("encoder", encoder)
+    assert re.search(message, found["encoder/codes_fit_tables"])
+
+
+def test_sound_codes_keep_all_promises_and_an_encoder_of_codes_is_trained_by_scores(torch):
+    class Scoring(torch.nn.Module, SoundCodes):
+        """Learns a weight of what is looked up; one that `forgets` leaves it out."""
+
+        def __init__(self, forgets=False):
+            super().__init__()
+            self.weight, self.forgets = torch.nn.Parameter(torch.ones(())), forgets
+
+        def score(self, queries, candidates):
+            known = looked_up(
+                self.encode(queries),
+                self.encode_documents(candidates.corpus[candidates.docs]),
+                candidates.rows,
+                np.arange(candidates.pairs),
+            )
+            return torch.from_numpy(known) * (self.weight.detach() if self.forgets else self.weight)
+
+    assert violations("encoder", SoundCodes()) == {}
+    assert violations("encoder", Scoring()) == {}
+    assert [*violations("encoder", Scoring(forgets=True))] == ["encoder/gradients_reach_every_parameter"]
 
 
 # Losses

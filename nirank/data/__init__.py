@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nirank.data.codes import as_codes as as_codes
     from nirank.data.codes import as_tables as as_tables
     from nirank.data.codes import looked_up as looked_up
+    from nirank.data.codes import narrow as narrow
     from nirank.data.collection import Collection as Collection
     from nirank.data.columns import Strings as Strings
     from nirank.data.columns import gather as gather
@@ -84,7 +85,7 @@ _HOMES = {
         "similarities",
     ],
     "nirank.data.candidates": ["Candidates"],
-    "nirank.data.codes": ["Codes", "as_codes", "as_tables", "looked_up"],
+    "nirank.data.codes": ["Codes", "as_codes", "as_tables", "looked_up", "narrow"],
     "nirank.data.collection": ["Collection"],
     "nirank.data.columns": ["Strings", "gather", "integers_to_numpy", "join_texts", "to_array", "to_column"],
     "nirank.data.corpus": ["ArrowCorpus", "Documents", "Field", "Some", "field_of"],

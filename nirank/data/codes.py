@@ -7,7 +7,7 @@ position.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,13 @@ from nirank.errors import BadInput
 #: Pairs that are looked up at once.
 _PAIRS = 1 << 14
 
-Codes = NDArray[np.uint8] | NDArray[np.uint16]
+#: uint8, or uint16.
+Codes: TypeAlias = NDArray[np.unsignedinteger[Any]]
+
+
+def narrow(codes: Any, kinds: int) -> Codes:
+    """Codes of so many kinds as bytes, or as two bytes each where there are more than 256."""
+    return to_numpy(codes).astype(np.uint8) if kinds <= 1 << 8 else to_numpy(codes).astype(np.uint16)
 
 
 def as_codes(vectors: Any) -> Codes:

@@ -148,7 +148,7 @@ def _bytes(content: Content) -> bytes:
         return content.read_bytes()
     if isinstance(content, bytes):
         return content
-    if not hasattr(content, "save"):
+    if isinstance(content, str) or not hasattr(content, "save"):
         raise BadInput(f"documents are all texts or all images, and one among images is a {type(content).__name__}.")
     file = io.BytesIO()
     content.save(file, "PNG")

@@ -13,8 +13,8 @@ from nirank.data.attributes import to_mask
 from nirank.data.columns import gather
 from nirank.data.corpus import ArrowCorpus
 from nirank.data.fingerprint import content_bytes
-from nirank.data.image_file import ImageFile
 from nirank.data.ids import ITERATED, Ids, Ordinals
+from nirank.data.image_file import ImageFile
 from nirank.data.types import Content, Corpus
 
 if TYPE_CHECKING:

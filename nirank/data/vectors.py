@@ -17,11 +17,12 @@ from nirank.errors import BadInput
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+    from nirank.data.codes import Codes
     from nirank.data.terms import TermWeights
 
 #: What an encoder returns: dense `[n, dim]` (also as a tensor), token vectors (ragged), weights of terms (sparse), or
 #: codes of documents and tables of queries (`nirank.data.codes`).
-Vectors: TypeAlias = "Floats | TokenVectors | SparseVectors | TermWeights"
+Vectors: TypeAlias = "Floats | TokenVectors | SparseVectors | TermWeights | Codes"
 #: Pairs whose dot products are computed at once.
 _PAIRS = 4096
 

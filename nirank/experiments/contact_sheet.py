@@ -1,27 +1,38 @@
 """A contact sheet: for some queries the images that each system found, in order, right and wrong ones framed.
 
-The page is one file of HTML that needs nothing else: small copies of the images are in it, each once.
+The page is one file of HTML that needs nothing else: small copies of the images are in it, each once. Where a component
+of a system draws (it has a method `draw(queries, count, seed)`), its drawings of the query stand beside the query.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from nirank.component import Component
 from nirank.data import images
 from nirank.data.collection import Collection
 from nirank.data.listings import names_of
+from nirank.data.queries import Queries
 from nirank.data.thumbnails import SIDE, thumbnail
 from nirank.data.types import Content
+from nirank.errors import BadInput
 
 if TYPE_CHECKING:
     from nirank.experiments.results import Results
+
+log = logging.getLogger("nirank")
 
 #: The name of the page in a folder of results.
 PAGE = "contact.html"
 #: Tiles of a page, so that it stays within some megabytes; and queries, so that one can look at them.
 _TILES, _QUERIES = 1000, 24
+#: Drawings of a query by each component that draws.
+_DRAWINGS = 4
 _LETTERS = 80  # of a text that stands for an image
 
 
@@ -39,7 +50,8 @@ def page(results: Results, queries: Sequence[int] | None = None, k: int = 10) ->
     """
     rows = _telling(results, k) if queries is None else list(queries)
     album = _Album()
-    sections = "\n".join(_section(results, row, k, album) for row in rows)
+    drawings = _drawings(results, rows)
+    sections = "\n".join(_section(results, row, k, album, drawings.get(row, {})) for row in rows)
     title = escape(repr(results.collection).strip("<>"))
     notes = "".join(_note(name, results) for name in results.systems)
     head = _HEAD.replace("TITLE", title).replace("STYLE", _STYLE + "\n" + "\n".join(album.rules()))
@@ -78,14 +90,47 @@ def _telling(results: Results, k: int) -> list[int]:
     return chosen + [row for row, _ in zip(rest, range(room - len(chosen)), strict=False)]
 
 
-def _section(results: Results, row: int, k: int, album: _Album) -> str:
+def _drawings(results: Results, rows: Sequence[int]) -> dict[int, dict[str, list[Content]]]:
+    """For each row of a text the drawings of every component that draws, by its name."""
+    queries = results.collection.queries
+    texts = [row for row in rows if isinstance(queries.contents[row], str)]
+    found: dict[int, dict[str, list[Content]]] = {row: {} for row in texts}
+    components = [each for system in results.systems.values() for each in system.ranking.components()]
+    for component in dict.fromkeys(each for each in components if each.can("draw")):
+        drawn = _drawn(component, queries.take(np.array(texts, np.int64))) if texts else []
+        for row, pictures in zip(texts, drawn, strict=False):  # nothing where it cannot draw
+            found[row][component.name] = pictures
+    return found
+
+
+def _drawn(component: Component, queries: Queries) -> list[list[Content]]:
+    try:
+        drawn: list[list[Content]] = component.target.draw(queries, _DRAWINGS, seed=0)
+    except BadInput as error:
+        log.warning("%s draws nothing for the contact sheet: %s", component.name, error)
+        return []
+    return drawn
+
+
+def _section(results: Results, row: int, k: int, album: _Album, drawings: dict[str, list[Content]]) -> str:
     queries = results.collection.queries
     asked = album.tile(("query", row), queries.contents[row], queries.ids[row])
     columns = "".join(_column(results, name, row, k, album) for name in results.systems)
+    shown = "".join(_sketches(name, row, pictures, album) for name, pictures in drawings.items())
     return (
-        f'<section><header>{asked}<small>{escape(queries.ids[row])}</small></header><div class="s">{columns}</div>'
-        "</section>"
+        f'<section><header>{asked}<small>{escape(queries.ids[row])}</small>{shown}</header><div class="s">{columns}'
+        "</div></section>"
     )
+
+
+def _sketches(name: str, row: int, pictures: Sequence[Content], album: _Album) -> str:
+    """The drawings of a query by one component."""
+    called = f"drawn by {name}"
+    tiles = [
+        f"<figure class='open'>{album.tile((called, row * _DRAWINGS + place), picture, called)}</figure>"
+        for place, picture in enumerate(pictures)
+    ]
+    return f"<h2>{escape(called)}</h2>{''.join(tiles)}"
 
 
 def _column(results: Results, name: str, row: int, k: int, album: _Album) -> str:

@@ -27,13 +27,16 @@ class Stopwatch:
 
     It notes what happens in the context of a query: in `query()`, and in no other thread or task. So several threads
     may ask queries at a time, each with its own `query()`, and what else is searched meanwhile counts for none of them.
-    With `keep = False` nothing is kept of a query when its block is left, as a server wants it.
+    With `keep = False` nothing is kept of a query when its block is left, as a server wants it. With `apart = True` a
+    stage within another one counts for itself alone, so that stages add up to no more than the total.
     """
 
-    def __init__(self, keep: bool = True) -> None:
-        self.keep = keep
+    def __init__(self, keep: bool = True, apart: bool = False) -> None:
+        self.keep, self.apart = keep, apart
         self.seconds: dict[str, list[float]] = defaultdict(list)
         self._query: ContextVar[dict[str, float] | None] = ContextVar("query", default=None)
+        #: The seconds of the stages within the one that is running.
+        self._inner: ContextVar[list[float] | None] = ContextVar("inner", default=None)
 
     @contextmanager
     def query(self) -> Iterator[dict[str, float]]:
@@ -75,12 +78,17 @@ class Stopwatch:
         return (yield from self._timed(f"score {scorer.name}"))
 
     def _timed(self, stage: str) -> Generator[None, Any, Any]:
-        start = time.perf_counter()
+        start, around, inner = time.perf_counter(), self._inner.get(), list[float]()
+        token = self._inner.set(inner)
         try:
             return (yield)
         finally:
+            self._inner.reset(token)
+            seconds = time.perf_counter() - start
+            if around is not None:
+                around.append(seconds)
             if (mine := self._query.get()) is not None:
-                mine[stage] += time.perf_counter() - start
+                mine[stage] += seconds - (sum(inner) if self.apart else 0)
 
 
 def measure(ranking: Ranking, collection: Collection, queries: int = 100) -> dict[str, dict[str, float]]:

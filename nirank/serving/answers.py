@@ -47,7 +47,7 @@ class SearchRequest(Request):
     k: Count = 10
     offset: Offset = 0
     where: Condition | None = None
-    fields: Names | None = Field(None, description="The fields that are shown; all unless given.")
+    fields: Names | None = Field(None, description="The fields that are shown; all but `text` unless given.")
     snippets: bool = True
 
     @model_validator(mode="after")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
@@ -13,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-from nirank.serving import routes
+from nirank.serving import comparing_routes, judging_routes, living_routes, mcp, metrics, routes
 from nirank.serving.guard import Guard
 from nirank.serving.opening import Source
 from nirank.serving.options import Options
@@ -22,8 +20,8 @@ from nirank.serving.served import Served
 from nirank.serving.state import Holder
 
 PAGE = Path(__file__).parent / "page"
-#: Modules with a function `add_to(app, served)`, each with a part of the server.
-_PARTS = ("judging_routes", "comparing_routes", "living_routes", "mcp", "metrics")
+#: Parts of the server beside searching, in the order in which they are added.
+_PARTS = (judging_routes, comparing_routes, living_routes, mcp, metrics)
 
 
 def application(holder: Holder, options: Options | None = None, source: Source | None = None) -> FastAPI:
@@ -34,8 +32,7 @@ def application(holder: Holder, options: Options | None = None, source: Source |
     app.include_router(routes.paths)
     app.add_middleware(Guard, options=served.options)
     for part in _PARTS:
-        if importlib.util.find_spec(f"nirank.serving.{part}"):
-            importlib.import_module(f"nirank.serving.{part}").add_to(app, served)
+        part.add_to(app, served)
     app.add_api_route("/", _page, include_in_schema=False)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
     return app

@@ -2,6 +2,9 @@
 
 So a request that comes alone does not wait, and batches grow with the load. A request whose client has gone, or whose
 time is up, is left out when its turn comes.
+
+The package `batched` does the like, but has each request wait for others (5 ms unless told), wakes up again and again
+while nothing comes, and imports torch.
 """
 
 from __future__ import annotations

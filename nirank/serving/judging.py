@@ -142,12 +142,12 @@ class JudgmentStore:
         Raises as `resolved`, and `BadInput` for ids that TREC's files cannot hold: `json_lines` can.
         """
         resolved = self.resolved(annotator, rule)
-        documents = Ids(list(dict.fromkeys(each for row in resolved.values() for each in row)), unique=True)
-        rows = [documents.find(list(row)) for row in resolved.values()]
+        ordinals: dict[str, int] = {}
+        rows = [[ordinals.setdefault(each, len(ordinals)) for each in row] for row in resolved.values()]
         judged = Candidates.of(rows, [list(row.values()) for row in resolved.values()])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "qrels"
-            write_qrels(path, Queries(list(resolved), [""] * len(resolved)), judged, documents)
+            write_qrels(path, Queries(list(resolved), [""] * len(resolved)), judged, Ids(list(ordinals)))
             return path.read_text(encoding="utf-8")
 
     def json_lines(self, annotator: str | None = None, rule: Rule = "median") -> str:

@@ -140,7 +140,7 @@ async def task(living: Changing, task: str) -> Response:
 
 
 async def _kept(take: Any, given: Any) -> Any:
-    """What comes of a change that is taken; refuses with 503 where too many wait, with 507 where it cannot be kept."""
+    """The task of a change that is taken; refuses with 503 where too many wait, with 507 where it cannot be kept."""
     try:
         return await asyncio.to_thread(take, given)
     except TooMany as error:

@@ -22,6 +22,7 @@ from starlette.routing import Route
 from nirank.errors import BadInput, CompositionError, DamagedFile, UnknownName
 from nirank.serving import searching
 from nirank.serving.guard import LOOPBACK
+from nirank.serving.refusals import message
 from nirank.serving.searching import Wish
 from nirank.serving.served import Served
 from nirank.serving.state import State
@@ -199,7 +200,7 @@ class Tools:
         except (BadInput, UnknownName, CompositionError) as error:
             if isinstance(error, DamagedFile):
                 raise
-            raise ToolError(str(error)) from None
+            raise ToolError(message(error)) from None
 
     def _ordinal(self, state: State, document: str) -> int:
         found = state.ordinal(document)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,11 @@ def source(what: str, pipeline: str | None = None, stages: Mapping[str, dict[str
             raise BadInput("--pipeline and --set go with a collection: this has pipelines of its own.", what)
         return Source(Experiment.read(described), path.resolve() if path.is_dir() else None)
     text = pipeline or workspace.BM25
-    table = {"name": what.partition(":")[0] or what, "collection": what, "stage": dict(stages or {})}
+    table = {
+        "name": "-".join(re.findall(r"[\w-]+", what.partition(":")[0])) or "collection",
+        "collection": what,
+        "stage": dict(stages or {}),
+    }
     return Source(Experiment.of({**table, "pipelines": {_named(text): text}}))
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from nirank.errors import BadInput, MissingDependency
 from nirank.experiments.plugin_beside import load_beside
@@ -16,47 +19,75 @@ from nirank.serving.opening import Source
 from nirank.serving.options import Options
 from nirank.serving.state import Holder
 
-#: Seconds that running requests have when the server ends.
-_TO_FINISH = 30
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 
 def serve(source: Source, options: Options, tell: Callable[[str], None] = print) -> None:
     """Serve until a signal ends it: requests that run are answered, new ones are not begun.
 
-    `tell` is given the address once all is open.
-
-    Raises `BadInput` where others could reach it and no token is set, `MissingDependency` without the extra `serve`.
+    `tell` is given the address once all is open; port 0 is one that is free. Raises `BadInput` where others could reach
+    it and no token is set, and for an address that is taken; `MissingDependency` without the extra `serve`.
     """
     refuse_open_door(options)
     with _needing_the_extra():
-        import uvicorn
-
         from nirank.serving.app import application
-        from nirank.serving.connections import Impatient, allow_many
+    with _place(options) as place, _opened(source) as holder:
+        app = application(holder, options, source)
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        tell(f"http://{host}:{place.getsockname()[1]}")
+        _run(app, options, place)
+
+
+def _run(app: FastAPI, options: Options, place: socket.socket) -> None:
+    import uvicorn
+
+    from nirank.serving.connections import Impatient, allow_many
+
+    class Server(uvicorn.Server):
+        """Lets nothing new in from the signal on."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            app.state.served.limits.closing = True
+            super().handle_exit(sig, frame)
+
+    config = uvicorn.Config(
+        app,
+        http=Impatient,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(options.deadline) + 1,
+    )
+    allow_many()
+    Server(config).run([place])
+
+
+@contextmanager
+def _place(options: Options) -> Iterator[socket.socket]:
+    """The address, taken, but closed to connections until the server is there. Raises `BadInput` where it cannot be."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
+        place = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise BadInput(f"cannot be listened at: {error.strerror}.", options.host) from None
+    with place:
+        try:
+            if os.name == "posix":  # elsewhere the option would let two servers have one address
+                place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            place.bind(address)
+        except OSError as error:
+            said = f"port {options.port} cannot be listened at: {error.strerror}. Name another one with --port."
+            raise BadInput(said, options.host) from None
+        yield place
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[Holder]:
+    """The present state, with the observers of the experiment switched on."""
     load_beside(source.experiment)
-    with ExitStack() as stack:
-        stack.enter_context(observers.switched_on(source.experiment.observers()))
-        app = application(Holder(source.open()), options, source)
-
-        class Server(uvicorn.Server):
-            """Lets nothing new in from the signal on."""
-
-            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-                app.state.served.limits.closing = True
-                super().handle_exit(sig, frame)
-
-        config = uvicorn.Config(
-            app,
-            http=Impatient,
-            host=options.host,
-            port=options.port,
-            log_level="warning",
-            timeout_graceful_shutdown=_TO_FINISH,
-            server_header=False,
-        )
-        allow_many()
-        tell(f"http://{options.host}:{options.port}")
-        Server(config).run()
+    with observers.switched_on(source.experiment.observers()):
+        yield Holder(source.open())
 
 
 def serve_stdio(source: Source, options: Options) -> None:
@@ -69,13 +100,10 @@ def serve_stdio(source: Source, options: Options) -> None:
 
         from nirank.serving.mcp import server
         from nirank.serving.served import Served
-    load_beside(source.experiment)
-    with ExitStack() as stack:
-        stack.enter_context(observers.switched_on(source.experiment.observers()))
-        served = Served(Holder(source.open()), options)
-        stack.enter_context(served.watch.watching())
-        stack.callback(served.close)
-        anyio.run(server(served).run_stdio_async)
+    with _opened(source) as holder:
+        served = Served(holder, options)
+        with served.watch.watching(), closing(served):
+            anyio.run(server(served).run_stdio_async)
 
 
 @contextmanager

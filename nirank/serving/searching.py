@@ -34,7 +34,8 @@ _LEAST = 32
 class Wish:
     """The wishes of a search beside its query: a page of results, and what is shown of each document.
 
-    `fields` are those that are shown (None: all), `where` a condition on fields (`nirank.data.conditions`).
+    `fields` are those that are shown (None: all but the text), `where` is a condition on fields
+    (`nirank.data.conditions`).
     """
 
     k: int = 10
@@ -78,7 +79,7 @@ def search(state: State, query: Content, pipelines: Sequence[str] = (), wish: Wi
     """The answer of `/search`, searched here and now; all pipelines unless some are named."""
     wish = wish or Wish()
     names = list(pipelines) or list(state.pipelines)
-    watch = Stopwatch()
+    watch = Stopwatch(keep=False, apart=True)
     with watch.watching():
         found = {name: find(state, name, [query], wish, watch)[0] for name in names}
     return answer(state, query, found, wish)
@@ -143,7 +144,7 @@ def _hits(state: State, query: Content, mine: Found, others: Mapping[str, Found]
     here = slice(wish.offset, wish.offset + wish.k)
     docs = mine.docs[here]
     contents = state.corpus[docs] if len(docs) else []
-    fields = state.fields if wish.fields is None else wish.fields
+    fields = state.shown if wish.fields is None else wish.fields
     parts = _snippets(state, query, docs, contents) if wish.snippets else [None] * len(docs)
     hits = []
     for row, (doc, score) in enumerate(zip(docs.tolist(), mine.scores[here], strict=True)):

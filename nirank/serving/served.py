@@ -1,4 +1,4 @@
-"""The things that the parts of a server share: the state that is served, options, limits, and the threads that search."""
+"""The things that the parts of a server share: the state that is served, options, limits, threads that search."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Served:
 
     def __post_init__(self) -> None:
         self.limits = Limits(self.options.waiting, self.options.deadline)
-        self.watch = Stopwatch(keep=False)
+        self.watch = Stopwatch(keep=False, apart=True)
         self.thumbnails = Thumbnails()
         self._threads = ThreadPoolExecutor(max(2, processors()), thread_name_prefix="search")
         self._slow = ThreadPoolExecutor(_SLOW, thread_name_prefix="explain")

@@ -56,6 +56,11 @@ class State:
         named = (*getattr(self.corpus, "fields", ()), *getattr(self.corpus, "attributes", ()))
         return tuple(dict.fromkeys(named))
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The fields that are shown of what was found, unless some are named: all but the text, which has a snippet."""
+        return tuple(name for name in self.fields if name != "text")
+
     @functools.cached_property
     def images(self) -> bool:
         """True where documents are images."""

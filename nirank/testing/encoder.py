@@ -93,8 +93,9 @@ def queries_match_documents(subject: Subject) -> None:
 
 def codes_fit_tables(subject: Subject) -> None:
     """Codes of documents are uint8 or uint16 of one length; tables of queries have a number for each at each place."""
-    if subject.traits.vectors != "codes":
-        raise Inapplicable("it makes no codes.")
+    sides = map(subject.component.can, ("encode", "encode_documents"))
+    if subject.traits.vectors != "codes" or not all(sides):
+        raise Inapplicable("it makes no codes, or of one side alone.")
     tables = subject.encode(samples.queries(subject.reads))
     codes = subject.encode_documents(samples.documents(subject.reads))
     kinds = {str(code.dtype) for code in codes}

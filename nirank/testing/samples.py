@@ -158,7 +158,7 @@ class LetterCodes:
 
     def encode(self, queries: Queries) -> Floats:
         """Tables of queries, float32 `[queries, 16, 8]`."""
-        counts = self.encode_documents(queries.contents).astype(np.float32)
+        counts = LetterCodes.encode_documents(self, queries.contents).astype(np.float32)
         return -np.square(counts[..., None] - np.arange(8, dtype=np.float32))
 
     def encode_documents(self, contents: Sequence[Content]) -> NDArray[np.uint8]:

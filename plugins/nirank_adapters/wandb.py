@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nirank.errors import MissingDependency
 from nirank_adapters.observed import Observed
@@ -41,7 +41,7 @@ class Logger(Observed):
             name=name,
             config={key: str(value) if isinstance(value, Path) else value for key, value in settings.items()},
             dir=str(self.folder),
-            mode=os.environ.get("WANDB_MODE", "offline"),
+            mode=cast("Any", os.environ.get("WANDB_MODE", "offline")),
             reinit="create_new",
             settings=wandb.Settings(silent=True, console="off", save_code=False, disable_git=True),
         )

@@ -74,7 +74,7 @@ def save(network: Network, shape: Shape | None, folder: Path) -> None:
     """Write a network into `folder / "network"`: weights, tokenizer, and the shape or the configurations."""
     place = folder / FOLDER
     place.mkdir(parents=True, exist_ok=True)
-    described = {"shape": asdict(shape)} if shape else {"configs": _configs(network)}
+    described: dict[str, Any] = {"shape": asdict(shape)} if shape else {"configs": _configs(network)}
     described |= {"longest": network.longest, "lead": network.lead, "pictures": network.pictures.described}
     (place / _SHAPE).write_text(json.dumps(described, indent=1), encoding="utf-8")
     save_model(network, str(place / _WEIGHTS))
@@ -119,7 +119,7 @@ def _state(place: Path | str) -> tuple[Any, ...]:
 def _loaded(place: Path | str, kind: str) -> Network:
     if isinstance(place, Path) and (place / _SHAPE).exists():
         return _trained_here(place)
-    settings = {"use_safetensors": True} if isinstance(place, Path) else {}
+    settings: dict[str, Any] = {"use_safetensors": True} if isinstance(place, Path) else {}
     model = load(kind, str(place), unused=(), **settings)
     pixels = Pixels.of(load("AutoImageProcessor", str(place), backend="pil"))
     tokenizer = tokenizer_of(str(place), model)
@@ -176,7 +176,8 @@ def _of_configs(described: Mapping[str, Any], tokenizer: Any) -> Network:
 
     configs, told = described["configs"], dict(described["pictures"])
     pool, width = told.pop("pool"), told.pop("width")
-    pixels = Pixels(**{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()})
+    lists: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+    pixels = Pixels(**lists)
     with quiet(), torch.random.fork_rng(devices=[]):
         vision = transformers.BlipVisionModel(transformers.BlipVisionConfig(**configs["vision"]))
         texts = {

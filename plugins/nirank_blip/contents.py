@@ -31,11 +31,13 @@ def of_both(
 ) -> Tensor:
     """A row for each content, `[contents, ...]`, from a function of texts and one of images; `empty` has no rows."""
     seen = np.array([is_image(content) for content in contents], bool)
-    found, places = [empty], []
-    for run, here in ((texts, np.flatnonzero(~seen)), (pictures, np.flatnonzero(seen))):
-        if len(here):
-            found.append(run([contents[place] for place in here.tolist()]))  # type: ignore[operator]
-            places.append(here)
+    found, places = [empty], list[NDArray[np.int64]]()
+    if len(here := np.flatnonzero(~seen)):
+        found.append(texts([str(contents[place]) for place in here.tolist()]))
+        places.append(here)
+    if len(here := np.flatnonzero(seen)):
+        found.append(pictures([contents[place] for place in here.tolist()]))
+        places.append(here)
     order = np.argsort(np.concatenate(places)) if places else np.zeros(0, np.int64)
     return torch.cat(found)[torch.from_numpy(order).to(empty.device)]
 

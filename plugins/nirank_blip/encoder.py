@@ -130,7 +130,7 @@ class Blip(Holder):
             return nothing
         right = (relation[rows] == negatives.RELEVANT).long().argmax(1)
         pairs = _Pairs([str(text) for text in texts], self._tokens(pictures), relation, scores, rows, right)
-        return self._matching(pairs) + self._writing(pairs)
+        return nothing + self._matching(pairs) + self._writing(pairs)
 
     def _matching(self, pairs: _Pairs) -> Tensor | float:
         if not self._weights["itm"]:

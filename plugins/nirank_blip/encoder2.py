@@ -39,7 +39,7 @@ class Blip2(nn.Module):
 
     def __init__(self, model: str, running: Running = Running()) -> None:
         super().__init__()
-        settings = {"use_safetensors": True} if Path(model).expanduser().is_dir() else {}
+        settings: dict[str, Any] = {"use_safetensors": True} if Path(model).expanduser().is_dir() else {}
         self.model = load("Blip2ForImageTextRetrieval", model, unused=("language_projection.",), **settings)
         self.tokenizer = load("AutoTokenizer", model)
         check_tokens(self.tokenizer, int(self.model.config.qformer_config.vocab_size), model)

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 import nirank
 from nirank.data import Candidates, Queries
 from nirank.errors import BadInput
-from nirank.kit import encode, encode_documents
-from nirank.kit.vision import Memory
+from nirank.kit import Memory, encode, encode_documents
 from nirank.pipeline import Stage
 from nirank_blip.contents import Pairs, pairs_of
 from nirank_blip.holder import Holder, Running
@@ -89,7 +88,7 @@ class Matching(Holder):
         return scores if self.first is None else scores + self.scale * self.first.cosines(pairs, scores.device)
 
     @property
-    def fingerprint(self) -> str:  # type: ignore[override]
+    def fingerprint(self) -> str:
         """A hash of all that scores depend on, the encoder before it too."""
         own = super().fingerprint
         return own if self.first is None else f"{own}{self.first.stage.component.fingerprint}"

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nirank.data import Content
-from nirank.kit.vision import EfficientNet, Memory, Pixels
+from nirank.kit import Memory
+from nirank.kit.vision import EfficientNet, Pixels
 
 #: The one vector of an image: that of its first token, or the mean of all.
 Pool = Literal["first", "mean"]

@@ -107,6 +107,7 @@ class DualEncoder(nn.Module):
 
     @templates.setter
     def templates(self, templates: Sequence[str]) -> None:
+        """Put texts into other sentences."""
         self.prompts = replace(self.prompts, templates=tuple(templates))
 
     def train(self, mode: bool = True) -> DualEncoder:

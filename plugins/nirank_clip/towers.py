@@ -16,7 +16,7 @@ from nirank.data import Content
 from nirank.errors import BadInput
 from nirank.kit import Memory, tried
 from nirank.kit.transformers import load, longest, quiet, tokenizer_of, tokenizer_text
-from nirank.kit.vision import EfficientNet, Memory, Pixels, ViT, jittered
+from nirank.kit.vision import EfficientNet, Pixels, ViT, jittered
 from nirank_clip.contents import by_length
 
 VIT, EFFICIENTNET = "vit", "efficientnet_lite0"

@@ -50,7 +50,9 @@ class Transformer(nn.Module):
         """What texts become in each layer."""
         tokens = [[_START, *text.encode("utf-8", "replace")[: self.longest]] for text in texts]
         width = max(map(len, tokens), default=1)
-        padded = torch.tensor([each + [_START] * (width - len(each)) for each in tokens], device=self.head.weight.device)
+        padded = torch.tensor(
+            [each + [_START] * (width - len(each)) for each in tokens], device=self.head.weight.device
+        )
         lengths = torch.tensor([len(each) for each in tokens], device=padded.device)
         seen = (torch.arange(width, device=padded.device) < lengths[:, None])[:, None, None]
         hidden, past = self.bytes(padded) + self.places[:width], []

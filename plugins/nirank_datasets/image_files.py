@@ -78,8 +78,8 @@ def images(
 
     `ask` says what the queries are: "classes" (the classes, for which their images are relevant), "images" (every image
     that has others of its class, for which these are relevant), "zero_shot" (the images, for which their classes are
-    to be found: these are the documents) or "self" (every image, to which it is relevant itself, and nothing else: what
-    learns from images alone learns from this). `classes` is the field that names their classes. With "documents" there are
+    to be found: these are the documents) or "self" (every image, relevant to itself alone: what learns from images
+    learns from this). `classes` is the field that names their classes. With "documents" there are
     no queries, unless they come with judgments from files beside the source: `queries` (JSON lines) and `qrels` (TREC).
 
     Each image is decoded once. With `damaged = "skip"` those that cannot be are left out, with warnings of the logger

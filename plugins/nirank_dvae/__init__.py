@@ -1,4 +1,4 @@
-"""Pictures as codes: a discrete variational autoencoder, DALL-E's own encoder, and the index that is searched by both."""
+"""Pictures as codes: a discrete autoencoder, DALL-E's own encoder, and the index that both search."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _COMPONENTS = (
     ("encoder", "dvae", "dvae:DVAE", "dvae:tiny"),
+    ("encoder", "flava_codebook", "flava:FlavaCodebook", "flava:tiny"),
     ("generator", "codes", "codes:CodesIndex", "codes:tiny"),
 )
 

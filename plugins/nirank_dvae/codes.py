@@ -138,8 +138,8 @@ class CodesIndex:
             scores = every_sum(tables, self._opened()[docs])
             keys = sort_keys(np.tile(docs, len(tables)), scores.ravel()).reshape(scores.shape)
             best = _least(np.concatenate([best, keys], axis=1), k)
-        docs, scores = from_sort_keys(np.sort(best, axis=1).ravel())
-        return Candidates(best.shape[1] * np.arange(len(tables) + 1), docs.astype(np.int64), scores)
+        found, scores = from_sort_keys(np.sort(best, axis=1).ravel())
+        return Candidates(best.shape[1] * np.arange(len(tables) + 1), found.astype(np.int64), scores)
 
     def _blocks(self) -> list[NDArray[np.int64]]:
         docs = np.arange(len(self._opened())) if self._allowed is None else self._allowed

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nirank.data import Candidates, Codes, Content, Queries
+from nirank.data import Candidates, Codes, Content, Queries, narrow
 from nirank.errors import BadInput
 from nirank.kit import digest, weights_digest
 from nirank.kit.transformers import best_device
@@ -64,8 +64,8 @@ class DVAE(nn.Module):
     loss `likelihood` trains on a collection in which each picture is relevant to itself (`ask="self"`). z is a relaxed
     sample in training, and the most probable code elsewhere.
 
-    Pictures are resized to `side` x `side`, with `channels` 1 (grey) or 3; a position is `patch` x `patch` pixels. There
-    are `codes` codes, at most 65,536, and `dim` features at a position. `seed` is that of first weights.
+    Pictures are resized to `side` x `side`, with `channels` 1 (grey) or 3; a position is `patch` x `patch` pixels, with
+    `dim` features. There are `codes` codes, at most 65,536. `seed` is that of first weights.
 
     Raises `BadInput` for sizes that do not fit, and for a damaged picture.
     """
@@ -88,8 +88,8 @@ class DVAE(nn.Module):
         super().__init__()
         if not 2 <= codes <= 1 << 16 or channels not in (1, 3) or dim < 1:
             raise BadInput(
-                f"codes = {codes}, channels = {channels}, dim = {dim}: 2 to 65,536 codes, 1 or 3 channels and a dim from "
-                "1 are expected."
+                f"codes = {codes}, channels = {channels}, dim = {dim}: 2 to 65,536 codes, 1 or 3 channels and a dim "
+                "from 1 are expected."
             )
         if patch < 1 or side < patch or side % patch:
             raise BadInput(f"side = {side}, patch = {patch}: a side that is a multiple of the patch is expected.")
@@ -131,8 +131,7 @@ class DVAE(nn.Module):
 
     def encode_documents(self, contents: Sequence[Content]) -> Codes:
         """The most probable code of each position, `[documents, positions]`, uint8 if there are at most 256 codes."""
-        best = self.logits(self.read(contents)).argmax(2).cpu().numpy()
-        return best.astype(np.uint8 if self.codes <= 1 << 8 else np.uint16)
+        return narrow(self.logits(self.read(contents)).argmax(2), self.codes)
 
     def score(self, queries: Queries, candidates: Candidates) -> Tensor:
         """The bound of each pair, `[pairs]`: of the document by the codes of the query, in nats a value."""

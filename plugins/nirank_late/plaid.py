@@ -6,17 +6,31 @@ alone, first by the centroids that are near to the query at all, then by all of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Corpus, Explanation, Floats, Ints, Queries, Vectors, sort_keys
+from nirank.data import (
+    Candidates,
+    Content,
+    Corpus,
+    Explanation,
+    Floats,
+    Ints,
+    Queries,
+    Some,
+    Vectors,
+    offsets_of,
+    sort_keys,
+)
 from nirank.errors import BadInput
-from nirank.kit import bounded, progress, ragged_files, write_header
+from nirank.kit import Former, bounded, progress, ragged_files, write_header
 from nirank_late.exact import explained, scored, token_vectors
 from nirank_late.maxsim import Meetings, compare, tiled
 from nirank_late.residual import Codec
@@ -24,7 +38,14 @@ from nirank_late.store import TokenStore, picked, widened
 
 #: Tokens that are compressed at once, and tokens a centroid in the sample that centroids are found in.
 _BLOCK, _SAMPLE = 1 << 16, 16
+#: Documents that came since centroids were found, and what share of all they may be.
+_CAME, _FEW = "came.npy", 1 / 4
+_NEW = "new-"
 _BOUNDED = ("codes", "offsets", "starts", "docs", "centroids")
+#: Documents whose vectors are copied at once.
+_DOCUMENTS = 1 << 12
+#: How many tokens some documents have, the centroid of each token, and what is left of it.
+Compressed: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]]
 
 
 class PlaidIndex:
@@ -72,14 +93,43 @@ class PlaidIndex:
 
     def build(self, corpus: Corpus, folder: Path, encode: Callable[[Sequence[Content]], Vectors] | None = None) -> None:
         """Encode the corpus, going on where an interrupted build of the same index stopped, and compress it."""
+        _clear(folder)
         TokenStore.write(corpus, folder, encode, self.chunk, "plaid")
         store = TokenStore.open(corpus, folder)
         count = min(self.centroids or _usual(len(store.tokens)), len(store.tokens))
         codec = Codec.fit(_sample(store, count, self.seed), count, self.bits, self.seed)
         codec.save(folder)
-        _compress(store, codec, folder)
-        np.save(folder / "offsets.npy", store.offsets)
+        _write(folder, _compressed(store, codec), store.offsets, codec)
         ragged_files.remove(folder)
+
+    def update(
+        self,
+        corpus: Corpus,
+        folder: Path,
+        former: Former,
+        encode: Callable[[Sequence[Content]], Vectors] | None = None,
+    ) -> None:
+        """The same from the index of an earlier state: only what is new is encoded, and compressed by its centroids.
+
+        When a quarter of the documents has come since these were found, the index is built anew. Until then what is
+        found may differ from that by the compression.
+        """
+        known, new = CompressedIndex.load(former.folder), former.new
+        came = _came(former.folder) + len(new)
+        if came > _FEW * len(corpus):
+            self.build(corpus, folder, encode)
+            return
+        _clear(folder)
+        with tempfile.TemporaryDirectory(prefix=_NEW, dir=folder) as apart:
+            store = None
+            if len(new):
+                TokenStore.write(Some(corpus, new), Path(apart), encode, self.chunk, "plaid")
+                store = TokenStore.open(Some(corpus, new), Path(apart))
+            known.codec.save(folder)
+            lengths = np.diff(known.offsets)[former.ordinals]
+            lengths[new] = np.diff(store.offsets) if store else 0
+            _write(folder, _with_new(known, former.ordinals, store), offsets_of(lengths), known.codec)
+        np.save(folder / _CAME, came)
 
     def open(self, corpus: Corpus, folder: Path) -> None:
         """Map the index; raises `BadInput` where it is of another number of documents."""
@@ -223,25 +273,63 @@ def _sample(store: TokenStore, centroids: int, seed: int) -> Floats:
     return widened(store.tokens[np.sort(chosen)])
 
 
-def _compress(store: TokenStore, codec: Codec, folder: Path) -> None:
-    """Write codes, residuals, and the documents of each centroid."""
-    tokens, pairs = len(store.tokens), [np.empty(0, np.int64)]
+def _clear(folder: Path) -> None:
+    """Remove what an update left that was killed."""
+    for left in folder.glob(f"{_NEW}*"):
+        shutil.rmtree(left)
+
+
+def _came(folder: Path) -> int:
+    """How many documents came since the centroids of an index were found."""
+    return int(bounded.column(folder / _CAME, np.int64)) if (folder / _CAME).exists() else 0
+
+
+def _compressed(store: TokenStore, codec: Codec) -> Iterator[Compressed]:
+    """The vectors in a store, some documents at a time."""
+    for documents in store.blocks(_BLOCK):
+        offsets, values = store.of(documents)
+        yield (np.diff(offsets), *codec.compress(values))
+
+
+def _with_new(known: CompressedIndex, ordinals: NDArray[np.int64], store: TokenStore | None) -> Iterator[Compressed]:
+    """The vectors of documents that were known at some ordinals, -1 for each that is next in the store of new ones."""
+    new = _of_each(_compressed(store, known.codec)) if store else iter(())
+    for start in range(0, len(ordinals), _DOCUMENTS):
+        here = ordinals[start : start + _DOCUMENTS]
+        offsets, places = picked(known.offsets, np.maximum(here, 0))
+        cuts = offsets[1:-1]
+        codes, residuals = np.split(known.codes[places], cuts), np.split(known.residuals[places], cuts)
+        found = [next(new) if ordinal < 0 else each for ordinal, *each in zip(here, codes, residuals, strict=True)]
+        lengths = np.array([len(codes) for codes, _ in found])
+        yield lengths, np.concatenate([codes for codes, _ in found]), np.concatenate([left for _, left in found])
+
+
+def _of_each(parts: Iterator[Compressed]) -> Iterator[Sequence[NDArray[Any]]]:
+    """The codes and residuals of one document after the other."""
+    for lengths, codes, residuals in parts:
+        cuts = np.cumsum(lengths)[:-1]
+        yield from zip(np.split(codes, cuts), np.split(residuals, cuts), strict=True)
+
+
+def _write(folder: Path, parts: Iterator[Compressed], offsets: NDArray[np.int64], codec: Codec) -> None:
+    """Write codes, residuals, and the documents of each centroid; the tokens of each document begin at `offsets`."""
+    documents, tokens, done, pairs = len(offsets) - 1, int(offsets[-1]), 0, [np.empty(0, np.int64)]
     with (
         (folder / "codes.npy").open("wb") as codes_file,
         (folder / "residuals.npy").open("wb") as residuals_file,
-        progress("Compressing vectors", len(store)) as advance,
+        progress("Compressing vectors", documents) as advance,
     ):
         write_header(codes_file, (tokens,), np.int32)
         write_header(residuals_file, (tokens, codec.width), np.uint8)
-        for documents in store.blocks(_BLOCK):
-            offsets, values = store.of(documents)
-            codes, residuals = codec.compress(values)
+        for lengths, codes, residuals in parts:
             codes_file.write(codes.tobytes())
             residuals_file.write(residuals.tobytes())
-            owners = np.repeat(np.arange(documents.start, documents.stop), np.diff(offsets))
-            pairs.append(np.unique(codes.astype(np.int64) * len(store) + owners))
-            advance(documents.stop - documents.start)
-    centroids, docs = np.divmod(np.sort(np.concatenate(pairs)), len(store))
+            owners = np.repeat(np.arange(done, done + len(lengths)), lengths)
+            pairs.append(np.unique(codes.astype(np.int64) * documents + owners))
+            done += len(lengths)
+            advance(len(lengths))
+    centroids, docs = np.divmod(np.sort(np.concatenate(pairs)), documents)
+    np.save(folder / "offsets.npy", offsets)
     np.save(folder / "starts.npy", np.searchsorted(centroids, np.arange(len(codec.centroids) + 1)))
     np.save(folder / "docs.npy", docs.astype(np.int32))
 

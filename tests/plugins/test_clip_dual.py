@@ -23,8 +23,9 @@ from nirank.data import (  # noqa: E402
     images,
 )
 from nirank.errors import BadInput  # noqa: E402
+from nirank.kit import Memory  # noqa: E402
 from nirank.kit.transformers import quiet  # noqa: E402
-from nirank.kit.vision import EfficientNet, Memory, Pixels  # noqa: E402
+from nirank.kit.vision import EfficientNet, Pixels  # noqa: E402
 from nirank.testing.models import save_bert  # noqa: E402
 from nirank_clip import tiny  # noqa: E402
 from nirank_clip.dual import DualEncoder  # noqa: E402

@@ -179,7 +179,7 @@ def test_training_makes_pictures_more_probable_and_codes_that_rebuild_them():
 
     before = judged()
     fitted = nirank.fit(
-        model, "likelihood", collection, sampler="positives", steps=100, batch_size=12, learning_rate=2e-2
+        model, "likelihood", collection, sampler="positives", steps=70, batch_size=12, learning_rate=2e-2
     )
     after = judged()
     assert after[0] > before[0] + 1
@@ -322,7 +322,7 @@ def test_an_index_of_another_corpus_is_refused(tmp_path):
 def test_a_query_that_keeps_its_distribution_ranks_a_document_by_its_probability():
     model, contents = tiny(), [images.drawn(number) for number in range(6)]
     corpus, queries = Documents([*"abcdef"], contents), Queries.of([images.drawn(9)])
-    found = (nirank.load(model) >> nirank.load("codes") % 3).search(queries, corpus)
+    found = (nirank.load(model) >> nirank.load("codes")).search(queries, corpus)
     logs = model.encode(queries)[0].detach()
     codes = model.encode_documents(contents).astype(int)
     wanted = [sum(float(logs[i, code]) for i, code in enumerate(row)) for row in codes]
@@ -336,3 +336,38 @@ def test_each_picture_is_relevant_to_itself_and_to_nothing_else(tmp_path):
     assert isinstance(collection, Collection)
     assert collection.judgments.docs.tolist() == [0, 1, 2]
     assert collection.judgments.lengths.tolist() == [1, 1, 1]
+
+
+# DALL-E's own encoder
+
+
+def test_codes_are_those_of_transformers(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    from nirank_dvae import flava
+
+    flava.save(tmp_path)
+    model, contents = flava.FlavaCodebook(str(tmp_path), side=16, device="cpu"), [images.drawn(n) for n in range(3)]
+    size = {"height": 16, "width": 16}
+    processor = transformers.FlavaImageProcessorPil(codebook_size=size, codebook_crop_size=size)
+    inputs = processor(contents, return_codebook_pixels=True, return_tensors="pt")["codebook_pixel_values"]
+    peer = transformers.FlavaImageCodebook.from_pretrained(tmp_path)
+    with torch.inference_mode():
+        assert (model.encode_documents(contents) == peer.get_codebook_indices(inputs).flatten(1).numpy()).all()
+        tables = model.encode(Queries.of(contents))
+        assert torch.allclose(
+            tables.exp().flatten(0, 1), peer.get_codebook_probs(inputs).permute(0, 2, 3, 1).reshape(-1, 300), atol=1e-5
+        )
+    assert len(np.unique(model.encode_documents(contents))) > 1
+
+
+def test_a_codebook_that_lacks_weights_is_refused(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    from nirank_dvae import flava
+
+    flava.save(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights.pop("blocks.output.conv.weight")
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BadInput, match="lacks 1 weights"):
+        flava.FlavaCodebook(str(tmp_path), side=16, device="cpu")

@@ -124,19 +124,18 @@ def test_a_build_that_dies_leaves_nothing_half_and_goes_on(tmp_path, index, dies
     assert resumed.scores.tolist() == whole.scores.tolist()
 
 
-@pytest.mark.parametrize("index", [MaxSimIndex, PlaidIndex])
-def test_documents_that_come_and_go_leave_the_others_their_ids(tmp_path, index):
+def test_documents_that_come_and_go_leave_the_others_their_ids(tmp_path):
     before = Documents([f"d{number}" for number in range(30)], [str(number) for number in range(30)])
     numbers = [33, *(number for number in range(29, -1, -1) if number % 4), 31, 32]
     after = Documents([f"d{number}" for number in numbers], [str(number) for number in numbers])
     encoder, found = Component("encoder", Numbered()), {}
     for home, corpus, since in (("one", before, None), ("one", after, before), ("two", after, None)):
-        component = Component("index", index(chunk=7))
+        component = Component("index", MaxSimIndex(chunk=7))
         encoder.target.calls = 0
         folder = tmp_path / home / indexes.place(component, corpus, encoder)
         indexes.prepare(component, corpus, encoder, folder, since)
         found[home, since is None] = _search(component.target, 12)
-        if since and index is MaxSimIndex:
+        if since:
             assert encoder.target.calls == 2  # the chunks in which there is a new document
     updated, anew = found["one", False], found["two", True]
     assert updated.docs.tolist() == anew.docs.tolist()
@@ -270,3 +269,53 @@ def test_the_best_are_kept_over_any_cuts():
             order = np.lexsort((np.arange(50), -scores[row]))[:k]
             assert found[row][0].tolist() == order.tolist()
             assert found[row][1].tolist() == scores[row][order].tolist()
+
+
+class Counting(Numbered):
+    """Notes what it encodes."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoded = []
+
+    def encode_documents(self, contents):
+        self.encoded += contents
+        return super().encode_documents(contents)
+
+
+def test_plaid_encodes_what_is_new_and_compresses_it_by_the_centroids_that_there_are(tmp_path):
+    """Documents that are moved, taken out, changed and added have the vectors that the former centroids give them."""
+    before = _corpus(NUMBERS)
+    order = [5, 0, *range(6, 44)]
+    ids = [f"d{place}" for place in order] + ["new", "d1"]
+    after = Documents(ids, [str(NUMBERS[place]) for place in order] + ["41", "42"])
+    component, encoder = Component("plaid", PlaidIndex(centroids=16, probes=16, candidates=400)), Counting()
+    plain = Component("encoder", encoder)
+    indexes.prepare(component, before, plain, tmp_path / indexes.place(component, before, plain))
+    codec, known = component.target._searched.codec, component.target._searched
+    encoder.encoded.clear()
+    indexes.prepare(component, after, plain, tmp_path / indexes.place(component, after, plain), before)
+    assert sorted(encoder.encoded) == ["41", "42"]
+    updated = component.target._searched
+    assert np.array_equal(updated.codec.centroids, codec.centroids)
+    for doc, text in enumerate(after):
+        here = slice(updated.offsets[doc], updated.offsets[doc + 1])
+        codes, residuals = codec.compress(encoder.matrix(int(text)).astype(np.float16).astype(np.float32))
+        assert np.array_equal(updated.codes[here], codes)
+        assert np.array_equal(updated.residuals[here], residuals)
+    for centroid in range(16):
+        owners = np.repeat(np.arange(len(after)), np.diff(updated.offsets))[updated.codes == centroid]
+        listed = updated.docs[updated.starts[centroid] : updated.starts[centroid + 1]]
+        assert np.array_equal(listed, np.unique(owners))
+    assert len(known.offsets) == 45
+
+
+def test_plaid_finds_new_centroids_when_a_quarter_of_the_documents_has_come(tmp_path):
+    states = [_corpus(range(end)) for end in (40, 48, 56)]
+    component, encoder, encoded = Component("plaid", PlaidIndex(centroids=16)), Counting(), []
+    plain = Component("encoder", encoder)
+    for since, state in zip([None, *states], states, strict=False):
+        encoder.encoded.clear()
+        indexes.prepare(component, state, plain, tmp_path / indexes.place(component, state, plain), since)
+        encoded.append(len(encoder.encoded))
+    assert encoded == [40, 8, 56]

@@ -177,10 +177,9 @@ def test_switched_off_it_measures_nothing(documents):
 def test_the_peak_of_memory_is_that_of_the_piece_of_work():
     gauge = Gauge()
     with gauge.watch() as outer:
-        with gauge.watch() as large:
-            # Not an array: its memory may come from what earlier tests freed, which is resident already.
-            with mmap.mmap(-1, 240_000_000) as block:
-                np.frombuffer(block, dtype=np.uint8)[::1024].max()
+        # Not an array: its memory may come from what earlier tests freed, which is resident already.
+        with gauge.watch() as large, mmap.mmap(-1, 240_000_000) as block:
+            np.frombuffer(block, dtype=np.uint8)[::1024].max()
         with gauge.watch() as small:
             pass
     assert large.resident - small.resident > 200e6

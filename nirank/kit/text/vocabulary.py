@@ -126,7 +126,7 @@ _FILES = ("term_hashes", "term_offsets", "term_text")
 
 
 def _equal(hashes: NDArray[np.uint32]) -> Iterator[slice]:
-    """Where two or more hashes that do not fall are equal."""
+    """The places of two or more equal hashes, of hashes that do not fall."""
     heads = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]])[: len(hashes)])
     ends = np.append(heads[1:], len(hashes))
     several = ends - heads > 1

@@ -9,7 +9,6 @@ from nirank import faces
 if TYPE_CHECKING:
     from nirank.kit.vision.efficientnet import EfficientNet as EfficientNet
     from nirank.kit.vision.libraries import imported as imported
-    from nirank.kit.vision.memory import Memory as Memory
     from nirank.kit.vision.pixels import Pixels as Pixels
     from nirank.kit.vision.pixels import jittered as jittered
     from nirank.kit.vision.vit import ViT as ViT
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 _HOMES = {
     "nirank.kit.vision.efficientnet": ["EfficientNet"],
     "nirank.kit.vision.libraries": ["imported"],
-    "nirank.kit.vision.memory": ["Memory"],
     "nirank.kit.vision.pixels": ["Pixels", "jittered"],
     "nirank.kit.vision.vit": ["ViT"],
 }

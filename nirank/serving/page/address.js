@@ -2,7 +2,21 @@
 
 /** Names in the address: of the search (q, like, image), the systems (a, b), what is found, and the other views. */
 const NAMES = [
-  "view", "q", "like", "image", "a", "b", "where", "k", "offset", "why", "system", "query", "measure", "sort", "depth",
+  "view",
+  "q",
+  "like",
+  "image",
+  "a",
+  "b",
+  "where",
+  "k",
+  "offset",
+  "why",
+  "system",
+  "query",
+  "measure",
+  "sort",
+  "depth",
 ];
 
 let listener = () => {};
@@ -35,7 +49,7 @@ export function note(changes) {
   history.replaceState(null, "", address(changes));
 }
 
-/** Calls a function now and whenever the address has changed. Links of the page itself load nothing anew. */
+/** Calls a function now and, with the event if there is one, whenever the address has changed. Links of the page itself load nothing anew. */
 export function follow(shown) {
   listener = shown;
   addEventListener("popstate", shown);

@@ -49,7 +49,8 @@ async function answered(path, { body, signal }, tries = 1) {
   if (answer.ok) return answer;
   if (answer.status === 401) {
     const token = await askForToken(hasToken());
-    if (token === null) throw new Refused(401, "The server answers those who have its token. Whoever started it has it.");
+    if (token === null)
+      throw new Refused(401, "The server answers those who have its token. Whoever started it has it.");
     keep("token", token, "sessionStorage");
     return answered(path, { body, signal }, tries);
   }

@@ -8,7 +8,11 @@ import { notice, toast } from "./notices.js";
 
 /** A button that says who judges, and asks for another name. */
 export function judgingAs() {
-  return el("button", { type: "button", class: "picked", onclick: rename }, annotator() ? ["judging as ", el("b", {}, annotator())] : "your name…");
+  return el(
+    "button",
+    { type: "button", class: "picked", onclick: rename },
+    annotator() ? ["judging as ", el("b", {}, annotator())] : "your name…",
+  );
 }
 
 async function rename() {
@@ -18,12 +22,29 @@ async function rename() {
 
 /** A menu of the files of judgments. */
 export function exports() {
-  const save = (label, place, name) => el("button", { type: "button", class: "save", onclick: () => download(place(), name()) }, label);
+  const save = (label, place, name) =>
+    el("button", { type: "button", class: "save", onclick: () => download(place(), name()) }, label);
   const mine = () => path("judgments/qrels", { annotator: annotator() });
-  return el("details", { class: "export" }, el("summary", {}, "Export"), el("div", { class: "menu" },
-    save("qrels of everybody", () => "judgments/qrels", () => "qrels.txt"),
-    annotator() && save(`qrels of ${annotator()}`, mine, () => `qrels-${annotator()}.txt`),
-    save("queries (topics)", () => "judgments/topics", () => "topics.tsv")));
+  return el(
+    "details",
+    { class: "export" },
+    el("summary", {}, "Export"),
+    el(
+      "div",
+      { class: "menu" },
+      save(
+        "qrels of everybody",
+        () => "judgments/qrels",
+        () => "qrels.txt",
+      ),
+      annotator() && save(`qrels of ${annotator()}`, mine, () => `qrels-${annotator()}.txt`),
+      save(
+        "queries (topics)",
+        () => "judgments/topics",
+        () => "topics.tsv",
+      ),
+    ),
+  );
 }
 
 async function download(place, name) {

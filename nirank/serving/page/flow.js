@@ -20,7 +20,9 @@ function redraw(picture, columns, left, right) {
   const size = { left: `${start}px`, width: `${Math.max(0, end - start)}px`, height: `${whole.height}px` };
   for (const [key, value] of Object.entries(size)) picture.style.setProperty(key, value);
   const places = new Map([...right.querySelectorAll(".hit")].map((hit) => [hit.dataset.id, hit]));
-  const pairs = [...left.querySelectorAll(".hit")].map((hit) => [hit, places.get(hit.dataset.id)]).filter(([, other]) => other);
+  const pairs = [...left.querySelectorAll(".hit")]
+    .map((hit) => [hit, places.get(hit.dataset.id)])
+    .filter(([, other]) => other);
   put(picture, end - start < 12 ? [] : pairs.map(([from, to]) => line(from, to, whole.top, end - start)));
 }
 
@@ -28,7 +30,11 @@ function line(from, to, top, width) {
   const [y, z] = [from, to].map((hit) => anchor(hit) - top);
   const change = Number(from.dataset.rank) - Number(to.dataset.rank);
   const way = change > 0 ? "up" : change < 0 ? "down" : "same";
-  return svg("path", { class: way, "data-id": from.dataset.id, d: `M0 ${y}C${width / 2} ${y} ${width / 2} ${z} ${width} ${z}` });
+  return svg("path", {
+    class: way,
+    "data-id": from.dataset.id,
+    d: `M0 ${y}C${width / 2} ${y} ${width / 2} ${z} ${width} ${z}`,
+  });
 }
 
 /** The height of the first line of a result. */

@@ -15,8 +15,11 @@ export const annotator = () => kept("annotator");
 /** Asks for the annotator's name unless it is known, or always with `again`; resolves to null where none is given. */
 export async function named(again = false) {
   if (annotator() && !again) return annotator();
-  const name = await askFor("Who is judging?", "Your name stands beside your judgments, so that those of several people can be told apart. This browser keeps it.",
-    { label: "Your name", value: annotator() ?? "", autocomplete: "name" });
+  const name = await askFor(
+    "Who is judging?",
+    "Your name stands beside your judgments, so that those of several people can be told apart. This browser keeps it.",
+    { label: "Your name", value: annotator() ?? "", autocomplete: "name" },
+  );
   if (name !== null) keep("annotator", name);
   return name;
 }
@@ -56,7 +59,18 @@ export class Judged {
     try {
       this.take({ ...body, ...(await ask("judgments", { body })) });
     } catch (error) {
-      if (error instanceof Refused) notice(`The mark was not saved. ${error.message}`, { actions: [["Try again", (close) => { close(); this.mark(document, grade); }]] });
+      if (error instanceof Refused)
+        notice(`The mark was not saved. ${error.message}`, {
+          actions: [
+            [
+              "Try again",
+              (close) => {
+                close();
+                this.mark(document, grade);
+              },
+            ],
+          ],
+        });
       return false;
     }
     this.draw(document);
@@ -90,25 +104,57 @@ export function grading(document, judged, name) {
 
 function fill(box, document, judged) {
   const mine = judged.grade(document);
-  const focused = box.contains(globalThis.document.activeElement) ? globalThis.document.activeElement.dataset.grade : null;
-  put(box, GRADES.map((told, grade) => button(grade, told, mine, () => judged.toggle(document, grade))), others(document, judged));
+  const focused = box.contains(globalThis.document.activeElement)
+    ? globalThis.document.activeElement.dataset.grade
+    : null;
+  put(
+    box,
+    GRADES.map((told, grade) => button(grade, told, mine, () => judged.toggle(document, grade))),
+    others(document, judged),
+  );
   if (focused) box.querySelector(`[data-grade="${focused}"]`)?.focus();
 }
 
 function button(grade, told, mine, onclick) {
   const title = mine === grade ? `${told}: press again to withdraw` : `${told} (${grade})`;
-  return el("button", { type: "button", class: `grade g${grade}`, "data-grade": grade, "aria-pressed": String(mine === grade), "aria-label": `${grade}, ${told}`, title, tabindex: grade === (mine ?? 0) ? 0 : -1, onclick }, grade);
+  return el(
+    "button",
+    {
+      type: "button",
+      class: `grade g${grade}`,
+      "data-grade": grade,
+      "aria-pressed": String(mine === grade),
+      "aria-label": `${grade}, ${told}`,
+      title,
+      tabindex: grade === (mine ?? 0) ? 0 : -1,
+      onclick,
+    },
+    grade,
+  );
 }
 
 function others(document, judged) {
   const rest = [...(judged.grades.get(document) ?? [])].filter(([name]) => name !== annotator());
   if (!rest.length) return null;
   const told = rest.map(([name, grade]) => `${name}: ${grade}, ${GRADES[grade] ?? ""}`).join("\n");
-  const faces = rest.slice(0, 3).map(([name, grade]) => el("span", { class: "face" }, initials(name), el("b", {}, grade)));
-  return el("span", { class: "others", title: told, role: "img", "aria-label": `Also judged by ${told}` }, faces, rest.length > 3 && `+${rest.length - 3}`);
+  const faces = rest
+    .slice(0, 3)
+    .map(([name, grade]) => el("span", { class: "face" }, initials(name), el("b", {}, grade)));
+  return el(
+    "span",
+    { class: "others", title: told, role: "img", "aria-label": `Also judged by ${told}` },
+    faces,
+    rest.length > 3 && `+${rest.length - 3}`,
+  );
 }
 
-const initials = (name) => name.split(/\s+/).filter(Boolean).slice(0, 2).map((word) => Array.from(word)[0].toUpperCase()).join("");
+const initials = (name) =>
+  name
+    .split(/\s+/)
+    .filter(Boolean)
+    .slice(0, 2)
+    .map((word) => Array.from(word)[0].toUpperCase())
+    .join("");
 
 function turn(event, box) {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];

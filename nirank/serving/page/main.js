@@ -6,7 +6,7 @@ import { el, put } from "./dom.js";
 import { help } from "./dialogs.js";
 import { bind, unbind } from "./keys.js";
 import { startBox, showBox } from "./box.js";
-import { showSearch } from "./search.js";
+import { showSearch, turnTo } from "./search.js";
 import { showQueries } from "./queries.js";
 import { showJudging } from "./pool.js";
 import { showSettings } from "./settings.js";
@@ -32,7 +32,7 @@ async function begin() {
   }
   addViews(about);
   startBox(about);
-  follow(() => show(about));
+  follow((event) => (event?.type === "popstate" && turnTo(current())) || show(about));
 }
 
 function addViews(about) {
@@ -40,7 +40,9 @@ function addViews(about) {
   document.getElementById("name").textContent = about.name;
   document.querySelector('[data-view="queries"]').hidden = !(about.queries && about.judged);
   document.querySelector('[data-view="judge"]').hidden = !about.annotate;
-  document.querySelector(".views").hidden = !document.querySelector('[data-view]:not([hidden], [data-view="search"], body)');
+  document.querySelector(".views").hidden = !document.querySelector(
+    '[data-view]:not([hidden], [data-view="search"], body)',
+  );
 }
 
 function show(about) {

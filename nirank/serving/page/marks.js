@@ -16,7 +16,9 @@ export function matched(text, matches, shift = 0) {
 /** A text with what falls to its stretches `[start, end, weight]` as colours; weights of what overlaps are added. */
 export function weighed(text, marks) {
   const letters = Array.from(text);
-  const edges = [...new Set([0, letters.length, ...marks.flatMap(([start, end]) => [start, end])])].sort((a, b) => a - b);
+  const edges = [...new Set([0, letters.length, ...marks.flatMap(([start, end]) => [start, end])])].sort(
+    (a, b) => a - b,
+  );
   const stretches = edges.slice(1).map((end, number) => stretch(edges[number], end, marks));
   const most = Math.max(...stretches.map(({ weight }) => Math.abs(weight)), 0);
   return stretches.map((each) => coloured(letters.slice(each.start, each.end).join(""), each, most));
@@ -30,7 +32,17 @@ function stretch(start, end, marks) {
 function coloured(text, { start, end, weight }, most) {
   if (!weight || !text) return text;
   const strength = `${Math.round(12 + 58 * (Math.abs(weight) / most))}%`;
-  return el("mark", { class: weight > 0 ? "raises" : "lowers", style: { "--strength": strength }, title: signed(weight), "data-start": start, "data-end": end }, text);
+  return el(
+    "mark",
+    {
+      class: weight > 0 ? "raises" : "lowers",
+      style: { "--strength": strength },
+      title: signed(weight),
+      "data-start": start,
+      "data-end": end,
+    },
+    text,
+  );
 }
 
 /** A number with its sign and four decimals; 0 has no sign. */

@@ -11,9 +11,14 @@ export function notice(text, { kind = "error", actions = [] } = {}) {
   const close = () => box.remove();
   const buttons = actions.map(([label, act]) => el("button", { type: "button", onclick: () => act(close) }, label));
   const closer = el("button", { type: "button", class: "icon", "aria-label": "Close", onclick: close }, "×");
-  const box = el("div", { class: `notice ${kind}`, role: kind === "error" ? "alert" : "status" },
-    el("p", {}, text), buttons, closer);
-  document.getElementById("notices").append(box);
+  const box = el(
+    "div",
+    { class: `notice ${kind}`, role: kind === "error" ? "alert" : "status" },
+    el("p", {}, text),
+    buttons,
+    closer,
+  );
+  place("notices").append(box);
   return close;
 }
 
@@ -29,9 +34,21 @@ export function say(text) {
 
 /** Shows a sentence for some seconds, with one button if an action is given. */
 export function toast(text, label = null, act = null) {
-  const button = label && el("button", { type: "button", onclick: () => { box.remove(); act(); } }, label);
+  const button =
+    label &&
+    el(
+      "button",
+      {
+        type: "button",
+        onclick: () => {
+          box.remove();
+          act();
+        },
+      },
+      label,
+    );
   const box = el("div", { class: "toast" }, el("span", {}, text), button);
-  put(document.getElementById("toasts"), box);
+  put(place("toasts"), box);
   say(text);
   setTimeout(() => box.remove(), label ? TOAST_WITH_BUTTON : TOAST);
 }
@@ -41,16 +58,38 @@ export function waiting(seconds, why, signal) {
   return new Promise((resolve, reject) => {
     const end = Date.now() + 1000 * seconds;
     const left = el("span", { class: "number" });
-    const count = () => { left.textContent = ` Next try in ${Math.max(0, Math.ceil((end - Date.now()) / 1000))} s.`; };
-    const timer = setInterval(() => { count(); if (Date.now() >= end) finish(resolve); }, 100);
+    const count = () => {
+      left.textContent = ` Next try in ${Math.max(0, Math.ceil((end - Date.now()) / 1000))} s.`;
+    };
+    const timer = setInterval(() => {
+      count();
+      if (Date.now() >= end) finish(resolve);
+    }, 100);
     const give = () => finish(() => reject(new DOMException("given up", "AbortError")));
-    const box = el("div", { class: "notice busy", role: "status" },
+    const box = el(
+      "div",
+      { class: "notice busy", role: "status" },
       el("p", {}, why, left),
       el("button", { type: "button", onclick: () => finish(resolve) }, "Try now"),
-      el("button", { type: "button", onclick: give }, "Give up"));
-    const finish = (how) => { clearInterval(timer); box.remove(); signal?.removeEventListener("abort", give); how(); };
+      el("button", { type: "button", onclick: give }, "Give up"),
+    );
+    const finish = (how) => {
+      clearInterval(timer);
+      box.remove();
+      signal?.removeEventListener("abort", give);
+      how();
+    };
     signal?.addEventListener("abort", give);
     count();
-    document.getElementById("notices").append(box);
+    place("notices").append(box);
   });
+}
+
+/** The place for notices or toasts: in an open dialog, beside which nothing can be reached, one of its own. */
+function place(name) {
+  const dialog = document.querySelector("dialog[open]");
+  if (!dialog) return document.getElementById(name);
+  const made = dialog.querySelector(`.${name}`) ?? el("div", { class: name });
+  dialog.prepend(made);
+  return made;
 }

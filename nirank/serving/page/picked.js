@@ -9,7 +9,8 @@ const SIDE = 2048;
 
 /** Reads a file and keeps the picture; resolves to its name in the address. Raises an Error that says what is wrong. */
 export async function read(file) {
-  if (!file.type.startsWith("image/")) throw new Error(`“${file.name}” is no picture: a search takes PNG, JPEG, WebP and the like.`);
+  if (!file.type.startsWith("image/"))
+    throw new Error(`“${file.name}” is no picture: a search takes PNG, JPEG, WebP and the like.`);
   const data = await asData(file.size > LARGEST ? await smaller(file) : file);
   const name = hash(data);
   keep(`picture-${name}`, data, "sessionStorage");

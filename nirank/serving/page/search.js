@@ -23,16 +23,43 @@ const K = 10;
 const PATIENCE = 150;
 
 let last = { key: "", answer: null };
+let drawn = null;
+
+/** Has the next search asked for anew, even if it is the last one again. */
+export function forget() {
+  last = { key: "", answer: null };
+}
+
+/** Opens or closes the drawer, where nothing else of the address has changed; false where more has. */
+export function turnTo(state) {
+  if (drawn?.key !== apart(state) || drawn.view.signal.aborted) return false;
+  if (state.why) showWhy(drawn.view, drawn.answer, state.why, state.system ?? drawn.view.a);
+  else closeWhy();
+  return true;
+}
+
+/** The state without what the drawer shows. */
+const apart = (state) => JSON.stringify({ ...state, why: undefined, system: undefined });
 
 /** Shows what the address asks for. */
 export async function showSearch({ about, state, main, signal }) {
   closeWhy();
+  drawn = null;
   if (!state.q && !state.like && !state.image) return start(about, state, main, signal);
-  const view = { about, state, main, signal, ...systems(about, state), k: whole(state.k, K), offset: whole(state.offset, 0) };
+  const view = {
+    about,
+    state,
+    main,
+    signal,
+    ...systems(about, state),
+    k: whole(state.k, K),
+    offset: whole(state.offset, 0),
+  };
   const answer = await answered(view);
   if (!answer || signal.aborted) return null;
   view.judged = about.annotate && state.q ? new Judged(state.q, state.query ?? null) : null;
   draw(view, answer);
+  drawn = { key: apart(state), view, answer };
   view.judged?.read(signal).catch(() => say("The judgments of others cannot be shown."));
   if (state.why) showWhy(view, answer, state.why, state.system ?? view.a);
   return null;
@@ -45,13 +72,19 @@ async function answered(view) {
   const { main, signal, state } = view;
   const body = question(view);
   if (!body) {
-    put(main, empty("The picture is not here", "An address does not take a picture along: choose, drop or paste it again."));
+    put(
+      main,
+      empty("The picture is not here", "An address does not take a picture along: choose, drop or paste it again."),
+    );
     return null;
   }
   const key = JSON.stringify(body);
   if (last.key === key) return last.answer;
   main.setAttribute("aria-busy", "true");
-  const timer = setTimeout(() => { if (!signal.aborted) put(main, el("div", { class: `columns ${view.b ? "two" : "one"}` }, loading(), view.b && loading())); }, PATIENCE);
+  const timer = setTimeout(() => {
+    if (!signal.aborted)
+      put(main, el("div", { class: `columns ${view.b ? "two" : "one"}` }, loading(), view.b && loading()));
+  }, PATIENCE);
   try {
     last = { key, answer: await ask("search", { body, signal }) };
     return last.answer;
@@ -87,7 +120,10 @@ function mistaken(error) {
   const input = document.getElementById("where");
   input?.setAttribute("aria-invalid", "true");
   const all = el("a", { class: "button", href: address({ where: null, offset: null }) }, "Search all documents");
-  return troubled("This search cannot be done", error.message, () => input?.focus(), { label: "Change the condition", more: input ? all : null });
+  return troubled("This search cannot be done", error.message, () => input?.focus(), {
+    label: "Change the condition",
+    more: input ? all : null,
+  });
 }
 
 function draw(view, answer) {
@@ -98,16 +134,34 @@ function draw(view, answer) {
   const lists = answer.results.map((result, place) => {
     const side = place ? "b" : "a";
     const other = b ? answer.results[1 - place].pipeline : "";
-    return el("section", { class: `column ${side}`, "data-side": side, "aria-label": result.pipeline },
+    return el(
+      "section",
+      { class: `column ${side}`, "data-side": side, "aria-label": result.pipeline },
       head(result, side, view, timing(result, longest, shades)),
-      result.hits.length ? hitList(result, { ...view, side, other, explain }) : nothing(state));
+      result.hits.length ? hitList(result, { ...view, side, other, explain }) : nothing(state),
+    );
   });
   const gallery = !b && answer.results[0].hits.some(({ image, snippet }) => image && !snippet);
-  const columns = el("div", { class: `columns ${b ? "two" : "one"} ${gallery ? "gallery" : ""}`, "data-shown": "a" }, lists);
+  const columns = el(
+    "div",
+    { class: `columns ${b ? "two" : "one"} ${gallery ? "gallery" : ""}`, "data-shown": "a" },
+    lists,
+  );
   const named = state.q ? `Results for ${state.q}` : "Results by a picture";
-  put(main, el("h1", { class: "unseen" }, named), neighbours(view), b && tabs(columns, answer), columns, pages(view, answer), view.judged && el("footer", { class: "foot controls" }, judgingAs(), exports()));
+  put(
+    main,
+    el("h1", { class: "unseen" }, named),
+    neighbours(view),
+    b && tabs(columns, answer),
+    columns,
+    pages(view, answer),
+    view.judged && el("footer", { class: "foot controls" }, judgingAs(), exports()),
+  );
   if (b) connect(columns, lists, view.signal);
-  columns.addEventListener("focusin", ({ target }) => target.closest(".hit") && light(columns, target.closest(".hit").dataset.id));
+  columns.addEventListener(
+    "focusin",
+    ({ target }) => target.closest(".hit") && light(columns, target.closest(".hit").dataset.id),
+  );
   columns.addEventListener("mouseover", ({ target }) => light(columns, target.closest(".hit")?.dataset.id));
   bindKeys(view, answer, columns, explain);
   const counts = answer.results.map(({ pipeline, hits }) => `${pipeline}: ${hits.length} results`).join(", ");
@@ -117,30 +171,47 @@ function draw(view, answer) {
 
 function head({ pipeline }, side, { about, b }, bar) {
   const expression = about.pipelines.find(({ name }) => name === pipeline)?.expression;
-  return el("header", { class: "head" },
+  return el(
+    "header",
+    { class: "head" },
     el("h2", {}, b && el("span", { class: "letter", "aria-hidden": "true" }, side.toUpperCase()), pipeline),
-    expression && el("code", { class: "expression", title: expression }, expression), bar);
+    expression && el("code", { class: "expression", title: expression }, expression),
+    bar,
+  );
 }
 
 function nothing(state) {
-  const all = state.where && el("p", {}, el("a", { href: address({ where: null, offset: null }) }, "Search all documents"));
-  if (Number(state.offset) > 0) return empty("No further results", el("p", {}, el("a", { href: address({ offset: null }) }, "To the first page")));
-  return empty("Nothing found", state.where ? "No document of those that the condition lets pass." : "No document has any of these words for this system.", all);
+  const all =
+    state.where && el("p", {}, el("a", { href: address({ where: null, offset: null }) }, "Search all documents"));
+  if (Number(state.offset) > 0)
+    return empty("No further results", el("p", {}, el("a", { href: address({ offset: null }) }, "To the first page")));
+  return empty(
+    "Nothing found",
+    state.where
+      ? "No document of those that the condition lets pass."
+      : "No document has any of these words for this system.",
+    all,
+  );
 }
 
 /** On a narrow page one list is shown at a time. */
 function tabs(columns, { results }) {
   const tab = ({ pipeline }, place) => {
     const side = place ? "b" : "a";
-    return el("button", { type: "button", class: `tab ${side}`, "aria-pressed": String(!place), onclick: () => turn(columns, side) },
-      el("span", { class: "letter", "aria-hidden": "true" }, side.toUpperCase()), pipeline);
+    return el(
+      "button",
+      { type: "button", class: `tab ${side}`, "aria-pressed": String(!place), onclick: () => turn(columns, side) },
+      el("span", { class: "letter", "aria-hidden": "true" }, side.toUpperCase()),
+      pipeline,
+    );
   };
   return el("div", { class: "tabs", role: "group", "aria-label": "Which system is shown" }, results.map(tab));
 }
 
 function turn(columns, side) {
   columns.dataset.shown = side;
-  for (const tab of document.querySelectorAll(".tabs .tab")) tab.setAttribute("aria-pressed", String(tab.classList.contains(side)));
+  for (const tab of document.querySelectorAll(".tabs .tab"))
+    tab.setAttribute("aria-pressed", String(tab.classList.contains(side)));
 }
 
 function connect(columns, [left, right], signal) {
@@ -155,7 +226,10 @@ function connect(columns, [left, right], signal) {
 function jump(columns, hit) {
   const side = hit.closest(".column").dataset.side === "a" ? "b" : "a";
   const hits = [...columns.querySelectorAll(`.column.${side} .hit`)];
-  const there = hits.find(({ dataset }) => dataset.id === hit.dataset.id) ?? hits.find(({ dataset }) => dataset.rank === hit.dataset.rank) ?? hits.at(-1);
+  const there =
+    hits.find(({ dataset }) => dataset.id === hit.dataset.id) ??
+    hits.find(({ dataset }) => dataset.rank === hit.dataset.rank) ??
+    hits.at(-1);
   if (!there) return;
   turn(columns, side);
   focus(there);
@@ -163,11 +237,15 @@ function jump(columns, hit) {
 
 function focus(hit) {
   hit.focus({ preventScroll: true });
-  hit.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  hit.scrollIntoView({
+    block: "nearest",
+    behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
+  });
 }
 
 function light(columns, id) {
-  for (const each of columns.querySelectorAll("[data-id]")) each.classList.toggle("lit", id !== undefined && each.dataset.id === id);
+  for (const each of columns.querySelectorAll("[data-id]"))
+    each.classList.toggle("lit", id !== undefined && each.dataset.id === id);
   columns.classList.toggle("lighting", id !== undefined);
 }
 
@@ -175,11 +253,15 @@ function pages({ offset, k }, { results }) {
   const more = results.some((result) => result.more);
   const shown = Math.max(...results.map(({ hits }) => hits.length));
   if (!offset && !more) return null;
-  const link = (to, rel, text) => el("a", { class: "page", rel, href: address({ offset: to || null, why: null, system: null }) }, text);
-  return el("nav", { class: "pages", "aria-label": "Pages" },
+  const link = (to, rel, text) =>
+    el("a", { class: "page", rel, href: address({ offset: to || null, why: null, system: null }) }, text);
+  return el(
+    "nav",
+    { class: "pages", "aria-label": "Pages" },
     offset ? link(Math.max(0, offset - k), "prev", "‹ Previous") : el("span"),
     el("span", { class: "soft" }, shown ? `ranks ${offset + 1} to ${offset + shown}` : ""),
-    more ? link(offset + k, "next", "Next ›") : el("span"));
+    more ? link(offset + k, "next", "Next ›") : el("span"),
+  );
 }
 
 function bindKeys(view, answer, columns, explain) {
@@ -193,17 +275,33 @@ function bindKeys(view, answer, columns, explain) {
     focus(to);
     return true;
   };
-  const on = (act) => () => { const hit = here(); return hit ? act(hit) : false; };
-  const side = (way) => (view.b ? on((hit) => (hit.closest(".column").dataset.side === way ? false : jump(columns, hit))) : step(way === "a" ? -1 : 1));
+  const on = (act) => () => {
+    const hit = here();
+    return hit ? act(hit) : false;
+  };
+  const side = (way) =>
+    view.b
+      ? on((hit) => (hit.closest(".column").dataset.side === way ? false : jump(columns, hit)))
+      : step(way === "a" ? -1 : 1);
   const page = (rel) => () => document.querySelector(`.pages [rel=${rel}]`)?.click();
   bind({
-    ArrowDown: step(1), ArrowUp: step(-1), j: step(1), k: step(-1), ArrowLeft: side("a"), ArrowRight: side("b"),
-    n: page("next"), p: page("prev"), "[": () => document.querySelector(".neighbours [rel=prev]")?.click(), "]": () => document.querySelector(".neighbours [rel=next]")?.click(),
-    Enter: (event) => (event.target.matches(".hit") ? explain(event.target.dataset.id, event.target.dataset.system, "document") : false),
+    ArrowDown: step(1),
+    ArrowUp: step(-1),
+    j: step(1),
+    k: step(-1),
+    ArrowLeft: side("a"),
+    ArrowRight: side("b"),
+    n: page("next"),
+    p: page("prev"),
+    "[": () => document.querySelector(".neighbours [rel=prev]")?.click(),
+    "]": () => document.querySelector(".neighbours [rel=next]")?.click(),
+    Enter: (event) =>
+      event.target.matches(".hit") ? explain(event.target.dataset.id, event.target.dataset.system, "document") : false,
     e: on((hit) => explain(hit.dataset.id, hit.dataset.system)),
   });
   if (!view.judged) return;
-  for (const grade of [0, 1, 2, 3]) bind({ [grade]: on((hit) => { view.judged.toggle(hit.dataset.id, grade); }) });
-  bind({ Delete: on((hit) => { view.judged.mark(hit.dataset.id, null); }), Backspace: on((hit) => { view.judged.mark(hit.dataset.id, null); }) });
+  const mark = (how) => on(({ dataset: { id } }) => void how(id));
+  for (const grade of [0, 1, 2, 3]) bind({ [grade]: mark((id) => view.judged.toggle(id, grade)) });
+  const withdraw = mark((id) => view.judged.mark(id, null));
+  bind({ Delete: withdraw, Backspace: withdraw });
 }
-

@@ -21,25 +21,78 @@ function choices(about, state) {
   const { a, b } = systems(about, state);
   const names = about.pipelines.map(({ name }) => name);
   const change = (key) => (event) => go({ a, b, [key]: event.target.value, why: null, system: null });
-  return el("div", { class: "choices" },
-    choice("a", "System A", names.filter((name) => name !== b), a, change("a")),
-    b && el("button", { type: "button", class: "icon", "aria-label": "Exchange the two systems", title: "Exchange the two systems (x)", "aria-keyshortcuts": "x", onclick: () => go({ a: b, b: a, why: null, system: null }) }, icon(EXCHANGE)),
-    choice("b", "System B", ["", ...names.filter((name) => name !== a)], b, change("b")));
+  return el(
+    "div",
+    { class: "choices" },
+    choice(
+      "a",
+      "System A",
+      names.filter((name) => name !== b),
+      a,
+      change("a"),
+    ),
+    b &&
+      el(
+        "button",
+        {
+          type: "button",
+          class: "icon",
+          "aria-label": "Exchange the two systems",
+          title: "Exchange the two systems (x)",
+          "aria-keyshortcuts": "x",
+          onclick: () => go({ a: b, b: a, why: null, system: null }),
+        },
+        icon(EXCHANGE),
+      ),
+    choice("b", "System B", ["", ...names.filter((name) => name !== a)], b, change("b")),
+  );
 }
 
 function choice(key, label, names, chosen, onchange) {
-  const options = names.map((name) => el("option", { value: name, selected: name === chosen }, name || "none beside it"));
-  return el("label", { class: `choice ${key}` }, el("span", { class: "letter", "aria-hidden": "true" }, key.toUpperCase()),
-    el("select", { "aria-label": label, id: `system-${key}`, onchange }, options));
+  const options = names.map((name) =>
+    el("option", { value: name, selected: name === chosen }, name || "none beside it"),
+  );
+  return el(
+    "label",
+    { class: `choice ${key}` },
+    el("span", { class: "letter", "aria-hidden": "true" }, key.toUpperCase()),
+    el("select", { "aria-label": label, id: `system-${key}`, onchange }, options),
+  );
 }
 
 function filter(about, state) {
   if (!about.fields.length && !state.where) return null;
-  const input = el("input", { id: "where", name: "where", value: state.where ?? "", placeholder: example(about.fields), maxlength: 2000, spellcheck: "false", autocapitalize: "off", "aria-label": "Only documents where" });
-  const names = about.fields.map((name) => el("button", { type: "button", class: "chip", onclick: () => write(input, written(name)) }, name));
-  const form = el("form", { class: "filter" }, el("label", { for: "where" }, "where"), input,
-    state.where && el("button", { type: "button", class: "icon", "aria-label": "All documents", onclick: () => go({ where: null, offset: null }) }, "×"),
-    el("span", { class: "names" }, el("span", { class: "soft" }, "fields"), names));
+  const input = el("input", {
+    id: "where",
+    name: "where",
+    value: state.where ?? "",
+    placeholder: example(about.fields),
+    maxlength: 2000,
+    spellcheck: "false",
+    autocapitalize: "off",
+    "aria-label": "Only documents where",
+  });
+  const names = about.fields.map((name) =>
+    el("button", { type: "button", class: "chip", onclick: () => write(input, written(name)) }, name),
+  );
+  const form = el(
+    "form",
+    { class: "filter" },
+    el("label", { for: "where" }, "where"),
+    input,
+    state.where &&
+      el(
+        "button",
+        {
+          type: "button",
+          class: "icon",
+          "aria-label": "All documents",
+          onclick: () => go({ where: null, offset: null }),
+        },
+        "×",
+      ),
+    el("span", { class: "names" }, el("span", { class: "soft" }, "fields"), names),
+  );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     go({ where: input.value.trim() || null, offset: null, why: null, system: null });
@@ -52,7 +105,8 @@ function write(input, text) {
   input.focus();
 }
 
-const example = (fields) => (fields.length ? `a condition, such as ${written(fields[0])} == '…'` : "a condition on fields");
+const example = (fields) =>
+  fields.length ? `a condition, such as ${written(fields[0])} == '…'` : "a condition on fields";
 
 /** A field as a condition names it: an identifier stands as it is. */
 export const written = (name) => (/^[A-Za-z_]\w*$/.test(name) ? name : `field(${quoted(name)})`);

@@ -10,11 +10,22 @@ export function loading(rows = 6) {
 
 /** A sentence that says what there is not, and what may be done. */
 export function empty(title, ...more) {
-  return el("div", { class: "empty" }, el("h2", {}, title), more.map((each) => (typeof each === "string" ? el("p", {}, each) : each)));
+  return el(
+    "div",
+    { class: "empty" },
+    el("h2", {}, title),
+    more.map((each) => (typeof each === "string" ? el("p", {}, each) : each)),
+  );
 }
 
 /** A sentence that says what went wrong, with a button that does `again`. */
 export function troubled(title, text, again = null, { label = "Try again", more = null } = {}) {
   const button = again && el("button", { type: "button", class: "main", onclick: again }, label);
-  return el("div", { class: "empty trouble", role: "alert" }, el("h2", {}, title), el("p", {}, text), el("p", { class: "onward" }, button, more));
+  return el(
+    "div",
+    { class: "empty trouble", role: "alert" },
+    el("h2", {}, title),
+    el("p", {}, text),
+    el("p", { class: "onward" }, button, more),
+  );
 }

@@ -4,10 +4,12 @@ import { icon, put } from "./dom.js";
 import { keep, kept } from "./kept.js";
 import { say } from "./notices.js";
 
+const RAYS =
+  "M10 2v1.5M10 16.5v1.5M2 10h1.5M16.5 10h1.5M4.3 4.3l1.1 1.1M14.6 14.6l1.1 1.1M4.3 15.7l1.1-1.1M14.6 5.4l1.1-1.1";
 const THEMES = {
   auto: ["as the system has it", "M10 3a7 7 0 1 0 0 14Zm0 0a7 7 0 0 1 0 14"],
-  light: ["light", "M10 6.5a3.5 3.5 0 1 0 0 7a3.5 3.5 0 0 0 0-7M10 2v1.5M10 16.500v1.500M2 10h1.500M16.500 10h1.500M4.300 4.300l1.100 1.100M14.600 14.600l1.100 1.100M4.300 15.700l1.100-1.100M14.600 5.400l1.100-1.100"],
-  dark: ["dark", "M16.500 11.800A7 7 0 0 1 8.200 3.500a7 7 0 1 0 8.300 8.300Z"],
+  light: ["light", `M10 6.5a3.5 3.5 0 1 0 0 7a3.5 3.5 0 0 0 0-7${RAYS}`],
+  dark: ["dark", "M16.5 11.8A7 7 0 0 1 8.2 3.5a7 7 0 1 0 8.3 8.3Z"],
 };
 
 /** Draws the switch as it stands. */

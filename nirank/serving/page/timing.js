@@ -16,12 +16,24 @@ export function timing({ milliseconds: { total, stages } }, longest, colours) {
   const rest = Math.max(0, total - named);
   const parts = [...stages, ...(rest > 0.02 * total ? [{ stage: "between stages", milliseconds: rest }] : [])];
   const colour = (stage) => `stage s${colours.get(stage) ?? "rest"}`;
-  const bar = parts.map(({ stage, milliseconds }) => el("i", { class: colour(stage), style: { "flex-grow": milliseconds }, title: `${stage}: ${shown(milliseconds)}` }));
-  const legend = parts.map(({ stage, milliseconds }) => el("li", {}, el("i", { class: colour(stage) }), stage, " ", el("b", {}, shown(milliseconds))));
+  const bar = parts.map(({ stage, milliseconds }) =>
+    el("i", { class: colour(stage), style: { "flex-grow": milliseconds }, title: `${stage}: ${shown(milliseconds)}` }),
+  );
+  const legend = parts.map(({ stage, milliseconds }) =>
+    el("li", {}, el("i", { class: colour(stage) }), stage, " ", el("b", {}, shown(milliseconds))),
+  );
   const width = `${Math.max(2, 100 * (longest ? total / longest : 1))}%`;
-  return el("details", { class: "timing" },
-    el("summary", { "aria-label": `${shown(total)}, by stage` }, el("span", { class: "track", "aria-hidden": "true" }, el("span", { class: "stages", style: { width } }, bar)), el("span", { class: "number" }, shown(total))),
-    el("ul", { class: "legend" }, legend));
+  return el(
+    "details",
+    { class: "timing" },
+    el(
+      "summary",
+      { "aria-label": `${shown(total)}, by stage` },
+      el("span", { class: "track", "aria-hidden": "true" }, el("span", { class: "stages", style: { width } }, bar)),
+      el("span", { class: "number" }, shown(total)),
+    ),
+    el("ul", { class: "legend" }, legend),
+  );
 }
 
 /** Milliseconds as people read them. */

@@ -47,7 +47,9 @@ class Adapter(nn.Module):
         model: str | None = None,
     ) -> None:
         super().__init__()
-        self._given, self.sides = encoder, tuple(sides)
+        # not an object: its weights would be among those of the adapter
+        self._named = encoder if isinstance(encoder, (str, Mapping)) else None
+        self.sides = tuple(sides)
         if not sides or set(sides) - {*_SIDES}:
             raise BadInput(f"sides = {list(sides)}; some of {' and '.join(_SIDES)} are expected.")
         self._encoder = _loaded(encoder).component
@@ -75,12 +77,12 @@ class Adapter(nn.Module):
 
         Raises `BadInput` where the encoder was given as an object, which no table can name.
         """
-        if not isinstance(self._given, (str, Mapping)):
+        if self._named is None:
             raise BadInput(
                 "an adapter of an encoder that was given as an object cannot be saved: give a name or a table."
             )
         save_file(dict(self.state_dict()), folder / WEIGHTS)
-        table = self._given if isinstance(self._given, str) else dict(self._given)
+        table = self._named if isinstance(self._named, str) else dict(self._named)
         return {"use": "encoder/adapter", "encoder": table, "sides": list(self.sides), "model": Path(WEIGHTS)}
 
     @functools.cached_property
