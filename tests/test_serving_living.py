@@ -16,6 +16,7 @@ from nirank.errors import BadInput, DamagedFile
 from nirank.experiments import workspace
 from nirank.files import alone
 from nirank.serving import living as living_module
+from nirank.serving import running
 from nirank.serving.app import application
 from nirank.serving.ledger import NotSaved
 from nirank.serving.living import Living
@@ -193,6 +194,20 @@ def test_two_servers_do_not_change_one_folder_and_a_damaged_change_is_told(livin
         pass
 
 
+def test_what_is_no_change_stays_in_the_folder_of_changes(living):
+    for name in ("notes.json", "5 (copy).json"):
+        (living.kept / name).write_text("mine")
+    with living.running():
+        assert _ended(living.put([{"id": "new", "text": "fox"}])) == "done"
+    assert (living.kept / "notes.json").read_text() == "mine"
+
+
+def test_a_server_that_cannot_take_changes_ends_with_the_reason(living, folder):
+    (living.kept / "5.json").write_text('{"changes": {}, "check": "x"}')
+    with pytest.raises(DamagedFile, match=r"5\.json.*not as it was written"):
+        running.serve(source(str(folder)), Options(port=0, living=True), tell=lambda address: None)
+
+
 # Over HTTP
 
 
@@ -224,6 +239,16 @@ def test_documents_are_posted_and_found_filtered_and_deleted(client):
     assert client.get(f"/tasks/{taken.json()['task']}").json()["status"] == "done"
     assert client.delete("/documents/a%2Fb").status_code == 404
     assert client.get("/tasks/none").status_code == 404
+
+
+def test_another_value_of_a_field_makes_another_version(client):
+    versions = [_ids(client)[1]]
+    for year in (1999, None):
+        client.post("/documents", json={"documents": [{"id": "d0", "text": "fox word0", "year": year}], "wait": True})
+        versions.append(_ids(client)[1])
+    client.post("/documents", json={"documents": [DOCUMENTS[0]], "wait": True})
+    assert len(set(versions)) == 3
+    assert _ids(client)[1] == versions[0]
 
 
 def test_what_is_refused_over_http_says_why_and_changes_nothing(client):

@@ -103,6 +103,11 @@ def test_the_same_in_an_address_is_refused(ask, query):
     ask("GET", f"/search?q=cat&{query}", 422)
 
 
+@pytest.mark.parametrize("query", ["were=year>2000", "fields=name", "pipelines=bm25", "\u00fc=1"])
+def test_a_parameter_that_there_is_not_is_refused_with_those_that_there_are(ask, query):
+    ask("GET", f"/search?q=cat&{query}", 422, "Known: q, pipeline, k, offset, where, field, snippets.")
+
+
 def test_a_condition_may_be_as_deep_as_it_may_be_long(ask):
     deep = {"query": "cat", "where": "not " * 498 + "new", "pipelines": ["bm25"]}
     ask("POST", "/search", 200, json=deep)

@@ -38,6 +38,11 @@ def save(component: Component, folder: Path) -> None:
         table = dict(component.target.save(folder))
         use, given = table.pop("use"), table | ({FIELD: component.field} if component.field else {})
     else:
+        if not component.can("state_dict"):
+            raise BadInput(
+                f"{component.spec} cannot be written into a checkpoint: it has neither a method `save` nor weights. "
+                "Where it is a setting of another component, name it by a folder or a registered name."
+            )
         from safetensors.torch import save_model
 
         save_model(component.target, str(folder / WEIGHTS))

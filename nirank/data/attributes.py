@@ -7,6 +7,7 @@ file without a name. They are no part of a document's content, and so of no fing
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -110,6 +111,18 @@ class Spool:
                     yield from stream
             else:
                 yield pa.record_batch([pa.nulls(documents)], ["nothing"])
+
+
+def values_digest(values: pa.Array | pa.ChunkedArray) -> str:
+    """A hash of values and of where there are none; how Arrow has cut them into chunks does not matter."""
+    import pyarrow as pa
+
+    chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+    whole = pa.concat_arrays(chunks) if chunks else pa.nulls(0, values.type)
+    hashed = hashlib.blake2b(str(values.type).encode(), digest_size=16)
+    for part in (whole.is_valid(), whole.drop_null()):
+        hashed.update(pa.record_batch([part], ["part"]).serialize())
+    return hashed.hexdigest()
 
 
 def path_beside(corpus: Path) -> Path:

@@ -132,8 +132,8 @@ class Living:
 
     def _load(self) -> None:
         """Take up what an earlier process has acknowledged and not done."""
-        for path in sorted(self.kept.glob(f"*{_WAITING}")):
-            if path.stem not in self._tasks:
+        for path in sorted(self.kept.glob(f"[0-9]*{_WAITING}")):
+            if path.stem.isdecimal() and path.stem not in self._tasks:
                 self._last = max(self._last, int(path.stem))
                 self._add(Task(path.stem, _read(path)))
 

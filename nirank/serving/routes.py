@@ -6,7 +6,7 @@ import json
 from importlib.metadata import version
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from nirank.data.types import Content
@@ -14,7 +14,7 @@ from nirank.errors import BadInput
 from nirank.serving import answers, searching
 from nirank.serving.options import Options
 from nirank.serving.pictures import Small, read_data_url
-from nirank.serving.refusals import documented, not_found
+from nirank.serving.refusals import documented, not_found, refuse_unknown_parameters
 from nirank.serving.searching import Wish
 from nirank.serving.served import Here, Served
 from nirank.serving.state import State
@@ -46,7 +46,12 @@ async def about(served: Here) -> answers.About:
     return _about(served.state, served.options)
 
 
-@paths.get("/search", response_model=answers.SearchAnswer, responses=documented(422, 503, 504))
+@paths.get(
+    "/search",
+    response_model=answers.SearchAnswer,
+    responses=documented(422, 503, 504),
+    dependencies=[Depends(refuse_unknown_parameters)],
+)
 async def search_by_text(
     served: Here,
     request: Request,

@@ -7,7 +7,7 @@ import math
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ def serve(source: Source, options: Options, tell: Callable[[str], None] = print)
     """Serve until a signal ends it: requests that run are answered, new ones are not begun.
 
     `tell` is given the address once all is open; port 0 is one that is free. Raises `BadInput` where others could reach
-    it and no token is set, and for an address that is taken; `MissingDependency` without the extra `serve`.
+    it and no token is set, for an address that is taken, and where documents cannot change; `MissingDependency` without the extra `serve`.
     """
     refuse_open_door(options)
     with _needing_the_extra():
@@ -44,8 +44,20 @@ def _run(app: FastAPI, options: Options, place: socket.socket) -> None:
 
     from nirank.serving.connections import Impatient, allow_many
 
+    life = AsyncExitStack()
+
     class Server(uvicorn.Server):
-        """Lets nothing new in from the signal on."""
+        """Lets nothing new in from the signal on, and has faults of the start raised as they are: uvicorn only logs
+        them.
+        """
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await life.enter_async_context(app.router.lifespan_context(app))
+            await super().startup(sockets)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().shutdown(sockets)
+            await life.aclose()
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             app.state.served.limits.closing = True
@@ -54,6 +66,7 @@ def _run(app: FastAPI, options: Options, place: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         http=Impatient,
+        lifespan="off",
         access_log=False,
         log_level="warning",
         server_header=False,

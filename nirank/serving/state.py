@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nirank.data import images
+from nirank.data import attributes, images
 from nirank.data.candidates import Candidates
 from nirank.data.corpus import values_of
 from nirank.data.queries import Queries
@@ -43,12 +43,13 @@ class State:
 
     @functools.cached_property
     def version(self) -> str:
-        """A short hash of documents and pipelines: another state with the same one gives the same answers."""
+        """A short hash of documents, their fields and pipelines: another state with the same one gives the same answers."""
         built = {
             name: [repr(ranking), [each.fingerprint for each in ranking.components()]]
             for name, ranking in self.pipelines.items()
         }
-        return digest([self.corpus.fingerprint, built])[:12]
+        values = {name: attributes.values_digest(values_of(self.corpus, name)) for name in self.shown}
+        return digest([self.corpus.fingerprint, values, built])[:12]
 
     @functools.cached_property
     def fields(self) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ class SummedLoss(Composed):
 
     @property
     def begin(self) -> Callable[[Collection, int | None], None] | None:
-        """What makes losses ready for a collection, and for vectors of so many dimensions; None if none asks for it."""
+        """A call that makes losses ready for a collection and the dimensions of vectors; None if none asks for it."""
         begins = [begin for loss in self.losses if (begin := loss.method("begin"))]
 
         def begin_all(collection: Collection, dim: int | None) -> None:

@@ -299,7 +299,8 @@ def _with_new(known: CompressedIndex, ordinals: NDArray[np.int64], store: TokenS
         offsets, places = picked(known.offsets, np.maximum(here, 0))
         cuts = offsets[1:-1]
         codes, residuals = np.split(known.codes[places], cuts), np.split(known.residuals[places], cuts)
-        found = [next(new) if ordinal < 0 else each for ordinal, *each in zip(here, codes, residuals, strict=True)]
+        pairs = zip(here.tolist(), zip(codes, residuals, strict=True), strict=True)
+        found: list[Sequence[NDArray[Any]]] = [next(new) if ordinal < 0 else each for ordinal, each in pairs]
         lengths = np.array([len(codes) for codes, _ in found])
         yield lengths, np.concatenate([codes for codes, _ in found]), np.concatenate([left for _, left in found])
 

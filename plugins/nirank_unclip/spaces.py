@@ -77,7 +77,7 @@ def of_both(
 def _encoder(model: Model, what: str, method: str) -> Stage:
     """An encoder by name or folder. Raises `BadInput` for what is none of dense vectors."""
     stage = model if isinstance(model, Stage) else nirank.load(model)
-    if stage.component.traits.vectors != "dense" or not stage.component.can(method):
+    if stage.component.traits.vectors not in (None, "dense") or not stage.component.can(method):  # of documents alone
         raise BadInput(f"{what} = {model!r:.80} is no encoder of dense vectors with the method {method}.")
     return stage
 

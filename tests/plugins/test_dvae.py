@@ -179,7 +179,7 @@ def test_training_makes_pictures_more_probable_and_codes_that_rebuild_them():
 
     before = judged()
     fitted = nirank.fit(
-        model, "likelihood", collection, sampler="positives", steps=70, batch_size=12, learning_rate=2e-2
+        model, "likelihood", collection, sampler="positives", steps=100, batch_size=12, learning_rate=2e-2
     )
     after = judged()
     assert after[0] > before[0] + 1

@@ -62,11 +62,11 @@ def test_a_network_learns_pictures_that_the_texts_own_vectors_do_not_find(pairs)
     assert _right(stage, pairs) == 1
 
 
-def test_ridge_is_the_solution_of_its_equation(pairs, tmp_path):
+def test_ridge_is_the_solution_of_its_equation(pairs):
     stage = _prior(how="ridge", penalty=0.1)
     with pytest.raises(BadInput, match="has learned nothing yet"):
         stage.component.target.encode(pairs.queries)
-    nirank.fit(stage, None, pairs, out=tmp_path / "ridge")
+    nirank.fit(stage, None, pairs)
     stand_in = tiny.Letters()
     left = F.normalize(torch.tensor(stand_in.encode_documents(WORDS)), dim=1).double()
     right = F.normalize(torch.tensor(stand_in.encode_documents(pairs.corpus[:])), dim=1).double()
@@ -170,6 +170,11 @@ def test_what_cannot_be_is_told():
         _prior(how="transformer")
     with pytest.raises(BadInput, match="penalty = -1"):
         _prior(how="ridge", penalty=-1.0)
+
+
+def test_an_encoder_that_cannot_be_written_is_told(pairs, tmp_path):
+    with pytest.raises(BadInput, match="Letters cannot be written into a checkpoint"):
+        nirank.fit(_prior(how="ridge"), None, pairs, out=tmp_path / "ridge")
 
 
 # diffusers
