@@ -27,8 +27,8 @@ def serve(source: Source, options: Options, tell: Callable[[str], None] = print)
     """Serve until a signal ends it: requests that run are answered, new ones are not begun.
 
     `tell` is given the address once all is open; port 0 is one that is free. Raises `BadInput` where others could reach
-    it and no token is set, for an address that is taken, and where documents cannot change;
-    `MissingDependency` without the extra `serve`.
+    it and no token is set, for an address that is taken, and where documents cannot change; `MissingDependency`
+    without the extra `serve`.
     """
     refuse_open_door(options)
     with _needing_the_extra():

@@ -43,7 +43,7 @@ class State:
 
     @functools.cached_property
     def version(self) -> str:
-        """A short hash of documents, fields and pipelines: another state with the same one gives the same answers."""
+        """A short hash of documents, their fields and pipelines: a state with the same one gives the same answers."""
         built = {
             name: [repr(ranking), [each.fingerprint for each in ranking.components()]]
             for name, ranking in self.pipelines.items()
