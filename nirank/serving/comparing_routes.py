@@ -14,11 +14,11 @@ from pydantic import BaseModel
 
 from nirank.serving import answers
 from nirank.serving.comparing import Sort, Survey, Surveys
-from nirank.serving.refusals import documented
+from nirank.serving.refusals import documented, refuse_unknown_parameters
 from nirank.serving.routes import in_json
 from nirank.serving.served import Here, Served
 
-paths = APIRouter()
+paths = APIRouter(dependencies=[Depends(refuse_unknown_parameters)])
 
 
 class QueryAnswer(BaseModel):

@@ -20,13 +20,13 @@ from nirank.serving.judging import GRADES, JudgmentStore
 from nirank.serving.ledger import NotSaved
 from nirank.serving.pooling import Pool, pool
 from nirank.serving.query_names import text_of
-from nirank.serving.refusals import documented, not_found
+from nirank.serving.refusals import documented, not_found, refuse_unknown_parameters
 from nirank.serving.routes import in_json
 from nirank.serving.searching import Wish
 from nirank.serving.served import Here, Served
 from nirank.serving.state import State
 
-paths = APIRouter()
+paths = APIRouter(dependencies=[Depends(refuse_unknown_parameters)])
 
 #: Documents of each system that make up a pool at most.
 _DEEPEST = 1000
@@ -182,7 +182,7 @@ async def topics(store: Kept) -> Response:
     return PlainTextResponse(await asyncio.to_thread(store.topics))
 
 
-@paths.get("/judgments/annotators", responses=documented(401, 404))
+@paths.get("/judgments/annotators", responses=documented(401, 404, 422))
 async def annotators(store: Kept) -> AnnotatorsAnswer:
     """Say who has judged how much, and how far annotators agree."""
     return await asyncio.to_thread(_annotators, store)

@@ -52,7 +52,7 @@ def message(error: NirankError) -> str:
 async def refuse_unknown_parameters(request: Request) -> None:
     """Refuse what an address asks for and its path does not know: a `where` misspelt would narrow nothing."""
     described = request.app.openapi()["paths"][request.scope["route"].path_format][request.method.lower()]
-    known = [each["name"] for each in described["parameters"] if each["in"] == "query"]
+    known = [each["name"] for each in described.get("parameters", []) if each["in"] == "query"]
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
         raise HTTPException(422, f"There is no parameter {unknown[0]!r:.200}. Known: {', '.join(known) or 'none'}.")
