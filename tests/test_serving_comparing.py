@@ -255,3 +255,10 @@ def test_what_cannot_be_compared_is_refused(client, params, said):
     response = client.get("/queries", params=params)
     assert response.status_code == 422
     assert said in response.json()["detail"]
+
+
+def test_a_parameter_that_there_is_not_is_refused(client):
+    for path in ("/queries?mesure=AP", "/queries?A=bm25"):
+        answer = client.get(path)
+        assert answer.status_code == 422
+        assert "measure" in answer.json()["detail"]

@@ -20,7 +20,7 @@ _LETTERS = 1000  # that words are made of; those that are rarer are left out
 
 
 def texts_of(*contents: Sequence[Content]) -> list[str]:
-    """Those of some contents that are texts, each once. Raises `BadInput` where there are none."""
+    """The texts among some contents, each once. Raises `BadInput` where there are none."""
     texts = list(dict.fromkeys(each for some in contents for each in some if isinstance(each, str)))
     if not any(text.strip() for text in texts):
         raise BadInput("there are no texts to learn a vocabulary from: no query is a text, and no document.")

@@ -108,7 +108,7 @@ class Objective:
         return (value, counted) if self.adds_up else (value * counted, counted)
 
     def _told(self, forward: VectorForward, columns: dict[str, Any]) -> dict[str, Any]:
-        """What the penalty has parameters for."""
+        """The values that the penalty has parameters for, by name."""
         told = {**columns, **forward.contents, **({"places": forward.places} if "places" in self.penalised else {})}
         return {name: told[name] for name in self.penalised}
 
