@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
@@ -58,7 +59,7 @@ def snippets(
     given. Raises `BadInput` for documents that are no texts, `CompositionError` for what scores nothing.
     """
     rule = Cutting.of(cutting if {"words", "sentences", "tokens"} & {*cutting} else {"words": _WORDS, **cutting})
-    matcher = Matcher(language)
+    matcher = _matcher(language)
     stage = passages(load(_Lexical(matcher), "lexical") if by is None else by, **rule.settings)
     if not isinstance(stage, PassagedScoring):
         raise CompositionError(f"{by!r} scores no passages: snippets are chosen by a scoring.")
@@ -66,6 +67,12 @@ def snippets(
         return [[] for _ in range(len(candidates))]
     best, scores = _best(stage, queries, candidates)
     return _read(queries, candidates.with_scores(scores), best, matcher)
+
+
+@functools.cache
+def _matcher(language: str) -> Matcher:
+    """The one of a language, which remembers the stems of words."""
+    return Matcher(language)
 
 
 def _best(stage: PassagedScoring, queries: Queries, candidates: Candidates) -> tuple[Candidates, Floats]:
