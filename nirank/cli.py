@@ -289,6 +289,8 @@ def index(
         else:
             made = workspace.create(to, collection, pipeline or workspace.BM25, _stages(settings))
     _console().print(f"{len(made.corpus):,} documents indexed in {to} for {made.ranking!r}.{changed}", markup=False)
+    if left_out := getattr(made.corpus, "left_out", ()):
+        typer.echo(f"Not kept, for they hold lists or objects: {', '.join(left_out)}.", err=True)
 
 
 @app.command()

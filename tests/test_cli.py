@@ -96,6 +96,15 @@ def test_index_and_search_a_folder(files):
     assert "nothing found" in _call("search", "unicorn", "--in", files / "index")
 
 
+def test_index_names_the_fields_that_it_does_not_keep(files):
+    pytest.importorskip("numba")
+    lines = [{"id": "a", "text": "fox", "tags": ["red"], "year": 3}, {"id": "b", "text": "dog", "maker": {"name": "x"}}]
+    (files / "more.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    made = _call("index", f"jsonl:{files / 'more.jsonl'}", "--to", files / "more")
+    assert "Not kept, for they hold lists or objects: maker, tags." in made
+    assert "Not kept" not in _call("index", f"jsonl:{files / 'docs.jsonl'}", "--to", files / "index")
+
+
 def test_search_asks_where_no_text_is_given(files):
     pytest.importorskip("numba")
     _call("index", f"jsonl:{files / 'docs.jsonl'}", "--to", files / "index")

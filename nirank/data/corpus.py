@@ -190,6 +190,11 @@ class ArrowCorpus(Texts):
         table, left_out = self._attributes
         return () if table is None else tuple(name for name in table.column_names if name not in left_out)
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The names of fields that are not kept: they hold lists, objects or bytes."""
+        return tuple(sorted(self._attributes[1]))
+
     def values(self, name: str) -> pa.ChunkedArray:
         """The values of a field or attribute, `[documents]`, as Arrow has them. Raises `BadInput` for no such name."""
         if name in self.fields:
