@@ -36,11 +36,11 @@ def serve(source: Source, options: Options, tell: Callable[[str], None] = print)
     with _place(options) as place, _opened(source) as holder:
         app = application(holder, options, source)
         host = f"[{options.host}]" if ":" in options.host else options.host
-        tell(f"http://{host}:{place.getsockname()[1]}")
-        _run(app, options, place)
+        _run(app, options, place, lambda: tell(f"http://{host}:{place.getsockname()[1]}"))
 
 
-def _run(app: FastAPI, options: Options, place: socket.socket) -> None:
+def _run(app: FastAPI, options: Options, place: socket.socket, open_: Callable[[], None]) -> None:
+    """Serve until a signal; `open_` is called when requests can come."""
     import uvicorn
 
     from nirank.serving.connections import Impatient, allow_many
@@ -55,6 +55,7 @@ def _run(app: FastAPI, options: Options, place: socket.socket) -> None:
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await life.enter_async_context(app.router.lifespan_context(app))
             await super().startup(sockets)
+            open_()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             await super().shutdown(sockets)
