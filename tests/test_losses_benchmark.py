@@ -139,6 +139,7 @@ def test_every_registered_loss_has_a_line_on_both_collections_or_a_reason():
     }
     of_classes = {"arc_face", "cos_face", "proxy_nca", "proxy_anchor"}  # neither collection has classes
     registered -= {"weighted"}  # which is of other losses, and learns from clicks: quality_clicks has it
+    registered -= {"likelihood"}  # of scores that are log probabilities, which neither makes
     of_vectors = {"hierarchical_softmax", "xbm", "angle"}  # which scorers of features do not make
     assert {recipes.loss_of(line) for line in recipes.EMOJI} == registered - of_classes
     assert registered - {recipes.loss_of(line) for line in recipes.MQ2008} == of_classes | of_vectors

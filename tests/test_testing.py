@@ -750,8 +750,8 @@ def _larger(self, contents):
     ],
 )
 def test_codes_that_do_not_fit_tables_are_seen(encoder, message):
-    found = violations("encoder", encoder)
-    assert re.search(message, found["encoder/codes_fit_tables"])
+    check, found = "codes_fit_tables", violations("encoder", encoder)
+    assert re.search(message, found[f"encoder/{check}"])
 
 
 def test_sound_codes_keep_all_promises_and_an_encoder_of_codes_is_trained_by_scores(torch):

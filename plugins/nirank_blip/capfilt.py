@@ -30,8 +30,8 @@ from nirank.data import Candidates, Collection, Content, Documents, Floats, Quer
 from nirank.errors import BadInput
 from nirank.pipeline import Scoring, Stage, as_scoring
 
-Source: TypeAlias = "str | Mapping[str, Any] | Collection"
-Model: TypeAlias = "str | Stage"
+Source: TypeAlias = str | Mapping[str, Any] | Any
+Model: TypeAlias = str | Stage
 
 _ROUNDING = 1e-9  # so that a tenth of ten is one
 

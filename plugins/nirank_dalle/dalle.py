@@ -21,6 +21,7 @@ from nirank.data import Candidates, Codes, Content, Corpus, Floats, Queries, ima
 from nirank.errors import BadInput
 from nirank.kit import bounded, digest, progress, weights_digest
 from nirank.kit.transformers import best_device
+from nirank.pipeline import Stage
 from nirank_dalle.drawing import Drawing, drawn
 from nirank_dalle.pictures import Pictures
 from nirank_dalle.transformer import Transformer
@@ -68,7 +69,7 @@ class DALLE(nn.Module):
 
     def __init__(
         self,
-        vae: Any,
+        vae: str | Stage,
         weight: float = 1.0,
         drop: float = 0.1,
         batch_size: int = 64,

@@ -6,7 +6,6 @@ import functools
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from nirank.data import Candidates, Codes, Content, Queries
 from nirank.errors import BadInput
 from nirank.kit import digest, weights_digest
 from nirank.kit.transformers import best_device
+from nirank.pipeline import Stage
 from nirank_dalle.pictures import Pictures
 
 
@@ -35,7 +35,7 @@ class Marginals(nn.Module):
 
     def __init__(
         self,
-        vae: Any,
+        vae: str | Stage,
         weight: float = 1.0,
         drop: float = 0.1,
         dim: int = 64,
