@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from nirank.data import Candidates, Content, Queries, images
 from nirank.errors import BadInput
@@ -21,25 +18,6 @@ def is_image(content: Content) -> bool:
     if images.is_image(content):
         return True
     raise BadInput(f"a content is of the type {type(content).__name__}; a text or an image is expected.")
-
-
-def of_both(
-    contents: Sequence[Content],
-    texts: Callable[[list[str]], Tensor],
-    pictures: Callable[[list[Content]], Tensor],
-    empty: Tensor,
-) -> Tensor:
-    """A row for each content, `[contents, ...]`, from a function of texts and one of images; `empty` has no rows."""
-    seen = np.array([is_image(content) for content in contents], bool)
-    found, places = [empty], list[NDArray[np.int64]]()
-    if len(here := np.flatnonzero(~seen)):
-        found.append(texts([str(contents[place]) for place in here.tolist()]))
-        places.append(here)
-    if len(here := np.flatnonzero(seen)):
-        found.append(pictures([contents[place] for place in here.tolist()]))
-        places.append(here)
-    order = np.argsort(np.concatenate(places)) if places else np.zeros(0, np.int64)
-    return torch.cat(found)[torch.from_numpy(order).to(empty.device)]
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from nirank.data import Content, Queries
 from nirank.errors import BadInput
 from nirank.kit import tried
+from nirank.kit.vision import of_both
 from nirank.pipeline import Stage
 from nirank_blip import checkpoints, negatives
-from nirank_blip.contents import is_image, of_both
+from nirank_blip.contents import is_image
 from nirank_blip.holder import Holder, Running
 from nirank_blip.network import First, Network
 

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from nirank.data import Candidates, Content, Queries, TokenVectors
 from nirank.kit import tried, weights_digest
 from nirank.kit.transformers import check_tokens, load, quiet, tokenizer_text
-from nirank.kit.vision import Pixels
-from nirank_blip.contents import of_both
+from nirank.kit.vision import Pixels, of_both
 from nirank_blip.holder import Running
 from nirank_blip.pictures import Pictures, unit
 

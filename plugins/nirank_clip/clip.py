@@ -20,8 +20,8 @@ from nirank.data import Content, Queries, images
 from nirank.errors import BadInput
 from nirank.kit import Runtime, choose_runtime, tried, weights_digest
 from nirank.kit.transformers import Precision, best_device
+from nirank.kit.vision import of_both
 from nirank_clip.checkpoints import opened
-from nirank_clip.contents import through
 from nirank_clip.settings import Encoding
 
 
@@ -88,7 +88,7 @@ class CLIP(nn.Module):
 
     def encode_documents(self, contents: Sequence[Content]) -> Tensor:
         """Unit vectors of documents, float32 `[documents, dim]`."""
-        return through(contents, self._texts, self._images, self.dim, self.device)
+        return of_both(contents, self._texts, self._images, torch.empty(0, self.dim, device=self.device))
 
     def probabilities(self, cosines: Tensor) -> Tensor:
         """The model's own probabilities of classes from the cosines of images with them, `[images, classes]`.

@@ -20,8 +20,8 @@ from nirank.data import Collection, Content, Queries
 from nirank.errors import BadInput
 from nirank.kit import Memory, weights_digest
 from nirank.kit.transformers import best_device
+from nirank.kit.vision import of_both
 from nirank_clip import towers
-from nirank_clip.contents import through
 from nirank_clip.own_text import OwnTextTower, TextConfig
 from nirank_clip.settings import Encoding
 from nirank_clip.towers import ImageSettings
@@ -123,7 +123,7 @@ class DualEncoder(nn.Module):
 
     def encode_documents(self, contents: Sequence[Content]) -> Tensor:
         """Unit vectors of documents, float32 `[documents, dim]`."""
-        return through(contents, self._texts, self._images, self.dim, self.device)
+        return of_both(contents, self._texts, self._images, torch.empty(0, self.dim, device=self.device))
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the text tower into `folder / "text"`, all else into a file of safetensors beside it.

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from nirank.data import Content, Queries
-from nirank_unclip.spaces import Spaces, of_both
+from nirank.kit.vision import of_both
+from nirank_unclip.spaces import Spaces
 
 
 class Encoder:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -51,27 +50,6 @@ class Spaces:
         """The settings that name both."""
         clip, text = self.named
         return {"clip": clip, **({} if text is None else {"text": text})}
-
-
-def of_both(
-    contents: Sequence[Content],
-    texts: Callable[[list[str]], Tensor],
-    pictures: Callable[[list[Content]], Tensor],
-    empty: Tensor,
-) -> Tensor:
-    """A row for each content, from a function of texts and one of pictures. Raises `BadInput` for what is neither."""
-    for content in contents:
-        if not isinstance(content, str) and not images.is_image(content):
-            raise BadInput(f"a content is of the type {type(content).__name__}; a text or an image is expected.")
-    seen = np.array([not isinstance(content, str) for content in contents], bool)
-    found, places = [empty], [np.zeros(0, np.int64)]
-    if (here := np.flatnonzero(~seen)).size:
-        found.append(texts([str(contents[place]) for place in here.tolist()]))
-        places.append(here)
-    if (here := np.flatnonzero(seen)).size:
-        found.append(pictures([contents[place] for place in here.tolist()]).to(empty.device))
-        places.append(here)
-    return torch.cat(found)[torch.from_numpy(np.argsort(np.concatenate(places))).to(empty.device)]
 
 
 def _encoder(model: Model, what: str, method: str) -> Stage:

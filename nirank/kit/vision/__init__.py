@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nirank import faces
 
 if TYPE_CHECKING:
+    from nirank.kit.vision.both import of_both as of_both
     from nirank.kit.vision.efficientnet import EfficientNet as EfficientNet
     from nirank.kit.vision.libraries import imported as imported
     from nirank.kit.vision.pixels import Pixels as Pixels
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from nirank.kit.vision.vit import ViT as ViT
 
 _HOMES = {
+    "nirank.kit.vision.both": ["of_both"],
     "nirank.kit.vision.efficientnet": ["EfficientNet"],
     "nirank.kit.vision.libraries": ["imported"],
     "nirank.kit.vision.pixels": ["Pixels", "jittered"],
