@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
+import re
+
 import numpy as np
 import pytest
 
 import nirank
 from nirank.data import Candidates, Documents, Queries
 from nirank.errors import BadInput, CompositionError, UnknownName
+from nirank.kit.text.matching import Matcher
 
 LONG = "The mouse hid. " * 20 + "Small cats and dogs cross the bridge, as cats do. " + "The mouse hid. " * 20
 CORPUS = Documents(["long", "short", "none", ""], [LONG, "İ a cat", "nothing at all", ""])
@@ -39,6 +43,47 @@ def test_all_windows_are_compared_as_a_loop_compares_them():
     best = max(range(len(words) - 4), key=rank)
     (first,) = nirank.snippets(QUERIES.take([0]), FOUND.take([0]), words=5, stride=1)
     assert first[0].text.split() == words[best : best + 5]
+
+
+PIECES = (
+    *(
+        "cat",
+        "cats",
+        "Dog",
+        "dog's",
+        "don't",
+        "straße",
+        "ΟΔΟΣ",
+        "İstanbul",
+        "3.14",
+        "a_b",
+        "_",
+        "u.s.a",
+        "東京",
+        "\u200d👍",
+    ),
+    *("👍🏽", "e\u0301t\u00e9", "the", "ไทย", "🇫🇷", "\u0301", "7️⃣", "l\u2019eau", "a\u200bb", "co-op", "x" * 300),
+)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_text_is_read_as_each_of_its_passages_alone(seed):
+    chance, matcher = random.Random(seed), Matcher()
+    gaps = (" ", "  ", ", ", ". ", "", "\n", "\u00a0", "\u2028")
+    text = "".join(chance.choice(PIECES) + chance.choice(gaps) for _ in range(chance.randint(1, 40)))
+    query = " ".join(chance.choices(PIECES, k=3))
+    size, words = chance.choice([1, 3, 8]), [(found.start(), found.end()) for found in re.finditer(r"\S+", text)]
+    extents = [
+        (part[0][0], part[-1][1]) for at in range(max(1, len(words) - size + 1)) if (part := words[at : at + size])
+    ]
+    alone = {extent: matcher.found(query, text[slice(*extent)]) for extent in extents}
+    best = max(extents, key=lambda each: (len({term for *_, term in alone[each]}), len(alone[each])))
+    found = nirank.snippets(
+        Queries.of(query), Candidates.of([[0]], corpus=Documents(["a"], [text])), words=size, stride=1
+    )
+    part = found[0][0]
+    assert (part.text, part.start, part.stop) == (text[slice(*best)], *best)
+    assert part.matches == tuple((best[0] + start, best[0] + stop) for start, stop, _ in alone[best])
 
 
 def test_matches_are_marked():

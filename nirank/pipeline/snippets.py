@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import functools
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
+from nirank.data.corpus import Some
+from nirank.data.passages import PassageCorpus
 from nirank.data.queries import Queries
 from nirank.data.types import Floats
 from nirank.errors import CompositionError
+from nirank.execution import stages
 from nirank.kit.text.cutting import Cutting
 from nirank.kit.text.matching import Matcher
-from nirank.pipeline.algebra import as_scoring, load
+from nirank.pipeline.algebra import as_scoring
 from nirank.pipeline.passages import PassagedScoring, passages
-
-if TYPE_CHECKING:
-    from nirank.data.passages import PassageCorpus
 
 #: Words of a snippet, unless given.
 _WORDS = 30
@@ -60,19 +61,61 @@ def snippets(
     """
     rule = Cutting.of(cutting if {"words", "sentences", "tokens"} & {*cutting} else {"words": _WORDS, **cutting})
     matcher = _matcher(language)
-    stage = passages(load(_Lexical(matcher), "lexical") if by is None else by, **rule.settings)
-    if not isinstance(stage, PassagedScoring):
-        raise CompositionError(f"{by!r} scores no passages: snippets are chosen by a scoring.")
-    if not candidates.pairs:
-        return [[] for _ in range(len(candidates))]
-    best, scores = _best(stage, queries, candidates)
-    return _read(queries, candidates.with_scores(scores), best, matcher)
+    if by is not None:
+        return _chosen(by, rule, queries, candidates, matcher)
+    stages.refuse_strangers("a snippet", candidates)
+    return _fullest(rule, queries, candidates, matcher) if candidates.pairs else [[] for _ in range(len(candidates))]
 
 
 @functools.cache
 def _matcher(language: str) -> Matcher:
     """The one of a language, which remembers the stems of words."""
     return Matcher(language)
+
+
+def _fullest(rule: Cutting, queries: Queries, candidates: Candidates, matcher: Matcher) -> list[list[Snippet]]:
+    """The passages with most words of the query: each document is read once, however its passages overlap."""
+    docs, places = np.unique(candidates.docs, return_inverse=True)
+    cut = PassageCorpus(Some(candidates.corpus_for("a snippet"), docs), rule)
+    texts, offsets = [str(text) for text in cut.source[:]], cut.offsets.tolist()
+    extents = list(zip(*(column.tolist() for column in cut.extents(np.arange(len(cut)))), strict=True))
+    found: list[list[Snippet]] = [[] for _ in range(len(candidates))]
+    for row, doc, place in zip(candidates.rows.tolist(), candidates.docs.tolist(), places.tolist(), strict=True):
+        passages = extents[offsets[place] : offsets[place + 1]]
+        matches = matcher.found(queries.contents[row], texts[place])
+        found[row].append(_fullest_of(doc, texts[place], passages, matches))
+    return found
+
+
+def _fullest_of(
+    doc: int, text: str, extents: Sequence[tuple[int, int]], matches: Sequence[tuple[int, int, str]]
+) -> Snippet:
+    """The passage with most different terms, of these with most in all, of these the first.
+
+    Its score is `distinct + all / 1000`, where of all no more than 999 count.
+    """
+    starts, stops = [match[0] for match in matches], [match[1] for match in matches]
+
+    def inside(extent: tuple[int, int]) -> slice:
+        return slice(bisect_left(starts, extent[0]), bisect_right(stops, extent[1]))
+
+    def score(extent: tuple[int, int]) -> float:
+        terms = [term for _, _, term in matches[inside(extent)]]
+        return len({*terms}) + min(len(terms), 999) / 1000
+
+    best = max(extents, key=score)
+    here = tuple((start, stop) for start, stop, _ in matches[inside(best)])
+    return Snippet(doc, text[best[0] : best[1]], *best, float(np.float32(score(best))), here)
+
+
+def _chosen(by: Any, rule: Cutting, queries: Queries, candidates: Candidates, matcher: Matcher) -> list[list[Snippet]]:
+    stage = passages(by, **rule.settings)
+    if not isinstance(stage, PassagedScoring):
+        raise CompositionError(f"{by!r} scores no passages: snippets are chosen by a scoring.")
+    if not candidates.pairs:
+        return [[] for _ in range(len(candidates))]
+    best, scores = _best(stage, queries, candidates)
+    return _read(queries, candidates.with_scores(scores), best, matcher)
 
 
 def _best(stage: PassagedScoring, queries: Queries, candidates: Candidates) -> tuple[Candidates, Floats]:
@@ -97,22 +140,3 @@ def _read(queries: Queries, candidates: Candidates, best: Candidates, matcher: M
         moved = tuple((int(start) + left, int(start) + right) for left, right in matches)
         found[row].append(Snippet(doc, text, int(start), int(stop), float(score), moved))
     return found
-
-
-class _Lexical:
-    """Scores a passage by how many different words of the query it has, and behind the point by how many in all."""
-
-    reads = "text"
-
-    def __init__(self, matcher: Matcher) -> None:
-        self.matcher = matcher
-
-    def score(self, queries: Queries, candidates: Candidates) -> NDArray[np.float32]:
-        """One number a pair: `distinct + all / 1000`, where of all no more than 999 count."""
-        texts = candidates.corpus_for("a snippet")[candidates.docs]
-        pairs = zip(candidates.rows.tolist(), texts, strict=True)
-        return np.array([self._one(queries.contents[row], text) for row, text in pairs], np.float32)
-
-    def _one(self, query: Any, text: Any) -> float:
-        found = list(self.matcher.terms(query, text))
-        return len({*found}) + min(len(found), 999) / 1000
