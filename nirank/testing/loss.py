@@ -225,7 +225,7 @@ def _call(loss: Any, scores: torch.Tensor, labels: torch.Tensor, mask: torch.Ten
     if documents is not None:
         extras["documents"] = torch.tensor(documents)
     if classes is not None:
-        scores = scores[..., None] * torch.arange(1, classes + 1, dtype=scores.dtype)
+        scores = scores[..., None] * torch.arange(1, classes + 1, dtype=scores.dtype, device=scores.device)
     return loss(scores, labels, mask, **extras)
 
 

@@ -79,26 +79,26 @@ class Diffusion(nn.Module):
 
     def error(self, texts: Tensor, pictures: Tensor) -> Tensor:
         """The mean squared error of x_0 at a random time, with random noise, for each pair, `[pairs]`."""
-        times = torch.randint(1, TIMES + 1, (len(texts),))
+        times = torch.randint(1, TIMES + 1, (len(texts),), device=texts.device)
         kept = signal(times)[:, None]
         clear = pictures * self.image**0.5
         noisy = kept.sqrt() * clear + (1 - kept).sqrt() * torch.randn_like(clear)
-        left_out = torch.rand(len(texts), 1) < _DROPPED
+        left_out = torch.rand(len(texts), 1, device=texts.device) < _DROPPED
         said = self(noisy, times, torch.where(left_out, self.nothing, texts))
         return (said - clear).square().mean(1)
 
     def drawn(self, texts: Tensor, names: Sequence[str], drawing: Drawing) -> Tensor:
         """Unit vectors, `[texts, samples, image]`; the noise of each follows from its text alone."""
         state = torch.cat([noise(name, drawing.samples, self.image, drawing.chance) for name in names])
-        given = texts.repeat_interleave(drawing.samples, 0)
+        state, given = state.to(texts.device), texts.repeat_interleave(drawing.samples, 0)
         times = np.linspace(TIMES, 0, drawing.steps + 1).round().astype(int)
         for now, then in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
             said = self._guided(state, now, given, drawing.guidance).clamp(-_LARGEST, _LARGEST)
-            state = _step(state, said, *(signal(torch.tensor([time])) for time in (now, then)))
+            state = _step(state, said, *(signal(torch.tensor([time], device=texts.device)) for time in (now, then)))
         return F.normalize(state, dim=-1).unflatten(0, (len(texts), drawing.samples))
 
     def _guided(self, state: Tensor, time: int, texts: Tensor, guidance: float) -> Tensor:
-        times = torch.full((len(state),), time)
+        times = torch.full((len(state),), time, device=state.device)
         said = self(state, times, texts)
         if guidance == 1:
             return said
@@ -128,7 +128,7 @@ def _step(state: Tensor, said: Tensor, now: Tensor, then: Tensor) -> Tensor:
 
 def _waves(times: Tensor) -> Tensor:
     """Sines and cosines of times, `[n, 2 * waves]`."""
-    rates = torch.exp(-math.log(10_000) * torch.arange(_WAVES) / _WAVES)
+    rates = torch.exp(-math.log(10_000) * torch.arange(_WAVES, device=times.device) / _WAVES)
     angles = times.float()[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], 1)
 

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from nirank.data import Candidates, Collection, Queries
 from nirank.errors import BadInput
 from nirank.kit import weights_digest
+from nirank.kit.transformers import best_device
 from nirank_unclip.diffusion import Diffusion, Drawing
 from nirank_unclip.encoder import Encoder
 from nirank_unclip.spaces import Model, Spaces
@@ -32,12 +33,16 @@ WEIGHTS = "prior.safetensors"
 
 @dataclass(frozen=True)
 class Network:
-    """The shape of a network: `layers` of `hidden` units, first weights from `seed`; `batch_size` texts at once."""
+    """The shape of a network: `layers` of `hidden` units, first weights from `seed`; `batch_size` texts at once.
+
+    `device` is where it is, the best there is unless given.
+    """
 
     hidden: int = 512
     layers: int = 2
     seed: int = 0
     batch_size: int = 512
+    device: str | None = None
 
     def __post_init__(self) -> None:
         if min(self.hidden, self.layers, self.batch_size) < 1:
@@ -73,7 +78,7 @@ def prior(
 
         if model is None:
             raise BadInput('how = "transformer" needs `model`, a folder with prior, text_encoder and tokenizer.')
-        return TransformerPrior(spaces, model, drawing, network.batch_size)
+        return TransformerPrior(spaces, model, drawing, network.batch_size, network.device)
     if how == "ridge":
         return RidgePrior(spaces, penalty, model)
     kinds: dict[str, Any] = {"mlp": MLPPrior, "diffusion": DiffusionPrior}
@@ -93,19 +98,25 @@ class MLPPrior(Encoder, nn.Module):
             self.network = self._built(*spaces.dims)
         if model is not None:
             _load(self, Path(model))
-        self.eval()
+        self.to(network.device or best_device()).eval()
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return next(self.parameters()).device
 
     def _built(self, text: int, image: int) -> nn.Module:
         return mlp(text, self.settings.hidden, self.settings.layers, image)
 
     def made(self, texts: Sequence[str]) -> Tensor:
         """The vectors that texts become, unit, `[texts, dim]`."""
-        return F.normalize(self.network(self.spaces.texts(texts)), dim=-1)
+        return F.normalize(self.network(self.spaces.texts(texts).to(self.device)), dim=-1)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the weights into `folder`. Returns the table of a stage that builds this encoder again."""
         save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / WEIGHTS)
         own = {**asdict(self.settings), **asdict(self.drawing)}
+        del own["device"]  # another machine has others
         return {"use": "encoder/prior", **self.spaces.saved, "how": self.how, **own, "model": Path(WEIGHTS)}
 
     @functools.cached_property
@@ -129,7 +140,7 @@ class DiffusionPrior(MLPPrior):
 
     def made(self, texts: Sequence[str]) -> Tensor:
         """The mean of the vectors that are drawn for each text, or the one that is nearest to it; unit."""
-        given = self.spaces.texts(texts)
+        given = self.spaces.texts(texts).to(self.device)
         drawn = self.network.drawn(given, texts, self.drawing)  # [texts, samples, dim]
         if self.drawing.pick == "mean":
             return F.normalize(drawn.mean(1), dim=-1)
@@ -148,7 +159,8 @@ class DiffusionPrior(MLPPrior):
         texts = [content for content in queries.contents if isinstance(content, str)]
         if len(texts) < len(queries):
             raise BadInput("a prior learns from texts that ask for pictures; a query is no text.")
-        return -self.network.error(self.spaces.texts(texts)[rows], self.spaces.images(contents)[columns])
+        pairs = (self.spaces.texts(texts)[rows], self.spaces.images(contents)[columns])
+        return -self.network.error(*(each.to(self.device) for each in pairs))
 
 
 class RidgePrior(Encoder):

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from nirank.errors import BadInput, MissingDependency
 from nirank.kit import weights_digest
-from nirank.kit.transformers import load, naming_model, quiet, tokenizer_text
+from nirank.kit.transformers import best_device, load, naming_model, quiet, tokenizer_text
 from nirank_unclip.diffusion import Drawing
 from nirank_unclip.encoder import Encoder
 from nirank_unclip.spaces import Spaces
@@ -34,7 +34,9 @@ class TransformerPrior(Encoder):
 
     how = "transformer"
 
-    def __init__(self, spaces: Spaces, folder: str, drawing: Drawing, batch_size: int) -> None:
+    def __init__(
+        self, spaces: Spaces, folder: str, drawing: Drawing, batch_size: int, device: str | None = None
+    ) -> None:
         library = _diffusers()
         place = Path(folder).expanduser()
         self.spaces, self.drawing, self.batch_size, self.folder = spaces, drawing, batch_size, place.absolute()
@@ -44,8 +46,8 @@ class TransformerPrior(Encoder):
         self.tokenizer = load("AutoTokenizer", str(place / TOKENS))
         self.scheduler = _scheduler(library, place)
         self._check()
-        self.model.eval()
-        self.text.eval()
+        for part in (self.model, self.text):
+            part.to(device or best_device()).eval()
 
     def made(self, texts: Sequence[str]) -> Tensor:
         """The mean of the vectors that are drawn for each text, unit, `[texts, dim]`."""
@@ -71,7 +73,7 @@ class TransformerPrior(Encoder):
         vectors, states, mask = self._read([text, ""])
         given = [each.repeat_interleave(samples, 0) for each in (vectors, states, mask)]
         size = self.model.config.embedding_dim
-        latents = torch.cat([torch.randn(1, size, generator=each) for each in generators])
+        latents = torch.cat([torch.randn(1, size, generator=each) for each in generators]).to(vectors.device)
         self.scheduler.set_timesteps(self.drawing.steps)
         times = self.scheduler.timesteps
         for number, time in enumerate(times):
@@ -91,8 +93,9 @@ class TransformerPrior(Encoder):
         length = int(self.model.config.num_embeddings)
         whole = [text.encode("utf-8", "replace").decode() for text in texts]
         read = self.tokenizer(whole, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
-        found = self.text(input_ids=read["input_ids"], attention_mask=read["attention_mask"])
-        return found.text_embeds, found.last_hidden_state, read["attention_mask"].bool()
+        ids, mask = (read[name].to(self.text.device) for name in ("input_ids", "attention_mask"))
+        found = self.text(input_ids=ids, attention_mask=mask)
+        return found.text_embeds, found.last_hidden_state, mask.bool()
 
     def _check(self) -> None:
         if not self.model.clip_std.any():
