@@ -139,6 +139,15 @@ def test_the_command_line_imports_nothing_expensive(arguments):
     assert not EXPENSIVE & _imported_by(*_command(*arguments))
 
 
+def test_an_experiment_on_words_imports_nothing_that_only_training_needs(tmp_path):
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "text": "a cat"}\n{"_id": "d2", "text": "a dog"}\n')
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "cat"}\n')
+    (tmp_path / "qrels.txt").write_text("q 0 d1 1\n")
+    table = {"collection": f"beir:{tmp_path}", "pipelines": {"bm25": "bm25"}, "evaluate": {"measures": ["AP"]}}
+    imported = _imported_by("import nirank", f"assert nirank.run({table!r}).systems['bm25'].evaluation['AP'] == 1")
+    assert not {*HEAVY, "accelerate"} & imported
+
+
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_importing_a_plugin_imports_nothing_expensive(plugin):
     assert not EXPENSIVE & _imported_by(f"import {plugin}")
