@@ -627,6 +627,25 @@ def check(
 
 
 @app.command()
+def plan(
+    documents: Annotated[float, typer.Option(help="How many documents there are, such as 1e9.")],
+    dim: Annotated[int, typer.Option(help="The dimensions of their vectors.")] = 384,
+    shard: Annotated[float, typer.Option(help="The documents of a shard at most.")] = 1e7,
+    k: Annotated[int, typer.Option("-k", help="The results that each shard sends.")] = 1000,
+    queries: Annotated[float, typer.Option(help="The queries of a second.")] = 100,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", help="Set a rate that you measured, such as encode=2.5; repeatable."),
+    ] = None,
+) -> None:
+    """Say what a corpus costs to encode, keep and search in shards, with the arithmetic and the measured rates."""
+    from nirank import planning
+
+    made = planning.plan(documents, dim, shard, k, queries, planning.settings(settings or []))
+    typer.echo("\n".join(planning.lines(made)))
+
+
+@app.command()
 def new_plugin(
     name: Annotated[
         str, typer.Argument(help="The name of its module: small letters, digits and _, such as demo_ranker.")

@@ -15,8 +15,11 @@ import pytest
 from nirank.data import Candidates, Documents, Queries
 from nirank.plugins import active
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each, read when torch and numba are imported
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if IS_WORKER:  # one thread each, read when torch and numba are imported
     os.environ |= {"OMP_NUM_THREADS": "1"}
+# The many programs that tests start read what the first of them has compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 pytest_plugins = ["nirank.testing"]  # the contract checks, on every component that is registered
 
@@ -28,8 +31,11 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.fixture(autouse=True, scope="session")
 def _offline_and_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    own = tmp_path_factory.getbasetemp()
+    cache = (own.parent if IS_WORKER else own) / "cache"  # of all workers: what one has built or drawn, others find
+    cache.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NIRANK_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("NIRANK_CACHE", str(cache))
         patch.setenv("HF_HUB_OFFLINE", "1")
         for variable in ("NIRANK_BLOCK", "NIRANK_PLUGINS", "NIRANK_STRICT", "NIRANK_PROGRESS"):
             patch.delenv(variable, raising=False)

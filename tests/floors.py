@@ -8,6 +8,7 @@ imported by no room, so faces are left out here; `tests/test_architecture.py` ho
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -30,6 +31,12 @@ def files(*folders):
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py") if SKELETON not in path.parents)
 
 
+@functools.cache
+def tree(path) -> ast.Module:
+    """What a file says, parsed once."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(*folders) -> Graph:
     """For each module those that it imports, among the same folders."""
     modules = {module_of(path): path for path in files(*folders)}
@@ -37,7 +44,7 @@ def imports(*folders) -> Graph:
 
 
 def _imported(path, modules: Mapping[str, Path]) -> Iterable[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
         elif isinstance(node, ast.ImportFrom) and not node.level:

@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -28,7 +29,7 @@ EXPENSIVE = {*HEAVY, "pandas", "scipy", "pyarrow", "numba", "ir_measures", "pytr
 
 def _imports(path):
     """The modules that a file imports anywhere, with what it takes from them."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(floors.tree(path)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -138,34 +139,82 @@ def test_the_command_line_imports_nothing_expensive(arguments):
     assert not EXPENSIVE & _imported_by(*_command(*arguments))
 
 
+def test_an_experiment_on_words_imports_nothing_that_only_training_needs(tmp_path):
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "text": "a cat"}\n{"_id": "d2", "text": "a dog"}\n')
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "cat"}\n')
+    (tmp_path / "qrels.txt").write_text("q 0 d1 1\n")
+    table = {"collection": f"beir:{tmp_path}", "pipelines": {"bm25": "bm25"}, "evaluate": {"measures": ["AP"]}}
+    imported = _imported_by("import nirank", f"assert nirank.run({table!r}).systems['bm25'].evaluation['AP'] == 1")
+    assert not {*HEAVY, "accelerate"} & imported
+
+
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_importing_a_plugin_imports_nothing_expensive(plugin):
     assert not EXPENSIVE & _imported_by(f"import {plugin}")
 
 
-def test_each_core_module_can_be_imported_alone_and_without_warnings():
-    modules = [floors.module_of(path) for path in CORE if path.name != "__main__.py"]
-    script = (
-        "import os, sys, numpy, pluggy, pytest, rich.console, rich.table, typer\n"  # not ours: once is enough
-        "import importlib\n"
-        "for library in ('torch', 'accelerate', 'fastapi', 'mcp.server', 'prometheus_client'):\n"
-        "    try:\n"
-        "        importlib.import_module(library)\n"
-        "    except ImportError:\n"
-        "        pass\n"
-        f"for name in {modules!r}:\n"
-        "    child = os.fork()\n"  # a fresh interpreter each, without starting one each
-        "    if not child:\n"
-        "        try:\n"
-        "            __import__(name)\n"
-        "        except BaseException as error:\n"
-        "            os.write(2, f'{name}: {error!r}\\n'.encode())\n"
-        "        os._exit(0)\n"
-        "    os.waitpid(child, 0)\n"
+#: Imports each of `names` in a process of its own, which begins where none of nirank is imported yet.
+_ALONE = """
+import gc, importlib, os, numpy, pluggy, pytest, rich.console, rich.table, typer  # not ours: once is enough
+from importlib.machinery import SourceFileLoader
+
+for library in libraries:
+    try:
+        importlib.import_module(library)
+    except ImportError:
+        pass
+
+code = {name: SourceFileLoader(name, path).get_code(name) for name, path in names.items()}  # read and compiled once
+read = SourceFileLoader.get_code
+SourceFileLoader.get_code = lambda self, name: code[name] if name in code else read(self, name)
+gc.freeze()
+for name in names:
+    child = os.fork()
+    if not child:
+        try:
+            assert not [module for module in sys.modules if module.partition('.')[0] == 'nirank']
+            __import__(name)
+        except BaseException as error:
+            os.write(2, f'{name}: {error!r}\\n'.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+def _complaints_alone(names, folder=floors.ROOT, libraries=()):
+    """What is written to stderr where each module, a name and its file, is imported by itself, warnings as errors.
+
+    The libraries, where they are installed, are imported once and before.
+    """
+    path = os.pathsep.join([str(folder), str(floors.ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"import sys\nnames, libraries = {names!r}, {libraries!r}\n{_ALONE}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": path},
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    assert len(modules) > 20
+    return done.stderr
+
+
+def test_each_core_module_can_be_imported_alone_and_without_warnings():
+    names = {floors.module_of(path): str(path) for path in CORE if path.name != "__main__.py"}
+    assert len(names) > 20
+    libraries = ("torch", "accelerate", "fastapi", "mcp.server", "prometheus_client", "pydantic", "regex", "tomllib")
+    assert _complaints_alone(names, libraries=libraries) == ""
+
+
+def test_a_module_that_cannot_be_imported_alone_is_named(tmp_path):
+    texts = {
+        "sound": "import nirank.hashing",
+        "leaning": "import nirank\nnirank.hashing.digest",  # on whoever has imported that: here it is the one before
+        "warning": "import warnings\nwarnings.warn('old', stacklevel=1)",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    leaning, warning = _complaints_alone({name: str(tmp_path / f"{name}.py") for name in texts}, tmp_path).splitlines()
+    assert leaning.startswith("leaning: AttributeError(")
+    assert warning == "warning: UserWarning('old')"
 
 
 def test_core_modules_import_little_at_once():
@@ -187,7 +236,7 @@ def test_core_modules_import_little_at_once():
 
 def _imported_at_once(path):
     """The packages that a file imports outside functions and `if TYPE_CHECKING`."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = floors.tree(path)
     for node in tree.body:
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -222,7 +271,7 @@ def test_what_readers_of_types_see_is_what_a_face_shows(face):
 
 @pytest.mark.parametrize("path", [*CORE, *PLUGIN_FILES], ids=lambda path: "/".join(path.parts[-2:]))
 def test_modules_and_what_is_public_in_them_are_documented(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = floors.tree(path)
     assert ast.get_docstring(tree), "the module"
     public = [tree]
     while public:
@@ -238,7 +287,7 @@ _VAGUE = {"What", "How", "Whether", "Where", "Those", "That"}
 
 def _vague(path):
     """The docstrings of a file that begin with one of those words."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(floors.tree(path)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             words = re.findall(r"\w+", ast.get_docstring(node) or "")
             if words and words[0] in _VAGUE:
@@ -281,7 +330,7 @@ def test_every_first_party_plugin_is_found_and_checked():
 def _lengths():
     """The lines of every function without its docstring, by name."""
     for path in [*CORE, *PLUGIN_FILES]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(floors.tree(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 documented = ast.get_docstring(node) is not None
                 docstring = node.body[0].end_lineno - node.body[0].lineno + 1 if documented else 0

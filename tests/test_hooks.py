@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import re
@@ -14,6 +15,7 @@ import pytest
 
 from nirank import hooks
 from nirank.testing import violations
+from tests import floors
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
@@ -23,7 +25,7 @@ HOOKS = [name for name, value in vars(hooks).items() if hasattr(value, f"{hooks.
 def _trees(*folders):
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            yield path, ast.parse(path.read_text(encoding="utf-8"))
+            yield path, floors.tree(path)
 
 
 def _signature(name):
@@ -54,12 +56,15 @@ def test_every_hook_is_called_and_nothing_else_is():
     assert set(_called()) == set(HOOKS)
 
 
+@functools.cache
 def _implemented():
     """Pairs of a hook and a file that implements it, in the core and in the plugins that come with it."""
-    for path, tree in _trees("nirank", "plugins"):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef) and any("hookimpl" in ast.dump(mark) for mark in node.decorator_list):
-                yield node.name, path
+    return [
+        (node.name, path)
+        for path, tree in _trees("nirank", "plugins")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and any("hookimpl" in ast.dump(mark) for mark in node.decorator_list)
+    ]
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -19,31 +19,57 @@ OPTIONS = ["epochs=12", "batch_size=4", "learning_rate=0.05", "save_every=7", "l
 
 def _arguments(out, weights, *more, options=OPTIONS):
     named = [argument for option in options for argument in ("--option", option)]
-    return [str(PROGRAM), "--out", str(out), "--weights", str(weights), *more, *named]
+    return ["--out", str(out), "--weights", str(weights), *more, *named]
 
 
-def _run(arguments, launcher=()):
+class Trainings:
+    """Trains in one child after the other of a process that has everything imported (`small_training.py`)."""
+
+    def __init__(self, errors) -> None:
+        self.errors = errors
+        command = [sys.executable, str(PROGRAM), "--each-line"]
+        quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
+        pipe = subprocess.PIPE
+        with errors.open("w") as told:
+            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=told, text=True, env=quiet)
+
+    def start(self, arguments):
+        """The number of the process that trains."""
+        self.process.stdin.write(json.dumps(arguments) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def end(self):
+        """The exit code of the training, or minus the signal that killed it."""
+        return int(self.process.stdout.readline())
+
+    def run(self, arguments):
+        self.start(arguments)
+        assert self.end() == 0, self.errors.read_text()
+
+    def killed_after(self, arguments, log, step):
+        """Start a training and kill it, without warning, as soon as its log tells of `step`."""
+        child = self.start(arguments)
+        deadline = time.monotonic() + 120
+        while not (log.exists() and log.read_text().count("\n") >= step):
+            assert time.monotonic() < deadline, self.errors.read_text()
+            time.sleep(0.001)
+        os.kill(child, signal.SIGKILL)
+        assert self.end() == -signal.SIGKILL, self.errors.read_text()
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory):
+    started = Trainings(tmp_path_factory.mktemp("trainings") / "errors")
+    yield started
+    started.process.communicate()
+
+
+def _launched(arguments, *launcher):
     quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *launcher, *arguments], capture_output=True, text=True, check=False, env=quiet
-    )
+    command = [sys.executable, *launcher, str(PROGRAM), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet)
     assert done.returncode == 0, done.stderr
-    return done
-
-
-def _killed_after(arguments, log, step):
-    """Start a training and kill it, without warning, as soon as its log tells of `step`."""
-    process = subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        if log.exists() and log.read_text().count("\n") >= step:
-            os.kill(process.pid, signal.SIGKILL)
-            break
-        time.sleep(0.001)
-    output, _ = process.communicate()
-    assert process.returncode == -signal.SIGKILL, output
 
 
 def _weights(path):
@@ -55,15 +81,15 @@ def _weights(path):
     ("loss", "sampler"),
     [("softmax_cross_entropy", "in_batch"), ("nce", "uniform")],
 )
-def test_killed_at_any_step_and_resumed_it_ends_with_the_same_bits(tmp_path, loss, sampler):
+def test_killed_at_any_step_and_resumed_it_ends_with_the_same_bits(trainings, tmp_path, loss, sampler):
     chosen = ("--dropout", "0.2", "--loss", loss, "--sampler", sampler)
-    _run(_arguments(tmp_path / "whole", tmp_path / "whole.npz", *chosen))
+    trainings.run(_arguments(tmp_path / "whole", tmp_path / "whole.npz", *chosen))
     expected = _weights(tmp_path / "whole.npz")
     interrupted = _arguments(tmp_path / "killed", tmp_path / "killed.npz", *chosen)
     step = int(np.random.default_rng().integers(3, 180))
-    _killed_after(interrupted, tmp_path / "killed" / "log.jsonl", step)
+    trainings.killed_after(interrupted, tmp_path / "killed" / "log.jsonl", step)
     assert not (tmp_path / "killed" / "checkpoint").exists(), f"killed after step {step}: it was done already"
-    _run(interrupted)
+    trainings.run(interrupted)
     found = _weights(tmp_path / "killed.npz")
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values, err_msg=f"{name}, killed after step {step}")
@@ -71,11 +97,11 @@ def test_killed_at_any_step_and_resumed_it_ends_with_the_same_bits(tmp_path, los
     assert [line["step"] for line in lines] == list(range(1, 241))
 
 
-def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(tmp_path):
+def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(trainings, tmp_path):
     two = _arguments(tmp_path / "two", tmp_path / "two.npz", "--own-start")  # they start as the first does
-    _run(two, ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"))
+    _launched(two, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     one = [option.replace("batch_size=4", "batch_size=8") for option in OPTIONS]
-    _run(_arguments(tmp_path / "one", tmp_path / "one.npz", options=one))
+    trainings.run(_arguments(tmp_path / "one", tmp_path / "one.npz", options=one))
     expected, found = _weights(tmp_path / "one.npz"), _weights(tmp_path / "two.npz")
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5, err_msg=name)

@@ -12,7 +12,6 @@ from typing import Any
 from nirank import environment
 from nirank.errors import BadInput
 from nirank.execution.sharing import sharing
-from nirank.experiments.cross_validation import cross_validated
 from nirank.experiments.experiment import Experiment, naming
 from nirank.experiments.plugin_beside import load_beside
 from nirank.experiments.results import Results
@@ -98,6 +97,8 @@ def _results(experiment: Experiment, written: bool, work: Path) -> Results:
         with naming(f"{experiment.where}: collection"):
             refuse_unwritable(opened)
     if experiment.folds:
+        from nirank.experiments.cross_validation import cross_validated  # which trains: torch is imported by it
+
         return cross_validated(experiment, opened, work)
     with sharing():
         systems, failed = run_systems(experiment, experiment.build(), opened)
