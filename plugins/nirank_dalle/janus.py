@@ -76,17 +76,15 @@ class Janus(LikelihoodScorer):
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write model and tokenizer into `folder / "model"`. Returns the table of a stage that builds it again."""
-        language: Any = self.model
         with quiet():
-            language.network.save_pretrained(folder / "model")
-            language.tokenizer.save_pretrained(folder / "model")
-        settings = {"weight": self.weight, "prompt": language.prompt, "precision": self.precision}
+            self.model.network.save_pretrained(folder / "model")
+            self.model.tokenizer.save_pretrained(folder / "model")
+        settings = {"weight": self.weight, "prompt": self.model.prompt, "precision": self.precision}
         return {"use": "scorer/janus", "model": Path("model"), **settings}
 
     @functools.cached_property
     def _known(self) -> str:
-        language: Any = self.model
-        return digest([weights_digest(self.state_dict()), language.prompt, repr(self.pictures)])
+        return digest([weights_digest(self.state_dict()), self.model.prompt, repr(self.pictures)])
 
 
 class Language(nn.Module):

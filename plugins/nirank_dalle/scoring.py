@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,22 +23,6 @@ from nirank_dalle.pictures import Pictures
 CODES, NULL = "codes.npy", "null.npy"
 
 
-class Model(Protocol):
-    """What says how probable codes are after a text: `transformer.Transformer` has the shapes."""
-
-    positions: int
-    kinds: int
-
-    def read(self, texts: Sequence[str]) -> Any:
-        """Texts, read; an empty one is none."""
-
-    def likelihoods(self, text: Any, codes: Tensor) -> Tensor:
-        """`log p(codes | text)` of each pair of a row, `[n]`."""
-
-    def next(self, text: Any, codes: Tensor) -> tuple[Tensor, Any]:
-        """Logits of the next code, `[n, kinds]`, after `codes` so far; and what was read, with the last of them."""
-
-
 @dataclass(frozen=True)
 class _Index:
     """The codes of the pictures of a corpus, and `log p(codes)` of each."""
@@ -51,7 +35,8 @@ class _Index:
 class LikelihoodScorer(nn.Module):
     """Scores a pair by `(log p(codes | text) - weight log p(codes)) / positions`, in nats a code.
 
-    `pictures` makes codes of pictures, and `model` says how probable they are. Raises `BadInput` for a `drop`, the
+    `pictures` makes codes of pictures, and `model` says how probable they are; it has the methods of
+    `transformer.Transformer` (`read`, `likelihoods`, `next`). Raises `BadInput` for a `drop`, the
     share of texts that are left out in training, that is no share, and for a weight that is no number.
     """
 
@@ -63,7 +48,8 @@ class LikelihoodScorer(nn.Module):
         super().__init__()
         if not 0 <= drop < 1 or not math.isfinite(weight):
             raise BadInput(f"drop = {drop}, weight = {weight}: a share below 1 and a finite number are expected.")
-        self.pictures, self.model = pictures, model
+        self.pictures = pictures
+        self.model: Any = model
         self.weight, self.drop, self.batch_size, self.drawing = weight, drop, batch_size, drawing
         self._index: _Index | None = None
 

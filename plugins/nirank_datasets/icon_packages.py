@@ -198,9 +198,9 @@ def _write(icons: Sequence[Drawn], place: Path) -> None:
             file = Path(icon.set) / f"{icon.name}.png"
             (place / "images" / icon.set).mkdir(parents=True, exist_ok=True)
             (place / "images" / file).write_bytes(_picture(icon.file))
-            told = {"set": icon.set, "name": icon.name.replace("-", " "), "tags": [*icon.tags]}
+            line = {"id": f"{icon.set}/{icon.name}", "file": file.as_posix(), "set": icon.set, "tags": [*icon.tags]}
             category = {"category": icon.category} if icon.category else {}
-            lines.append({"id": f"{icon.set}/{icon.name}", "file": file.as_posix(), **told, **category})
+            lines.append({**line, "name": icon.name.replace("-", " "), **category})
             advance(1)
     text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
     (place / "index.jsonl").write_text(text, encoding="utf-8")
