@@ -47,7 +47,7 @@ class Recipe:
     queries: int = 1000
     named: int = 2000  # pictures that names ask for
     drawings: int = 20  # of each name
-    dvae: Mapping[str, Any] = field(default_factory=lambda: {"beta": 1.0})
+    dvae: Mapping[str, Any] = field(default_factory=lambda: {"beta": 0.1, "tau": 0.125})
     dvae_training: Mapping[str, Any] = field(
         default_factory=lambda: {**_COMMON, "steps": 1500, "batch_size": 64, "learning_rate": 1e-2}
     )
