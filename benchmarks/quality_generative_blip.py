@@ -8,47 +8,23 @@ from words into a space that pictures alone have made.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from losses_cells import Cells, Outcome
+from losses_cells import Outcome
+from quality_generative_work import LITE0, NDCG, SMALL, Work, columns, dual, emoji, few, over_names, ranked, with_names
+from quality_generative_work import icons as icon_pictures
 from quality_rows import Row
-from quality_table import Cell, Table
+from quality_table import Cell, Figure, Table
 
 import nirank
 from nirank.data import Candidates, Collection, Documents, Queries
 from nirank.evaluation import Evaluation
 from nirank.kit.vision import EfficientNet, Pixels
-from nirank.pipeline import Ranking, Stage
-
-LITE0 = "weights/efficientnet-lite0/efficientnet-lite0-57934424.pth"
-_SMALL = 96  # pixels of an icon or an emoji, for EfficientNet-lite0
-
-
-@dataclass(frozen=True)
-class Work:
-    """A training and all that it is asked: from a seed to values by measure, and what dev says."""
-
-    name: str
-    told: Mapping[str, Any]
-    make: Callable[[argparse.Namespace, int], tuple[dict[str, list[float]], float | None]]
-
-    def outcomes(self, asked: argparse.Namespace) -> list[Outcome]:
-        """An outcome for each seed, from the cells where it is kept."""
-        cells, seeds = Cells(asked.cells), range(1 if asked.quick else min(asked.seeds, 3))
-        told = {**self.told, "quick": asked.quick}
-        return [cells.get("generative", self.name, told | {"seed": s}, partial(self._timed, asked, s)) for s in seeds]
-
-    def _timed(self, asked: argparse.Namespace, seed: int) -> Outcome:
-        start = time.perf_counter()
-        values, dev = self.make(asked, seed)
-        return Outcome(values, dev, [], time.perf_counter() - start)
+from nirank.pipeline import Stage
 
 
 def tables(asked: argparse.Namespace) -> list[Table]:
@@ -57,96 +33,85 @@ def tables(asked: argparse.Namespace) -> list[Table]:
     return [table(asked) for name, table in made.items() if not asked.only or name in asked.only]
 
 
-def ranked(ranking: Ranking, collection: Collection, measures: Sequence[str]) -> Evaluation:
-    """The measures of a ranking on a collection."""
-    return nirank.evaluate(ranking.search(collection.queries, collection.corpus), collection.judgments, measures)
-
-
-def _values(prefix: str, found: Evaluation) -> dict[str, list[float]]:
-    return {prefix + measure: column.tolist() for measure, column in found.values.items()}
-
-
-def _steps(asked: argparse.Namespace, steps: int) -> int:
-    return min(steps, 4) if asked.quick else steps
-
-
 # Icons: the text space fixed, and matching as a second stage
 
 ICONS = {
     "dual": {"hidden": 1024, "steps": 900, "batch_size": 256},
     "itm": {"steps": 400, "depth": 20, "batch_size": 24},
 }
-MATCHING = {"image": "efficientnet_lite0", "side": _SMALL, "width": 96, "layers": 2, "vocabulary": 6000, "longest": 12}
+MATCHING = {"image": "efficientnet_lite0", "side": SMALL, "width": 96, "layers": 2, "vocabulary": 6000, "longest": 12}
 WEIGHTS = (0.25, 0.5, 1.0)
-NDCG = ("nDCG@10",)
 
 
 def icons(asked: argparse.Namespace) -> Table:
     """Icons by keywords of other people: pictures alone, names alone, both, and matching behind pictures."""
-    test = _icons(asked, "test")
-    names = ranked(_names() >> nirank.load("exact"), _icons(asked, "test"), NDCG)
+    test = icon_pictures(asked, "test")
+    names = ranked(over_names() >> nirank.load("exact"), icon_pictures(asked, "test"), NDCG)
     bm25 = ranked(nirank.load("bm25", field="name") % 100, test, NDCG)
     outcomes = Work("icons", {"icons": ICONS, "matching": MATCHING, "weights": WEIGHTS}, _icons_of).outcomes(asked)
-    baseline = Row("MiniLM over names", [Outcome(_values("", names), None, [], 0.0)])
-    rows = [Row("BM25 over names", [Outcome(_values("", bm25), None, [], 0.0)]), baseline]
+    baseline = Row("MiniLM over names", [Outcome(columns("", names), None, [], 0.0)])
+    rows = [Row("BM25 over names", [Outcome(columns("", bm25), None, [], 0.0)]), baseline]
     rows.append(Row("dual over pictures, text space fixed", outcomes, "frozen EfficientNet-lite0", "dual "))
     rows.append(Row("names + dual", outcomes, "weight chosen on dev", "fused "))
     rows.append(Row("dual, best 20 by blip_itm", outcomes, "weight chosen on dev", "itm "))
+    compared = {"fused ": (baseline, None), "itm ": (rows[2], "dual ")}
     cells: list[list[Cell]] = []
     for row in rows:
-        against = {"fused ": baseline, "itm ": rows[2]}.get(row.prefix)
-        parts = [Row(row.name, outcomes, "", f"{row.prefix}{part} ") for part in ("seen", "unseen")]
-        split = [part.figure("nDCG@10") if row.prefix else None for part in parts]
-        cells.append([row.name, row.figure("nDCG@10", against), *split, row.made])
+        whole, first = compared.get(row.prefix, (None, None))
+        split = [_part(outcomes, row.prefix, part, first) if row.prefix else None for part in ("seen", "unseen")]
+        cells.append([row.name, row.figure("nDCG@10", whole), *split, row.made])
+    seen = [float(np.mean([each.mean(f"{name} seen nDCG@10") for each in outcomes])) for name in ("dual", "itm")]
     return Table(
         title="Icons by keyword",
         about=(
             f"{len(test.queries)} tags of Lucide find its {len(test.corpus)} icons; trained on Tabler and Phosphor, "
-            "whose names and tags are other people's. Queries that are texts of training are seen, others unseen."
+            "whose names and tags are other people's. Queries that are texts of training are seen, others unseen. "
+            "Significance (randomisation test) of names + dual against names, and of matching against dual."
         ),
         columns=["system", "nDCG@10", "seen", "unseen", "how"],
         rows=cells,
+        notes=[
+            f"Matching changes seen texts by {100 * (seen[1] / seen[0] - 1):+.1f} %. Weights that dev chose for it, by "
+            f"seed: {', '.join(f'{each.dev:g}' for each in outcomes)}, of 0, {', '.join(map(str, WEIGHTS))}."
+        ]
+        if min(seen) > 0
+        else [],
     )
 
 
-def _icons(asked: argparse.Namespace, split: str) -> Collection:
-    return nirank.collection(f"icons:{asked.data / 'icons'}", split=split)
-
-
-def _names() -> Stage:
-    return nirank.load("minilm", "names", field="name")
+def _part(outcomes: list[Outcome], prefix: str, part: str, first: str | None) -> Figure:
+    """A system over seen or unseen queries, with the significance of the difference from `first` if one is named."""
+    baseline = first and Row("", outcomes, prefix=f"{first}{part} ")
+    return Row("", outcomes, prefix=f"{prefix}{part} ").figure("nDCG@10", baseline or None)
 
 
 def _icons_of(asked: argparse.Namespace, seed: int) -> tuple[dict[str, list[float]], float | None]:
-    train, dev, test = (_icons(asked, split) for split in ("train", "dev", "test"))
+    train, dev, test = (icon_pictures(asked, split) for split in ("train", "dev", "test"))
     seen = np.isin(np.array(test.queries.contents), train.queries.contents)
     told, exact = ICONS["dual"], nirank.load("exact")
-    settings = {"image": "efficientnet_lite0", "image_size": _SMALL, "image_weights": str(asked.data / LITE0)}
-    dual = nirank.load("dual", hidden=told["hidden"], freeze=["text", "image"], seed=seed, **settings)
-    options = {"steps": _steps(asked, told["steps"]), "batch_size": told["batch_size"], "learning_rate": 2e-3}
-    nirank.fit(dual, "clip", train, sampler="in_batch", seed=seed, **options)
-    values = _split("dual ", ranked(dual >> exact, test, NDCG), seen)
-    names = _names()
-    both = {w: (dual >> exact % 100 | names >> exact % 100) >> w * dual + names for w in WEIGHTS}
+    first = dual(asked, train, {**told, "learning_rate": 2e-3}, seed)
+    values = _split("dual ", ranked(first >> exact, test, NDCG), seen)
+    names = over_names()
+    both = {w: (first >> exact % 100 | names >> exact % 100) >> w * first + names for w in WEIGHTS}
     best = max(WEIGHTS, key=lambda w: ranked(both[w], dev, NDCG).mean["nDCG@10"])
     values |= _split("fused ", ranked(both[best], test, NDCG), seen)
-    matching = _second_stage(asked, dual, train, seed)
+    matching = _second_stage(asked, first, train, seed)
     depth = ICONS["itm"]["depth"]
-    lists = {w: dual >> exact % depth >> 20.0 * (1 - w) * dual + w * matching for w in (0.0, *WEIGHTS)}
+    lists = {w: first >> exact % depth >> 20.0 * (1 - w) * first + w * matching for w in (0.0, *WEIGHTS)}
     best = max(lists, key=lambda w: ranked(lists[w], dev, NDCG).mean["nDCG@10"])
     values |= _split("itm ", ranked(lists[best], test, NDCG), seen)
     return values, float(best)
 
 
-def _second_stage(asked: argparse.Namespace, dual: Stage, train: Collection, seed: int) -> Stage:
+def _second_stage(asked: argparse.Namespace, first: Stage, train: Collection, seed: int) -> Stage:
     """Matching, whose score begins with 20 times the cosine, trained on what the first stage finds."""
     told = ICONS["itm"]
     config = {**MATCHING, "image_weights": str(asked.data / LITE0)}
-    stage = nirank.load("blip_itm", config=config, first=dual, scale=20.0, by="odds", freeze=["image"], seed=seed)
-    sampler = nirank.load("confused", pipeline=dual >> nirank.load("exact") % told["depth"], top=told["depth"])
+    stage = nirank.load("blip_itm", config=config, first=first, scale=20.0, by="odds", freeze=["image"], seed=seed)
+    sampler = nirank.load("confused", pipeline=first >> nirank.load("exact") % told["depth"], top=told["depth"])
     random = np.random.default_rng(seed)
-    wanted = np.sort(random.permutation(len(train.queries))[: _steps(asked, told["steps"]) * told["batch_size"]])
-    options = {"steps": _steps(asked, told["steps"]), "batch_size": told["batch_size"], "learning_rate": 1e-3}
+    wanted = np.sort(random.permutation(len(train.queries))[: few(asked, told["steps"]) * told["batch_size"]])
+    options = {"steps": few(asked, told["steps"]), "batch_size": told["batch_size"], "learning_rate": 1e-3}
     nirank.fit(stage, "softmax_cross_entropy", train.take(wanted), sampler=sampler, seed=seed, **options)
     return stage
 
@@ -160,16 +125,16 @@ def _split(prefix: str, found: Evaluation, seen: np.ndarray) -> dict[str, list[f
 
 # Emoji: captions as document expansion
 
-CAPTIONS = {"steps": 1500, "batch_size": 64, "texts": (1, 4, 16), "side": _SMALL}
-WRITER = {"image": "efficientnet_lite0", "side": _SMALL, "width": 128, "layers": 2, "vocabulary": 3000, "longest": 12}
+CAPTIONS = {"steps": 1500, "batch_size": 64, "texts": (1, 4, 16), "side": SMALL}
+WRITER = {"image": "efficientnet_lite0", "side": SMALL, "width": 128, "layers": 2, "vocabulary": 3000, "longest": 12}
 
 
 def captions(asked: argparse.Namespace) -> Table:
     """BM25 over names, names with captions, and captions alone."""
-    test = _emoji("test")
+    test = emoji("test")
     names = ranked(nirank.load("bm25", field="name") % 1000, test, NDCG)
     outcomes = Work("captions", {"captions": CAPTIONS, "writer": WRITER}, _captions_of).outcomes(asked)
-    baseline = Row("BM25 over names", [Outcome(_values("", names), None, [], 0.0)])
+    baseline = Row("BM25 over names", [Outcome(columns("", names), None, [], 0.0)])
     rows = [baseline]
     rows += [Row(f"names + {count} captions", outcomes, "n best beams", f"{count} ") for count in CAPTIONS["texts"]]
     rows.append(Row(f"{CAPTIONS['texts'][-1]} captions alone", outcomes, "no name is read", "alone "))
@@ -181,26 +146,12 @@ def captions(asked: argparse.Namespace) -> Table:
     )
 
 
-def _emoji(split: str) -> Collection:
-    return nirank.collection("emoji", split=split, content="image")
-
-
-def _with_names(collection: Collection) -> Collection:
-    """The collection, and each emoji asked for by its name too."""
-    corpus, asked = collection.corpus, collection.queries
-    names = corpus.column("name", slice(None))
-    ids = [*asked.ids, *(f"name{ordinal}" for ordinal in range(len(names)))]
-    own = Candidates.of(np.arange(len(names))[:, None], np.ones((len(names), 1)), corpus)
-    judged = Candidates.stack([collection.judgments, own])
-    return Collection(f"{collection.name}+names", corpus, Queries(ids, [*asked.contents, *names]), judged)
-
-
 def _captions_of(asked: argparse.Namespace, seed: int) -> tuple[dict[str, list[float]], float | None]:
-    test = _emoji("test")
+    test = emoji("test")
     config = {**WRITER, "image_weights": str(asked.data / LITE0)}
     stage = nirank.load("encoder/blip", config=config, lm=1.0, freeze=["image"], seed=seed)
-    options = {"steps": _steps(asked, CAPTIONS["steps"]), "batch_size": CAPTIONS["batch_size"], "learning_rate": 2e-3}
-    nirank.fit(stage, "clip", _with_names(_emoji("train")), sampler="in_batch", seed=seed, **options)
+    options = {"steps": few(asked, CAPTIONS["steps"]), "batch_size": CAPTIONS["batch_size"], "learning_rate": 2e-3}
+    nirank.fit(stage, "clip", with_names(emoji("train")), sampler="in_batch", seed=seed, **options)
     most = 2 if asked.quick else CAPTIONS["texts"][-1]
     writer = nirank.load("writer/blip", "captions", model=stage, texts=most, beams=most, length=8)
     lines = nirank.write(test.corpus, writer, append=False).column("written", slice(None))
@@ -208,8 +159,8 @@ def _captions_of(asked: argparse.Namespace, seed: int) -> tuple[dict[str, list[f
     values: dict[str, list[float]] = {}
     for count in CAPTIONS["texts"]:
         told = [" ".join([name, *line.split("\n")[:count]]) for name, line in zip(names, lines, strict=True)]
-        values |= _values(f"{count} ", _by_words(told, test))
-    return values | _values("alone ", _by_words([line.replace("\n", " ") for line in lines], test)), None
+        values |= columns(f"{count} ", _by_words(told, test))
+    return values | columns("alone ", _by_words([line.replace("\n", " ") for line in lines], test)), None
 
 
 def _by_words(texts: Sequence[str], test: Collection) -> Evaluation:
@@ -299,11 +250,11 @@ def _capfilt_of(asked: argparse.Namespace, seed: int) -> tuple[dict[str, list[fl
     found = filtered(noisy, clean, first)
     pairs = noisy.judgments
     right = pairs.lookup(truth.judgments, 0) > 0
-    values = _values("noisy ", _map(first, test)) | _values(
+    values = columns("noisy ", _map(first, test)) | columns(
         "kept ", _map(_trained(asked, found.collection, seed), test)
     )
     known = filtered(truth, clean, _Everything().stage).collection
-    values |= _values("clean ", _map(_trained(asked, known, seed), test))
+    values |= columns("clean ", _map(_trained(asked, known, seed), test))
     wrong = float((~right[found.kept]).mean())
     return values | {"auc": [auc(found.scores, right)], "wrong": [wrong], "share": [float(found.kept.mean())]}, None
 
@@ -322,7 +273,7 @@ class _Everything:
 
 def _trained(asked: argparse.Namespace, collection: Collection, seed: int) -> Stage:
     stage = nirank.load("encoder/blip", config=FASHION, seed=seed)
-    options = {"steps": _steps(asked, CAPFILT["steps"]), "batch_size": CAPFILT["batch_size"], "learning_rate": 1e-3}
+    options = {"steps": few(asked, CAPFILT["steps"]), "batch_size": CAPFILT["batch_size"], "learning_rate": 1e-3}
     nirank.fit(stage, "clip", collection, sampler="in_batch", seed=seed, **options)
     return stage
 
@@ -352,13 +303,13 @@ class Lite0:
     vectors = "dense"
 
     def __init__(self, weights: Path, corpus: Documents, dims: int) -> None:
-        self._network, side = EfficientNet().eval(), (_SMALL, _SMALL)
+        self._network, side = EfficientNet().eval(), (SMALL, SMALL)
         self._network.load(weights)
         self._pixels = Pixels(side, mean=(EfficientNet.MEAN,) * 3, std=(EfficientNet.STD,) * 3)
         features = self._features(corpus[:])
         self._mean = features.mean(0)
         self._axes = np.linalg.svd(features - self._mean, full_matrices=False)[2][:dims].T
-        self.fingerprint = f"lite0 {_SMALL} {dims} {len(corpus)}"
+        self.fingerprint = f"lite0 {SMALL} {dims} {len(corpus)}"
 
     def encode_documents(self, contents: Sequence[Any]) -> np.ndarray:
         """Vectors of pictures, `[pictures, dims]`."""
@@ -371,11 +322,11 @@ class Lite0:
 
 def prior(asked: argparse.Namespace) -> Table:
     """Words that find pictures of which nothing but the pictures was known when they were indexed."""
-    test = _emoji("test")
+    test = emoji("test")
     bm25 = ranked(nirank.load("bm25", field="name") % 1000, test, NDCG)
     outcomes = Work("prior", {"prior": PRIOR, "guidance": GUIDANCE}, _prior_of).outcomes(asked)
     systems = [RIDGE, MLP, *(f"diffusion, guidance {w:g}" for w in GUIDANCE)]
-    rows = [Row("BM25 over names", [Outcome(_values("", bm25), None, [], 0.0)])]
+    rows = [Row("BM25 over names", [Outcome(columns("", bm25), None, [], 0.0)])]
     rows += [Row(system, outcomes, "", f"{system} ") for system in systems]
     return Table(
         title="Priors into the space of EfficientNet-lite0",
@@ -389,17 +340,17 @@ def prior(asked: argparse.Namespace) -> Table:
 
 
 def _prior_of(asked: argparse.Namespace, seed: int) -> tuple[dict[str, list[float]], float | None]:
-    train, test = _with_names(_emoji("train")), _emoji("test")
+    train, test = with_names(emoji("train")), emoji("test")
     clip = nirank.load(Lite0(asked.data / LITE0, test.corpus, PRIOR["pca"]))
     settings = {"clip": clip, "text": nirank.load("minilm"), "hidden": PRIOR["hidden"], "seed": seed}
-    options = {"steps": _steps(asked, PRIOR["steps"]), "batch_size": PRIOR["batch_size"], "learning_rate": 1e-3}
+    options = {"steps": few(asked, PRIOR["steps"]), "batch_size": PRIOR["batch_size"], "learning_rate": 1e-3}
     exact = nirank.load("exact")
     ridge = nirank.load("prior", how="ridge", penalty=1.0, **settings)
     nirank.fit(ridge, None, train)
-    values = _values(f"{RIDGE} ", ranked(ridge >> exact, test, NDCG))
+    values = columns(f"{RIDGE} ", ranked(ridge >> exact, test, NDCG))
     mlp = nirank.load("prior", layers=1, **settings)
     nirank.fit(mlp, "clip", train, sampler=nirank.load("in_batch", negatives=512), seed=seed, **options)
-    values |= _values(f"{MLP} ", ranked(mlp >> exact, test, NDCG))
+    values |= columns(f"{MLP} ", ranked(mlp >> exact, test, NDCG))
     diffusion = nirank.load("prior", how="diffusion", samples=PRIOR["samples"], **settings)
     nirank.fit(diffusion, _likelihood(), train, sampler=_positives(), seed=seed, **options)
     for guidance in GUIDANCE:
@@ -407,7 +358,7 @@ def _prior_of(asked: argparse.Namespace, seed: int) -> tuple[dict[str, list[floa
         target.drawing = type(target.drawing)(samples=PRIOR["samples"], guidance=guidance)
         diffusion.component.changed()
         found = ranked(diffusion >> exact, test, NDCG)
-        values |= _values(f"diffusion, guidance {guidance:g} ", found)
+        values |= columns(f"diffusion, guidance {guidance:g} ", found)
     return values, None
 
 

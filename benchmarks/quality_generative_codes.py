@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,13 +18,15 @@ import numpy as np
 import torch
 from losses_cells import Cells, Outcome
 from quality_rows import Row
-from quality_table import Cell, Table
+from quality_table import Cell, Table, number
 
 import nirank
 from nirank.data import Candidates, Collection, Documents, Queries
+from nirank.files import beside
 from nirank.kit import digest
 from nirank.pipeline import Ranking, Stage
 
+RESULTS = Path(__file__).with_name("results")
 MEASURES = ("CMC@1", "mAP@R")
 NAMES = (
     *("T-shirt or top", "trouser", "pullover", "dress", "coat"),
@@ -45,7 +47,7 @@ class Recipe:
     queries: int = 1000
     named: int = 2000  # pictures that names ask for
     drawings: int = 20  # of each name
-    dvae: Mapping[str, Any] = field(default_factory=lambda: {"beta": 1.0})
+    dvae: Mapping[str, Any] = field(default_factory=lambda: {"beta": 0.1, "tau": 0.125})
     dvae_training: Mapping[str, Any] = field(
         default_factory=lambda: {**_COMMON, "steps": 1500, "batch_size": 64, "learning_rate": 1e-2}
     )
@@ -78,7 +80,7 @@ def tables(asked: argparse.Namespace) -> list[Table]:
             outcomes = [
                 cells.get("generative", name, told | {"seed": seed}, partial(make, *given, seed)) for seed in seeds
             ]
-            found.append(table(recipe, outcomes))
+            found.append(table(recipe, outcomes, asked))
     return found
 
 
@@ -176,16 +178,14 @@ def by_names(recipe: Recipe, data: Path, cells: Path, seed: int) -> Outcome:
     """Names that ask for pictures, pictures that ask for names, and pictures drawn by names."""
     start, vae = time.perf_counter(), autoencoder(recipe, data, cells, seed)
     train, test = named(data, "train", recipe.train), named(data, "test", recipe.named)
-    known = digest([vae.component.fingerprint, dict(recipe.dalle_training), dict(recipe.marginals_training)])[:12]
     first = trained(
-        *("dalle_marginals", cells / f"generative-marginals-{known}", train),
+        *("dalle_marginals", cells / f"generative-marginals-{_known(recipe, vae)}", train),
         {**recipe.marginals_training, "seed": seed},
         vae=vae,
         seed=seed,
     )
-    folder = cells / f"generative-dalle-{known}"
-    dalle = trained("dalle", folder, train, {**recipe.dalle_training, "seed": seed}, vae=vae, seed=seed)
-    raw = nirank.load(f"trained:{folder}", weight=0.0)
+    dalle = transformer(recipe, data, cells, seed)
+    raw = nirank.load(f"trained:{cells / f'generative-dalle-{_known(recipe, vae)}'}", weight=0.0)
     values = {}
     for name, system in _named_systems(first, dalle, raw):
         found = system.search(test.queries, test.corpus)
@@ -193,6 +193,18 @@ def by_names(recipe: Recipe, data: Path, cells: Path, seed: int) -> Outcome:
     values["zero-shot"] = _zero_shot(dalle, data, recipe.named)
     values |= _judged(dalle, recipe, data)
     return Outcome(values, None, [], time.perf_counter() - start)
+
+
+def transformer(recipe: Recipe, data: Path, cells: Path, seed: int) -> Stage:
+    """DALL-E's transformer of a seed, trained or read from where it is kept."""
+    vae = autoencoder(recipe, data, cells, seed)
+    train, folder = named(data, "train", recipe.train), cells / f"generative-dalle-{_known(recipe, vae)}"
+    return trained("dalle", folder, train, {**recipe.dalle_training, "seed": seed}, vae=vae, seed=seed)
+
+
+def _known(recipe: Recipe, vae: Stage) -> str:
+    """A hash of all that trainings over the codes of an autoencoder depend on."""
+    return digest([vae.component.fingerprint, dict(recipe.dalle_training), dict(recipe.marginals_training)])[:12]
 
 
 def _named_systems(first: Stage, dalle: Stage, raw: Stage) -> Iterator[tuple[str, Ranking]]:
@@ -296,7 +308,34 @@ def _classes(data: Path, split: str, limit: int) -> np.ndarray:
 # Tables
 
 
-def _pictures_table(recipe: Recipe, outcomes: list[Outcome]) -> Table:
+def sheet(name: str, texts: Sequence[str], drawings: Sequence[Sequence[Any]], side: int = 48) -> str:
+    """Write drawings, a row a text, into the results as quality_generative_NAME.png; the name of the file."""
+    from PIL import Image, ImageDraw
+
+    told = 120  # pixels of the text before a row
+    whole = Image.new("RGB", (told + side * max(map(len, drawings)), side * len(texts)), "white")
+    pen = ImageDraw.Draw(whole)
+    for row, (text, pictures) in enumerate(zip(texts, drawings, strict=True)):
+        pen.text((4, row * side + side // 3), text, fill="black")
+        for column, picture in enumerate(pictures):
+            whole.paste(picture.convert("RGB").resize((side, side)), (told + column * side, row * side))
+    path = RESULTS / f"quality_generative_{name}.png"
+    with beside(path) as unfinished:
+        whole.save(unfinished, "PNG", optimize=True)
+    return path.name
+
+
+def _drawings(recipe: Recipe, asked: argparse.Namespace) -> list[str]:
+    """A note that shows what the transformer of the first seed draws, where results are saved."""
+    if not asked.save:
+        return []
+    target: Any = transformer(recipe, asked.data, asked.cells, 0).component.target
+    with torch.inference_mode():
+        drawn = target.draw(Queries(NAMES, NAMES), 8)
+    return [f"Drawings at guidance 2: ![drawings of clothes]({sheet('dalle', NAMES, drawn)})"]
+
+
+def _pictures_table(recipe: Recipe, outcomes: list[Outcome], asked: argparse.Namespace) -> Table:  # noqa: ARG001
     rows = {name: Row(name, outcomes, prefix=f"{name} ") for name in (CODES, HAMMING, PIXELS)}
     size = {CODES: 64, HAMMING: 64, PIXELS: 784}
     compared = {CODES: rows[HAMMING], PIXELS: rows[HAMMING], HAMMING: None}
@@ -323,22 +362,26 @@ def _pictures_table(recipe: Recipe, outcomes: list[Outcome]) -> Table:
     )
 
 
-def _names_table(recipe: Recipe, outcomes: list[Outcome]) -> Table:
+def _names_table(recipe: Recipe, outcomes: list[Outcome], asked: argparse.Namespace) -> Table:
     rows = [Row(name, outcomes, prefix=f"{name} ") for name in (DIFFERENCE, RAW, FIRST, BOTH)]
+    whole = Row("", outcomes)
     zero, drawn, real = (
-        ", ".join(f"{each.mean(key):.3f}".removeprefix("0") for each in outcomes)
+        f"{whole.figure(key)} (by seed {', '.join(number(each.mean(key)) for each in outcomes)})"
         for key in ("zero-shot", "drawn", "real")
     )
     return Table(
         title="Pictures by names: DALL-E's transformer as a scorer",
         about=(
             f"Ten names ask for {recipe.named:,} pictures of Fashion-MNIST. The transformer learned from "
-            f"{recipe.train:,} others, in {recipe.dalle_training['steps']} steps; {len(outcomes)} seeds."
+            f"{recipe.train:,} others, in {recipe.dalle_training['steps']} steps; {len(outcomes)} seeds. The "
+            "significance is that of the difference from the first row (randomisation test over ten queries)."
         ),
         columns=["system", "MAP"],
-        rows=[[row.name, row.figure("AP")] for row in rows],
+        rows=[[row.name, row.figure("AP", None if row is rows[0] else rows[0])] for row in rows],
         notes=[
-            f"Zero-shot accuracy by seed: {zero}. Drawings at guidance 2, judged by logistic regression on pixels: "
-            f"{drawn} of what was asked (of real pictures {real})."
+            f"Zero-shot accuracy: {zero}.",
+            f"Drawings at guidance 2 that a classifier, logistic regression on pixels, takes for what was asked: "
+            f"{drawn}; of real pictures: {real}.",
+            *_drawings(recipe, asked),
         ],
     )

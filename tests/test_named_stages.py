@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import tomllib
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import nirank
 from nirank.errors import BadInput, UnknownName
 from nirank.experiments.experiment import Experiment
 from nirank.experiments.train import train
+from nirank.plugins import Entry, Plugin, active
 from tests.training_toys import registered, weights
 
 #: The stage that leans on another stands first, and is trained last all the same.
@@ -103,3 +106,34 @@ def test_circles_and_unknown_names_are_refused(given, old, new, error, message):
 def test_a_text_that_is_no_name_of_a_stage_stays_a_text():
     table = {"collection": "emoji", "pipeline": "bm25", "stage": {"bm25": {"note": "@ 5 o'clock"}}}
     assert not Experiment.of(table).names_in_settings
+
+
+_SEEN = []
+
+
+def passed(by: Any = None) -> Any:
+    """A collection that is made with a trained scorer, as `capfilt` is."""
+    _SEEN.append(by)
+    return nirank.collection("numbers")
+
+
+def _learning_from(text, name):
+    """The experiment in which nothing leans on another, and the stage `leaning` learns from what names a stage."""
+    alone = text.replace('on = "@base"', 'use = "scorer/weighed"')
+    return alone.replace('collection = "numbers"', f'collection = {{ use = "passed", by = "@{name}" }}', 1)
+
+
+def test_a_collection_may_name_a_stage_that_is_trained_before_it_is_opened(given, tmp_path):
+    active().registry.add(Entry("collection", "passed", f"{__name__}:passed", Plugin("toys")))
+    given.write_text(_learning_from(TOML, "base"))
+    told = []
+    _SEEN.clear()
+    train(given, tmp_path / "out", told.append)
+    assert [fitted.stage.component.name for fitted in told] == ["base", "leaning"]
+    (by,) = _SEEN
+    trained, passed_by = (weights(stage.component.target) for stage in (told[0].stage, by))
+    assert all(torch.equal(value, passed_by[name]) for name, value in trained.items())
+    again = Experiment.read(tmp_path / "out" / "results" / "experiment.toml")
+    assert again.stage.keys() == {"leaning"}  # what only learned with it is not needed to search
+    with pytest.raises(BadInput, match="leaning -> leaning"):
+        Experiment.of(tomllib.loads(_learning_from(TOML, "leaning")))

@@ -207,8 +207,19 @@ class Experiment:
 
     @property
     def names_in_settings(self) -> set[str]:
-        """The names of the stages that settings of others name (`vae = "@dvae"`)."""
-        return {name for table in self.stage.values() for name in named_stages.named_by(table)}
+        """The names of the stages that settings of others name (`vae = "@dvae"`), or collections of trainings."""
+        return {name for table in self._needs.values() for name in named_stages.named_by(table)}
+
+    @property
+    def _needs(self) -> dict[str, dict[str, Any]]:
+        """The settings of each stage, and those of the collection that it is trained on."""
+        found = {name: dict(table) for name, table in self.stage.items()}
+        for name, table in self.train.items():
+            collection = table.get("collection")
+            if isinstance(collection, Mapping):
+                learned = {f"collection.{key}": value for key, value in collection.items()}
+                found[name] = {**found.get(name, {}), **learned}
+        return found
 
     def learned(self) -> Experiment:
         """The experiment with nothing to train, and without the stages that only training needed."""
@@ -276,7 +287,7 @@ class Experiment:
         from nirank.experiments.recipe import Recipe
 
         found = []
-        for name in named_stages.in_order(self.train, self.stage):
+        for name in named_stages.in_order(self.train, self._needs):
             table = self.train.get(name)
             if table is None or self._is_fusion(name):
                 continue

@@ -3,7 +3,7 @@
     [train.tuned]
     loss = { use = "softmax_cross_entropy", gamma = 20.0 }     # a name, a table with its settings, a sum, or a list
     sampler = "in_batch + mined(bm25 % 50, negatives=2)"       # likewise; the judged lists unless given
-    collection = { use = "emoji", split = "train" }            # what is learned from
+    collection = { use = "emoji", split = "train" }            # what is learned from; a setting may name a stage
     dev = { use = "emoji", split = "dev" }                     # what chooses the best weights, if anything is to
     epochs = 1                                                 # and every option of nirank.training.options
 
@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from nirank.build import opened_of, table_of
 from nirank.errors import BadInput, UnknownName
-from nirank.pipeline.algebra import Ranking, Stage, as_ranking
+from nirank.experiments import named_stages
+from nirank.pipeline.algebra import Ranking, Stage, as_ranking, load
 from nirank.pipeline.expression import parse
 from nirank.training.options import Options
 from nirank.training.parts import built_loss, built_sampler
@@ -86,7 +87,8 @@ class Recipe:
             built_loss(self.loss)
         built_sampler(self.sampler)
         for table in filter(None, (self.collection, self.dev)):
-            self.open(table)
+            if not named_stages.named_by(table):  # else it needs what is trained before
+                self.open(table)
 
     def fit(
         self, stages: Mapping[str, Stage], rankings: Mapping[str, Ranking], out: Path, fold: Fold | None = None
@@ -94,8 +96,10 @@ class Recipe:
         """Train the stage in `out`, on a fold if one is given."""
         from nirank.training.fitting import fit
 
-        train, dev = (fold.train, fold.dev) if fold else (self.open(self.collection), self.dev and self.open(self.dev))
+        def opened(table: Mapping[str, Any]) -> Any:
+            return self.open(named_stages.given(table, lambda name: stages[name] if name in stages else load(name)))
 
+        train, dev = (fold.train, fold.dev) if fold else (opened(self.collection), self.dev and opened(self.dev))
         return fit(
             stages[self.name],
             self.loss,

@@ -85,10 +85,13 @@ def _one(observer: Any) -> Iterator[None]:
 
 
 def command(name: str) -> Callable[..., None] | None:
-    """The command that an observer brings to the command line; None where there is no such observer or command."""
-    try:
-        observer = active().registry.find(name, ("observer",)).resolve()
-    except UnknownName:
-        return None
-    found: Callable[..., None] | None = getattr(observer, "command", None)
-    return found
+    """The command that an observer or a collection brings to the command line; None where there is no such one."""
+    for kind in ("observer", "collection"):
+        try:
+            target = active().registry.find(name, (kind,)).resolve()
+        except UnknownName:
+            continue
+        found: Callable[..., None] | None = getattr(target, "command", None)
+        if found is not None:
+            return found
+    return None

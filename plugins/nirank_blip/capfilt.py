@@ -11,6 +11,9 @@
     filter = "trained:models/first"     # an encoder or a scorer that was trained on both
     writer = "trained:models/captions"  # and a writer, where captions are to be added
 
+`filter` and `writer` may also name stages of the experiment (`"@first"`), which are trained before. `nirank capfilt`
+does all of it, and says what was kept (`nirank_blip.command`).
+
 Li et al., BLIP, ICML 2022, section 3.3, who keep what matching gives more than one half. But matching is trained with
 one right pair for two hard wrong ones, and its probability is not calibrated: here the threshold is where nine tenths
 of the clean pairs pass, and the contrastive score is as good a filter as any.
@@ -20,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,6 +33,8 @@ import nirank
 from nirank.data import Candidates, Collection, Content, Documents, Floats, Queries
 from nirank.errors import BadInput
 from nirank.pipeline import Scoring, Stage, as_scoring
+from nirank_blip.command import command
+from nirank_blip.decisions import Decisions
 
 Source: TypeAlias = str | Mapping[str, Any] | Any
 Model: TypeAlias = str | Stage
@@ -50,9 +56,20 @@ class Filtered:
     kept: NDArray[np.bool_]
     written: int
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """The counts, and the threshold."""
+        kept = int(self.kept.sum())
+        return {"threshold": self.threshold, "noisy": len(self.kept), "kept": kept, "written": self.written}
+
 
 def capfilt(
-    noisy: Source, clean: Source, filter: Model, writer: Model | None = None, passing: float = 0.9
+    noisy: Source,
+    clean: Source,
+    filter: Model,
+    writer: Model | None = None,
+    passing: float = 0.9,
+    kept: str | None = None,
 ) -> Collection:
     """The clean pairs, those noisy ones that a filter lets pass, and what a writer writes and the filter lets pass.
 
@@ -61,29 +78,45 @@ def capfilt(
     above the threshold. The clean part is never filtered. What comes out is a collection of the documents and texts of
     both.
 
-    Raises `BadInput` where one of them has no pairs, and for a share that is none.
+    `kept` is a folder for what the filter says of each pair, and for what was kept (`decisions`): what was interrupted
+    goes on there, and what is done is not done again.
+
+    Raises `BadInput` where one of them has no pairs, for a share that is none, and for a folder of another filter.
     """
-    return filtered(_opened(noisy), _opened(clean), _stage(filter), writer and _stage(writer), passing).collection
+    noisy, clean, by, captions = _opened(noisy), _opened(clean), _stage(filter), writer and _stage(writer)
+    return filtered(noisy, clean, by, captions, passing, Path(kept).expanduser() if kept else None).collection
 
 
-def filtered(noisy: Collection, clean: Collection, by: Scoring, writer: Any = None, passing: float = 0.9) -> Filtered:
+vars(capfilt)["command"] = command
+
+
+def filtered(
+    noisy: Collection,
+    clean: Collection,
+    by: Scoring,
+    writer: Any = None,
+    passing: float = 0.9,
+    kept: Path | None = None,
+) -> Filtered:
     """The same, with what was decided."""
     if not 0 < passing <= 1:
         raise BadInput(f"passing = {passing}: the share of clean pairs that pass, above 0 and at most 1, is expected.")
     right, doubtful = (_pairs(each) for each in (clean, noisy))
-    known = as_scoring(by).score(clean.queries, right)
+    decided = Decisions(kept, as_scoring(by), (noisy, clean), writer)
+    known = decided.scores("clean", clean.queries, right)
     threshold = float(np.sort(known)[int((1 - passing) * len(known) + _ROUNDING)])
-    scores = as_scoring(by).score(noisy.queries, doubtful)
-    made = _Union.of(clean, right)
-    kept = scores >= threshold
-    made.add(noisy, doubtful.where(kept))
-    written = _written(made, noisy, by, writer, threshold) if writer is not None else 0
-    return Filtered(made.collection(f"{noisy.name}/capfilt"), threshold, scores, kept, written)
+    scores = decided.scores("noisy", noisy.queries, doubtful)
+    made, passed = _Union.of(clean, right), scores >= threshold
+    made.add(noisy, doubtful.where(passed))
+    written = _written(made, noisy, decided, writer, threshold) if writer is not None else 0
+    found = Filtered(made.collection(f"{noisy.name}/capfilt"), threshold, scores, passed, written)
+    decided.write(found.collection, {"name": noisy.name, "passing": passing, "clean": right.pairs, **found.told})
+    return found
 
 
-def _written(made: _Union, noisy: Collection, by: Scoring, writer: Any, threshold: float) -> int:
+def _written(made: _Union, noisy: Collection, decided: Decisions, writer: Any, threshold: float) -> int:
     """Add captions of the noisy pictures that score at the threshold or above; and count them."""
-    lines = nirank.write(noisy.corpus, writer, append=False).column("written", slice(None))
+    lines = decided.texts(lambda: nirank.write(noisy.corpus, writer, append=False).column("written", slice(None)))
     pairs = [(text, doc) for doc, told in enumerate(lines) for text in dict.fromkeys(told.split("\n")) if text]
     texts = list(dict.fromkeys(text for text, _ in pairs))
     row, rows = {text: number for number, text in enumerate(texts)}, [list[int]() for _ in texts]
@@ -91,7 +124,7 @@ def _written(made: _Union, noisy: Collection, by: Scoring, writer: Any, threshol
         rows[row[text]].append(doc)
     queries = Queries([f"caption:{'_'.join(text.split())}" for text in texts], texts)
     found = Candidates.of(rows, [np.ones(len(each)) for each in rows], noisy.corpus)
-    passed = found.where(as_scoring(by).score(queries, found) >= threshold) if texts else found
+    passed = found.where(decided.scores("written", queries, found) >= threshold) if texts else found
     made.add(Collection("captions", noisy.corpus, queries, passed), passed)
     return passed.pairs
 

@@ -123,7 +123,8 @@ class Holder(nn.Module):
         """Write the network into `folder`. Returns the table of a stage that builds this component again."""
         checkpoints.save(self.ready, self.shape, folder)
         frozen = {"freeze": list(self.running.freeze)} if self.running.freeze else {}
-        return {"use": self.use, **self.own_settings(), **frozen, "model": Path(checkpoints.FOLDER)}
+        # the shape is in the network: without this, an experiment's `config` would be given beside the `model`
+        return {"use": self.use, **self.own_settings(), **frozen, "config": None, "model": Path(checkpoints.FOLDER)}
 
     @functools.cached_property
     def fingerprint(self) -> str:

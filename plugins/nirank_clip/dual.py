@@ -139,7 +139,8 @@ class DualEncoder(nn.Module):
         if settings["image"] not in (towers.VIT, towers.EFFICIENTNET):
             self.image.save(folder / "image")
             table["image"] = Path("image")
-        return {"use": "encoder/dual", **table, "text": Path("text"), "model": Path(WEIGHTS)}
+        # a vocabulary that was learned is in "text": an experiment's `config` is not given beside it
+        return {"use": "encoder/dual", **table, "config": None, "text": Path("text"), "model": Path(WEIGHTS)}
 
     @functools.cached_property
     def fingerprint(self) -> str:

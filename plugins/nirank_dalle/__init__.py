@@ -10,12 +10,13 @@ if TYPE_CHECKING:
 
 _COMPONENTS = (
     ("scorer", "dalle", "dalle:DALLE", "tiny:dalle"),
+    ("scorer", "janus", "janus:Janus", "tiny:janus"),
     ("encoder", "dalle_marginals", "marginals:Marginals", "tiny:marginals"),
 )
 
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Name the scorer and the encoder."""
+    """Name the scorers and the encoder."""
     for kind, name, target, tiny in _COMPONENTS:
         registry.add(kind, name, f"nirank_dalle.{target}", tiny=f"nirank_dalle.{tiny}", extra="dalle")

@@ -40,7 +40,7 @@ def drawn(model: Transformer, texts: Sequence[str], count: int, seed: int, how: 
     """
     if count < 1:
         raise BadInput(f"count = {count}: a number from 1 is expected.")
-    device = model.head.weight.device
+    device = next(model.parameters()).device
     if not texts:
         return torch.zeros(0, count, model.positions, dtype=torch.int64, device=device)
     chance = torch.stack([_noise(text, count, seed, model) for text in texts]).flatten(0, 1).to(device)

@@ -16,7 +16,7 @@ from nirank.errors import BadInput
 from nirank.kit import digest, weights_digest
 from nirank.kit.transformers import best_device
 from nirank.pipeline import Stage
-from nirank_dalle.pictures import Pictures
+from nirank_dalle.pictures import StagePictures
 
 
 class Marginals(nn.Module):
@@ -47,7 +47,7 @@ class Marginals(nn.Module):
         super().__init__()
         if not 0 <= drop < 1 or dim < 1 or buckets < 1:
             raise BadInput(f"drop = {drop}, dim = {dim}, buckets = {buckets}: a share below 1, and numbers from 1.")
-        self.pictures = Pictures(vae)
+        self.pictures = StagePictures(vae)
         self.weight, self.drop, self.buckets, self.batch_size = weight, drop, buckets, batch_size
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

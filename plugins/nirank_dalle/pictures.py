@@ -1,4 +1,4 @@
-"""The codes of pictures, by an encoder that has been trained already and does not learn any more."""
+"""The codes of pictures, and pictures of codes."""
 
 from __future__ import annotations
 
@@ -16,22 +16,14 @@ from nirank.pipeline import Stage, load
 
 
 class Pictures:
-    """An encoder of pictures into codes, the stage `vae`, which remembers what it has encoded in training.
+    """Makes codes of pictures, and remembers in training what they were.
 
-    Besides `encode_documents` it has `grid`, rows and columns of positions, `codes`, how many there are, and to draw
-    pictures `decode`. Raises `BadInput` for a stage that is no such encoder.
+    `grid` are rows and columns of positions, `kinds` how many codes there are. A class below this one has `_encoded`
+    and `decode`.
     """
 
-    def __init__(self, vae: Any) -> None:
-        self.stage = vae if isinstance(vae, Stage) else load(vae)
-        target: Any = self.stage.component.target
-        if self.stage.component.traits.vectors != "codes" or not hasattr(target, "grid"):
-            raise BadInput(
-                f"vae = {self.stage!r} makes no codes of pictures: name an encoder such as dvae, trained before: "
-                '"@dvae" in an experiment, "trained:FOLDER", or a stage.'
-            )
-        self.grid: tuple[int, int] = target.grid
-        self.kinds: int = target.codes
+    def __init__(self, grid: tuple[int, int], kinds: int) -> None:
+        self.grid, self.kinds = grid, kinds
         self._known: dict[bytes, Codes] = {}
 
     @property
@@ -46,7 +38,7 @@ class Pictures:
                 raise BadInput(f"{content!r:.60} is a text, and a picture is expected.")
         if not len(contents):
             return np.zeros((0, self.positions), np.uint8)
-        return as_codes(encode_documents(self.stage.component, contents))
+        return self._encoded(contents)
 
     def remembered(self, contents: Sequence[Content]) -> Codes:
         """The same; pictures that were asked for before are not encoded again."""
@@ -56,9 +48,38 @@ class Pictures:
         return np.stack([self._known[key] for key in keys]) if keys else self.codes(contents)
 
     def decode(self, codes: Any) -> list[Any]:
+        """The pictures of codes `[n, positions]`."""
+        raise NotImplementedError
+
+    def _encoded(self, contents: Sequence[Content]) -> Codes:
+        """The codes of some pictures, at least one."""
+        raise NotImplementedError
+
+
+class StagePictures(Pictures):
+    """Codes by an encoder that has been trained already and does not learn any more, the stage `vae`.
+
+    Besides `encode_documents` it has `grid`, rows and columns of positions, `codes`, how many there are, and to draw
+    pictures `decode`. Raises `BadInput` for a stage that is no such encoder.
+    """
+
+    def __init__(self, vae: Any) -> None:
+        self.stage = vae if isinstance(vae, Stage) else load(vae)
+        target: Any = self.stage.component.target
+        if self.stage.component.traits.vectors != "codes" or not hasattr(target, "grid"):
+            raise BadInput(
+                f"vae = {self.stage!r} makes no codes of pictures: name an encoder such as dvae, trained before: "
+                '"@dvae" in an experiment, "trained:FOLDER", or a stage.'
+            )
+        super().__init__(target.grid, target.codes)
+
+    def decode(self, codes: Any) -> list[Any]:
         """The pictures of codes `[n, positions]`. Raises `BadInput` where the encoder cannot go back."""
         decode = self.stage.component.method("decode")
         if decode is None:
             raise BadInput(f"{self.stage!r} has no decoder, so nothing can be drawn with its codes.")
         drawn: list[Any] = decode(codes)
         return drawn
+
+    def _encoded(self, contents: Sequence[Content]) -> Codes:
+        return as_codes(encode_documents(self.stage.component, contents))

@@ -19,6 +19,7 @@ from nirank.data import Candidates, Collection, Content, Documents, Queries
 from nirank.errors import BadInput, UnknownName
 from nirank.formats import opened, read_qrels
 from nirank.kit import beside, cache_folder, progress
+from nirank_datasets.icon_packages import SIGN, folder_of
 
 Split = Literal["train", "dev", "test"]
 Kind = Literal["image", "text"]
@@ -54,14 +55,15 @@ def icons(
     `folder` has `index.jsonl`, a line an icon with `id`, `file`, `set`, `name`, `tags` and perhaps `category`, and the
     pictures in `images.zip` or in a folder `images`. A document is the picture of an icon, or with `content="text"` its
     name, which is in the field `name` too, beside `set` and `category`. Names and tags are searched in lower case, as
-    words of letters, digits and `+`.
+    words of letters, digits and `+`. In the place of a folder `npm:NAME` is a package of npm, or several with commas
+    between them (`icon_packages`), each style of which is a set.
 
     `searched` is the set whose icons are found: `dev` and `test` have these as documents, and as queries those of their
     tags that 2 to 40 of them carry and that are no icon's own name there. `train` has all other sets, and every name
     and tag as a query. So designers and taggers are others than in training. The queries and judgments in
     `queries.SPLIT.jsonl` and `qrels.SPLIT.txt` are taken where both lie in the folder; where they do not, a hash of the
     tag puts three tenths into `dev` and the others into `test`. Unless `searched` is said, it is the set that the
-    judgments in the folder name; without these it has to be said.
+    judgments in the folder name, or the only one; else it has to be said.
 
     Raises `BadInput` for files that are missing or damaged, and for `train` where all icons are searched;
     `UnknownName` for another split, content or set.
@@ -69,7 +71,7 @@ def icons(
     for what, value, known in (("split", split, get_args(Split)), ("content", content, get_args(Kind))):
         if value not in known:
             raise UnknownName(f"{what} of icons", value, known)
-    folder = Path(folder).expanduser()
+    folder = folder_of(str(folder)) if str(folder).startswith(SIGN) else Path(folder).expanduser()
     every = _read(folder / INDEX)
     found = _searched(folder, every, searched)
     chosen = [icon for icon in every if (icon.set == found) == (split != "train")]
@@ -79,7 +81,7 @@ def icons(
     name = f"icons/{split}"
     if split == "train":
         return _asked(name, corpus, chosen, {text for icon in chosen for text in _texts(icon)}, _texts)
-    if _judged(folder, split):
+    if _judged(folder, split) and _set_judged(folder, every) == found:
         return _stored(name, folder, split, corpus)
     return _asked(name, corpus, chosen, _queries(chosen, split), _tags)
 
@@ -136,13 +138,20 @@ def _searched(folder: Path, every: Sequence[Icon], searched: str | None) -> str:
         if searched not in sets:
             raise UnknownName("set of icons", searched, sets)
         return searched
+    if found := _set_judged(folder, every) or (sets[0] if len(sets) == 1 else None):
+        return found
+    raise BadInput(f"say which set is searched: searched = one of {', '.join(sets)}.", folder)
+
+
+def _set_judged(folder: Path, every: Sequence[Icon]) -> str | None:
+    """The set of the first icon that the judgments in the folder name; None without any."""
     set_of = {icon.id: icon.set for icon in every}
     for split in ("test", "dev"):
         if _judged(folder, split):
             judged = read_qrels(folder / f"qrels.{split}.txt")
             if found := next((set_of[id_] for id_ in judged.ids if id_ in set_of), None):
                 return found
-    raise BadInput(f"say which set is searched: searched = one of {', '.join(sets)}.", folder)
+    return None
 
 
 def _judged(folder: Path, split: str) -> bool:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from PIL import Image
+
 import nirank
 from nirank.data import Candidates, Collection, Documents, Queries
-from nirank.errors import BadInput
+from nirank.errors import BadInput, DamagedFile
+from nirank_blip import command, decisions
 from nirank_blip.capfilt import capfilt, filtered
 
 KINDS = ("cat", "dog", "car", "bus")
@@ -101,3 +106,165 @@ def test_what_makes_no_sense_is_refused(both):
         capfilt(noisy, nothing, nirank.load(Sure()))
     with pytest.raises(BadInput, match="a table with `use"):
         capfilt({"folder": "x"}, clean, nirank.load(Sure()))
+
+
+# What is kept in a folder
+
+
+class Counting(Sure):
+    """Counts the pairs that it is asked for, and fails when it is to."""
+
+    fingerprint = "counting"
+
+    def __init__(self):
+        self.asked, self.left = 0, 1000
+
+    def score(self, queries, candidates):
+        if candidates.pairs > self.left:
+            raise RuntimeError("interrupted")
+        self.asked, self.left = self.asked + candidates.pairs, self.left - candidates.pairs
+        return super().score(queries, candidates)
+
+
+def test_a_filter_that_was_interrupted_goes_on_and_decides_as_one_that_was_not(both, tmp_path, monkeypatch):
+    monkeypatch.setattr(decisions, "_TOGETHER", 16)
+    noisy, clean = both
+    expected, by = filtered(noisy, clean, nirank.load(Counting())), Counting()
+    by.left = 30  # ten clean pairs, and a part of sixteen noisy ones
+    with pytest.raises(RuntimeError, match="interrupted"):
+        filtered(noisy, clean, nirank.load(by), kept=tmp_path / "kept")
+    assert by.asked == 26
+    by.left = 1000
+    found = filtered(noisy, clean, nirank.load(by), kept=tmp_path / "kept")
+    assert by.asked == 50
+    assert found.scores == pytest.approx(expected.scores)
+    assert _pairs(found.collection) == _pairs(expected.collection)
+    lines = (tmp_path / "kept" / "pairs.jsonl").read_text().splitlines()
+    assert {(line["text"], line["document"]) for line in map(json.loads, lines)} == _pairs(expected.collection)
+    told = decisions.summary(tmp_path / "kept")
+    assert told == {"name": "noisy", "passing": 0.9, "clean": 10, "noisy": 40, "kept": 20, "written": 0} | {
+        "threshold": pytest.approx(expected.threshold)
+    }
+    capfilt(noisy, clean, nirank.load(by), passing=0.5, kept=str(tmp_path / "kept"))  # only the threshold is another
+    assert by.asked == 50
+
+
+def test_what_another_filter_said_or_of_other_pairs_is_never_taken(both, tmp_path):
+    noisy, clean = both
+    filtered(noisy, clean, nirank.load(Counting()), kept=tmp_path)
+    other = Counting()
+    other.fingerprint = "another"
+    with pytest.raises(BadInput, match="what another filter said"):
+        filtered(noisy, clean, nirank.load(other), kept=tmp_path)
+    with pytest.raises(BadInput, match="what another filter said"):
+        filtered(clean, clean, nirank.load(Counting()), kept=tmp_path)
+    (tmp_path / "noisy-000000.npy").write_bytes(b"no numbers")
+    with pytest.raises(DamagedFile, match=r"noisy-000000\.npy: is damaged"):
+        filtered(noisy, clean, nirank.load(Counting()), kept=tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("x")
+    with pytest.raises(BadInput, match="not empty"):
+        filtered(noisy, clean, nirank.load(Counting()), kept=tmp_path / "full")
+    unknown = Sure()
+    unknown.model = object()  # nothing tells what it depends on
+    with pytest.raises(BadInput, match="attribute `fingerprint`"):
+        filtered(noisy, clean, nirank.load(unknown), kept=tmp_path / "new")
+
+
+# The command
+
+TOML = """
+collection = {{ use = "images", source = "{folder}/clean", ask = "classes" }}
+pipeline = "again >> exact"
+
+[stage.first]
+use = "encoder/blip"
+{shape}
+
+[stage.again]
+use = "encoder/blip"
+{shape}
+
+[train.again]
+loss = "clip"
+sampler = "in_batch"
+steps = 6
+batch_size = 4
+
+[train.again.collection]
+use = "capfilt"
+noisy = {{ use = "images", source = "{folder}/noisy", ask = "classes" }}
+clean = {{ use = "images", source = "{folder}/clean", ask = "classes" }}
+filter = "@first"
+
+[train.first]
+loss = "clip"
+sampler = "in_batch"
+steps = 40
+batch_size = 4
+learning_rate = 3e-3
+collection = {{ use = "images", source = "{folder}/clean", ask = "classes" }}
+
+[evaluate]
+measures = ["P@1"]
+"""
+SHAPE = (
+    "config = { side = 16, patch = 8, image_width = 32, image_layers = 1, width = 32, layers = 1, dim = 16, least = 1 }"
+)
+
+
+def _pictures(folder, pictures, first=0):
+    for number, (name, colour) in enumerate(pictures, first):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), colour).save(folder / name / f"{number}.png")
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """Red and blue pictures; of the noisy ones two lie in the wrong folder."""
+    red, blue = (250, 10, 10), (10, 10, 250)
+    _pictures(tmp_path / "clean", [("red", red), ("blue", blue), ("red", (230, 30, 0)), ("blue", (0, 30, 230))])
+    _pictures(
+        tmp_path / "noisy", [("red", (240, 0, 0)), ("blue", blue), ("red", (0, 0, 240)), ("blue", (240, 20, 20))], 10
+    )
+    path = tmp_path / "again.toml"
+    path.write_text(TOML.format(folder=tmp_path, shape=SHAPE))
+    return path
+
+
+def test_the_command_trains_the_filter_first_and_tells_what_it_kept(experiment, tmp_path, capsys, monkeypatch):
+    command.command(experiment, tmp_path / "out")
+    told = capsys.readouterr().out
+    assert "noisy/classes: kept 2 of 4 noisy pairs (50 %) and all 4 clean ones" in told
+    (kept,) = (tmp_path / "out" / "kept").iterdir()
+    lines = [json.loads(line) for line in (kept / "pairs.jsonl").read_text().splitlines()]
+    found = {(line["text"], line["document"].rpartition("/")[2]) for line in lines}
+    assert {each for each in found if len(each[1]) == 6} == {("red", "10.png"), ("blue", "11.png")}
+    assert (tmp_path / "out" / "trained" / "results" / "measures.json").exists()
+    monkeypatch.setattr(nirank, "train", None)  # what is finished is not done again
+    command.command(experiment, tmp_path / "out")
+    assert capsys.readouterr().out == told
+
+
+def test_the_command_goes_on_where_it_was(experiment, tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    monkeypatch.setattr(decisions.Decisions, "write", _fails)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        command.run(experiment, folder)
+    monkeypatch.undo()
+    first = folder / "trained" / "first" / "checkpoint"
+    before = first.stat().st_mtime_ns
+    assert len(command.run(experiment, folder)) == 1
+    assert first.stat().st_mtime_ns == before
+
+
+def _fails(self, collection, told):
+    raise RuntimeError("interrupted")
+
+
+def test_an_experiment_without_a_filter_is_refused(tmp_path):
+    (tmp_path / "a.toml").write_text('collection = "emoji"\n[train.x]\ncollection = "emoji"\n')
+    with pytest.raises(BadInput, match=r"a\.toml: no stage learns from a collection `capfilt`"):
+        command.run(tmp_path / "a.toml", tmp_path / "out")
+    with pytest.raises(BadInput, match=r"b\.toml: cannot be read"):
+        command.run(tmp_path / "b.toml", tmp_path / "out")

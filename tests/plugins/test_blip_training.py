@@ -186,6 +186,28 @@ def test_matching_as_a_second_stage_begins_with_the_first_and_tells_what_it_conf
     assert _right(found % 4 >> stage, sides) == 1
 
 
+def test_matching_from_nothing_tells_by_order_alone_what_no_space_of_one_dimension_can(sides):
+    """In one dimension a unit vector is 1 or -1: at most two pictures are first, for six texts."""
+    itc = nirank.load("encoder/blip", config={**CONFIG, "dim": 1}, device="cpu")
+    _fit(itc, sides, steps=40)
+    assert _right(itc >> nirank.load("exact"), sides) <= 1 / 3
+    itm = nirank.load("blip_itm", config={**CONFIG, "dim": 1}, by="odds", device="cpu")
+    _fit(itm, sides, "softmax_cross_entropy", steps=100)
+    assert _right(nirank.load(_Alike()) >> nirank.load("exact") >> itm, sides) == 1
+
+
+class _Alike:
+    """Encodes all alike, so that a list is in no order."""
+
+    vectors = "dense"
+
+    def encode(self, queries):
+        return np.ones((len(queries), 1), np.float32)
+
+    def encode_documents(self, contents):
+        return np.ones((len(contents), 1), np.float32)
+
+
 class _Colours:
     """Encodes which colours there are."""
 

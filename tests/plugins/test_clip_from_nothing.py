@@ -104,6 +104,8 @@ def test_a_trained_one_is_loaded_with_its_vocabulary(pairs, tmp_path):
     contents = ["small cat", "never seen", "", pairs.corpus[0]]
     assert np.array_equal(_vectors(again, contents), _vectors(stage, contents))
     assert again.component.fingerprint == stage.component.fingerprint
+    # `nirank train` gives the settings of the stage that the checkpoint does not keep: `config` is not among these
+    assert checkpoint.settings_of(tmp_path / "kept")["config"] is None
 
 
 def test_shapes_that_make_no_sense_are_refused():

@@ -75,6 +75,8 @@ def test_queries_and_judgments_in_the_folder_are_taken_and_name_the_set(folder):
     assert len(collection(f"icons:{folder}", split="train").corpus) == 2
     with pytest.raises(UnknownName, match="no set of icons 'c'"):
         collection(f"icons:{folder}", searched="c")
+    other = collection(f"icons:{folder}", searched="a")  # of which these judgments say nothing
+    assert "a place to live" not in other.queries.contents
 
 
 def test_names_are_fields_and_contents_and_tags_are_neither(folder):
