@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -31,8 +31,9 @@ from numpy.typing import NDArray
 from nirank import seals
 from nirank.component import Component, Opened
 from nirank.data.corpus import field_of
-from nirank.data.types import Corpus
+from nirank.data.types import Content, Corpus
 from nirank.data.unchanged import same_documents
+from nirank.data.vectors import Vectors
 from nirank.errors import BadInput, ComponentError, DamagedFile, NirankError, StaleIndex
 from nirank.execution import sharing, stages
 from nirank.files import cache_folder, keep, small_text
@@ -66,6 +67,22 @@ class Former:
     def new(self) -> NDArray[np.int64]:
         """The documents that are new or have another content, rising."""
         return np.flatnonzero(self.ordinals < 0)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """An encoder of documents, as `build` is handed it: a function of contents that says whose vectors it makes."""
+
+    encoder: Component
+
+    def __call__(self, contents: Sequence[Content]) -> Vectors:
+        """The vectors of documents, in their order."""
+        return stages.encode_documents(self.encoder, contents)
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the encoder."""
+        return self.encoder.fingerprint
 
 
 def prepare(
@@ -211,7 +228,7 @@ def build(
             raise NoIndex("is not empty and is not an index; name another folder or remove it.", folder)
         manifest = _manifest(component, corpus, encoder)
         partial = _partial_folder(component, folder, manifest)
-        encode = functools.partial(stages.encode_documents, encoder) if encoder else None
+        encode = Encoding(encoder) if encoder else None
         target, given = component.target, (former,) if former else ()
         make = target.update if former else target.build
         _write(lambda: make(corpus, partial, *given, encode), partial)
