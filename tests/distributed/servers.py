@@ -7,6 +7,7 @@ needs). Each is a process that a test may kill, and start again on what it left.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -119,14 +120,20 @@ class Postgres(Server):
 
 
 class Milvus(Server):
-    """Milvus as one process."""
+    """Milvus as one process. It takes 20 s to end, and nothing of it is needed then: it is killed."""
+
+    def stop(self):
+        self.kill()
 
     def __init__(self, folder):
         milvus = pytest.importorskip("milvus")
         pytest.importorskip("pymilvus")
         self.folder = Path(folder)
         self.server = milvus.MilvusServer(data_dir=str(self.folder))
-        self.server.config.resolve()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sockets that it tries ports with
+            self.server.config.resolve()
+            gc.collect()
         milvus._initialize_data_files(str(self.folder))
         self.health, self.uri = free_port(), f"http://127.0.0.1:{self.server.listen_port}"
 

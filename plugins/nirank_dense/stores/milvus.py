@@ -22,6 +22,7 @@ class Cluster(Patience):
     token      the environment variable with "user:password", or with a key; without it none is sent
     """
 
+    tries: int = 14  # Milvus takes a minute to start after it was killed
     uri: str | None = None
     variable: str = VARIABLE
     token: str = TOKEN

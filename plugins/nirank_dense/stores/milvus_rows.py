@@ -31,11 +31,14 @@ _PROPERTY = "nirank.manifest"
 _LONGEST_ID, _MOST = 65535, 16384
 #: Rows that are written or read at a time, and queries that are asked together.
 _ROWS, _QUERIES = 4096, 256
+#: Codes of Milvus for a collection that is not there.
+_NOT_FOUND = (4, 100)
 #: Rows that a graph can be asked to keep in sight.
 _MOST_EF = 32768
 #: Codes of gRPC for a server that is away, starts or ends, and words of Milvus for the same.
 _AWAY = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
 _AWAY_WORDS = (
+    "unrecoverable error",  # which it recovers from when it has started
     *("fail connecting", "server unavailable", "connection refused", "not ready", "not fully loaded", "not healthy"),
     *("channel closed", "closed channel", "node offline", "no available", "not loaded", "channel not available"),
     *("node not found", "is not serving", "failed to get timestamp", "connection reset", "retry run out"),
@@ -59,9 +62,12 @@ class Rows:
         """The manifest that is there; None without a collection."""
 
         def read(client: Any) -> Any:
-            if not client.has_collection(self.table):
-                return None
-            return client.describe_collection(self.table)["properties"].get(_PROPERTY, "")
+            try:
+                return client.describe_collection(self.table)["properties"].get(_PROPERTY, "")
+            except pymilvus().MilvusException as error:
+                if error.code in _NOT_FOUND:
+                    return None
+                raise
 
         text = self._asked(read)
         return None if text is None else Manifest.of_text(text, self.name)
@@ -215,7 +221,9 @@ class Rows:
         client.create_index(self.table, indexes)
 
     def _describe(self, manifest: Manifest) -> None:
-        self._asked(lambda client: client.alter_collection_properties(self.table, {_PROPERTY: manifest.text}))
+        """Set the manifest, twice: Milvus 2.3, killed and started again, has the property as it was before the last."""
+        for _ in range(2):
+            self._asked(lambda client: client.alter_collection_properties(self.table, {_PROPERTY: manifest.text}))
 
     def _asked(self, call: Callable[[Any], Result], loaded: bool = False) -> Result:
         """The result of a request, of the collection in Milvus' memory if it must be `loaded`."""
