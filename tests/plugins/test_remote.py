@@ -54,7 +54,7 @@ def answering():
                 self.end_headers()
                 self.wfile.write(said.encode() if isinstance(said, str) else json.dumps(said).encode())
 
-            do_POST = do_GET
+            do_POST = do_GET  # noqa: N815
 
             def log_message(self, *given):
                 pass
@@ -109,7 +109,7 @@ def test_conditions_and_scorers_go_on_from_what_it_finds(tmp_path, documents):
 
 def test_a_server_of_another_corpus_or_other_pipelines_is_refused(tmp_path, documents):
     with running(small(tmp_path)) as address:
-        with pytest.raises(StaleIndex, match="serves another corpus: 4 documents, .* the corpus searched has 1,"):
+        with pytest.raises(StaleIndex, match=r"serves another corpus: 4 documents, .* the corpus searched has 1,"):
             asking(address).search("cat", nirank.Documents(["cat"], ["a cat"]))
         with pytest.raises(BadInput, match="serves the pipelines bm25, again: name one"):
             asking(address, pipeline=None).search("cat", documents)
@@ -119,7 +119,7 @@ def test_a_server_of_another_corpus_or_other_pipelines_is_refused(tmp_path, docu
 
 def test_a_token_is_sent_to_the_host_that_it_belongs_to_and_shown_nowhere(tmp_path, documents, monkeypatch, caplog):
     with running(small(tmp_path, token="opensesame")) as address:
-        with pytest.raises(BadInput, match="wants a token .*set NIRANK_REMOTE_TOKEN"):
+        with pytest.raises(BadInput, match=r"wants a token .*set NIRANK_REMOTE_TOKEN"):
             asking(address).search("cat", documents)
         monkeypatch.setenv("NIRANK_REMOTE_TOKEN", "opensesame")
         with pytest.raises(BadInput, match="wants a token"):  # it is sent nowhere that was not named
@@ -196,7 +196,7 @@ def test_a_refusal_is_told_with_what_the_server_said(documents, answering):
     address = answering(
         lambda path, *given: (200, about(documents)) if path == "/about" else (422, {"detail": "too long"})
     )
-    with pytest.raises(BadInput, match="refuses /search: status 422, .*too long"):
+    with pytest.raises(BadInput, match=r"refuses /search: status 422, .*too long"):
         asking(address).search("cat", documents)
 
 
