@@ -211,7 +211,7 @@ def build(
             raise NoIndex("is not empty and is not an index; name another folder or remove it.", folder)
         manifest = _manifest(component, corpus, encoder)
         partial = _partial_folder(component, folder, manifest)
-        encode = functools.partial(stages.encode_documents, encoder) if encoder else None
+        encode = stages.Encoding(encoder) if encoder else None
         target, given = component.target, (former,) if former else ()
         make = target.update if former else target.build
         _write(lambda: make(corpus, partial, *given, encode), partial)
