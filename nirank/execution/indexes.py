@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -32,9 +32,8 @@ from nirank import seals
 from nirank.component import Component, Opened
 from nirank.data.corpus import field_of
 from nirank.data.ids import Ids
-from nirank.data.types import Content, Corpus, Floats
+from nirank.data.types import Corpus, Floats
 from nirank.data.unchanged import same_documents
-from nirank.data.vectors import Vectors
 from nirank.errors import BadInput, ComponentError, DamagedFile, NirankError, StaleIndex
 from nirank.execution import sharing, stages
 from nirank.files import cache_folder, keep, small_text
@@ -68,26 +67,6 @@ class Former:
     def new(self) -> NDArray[np.int64]:
         """The documents that are new or have another content, rising."""
         return np.flatnonzero(self.ordinals < 0)
-
-
-@dataclass(frozen=True, eq=False)
-class Encoding:
-    """An encoder of documents, as `build` is handed it: a function of contents that says whose vectors it makes."""
-
-    encoder: Component
-    #: The vectors of all documents, where they are known; contents are the numbers of documents then.
-    known: Floats | None = None
-
-    def __call__(self, contents: Sequence[Content]) -> Vectors:
-        """The vectors of documents, in their order."""
-        if self.known is not None:
-            return self.known[np.asarray(contents, np.int64)]
-        return stages.encode_documents(self.encoder, contents)
-
-    @property
-    def fingerprint(self) -> str:
-        """The fingerprint of the encoder."""
-        return self.encoder.fingerprint
 
 
 @dataclass(frozen=True)
@@ -264,7 +243,7 @@ def build(
             raise NoIndex("is not empty and is not an index; name another folder or remove it.", folder)
         manifest = _manifest(component, corpus, encoder)
         partial = _partial_folder(component, folder, manifest)
-        encode = Encoding(encoder, vectors) if encoder else None
+        encode = stages.Encoding(encoder, vectors) if encoder else None
         contents = corpus if vectors is None else cast("Corpus", _Numbered(corpus))
         target, given = component.target, (former,) if former else ()
         make = target.update if former else target.build

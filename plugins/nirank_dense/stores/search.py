@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nirank.data import Candidates, Corpus, Floats, Ints, Queries, Some
 from nirank.errors import BadInput, StaleIndex
-from nirank.kit import Former, bounded, digest, progress
+from nirank.kit import Former, bounded, chunks, digest, progress
 from nirank_dense import stored
 from nirank_dense.exact import quantised, rounded
 from nirank_dense.exact.blocks import blocks
@@ -180,13 +180,16 @@ class StoreSearch:
     def _fill(self, store: Store, manifest: Manifest, corpus: Corpus, encode: Encode) -> Manifest:
         """Write all rows that are not there, and make the index."""
         there = store.keys() if manifest.dim else np.empty(0, np.int64)
+        cut = [range(start, min(start + self.chunk, len(corpus))) for start in range(0, len(corpus), self.chunk)]
+        left = [one for one in cut if not np.isin(np.array(one), there, assume_unique=True).all()]
         with progress("Encoding the corpus", len(corpus)) as advance:
-            for keys in blocks(np.arange(len(corpus)), self.chunk):
-                if not np.isin(keys, there, assume_unique=True).all():
-                    vectors = _encoded(encode, corpus, keys)
-                    manifest = _begun(store, manifest, vectors)
-                    store.put(keys, corpus.ids.gather(keys), vectors, manifest)
-                advance(len(keys))
+            advance(len(corpus) - sum(map(len, left)))
+            for one, made in chunks.as_made(corpus, encode, left):
+                vectors, keys = stored.as_float32(made), np.array(one)
+                stored.check_finite(vectors, "document", one.start)
+                manifest = _begun(store, manifest, vectors)
+                store.put(keys, corpus.ids.gather(keys), vectors, manifest)
+                advance(len(one))
         if store.count() != manifest.rows:
             raise StaleIndex(f"{store.name} has {store.count():,} rows, and {manifest.rows:,} were written. {_AGAIN}")
         manifest = dataclasses.replace(manifest, state=COMPLETE)
@@ -331,13 +334,6 @@ def _begun(store: Store, manifest: Manifest, vectors: Floats) -> Manifest:
 def _refuse_dim(vectors: Floats, manifest: Manifest) -> None:
     if vectors.shape[1] != manifest.dim:
         raise StaleIndex(f"the encoder makes {vectors.shape[1]} numbers a document, the rows have {manifest.dim}.")
-
-
-def _encoded(encode: Encode, corpus: Corpus, docs: Keys) -> Floats:
-    """The vectors of some documents that follow on each other. Raises `BadInput` for what is not finite."""
-    vectors = stored.as_float32(encode(corpus[docs[0] : docs[-1] + 1]))
-    stored.check_finite(vectors, "document", int(docs[0]))
-    return vectors
 
 
 def _goes_on(there: Manifest, before: Manifest, wanted: Manifest) -> bool:
