@@ -76,7 +76,7 @@ def _next(made: Iterator[tuple[range, Vectors]], waiting: _Waiting, turn: range)
 
 
 def _asked_for(found: tuple[range, Vectors] | None, wanted: Container[range], turn: range) -> tuple[range, Vectors]:
-    """What was made, if it is wanted and whole; `turn` is one that is missing still."""
+    """Pass on a range that was made, if it is wanted and whole; `turn` is one that is missing still."""
     if found is None:
         raise ComponentError(f"{_named(turn)} never came: what encodes a corpus is to answer for each range.")
     one, vectors = found
