@@ -26,6 +26,7 @@ import numpy as np
 
 import nirank
 from nirank.data import Candidates, Corpus, Queries
+from nirank.kit import encode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.distributed.servers import Milvus, Postgres, running
@@ -55,7 +56,7 @@ def measure(folder: Path, others: list[Path]) -> dict[str, Any]:
         os.environ |= {"NIRANK_PGVECTOR_DSN": postgres.dsn, "NIRANK_MILVUS_URI": milvus.uri}
         vectors = Path(place) / "vectors.parquet"
         encoder = nirank.load("minilm")
-        queries = queries.with_vectors(encoder.component.target.encode(queries))
+        queries = encode(encoder.component, queries)
         nirank.export_vectors(encoder >> nirank.load("exact", device="cpu"), corpus, vectors)
         os.environ["NIRANK_CACHE"] = place  # so that every index is made anew
         servers = {"hnsw": None, "pgvector": postgres, "milvus": milvus}

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 from nirank.data import Floats
 from nirank.errors import BadInput, MissingDependency, StaleIndex
 from nirank_dense.exact.blocks import blocks
-from nirank_dense.stores.manifest import COMPLETE, UPDATING, Manifest
-from nirank_dense.stores.store import Keys, Patience, Structure, first_line
+from nirank_dense.stores.manifest import UPDATING, Manifest
+from nirank_dense.stores.store import Keys, Patience, Structure, first_line, refuse_changed
 
 Result = TypeVar("Result")
 
@@ -48,7 +49,7 @@ _AWAY_WORDS = (
 class Rows:
     """One collection. `source` gives the address and the token when a connection is made."""
 
-    most = _MOST
+    most: int | None = _MOST
 
     def __init__(
         self, table: str, source: Callable[[], tuple[str, str]], structure: Structure, patience: Patience
@@ -104,20 +105,20 @@ class Rows:
                 {"key": key, "id": name, "embedding": vector}
                 for key, name, vector in zip(keys[here].tolist(), ids[here].to_pylist(), vectors[here], strict=True)
             ]
-            self._asked(lambda client, rows=rows: client.upsert(self.table, rows))
+            self._asked(functools.partial(_upsert, table=self.table, rows=rows))
 
     def finish(self, manifest: Manifest) -> None:
         """Have Milvus write all rows and make the index of them, and say that all is there."""
         self._asked(lambda client: client.flush(self.table))
         self._asked(lambda client: self._index(client, manifest))
-        self._asked(_indexed(self.table, manifest.rows))
+        self._asked(_indexed(self.table))
         self._describe(manifest)
 
     def change(self, manifest: Manifest, gone: Keys, new: tuple[Keys, Any, Floats]) -> None:
         """Take rows out and write new ones; meanwhile the manifest says that this is under way."""
         self.put(*new, dataclasses.replace(manifest, state=UPDATING))
         for some in blocks(gone, _ROWS):
-            self._asked(lambda client, some=some: client.delete(self.table, filter=f"key in {some.tolist()}"))
+            self._asked(functools.partial(_delete, table=self.table, keys=some))
         if (rows := self.count()) != manifest.rows:
             raise StaleIndex(f"{self.name} has {rows:,} rows after an update, and {manifest.rows:,} are expected.")
         self._asked(lambda client: client.flush(self.table))
@@ -143,9 +144,9 @@ class Rows:
     ) -> tuple[Keys, Floats]:
         """The best rows for each query. What is found while another process changes the rows is refused."""
         count = min(count, _MOST)
-        self._refuse_others(token)
+        refuse_changed(self.name, self.manifest(), token)
         found = [self._nearest(part, count, among, exactly) for part in blocks(queries, _QUERIES)]
-        self._refuse_others(token)
+        refuse_changed(self.name, self.manifest(), token)
         return np.concatenate([keys for keys, _ in found]), np.concatenate([scores for _, scores in found])
 
     def _nearest(
@@ -169,14 +170,6 @@ class Rows:
             keys[place, : len(rows)] = rows.ids
             scores[place, : len(rows)] = rows.distances
         return keys, scores
-
-    def _refuse_others(self, token: str) -> None:
-        held = self.manifest()
-        if held is None or held.token != token or held.state != COMPLETE:
-            raise StaleIndex(
-                f"{self.name} was dropped, updated or built anew since it was opened: open the index of the corpus "
-                "that it holds now."
-            )
 
     def _vectors(self, keys: Keys) -> Floats:
         query = f"key in {keys.tolist()}"
@@ -324,17 +317,20 @@ def _among(mask: NDArray[np.bool_] | None) -> str:
     return f"key in {allowed.tolist()}" if len(allowed) <= len(others) else f"key not in {others.tolist()}"
 
 
-def _indexed(table: str, rows: int) -> Callable[[Any], None]:
+def _upsert(client: Any, table: str, rows: list[dict[str, Any]]) -> None:
+    client.upsert(table, rows)
+
+
+def _delete(client: Any, table: str, keys: Keys) -> None:
+    client.delete(table, filter=f"key in {keys.tolist()}")
+
+
+def _indexed(table: str) -> Callable[[Any], None]:
     """A function of a client that waits until the index has been made of all rows."""
 
     def wait(client: Any) -> None:
-        import time
-
         (name,) = client.list_indexes(table)
-        while True:
-            state = client.describe_index(table, name)
-            if state.get("pending_index_rows", 0) == 0 and state.get("indexed_rows", rows) >= 0:
-                return
+        while client.describe_index(table, name).get("pending_index_rows", 0):
             time.sleep(0.1)
 
     return wait

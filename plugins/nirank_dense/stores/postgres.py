@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from nirank.data import Floats
 from nirank.errors import BadInput, MissingDependency, StaleIndex
 from nirank_dense.exact.blocks import blocks
-from nirank_dense.stores.manifest import COMPLETE, Manifest
-from nirank_dense.stores.store import Keys, Patience, Structure, first_line
+from nirank_dense.stores.manifest import Manifest
+from nirank_dense.stores.store import Keys, Patience, Structure, first_line, refuse_changed
 
 Result = TypeVar("Result")
 
@@ -42,7 +42,7 @@ _SIGNATURE, _END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 class Rows:
     """One table. `source` gives the address with its secrets when a connection is made, and nobody keeps it."""
 
-    most = None
+    most: int | None = None
 
     def __init__(self, table: str, source: Callable[[], str], structure: Structure, patience: Patience) -> None:
         self.table, self.structure, self.patience = table, structure, patience
@@ -178,12 +178,7 @@ class Rows:
         """Raise `StaleIndex` unless the manifest in the snapshot of this connection is that of the token."""
         query = f"SELECT manifest FROM {MANIFESTS} WHERE name = %s"  # noqa: S608
         row = connection.execute(query, [self.table]).fetchone()
-        held = None if row is None else Manifest.of_text(row[0], self.name)
-        if held is None or held.token != token or held.state != COMPLETE:
-            raise StaleIndex(
-                f"{self.name} was dropped, updated or built anew since it was opened: open the index of the corpus "
-                "that it holds now."
-            )
+        refuse_changed(self.name, None if row is None else Manifest.of_text(row[0], self.name), token)
 
     def _settings(self, count: int, exactly: bool) -> dict[str, str]:
         """All that decides how a search goes, so that nothing depends on how the server is set."""

@@ -61,7 +61,7 @@ class StoreSearch:
     def __init__(self, structure: Structure, chunk: int = 1024, table: str | None = None) -> None:
         self.structure, self.chunk = structure, chunk
         self.table = None if table is None else checked_name(table)
-        self._held: _Held | None = None
+        self._held: Manifest | None = None
         self._store: Any = None
         self._keys: Keys = np.empty(0, np.int64)
         self._ordinals: Keys = self._keys
@@ -172,10 +172,8 @@ class StoreSearch:
             there = store.manifest()
             if there is None or (there.identity == wanted.identity and there.state != UPDATING):
                 return name, store, there
-        raise StaleIndex(
-            f"{store.name} {wanted.difference(there)}. Nothing was changed there: name another `table`, or drop it if "
-            "nobody needs it."
-        )
+            taken = f"{store.name} {wanted.difference(there)}"
+        raise StaleIndex(f"{taken}. Nothing was changed there: name another `table`, or drop it if nobody needs it.")
 
     def _fill(self, store: Store, manifest: Manifest, corpus: Corpus, encode: Encode) -> Manifest:
         """Write all rows that are not there, and make the index."""

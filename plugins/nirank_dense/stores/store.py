@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Floats
-from nirank.errors import BadInput
-from nirank_dense.stores.manifest import Manifest
+from nirank.errors import BadInput, StaleIndex
+from nirank_dense.stores.manifest import COMPLETE, Manifest
 
 log = logging.getLogger("nirank")
 
@@ -53,7 +53,8 @@ class Structure:
     @property
     def made(self) -> dict[str, object]:
         """The settings that an index depends on; those of searching are not among them."""
-        own = {"hnsw": {"m": self.m, "construction": self.construction}, "ivf_flat": {"lists": self.lists}}
+        graph: dict[str, object] = {"m": self.m, "construction": self.construction}
+        own: dict[str, dict[str, object]] = {"hnsw": graph, "ivf_flat": {"lists": self.lists}}
         return {"kind": self.kind, **own.get(self.kind, {})}
 
     def lists_for(self, documents: int) -> int:
@@ -104,8 +105,10 @@ class Store(Protocol):
 
     #: What messages call it: the kind of server, its place, the table. No user and no password.
     name: str
-    #: The most rows that one search returns; None for any number.
-    most: int | None
+
+    @property
+    def most(self) -> int | None:
+        """The most rows that one search returns; None for any number."""
 
     def manifest(self) -> Manifest | None:
         """The manifest that the store holds; None where there is no such table."""
@@ -142,6 +145,15 @@ class Store(Protocol):
         `among` is a mask of keys that may be found, `[following]`. Raises `StaleIndex` unless the store holds the
         manifest of that token.
         """
+
+
+def refuse_changed(name: str, held: Manifest | None, token: str) -> None:
+    """Raise `StaleIndex` unless the manifest that a store holds is that of the token, and complete."""
+    if held is None or held.token != token or held.state != COMPLETE:
+        raise StaleIndex(
+            f"{name} was dropped, updated or built anew since it was opened: open the index of the corpus that it "
+            "holds now."
+        )
 
 
 def checked_name(table: str) -> str:

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Floats
-from nirank.errors import StaleIndex
-from nirank_dense.stores.manifest import COMPLETE, Manifest
+from nirank_dense.stores.manifest import Manifest
 from nirank_dense.stores.search import StoreSearch
-from nirank_dense.stores.store import Keys, Structure
+from nirank_dense.stores.store import Keys, Structure, refuse_changed
 
 _TABLES: dict[str, _Table] = {}
 
@@ -26,7 +25,7 @@ class _Table:
 class Rows:
     """A table in the memory of this process."""
 
-    most = None
+    most: int | None = None
 
     def __init__(self, table: str) -> None:
         self.table, self.name = table, f"the table {table} in memory"
@@ -82,8 +81,7 @@ class Rows:
     ) -> tuple[Keys, Floats]:
         """The rows of the highest products."""
         del exactly
-        if self._there.manifest.token != token or self._there.manifest.state != COMPLETE:
-            raise StaleIndex(f"{self.name} was changed since it was opened.")
+        refuse_changed(self.name, self.manifest(), token)
         keys = self.keys()
         keys = keys if among is None else keys[among[keys]]
         scores = queries @ self.vectors(keys).T
