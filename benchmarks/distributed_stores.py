@@ -75,13 +75,14 @@ def measure(folder: Path, others: list[Path]) -> dict[str, Any]:
 
 def tables(found: Mapping[str, Any]) -> list[str]:
     """The lines of both tables, in Markdown."""
-    said = f"{found['documents']:,} documents of {found['corpus']} by MiniLM (384 dimensions), {found['queries']:,} queries"
+    documents = f"{found['documents']:,} documents of {found['corpus']} by MiniLM (384 dimensions)"
+    said = f"{documents}, {found['queries']:,} queries"
     head = "| index | {} | time, of faiss' | processor time, of faiss' |\n|---|---|---|---|"
     lines = ["# Vector stores beside faiss", "", f"{said} of {found['asked']}, asked together; {found['machine']}.", ""]
     lines += [
         "Queries of another subject have neighbours that are far and many: recall is lower than within one collection.",
-        "The same graph, M = 16 and efConstruction = 100; 16 more than `ef` are kept in sight, for ties. Times are ratios,",
-        "the least of 3 laps in turns, with other work on the machine. Milvus merges its segments meanwhile.",
+        "The same graph, M = 16 and efConstruction = 100; 16 more than `ef` are kept in sight, for ties. Times are",
+        "ratios, the least of 3 laps in turns, with other work on the machine. Milvus merges its segments meanwhile.",
         "",
     ]
     lines.append(head.format("recall@10 of `exact`"))
