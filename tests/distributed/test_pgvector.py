@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -97,6 +102,26 @@ class TestPGVector(StorePromises):
         told += [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
         told += [str(server.sql("SELECT * FROM nirank_indexes"))]
         assert not [text for text in told if "opensesame" in text]
+
+    def test_two_that_build_the_same_rows_at_a_time_write_each_once(self, server, monkeypatch, tmp_path):
+        documents, asked = corpus(2000), queries(20)
+        program = (
+            "import sys, nirank; from tests.distributed.documents import *;"
+            "(nirank.load(Hashed()) >> nirank.load('pgvector', kind='exact', chunk=50)).index(corpus(2000))"
+        )
+        root = Path(__file__).parents[2]
+        path = os.pathsep.join([str(root), str(root / "plugins"), *sys.path])
+        both = [
+            subprocess.Popen(
+                [sys.executable, "-c", program],
+                env=os.environ | {"NIRANK_CACHE": str(tmp_path / name), "PYTHONPATH": path},
+            )
+            for name in ("one", "two")
+        ]
+        assert [each.wait(120) for each in both] == [0, 0]
+        assert self.ids(server) == sorted(documents.ids)
+        ranking = nirank.load(Hashed()) >> self.store()
+        assert same((ranking % 10).search(asked, documents), exactly(nirank.load(Hashed()), documents, asked)) == 20
 
     def test_the_settings_of_a_search_are_sent_whatever_the_server_is_set_to(self, server):
         documents, asked = corpus(3000), queries(30)

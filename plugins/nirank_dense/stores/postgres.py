@@ -333,10 +333,13 @@ def parsed(address: str) -> dict[str, Any]:
 
 
 def passes(error: Exception) -> bool:
-    """True for errors of a server that is away, starts or ends; a statement that takes too long is none of them."""
+    """True for errors of a server that is away, starts or ends, and of two processes that write the same rows.
+
+    A statement that takes too long is none of them.
+    """
     from psycopg_pool import PoolTimeout
 
-    away = psycopg().OperationalError, psycopg().InterfaceError, PoolTimeout
+    away = psycopg().OperationalError, psycopg().InterfaceError, PoolTimeout, psycopg().errors.UniqueViolation
     lasting = psycopg().errors.QueryCanceled, psycopg().errors.InsufficientResources
     return isinstance(error, away) and not isinstance(error, lasting)
 

@@ -177,9 +177,12 @@ class StoreSearch:
 
     def _fill(self, store: Store, manifest: Manifest, corpus: Corpus, encode: Encode) -> Manifest:
         """Write all rows that are not there, and make the index."""
-        there = store.keys() if manifest.dim else np.empty(0, np.int64)
+        there = np.zeros(len(corpus), bool)
+        if manifest.dim:
+            there[store.keys()] = True
+            manifest = store.manifest() or manifest  # of all these rows, also of those that another process writes
         cut = [range(start, min(start + self.chunk, len(corpus))) for start in range(0, len(corpus), self.chunk)]
-        left = [one for one in cut if not np.isin(np.array(one), there, assume_unique=True).all()]
+        left = [one for one in cut if not there[one.start : one.stop].all()]
         with progress("Encoding the corpus", len(corpus)) as advance:
             advance(len(corpus) - sum(map(len, left)))
             for one, made in chunks.as_made(corpus, encode, left):
