@@ -68,6 +68,8 @@ if TYPE_CHECKING:
     from nirank.pipeline.rewriting import route as route
     from nirank.pipeline.rewriting import variants as variants
     from nirank.pipeline.snippets import snippets as snippets
+    from nirank.pipeline.vector_files import export_vectors as export_vectors
+    from nirank.pipeline.vector_files import import_vectors as import_vectors
     from nirank.training.fitting import fit as fit
     from nirank.training.fused import FittedFusion as FittedFusion
     from nirank.training.fused import fit_fusion as fit_fusion
@@ -103,6 +105,7 @@ _HOMES = {
     "nirank.pipeline.passages": ["passages"],
     "nirank.pipeline.reranking": ["others", "top"],
     "nirank.pipeline.snippets": ["snippets"],
+    "nirank.pipeline.vector_files": ["export_vectors", "import_vectors"],
     "nirank.pipeline.filtering": ["where"],
     "nirank.pipeline.functions": ["apply", "describe_by", "score_by"],
     "nirank.pipeline.rewriting": ["rewrite", "route", "variants"],

@@ -4,6 +4,7 @@
     nirank_wrap          once     per component, when it is built
     nirank_rewrite       1 call   per rewriter of queries and request
     nirank_write         1 call   per writer and some hundred documents, before they are indexed
+    nirank_encode_corpus 1 call   per encoder and index that is built of its vectors
     nirank_encode        1 call   per query encoder and request
     nirank_generate      1 call   per candidate generator and request
     nirank_score         1 call   per scorer and request
@@ -26,13 +27,13 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from nirank.component import Component, Middleware
     from nirank.data.batches import Batch
     from nirank.data.candidates import Candidates
     from nirank.data.queries import Queries
-    from nirank.data.types import Content
+    from nirank.data.types import Content, Corpus
     from nirank.data.vectors import Vectors
     from nirank.evaluation.evaluating import Evaluation
     from nirank.registry import PluginRegistry
@@ -74,6 +75,17 @@ def nirank_write(writer: Component, contents: Sequence[Content]) -> Sequence[str
 @hookspec(firstresult=True)
 def nirank_encode(encoder: Component, queries: Queries) -> Vectors | None:
     """Turn queries into vectors, one entry for each query."""
+
+
+@hookspec(firstresult=True)
+def nirank_encode_corpus(
+    encoder: Component, corpus: Corpus, ranges: Sequence[range]
+) -> Iterator[tuple[range, Vectors]] | None:
+    """Encode ranges of a corpus for an index: an iterator of each range, once, in any order, and its vectors.
+
+    A range is the unit of the work: encoded as a whole, `corpus[range.start : range.stop]`, by
+    `nirank.kit.encode_documents`, it has the same vectors in any process. What comes before its turn waits in a file.
+    """
 
 
 @hookspec(firstresult=True)

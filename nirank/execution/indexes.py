@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from nirank import seals
 from nirank.component import Component, Opened
 from nirank.data.corpus import field_of
-from nirank.data.types import Corpus
+from nirank.data.ids import Ids
+from nirank.data.types import Corpus, Floats
 from nirank.data.unchanged import same_documents
 from nirank.errors import BadInput, ComponentError, DamagedFile, NirankError, StaleIndex
 from nirank.execution import sharing, stages
@@ -68,18 +69,43 @@ class Former:
         return np.flatnonzero(self.ordinals < 0)
 
 
+@dataclass(frozen=True)
+class _Numbered:
+    """A corpus whose contents are the numbers of its documents."""
+
+    corpus: Corpus
+
+    def __len__(self) -> int:
+        return len(self.corpus)
+
+    def __getitem__(self, which: Any) -> NDArray[np.int64]:
+        return np.arange(len(self.corpus))[which]
+
+    @property
+    def ids(self) -> Ids:
+        """The ids of the documents."""
+        return self.corpus.ids
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the documents themselves."""
+        return self.corpus.fingerprint
+
+
 def prepare(
     component: Component,
     corpus: Corpus,
     encoder: Component | None = None,
     folder: Path | None = None,
     since: Corpus | None = None,
+    vectors: Floats | None = None,
 ) -> Path | None:
     """Make `component` ready to work on `corpus`: open its index, building it first where there is none.
 
     `encoder` encodes the documents for an index of vectors. `folder` holds the index; by default it is `place`
     in the cache. Where there is an index of `since`, an earlier state of the corpus, beside the new one's place, a
-    component that can makes the new one from it. Returns the folder, or None where no index is needed.
+    component that can makes the new one from it. `vectors`, `[documents, dim]`, are what the encoder made of the
+    documents, where that is known. Returns the folder, or None where no index is needed.
     Raises `StaleIndex` where `folder` holds an index of something else.
     """
     field = (encoder or component).field
@@ -96,7 +122,7 @@ def prepare(
     folder = folder or _home(component, encoder) / place(component, corpus, encoder)
     if not (folder / MANIFEST).exists():
         former = None if since is None else _former(component, corpus, encoder, since, folder.parent)
-        build(component, corpus, encoder, folder, former)
+        build(component, corpus, encoder, folder, former, vectors)
     elif _marker(folder).exists():  # of a process that was killed when all was done
         with suppress(OSError):
             _marker(folder).unlink()
@@ -195,11 +221,17 @@ def index_key(component: Component, encoder: Component | None = None) -> dict[st
 
 
 def build(
-    component: Component, corpus: Corpus, encoder: Component | None, folder: Path, former: Former | None = None
+    component: Component,
+    corpus: Corpus,
+    encoder: Component | None,
+    folder: Path,
+    former: Former | None = None,
+    vectors: Floats | None = None,
 ) -> None:
-    """Build an index into `folder`, perhaps from a former one: written beside it and moved into place when whole.
+    """Build an index into `folder`: written beside it and moved into place when whole.
 
-    Raises `NoIndex` where `folder` holds anything that is not an index.
+    It may be made from a former one, or from vectors that are known. Raises `NoIndex` where `folder` holds anything
+    that is not an index.
     """
     from filelock import FileLock
 
@@ -211,10 +243,11 @@ def build(
             raise NoIndex("is not empty and is not an index; name another folder or remove it.", folder)
         manifest = _manifest(component, corpus, encoder)
         partial = _partial_folder(component, folder, manifest)
-        encode = functools.partial(stages.encode_documents, encoder) if encoder else None
+        encode = stages.Encoding(encoder, vectors) if encoder else None
+        contents = corpus if vectors is None else cast("Corpus", _Numbered(corpus))
         target, given = component.target, (former,) if former else ()
         make = target.update if former else target.build
-        _write(lambda: make(corpus, partial, *given, encode), partial)
+        _write(lambda: make(contents, partial, *given, encode), partial)
         _write_json(partial / MANIFEST, manifest | {"files": _sizes(partial), "sealed": True})
         seals.seal(partial)
         keep(partial)

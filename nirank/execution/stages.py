@@ -226,6 +226,40 @@ def encode_documents(encoder: Component, contents: Sequence[Content], what: str 
         return vectors
 
 
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """Encodes documents for an index: some contents, or ranges of a corpus, wherever a plugin has that done.
+
+    `known` are the vectors of all documents where these are known, `[documents, dim]`: contents are their numbers then.
+    """
+
+    encoder: Component
+    known: Floats | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the encoder."""
+        return self.encoder.fingerprint
+
+    def __call__(self, contents: Sequence[Content]) -> Vectors:
+        """The vectors of contents, in their order."""
+        if self.known is not None:
+            return self.known[np.asarray(contents, np.int64)]
+        return encode_documents(self.encoder, contents)
+
+    def of_ranges(self, corpus: Corpus, ranges: Sequence[range]) -> Iterator[tuple[range, Vectors]]:
+        """The vectors of each range of documents, in any order, through the hook."""
+        if self.known is not None:
+            yield from ((one, self.known[one.start : one.stop]) for one in ranges)
+        elif ranges:
+            yield from self._of_ranges(corpus, ranges)
+
+    def _of_ranges(self, corpus: Corpus, ranges: Sequence[range]) -> Iterator[tuple[range, Vectors]]:
+        for one, vectors in active().hook.nirank_encode_corpus(encoder=self.encoder, corpus=corpus, ranges=ranges):
+            _refuse_nan_vectors(self.encoder, vectors)
+            yield one, vectors
+
+
 def as_read(component: Component, candidates: Candidates) -> Candidates:
     """The candidates as documents that a component reads: of a field of the corpus, where it is set to read one."""
     if component.field is None or candidates.corpus is None:
@@ -266,6 +300,14 @@ def nirank_encode(encoder: Component, queries: Queries) -> Vectors:
         return _batched(encoder, "encode", QueryBatch(queries), "Encoding queries")
 
     return encoder.around("encode", call)(queries)
+
+
+@hookimpl(trylast=True)
+def nirank_encode_corpus(
+    encoder: Component, corpus: Corpus, ranges: Sequence[range]
+) -> Iterator[tuple[range, Vectors]]:
+    """Encode one range after the other, here."""
+    return ((one, encode_documents(encoder, corpus[one.start : one.stop])) for one in ranges)
 
 
 @hookimpl(trylast=True)

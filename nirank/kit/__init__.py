@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nirank.hashing import weights_digest as weights_digest
     from nirank.hints import fits as fits
     from nirank.kit import bounded as bounded
+    from nirank.kit import chunks as chunks
     from nirank.kit import ragged_files as ragged_files
     from nirank.kit import transformers as transformers
     from nirank.kit.answers import Answers as Answers
@@ -57,7 +58,7 @@ _HOMES = {
     "nirank.files": ["beside", "cache_folder", "write_header"],
     "nirank.hashing": ["digest", "weights_digest"],
     "nirank.hints": ["fits"],
-    "nirank.kit": ["bounded", "ragged_files", "transformers"],
+    "nirank.kit": ["bounded", "chunks", "ragged_files", "transformers"],
     "nirank.kit.answers": ["Answers", "thoughtless"],
     "nirank.kit.described": ["Described", "peer_model", "peer_text", "run_peer", "save_peer"],
     "nirank.kit.endpoint": ["Asking", "Endpoint", "Served"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
@@ -24,7 +24,7 @@ from nirank.data.types import Content, Corpus
 from nirank.data.vectors import Vectors, on_host
 from nirank.errors import StaleIndex
 from nirank.files import small_text
-from nirank.kit import bounded
+from nirank.kit import bounded, chunks
 from nirank.progress import progress
 
 ABOUT, LENGTHS = "columns.json", "lengths"
@@ -61,12 +61,12 @@ def write(
     with ExitStack() as stack, progress("Encoding the corpus", len(corpus)) as advance:
         advance(done)
         files: dict[str, BinaryIO] = {}
-        for start in range(done, len(corpus), chunk):
-            some = np.arange(start, min(start + chunk, len(corpus)))
-            lengths, columns = split(_partly(corpus, encode, some, known) if known else encode(corpus[some]))
+        encode = _Partly(encode, known) if known else encode
+        for start, found in chunks.in_order(corpus, encode, chunk, folder, lambda made: _columns(*split(made)), done):
+            lengths = found[LENGTHS]
             if not start:
-                _describe(folder, columns)
-            for name, rows in (*columns.items(), (LENGTHS, lengths.astype(_LENGTH))):
+                _describe(folder, {name: rows for name, rows in found.items() if name != LENGTHS})
+            for name, rows in found.items():  # lengths are the last
                 if name not in files:
                     files[name] = stack.enter_context((folder / name).open("ab" if done else "wb"))
                 _append(files[name], rows)
@@ -103,14 +103,28 @@ def remove(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _partly(
-    corpus: Corpus, encode: Callable[[Sequence[Content]], Vectors], some: NDArray[np.int64], known: Known
-) -> Vectors:
-    """The vectors of some documents: those that are known, and the others encoded."""
-    places = known.ordinals[some]
-    new = some[places < 0]
-    parts = [known.vectors[places[places >= 0]], *([on_host(encode(corpus[new]))] if len(new) else [])]
-    return concatenate(parts)[np.argsort(np.argsort(places < 0, kind="stable"))]
+def _columns(lengths: NDArray[Any], columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {**columns, LENGTHS: lengths.astype(_LENGTH)}
+
+
+@dataclass(frozen=True)
+class _Partly:
+    """Encodes what is not known."""
+
+    encode: Callable[[Sequence[Content]], Vectors]
+    known: Known
+
+    def __call__(self, contents: Sequence[Content]) -> Vectors:
+        return self.encode(contents)
+
+    def of_ranges(self, corpus: Corpus, ranges: Sequence[range]) -> Iterator[tuple[range, Vectors]]:
+        """The vectors of each range of documents, one after the other: those that are known, and the others encoded."""
+        for one in ranges:
+            places, some = self.known.ordinals[one.start : one.stop], np.arange(one.start, one.stop)
+            new = some[places < 0]
+            made = [on_host(self.encode(corpus[new]))] if len(new) else []
+            both = concatenate([self.known.vectors[places[places >= 0]], *made])
+            yield one, both[np.argsort(np.argsort(places < 0, kind="stable"))]
 
 
 def _append(file: BinaryIO, rows: NDArray[Any]) -> None:

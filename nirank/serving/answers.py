@@ -78,6 +78,7 @@ class About(BaseModel):
     name: str
     version: str
     documents: int
+    corpus: str = Field(description="The fingerprint of the documents.")
     pipelines: list[PipelineAbout]
     fields: list[str]
     images: bool

@@ -155,6 +155,7 @@ def _about(state: State, options: Options) -> answers.About:
         name=state.name,
         version=state.version,
         documents=len(state.corpus),
+        corpus=state.corpus.fingerprint,
         pipelines=pipelines,
         fields=list(state.fields),
         images=state.images,

@@ -1,4 +1,4 @@
-"""Dense vectors: bi-encoders from sentence-transformers, weighted word vectors, and exact or approximate search."""
+"""Dense vectors: bi-encoders, weighted word vectors, and exact or approximate search, here or in a store."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ if TYPE_CHECKING:
 
 
 _KINDS = {"flat": "Flat", "sq8": "SQ8", "hnsw": "HNSW", "ivf_flat": "IVFFlat", "ivf_pq": "IVFPQ"}
+_STORES = {"pgvector": "PGVector", "milvus": "MilvusSearch"}
 
 
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
-    """Name the encoders, the exact index and those of faiss."""
+    """Name the encoders, the exact index, those of faiss, and those of stores."""
     tiny = "nirank_dense.tiny:encoder"
     registry.add("encoder", "sentence", "nirank_dense.encoders.sentence:SentenceEncoder", tiny=tiny, extra="dense")
     registry.add("encoder", "minilm", "nirank_dense.encoders.sentence:minilm", tiny=tiny, extra="dense")
@@ -31,6 +32,9 @@ def nirank_register(registry: PluginRegistry) -> None:
         tiny="nirank_dense.exact.search:tiny",
         extra="dense",
     )
+    for name, kind in _STORES.items():
+        target, tiny = f"nirank_dense.stores.{name}:{kind}", "nirank_dense.stores.tiny:graph"
+        registry.add("generator", name, target, tiny=tiny, extra=name)
     for name, kind in _KINDS.items():
         registry.add(
             "generator",

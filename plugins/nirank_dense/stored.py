@@ -7,7 +7,7 @@ are copied instead of encoded.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from nirank.data import Candidates, Content, Corpus, Floats, Ints, Queries, Vectors, to_numpy
 from nirank.errors import BadInput
-from nirank.kit import Former, bounded, progress, write_header
+from nirank.kit import Former, bounded, chunks, progress, write_header
 
 VECTORS = "vectors.npy"
+_VECTORS = "vectors"
 #: The largest square of a vector's length: distances stay within float32 as well.
 _LARGEST = 1e36
 
@@ -46,8 +47,9 @@ def write(corpus: Corpus, folder: Path, encode: Encode | None, chunk: int, known
     with path.open("r+b" if done else "wb") as file, progress("Encoding the corpus", len(corpus)) as advance:
         file.seek(0, os.SEEK_END)
         advance(done)
-        for start in range(done, len(corpus), chunk):
-            vectors = _chunk(corpus, start, min(start + chunk, len(corpus)), encode, known)
+        encode = _Partly(encode, known) if known else encode
+        for start, columns in chunks.in_order(corpus, encode, chunk, folder, _column, done):
+            vectors = columns[_VECTORS]
             check_finite(vectors, "document", start)
             _append(file, vectors, (len(corpus), vectors.shape[1]))
             advance(len(vectors))
@@ -128,16 +130,30 @@ def as_float32(vectors: Any) -> Floats:
         return given.astype(np.float32, copy=False)
 
 
-def _chunk(corpus: Corpus, start: int, stop: int, encode: Encode, known: KnownVectors | None) -> Floats:
-    """The vectors of documents `start` up to `stop`, of which only those that are not known are encoded."""
-    rows = known.rows[start:stop] if known else np.full(stop - start, -1)
-    new = np.flatnonzero(rows < 0)
-    if not known or len(new) == len(rows):
-        return as_float32(encode(corpus[start:stop]))
-    vectors = known.vectors[np.maximum(rows, 0)]
-    if len(new):
-        vectors[new] = as_float32(encode(corpus[start + new]))
-    return vectors
+@dataclass(frozen=True)
+class _Partly:
+    """Encodes what is not known."""
+
+    encode: Encode
+    known: KnownVectors
+
+    def __call__(self, contents: Sequence[Content]) -> Vectors:
+        return self.encode(contents)
+
+    def of_ranges(self, corpus: Corpus, ranges: Sequence[range]) -> Iterator[tuple[range, Floats]]:
+        """The vectors of each range of documents, one after the other."""
+        for one in ranges:
+            rows = self.known.rows[one.start : one.stop]
+            vectors, new = self.known.vectors[np.maximum(rows, 0)], np.flatnonzero(rows < 0)
+            if len(new) == len(rows):
+                vectors = as_float32(self.encode(corpus[one.start : one.stop]))
+            elif len(new):
+                vectors[new] = as_float32(self.encode(corpus[one.start + new]))
+            yield one, vectors
+
+
+def _column(vectors: Any) -> dict[str, Floats]:
+    return {_VECTORS: as_float32(vectors)}
 
 
 def _append(file: BinaryIO, vectors: Floats, shape: tuple[int, int]) -> None:

@@ -210,7 +210,7 @@ def test_a_pipeline_is_indexed_since_an_earlier_state_of_the_corpus(tmp_path, mo
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("few", [0, 4096])
 def test_only_what_is_allowed_is_found(tmp_path, monkeypatch, kind, few):
-    monkeypatch.setattr("nirank_dense.faiss.search._FEW_DOCUMENTS", few)
+    monkeypatch.setattr("nirank_dense.faiss.search.FEW_DOCUMENTS", few)
     corpus, asked = _corpus(range(400)), _asked(range(1000, 1010))
     index = _opened(_all_probed()[kind], corpus, tmp_path)
     mask = np.arange(400) % 3 == 1

@@ -32,19 +32,15 @@ from nirank.kit import Former, bounded, progress
 from nirank_dense import stored
 from nirank_dense.exact import quantised, rounded
 from nirank_dense.exact.blocks import blocks
-from nirank_dense.exact.search import ExactSearch
 from nirank_dense.faiss import sound
+from nirank_dense.proposals import FEW_DOCUMENTS, MORE_DOCUMENTS, as_mask, proposed, replaced, scan
 from nirank_dense.stored import Encode
 
 log = logging.getLogger("nirank")
 
 INDEX, KEYS, STATE = "index.faiss", "keys.npy", "state.json"
-#: Documents that faiss returns at first beyond those wanted, for the ones that tie with the last.
-_MORE_DOCUMENTS = 16
-#: Vectors entered at a time; scores and keys of a result that are in memory at once.
-_ROWS, _RESULTS = 16384, 2**22
-#: Allowed documents, at most, that are all compared with every query.
-_FEW_DOCUMENTS = 4096
+#: Vectors entered at a time.
+_ROWS = 16384
 #: A graph is built anew when more than this share has gone, an index when it has this many times the documents.
 _GONE_SHARE, _GROWN_TIMES = 0.25, 4
 
@@ -156,7 +152,7 @@ class FaissSearch:
         """The documents that exact search among the same ones finds."""
         vectors = self._stored()
         allowed, wanted = self._mask(), stored.query_vectors(queries, vectors.shape[1])
-        return _scan(vectors, None if allowed is None else np.flatnonzero(allowed), wanted, k)
+        return scan(vectors, None if allowed is None else np.flatnonzero(allowed), wanted, k)
 
     def generate(self, queries: Queries, k: int) -> Candidates:
         """At most `k` documents for each query, of the highest dot products among those that the index proposes.
@@ -168,12 +164,15 @@ class FaissSearch:
             raise BadInput(f"k = {k}; it must be 0 or more.")
         wanted = stored.query_vectors(queries, vectors.shape[1])
         allowed = self._mask()
-        if allowed is not None and allowed.sum() <= _FEW_DOCUMENTS:
-            return _scan(vectors, np.flatnonzero(allowed), wanted, k)
+        if allowed is not None and allowed.sum() <= FEW_DOCUMENTS:
+            return scan(vectors, np.flatnonzero(allowed), wanted, k)
         most = len(self._keys) if allowed is None else int(allowed.sum())
         need = min(max(k, self.depth), most)
         selector = self._selector(allowed)
-        found = [self._search(part, need, need + _MORE_DOCUMENTS, most, selector) for part in blocks(wanted, 1024)]
+        fetch = functools.partial(self._fetched, selector=selector)
+        found = [
+            proposed(fetch, part, self._slack(part), need, need + MORE_DOCUMENTS, most) for part in blocks(wanted, 1024)
+        ]
         return self._completed(self._scored(wanted, Candidates.stack(found)).top(k), wanted, min(k, most), allowed)
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
@@ -203,9 +202,7 @@ class FaissSearch:
             return found
         self._tell_of_few(f"{len(few):,} of {len(queries):,} queries", wanted)
         docs = None if allowed is None else np.flatnonzero(allowed)
-        order = np.arange(len(queries))
-        order[few] = len(queries) + np.arange(len(few))
-        return Candidates.stack([found, _scan(self._vectors, docs, queries[few], wanted)]).take(order)
+        return replaced(found, few, scan(self._vectors, docs, queries[few], wanted))
 
     def _tell_of_few(self, which: str, wanted: int) -> None:
         if not self._told:
@@ -236,22 +233,7 @@ class FaissSearch:
 
     def _mask(self) -> NDArray[np.bool_] | None:
         """The allowed documents, `[documents]`; None for all."""
-        if self._allowed is None:
-            return None
-        mask, allowed = np.zeros(len(self._keys), bool), self._allowed
-        if allowed.dtype == bool and allowed.shape != mask.shape:
-            raise BadInput(
-                f"the mask has the shape {allowed.shape}; one entry for each of the {len(mask)} documents is expected."
-            )
-        if allowed.dtype != bool:
-            allowed = allowed.astype(np.int64)
-            if not ((allowed >= 0) & (allowed < len(mask))).all():
-                raise BadInput(
-                    f"the ordinals to search among go from {allowed.min()} to {allowed.max()}, but there "
-                    f"are {len(mask)} documents."
-                )
-        mask[allowed] = True
-        return mask
+        return as_mask(self._allowed, len(self._keys))
 
     def _selector(self, allowed: NDArray[np.bool_] | None) -> Any:
         """A selector of the documents that faiss may find; None for all."""
@@ -263,39 +245,19 @@ class FaissSearch:
         keys[self._keys if allowed is None else self._keys[allowed]] = True
         return faiss().IDSelectorBitmap(np.packbits(keys, bitorder="little"))
 
-    def _search(self, queries: Floats, need: int, fetch: int, most: int, selector: Any) -> Candidates:
-        """The documents that score as well as the `need`-th of each query, or better, as faiss sees it."""
-        fetch = min(fetch, most)
-        found = [
-            self._fetched(part, need, fetch, selector) for part in blocks(queries, max(1, _RESULTS // max(fetch, 1)))
-        ]
-        candidates, is_open = Candidates.stack([one for one, _ in found]), np.concatenate([two for _, two in found])
-        rows = np.flatnonzero(is_open)
-        if fetch == most or not len(rows):
-            return candidates
-        again = self._search(queries[rows], need, 4 * fetch, most, selector)
-        order = np.arange(len(queries))
-        order[rows] = len(queries) + np.arange(len(rows))
-        return Candidates.stack([candidates, again]).take(order)
-
-    def _fetched(self, queries: Floats, need: int, fetch: int, selector: Any) -> tuple[Candidates, NDArray[np.bool_]]:
-        """Documents that score like the `need`-th of each query or better, and a mask of queries that may have more."""
-        if not fetch:
-            return Candidates.empty(len(queries)), np.zeros(len(queries), bool)
-        parameters = self.parameters(fetch)
+    def _fetched(self, queries: Floats, count: int, selector: Any) -> tuple[NDArray[np.int64], Floats]:
+        """The best `count` documents as faiss sees it, `[queries, count]`, -1 where there are no more, and scores."""
+        parameters = self.parameters(count)
         if selector is not None:
             parameters = parameters or faiss().SearchParameters()
             parameters.sel = selector
         try:
-            scores, keys = self.opened.search(queries, fetch, params=parameters)
+            scores, keys = self.opened.search(queries, count, params=parameters)
         except RuntimeError as error:
             raise sound.unreadable(self._path, error) from error
         if keys.min() < -1 or keys.max() >= len(self._ordinals):
             raise StaleIndex(f"{INDEX} names documents that are not in the index: it is damaged. Build it again.")
-        docs = np.where(keys >= 0, self._ordinals[keys], -1)
-        floor = scores[:, min(need, fetch) - 1] - self._slack(queries)
-        close = (docs >= 0) & (scores >= floor[:, None])
-        return Candidates.from_matrix(docs, scores, close), close[:, -1]
+        return np.where(keys >= 0, self._ordinals[keys], -1), scores
 
     def _slack(self, queries: Floats) -> NDArray[np.float64]:
         """Twice the distance that two float32 sums of one product may lie apart, `[queries]`."""
@@ -365,16 +327,6 @@ def _enter(index: Any, vectors: Floats, rows: NDArray[np.int64], keys: NDArray[n
 
 def _both(one: NDArray[np.bool_] | None, two: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
     return np.ones(1, bool) if one is None or two is None else one & two
-
-
-def _scan(vectors: Floats, docs: NDArray[np.int64] | None, queries: Floats, k: int) -> Candidates:
-    """The best `k` of some documents, or of all, exactly."""
-    if docs is not None and not len(docs):
-        return Candidates.empty(len(queries))
-    exact = ExactSearch(device="cpu", precision="float32")
-    exact.search_in(vectors if docs is None else np.ascontiguousarray(vectors[docs]))
-    found = exact.generate(Queries([""] * len(queries), [""] * len(queries), queries), k)
-    return found if docs is None else Candidates(found.offsets, docs[found.docs], found.scores)
 
 
 def _on(device: str, index: Any) -> Any:

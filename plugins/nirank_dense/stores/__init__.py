@@ -1,0 +1,1 @@
+"""Search in vector stores: PostgreSQL with pgvector, and Milvus."""
