@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +39,32 @@ def in_order(
     """
     expected = [range(start, min(start + chunk, len(corpus))) for start in range(done, len(corpus), chunk)]
     waiting = _Waiting(folder / WAITING, expected)
-    made = _made(corpus, encode, waiting.missing)
-    for turn in expected:
-        while turn.start not in waiting.places:
-            waiting.put(*_next(made, waiting, turn), columns, turn)
-        yield turn.start, waiting.take(turn)
-    if (more := next(made, None)) is not None:
-        raise ComponentError(f"{_named(more[0])} came when all had come: each is to come once.")
+    with _closing(made_of(corpus, encode, waiting.missing)) as made:
+        for turn in expected:
+            while turn.start not in waiting.places:
+                waiting.put(*_next(made, waiting, turn), columns, turn)
+            yield turn.start, waiting.take(turn)
+        if (more := next(made, None)) is not None:
+            raise ComponentError(f"{_named(more[0])} came when all had come: each is to come once.")
     waiting.close()
 
 
-def _made(corpus: Corpus, encode: Encode, ranges: Sequence[range]) -> Iterator[tuple[range, Vectors]]:
+def made_of(corpus: Corpus, encode: Encode, ranges: Sequence[range]) -> Iterator[tuple[range, Vectors]]:
     """The vectors of ranges in any order, from an encoding that can be asked for these, else one after the other."""
     of_ranges = getattr(encode, "of_ranges", None)
     if of_ranges is not None:
         return iter(of_ranges(corpus, ranges))
     return ((one, encode(corpus[one.start : one.stop])) for one in ranges)
+
+
+@contextmanager
+def _closing(made: Iterator[tuple[range, Vectors]]) -> Iterator[Iterator[tuple[range, Vectors]]]:
+    """The iterator, closed when the block ends: who encodes elsewhere lets go of what is under way."""
+    try:
+        yield made
+    finally:
+        if callable(close := getattr(made, "close", None)):
+            close()
 
 
 def _next(made: Iterator[tuple[range, Vectors]], waiting: _Waiting, turn: range) -> tuple[range, Vectors]:

@@ -18,15 +18,15 @@ from nirank_ray.worker import Worker
 
 log = logging.getLogger("nirank")
 
-_MODE, _MODES = "RAY_AUTH_MODE", ("token", "disabled")
+_MODE = "RAY_AUTH_MODE"
 
 
 class Cluster:
     """Has ranges of a corpus encoded by workers on a Ray cluster, to the bit as here, while an index is built.
 
     `address` is that of the cluster: "auto" for the one that this machine belongs to, "local" for one of this machine
-    alone, or HOST:PORT. `auth` is "token", or "disabled" where nobody else reaches the cluster's network: whoever does
-    can run any code on it; by default $RAY_AUTH_MODE, or else "token".
+    alone, or HOST:PORT. Ray asks for a token, unless $RAY_AUTH_MODE is "disabled" on every machine: whoever reaches such a
+    cluster can run any code on it.
 
     Each of the `workers` (by default as many as the cluster has room for) takes `cpus` processors, by default as many
     as this process has threads, because sums and their last bits depend on these, and `gpus`, by default one where
@@ -39,22 +39,19 @@ class Cluster:
     def __init__(
         self,
         address: str = "auto",
-        auth: str | None = None,
         workers: int | None = None,
         cpus: int | None = None,
         gpus: int | None = None,
         attempts: int = 3,
         patience: float = 120.0,
     ) -> None:
-        if auth is not None and auth not in _MODES:
-            raise BadInput(f"auth = {auth!r}; one of {', '.join(_MODES)} is expected.")
         least = {"workers": (workers, 1), "cpus": (cpus, 1), "gpus": (gpus, 0), "attempts": (attempts, 1)}
         for name, (value, bound) in least.items():
             if value is not None and value < bound:
                 raise BadInput(f"{name} = {value}; at least {bound} is expected.")
         if not patience > 0:
             raise BadInput(f"patience = {patience}; seconds above 0 are expected.")
-        self.address, self.auth, self.workers, self.attempts, self.patience = address, auth, workers, attempts, patience
+        self.address, self.workers, self.attempts, self.patience = address, workers, attempts, patience
         self.cpus, self.gpus = cpus, gpus
         #: The ranges that each worker encoded, by node and process.
         self.done: dict[str, int] = {}
@@ -103,9 +100,8 @@ class Cluster:
             log.info("Ray: %s.", told or "nothing was encoded")
 
     def _joined(self) -> Any:
-        """Ray, connected to the cluster. Raises `MissingDependency` without Ray, `BadInput` where there is no cluster."""
-        if self.auth or _MODE not in os.environ:  # before Ray is imported, which reads it then
-            os.environ[_MODE] = self.auth or _MODES[0]
+        """Ray, connected. Raises `MissingDependency` without the package, `BadInput` where there is no cluster."""
+        os.environ.setdefault(_MODE, "token")  # else Ray decides by what it finds, and nodes that join later differ
         try:
             import ray
         except ImportError as error:

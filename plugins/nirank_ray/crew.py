@@ -31,7 +31,8 @@ class Member:
 class Crew:
     """The workers of one encoding.
 
-    `hire` starts one more, and returns the actor and the reference of its opening. A range whose worker died is given out again, `attempts` times in all.
+    `hire` starts one more, and returns the actor and the reference of its opening. A range whose worker died is
+    given out again, `attempts` times in all.
     """
 
     def __init__(self, ray: Any, hire: Callable[[], tuple[Any, Any]], attempts: int, patience: float) -> None:
@@ -91,8 +92,9 @@ class Crew:
             return ready[0]
         if not self._ready:
             raise ComponentError(
-                f"no worker was ready within {self.patience:.0f} seconds: no node of the Ray cluster has the processors "
-                "that one needs free, or the encoder takes longer to open. Set cpus or gpus lower, or patience higher."
+                f"no worker was ready within {self.patience:.0f} seconds: no node of the Ray cluster has the "
+                "processors that one needs free, or the encoder takes longer to open. Set cpus or gpus lower, or "
+                "patience higher."
             )
         log.warning("Ray: nothing came for %.0f seconds; %s.", self.patience, self._at_work())
         return None
@@ -145,8 +147,8 @@ class Crew:
         self._lost[one] += 1
         if self._lost[one] >= self.attempts:
             raise ComponentError(
-                f"documents {one.start:,} up to {one.stop:,} were given to {self.attempts} workers of Ray, and each died; "
-                f"the last one was on {member.node}. What was encoded before is kept."
+                f"documents {one.start:,} up to {one.stop:,} were given to {self.attempts} workers of Ray, and each "
+                f"died; the last one was on {member.node}. What was encoded before is kept."
             )
         log.warning("Ray: documents %s up to %s are given out again.", f"{one.start:,}", f"{one.stop:,}")
         waiting.appendleft(one)

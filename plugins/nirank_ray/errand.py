@@ -70,8 +70,8 @@ class Source:
         corpus = ArrowCorpus(self.path)
         if corpus.fingerprint != self.fingerprint:
             raise ValueError(
-                f"{self.path} is another corpus here: its fingerprint is {corpus.fingerprint[:12]}, and that of the one "
-                f"that is encoded {self.fingerprint[:12]}. Copy the file again, or remove it to have rows sent."
+                f"{self.path} is another corpus here: its fingerprint is {corpus.fingerprint[:12]}, and that of the "
+                f"one that is encoded {self.fingerprint[:12]}. Copy the file again, or remove it to have rows sent."
             )
         return corpus if self.field is None else corpus.field(self.field)
 
