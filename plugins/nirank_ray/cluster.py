@@ -25,8 +25,8 @@ class Cluster:
     """Has ranges of a corpus encoded by workers on a Ray cluster, to the bit as here, while an index is built.
 
     `address` is that of the cluster: "auto" for the one that this machine belongs to, "local" for one of this machine
-    alone, or HOST:PORT. Ray asks for a token, unless $RAY_AUTH_MODE is "disabled" on every machine: whoever reaches such a
-    cluster can run any code on it.
+    alone, or HOST:PORT. Ray asks for a token, unless $RAY_AUTH_MODE is "disabled" on every machine: whoever reaches
+    such a cluster can run any code on it.
 
     Each of the `workers` (by default as many as the cluster has room for) takes `cpus` processors, by default as many
     as this process has threads, because sums and their last bits depend on these, and `gpus`, by default one where

@@ -14,7 +14,7 @@ import pytest
 from nirank.data import Documents, Some, write_corpus
 from nirank.errors import BadInput, ComponentError
 from nirank.execution import stages
-from nirank.plugins import Component, build, observers
+from nirank.plugins import Component, observers
 from nirank.testing.samples import LetterEncoder
 from nirank_ray import worker
 from nirank_ray.cluster import Cluster, _room
