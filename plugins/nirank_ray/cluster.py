@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -84,7 +85,7 @@ class Cluster:
         ray = self._joined()
         needs = {"CPU": cpus, "GPU": _sees_gpu() if self.gpus is None else self.gpus}
         kind = ray.remote(num_cpus=needs["CPU"], num_gpus=needs["GPU"], max_restarts=0, max_task_retries=0)(Worker)
-        given, source = ray.put(recipe), Source.of(corpus)
+        given, source = _sent(ray, recipe), Source.of(corpus)
 
         def hire() -> tuple[Any, Any]:
             actor = kind.remote()
@@ -113,13 +114,23 @@ class Cluster:
     def _join(self, ray: Any) -> None:
         try:
             ray.init(address=self.address, namespace="nirank", log_to_driver=False, configure_logging=False)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise BadInput(
                 f"the Ray cluster at {self.address!r} cannot be joined with {_MODE}={os.environ[_MODE]}: {error} Start "
                 "one with `ray start --head` and `ray start --address=HOST:6379` on each other machine, all with the "
                 'same $RAY_AUTH_MODE, or set address = "local".'
             ) from error
         self._ray = ray
+
+
+def _sent(ray: Any, recipe: Recipe) -> Any:
+    """The reference of a recipe on the cluster. Raises `BadInput` for settings that are objects of this process."""
+    try:
+        return ray.put(recipe)
+    except (TypeError, pickle.PicklingError) as error:
+        raise BadInput(
+            f"the settings of {recipe.spec} cannot be sent to another process: {error}. Name them by texts and numbers."
+        ) from error
 
 
 def _threads() -> int | None:
