@@ -126,7 +126,8 @@ class _Waiting:
         self.folder.mkdir(exist_ok=True)
         path = self.folder / f"{one.start}-{one.stop}.npz"
         with beside(path) as partial, partial.open("wb") as file:
-            np.savez(file, **columns)
+            named: dict[str, Any] = dict(columns)
+            np.savez(file, **named)
         return path
 
 
