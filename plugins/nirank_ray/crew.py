@@ -67,7 +67,8 @@ class Crew:
 
     def dismiss(self) -> None:
         """Let all workers go."""
-        members = {*self._opening.values(), *self._ready, *(member for member, _ in self._under_way.values())}
+        held = (member for member, _ in self._under_way.values())
+        members = dict.fromkeys([*self._ready, *self._opening.values(), *held])
         self._opening, self._ready, self._under_way = {}, [], {}
         for member in members:
             self.ray.kill(member.actor)

@@ -182,7 +182,8 @@ def test_every_range_comes_once_and_all_workers_go():
     found = dict(made)
     assert sorted(found, key=lambda one: one.start) == _RANGES
     assert all(np.array_equal(vectors, np.array(one)) for one, vectors in found.items())
-    assert ray.killed == ray.hired
+    assert {id(actor) for actor in ray.killed} == {id(actor) for actor in ray.hired}
+    assert len(ray.killed) == len(ray.hired)
     assert sum(crew.done.values()) == len(_RANGES)
 
 
