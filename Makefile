@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-adapters run-adapters lint bench docs floors clean
+.PHONY: demo test test-adapters run-adapters test-distributed run-distributed lint bench docs floors clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/nirank demo
@@ -17,6 +17,13 @@ test-adapters:
 
 run-adapters: $(VENV)/.adapters
 	$(VENV)/bin/python -m pytest tests/plugins/test_adapters_*.py
+
+# Several hosts, and the servers that these tests start, in an environment of its own.
+test-distributed:
+	$(MAKE) VENV=$(VENV)-distributed run-distributed
+
+run-distributed: $(VENV)/.distributed
+	$(VENV)/bin/python -m pytest tests/distributed
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check
@@ -33,7 +40,7 @@ floors:
 	$(PYTHON) tests/floors.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-adapters build dist
+	rm -rf $(VENV) $(VENV)-adapters $(VENV)-distributed build dist
 
 # torch goes first and alone, so that pip settles on the constrained build before anything else asks for one.
 $(VENV)/.%: pyproject.toml constraints.txt

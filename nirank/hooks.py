@@ -73,11 +73,6 @@ def nirank_write(writer: Component, contents: Sequence[Content]) -> Sequence[str
 
 
 @hookspec(firstresult=True)
-def nirank_encode(encoder: Component, queries: Queries) -> Vectors | None:
-    """Turn queries into vectors, one entry for each query."""
-
-
-@hookspec(firstresult=True)
 def nirank_encode_corpus(
     encoder: Component, corpus: Corpus, ranges: Sequence[range]
 ) -> Iterator[tuple[range, Vectors]] | None:
@@ -86,6 +81,11 @@ def nirank_encode_corpus(
     A range is the unit of the work: encoded as a whole, `corpus[range.start : range.stop]`, by
     `nirank.kit.encode_documents`, it has the same vectors in any process. What comes before its turn waits in a file.
     """
+
+
+@hookspec(firstresult=True)
+def nirank_encode(encoder: Component, queries: Queries) -> Vectors | None:
+    """Turn queries into vectors, one entry for each query."""
 
 
 @hookspec(firstresult=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,12 @@ def in_order(
     """
     expected = [range(start, min(start + chunk, len(corpus))) for start in range(done, len(corpus), chunk)]
     waiting = _Waiting(folder / WAITING, expected)
-    made = _made(corpus, encode, waiting.missing)
-    for turn in expected:
-        while turn.start not in waiting.places:
-            waiting.put(*_next(made, waiting, turn), columns, turn)
-        yield turn.start, waiting.take(turn)
-    if (more := next(made, None)) is not None:
-        raise ComponentError(f"{_named(more[0])} came when all had come: each is to come once.")
+    with _closing(made_of(corpus, encode, waiting.missing)) as made:
+        for turn in expected:
+            while turn.start not in waiting.places:
+                waiting.put(*_next(made, waiting, turn), columns, turn)
+            yield turn.start, waiting.take(turn)
+        _refuse_more(made)
     waiting.close()
 
 
@@ -54,21 +54,30 @@ def as_made(corpus: Corpus, encode: Encode, ranges: Sequence[range]) -> Iterator
     Raises `ComponentError` as `in_order` does.
     """
     left = dict.fromkeys(ranges)
-    made = _made(corpus, encode, ranges)
-    while left:
-        one, vectors = _asked_for(next(made, None), left, next(iter(left)))
-        del left[one]
-        yield one, vectors
-    if (more := next(made, None)) is not None:
-        raise ComponentError(f"{_named(more[0])} came when all had come: each is to come once.")
+    with _closing(made_of(corpus, encode, ranges)) as made:
+        while left:
+            one, vectors = _asked_for(next(made, None), left, next(iter(left)))
+            del left[one]
+            yield one, vectors
+        _refuse_more(made)
 
 
-def _made(corpus: Corpus, encode: Encode, ranges: Sequence[range]) -> Iterator[tuple[range, Vectors]]:
+def made_of(corpus: Corpus, encode: Encode, ranges: Sequence[range]) -> Iterator[tuple[range, Vectors]]:
     """The vectors of ranges in any order, from an encoding that can be asked for these, else one after the other."""
     of_ranges = getattr(encode, "of_ranges", None)
     if of_ranges is not None:
         return iter(of_ranges(corpus, ranges))
     return ((one, encode(corpus[one.start : one.stop])) for one in ranges)
+
+
+@contextmanager
+def _closing(made: Iterator[tuple[range, Vectors]]) -> Iterator[Iterator[tuple[range, Vectors]]]:
+    """The iterator, closed when the block ends: who encodes elsewhere lets go of what is under way."""
+    try:
+        yield made
+    finally:
+        if callable(close := getattr(made, "close", None)):
+            close()
 
 
 def _next(made: Iterator[tuple[range, Vectors]], waiting: _Waiting, turn: range) -> tuple[range, Vectors]:
@@ -86,6 +95,11 @@ def _asked_for(found: tuple[range, Vectors] | None, wanted: Container[range], tu
     if count != len(one):
         raise ComponentError(f"{_named(one)} came with {count:,} vectors.")
     return one, vectors
+
+
+def _refuse_more(made: Iterator[tuple[range, Vectors]]) -> None:
+    if (more := next(made, None)) is not None:
+        raise ComponentError(f"{_named(more[0])} came when all had come: each is to come once.")
 
 
 def _named(one: range) -> str:
@@ -134,7 +148,8 @@ class _Waiting:
         self.folder.mkdir(exist_ok=True)
         path = self.folder / f"{one.start}-{one.stop}.npz"
         with beside(path) as partial, partial.open("wb") as file:
-            np.savez(file, **columns)
+            named: dict[str, Any] = dict(columns)
+            np.savez(file, **named)
         return path
 
 

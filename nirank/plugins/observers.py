@@ -7,8 +7,8 @@ An observer is an object with hook implementations; its plugin names it, as it n
 A table `[plugin.trace]` of an experiment, or `--with trace` on the command line, switches it on: it is built
 from those settings before any component is, so that its `nirank_wrap` is asked for each, and its hooks are called
 until the run ends. Settings that name a place to write to are listed in its attribute `places`: an experiment file
-may name one inside `./runs` or the cache alone, for it may be somebody else's. Three methods are called where it has
-them:
+may name one inside `./runs` or the cache alone, for it may be somebody else's. Those that name another machine are
+listed in `addresses`: such a file may name none. Three methods are called where it has them:
 
     finished(results, folder)   an experiment is done; its results lie in `folder`, unless that is None
     close()                     it has been switched off, also where the run failed
@@ -27,12 +27,16 @@ from nirank.files import cache_folder
 from nirank.plugins import settings
 from nirank.plugins.loading import active
 
+#: Addresses that an experiment file may name: what this machine belongs to already, and this machine.
+_HERE = ("auto", "local")
+
 
 def build(name: str, given: Mapping[str, Any] | None = None, confined: Collection[str] = ()) -> Any:
     """Build the observer called `name` with the given settings; it does nothing until it is switched on.
 
     Those `confined` come from a file that may be somebody else's: where they name a place to write to (the observer
-    lists them in `places`), it has to lie within the folder `runs` or the cache, else `BadInput` is raised.
+    lists them in `places`), it has to lie within the folder `runs` or the cache, else `BadInput` is raised; as it is
+    where they name another machine (`addresses`).
 
     Raises `UnknownName` for an observer or a setting that does not exist, `BadInput` for a setting of the wrong
     type, `MissingDependency` for a package that it lacks.
@@ -41,6 +45,8 @@ def build(name: str, given: Mapping[str, Any] | None = None, confined: Collectio
     factory = entry.resolve()
     for place in set(confined).intersection(getattr(factory, "places", ())):
         _refuse_outside(name, place, (given or {}).get(place))
+    for address in set(confined).intersection(getattr(factory, "addresses", ())):
+        _refuse_machine(name, address, (given or {}).get(address))
     arguments = settings.bind(factory, given or {}, entry.spec).arguments
     with entry.needing():
         return factory(**arguments)
@@ -55,6 +61,15 @@ def _refuse_outside(name: str, setting: str, value: Any) -> None:
         raise BadInput(
             f"{setting} = {value!r} is outside of ./runs and of the cache folder, the only places to which an "
             f"experiment file may write. To write there, say so yourself: --with {name}.{setting}=PLACE."
+        )
+
+
+def _refuse_machine(name: str, setting: str, value: Any) -> None:
+    """A file that is run could else send the user's corpora to a machine of somebody else, and trust its answers."""
+    if isinstance(value, str) and value not in _HERE:
+        raise BadInput(
+            f"{setting} = {value!r} names another machine, which an experiment file may not: {' or '.join(_HERE)} is "
+            f"expected. To use it, say so yourself: --with {name}.{setting}={value}."
         )
 
 

@@ -1,0 +1,15 @@
+"""Corpora encoded by the machines of a Ray cluster, for indexes of vectors."""
+
+from __future__ import annotations
+
+from nirank import hookimpl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nirank.plugins import PluginRegistry
+
+
+@hookimpl
+def nirank_register(registry: PluginRegistry) -> None:
+    """Name the observer."""
+    registry.add("observer", "ray", "nirank_ray.cluster:Cluster", tiny="nirank_ray.cluster:Cluster", extra="ray")

@@ -1,0 +1,81 @@
+"""What a worker on another machine is told: which encoder to open, and which corpus."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from nirank.data import ArrowCorpus, Corpus, Field
+from nirank.plugins import Component
+
+#: Variables that decide which components there are.
+_VARIABLES = ("NIRANK_BLOCK", "NIRANK_PLUGINS")
+#: Packages of which another version may make other vectors.
+_PACKAGES = ("nirank", "numpy", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an encoder is built again: its registered name and settings, its weights where it has learned them here."""
+
+    spec: str
+    settings: Mapping[str, Any]
+    fingerprint: str
+    weights: Mapping[str, Any] | None
+    threads: int | None
+    versions: Mapping[str, str]
+    environment: Mapping[str, str]
+    #: The Python file that registers it, where that is no installed plugin.
+    plugin: str | None
+
+    @classmethod
+    def of(cls, encoder: Component, threads: int | None) -> Recipe | None:
+        """The recipe of an encoder; None for an object that is not registered: another process cannot build it."""
+        if encoder.entry is None:
+            return None
+        state = encoder.method("state_dict") if getattr(encoder.target, "fingerprint", None) is None else None
+        weights = {name: value.detach().cpu() for name, value in state().items()} if state else None
+        given = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+        plugin = encoder.entry.plugin.name
+        own = plugin if plugin.endswith(".py") else None
+        return cls(encoder.spec, encoder.settings, encoder.fingerprint, weights, threads, versions(), given, own)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a corpus can be read: an Arrow file and the fields of it, for machines that reach the path."""
+
+    path: Path | None
+    fingerprint: str
+    field: str | tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> Source:
+        """The source of a corpus; without a path for one that is in no file, whose rows are sent."""
+        field = corpus.name if isinstance(corpus, Field) else None
+        whole = corpus.corpus if isinstance(corpus, Field) else corpus
+        if isinstance(whole, ArrowCorpus):
+            return cls(whole.path.resolve(), whole.fingerprint, field)
+        return cls(None, "", None)
+
+    def open(self) -> Corpus | None:
+        """The corpus; None where there is no such file here. Raises `ValueError` where the file is of another one."""
+        if self.path is None or not os.access(self.path, os.R_OK):
+            return None
+        corpus = ArrowCorpus(self.path)
+        if corpus.fingerprint != self.fingerprint:
+            raise ValueError(
+                f"{self.path} is another corpus here: its fingerprint is {corpus.fingerprint[:12]}, and that of the "
+                f"one that is encoded {self.fingerprint[:12]}. Copy the file again, or remove it to have rows sent."
+            )
+        return corpus if self.field is None else corpus.field(self.field)
+
+
+def versions() -> dict[str, str]:
+    """The versions of packages that are in memory and that vectors depend on."""
+    return {name: version(name) for name in _PACKAGES if name in sys.modules}
