@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from nirank.pipeline.rewriting import rewrite as rewrite
     from nirank.pipeline.rewriting import route as route
     from nirank.pipeline.rewriting import variants as variants
+    from nirank.pipeline.sharding import sharded as sharded
     from nirank.pipeline.snippets import snippets as snippets
     from nirank.training.fitting import fit as fit
     from nirank.training.fused import FittedFusion as FittedFusion
@@ -102,6 +103,7 @@ _HOMES = {
     "nirank.pipeline.normalising": ["normalise"],
     "nirank.pipeline.passages": ["passages"],
     "nirank.pipeline.reranking": ["others", "top"],
+    "nirank.pipeline.sharding": ["sharded"],
     "nirank.pipeline.snippets": ["snippets"],
     "nirank.pipeline.filtering": ["where"],
     "nirank.pipeline.functions": ["apply", "describe_by", "score_by"],

@@ -10,13 +10,13 @@ import importlib.util
 import logging
 from collections.abc import Sequence
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Candidates, Content, Floats, Ints, TermWeights, from_sort_keys, sort_keys
-from nirank.kit.text import QueryParser, QueryTerms, Weighting
+from nirank.kit.text import QueryTerms, Weighting
 from nirank_lexical.impacts import Impacts, impacts
 from nirank_lexical.postings import InvertedIndex
 from nirank_lexical.weighted import Found, WeightedPostings
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from nirank_lexical.batch import BatchSearch
 
 log = logging.getLogger("nirank")
+
+#: Queries as texts, as weighted terms, or as numbers of terms; and what gives these the numbers of an index.
+Wanted: TypeAlias = Sequence[Content] | TermWeights | QueryTerms
+Parse: TypeAlias = Any
 
 # Scores from which on compiling the search pays for itself, which takes seconds, and the share of these from which on
 # loading its code does, where that is kept from an earlier process, which takes some hundredths of one.
@@ -53,8 +57,8 @@ class WeightedIndex(WeightedPostings):
 
     def search(
         self,
-        wanted: Sequence[Content] | TermWeights,
-        parse: QueryParser,
+        wanted: Wanted,
+        parse: Parse,
         k: int,
         threads: int,
         allowed: NDArray[np.bool_] | None = None,
@@ -152,9 +156,9 @@ class WeightedIndex(WeightedPostings):
         return found, low[found]
 
 
-def _one(compiled: BatchSearch, wanted: Sequence[Content] | TermWeights, parse: QueryParser, k: int) -> Found | None:
+def _one(compiled: BatchSearch, wanted: Wanted, parse: Parse, k: int) -> Found | None:
     """What is found for a single text, whose words are counted in compiled code; None for all else."""
-    if len(wanted) != 1 or isinstance(wanted, TermWeights):
+    if len(wanted) != 1 or isinstance(wanted, (TermWeights, QueryTerms)):
         return None
     numbers = parse.numbers(wanted[0])
     if len(numbers) > compiled.most_words:
