@@ -1,8 +1,8 @@
 """An index in shards, each opened by a process of its own: the same results, to the bit.
 
-    sharded(bm25, shards=4)                           four shards of as many documents each
-    minilm >> sharded(exact, shards=[2, 1, 1])        three; the first has half of the documents
-    sharded(bm25, shards=4, partial=True)             a shard that is lost does not stop the search; results say so
+sharded(bm25, shards=4)                           four shards of as many documents each
+minilm >> sharded(exact, shards=[2, 1, 1])        three; the first has half of the documents
+sharded(bm25, shards=4, partial=True)             a shard that is lost does not stop the search; results say so
 """
 
 from __future__ import annotations

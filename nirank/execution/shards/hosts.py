@@ -13,7 +13,8 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.util import Finalize
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -97,8 +98,10 @@ class Process:
     def __init__(self, opening: Opening, threads: int) -> None:
         self._opening, self._threads = opening, threads
         made = pickle.dumps(opening)
-        self._pool = ProcessPoolExecutor(1, get_context("spawn"), process.begin, (made, threads))
+        self._pool = ProcessPoolExecutor(1, _Daemons(), process.begin, (made, threads))
         self._started = False
+        # Also where this process was itself begun by multiprocessing, which at its end runs nothing else.
+        self._end = Finalize(self, _shut_down, (self._pool,), exitpriority=10)
 
     def ask(self, method: str, *given: Any) -> Any:
         """Send the question; the process is started with the first one."""
@@ -119,7 +122,7 @@ class Process:
 
     def close(self) -> None:
         """End the process when it has answered what it was asked."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._end()
 
     @property
     def pids(self) -> list[int]:
@@ -138,6 +141,24 @@ class Process:
             yield
         finally:
             sys.modules["__main__"] = program
+
+
+class _Daemon(SpawnProcess):
+    """A process that is ended, and not waited for, where the one that began it ends."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.daemon = True
+
+
+class _Daemons(SpawnContext):
+    """Starts such processes."""
+
+    Process = _Daemon
+
+
+def _shut_down(pool: ProcessPoolExecutor) -> None:
+    pool.shutdown(wait=False, cancel_futures=True)
 
 
 class _Awaited:

@@ -128,7 +128,10 @@ class Layout:
     def write(self, folder: Path, described: Mapping[int, Mapping[str, Any]]) -> None:
         """Write where documents are, and what each shard has to be."""
         np.save(folder / DOCS, self.docs)
-        written = {"offsets": self.offsets.tolist(), "shards": {str(shard): dict(own) for shard, own in described.items()}}
+        written = {
+            "offsets": self.offsets.tolist(),
+            "shards": {str(shard): dict(own) for shard, own in described.items()},
+        }
         (folder / SHARDS).write_text(json.dumps(written, indent=1), encoding="utf-8")
 
     @classmethod

@@ -57,9 +57,7 @@ class Sharded:
 
     resumes = True
 
-    def __init__(
-        self, component: Component, shares: Sequence[float], on: str, restarts: int, partial: bool
-    ) -> None:
+    def __init__(self, component: Component, shares: Sequence[float], on: str, restarts: int, partial: bool) -> None:
         self.component, self.shares, self.on = component, tuple(shares), on
         self.restarts, self.partial = restarts, partial
         traits = component.traits
@@ -114,7 +112,9 @@ class Sharded:
         """Open all shards. Raises `StaleIndex` for one that is damaged, or is not of this index."""
         layout, described = Layout.read(folder)
         if len(layout.docs) != len(corpus) or len(layout) != len(self.shares):
-            raise BadInput(f"has {len(layout.docs)} documents, and the corpus has {len(corpus)}: build it again.", folder)
+            raise BadInput(
+                f"has {len(layout.docs)} documents, and the corpus has {len(corpus)}: build it again.", folder
+            )
         self._whole = copy.copy(self.component.target)
         if self.component.can("open_whole"):
             self._whole.open_whole(folder / WHOLE)
