@@ -11,7 +11,9 @@ are vectors: of each word one, added up.
 from __future__ import annotations
 
 import argparse
+import copy
 import functools
+import json
 import os
 import statistics
 import sys
@@ -27,7 +29,7 @@ import psutil
 from speed_texts import DOCUMENTS, QUERIES, synthetic
 
 import nirank
-from nirank.data import Documents, SparseVectors, TokenVectors
+from nirank.data import ArrowCorpus, Documents, SparseVectors, TokenVectors, write_corpus
 from nirank.execution.shards.hosts import Process
 from nirank.execution.shards.sharded import Sharded
 
@@ -35,7 +37,7 @@ from nirank.execution.shards.sharded import Sharded
 UNEVEN = (60_000, 1_000, 0, 120_325)
 _DIM = 64
 _DEPTHS = (10, 1000)
-_EVEN = (1, 2, 4, 8)
+_EVEN = (1, 2, 4)
 
 
 class Words:
@@ -66,17 +68,22 @@ def _vector(word: str) -> np.ndarray:
 
 
 class Work:
-    """Documents and queries, and what is searched with: one index, or shards."""
+    """Documents and queries in a folder, written there by the first process that wants them."""
 
-    def __init__(self, documents: int, queries: int) -> None:
-        (ids, texts), (names, asked) = synthetic(documents, queries)
-        self.corpus, self.queries = Documents(ids, texts), nirank.Queries(names, asked)
+    def __init__(self, folder: Path, documents: int, queries: int) -> None:
+        self.given = folder, documents, queries
+        path, asked = folder / f"{documents}.arrow", folder / f"{documents}-queries.json"
+        if not asked.exists():
+            (ids, texts), found = synthetic(documents, queries)
+            write_corpus(path, [{"id": ids, "text": texts}], ["text"])
+            asked.write_text(json.dumps(found), encoding="utf-8")
+        self.corpus: Any = ArrowCorpus(path)
+        self.queries = nirank.Queries(*json.loads(asked.read_text(encoding="utf-8")))
 
     def few(self, documents: int) -> Work:
         """The same with fewer documents."""
-        found = object.__new__(Work)
-        found.corpus = Documents(list(self.corpus.ids)[:documents], self.corpus[:documents])
-        found.queries = self.queries
+        found = copy.copy(self)
+        found.corpus = Documents(self.corpus.ids.gather(np.arange(documents)).to_pylist(), self.corpus[:documents])
         return found
 
 
@@ -88,18 +95,18 @@ def ranking(name: str, **shards: Any) -> Any:
     return nirank.load(Words(kinds[name]), "words") >> generator if name in kinds else generator
 
 
-def tables(small: bool = False) -> Iterator[str]:
-    """The tables, one after the other."""
-    work = Work(2_000, 50) if small else Work(DOCUMENTS, QUERIES)
-    yield "\n".join(_equal(work, small))
-    yield "\n".join(_costs(work))
-    yield "\n".join(_by_shard(work))
+def tables(folder: Path, small: bool = False) -> Iterator[str]:
+    """The lines of the tables, one after the other."""
+    work = Work(folder, *((2_000, 50) if small else (DOCUMENTS, QUERIES)))
+    yield from _costs(work)
+    yield from _by_shard(work)
+    yield from _equal(work, small)
 
 
 def _equal(work: Work, small: bool) -> Iterator[str]:
-    yield f"Equal to one index, of {len(work.queries):,} queries, in shards of {UNEVEN} or in these proportions:\n"
+    yield f"\nEqual to one index, of {len(work.queries):,} queries, in shards of {UNEVEN} or in these proportions:\n"
     yield "| generator | documents | k | rankings and scores equal to the bit |\n|---|---|---|---|"
-    fewer = work.few(500 if small else 30_000)
+    fewer = work.few(500 if small else 20_000)
     for name in ("bm25", "ql", "tfidf", "exact", "flat", "impact", "maxsim"):
         some = work if name in ("bm25", "ql", "tfidf") else fewer
         one, shards = ranking(name), ranking(name, shards=list(UNEVEN))
@@ -147,17 +154,18 @@ def _costs(work: Work) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for name in ("bm25", "ql"):
         first: tuple[float, float] | None = None
-        for shards in (None, 2, 4, list(UNEVEN)):
-            speed, memory = _in_a_process(_measured, name, shards, len(work.corpus), len(work.queries))
+        for shards in (None, 2, list(UNEVEN)):
+            speed, memory = _in_a_process(_measured, name, shards, work.given)
             first = first or (speed, memory)
             told = "one index" if shards is None else f"{shards}"
-            yield f"| {name} | {told} | {speed:,.0f} | {speed / first[0]:.2f} | {memory:,.0f} | {memory / first[1]:.2f} |"
+            ratios = speed / first[0], memory / first[1]
+            yield f"| {name} | {told} | {speed:,.0f} | {ratios[0]:.2f} | {memory:,.0f} | {ratios[1]:.2f} |"
             _tell(name, told)
 
 
-def _measured(name: str, shards: Any, documents: int, queries: int) -> tuple[float, float]:
+def _measured(name: str, shards: Any, given: Any) -> tuple[float, float]:
     """Queries a second of processor time, and memory in MB, of all processes."""
-    work = Work(documents, queries)
+    work = Work(*given)
     searched = ranking(name, **({} if shards is None else {"shards": shards})) % 100
     searched.search(work.queries, work.corpus)
     searched.search(work.queries, work.corpus)
@@ -174,20 +182,20 @@ def _by_shard(work: Work) -> Iterator[str]:
     yield "\nOne query after the other, k = 10: processor time of a query in all processes, and what a shard adds.\n"
     yield "| generator | shards | microseconds | more for each shard |\n|---|---|---|---|"
     for name in ("bm25",):
-        alone = _in_a_process(_single, name, None, len(work.corpus), len(work.queries))
+        alone = _in_a_process(_single, name, None, work.given)
         yield f"| {name} | one index | {alone:,.0f} | |"
         for shards in _EVEN:
-            spent = _in_a_process(_single, name, shards, len(work.corpus), len(work.queries))
+            spent = _in_a_process(_single, name, shards, work.given)
             yield f"| {name} | {shards} | {spent:,.0f} | {(spent - alone) / shards:,.0f} |"
             _tell(name, shards)
 
 
-def _single(name: str, shards: Any, documents: int, queries: int) -> float:
+def _single(name: str, shards: Any, given: Any) -> float:
     """Microseconds of processor time that a query takes, alone."""
-    work = Work(documents, queries)
+    work = Work(*given)
     searched = ranking(name, **({} if shards is None else {"shards": shards})) % 10
     searched.search(work.queries, work.corpus)
-    some = [work.queries.take([row]) for row in range(min(300, queries))]
+    some = [work.queries.take([row]) for row in range(min(300, len(work.queries)))]
     for query in some[:50]:
         searched.search(query, work.corpus)
     pids = _processes(searched)
@@ -207,7 +215,7 @@ def _in_a_process(function: Callable[..., Any], *given: Any) -> Any:
 
 
 def _processes(searched: Any) -> list[int]:
-    """This process and those of the shards."""
+    """The processes of the shards, and before them the one that searches."""
     targets = [component.target for component in searched.components()]
     hosts = [host for target in targets if isinstance(target, Sharded) for host in target.group.hosts.values()]
     return [os.getpid(), *(pid for host in hosts if isinstance(host, Process) for pid in host.pids)]
@@ -233,7 +241,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="nirank-shards-") as folder:
         os.environ["NIRANK_CACHE"] = str(Path(folder) / "cache")
-        for table in tables(asked.small):
+        for table in tables(Path(folder), asked.small):
             print(table, flush=True)
 
 

@@ -67,7 +67,10 @@ class Numbers:
 
     def _made(self, contents, times):
         matrices = [np.random.default_rng([len(text), *text.encode()]).normal(size=(3, 12)) for text in contents]
-        several = [(matrix[: 1 + len(text) % 3] * times).astype(np.float32) for matrix, text in zip(matrices, contents)]
+        several = [
+            (matrix[: 1 + len(text) % 3] * times).astype(np.float32)
+            for matrix, text in zip(matrices, contents, strict=True)
+        ]
         if self.vectors == "tokens":
             return TokenVectors.of(several)
         one = np.stack([matrix[0] for matrix in several])
@@ -113,7 +116,8 @@ def processes():
 def test_words_in_shards_are_found_and_scored_as_in_one_index(name, settings, k):
     one, shards = _pair(name, settings)
     found = (one % k).search(QUERIES, CORPUS)
-    assert found.pairs and _same(found, (shards % k).search(QUERIES, CORPUS))
+    assert found.pairs
+    assert _same(found, (shards % k).search(QUERIES, CORPUS))
     again = nirank.pipeline.as_scoring(shards).score(QUERIES, found)
     assert again.tobytes() == found.scores.tobytes()
 
@@ -126,7 +130,8 @@ def test_vectors_in_shards_are_found_and_scored_as_in_one_index(name, settings, 
     one, shards = _pair(name, settings, vectors)
     for k in (10, 1000):
         found = (one % k).search(QUERIES, CORPUS)
-        assert found.pairs and _same(found, (shards % k).search(QUERIES, CORPUS))
+        assert found.pairs
+        assert _same(found, (shards % k).search(QUERIES, CORPUS))
     again = nirank.pipeline.as_scoring(shards).score(QUERIES, found)
     assert again.tobytes() == found.scores.tobytes()
 
@@ -137,7 +142,8 @@ def test_processes_answer_as_one_index_does_with_one_query_and_with_many(process
     single = QUERIES.take([3])
     assert _same((one % 20).search(single, CORPUS), (shards % 20).search(single, CORPUS))
     pids = [pid for host in processes(shards % 20).values() for pid in host.pids]
-    assert len(set(pids)) == 3 and os.getpid() not in pids  # the empty shard has none
+    assert len(set(pids)) == 3
+    assert os.getpid() not in pids
 
 
 @pytest.mark.parametrize("shards", [1, 7, 23, [0, 0, 1], [5, 0, 1, 0]])
@@ -207,7 +213,8 @@ def test_weighted_terms_and_filters_are_searched_as_in_one_index():
     for ranking in (one, shards):
         ranking.search("word1", corpus)
     left, right = (ranking.component.target.generate(asked, 20) for ranking in (one, shards))
-    assert left.pairs and _same(left, right)
+    assert left.pairs
+    assert _same(left, right)
 
 
 def test_vectors_that_shards_keep_score_other_candidates():
@@ -253,7 +260,8 @@ def test_documents_that_stayed_are_in_the_shard_where_they_were():
     before = Layout.cut(10, [5, 0, 5])
     after = before.moved(np.array([9, -1, 0, 1, -1, -1, 8]), [5, 0, 5])
     assert after.owners[[0, 2, 3, 6]].tolist() == [2, 0, 0, 2]
-    assert np.bincount(after.owners, minlength=3)[1] == 0 and sorted(after.docs.tolist()) == list(range(7))
+    assert np.bincount(after.owners, minlength=3)[1] == 0
+    assert sorted(after.docs.tolist()) == list(range(7))
     assert all((np.diff(after.of(shard)) > 0).all() for shard in range(3))
 
 
@@ -274,7 +282,8 @@ def test_a_shard_that_was_killed_is_begun_again_and_answers(processes):
     for _ in range(2):
         _kill(processes(shards % 10)[1])
         found = (shards % 10).search(QUERIES, CORPUS)
-        assert _same(expected, found) and found.lost == ()
+        assert _same(expected, found)
+        assert found.lost == ()
 
 
 class Dying:
@@ -417,12 +426,12 @@ def _sharded_folder(tmp_path, name="bm25", corpus=CORPUS, **settings):
 
 
 def test_a_damaged_shard_is_told(tmp_path):
-    shards, folder = _sharded_folder(tmp_path)
+    _shards, folder = _sharded_folder(tmp_path)
     path = place(folder, 1) / "whole_frequencies.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(StaleIndex, match="whole_frequencies.npy") as told:
+    with pytest.raises(StaleIndex, match=r"whole_frequencies\.npy") as told:
         nirank.sharded(nirank.load("bm25"), shards=2, on="here").index(CORPUS, tmp_path)
     assert "Shard 2" in "".join(told.value.__notes__)
 

@@ -47,7 +47,7 @@ def sharded(
     _check(on, restarts, partial, exact)
     check_separable(component, exact)
     given = {"on": on, "restarts": restarts, "partial": partial, "exact": exact}
-    written = {"shards": shards if isinstance(shards, int) else list(shards)}
+    written: dict[str, Any] = {"shards": shards if isinstance(shards, int) else list(shards)}
     written |= {name: value for name, value in given.items() if value != _DEFAULTS[name]}
     settings = ", ".join(f"{name}={value!r}" for name, value in written.items())
     made = Component(f"sharded({component.name}, {settings})", Sharded(component, shares, on, restarts, partial))

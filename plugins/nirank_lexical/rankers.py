@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Corpus, Explanation, Floats, Queries, Some, TermWeights
+from nirank.data import Candidates, Corpus, Explanation, Floats, Queries, Some, TermWeights
 from nirank.errors import BadInput, StaleIndex, UnknownName
 from nirank.kit import Former, processors
 from nirank.kit.text import (

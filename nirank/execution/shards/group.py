@@ -1,4 +1,4 @@
-"""All shards of an index: asked at once, begun again where one has gone, and told apart where one does not come back."""
+"""All shards of an index: asked at once, begun again where one has gone, and named where one does not come back."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nirank.errors import ComponentError
-from nirank.execution.shards.hosts import Gone, Host, opened
-from nirank.execution.shards.served import Failure, Opening
+from nirank.execution.shards.hosts import Host, ShardGone, opened
+from nirank.execution.shards.served import ShardFailure, ShardOpening
 from nirank.threads import processors
 
 log = logging.getLogger("nirank")
@@ -27,7 +27,7 @@ class Group:
     count where one is lost.
     """
 
-    def __init__(self, openings: Mapping[int, Opening], on: str, restarts: int, partial: bool) -> None:
+    def __init__(self, openings: Mapping[int, ShardOpening], on: str, restarts: int, partial: bool) -> None:
         threads = max(1, processors() // max(1, len(openings)))
         self._openings, self._restarts, self._partial = openings, restarts, partial
         self.hosts: dict[int, Host] = {}
@@ -61,7 +61,7 @@ class Group:
         host = self.hosts[number]
         try:
             return host, host.ask(method, *given)
-        except Gone:
+        except ShardGone:
             return host, None
 
     def _answer(self, number: int, host: Host, asked: Any, method: str, given: Sequence[Any]) -> Any:
@@ -73,7 +73,7 @@ class Group:
             try:
                 if asked is not None:
                     return self._sound(number, asked.result())
-            except Gone:
+            except ShardGone:
                 continue
         self._restart(number, host)  # for the next question
         again = f"begun again {self._restarts} times, " if self._restarts else ""
@@ -89,7 +89,7 @@ class Group:
                 self.hosts[number] = seen.restart()
 
     def _sound(self, number: int, answer: Any) -> Any:
-        if isinstance(answer, Failure):
+        if isinstance(answer, ShardFailure):
             answer.error.add_note(f"in {self._name(number)}")
             raise answer.error
         return answer

@@ -20,13 +20,13 @@ from typing import Any, Protocol
 
 from nirank.errors import BadInput
 from nirank.execution.shards import process
-from nirank.execution.shards.served import Failure, Opening, Served
+from nirank.execution.shards.served import OpenShard, ShardFailure, ShardOpening
 from nirank.plugins.loading import active
 
 _STARTING = threading.Lock()
 
 
-class Gone(Exception):
+class ShardGone(Exception):
     """Raised where a shard did not answer, for it is not there any more; the text says what is known of it."""
 
 
@@ -34,9 +34,9 @@ class Host(Protocol):
     """One open shard, wherever it is."""
 
     def ask(self, method: str, *given: Any) -> Any:
-        """Have it answer; what is returned has `result()`, which raises `Gone` where the shard has ended.
+        """Have it answer; what is returned has `result()`, which raises `ShardGone` where the shard has ended.
 
-        An answer may be a `Failure`.
+        An answer may be a `ShardFailure`.
         """
 
     def restart(self) -> Host:
@@ -46,7 +46,7 @@ class Host(Protocol):
         """End it."""
 
 
-def opened(opening: Opening, on: str, threads: int) -> Host:
+def opened(opening: ShardOpening, on: str, threads: int) -> Host:
     """Open one shard at a place: "processes", "here", or one that a plugin knows. Raises `BadInput` for no such place.
 
     `threads` is how many it may use.
@@ -66,9 +66,9 @@ def opened(opening: Opening, on: str, threads: int) -> Host:
 class Here:
     """A shard in this process, which answers one question after the other."""
 
-    def __init__(self, opening: Opening) -> None:
+    def __init__(self, opening: ShardOpening) -> None:
         self._opening = opening
-        self._served: Served | None = None
+        self._served: OpenShard | None = None
         self._lock = threading.Lock()
 
     def ask(self, method: str, *given: Any) -> Any:
@@ -77,10 +77,10 @@ class Here:
         try:
             with self._lock:
                 if self._served is None:
-                    self._served = Served(self._opening)
+                    self._served = OpenShard(self._opening)
             answer.set_result(self._served.answer(method, *given))
         except Exception as error:
-            answer.set_result(Failure(error))
+            answer.set_result(ShardFailure(error))
         return answer
 
     def restart(self) -> Here:
@@ -95,7 +95,7 @@ class Here:
 class Process:
     """A shard in a process of its own."""
 
-    def __init__(self, opening: Opening, threads: int) -> None:
+    def __init__(self, opening: ShardOpening, threads: int) -> None:
         self._opening, self._threads = opening, threads
         made = pickle.dumps(opening)
         self._pool = ProcessPoolExecutor(1, _Daemons(), process.begin, (made, threads))
@@ -111,9 +111,9 @@ class Process:
                 self._started = True
             return _Awaited(asked)
         except BrokenProcessPool as error:
-            raise Gone(str(error)) from error
+            raise ShardGone(str(error)) from error
         except RuntimeError as error:  # closed meanwhile by another thread that had found it broken
-            raise Gone(str(error)) from error
+            raise ShardGone(str(error)) from error
 
     def restart(self) -> Process:
         """Another process."""
@@ -168,8 +168,8 @@ class _Awaited:
         self._future = future
 
     def result(self) -> Any:
-        """The answer. Raises `Gone` where the process ended before."""
+        """The answer. Raises `ShardGone` where the process ended before."""
         try:
             return self._future.result()
         except BrokenProcessPool as error:
-            raise Gone("its process has ended") from error
+            raise ShardGone("its process has ended") from error

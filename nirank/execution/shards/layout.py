@@ -58,9 +58,11 @@ class Layout:
         new, shards = np.flatnonzero(ordinals < 0), len(shares)
         owners = np.where(ordinals >= 0, self.owners[ordinals], 0)
         stayed = np.bincount(owners[ordinals >= 0], minlength=shards)
-        missing = np.maximum(np.diff(Layout.cut(len(ordinals), shares).offsets) - stayed, 0)
+        wanted: NDArray[np.int64] = np.diff(Layout.cut(len(ordinals), shares).offsets)
+        missing = np.maximum(wanted - stayed, 0)
         if len(new):
-            owners[new] = np.repeat(np.arange(shards), np.diff(Layout.cut(len(new), missing).offsets))
+            runs = Layout.cut(len(new), missing.tolist())
+            owners[new] = np.repeat(np.arange(shards), np.diff(runs.offsets))
         return Layout.of_owners(owners, shards)
 
     def __len__(self) -> int:

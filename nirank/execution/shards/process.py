@@ -10,18 +10,18 @@ from multiprocessing import connection, parent_process
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nirank.execution.shards.served import Served
+    from nirank.execution.shards.served import OpenShard
 
 #: What libraries read when they are imported; the last is nirank's own (`nirank.threads`).
 _BOUNDS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NIRANK_PROCESSORS")
 
 _opening: Any = None
-_served: Served | None = None
+_served: OpenShard | None = None
 
 
 def begin(opening: bytes, threads: int) -> None:
     """Bound the threads of this process, and have it end with the one that started it."""
-    global _opening  # noqa: PLW0603 (a process opens one shard, and begins once)
+    global _opening
     _opening = opening
     for name in _BOUNDS:
         known = os.environ.get(name, "")
@@ -30,16 +30,16 @@ def begin(opening: bytes, threads: int) -> None:
 
 
 def answer(method: str, given: Iterable[Any]) -> Any:
-    """What the shard answers; what goes wrong is returned as a `Failure`, for not every error can be sent."""
-    from nirank.execution.shards.served import Failure, Served
+    """What the shard answers; what goes wrong is returned as a `ShardFailure`, for not every error can be sent."""
+    from nirank.execution.shards.served import OpenShard, ShardFailure
 
-    global _served  # noqa: PLW0603
+    global _served
     try:
         if _served is None:
-            _served = Served(pickle.loads(_opening))  # noqa: S301 (of the process that started this one)
+            _served = OpenShard(pickle.loads(_opening))  # noqa: S301 (of the process that started this one)
         return _served.answer(method, *given)
     except Exception as error:
-        return Failure.of(error)
+        return ShardFailure.of(error)
 
 
 def _end_with_parent() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ Found = tuple[NDArray[np.int64], Ints, Floats]
 
 
 @dataclass(frozen=True)
-class Opening:
+class ShardOpening:
     """All that it takes to open a shard: the component that searches it, its folder, and what it has to be.
 
     `component` is the spec and the settings of a registered one, or the object itself. `expected` is what the file
@@ -53,13 +53,13 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Failure:
+class ShardFailure:
     """An error on its way from a shard."""
 
     error: Exception
 
     @classmethod
-    def of(cls, error: Exception) -> Failure:
+    def of(cls, error: Exception) -> ShardFailure:
         """The error itself where it survives being sent, else one that says the same."""
         try:
             pickle.loads(pickle.dumps(error))  # noqa: S301 (just made)
@@ -79,10 +79,10 @@ class Unread:
         return self._documents
 
 
-class Served:
+class OpenShard:
     """An open shard. Documents are told by their ordinals in the shard."""
 
-    def __init__(self, opening: Opening) -> None:
+    def __init__(self, opening: ShardOpening) -> None:
         _check(opening)
         self._target, self._documents = opening.built(), opening.documents
         corpus: Any = Unread(opening.documents)
@@ -95,7 +95,12 @@ class Served:
 
     def answer(self, method: str, *given: Any) -> Any:
         """Call one of the methods below, by its name."""
-        answers = {"ready": self.ready, "generate": self.generate, "score": self.score, "vectors_of": self.vectors_of}
+        answers: dict[str, Callable[..., Any]] = {
+            "ready": self.ready,
+            "generate": self.generate,
+            "score": self.score,
+            "vectors_of": self.vectors_of,
+        }
         return answers[method](*given)
 
     def ready(self) -> int:
@@ -120,7 +125,7 @@ class Served:
         return on_host(self._target.vectors_of(docs))
 
 
-def _check(opening: Opening) -> None:
+def _check(opening: ShardOpening) -> None:
     """Raise `StaleIndex` for a shard that is not as it was written, or is one of another index."""
     again = f"Remove the index {opening.folder.parent} to have it built again."
     found = _read(opening.folder / DESCRIPTION, again)

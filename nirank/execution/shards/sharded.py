@@ -18,7 +18,7 @@ import copy
 import functools
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from nirank.execution.shards import losses
 from nirank.execution.shards.encoding import Part, WholeChunks
 from nirank.execution.shards.group import Group
 from nirank.execution.shards.layout import WHOLE, Layout, place
-from nirank.execution.shards.served import DESCRIPTION, Opening
+from nirank.execution.shards.served import DESCRIPTION, ShardOpening
 
 #: The version of the files beside the shards.
 _VERSION = 1
@@ -119,11 +119,11 @@ class Sharded:
         if self.component.can("open_whole"):
             self._whole.open_whole(folder / WHOLE)
         openings = {
-            shard: Opening(self._sendable(), place(folder, shard), len(layout.of(shard)), described[shard])
+            shard: ShardOpening(self._sendable(), place(folder, shard), len(layout.of(shard)), described[shard])
             for shard in layout.filled
         }
         self._layout, self._group = layout, Group(openings, self.on, self.restarts, self.partial)
-        self._group.ask("ready", {shard: () for shard in openings})
+        self._group.ask("ready", dict.fromkeys(openings, ()))
 
     def generate(self, queries: Queries, k: int) -> Candidates:
         """The `k` best documents of each query; raises `LostShard` where a shard is, unless `partial` results do."""
@@ -164,7 +164,7 @@ class Sharded:
         layout, group = self._opened()
         parted = {shard: (mask, own) for shard, mask, own in layout.parted(docs)}
         if not parted:
-            parted = {layout.filled[0]: (np.ones(0, bool), docs)}
+            parted = {layout.filled[0]: (np.ones(0, bool), np.empty(0, np.int64))}
         answers = group.ask("vectors_of", {shard: (own,) for shard, (_, own) in parted.items()}, partial=False)
         order = np.concatenate([np.flatnonzero(mask) for mask, _ in parted.values()])
         return concatenate([answers[shard] for shard in parted])[np.argsort(order)]
