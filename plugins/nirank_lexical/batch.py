@@ -18,8 +18,7 @@ from nirank_lexical import frame as f
 
 if TYPE_CHECKING:
     from nirank_lexical.impacts import Impacts
-    from nirank_lexical.search import Parse, Wanted
-    from nirank_lexical.weighted import Found, WeightedPostings
+    from nirank_lexical.weighted import Found, Parse, Wanted, WeightedPostings
 
 #: The compiled code, for every index.
 KERNEL = Native("nirank_lexical.kernel", "run", "nirank_lexical.frame")

@@ -38,8 +38,9 @@ from nirank.kit.text import (
     Weighting,
 )
 from nirank_lexical.postings import LAYOUT, InvertedIndex
-from nirank_lexical.search import Wanted, WeightedIndex
+from nirank_lexical.search import WeightedIndex
 from nirank_lexical.shards import as_shard
+from nirank_lexical.weighted import Wanted
 
 if TYPE_CHECKING:
     from nirank_lexical.merging import Merging

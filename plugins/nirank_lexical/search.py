@@ -8,27 +8,22 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Sequence
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Floats, Ints, TermWeights, from_sort_keys, sort_keys
+from nirank.data import Candidates, Floats, Ints, TermWeights, from_sort_keys, sort_keys
 from nirank.kit.text import QueryTerms, Weighting
 from nirank_lexical.impacts import Impacts, impacts
 from nirank_lexical.postings import InvertedIndex
-from nirank_lexical.weighted import Found, WeightedPostings
+from nirank_lexical.weighted import Found, Parse, Wanted, WeightedPostings
 
 if TYPE_CHECKING:
     from nirank_lexical.batch import BatchSearch
 
 log = logging.getLogger("nirank")
-
-#: Queries as texts, as weighted terms, or as numbers of terms; and what gives these the numbers of an index.
-Wanted: TypeAlias = Sequence[Content] | TermWeights | QueryTerms
-Parse: TypeAlias = Any
 
 # Scores from which on compiling the search pays for itself, which takes seconds, and the share of these from which on
 # loading its code does, where that is kept from an earlier process, which takes some hundredths of one.
