@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from nirank.pipeline.rewriting import rewrite as rewrite
     from nirank.pipeline.rewriting import route as route
     from nirank.pipeline.rewriting import variants as variants
+    from nirank.pipeline.sharding import sharded as sharded
     from nirank.pipeline.snippets import snippets as snippets
     from nirank.pipeline.vector_files import export_vectors as export_vectors
     from nirank.pipeline.vector_files import import_vectors as import_vectors
@@ -104,6 +105,7 @@ _HOMES = {
     "nirank.pipeline.normalising": ["normalise"],
     "nirank.pipeline.passages": ["passages"],
     "nirank.pipeline.reranking": ["others", "top"],
+    "nirank.pipeline.sharding": ["sharded"],
     "nirank.pipeline.snippets": ["snippets"],
     "nirank.pipeline.vector_files": ["export_vectors", "import_vectors"],
     "nirank.pipeline.filtering": ["where"],

@@ -51,6 +51,8 @@ class Component:
         self.field: str | tuple[str, ...] | None = None
         #: What `target` has open, where it needs an index.
         self.opened: Opened | None = None
+        #: The components that it has work done by, where it is made of others.
+        self.parts: tuple[Component, ...] = ()
         #: What plugins put round it when it is built (`nirank.plugins.assembly.wrap`).
         self.middleware: list[Middleware] = []
         #: For a generator that searches vectors: itself, or a copy, for each encoder.

@@ -102,6 +102,15 @@ def nirank_score(scorer: Component, queries: Queries, candidates: Candidates) ->
 
 
 @hookspec(firstresult=True)
+def nirank_open_shard(opening: Any, on: str, threads: int) -> Any:
+    """Open one shard of an index at the place that `on` names, with so many threads; None for a place of others.
+
+    `opening` can be sent to another process, and is opened there by `nirank.kit.OpenShard`. What is returned has the
+    methods `ask`, `restart` and `close` of `nirank.execution.shards.hosts.Host`.
+    """
+
+
+@hookspec(firstresult=True)
 def nirank_forward(component: Component, method: str, batch: Batch) -> Any:
     """Run one method of a component on one batch: what fits on the device at once.
 

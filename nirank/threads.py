@@ -6,5 +6,7 @@ import os
 
 
 def processors() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of processors that this process may use; at most `$NIRANK_PROCESSORS`, where that is set."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = os.environ.get("NIRANK_PROCESSORS", "")
+    return min(count, int(most)) if most.isdigit() and int(most) else count

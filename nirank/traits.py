@@ -63,6 +63,9 @@ class Traits:
     prefixes: bool = trait(
         False, "generator", "whether the fewer documents that it is asked for are the first of more, to the last bit"
     )
+    separable: bool = trait(
+        False, "generator", "whether shards of its index, with what `share` writes into them, answer as one index does"
+    )
     log_likelihoods: bool = trait(
         False, STAGES, "whether its scores are logarithms of likelihoods, up to a number of the query's own"
     )

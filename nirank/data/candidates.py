@@ -47,6 +47,7 @@ class Candidates(frames.Tabular):
     those of the rows, where these come from a search, a collection or a file: measures join runs and judgments by them.
     `depth` is how many documents a search was asked for, where that is known. `log_likelihoods` says that the scores
     are logarithms of likelihoods, up to a number of the query's own, which an encoder by feedback may want to know.
+    `lost` names the shards of an index that did not answer, so that their documents are missing from every list.
     """
 
     offsets: NDArray[np.int64]
@@ -57,6 +58,7 @@ class Candidates(frames.Tabular):
     query_ids: Sequence[str] | None = field(default=None, repr=False)
     depth: int | None = field(default=None, repr=False)
     log_likelihoods: bool = field(default=False, repr=False)
+    lost: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         set_column = object.__setattr__  # the dataclass is frozen for users, not for its own construction
@@ -119,7 +121,7 @@ class Candidates(frames.Tabular):
         known = [part.query_ids for part in parts if part.query_ids is not None]
         query_ids = [query for ids in known for query in ids] if len(known) == len(parts) else None
         offsets = offsets_of(np.concatenate([part.lengths for part in parts]))
-        return cls(offsets, docs, scores, parts[0].corpus, query_ids=query_ids)
+        return cls(offsets, docs, scores, parts[0].corpus, query_ids=query_ids, lost=_lost(parts))
 
     @classmethod
     def empty(cls, queries: int, corpus: Corpus | None = None) -> Candidates:
@@ -271,6 +273,10 @@ class Candidates(frames.Tabular):
         """The same pairs, their scores known to be logarithms of likelihoods."""
         return replace(self, log_likelihoods=True)
 
+    def without(self, lost: Sequence[str]) -> Candidates:
+        """The same pairs, known to be without the documents of some shards; these are told by their names."""
+        return self._knowing(lost=tuple(dict.fromkeys([*self.lost, *lost]))) if lost else self
+
     def corpus_for(self, reader: str) -> Corpus:
         """The corpus, where something has to read the documents; `reader` is what the message calls it.
 
@@ -305,7 +311,8 @@ class Candidates(frames.Tabular):
         pairs = starts + np.arange(offsets[-1])
         described, named, likely = self._described(pairs), self._named(queries), self.log_likelihoods
         return Candidates(
-            offsets, self.docs[pairs], self.scores[pairs], self.corpus, described, named, self.depth, likely
+            *(offsets, self.docs[pairs], self.scores[pairs], self.corpus, described, named, self.depth, likely),
+            lost=self.lost,
         )
 
     def where(self, keep: NDArray[np.bool_]) -> Candidates:
@@ -315,6 +322,7 @@ class Candidates(frames.Tabular):
         return Candidates(
             *(kept[self.offsets], self.docs[keep], self.scores[keep], self.corpus, described, self.query_ids),
             log_likelihoods=likely,
+            lost=self.lost,
         )
 
     def ranked(self) -> Candidates:
@@ -353,8 +361,9 @@ class Candidates(frames.Tabular):
 
     def _part(self, offsets: NDArray[np.int64], docs: Ints, scores: Floats) -> Candidates:
         """Some of the pairs, in whatever order: of the same queries and corpus, without features."""
-        likely = self.log_likelihoods
-        return Candidates(offsets, docs, scores, self.corpus, query_ids=self.query_ids, log_likelihoods=likely)
+        likely, lost = self.log_likelihoods, self.lost
+        known = (self.corpus, None, self.query_ids, None, likely, lost)
+        return Candidates(offsets, docs, scores, *known)
 
     def union(self, other: Candidates) -> Candidates:
         """For each query the documents of either, by rising ordinal, each once, with the higher of its scores."""
@@ -371,7 +380,8 @@ class Candidates(frames.Tabular):
         first[1:] = (rows[1:] != rows[:-1]) | (docs[1:] != docs[:-1])
         lengths = np.bincount(rows[first], minlength=len(self))
         corpus, query_ids = self.corpus or other.corpus, self.query_ids or other.query_ids
-        return Candidates(offsets_of(lengths), docs[first], scores[first], corpus, query_ids=query_ids)
+        lost = _lost([self, other])
+        return Candidates(offsets_of(lengths), docs[first], scores[first], corpus, query_ids=query_ids, lost=lost)
 
     def places(self, other: Candidates) -> NDArray[np.int64]:
         """The position of each pair among those of `other`, `[pairs]`, -1 where it is not there: the one join."""
@@ -513,3 +523,8 @@ def _integers(docs: ArrayLike) -> Ints:
 
 #: What is not known of new candidates.
 _UNKNOWN = {each.name: each.default for each in fields(Candidates) if each.default is not MISSING}
+
+
+def _lost(parts: Sequence[Candidates]) -> tuple[str, ...]:
+    """The shards that are missing from any part."""
+    return tuple(dict.fromkeys(name for part in parts for name in part.lost))

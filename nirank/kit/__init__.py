@@ -8,6 +8,10 @@ from nirank import faces
 
 if TYPE_CHECKING:
     from nirank.execution.indexes import Former as Former
+    from nirank.execution.shards.hosts import ShardGone as ShardGone
+    from nirank.execution.shards.served import OpenShard as OpenShard
+    from nirank.execution.shards.served import ShardFailure as ShardFailure
+    from nirank.execution.shards.served import ShardOpening as ShardOpening
     from nirank.execution.stages import encode as encode
     from nirank.execution.stages import encode_documents as encode_documents
     from nirank.execution.stages import score as score
@@ -54,6 +58,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "nirank.execution.indexes": ["Former"],
+    "nirank.execution.shards.hosts": ["ShardGone"],
+    "nirank.execution.shards.served": ["OpenShard", "ShardFailure", "ShardOpening"],
     "nirank.execution.stages": ["encode", "encode_documents", "score"],
     "nirank.files": ["beside", "cache_folder", "write_header"],
     "nirank.hashing": ["digest", "weights_digest"],

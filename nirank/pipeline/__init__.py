@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from nirank.pipeline.rewriting import rewrite as rewrite
     from nirank.pipeline.rewriting import route as route
     from nirank.pipeline.rewriting import variants as variants
+    from nirank.pipeline.sharding import sharded as sharded
     from nirank.pipeline.snippets import Snippet as Snippet
     from nirank.pipeline.snippets import snippets as snippets
 
@@ -64,6 +65,7 @@ _HOMES = {
     "nirank.pipeline.normalising": ["Normalised", "normalise"],
     "nirank.pipeline.passages": ["passages"],
     "nirank.pipeline.reranking": ["others", "own_documents", "top"],
+    "nirank.pipeline.sharding": ["sharded"],
     "nirank.pipeline.snippets": ["Snippet", "snippets"],
     "nirank.pipeline.filtering": ["where"],
     "nirank.pipeline.functions": ["apply", "describe_by", "score_by"],

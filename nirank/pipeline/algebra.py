@@ -39,6 +39,7 @@ from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
 from nirank.errors import BadInput, ComponentError, CompositionError
 from nirank.execution import indexes, stages
+from nirank.execution.shards import losses
 from nirank.pipeline import explaining, fusion, misplaced
 from nirank.pipeline.concatenation import concatenated
 from nirank.pipeline.drawing import Box, Drawing, branches, flow
@@ -128,8 +129,9 @@ class Ranking(Summable):
         ranking = as_ranking(self)
         ranking.index(corpus)
         asked = misplaced.asked(queries)
-        with ranking._searching():
+        with losses.noted() as lost, ranking._searching():
             found = ranking._find(asked, corpus)
+        found = found.without([*lost])
         if asked is not queries:  # these are numbered, and so have no ids that anybody else knows
             return found
         found = found.for_queries(asked.ids, ranking.depth)
@@ -337,7 +339,7 @@ class Stage(Ranking, Scoring):
         return explaining.by_component(self.component, repr(self), pair, self.score)
 
     def _components(self) -> Iterator[Component]:
-        yield self.component
+        yield from (*self.component.parts, self.component)
 
     def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
         yield self.component, None
@@ -437,7 +439,7 @@ class Generated(Asked):
 
     def _components(self) -> Iterator[Component]:
         yield from super()._components()
-        yield from filter(None, (self.encoder, self.generator))
+        yield from filter(None, (self.encoder, *self.generator.parts, self.generator))
 
     def _searching(self) -> AbstractContextManager[None]:
         return super()._searching() if self.encoder else _NOTHING

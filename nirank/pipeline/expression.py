@@ -22,6 +22,7 @@ from nirank.pipeline.passages import passages
 from nirank.pipeline.ranking_scores import scores
 from nirank.pipeline.reranking import others, top
 from nirank.pipeline.rewriting import rewrite, route, variants
+from nirank.pipeline.sharding import sharded
 
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.RShift: operator.rshift,
@@ -48,6 +49,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "rewrite": rewrite,
     "route": route,
     "score_by": score_by,
+    "sharded": sharded,
     "variants": variants,
     "where": where,
 }

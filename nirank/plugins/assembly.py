@@ -93,7 +93,7 @@ def for_encoder(generator: Component, encoder: Component) -> Component:
 def copied(component: Component) -> Component:
     """The same component with an index of its own to open, wrapped anew; what it has learned is shared."""
     second = Component(component.name, copy.copy(component.target), component.settings, component.entry)
-    second.field = component.field
+    second.field, second.parts = component.field, component.parts
     return wrap(second)
 
 

@@ -36,6 +36,7 @@ class MaxSimIndex:
 
     searches = "tokens"
     prefixes = True
+    separable = True
     resumes = True
 
     def __init__(self, chunk: int = 1024, block: int = 1 << 15) -> None:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Content, Floats, TermWeights
+from nirank.data import Floats
 from nirank.kit import Native
-from nirank.kit.text import QueryParser, QueryTerms
+from nirank.kit.text import QueryTerms
 from nirank_lexical import frame as f
 
 if TYPE_CHECKING:
     from nirank_lexical.impacts import Impacts
-    from nirank_lexical.weighted import Found, WeightedPostings
+    from nirank_lexical.weighted import Found, Parse, Wanted, WeightedPostings
 
 #: The compiled code, for every index.
 KERNEL = Native("nirank_lexical.kernel", "run", "nirank_lexical.frame")
@@ -55,7 +55,7 @@ class BatchSearch:
         copied._allowed_at = f.place_of(copied._allowed)
         return copied
 
-    def search(self, wanted: Sequence[Content] | TermWeights, parse: QueryParser, k: int, threads: int) -> Found:
+    def search(self, wanted: Wanted, parse: Parse, k: int, threads: int) -> Found:
         """The `k` best documents of each query; `k` is 1 or more.
 
         Each thread takes the next few queries when it is done with its last, while this one goes on parsing.

@@ -44,6 +44,8 @@ class BM25F(LexicalRanker):
     of a field that has no weight.
     """
 
+    separable = False
+
     def __init__(
         self,
         fields: dict[str, float],

@@ -53,11 +53,15 @@ def impacts(searched: WeightedPostings) -> Impacts:
 
 
 def _folder(searched: WeightedPostings) -> Path | None:
-    """The folder of the impacts: in that of an index that still exists, with a name of the weighting's own."""
+    """The folder of the impacts: in that of an index that still exists, with a name of the weighting's own.
+
+    Those of a shard depend on the numbers of the whole, and so does the name.
+    """
     index, weighting = searched.index.folder, searched.weighting
     if index is None or not index.is_dir() or not is_dataclass(weighting):  # which tells all its settings
         return None
-    settings = f"{_VERSION} {type(weighting).__module__}.{type(weighting).__qualname__} {_described(weighting)}"
+    own = f" {searched.index.statistics}" if searched.index.statistics else ""
+    settings = f"{_VERSION} {type(weighting).__module__}.{type(weighting).__qualname__} {_described(weighting)}{own}"
     return index / f"impacts-{hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()}"
 
 

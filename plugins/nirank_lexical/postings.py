@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.kit import bounded, write_header
-from nirank.kit.text import Vocabulary
+from nirank.kit.text import Totals, Vocabulary
 
 #: The layout of the files; part of every index key.
 LAYOUT = "nirank_lexical/1"
@@ -41,7 +41,8 @@ class InvertedIndex:
     `starts` int64 `[terms + 1]`; `docs` int32 and `counts` (the smallest unsigned integers that hold them)
     `[postings]`; `lengths` int32 `[documents]`, in terms; `frequencies` int64 `[terms]`, how often each term occurs.
     `folder` is where it is mapped from. Of several fields together, `counts` are `[postings, fields]` and `lengths`
-    `[documents, fields]`.
+    `[documents, fields]`. Of a shard of a larger index (`nirank_lexical.shards`), `totals` are the numbers of that, and
+    `statistics` a hash of all that impacts here depend on there.
     """
 
     starts: NDArray[np.int64]
@@ -51,6 +52,8 @@ class InvertedIndex:
     frequencies: NDArray[np.int64]
     vocabulary: Vocabulary
     folder: Path | None = None
+    totals: Totals | None = None
+    statistics: str = ""
 
     @property
     def document_frequencies(self) -> NDArray[np.int64]:

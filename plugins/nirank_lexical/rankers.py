@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Corpus, Explanation, Floats, Queries, Some, TermWeights
+from nirank.data import Candidates, Corpus, Explanation, Floats, Queries, Some, TermWeights
 from nirank.errors import BadInput, StaleIndex, UnknownName
 from nirank.kit import Former, processors
 from nirank.kit.text import (
@@ -31,12 +31,16 @@ from nirank.kit.text import (
     LuceneJelinekMercerWeighting,
     LuceneTFIDFWeighting,
     QueryParser,
+    QueryTerms,
     Rules,
     TFIDFWeighting,
+    Vocabulary,
     Weighting,
 )
 from nirank_lexical.postings import LAYOUT, InvertedIndex
 from nirank_lexical.search import WeightedIndex
+from nirank_lexical.shards import as_shard
+from nirank_lexical.weighted import Wanted
 
 if TYPE_CHECKING:
     from nirank_lexical.merging import Merging
@@ -76,6 +80,7 @@ class LexicalRanker:
 
     accepts: str | None = "terms"
     prefixes = True
+    separable = True
 
     def __init__(self, weighting: Weighting, indexing: Indexing, **own: object) -> None:
         self.weighting, self.indexing = weighting, indexing
@@ -126,8 +131,24 @@ class LexicalRanker:
             )
         self.corpus = corpus
         self._threads = self.indexing.threads or processors()
-        self._parse: Any = QueryParser(index.vocabulary, self.analyzer)
-        self._searched: Any = WeightedIndex(index, self.weighting)
+        shard = as_shard(index)
+        self._parse: Any = shard.parse if shard else QueryParser(index.vocabulary, self.analyzer)
+        self._searched: Any = WeightedIndex(shard or index, self.weighting)
+
+    def share(self, folders: Sequence[Path], whole: Path) -> None:
+        """Write into each shard of an index what its scores depend on in the whole, and into `whole` all words."""
+        from nirank_lexical.shards import share
+
+        share(folders, whole)
+
+    def open_whole(self, whole: Path) -> None:
+        """Open what `share` wrote of all shards, to count the words of queries by it."""
+        self._parse = QueryParser(Vocabulary.load(whole), self.analyzer)
+
+    def numbered(self, queries: Queries) -> Queries:
+        """The queries as numbers of terms, which is what a shard reads."""
+        vectors: Any = self._parse(_searched_for(queries))
+        return queries.with_vectors(vectors)
 
     def _load(self, folder: Path) -> InvertedIndex:
         return InvertedIndex.load(folder)
@@ -177,9 +198,10 @@ class LexicalRanker:
         return self.corpus
 
 
-def _searched_for(queries: Queries) -> Sequence[Content] | TermWeights:
-    """The terms that an encoder weighted, or else the texts of queries."""
-    return queries.vectors if isinstance(queries.vectors, TermWeights) else queries.contents
+def _searched_for(queries: Queries) -> Wanted:
+    """The terms that an encoder weighted, or else the texts of queries; for a shard the numbers of their terms."""
+    vectors: Any = queries.vectors
+    return vectors if isinstance(vectors, (TermWeights, QueryTerms)) else queries.contents
 
 
 #: Whose formula it is, where Lucene's program departs from the paper.

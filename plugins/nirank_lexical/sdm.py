@@ -56,6 +56,7 @@ class SequentialDependence(LexicalRanker):
     """
 
     accepts = None  # weighted terms have no order
+    separable = False
 
     def __init__(
         self,

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Content, Floats, Ints, TermWeights, from_sort_keys, sort_keys
-from nirank.kit.text import QueryParser, QueryTerms, Weighting
+from nirank.data import Candidates, Floats, Ints, TermWeights, from_sort_keys, sort_keys
+from nirank.kit.text import QueryTerms, Weighting
 from nirank_lexical.impacts import Impacts, impacts
 from nirank_lexical.postings import InvertedIndex
-from nirank_lexical.weighted import Found, WeightedPostings
+from nirank_lexical.weighted import Found, Parse, Wanted, WeightedPostings
 
 if TYPE_CHECKING:
     from nirank_lexical.batch import BatchSearch
@@ -53,8 +52,8 @@ class WeightedIndex(WeightedPostings):
 
     def search(
         self,
-        wanted: Sequence[Content] | TermWeights,
-        parse: QueryParser,
+        wanted: Wanted,
+        parse: Parse,
         k: int,
         threads: int,
         allowed: NDArray[np.bool_] | None = None,
@@ -152,9 +151,9 @@ class WeightedIndex(WeightedPostings):
         return found, low[found]
 
 
-def _one(compiled: BatchSearch, wanted: Sequence[Content] | TermWeights, parse: QueryParser, k: int) -> Found | None:
+def _one(compiled: BatchSearch, wanted: Wanted, parse: Parse, k: int) -> Found | None:
     """What is found for a single text, whose words are counted in compiled code; None for all else."""
-    if len(wanted) != 1 or isinstance(wanted, TermWeights):
+    if len(wanted) != 1 or isinstance(wanted, (TermWeights, QueryTerms)):
         return None
     numbers = parse.numbers(wanted[0])
     if len(numbers) > compiled.most_words:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Floats
-from nirank.kit.text import Weighting
+from nirank.data import Content, Floats, TermWeights
+from nirank.kit.text import QueryTerms, Weighting
 from nirank_lexical.postings import InvertedIndex
 
+#: Queries as texts, as weighted terms, or as numbers of terms; and what gives these the numbers of an index.
+Wanted: TypeAlias = Sequence[Content] | TermWeights | QueryTerms
+Parse: TypeAlias = Any
 #: How many documents each query has (int64 `[queries]`), and those documents and their scores, ranked (`[pairs]`).
 Found: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], Floats]
 

@@ -30,6 +30,7 @@ class ImpactIndex:
 
     searches = "sparse"
     prefixes = True
+    separable = True
     resumes = True
 
     def __init__(self, chunk: int = 1024) -> None:

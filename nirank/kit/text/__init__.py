@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from nirank.kit.text.forward_index import ForwardIndex as ForwardIndex
     from nirank.kit.text.forward_index import index_key as index_key
     from nirank.kit.text.lengths import Lengths as Lengths
+    from nirank.kit.text.lengths import Statistics as Statistics
+    from nirank.kit.text.lengths import Totals as Totals
     from nirank.kit.text.lucene_weighting import LuceneDirichletWeighting as LuceneDirichletWeighting
     from nirank.kit.text.lucene_weighting import LuceneJelinekMercerWeighting as LuceneJelinekMercerWeighting
     from nirank.kit.text.lucene_weighting import LuceneTFIDFWeighting as LuceneTFIDFWeighting
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from nirank.kit.text.weighting import BM25Weighting as BM25Weighting
     from nirank.kit.text.weighting import DirichletWeighting as DirichletWeighting
     from nirank.kit.text.weighting import JelinekMercerWeighting as JelinekMercerWeighting
-    from nirank.kit.text.weighting import Statistics as Statistics
     from nirank.kit.text.weighting import TFIDFWeighting as TFIDFWeighting
     from nirank.kit.text.weighting import Weighting as Weighting
     from nirank.kit.text.word2vec import SkipGram as SkipGram
@@ -49,7 +50,7 @@ _HOMES = {
     "nirank.kit.text.corpus_terms": ["TermNumbers", "term_batches"],
     "nirank.kit.text.cutting": ["Cutting"],
     "nirank.kit.text.forward_index": ["ForwardIndex", "index_key"],
-    "nirank.kit.text.lengths": ["Lengths"],
+    "nirank.kit.text.lengths": ["Lengths", "Statistics", "Totals"],
     "nirank.kit.text.lucene_weighting": [
         "LuceneDirichletWeighting",
         "LuceneJelinekMercerWeighting",
@@ -64,7 +65,6 @@ _HOMES = {
         "BM25Weighting",
         "DirichletWeighting",
         "JelinekMercerWeighting",
-        "Statistics",
         "TFIDFWeighting",
         "Weighting",
     ],

@@ -6,9 +6,9 @@ document without terms is none of those that it counts: neither in N nor in the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,50 @@ _FREE = 24  # lengths that the byte has values of their own for, before it begin
 _BITS = 4
 
 
+class Statistics(Protocol):
+    """The statistics of an index: document `lengths` in terms, `frequencies` of terms and of documents with them.
+
+    One of a part of a collection also has `totals`, those of all of it; its frequencies are then of all of it too.
+    """
+
+    @property
+    def lengths(self) -> NDArray[Any]:
+        """|d|, `[documents]`."""
+
+    @property
+    def frequencies(self) -> NDArray[Any]:
+        """cf, `[terms]`."""
+
+    @property
+    def document_frequencies(self) -> NDArray[Any]:
+        """df, `[terms]`."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The numbers of a whole collection: `documents`, those `with_terms`, the terms of all, and the occurrences |C|."""
+
+    documents: int
+    with_terms: int
+    length: int
+    occurrences: int
+
+    @classmethod
+    def of(cls, index: Statistics) -> Totals:
+        """The totals of the collection that an index is a part of, or those of its own documents."""
+        known: Totals | None = getattr(index, "totals", None)
+        if known is not None:
+            return known
+        lengths = index.lengths
+        length, occurrences = lengths.sum(dtype=np.int64), index.frequencies.sum(dtype=np.int64)
+        return cls(len(lengths), int(np.count_nonzero(lengths)), int(length), int(occurrences))
+
+    @classmethod
+    def sum(cls, parts: Iterable[Totals]) -> Totals:
+        """Those of several parts together."""
+        return cls(*map(sum, zip(*map(astuple, parts), strict=True)))
+
+
 @dataclass(frozen=True, eq=False)
 class Counted:
     """The `lengths` of all documents, `[documents]`, how many `documents` count, and their `mean` length."""
@@ -32,12 +76,13 @@ class Counted:
     mean: float
 
     @classmethod
-    def of(cls, lengths: NDArray[Any], kind: Lengths) -> Counted:
-        """From exact lengths."""
+    def of(cls, index: Statistics, kind: Lengths) -> Counted:
+        """From the exact lengths of an index, and the numbers of the collection that these are of."""
+        totals = Totals.of(index)
         if kind == "exact":
-            return cls(lengths, len(lengths), float(lengths.mean()) if lengths.any() else 1.0)
-        documents = int(np.count_nonzero(lengths))
-        return cls(in_a_byte(lengths), documents, float(lengths.sum(dtype=np.int64)) / documents if documents else 1.0)
+            return cls(index.lengths, totals.documents, totals.length / totals.documents if totals.length else 1.0)
+        mean = totals.length / totals.with_terms if totals.with_terms else 1.0
+        return cls(in_a_byte(index.lengths), totals.with_terms, mean)
 
     @staticmethod
     def check(kind: str) -> None:

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from nirank.kit.text.lengths import Counted, Lengths
+from nirank.kit.text.lengths import Counted, Lengths, Statistics, Totals
 from nirank.kit.text.weighting import (
     DirichletWeighting,
     Doubles,
     JelinekMercerWeighting,
-    Statistics,
     TFIDFWeighting,
 )
 
@@ -71,11 +70,11 @@ class LuceneTFIDFWeighting(TFIDFWeighting):
 
     def per_term(self, index: Statistics) -> Doubles:
         """Idf, once."""
-        documents = Counted.of(index.lengths, self.lengths).documents
+        documents = Counted.of(index, self.lengths).documents
         return 1 + np.log((documents + 1) / (index.document_frequencies + 1))
 
 
 def _inverse_background(index: Statistics) -> Doubles:
     """1 / p(t|C), smoothed by one occurrence more, `[terms]`."""
-    inverse: Doubles = (index.frequencies.sum() + 1) / (index.frequencies + 1)
+    inverse: Doubles = (Totals.of(index).occurrences + 1) / (index.frequencies + 1)
     return inverse

@@ -36,6 +36,19 @@ class QueryTerms:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> QueryTerms:
+        """Some of the queries."""
+        chosen = np.arange(len(self))[rows]
+        sizes = np.diff(self.offsets)[chosen]
+        offsets = offsets_of(sizes)
+        places = np.repeat(self.offsets[chosen] - offsets[:-1], sizes) + np.arange(offsets[-1])
+        return QueryTerms(offsets, self.terms[places], self.weights[places], self.tokens[chosen])
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The query of each term, `[len(terms)]`."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
     def of(self, query: int) -> tuple[list[int], Floats]:
         """The terms of one query, and the weight of each."""
         here = slice(self.offsets[query], self.offsets[query + 1])

@@ -19,25 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.errors import BadInput, UnknownName
-from nirank.kit.text.lengths import LATER, Counted, Lengths
+from nirank.kit.text.lengths import LATER, Counted, Lengths, Statistics, Totals
 
 Doubles = NDArray[np.float64]
-
-
-class Statistics(Protocol):
-    """The statistics of an index: document `lengths` in terms, `frequencies` of terms and of documents with them."""
-
-    @property
-    def lengths(self) -> NDArray[Any]:
-        """|d|, `[documents]`."""
-
-    @property
-    def frequencies(self) -> NDArray[Any]:
-        """cf, `[terms]`."""
-
-    @property
-    def document_frequencies(self) -> NDArray[Any]:
-        """df, `[terms]`."""
 
 
 class Weighting(Protocol):
@@ -115,13 +99,13 @@ class BM25Weighting:
 
     def per_term(self, index: Statistics) -> Doubles:
         """The inverse document frequency, with the k1 + 1 of those that have it."""
-        documents = Counted.of(index.lengths, self.lengths).documents
+        documents = Counted.of(index, self.lengths).documents
         idf = _VARIANTS[self.variant][0](index.document_frequencies.astype(np.float64), documents)
         return idf if self.variant in ("lucene", "robertson") else idf * (self.k1 + 1)
 
     def per_document(self, index: Statistics) -> Doubles:
         """1 - b + b |d| / avgdl."""
-        counted = Counted.of(index.lengths, self.lengths)
+        counted = Counted.of(index, self.lengths)
         return 1 - self.b + self.b * (counted.lengths / counted.mean)
 
     def impacts(self, tf: Doubles, term: Any, document: Doubles) -> Doubles:
@@ -168,7 +152,7 @@ class DirichletWeighting:
 
     def per_term(self, index: Statistics) -> Doubles:
         """1 / (mu p(t|C))."""
-        return index.frequencies.sum() / (self.mu * index.frequencies)
+        return Totals.of(index).occurrences / (self.mu * index.frequencies)
 
     def per_document(self, index: Statistics) -> Doubles:
         """1: a document's length is in the prior."""
@@ -180,7 +164,7 @@ class DirichletWeighting:
 
     def prior(self, index: Statistics) -> Doubles:
         """log(mu / (|d| + mu))."""
-        return np.log(self.mu / (Counted.of(index.lengths, self.lengths).lengths + self.mu))
+        return np.log(self.mu / (Counted.of(index, self.lengths).lengths + self.mu))
 
 
 @dataclass(frozen=True)
@@ -203,11 +187,11 @@ class JelinekMercerWeighting:
 
     def per_term(self, index: Statistics) -> Doubles:
         """(1 - lambda) / (lambda p(t|C))."""
-        return (1 - self.lambda_) / self.lambda_ * (index.frequencies.sum() / index.frequencies)
+        return (1 - self.lambda_) / self.lambda_ * (Totals.of(index).occurrences / index.frequencies)
 
     def per_document(self, index: Statistics) -> Doubles:
         """|d|, of documents that have any terms."""
-        return np.maximum(Counted.of(index.lengths, self.lengths).lengths, 1).astype(np.float64)
+        return np.maximum(Counted.of(index, self.lengths).lengths, 1).astype(np.float64)
 
     def impacts(self, tf: Doubles, term: Any, document: Doubles) -> Doubles:
         """log(1 + (1 - lambda) tf / (lambda |d| p(t|C)))."""
@@ -233,12 +217,12 @@ class TFIDFWeighting:
 
     def per_term(self, index: Statistics) -> Doubles:
         """idf^2."""
-        documents = Counted.of(index.lengths, self.lengths).documents
+        documents = Counted.of(index, self.lengths).documents
         return (1 + np.log((documents + 1) / (index.document_frequencies + 1))) ** 2
 
     def per_document(self, index: Statistics) -> Doubles:
         """|d|, of documents that have any terms."""
-        return np.maximum(Counted.of(index.lengths, self.lengths).lengths, 1).astype(np.float64)
+        return np.maximum(Counted.of(index, self.lengths).lengths, 1).astype(np.float64)
 
     def impacts(self, tf: Doubles, term: Any, document: Doubles) -> Doubles:
         """sqrt(tf) idf^2 / sqrt(|d|)."""

@@ -71,6 +71,7 @@ class ExactSearch:
 
     searches = "dense"
     prefixes = True
+    separable = True
     resumes = True
 
     def __init__(

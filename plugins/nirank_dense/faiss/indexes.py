@@ -25,6 +25,8 @@ class Flat(FaissSearch):
 
     known_as = "nirank_dense.kinds:Flat"  # where it was when indexes were first made with it
 
+    separable = True
+
     def __init__(self, chunk: int = 1024, device: str = "cpu") -> None:
         super().__init__(0, chunk, device)
 

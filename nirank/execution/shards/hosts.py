@@ -1,0 +1,175 @@
+"""Where shards are open: in processes of their own, or in this one. Other places come by a hook.
+
+A process is started by `concurrent.futures`, one for each shard, by spawning: no thread or lock of this process is
+copied. It does not import the program that searches, so that a script needs no guard against being run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.util import Finalize
+from types import ModuleType
+from typing import Any, Protocol
+
+from nirank.errors import BadInput
+from nirank.execution.shards import process
+from nirank.execution.shards.served import OpenShard, ShardFailure, ShardOpening
+from nirank.plugins.loading import active
+
+_STARTING = threading.Lock()
+
+
+class ShardGone(Exception):
+    """Raised where a shard did not answer, for it is not there any more; the text says what is known of it."""
+
+
+class Host(Protocol):
+    """One open shard, wherever it is."""
+
+    def ask(self, method: str, *given: Any) -> Any:
+        """Have it answer; what is returned has `result()`, which raises `ShardGone` where the shard has ended.
+
+        An answer may be a `ShardFailure`.
+        """
+
+    def restart(self) -> Host:
+        """A new one of the same shard, which takes its place."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+def opened(opening: ShardOpening, on: str, threads: int) -> Host:
+    """Open one shard at a place: "processes", "here", or one that a plugin knows. Raises `BadInput` for no such place.
+
+    `threads` is how many it may use.
+    """
+    if on == "here":
+        return Here(opening)
+    if on == "processes":
+        return Process(opening, threads)
+    host: Host | None = active().hook.nirank_open_shard(opening=opening, on=on, threads=threads)
+    if host is None:
+        raise BadInput(
+            f'on = {on!r}: nobody opens shards there. Write "processes" or "here", or switch on the plugin that does.'
+        )
+    return host
+
+
+class Here:
+    """A shard in this process, which answers one question after the other."""
+
+    def __init__(self, opening: ShardOpening) -> None:
+        self._opening = opening
+        self._served: OpenShard | None = None
+        self._lock = threading.Lock()
+
+    def ask(self, method: str, *given: Any) -> Any:
+        """Answer now."""
+        answer: Future[Any] = Future()
+        try:
+            with self._lock:
+                if self._served is None:
+                    self._served = OpenShard(self._opening)
+            answer.set_result(self._served.answer(method, *given))
+        except Exception as error:
+            answer.set_result(ShardFailure(error))
+        return answer
+
+    def restart(self) -> Here:
+        """The same, opened anew."""
+        return Here(self._opening)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._served = None
+
+
+class Process:
+    """A shard in a process of its own."""
+
+    def __init__(self, opening: ShardOpening, threads: int) -> None:
+        self._opening, self._threads = opening, threads
+        made = pickle.dumps(opening)
+        self._pool = ProcessPoolExecutor(1, _Daemons(), process.begin, (made, threads))
+        self._started = False
+        # Also where this process was itself begun by multiprocessing, which at its end runs nothing else.
+        self._end = Finalize(self, _shut_down, (self._pool,), exitpriority=10)
+
+    def ask(self, method: str, *given: Any) -> Any:
+        """Send the question; the process is started with the first one."""
+        try:
+            with _STARTING if not self._started else contextlib.nullcontext(), self._without_program():
+                asked = self._pool.submit(process.answer, method, given)
+                self._started = True
+            return _Awaited(asked)
+        except BrokenProcessPool as error:
+            raise ShardGone(str(error)) from error
+        except RuntimeError as error:  # closed meanwhile by another thread that had found it broken
+            raise ShardGone(str(error)) from error
+
+    def restart(self) -> Process:
+        """Another process."""
+        self.close()
+        return Process(self._opening, self._threads)
+
+    def close(self) -> None:
+        """End the process when it has answered what it was asked."""
+        self._end()
+
+    @property
+    def pids(self) -> list[int]:
+        """The number of the process, if it was started."""
+        return [*(self._pool._processes or {})]
+
+    @contextlib.contextmanager
+    def _without_program(self) -> Iterator[None]:
+        """While a process is started: it would import the program that runs here, to unpickle what is defined there."""
+        if self._started:
+            yield
+            return
+        program = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = program
+
+
+class _Daemon(SpawnProcess):
+    """A process that is ended, and not waited for, where the one that began it ends."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.daemon = True
+
+
+class _Daemons(SpawnContext):
+    """Starts such processes."""
+
+    Process = _Daemon
+
+
+def _shut_down(pool: ProcessPoolExecutor) -> None:
+    pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Awaited:
+    """An answer to come from a process."""
+
+    def __init__(self, future: Future[Any]) -> None:
+        self._future = future
+
+    def result(self) -> Any:
+        """The answer. Raises `ShardGone` where the process ended before."""
+        try:
+            return self._future.result()
+        except BrokenProcessPool as error:
+            raise ShardGone("its process has ended") from error

@@ -1,0 +1,49 @@
+"""The process of one shard: how it begins, and how it answers. Nothing heavy is imported before threads are bounded."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections.abc import Iterable
+from multiprocessing import connection, parent_process
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nirank.execution.shards.served import OpenShard
+
+#: What libraries read when they are imported; the last is nirank's own (`nirank.threads`).
+_BOUNDS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NIRANK_PROCESSORS")
+
+_opening: Any = None
+_served: OpenShard | None = None
+
+
+def begin(opening: bytes, threads: int) -> None:
+    """Bound the threads of this process, and have it end with the one that started it."""
+    global _opening
+    _opening = opening
+    for name in _BOUNDS:
+        known = os.environ.get(name, "")
+        os.environ[name] = str(min(threads, int(known)) if known.isdigit() and int(known) else threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def answer(method: str, given: Iterable[Any]) -> Any:
+    """What the shard answers; what goes wrong is returned as a `ShardFailure`, for not every error can be sent."""
+    from nirank.execution.shards.served import OpenShard, ShardFailure
+
+    global _served
+    try:
+        if _served is None:
+            _served = OpenShard(pickle.loads(_opening))  # noqa: S301 (of the process that started this one)
+        return _served.answer(method, *given)
+    except Exception as error:
+        return ShardFailure.of(error)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
