@@ -47,7 +47,7 @@ class Recipe:
     queries: int = 1000
     named: int = 2000  # pictures that names ask for
     drawings: int = 20  # of each name
-    dvae: Mapping[str, Any] = field(default_factory=lambda: {"beta": 0.1, "tau": 0.125})
+    dvae: Mapping[str, Any] = field(default_factory=lambda: {"beta": 0.1, "tau": 0.25})
     dvae_training: Mapping[str, Any] = field(
         default_factory=lambda: {**_COMMON, "steps": 1500, "batch_size": 64, "learning_rate": 1e-2}
     )
@@ -187,8 +187,8 @@ def by_names(recipe: Recipe, data: Path, cells: Path, seed: int) -> Outcome:
     dalle = transformer(recipe, data, cells, seed)
     raw = nirank.load(f"trained:{cells / f'generative-dalle-{_known(recipe, vae)}'}", weight=0.0)
     values = {}
-    for name, system in _named_systems(first, dalle, raw):
-        found = system.search(test.queries, test.corpus)
+    for name, system in _named_systems(first, dalle, raw, len(test.corpus)):
+        found = (system % len(test.corpus)).search(test.queries, test.corpus)
         values[f"{name} AP"] = nirank.evaluate(found, test.judgments, ["AP"]).values["AP"].tolist()
     values["zero-shot"] = _zero_shot(dalle, data, recipe.named)
     values |= _judged(dalle, recipe, data)
@@ -207,8 +207,8 @@ def _known(recipe: Recipe, vae: Stage) -> str:
     return digest([vae.component.fingerprint, dict(recipe.dalle_training), dict(recipe.marginals_training)])[:12]
 
 
-def _named_systems(first: Stage, dalle: Stage, raw: Stage) -> Iterator[tuple[str, Ranking]]:
-    everything = nirank.load(_Everything())
+def _named_systems(first: Stage, dalle: Stage, raw: Stage, documents: int) -> Iterator[tuple[str, Ranking]]:
+    everything = nirank.load(_Everything()) % documents
     yield DIFFERENCE, everything >> dalle
     yield RAW, everything >> raw
     yield FIRST, first >> nirank.load("codes")

@@ -44,7 +44,8 @@ class Work:
 
 def ranked(ranking: Ranking, collection: Collection, measures: Sequence[str]) -> Evaluation:
     """The measures of a ranking on a collection."""
-    return nirank.evaluate(ranking.search(collection.queries, collection.corpus), collection.judgments, measures)
+    found = (ranking % len(collection.corpus)).search(collection.queries, collection.corpus)
+    return nirank.evaluate(found, collection.judgments, measures)
 
 
 def columns(prefix: str, found: Evaluation) -> dict[str, list[float]]:

@@ -5,6 +5,7 @@
     nirank_rewrite       1 call   per rewriter of queries and request
     nirank_write         1 call   per writer and some hundred documents, before they are indexed
     nirank_encode_corpus 1 call   per encoder and index that is built of its vectors
+    nirank_open_shard    1 call   per shard of an index that is opened elsewhere
     nirank_encode        1 call   per query encoder and request
     nirank_generate      1 call   per candidate generator and request
     nirank_score         1 call   per scorer and request
@@ -84,6 +85,15 @@ def nirank_encode_corpus(
 
 
 @hookspec(firstresult=True)
+def nirank_open_shard(opening: Any, on: str, threads: int) -> Any:
+    """Open one shard of an index at the place that `on` names, with so many threads; None for a place of others.
+
+    `opening` can be sent to another process, and is opened there by `nirank.kit.OpenShard`. What is returned has the
+    methods `ask`, `restart` and `close` of `nirank.execution.shards.hosts.Host`.
+    """
+
+
+@hookspec(firstresult=True)
 def nirank_encode(encoder: Component, queries: Queries) -> Vectors | None:
     """Turn queries into vectors, one entry for each query."""
 
@@ -98,15 +108,6 @@ def nirank_score(scorer: Component, queries: Queries, candidates: Candidates) ->
     """Score the given pairs: an array `[pairs]` in the order of `candidates`.
 
     An extractor is asked here too, for its features of the pairs: `[pairs, names]`.
-    """
-
-
-@hookspec(firstresult=True)
-def nirank_open_shard(opening: Any, on: str, threads: int) -> Any:
-    """Open one shard of an index at the place that `on` names, with so many threads; None for a place of others.
-
-    `opening` can be sent to another process, and is opened there by `nirank.kit.OpenShard`. What is returned has the
-    methods `ask`, `restart` and `close` of `nirank.execution.shards.hosts.Host`.
     """
 
 

@@ -140,7 +140,7 @@ class _Partly:
     def __call__(self, contents: Sequence[Content]) -> Vectors:
         return self.encode(contents)
 
-    def of_ranges(self, corpus: Corpus, ranges: Sequence[range]) -> Iterator[tuple[range, Floats]]:
+    def of_ranges(self, corpus: Corpus, ranges: Sequence[range]) -> Iterator[tuple[range, Vectors]]:
         """The vectors of each range of documents: of one that is all new as if nothing were known, of any other those
         that are known, and the rest encoded here.
         """
