@@ -311,6 +311,14 @@ def nirank_encode_corpus(
 
 
 @hookimpl(trylast=True)
+def nirank_open_shard(opening: Any, on: str, threads: int) -> Any:
+    """Open it on this machine, where that is what is asked for."""
+    from nirank.execution.shards.hosts import opened_on_this_machine  # which most searches do without
+
+    return opened_on_this_machine(opening, on, threads)
+
+
+@hookimpl(trylast=True)
 def nirank_rewrite(rewriter: Component, queries: Queries) -> Any:
     """Have the queries rewritten in batches."""
 

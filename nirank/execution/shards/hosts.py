@@ -51,16 +51,19 @@ def opened(opening: ShardOpening, on: str, threads: int) -> Host:
 
     `threads` is how many it may use.
     """
-    if on == "here":
-        return Here(opening)
-    if on == "processes":
-        return Process(opening, threads)
     host: Host | None = active().hook.nirank_open_shard(opening=opening, on=on, threads=threads)
     if host is None:
         raise BadInput(
             f'on = {on!r}: nobody opens shards there. Write "processes" or "here", or switch on the plugin that does.'
         )
     return host
+
+
+def opened_on_this_machine(opening: ShardOpening, on: str, threads: int) -> Host | None:
+    """A shard in a process of its own, or in this one; None for any other place."""
+    if on == "here":
+        return Here(opening)
+    return Process(opening, threads) if on == "processes" else None
 
 
 class Here:
