@@ -33,7 +33,7 @@ def short():
 @pytest.fixture(scope="module")
 def cluster(short):
     with hosts.two_hosts() as (first, second):
-        ray_hosts.start_head(first, short, cpus=2)
+        ray_hosts.start_head(first, short, cpus=3)  # room for all shards
         ray_hosts.join(second, first, short, cpus=2)
         yield first, second
 
@@ -109,6 +109,19 @@ def test_an_actor_that_may_not_be_begun_again_is_a_shard_that_is_named(cluster, 
     assert _searches(driver).count("lost") == 1
     assert "other" not in _searches(driver)
     assert re.search(r"lost Shard 2 \(.*shard-0001\) ended before it had answered", driver.says())
+
+
+def test_what_a_killed_host_had_is_opened_on_the_other_and_nothing_is_missing(cluster, tmp_path, short):
+    first, second = cluster
+    driver = _driver(cluster, tmp_path, "1")
+    driver.until(lambda: len(_searches(driver)) >= 3)
+    assert {node for node, _ in _places(driver).values()} == {first.address, second.address}
+    second.kill()
+    driver.until(lambda: {node for node, _ in _places(driver).values()} == {first.address})
+    (tmp_path / "enough").touch()
+    _ended_well(driver)
+    assert set(_searches(driver)) == {"same"}
+    ray_hosts.join(second, first, short, cpus=2)  # as it was, for whatever test comes next
 
 
 def _runs(pid):
