@@ -204,6 +204,29 @@ def test_actors_end_with_the_observer_and_another_one_opens_them_anew(monkeypatc
         assert len(_alive(ray)) == 3
 
 
+def test_actors_end_with_an_observer_that_did_not_join_the_cluster_too(monkeypatch):
+    ray = _Ray()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    ray.init()  # by the program that runs here
+    shards = _sharded()
+    with observers.switched_on([Cluster()]):
+        shards.search(QUERIES, CORPUS)
+    assert (len(ray.ended), _alive(ray), ray.is_initialized()) == (3, [], True)
+    with pytest.raises(ComponentError, match="the observer ray is switched off"):
+        shards.search(QUERIES, CORPUS)
+
+
+def test_an_actor_that_cannot_be_asked_any_more_has_gone_too(ray):
+    def failing(question):
+        raise ray.exceptions.RayActorError("its node is not there")
+
+    shards = _sharded()
+    expected = (shards % 10).search(QUERIES, CORPUS)
+    ray.actors[1].answer.remote = failing
+    assert _same(expected, (shards % 10).search(QUERIES, CORPUS))
+    assert ray.ended == [ray.actors[1]]
+
+
 def test_a_place_of_others_and_ray_without_the_observer_are_told(ray):
     assert Cluster().nirank_open_shard(None, "moon", 1) is None
     with pytest.raises(BadInput, match="on = 'moon': nobody opens shards there"):
