@@ -1,4 +1,4 @@
-"""Corpora encoded by the machines of a Ray cluster, for indexes of vectors."""
+"""Corpora encoded, and shards of indexes opened, by the machines of a Ray cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The observer that has corpora encoded by the machines of a Ray cluster."""
+"""The observer that has corpora encoded, and shards opened, by the machines of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import sys
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from nirank.errors import BadInput, MissingDependency
 from nirank.plugins import Component
 from nirank_ray.crew import Crew
 from nirank_ray.errand import Recipe, Source
+from nirank_ray.shards import Hosted
 from nirank_ray.worker import Worker
 
 log = logging.getLogger("nirank")
@@ -33,6 +35,8 @@ class Cluster:
     as this process has threads, because sums and their last bits depend on these, and `gpus`, by default one where
     torch sees one here. A range whose worker dies is given out again, `attempts` times in all; `patience`, in seconds,
     is how long no worker may be ready.
+
+    Shards of indexes that are opened `on = "ray"` have an actor each, with `cpus` and `gpus`, by default none.
     """
 
     addresses = ("address",)  # settings that name another machine
@@ -57,6 +61,7 @@ class Cluster:
         #: The ranges that each worker encoded, by node and process.
         self.done: dict[str, int] = {}
         self._ray: Any = None
+        self._shards: weakref.WeakSet[Hosted] = weakref.WeakSet()
 
     @hookimpl(tryfirst=True)
     def nirank_encode_corpus(
@@ -73,8 +78,19 @@ class Cluster:
             return None
         return self._encoded(recipe, corpus, ranges, self.cpus or threads or 1)
 
+    @hookimpl
+    def nirank_open_shard(self, opening: Any, on: str, threads: int) -> Hosted | None:
+        """Open a shard in an actor for `on = "ray"`; it has `cpus` processors, or as many as `threads`."""
+        if on != "ray":
+            return None
+        host = Hosted(self._joined(), opening, self.cpus or threads or 1, self.gpus or 0, self.patience, threads)
+        self._shards.add(host)
+        return host
+
     def close(self) -> None:
-        """Leave the cluster, if this observer joined it."""
+        """End the actors of shards, and leave the cluster, if this observer joined it."""
+        for host in list(self._shards):
+            host.close()
         if self._ray is not None:
             self._ray.shutdown()
             self._ray = None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nirank.data import ArrowCorpus, Corpus, Field
+from nirank.errors import BadInput
 from nirank.plugins import Component
 
 #: Variables that decide which components there are.
@@ -40,10 +41,9 @@ class Recipe:
             return None
         state = encoder.method("state_dict") if getattr(encoder.target, "fingerprint", None) is None else None
         weights = {name: value.detach().cpu() for name, value in state().items()} if state else None
-        given = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
         plugin = encoder.entry.plugin.name
         own = plugin if plugin.endswith(".py") else None
-        return cls(encoder.spec, encoder.settings, encoder.fingerprint, weights, threads, versions(), given, own)
+        return cls(encoder.spec, encoder.settings, encoder.fingerprint, weights, threads, versions(), variables(), own)
 
 
 @dataclass(frozen=True)
@@ -79,3 +79,17 @@ class Source:
 def versions() -> dict[str, str]:
     """The versions of packages that are in memory and that vectors depend on."""
     return {name: version(name) for name in _PACKAGES if name in sys.modules}
+
+
+def variables() -> dict[str, str]:
+    """The variables of this environment that decide which components there are."""
+    return {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+
+
+def refuse_versions(theirs: Mapping[str, str]) -> None:
+    """Raise `BadInput` where a package that is in memory here has another version there."""
+    here = versions()
+    other = {name: one for name, one in theirs.items() if here.get(name, one) != one}
+    if other:
+        told = ", ".join(f"{name} {here[name]} (there {one})" for name, one in other.items())
+        raise BadInput(f"the versions differ from the driver's, and vectors may: {told}. Install the same ones.")

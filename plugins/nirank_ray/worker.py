@@ -12,7 +12,7 @@ from typing import Any
 from nirank.data import Content, Corpus, TokenVectors, to_numpy
 from nirank.kit import encode_documents
 from nirank.plugins import Component, build, load_file
-from nirank_ray.errand import Recipe, Source, versions
+from nirank_ray.errand import Recipe, Source, refuse_versions
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,7 @@ def _encoder(recipe: Recipe) -> Component:
 
 
 def _refuse_differences(encoder: Component, recipe: Recipe) -> None:
-    here = versions()
-    other = {name: one for name, one in recipe.versions.items() if here.get(name, one) != one}
-    if other:
-        told = ", ".join(f"{name} {here[name]} (there {one})" for name, one in other.items())
-        raise ValueError(f"the versions differ from the driver's, and vectors may: {told}. Install the same ones.")
+    refuse_versions(recipe.versions)
     if encoder.fingerprint != recipe.fingerprint:
         raise ValueError(
             f"{recipe.spec} is another encoder here: its fingerprint is {encoder.fingerprint[:12]}, and the driver's "

@@ -74,12 +74,12 @@ def nodes(host: Host, head: Host) -> int:
 
 
 class Driver:
-    """A program that encodes a corpus on the cluster, with what it says."""
+    """A program that uses the cluster, by default one that encodes a corpus, with what it says."""
 
-    def __init__(self, host: Host, log: Path, *arguments: str, **more: str) -> None:
+    def __init__(self, host: Host, log: Path, *arguments: str, program: str = "driver.py", **more: str) -> None:
         self.log = log
         with log.open("wb") as file:
-            command = (sys.executable, str(HERE / "driver.py"), *arguments)
+            command = (sys.executable, str(HERE / program), *arguments)
             self.process = host.start(*command, env=environment(more), stdout=file, stderr=file)
 
     def says(self) -> str:
