@@ -20,7 +20,7 @@ from tests import documents
 PAGES = documents.pages()
 SHOWN = {"python", "sh", "toml", "text"}
 #: Blocks that cannot run here: they install, download, train for long or need a model that is not at hand.
-NOT_RUN = 15
+NOT_RUN = 16
 
 
 def _runnable(page):

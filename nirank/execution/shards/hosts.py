@@ -1,4 +1,4 @@
-"""Where shards are open: in processes of their own, or in this one. Other places come by a hook.
+"""Places where shards are open: in processes of their own, or in this one. Other places come by a hook.
 
 A process is started by `concurrent.futures`, one for each shard, by spawning: no thread or lock of this process is
 copied. It does not import the program that searches, so that a script needs no guard against being run again.

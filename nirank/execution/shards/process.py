@@ -30,7 +30,7 @@ def begin(opening: bytes, threads: int) -> None:
 
 
 def answer(method: str, given: Iterable[Any]) -> Any:
-    """What the shard answers; what goes wrong is returned as a `ShardFailure`, for not every error can be sent."""
+    """Answer for the shard; what goes wrong is returned as a `ShardFailure`, for not every error can be sent."""
     from nirank.execution.shards.served import OpenShard, ShardFailure
 
     global _served

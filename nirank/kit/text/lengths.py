@@ -63,7 +63,7 @@ class Totals:
 
     @classmethod
     def sum(cls, parts: Iterable[Totals]) -> Totals:
-        """Those of several parts together."""
+        """Add up the totals of several parts."""
         return cls(*map(sum, zip(*map(astuple, parts), strict=True)))
 
 
