@@ -121,7 +121,7 @@ class Layout:
         return rows, self.of(shard)[docs].astype(docs.dtype), scores
 
     def describe(self, shard: int, corpus: str, key: Mapping[str, Any]) -> dict[str, Any]:
-        """Say what a shard has to be: of which documents of which corpus, under which settings, a part of which whole."""
+        """Say what a shard has to be: which documents of which corpus, under which settings, a part of which whole."""
         whole = digest([corpus, dict(key), self.offsets.tolist(), _hash(self.docs)])
         own = digest([corpus, _hash(self.of(shard))])
         documents = int(self.offsets[shard + 1] - self.offsets[shard])
