@@ -56,7 +56,7 @@ def main() -> None:
     if asked.save:
         measured = f"{date.today()}, {os.cpu_count()} processors, {asked.documents:,} texts"
         head = f"# Several machines: {asked.part}\n\n{measured}.\n"
-        path = RESULTS / f"distributed-{asked.part}.md"
+        path = RESULTS / f"distributed_{asked.part}.md"
         path.write_text("\n".join([head, _HEAD, *rows, ""]), encoding="utf-8")
 
 
