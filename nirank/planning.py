@@ -54,6 +54,10 @@ _RESULT = 12
 GIVEN = "given"
 
 
+#: Numbers that a plan is made of: products of some of them are finite still.
+_LEAST, _MOST = 1e-15, 1e30
+
+
 @dataclass(frozen=True)
 class Plan:
     """A corpus of `documents`, cut into shards of `shard` documents at most, each searched for `k` results.
@@ -72,8 +76,8 @@ class Plan:
     def __post_init__(self) -> None:
         numbers = {name: getattr(self, name) for name in ("documents", "dim", "shard", "k", "queries")}
         for name, value in (numbers | {name: rate.value for name, rate in self.rates.items()}).items():
-            if not 0 < value < math.inf:
-                raise BadInput(f"{name} = {value!r}: a plan needs a number above 0.")
+            if not _LEAST <= value <= _MOST:
+                raise BadInput(f"{name} = {value!r}: a plan needs a number above 0, from {_LEAST:g} to {_MOST:g}.")
 
     @property
     def shards(self) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nirank.data import Documents
-from nirank.errors import ComponentError
+from nirank.errors import BadInput, ComponentError
 from nirank.execution import indexes, stages
 from nirank.hooks import hookimpl
 from nirank.kit import chunks, ragged_files
@@ -195,3 +195,49 @@ def test_an_index_is_built_and_sealed_from_ranges_of_any_order(folder, tmp_path)
             made = indexes.prepare(build("exact", {"chunk": CHUNK}), CORPUS, encoder, tmp_path / name)
         files[name] = {path.name: path.read_bytes() for path in made.iterdir()}
     assert files["here"] == files["elsewhere"]
+
+
+class Wider(Letters):
+    """Has a dimension more from the second chunk on, and one less in the third."""
+
+    def encode_documents(self, contents):
+        made = super().encode_documents(contents)
+        batch = len(self.texts) // CHUNK
+        return {2: np.pad(made, ((0, 0), (0, 1))), 3: made[:, :2]}.get(batch, made)
+
+
+def test_chunks_of_other_dimensions_are_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"shape \(4, 4\) from document 5 on; those before it have 3 dimensions"):
+        _write(tmp_path, encoder=Wider())
+
+
+def test_an_interrupted_build_goes_on_with_the_dimensions_that_it_had(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        _write(tmp_path, Elsewhere(_dying))
+    other = Wider()
+    other.texts = ["before"] * CHUNK
+    with pytest.raises(BadInput, match="those before it have 3 dimensions"):
+        _write(tmp_path, encoder=other)
+
+
+def test_ragged_rows_of_another_shape_are_refused(tmp_path):
+    def split(vectors):
+        return np.ones(len(vectors), np.int64), {"rows": vectors}
+
+    with pytest.raises(BadInput, match="another shape or type from document 5 on"):
+        ragged_files.write(CORPUS, tmp_path, Wider().encode_documents, split, CHUNK)
+
+
+@pytest.mark.parametrize("odd", [None, (1, 2, 3), ("1", np.ones((4, 3))), (range(4), None), (range(4), np.array(1.0))])
+def test_what_is_no_range_with_vectors_is_told(tmp_path, odd):
+    with pytest.raises(ComponentError, match=r"a range and its vectors|and no vectors|never came"):
+        _write(tmp_path, Elsewhere(lambda made: [odd, *made[1:]]))
+
+
+def test_a_waiting_file_under_another_name_is_made_again(tmp_path, expected):
+    (folder := tmp_path / "index").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        _write(folder, Elsewhere(_dying))
+    first, second = sorted((folder / chunks.WAITING).glob("*.npz"))[:2]
+    first.write_bytes(second.read_bytes())
+    np.testing.assert_array_equal(_write(folder), expected)

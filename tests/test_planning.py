@@ -117,6 +117,8 @@ def test_every_rate_is_printed_with_its_source_and_one_of_ones_own_as_given():
         ({"documents": float("inf")}, "documents = inf"),
         ({"documents": 0}, "documents = 0: a plan needs a number above 0"),
         ({"documents": 9, "shard": -1}, "shard = -1"),
+        ({"documents": 9, "queries": 1e308}, "queries = 1e+308: a plan needs a number above 0, from 1e-15 to 1e+30"),
+        ({"documents": 9, "settings": {"bm25_search": 1e-320}}, "bm25_search = 1e-320"),
         ({"documents": 9, "dim": 0}, "dim = 0"),
         ({"documents": 9, "queries": float("nan")}, "queries = nan"),
         ({"documents": 9, "settings": {"encode": 0.0}}, "encode = 0.0"),

@@ -519,3 +519,63 @@ def test_places_of_processes_are_checked_like_any(tmp_path):
     assert isinstance(shards.component.target.group.hosts[0], hosts.Here)
     with pytest.raises(BadInput, match="no document 300"):
         shards.component.target.score(QUERIES.take([0]), Candidates.of([[300]]))
+
+
+class Astray:
+    """Finds documents that there are not, or lists that are not in order."""
+
+    separable = True
+
+    def __init__(self, docs, scores):
+        self.docs, self.scores, self.fingerprint = docs, scores, repr((docs, scores))
+
+    def build(self, corpus, folder, encode=None):
+        (folder / "size").write_text(str(len(corpus)), encoding="utf-8")
+
+    def open(self, corpus, folder):
+        pass
+
+    def generate(self, queries, k):
+        return Candidates.of([self.docs] * len(queries), [self.scores] * len(queries))
+
+
+@pytest.mark.parametrize(
+    ("docs", "scores", "told"),
+    [
+        ([-1], [1.0], "the document -1"),
+        ([170], [1.0], "the document 170 of a shard of 150"),
+        ([0, 1], [1.0, 2.0], "out of order"),
+        ([0], [np.nan], "not a number|NaN"),
+    ],
+)
+def test_what_a_shard_finds_is_checked_as_that_of_one_index(docs, scores, told):
+    many = nirank.sharded(nirank.load(Astray(docs, scores)), shards=[150, 150], on="here")
+    with pytest.raises(ComponentError, match=told):
+        (many % 5).search(QUERIES, CORPUS)
+
+
+def test_a_fork_searches_in_processes_of_its_own_and_ends_no_others(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, sys, nirank\n"
+        "documents = nirank.Documents([*'abcd'], ['cat', 'dog', 'cat cat', 'mat'])\n"
+        "many = nirank.sharded(nirank.load('bm25'), shards=2, restarts=0) % 2\n"
+        "expected = many.search(['cat'], documents).docs.tolist()\n"
+        "if not (child := os.fork()):\n"
+        "    sys.exit(0 if many.search(['cat'], documents).docs.tolist() == expected else 3)\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0\n"
+        "if not (child := os.fork()):\n"
+        "    sys.exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "assert many.search(['cat'], documents).docs.tolist() == expected\n"
+        "print(expected)\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "[2, 0]\n"), done.stderr
+
+
+def test_a_class_of_the_program_itself_is_told_before_processes_start(monkeypatch):
+    monkeypatch.setattr(Astray, "__module__", "__main__")
+    with pytest.raises(BadInput, match="Astray is defined in the program that runs"):
+        (nirank.sharded(nirank.load(Astray([0], [1.0])), shards=2) % 1).search(QUERIES, CORPUS)

@@ -119,7 +119,7 @@ def generate(generator: Component, queries: Queries, k: int) -> Candidates:
     """At most `k` documents for each query. Raises `ComponentError` for a result that is no ranking of them."""
     try:  # which costs nothing where all is well, unlike the `with` of other stages
         found = _generated(generator, queries, k)
-        _check_ranking(generator, found, len(queries), k)
+        check_ranking(generator, found, len(queries), k)
         ranking: Candidates = found
         return ranking
     except Exception as error:
@@ -255,9 +255,10 @@ class Encoding:
             yield from self._of_ranges(corpus, ranges)
 
     def _of_ranges(self, corpus: Corpus, ranges: Sequence[range]) -> Iterator[tuple[range, Vectors]]:
-        for one, vectors in active().hook.nirank_encode_corpus(encoder=self.encoder, corpus=corpus, ranges=ranges):
-            _refuse_nan_vectors(self.encoder, vectors)
-            yield one, vectors
+        for made in active().hook.nirank_encode_corpus(encoder=self.encoder, corpus=corpus, ranges=ranges):
+            if isinstance(made, tuple) and len(made) == 2:  # who writes them refuses all else
+                _refuse_nan_vectors(self.encoder, made[1])
+            yield made
 
 
 def as_read(component: Component, candidates: Candidates) -> Candidates:
@@ -549,7 +550,8 @@ def _refuse_nan_vectors(encoder: Component, vectors: Any) -> None:
         )
 
 
-def _check_ranking(generator: Component, found: Any, queries: int, k: int) -> None:
+def check_ranking(generator: Component, found: Any, queries: int, k: int) -> None:
+    """Raise `ComponentError` for what is no ranking of at most `k` documents for each query."""
     if not isinstance(found, Candidates):
         name = _answering(generator, "nirank_generate")
         raise ComponentError(f"{name} returned a {type(found).__name__}; Candidates are expected.")

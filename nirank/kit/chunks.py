@@ -24,6 +24,7 @@ from nirank.files import beside
 
 #: What waits for its turn, in the folder of an index that grows.
 WAITING = "waiting"
+_RANGE = "range of documents"
 
 Encode = Callable[[Sequence[Content]], Vectors]
 Columns = Mapping[str, NDArray[Any]]
@@ -88,10 +89,15 @@ def _asked_for(found: tuple[range, Vectors] | None, wanted: Container[range], tu
     """Pass on a range that was made, if it is wanted and whole; `turn` is one that is missing still."""
     if found is None:
         raise ComponentError(f"{_named(turn)} never came: what encodes a corpus is to answer for each range.")
+    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], range)):
+        raise ComponentError(f"what encodes a corpus yielded {found!r:.80}: a range and its vectors are expected.")
     one, vectors = found
     if one not in wanted:
         raise ComponentError(f"{_named(one)} came, and was not asked for, or came before: each is to come once.")
-    count = vectors.shape[0] if hasattr(vectors, "shape") else len(vectors)
+    try:
+        count = vectors.shape[0] if hasattr(vectors, "shape") else len(vectors)
+    except (TypeError, IndexError) as error:
+        raise ComponentError(f"{_named(one)} came with {vectors!r:.80}, and no vectors.") from error
     if count != len(one):
         raise ComponentError(f"{_named(one)} came with {count:,} vectors.")
     return one, vectors
@@ -131,7 +137,7 @@ class _Waiting:
             return found
         self._taken = found
         with np.load(found, allow_pickle=False) as columns:
-            return dict(columns)
+            return {name: column for name, column in columns.items() if name != _RANGE}
 
     def close(self) -> None:
         """Remove the files: all was written."""
@@ -148,15 +154,17 @@ class _Waiting:
         self.folder.mkdir(exist_ok=True)
         path = self.folder / f"{one.start}-{one.stop}.npz"
         with beside(path) as partial, partial.open("wb") as file:
-            named: dict[str, Any] = dict(columns)
+            named: dict[str, Any] = {**columns, _RANGE: [one.start, one.stop]}
             np.savez(file, **named)
         return path
 
 
 def _is_whole(path: Path) -> bool:
-    """True for a file whose columns are as they were written: each has a checksum."""
+    """True for a file of the chunk that its name says, whose columns are as they were written: each has a checksum."""
     try:
         with zipfile.ZipFile(path) as kept:
-            return kept.testzip() is None
-    except (OSError, zipfile.BadZipFile, EOFError):
+            sound = kept.testzip() is None
+        with np.load(path, allow_pickle=False) as columns:
+            return sound and path.stem == "-".join(map(str, columns[_RANGE].tolist()))
+    except (OSError, zipfile.BadZipFile, EOFError, KeyError, ValueError):
         return False

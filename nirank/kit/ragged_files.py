@@ -22,7 +22,7 @@ from nirank.data.batches import concatenate
 from nirank.data.offsets import offsets_of
 from nirank.data.types import Content, Corpus
 from nirank.data.vectors import Vectors, on_host
-from nirank.errors import StaleIndex
+from nirank.errors import BadInput, StaleIndex
 from nirank.files import small_text
 from nirank.kit import bounded, chunks
 from nirank.progress import progress
@@ -64,8 +64,7 @@ def write(
         encode = _Partly(encode, known) if known else encode
         for start, found in chunks.in_order(corpus, encode, chunk, folder, lambda made: _columns(*split(made)), done):
             lengths = found[LENGTHS]
-            if not start:
-                _describe(folder, {name: rows for name, rows in found.items() if name != LENGTHS})
+            _describe(folder, {name: rows for name, rows in found.items() if name != LENGTHS}, start)
             for name, rows in found.items():  # lengths are the last
                 if name not in files:
                     files[name] = stack.enter_context((folder / name).open("ab" if done else "wb"))
@@ -137,9 +136,15 @@ def _append(file: BinaryIO, rows: NDArray[Any]) -> None:
     os.fsync(file.fileno())
 
 
-def _describe(folder: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+def _describe(folder: Path, columns: Mapping[str, NDArray[Any]], start: int) -> None:
+    """Write what a row of each column is, or raise `BadInput` where a later chunk has other rows than the first."""
     kinds = {name: [rows.dtype.newbyteorder("<").str, list(rows.shape[1:])] for name, rows in columns.items()}
-    (folder / ABOUT).write_text(json.dumps(kinds), encoding="utf-8")
+    if not start:
+        (folder / ABOUT).write_text(json.dumps(kinds), encoding="utf-8")
+    elif kinds != json.loads(small_text(folder / ABOUT)):
+        raise BadInput(
+            f"the encoder returned vectors of another shape or type from document {start + 1:,} on: {kinds}."
+        )
 
 
 def _kinds(folder: Path) -> dict[str, np.dtype[Any]]:

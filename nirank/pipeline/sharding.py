@@ -17,6 +17,7 @@ from nirank.hints import is_finite
 from nirank.pipeline.algebra import Stage, as_stage
 from nirank.plugins.assembly import wrap
 
+_MOST = 10_000
 _DEFAULTS = {"on": "processes", "restarts": 1, "partial": False, "exact": True}
 
 
@@ -57,13 +58,15 @@ def sharded(
 
 def _shares(shards: Any) -> list[float]:
     """The share of each shard. Raises `BadInput` for none, and for what are no numbers from 0."""
-    if isinstance(shards, int) and not isinstance(shards, bool) and shards >= 1:
+    if isinstance(shards, int) and not isinstance(shards, bool) and 1 <= shards <= _MOST:
         return [1.0] * shards
     if isinstance(shards, Sequence) and not isinstance(shards, str) and all(map(is_finite, shards)):
         shares = [float(share) for share in shards]
         if shares and min(shares) >= 0 and sum(shares) > 0:
             return shares
-    raise BadInput(f"shards = {shards!r}: a number from 1 is expected, or a list of shares from 0, not all of them 0.")
+    raise BadInput(
+        f"shards = {shards!r}: a number from 1 to {_MOST:,} is expected, or a list of shares from 0, not all of them 0."
+    )
 
 
 def _check(on: Any, restarts: Any, partial: Any, exact: Any) -> None:

@@ -48,8 +48,10 @@ def write(corpus: Corpus, folder: Path, encode: Encode | None, chunk: int, known
         file.seek(0, os.SEEK_END)
         advance(done)
         encode = _Partly(encode, known) if known else encode
+        dim = _dim(path) if done else None
         for start, columns in chunks.in_order(corpus, encode, chunk, folder, _column, done):
             vectors = columns[_VECTORS]
+            dim = _same_dim(vectors, dim, start)
             check_finite(vectors, "document", start)
             _append(file, vectors, (len(corpus), vectors.shape[1]))
             advance(len(vectors))
@@ -156,6 +158,24 @@ class _Partly:
 
 def _column(vectors: Any) -> dict[str, Floats]:
     return {_VECTORS: as_float32(vectors)}
+
+
+def _same_dim(vectors: Floats, dim: int | None, start: int) -> int:
+    """The dimensions of a chunk. Raises `BadInput` for other ones than those of the chunks before it."""
+    if vectors.ndim != 2 or vectors.shape[1] != (vectors.shape[1] if dim is None else dim):
+        before = f"; those before it have {dim} dimensions" if dim else ""
+        raise BadInput(
+            f"the encoder returned vectors of the shape {vectors.shape} from document {start + 1:,} on{before}: "
+            "[documents, dim] is expected, with one dim for a whole corpus."
+        )
+    return int(vectors.shape[1])
+
+
+def _dim(path: Path) -> int:
+    """The dimensions of the vectors in a file whose header is whole."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        return int(np.lib.format.read_array_header_1_0(file)[0][1])
 
 
 def _append(file: BinaryIO, vectors: Floats, shape: tuple[int, int]) -> None:

@@ -86,7 +86,9 @@ class Server:
 
     def _headers(self) -> dict[str, str]:
         """The token, where this is the host that it belongs to."""
-        home, token = os.environ.get(f"{self.variable}_URL"), os.environ.get(f"{self.variable}_TOKEN")
+        home, token = os.environ.get(f"{self.variable}_URL"), os.environ.get(f"{self.variable}_TOKEN", "").strip()
+        if not (token.isascii() and token.isprintable()):
+            raise BadInput(f"{self.variable}_TOKEN holds a character that no token can have; it is not shown here.")
         known = home is not None and _origin(home) == _origin(self.url)
         return {"Authorization": f"Bearer {token}"} if token and known else {}
 
@@ -121,6 +123,10 @@ def _checked(url: str, variable: str) -> str:
         raise BadInput(
             f"a server is named by `url` or {variable}_URL, as in 'http://host:8000', without a user or a password."
         )
+    try:
+        httpx().URL(url)
+    except httpx().InvalidURL as error:
+        raise BadInput(f"{url!r} is no address of a server: {error}.") from error
     return url
 
 

@@ -129,6 +129,15 @@ def test_a_token_is_sent_to_the_host_that_it_belongs_to_and_shown_nowhere(tmp_pa
         same(ranking.search("cat", documents), nirank.load("bm25").search("cat", documents))
         written = [path.read_text(errors="replace") for path in (tmp_path / "cache").rglob("*") if path.is_file()]
         assert not [text for text in [*written, repr(ranking), caplog.text] if "opensesame" in text]
+        for odd in ("opensesame\nagain", "opensésame"):
+            monkeypatch.setenv("NIRANK_REMOTE_TOKEN", odd)
+            with pytest.raises(BadInput, match="NIRANK_REMOTE_TOKEN holds a character") as refused:
+                asking(None).search("cat", documents)
+            assert "open" not in str(refused.value)
+        monkeypatch.setenv("NIRANK_REMOTE_TOKEN", "opensesame\n")  # as a file ends
+        same(asking(None).search("cat", documents), nirank.load("bm25").search("cat", documents))
+    with pytest.raises(BadInput, match="no address of a server"):
+        RemoteSearch("http://[::1", variable="NOTHING")
     for wrong in ("http://me:opensesame@host", "ftp://host", ""):
         with pytest.raises(BadInput, match="without a user or a password") as refused:
             RemoteSearch(wrong, variable="NOTHING")

@@ -7,13 +7,16 @@ copied. It does not import the program that searches, so that a script needs no 
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import current_process
 from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import _children as children
 from multiprocessing.util import Finalize
 from types import ModuleType
 from typing import Any, Protocol
@@ -99,15 +102,18 @@ class Process:
     """A shard in a process of its own."""
 
     def __init__(self, opening: ShardOpening, threads: int) -> None:
+        if current_process().daemon:
+            raise BadInput(
+                "shards cannot be opened in processes here, for this is a worker of a multiprocessing Pool, which may "
+                'have no processes of its own: write on = "here", or search in the program itself.'
+            )
         self._opening, self._threads = opening, threads
-        made = pickle.dumps(opening)
-        self._pool = ProcessPoolExecutor(1, _Daemons(), process.begin, (made, threads))
-        self._started = False
-        # Also where this process was itself begun by multiprocessing, which at its end runs nothing else.
-        self._end = Finalize(self, _shut_down, (self._pool,), exitpriority=10)
+        self._begin()
 
     def ask(self, method: str, *given: Any) -> Any:
         """Send the question; the process is started with the first one."""
+        if self._owner != os.getpid():  # a fork has none of the threads that wait for answers
+            self._begin()
         try:
             with _STARTING if not self._started else contextlib.nullcontext(), self._without_program():
                 asked = self._pool.submit(process.answer, method, given)
@@ -117,6 +123,14 @@ class Process:
             raise ShardGone(str(error)) from error
         except RuntimeError as error:  # closed meanwhile by another thread that had found it broken
             raise ShardGone(str(error)) from error
+
+    def _begin(self) -> None:
+        """Make ready to start a process."""
+        self._owner, self._started = os.getpid(), False
+        made = pickle.dumps(self._opening)
+        self._pool = ProcessPoolExecutor(1, _Daemons(), process.begin, (made, self._threads))
+        # Also where this process was itself begun by multiprocessing, which at its end runs nothing else.
+        self._end = Finalize(self, _shut_down, (self._pool,), exitpriority=10)
 
     def restart(self) -> Process:
         """Another process."""
@@ -158,6 +172,14 @@ class _Daemons(SpawnContext):
     """Starts such processes."""
 
     Process = _Daemon
+
+
+def _disown() -> None:
+    """In a fork, forget processes that are not its own, which it would end when it ends."""
+    children.difference_update([child for child in children if isinstance(child, _Daemon)])
+
+
+os.register_at_fork(after_in_child=_disown)
 
 
 def _shut_down(pool: ProcessPoolExecutor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import threading
 from collections.abc import Iterable
 from multiprocessing import connection, parent_process
@@ -23,6 +24,7 @@ def begin(opening: bytes, threads: int) -> None:
     """Bound the threads of this process, and have it end with the one that started it."""
     global _opening
     _opening = opening
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that searches, which ends this one
     for name in _BOUNDS:
         known = os.environ.get(name, "")
         os.environ[name] = str(min(threads, int(known)) if known.isdigit() and int(known) else threads)

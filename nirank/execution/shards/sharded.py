@@ -33,6 +33,7 @@ from nirank.data.queries import Queries
 from nirank.data.types import Corpus, Floats, Ints
 from nirank.data.vectors import on_host
 from nirank.errors import BadInput, ComponentError
+from nirank.execution import stages
 from nirank.execution.indexes import Former
 from nirank.execution.shards import losses
 from nirank.execution.shards.encoding import Part, WholeChunks
@@ -133,9 +134,19 @@ class Sharded:
         asked = self._sent(queries)
         given = {shard: (asked, min(k, len(layout.of(shard))), mask) for shard, mask in self._masks(layout).items()}
         answers = group.ask("generate", given)
+        for shard, found in answers.items():
+            self._check_found(Candidates(*found), len(queries), given[shard][1], len(layout.of(shard)))
         lost = [f"shard {shard + 1} of {self.component.name}" for shard in sorted(given.keys() - answers.keys())]
         losses.note(lost)
         return layout.merged(answers, len(queries), k).without(lost)
+
+    def _check_found(self, found: Candidates, queries: int, k: int, documents: int) -> None:
+        """Raise `ComponentError` for what one index would not be let return either."""
+        stages.check_ranking(self.component, found, queries, k)
+        if found.pairs and found.extent[1] >= documents:
+            raise ComponentError(
+                f"{self.component.spec} returned the document {found.extent[1]} of a shard of {documents:,} documents."
+            )
 
     def close(self) -> None:
         """End the processes; the index may be opened again."""
@@ -212,8 +223,13 @@ class Sharded:
 
     def _sendable(self) -> Any:
         """The component as another process can make it: by its name and settings, or an object of the user's own."""
-        entry = self.component.entry
-        return (entry.spec, self.component.settings) if entry else copy.copy(self.component.target)
+        entry, target = self.component.entry, self.component.target
+        if entry is None and self.on != "here" and type(target).__module__ == "__main__":
+            raise BadInput(
+                f"{type(target).__name__} is defined in the program that runs, which the processes of shards do not "
+                'import: put the class into a module, or write on = "here".'
+            )
+        return (entry.spec, self.component.settings) if entry else copy.copy(target)
 
     def _make(self, folder: Path, shard: int, make: Callable[[Path], None]) -> None:
         """Make one shard in its folder, unless an interrupted build has."""
