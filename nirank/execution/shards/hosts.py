@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import current_process
+from multiprocessing import process as processes
 from multiprocessing.context import SpawnContext, SpawnProcess
-from multiprocessing.process import _children as children
 from multiprocessing.util import Finalize
 from types import ModuleType
 from typing import Any, Protocol
@@ -108,12 +108,15 @@ class Process:
                 'have no processes of its own: write on = "here", or search in the program itself.'
             )
         self._opening, self._threads = opening, threads
-        self._begin()
+        self._owner, self._started, self._pool = self._made()
+        # Also where this process was itself begun by multiprocessing, which at its end runs nothing else.
+        self._end = Finalize(self, _shut_down, (self._pool,), exitpriority=10)
 
     def ask(self, method: str, *given: Any) -> Any:
         """Send the question; the process is started with the first one."""
         if self._owner != os.getpid():  # a fork has none of the threads that wait for answers
-            self._begin()
+            self._owner, self._started, self._pool = self._made()
+            self._end = Finalize(self, _shut_down, (self._pool,), exitpriority=10)
         try:
             with _STARTING if not self._started else contextlib.nullcontext(), self._without_program():
                 asked = self._pool.submit(process.answer, method, given)
@@ -124,13 +127,10 @@ class Process:
         except RuntimeError as error:  # closed meanwhile by another thread that had found it broken
             raise ShardGone(str(error)) from error
 
-    def _begin(self) -> None:
-        """Make ready to start a process."""
-        self._owner, self._started = os.getpid(), False
-        made = pickle.dumps(self._opening)
-        self._pool = ProcessPoolExecutor(1, _Daemons(), process.begin, (made, self._threads))
-        # Also where this process was itself begun by multiprocessing, which at its end runs nothing else.
-        self._end = Finalize(self, _shut_down, (self._pool,), exitpriority=10)
+    def _made(self) -> tuple[int, bool, ProcessPoolExecutor]:
+        """Whose it is, that nothing was started yet, and what starts it."""
+        made = pickle.dumps(self._opening), self._threads
+        return os.getpid(), False, ProcessPoolExecutor(1, _Daemons(), process.begin, made)
 
     def restart(self) -> Process:
         """Another process."""
@@ -176,6 +176,7 @@ class _Daemons(SpawnContext):
 
 def _disown() -> None:
     """In a fork, forget processes that are not its own, which it would end when it ends."""
+    children = vars(processes)["_children"]  # which multiprocessing forgets in the forks that it makes itself
     children.difference_update([child for child in children if isinstance(child, _Daemon)])
 
 
