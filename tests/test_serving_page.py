@@ -490,7 +490,7 @@ def test_nothing_is_wider_than_a_phone_and_one_list_is_shown_at_a_time(opened, s
 def _fits(page, awaited):
     """Nothing is beyond the right edge, once something is there."""
     page.wait_for_selector(awaited)
-    page.wait_for_function("document.getAnimations().every(each => each.playState !== 'running')")
+    page.wait_for_function("() => document.getAnimations().every(each => each.playState !== 'running')")
     width = page.viewport_size["width"]
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     outside = "(all, width) => all.filter(each => each.checkVisibility() && each.getBoundingClientRect().right > width)"

@@ -117,17 +117,17 @@ class _Partly:
         return self.encode(contents)
 
     def of_ranges(self, corpus: Corpus, ranges: Sequence[range]) -> Iterator[tuple[range, Vectors]]:
-        """The vectors of each range of documents: of one that is all new as if nothing were known, of any other those
-        that are known, and the rest encoded here.
+        """The vectors of each range of documents: those that are known, with the rest encoded here, then ranges
+        that are all new, as if nothing were known.
         """
         whole = [one for one in ranges if (self.known.ordinals[one.start : one.stop] < 0).all()]
-        yield from chunks.made_of(corpus, self.encode, whole)
         for one in sorted(set(ranges) - set(whole), key=lambda one: one.start):
             places, some = self.known.ordinals[one.start : one.stop], np.arange(one.start, one.stop)
             new = some[places < 0]
             made = [on_host(self.encode(corpus[new]))] if len(new) else []
             both = concatenate([self.known.vectors[places[places >= 0]], *made])
             yield one, both[np.argsort(np.argsort(places < 0, kind="stable"))]
+        yield from chunks.made_of(corpus, self.encode, whole)
 
 
 def _append(file: BinaryIO, rows: NDArray[Any]) -> None:

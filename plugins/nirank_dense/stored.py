@@ -143,17 +143,17 @@ class _Partly:
         return self.encode(contents)
 
     def of_ranges(self, corpus: Corpus, ranges: Sequence[range]) -> Iterator[tuple[range, Vectors]]:
-        """The vectors of each range of documents: of one that is all new as if nothing were known, of any other those
-        that are known, and the rest encoded here.
+        """The vectors of each range of documents: those that are known, with the rest encoded here, then ranges
+        that are all new, as if nothing were known.
         """
         whole = [one for one in ranges if (self.known.rows[one.start : one.stop] < 0).all()]
-        yield from chunks.made_of(corpus, self.encode, whole)
         for one in sorted(set(ranges) - set(whole), key=lambda one: one.start):
             rows = self.known.rows[one.start : one.stop]
             vectors, new = self.known.vectors[np.maximum(rows, 0)], np.flatnonzero(rows < 0)
             if len(new):
                 vectors[new] = as_float32(self.encode(corpus[one.start + new]))
             yield one, vectors
+        yield from chunks.made_of(corpus, self.encode, whole)
 
 
 def _column(vectors: Any) -> dict[str, Floats]:
