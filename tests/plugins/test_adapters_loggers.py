@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 
 import pytest
 
@@ -96,7 +97,17 @@ def test_an_experiment_file_names_no_place_outside(tmp_path):
 
 
 def _records(folder):
-    """All records of the offline runs in a folder, by run.
+    """All records of the offline runs in a folder, by run, when the process that writes them has written the last."""
+    deadline = time.monotonic() + 60
+    while True:
+        runs = list(_read(folder))
+        if all(any(record.HasField("exit") for record in found) for found in runs) or time.monotonic() > deadline:
+            return runs
+        time.sleep(0.1)
+
+
+def _read(folder):
+    """The records that are written by now.
 
     The files are logs of LevelDB, behind seven bytes of W&B's own: blocks of 32 KiB, in which each part of a record has
     a head of checksum, length and kind (whole, first, middle, last).
