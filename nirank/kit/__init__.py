@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from nirank.kit.word_pieces import texts_of as texts_of
     from nirank.progress import progress as progress
     from nirank.seals import check_all as check_all
+    from nirank.threads import bound_threads as bound_threads
     from nirank.threads import processors as processors
 
 _HOMES = {
@@ -85,6 +86,6 @@ _HOMES = {
     "nirank.kit.word_pieces": ["learned_tokenizer", "texts_of"],
     "nirank.progress": ["progress"],
     "nirank.seals": ["check_all"],
-    "nirank.threads": ["processors"],
+    "nirank.threads": ["bound_threads", "processors"],
 }
 __getattr__, __dir__, __all__ = faces.lazily(__name__, _HOMES)

@@ -11,6 +11,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,29 @@ def made_of(corpus: Corpus, encode: Encode, ranges: Sequence[range]) -> Iterator
     return ((one, encode(corpus[one.start : one.stop])) for one in ranges)
 
 
+@dataclass(frozen=True)
+class Partly:
+    """Encodes what is not known of a corpus, `new` `[documents]` being true for it.
+
+    `mixed` makes the vectors of a range of which some are known; a range that is all new is encoded as if none were.
+    """
+
+    encode: Encode
+    new: NDArray[np.bool_]
+    mixed: Callable[[range], Vectors]
+
+    def __call__(self, contents: Sequence[Content]) -> Vectors:
+        """The vectors of contents, encoded."""
+        return self.encode(contents)
+
+    def of_ranges(self, corpus: Corpus, ranges: Sequence[range]) -> Iterator[tuple[range, Vectors]]:
+        """The vectors of each range of documents; those of which some are known first, made here."""
+        whole = [one for one in ranges if self.new[one.start : one.stop].all()]
+        for one in sorted(set(ranges) - set(whole), key=lambda one: one.start):
+            yield one, self.mixed(one)
+        yield from made_of(corpus, self.encode, whole)
+
+
 @contextmanager
 def _closing(made: Iterator[tuple[range, Vectors]]) -> Iterator[Iterator[tuple[range, Vectors]]]:
     """The iterator, closed when the block ends: who encodes elsewhere lets go of what is under way."""
@@ -105,7 +129,8 @@ def _asked_for(found: tuple[range, Vectors] | None, wanted: Container[range], tu
 
 def _refuse_more(made: Iterator[tuple[range, Vectors]]) -> None:
     if (more := next(made, None)) is not None:
-        raise ComponentError(f"{_named(more[0])} came when all had come: each is to come once.")
+        told = _named(more[0]) if isinstance(more, tuple) and isinstance(more[0], range) else repr(more)[:80]
+        raise ComponentError(f"{told} came when all had come: each is to come once.")
 
 
 def _named(one: range) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
@@ -61,10 +61,12 @@ def write(
     with ExitStack() as stack, progress("Encoding the corpus", len(corpus)) as advance:
         advance(done)
         files: dict[str, BinaryIO] = {}
-        encode = _Partly(encode, known) if known else encode
+        described = json.loads(small_text(folder / ABOUT)) if done else None
+        encode = _partly(corpus, encode, known) if known else encode
         for start, found in chunks.in_order(corpus, encode, chunk, folder, lambda made: _columns(*split(made)), done):
             lengths = found[LENGTHS]
-            _describe(folder, {name: rows for name, rows in found.items() if name != LENGTHS}, start)
+            rows_of = {name: rows for name, rows in found.items() if name != LENGTHS}
+            described = _described(folder, rows_of, described, start)
             for name, rows in found.items():  # lengths are the last
                 if name not in files:
                     files[name] = stack.enter_context((folder / name).open("ab" if done else "wb"))
@@ -106,28 +108,17 @@ def _columns(lengths: NDArray[Any], columns: Mapping[str, NDArray[Any]]) -> dict
     return {**columns, LENGTHS: lengths.astype(_LENGTH)}
 
 
-@dataclass(frozen=True)
-class _Partly:
-    """Encodes what is not known."""
+def _partly(corpus: Corpus, encode: chunks.Encode, known: Known) -> chunks.Partly:
+    """The encoding of a corpus of which some vectors are known."""
 
-    encode: Callable[[Sequence[Content]], Vectors]
-    known: Known
+    def mixed(one: range) -> Vectors:
+        places, some = known.ordinals[one.start : one.stop], np.arange(one.start, one.stop)
+        new = some[places < 0]
+        made = [on_host(encode(corpus[new]))] if len(new) else []
+        both = concatenate([known.vectors[places[places >= 0]], *made])
+        return both[np.argsort(np.argsort(places < 0, kind="stable"))]
 
-    def __call__(self, contents: Sequence[Content]) -> Vectors:
-        return self.encode(contents)
-
-    def of_ranges(self, corpus: Corpus, ranges: Sequence[range]) -> Iterator[tuple[range, Vectors]]:
-        """The vectors of each range of documents: those that are known, with the rest encoded here, then ranges
-        that are all new, as if nothing were known.
-        """
-        whole = [one for one in ranges if (self.known.ordinals[one.start : one.stop] < 0).all()]
-        for one in sorted(set(ranges) - set(whole), key=lambda one: one.start):
-            places, some = self.known.ordinals[one.start : one.stop], np.arange(one.start, one.stop)
-            new = some[places < 0]
-            made = [on_host(self.encode(corpus[new]))] if len(new) else []
-            both = concatenate([self.known.vectors[places[places >= 0]], *made])
-            yield one, both[np.argsort(np.argsort(places < 0, kind="stable"))]
-        yield from chunks.made_of(corpus, self.encode, whole)
+    return chunks.Partly(encode, known.ordinals < 0, mixed)
 
 
 def _append(file: BinaryIO, rows: NDArray[Any]) -> None:
@@ -136,15 +127,19 @@ def _append(file: BinaryIO, rows: NDArray[Any]) -> None:
     os.fsync(file.fileno())
 
 
-def _describe(folder: Path, columns: Mapping[str, NDArray[Any]], start: int) -> None:
-    """Write what a row of each column is, or raise `BadInput` where a later chunk has other rows than the first."""
+def _described(folder: Path, columns: chunks.Columns, before: Any, start: int) -> Any:
+    """What a row of each column is, which is written of the first chunk.
+
+    Raises `BadInput` for a later one that has other rows than those `before`.
+    """
     kinds = {name: [rows.dtype.newbyteorder("<").str, list(rows.shape[1:])] for name, rows in columns.items()}
-    if not start:
+    if before is None:
         (folder / ABOUT).write_text(json.dumps(kinds), encoding="utf-8")
-    elif kinds != json.loads(small_text(folder / ABOUT)):
+    elif kinds != before:
         raise BadInput(
             f"the encoder returned vectors of another shape or type from document {start + 1:,} on: {kinds}."
         )
+    return kinds
 
 
 def _kinds(folder: Path) -> dict[str, np.dtype[Any]]:

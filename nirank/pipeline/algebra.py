@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,9 +129,10 @@ class Ranking(Summable):
         ranking = as_ranking(self)
         ranking.index(corpus)
         asked = misplaced.asked(queries)
-        with losses.noted() as lost, ranking._searching():
+        with ranking._noting_losses() as lost, ranking._searching():
             found = ranking._find(asked, corpus)
-        found = found.without([*lost])
+        if lost:
+            found = found.without([*lost])
         if asked is not queries:  # these are numbered, and so have no ids that anybody else knows
             return found
         found = found.for_queries(asked.ids, ranking.depth)
@@ -151,6 +152,14 @@ class Ranking(Summable):
     def _searching(self) -> AbstractContextManager[None]:
         """Round a search: where an index of vectors takes part nothing is encoded twice."""
         return stages.searching(self._vector_indexes) if self._vector_indexes else _NOTHING
+
+    def _noting_losses(self) -> AbstractContextManager[Collection[str] | None]:
+        """Round a search: the shards that do not answer, where an index is in shards."""
+        return losses.noted() if self._in_shards else _NOTHING
+
+    @functools.cached_property
+    def _in_shards(self) -> bool:
+        return any(component.parts for component in self.components())
 
     @functools.cached_property
     def _vector_indexes(self) -> list[Component]:
@@ -443,6 +452,10 @@ class Generated(Asked):
 
     def _searching(self) -> AbstractContextManager[None]:
         return super()._searching() if self.encoder else _NOTHING
+
+    def _noting_losses(self) -> AbstractContextManager[Collection[str] | None]:
+        alone = self.feedback is None and not self.generator.parts  # which is quickly seen
+        return _NOTHING if alone else super()._noting_losses()
 
     def _index(self, corpus: Corpus, folder: Path | None, since: Corpus | None) -> None:
         alone = self.encoder is None and folder is None  # then there is nothing to do once the index is open

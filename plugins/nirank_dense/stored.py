@@ -7,7 +7,7 @@ are copied instead of encoded.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -47,7 +47,7 @@ def write(corpus: Corpus, folder: Path, encode: Encode | None, chunk: int, known
     with path.open("r+b" if done else "wb") as file, progress("Encoding the corpus", len(corpus)) as advance:
         file.seek(0, os.SEEK_END)
         advance(done)
-        encode = _Partly(encode, known) if known else encode
+        encode = _partly(corpus, encode, known) if known else encode
         dim = _dim(path) if done else None
         for start, columns in chunks.in_order(corpus, encode, chunk, folder, _column, done):
             vectors = columns[_VECTORS]
@@ -132,28 +132,17 @@ def as_float32(vectors: Any) -> Floats:
         return given.astype(np.float32, copy=False)
 
 
-@dataclass(frozen=True)
-class _Partly:
-    """Encodes what is not known."""
+def _partly(corpus: Corpus, encode: Encode, known: KnownVectors) -> chunks.Partly:
+    """The encoding of a corpus of which some vectors are known."""
 
-    encode: Encode
-    known: KnownVectors
+    def mixed(one: range) -> Floats:
+        rows = known.rows[one.start : one.stop]
+        vectors, new = known.vectors[np.maximum(rows, 0)], np.flatnonzero(rows < 0)
+        if len(new):
+            vectors[new] = as_float32(encode(corpus[one.start + new]))
+        return vectors
 
-    def __call__(self, contents: Sequence[Content]) -> Vectors:
-        return self.encode(contents)
-
-    def of_ranges(self, corpus: Corpus, ranges: Sequence[range]) -> Iterator[tuple[range, Vectors]]:
-        """The vectors of each range of documents: those that are known, with the rest encoded here, then ranges
-        that are all new, as if nothing were known.
-        """
-        whole = [one for one in ranges if (self.known.rows[one.start : one.stop] < 0).all()]
-        for one in sorted(set(ranges) - set(whole), key=lambda one: one.start):
-            rows = self.known.rows[one.start : one.stop]
-            vectors, new = self.known.vectors[np.maximum(rows, 0)], np.flatnonzero(rows < 0)
-            if len(new):
-                vectors[new] = as_float32(self.encode(corpus[one.start + new]))
-            yield one, vectors
-        yield from chunks.made_of(corpus, self.encode, whole)
+    return chunks.Partly(encode, known.rows < 0, mixed)
 
 
 def _column(vectors: Any) -> dict[str, Floats]:

@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from nirank.errors import BadInput, ComponentError, NirankError
-from nirank.kit import OpenShard, ShardFailure, ShardGone, ShardOpening
+from nirank.kit import OpenShard, ShardFailure, ShardGone, ShardOpening, bound_threads
 from nirank.plugins import active, load_file
 from nirank_ray.errand import refuse_versions, variables, versions
 
 log = logging.getLogger("nirank")
-
-#: What libraries read when they are imported; the last is nirank's own.
-_BOUNDS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NIRANK_PROCESSORS")
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,7 @@ class Shard:
 
     def __init__(self, errand: bytes, threads: int, environment: Mapping[str, str]) -> None:
         os.environ.update(environment)
-        for name in _BOUNDS:
-            known = os.environ.get(name, "")
-            os.environ[name] = str(min(threads, int(known)) if known.isdigit() and int(known) else threads)
+        bound_threads(threads)
         self._errand, self._open = errand, None  # type: bytes, OpenShard | None
 
     def place(self) -> Place:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
-import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -24,14 +21,6 @@ pytestmark = [
 CHUNK, DOCUMENTS = 1024, 14_000
 RANGES = [f"{start}-{min(start + CHUNK, DOCUMENTS)}" for start in range(0, DOCUMENTS, CHUNK)]
 SLOW = "0.7"
-
-
-@pytest.fixture(scope="module")
-def short():
-    """A folder of a short path."""
-    folder = Path(tempfile.mkdtemp(prefix="nr"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

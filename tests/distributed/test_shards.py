@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
-import tempfile
 import time
 from pathlib import Path
 
@@ -20,14 +18,6 @@ pytestmark = [
     pytest.mark.distributed,
     pytest.mark.skipif(not hosts.permitted(), reason="this process may not make network namespaces"),
 ]
-
-
-@pytest.fixture(scope="module")
-def short():
-    """A folder of a short path."""
-    folder = Path(tempfile.mkdtemp(prefix="nr"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -101,6 +101,10 @@ class Here:
 class Process:
     """A shard in a process of its own."""
 
+    _owner: int
+    _started: bool
+    _pool: ProcessPoolExecutor
+
     def __init__(self, opening: ShardOpening, threads: int) -> None:
         if current_process().daemon:
             raise BadInput(
@@ -108,15 +112,12 @@ class Process:
                 'have no processes of its own: write on = "here", or search in the program itself.'
             )
         self._opening, self._threads = opening, threads
-        self._owner, self._started, self._pool = self._made()
-        # Also where this process was itself begun by multiprocessing, which at its end runs nothing else.
-        self._end = Finalize(self, _shut_down, (self._pool,), exitpriority=10)
+        self._begin()
 
     def ask(self, method: str, *given: Any) -> Any:
         """Send the question; the process is started with the first one."""
         if self._owner != os.getpid():  # a fork has none of the threads that wait for answers
-            self._owner, self._started, self._pool = self._made()
-            self._end = Finalize(self, _shut_down, (self._pool,), exitpriority=10)
+            self._begin()
         try:
             with _STARTING if not self._started else contextlib.nullcontext(), self._without_program():
                 asked = self._pool.submit(process.answer, method, given)
@@ -127,10 +128,13 @@ class Process:
         except RuntimeError as error:  # closed meanwhile by another thread that had found it broken
             raise ShardGone(str(error)) from error
 
-    def _made(self) -> tuple[int, bool, ProcessPoolExecutor]:
-        """Whose it is, that nothing was started yet, and what starts it."""
+    def _begin(self) -> None:
+        """Make ready to start a process of the one that runs here."""
+        self._owner, self._started = os.getpid(), False
         made = pickle.dumps(self._opening), self._threads
-        return os.getpid(), False, ProcessPoolExecutor(1, _Daemons(), process.begin, made)
+        self._pool = ProcessPoolExecutor(1, _Daemons(), process.begin, made)
+        # Also where this process was itself begun by multiprocessing, which at its end runs nothing else.
+        self._end = Finalize(self, _shut_down, (self._pool,), exitpriority=10)
 
     def restart(self) -> Process:
         """Another process."""

@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from multiprocessing import connection, parent_process
 from typing import TYPE_CHECKING, Any
 
+from nirank.threads import bound_threads
+
 if TYPE_CHECKING:
     from nirank.execution.shards.served import OpenShard
-
-#: What libraries read when they are imported; the last is nirank's own (`nirank.threads`).
-_BOUNDS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NIRANK_PROCESSORS")
 
 _opening: Any = None
 _served: OpenShard | None = None
@@ -25,9 +24,7 @@ def begin(opening: bytes, threads: int) -> None:
     global _opening
     _opening = opening
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that searches, which ends this one
-    for name in _BOUNDS:
-        known = os.environ.get(name, "")
-        os.environ[name] = str(min(threads, int(known)) if known.isdigit() and int(known) else threads)
+    bound_threads(threads)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
