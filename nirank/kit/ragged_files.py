@@ -128,7 +128,7 @@ def _append(file: BinaryIO, rows: NDArray[Any]) -> None:
 
 
 def _described(folder: Path, columns: chunks.Columns, before: Any, start: int) -> Any:
-    """What a row of each column is, which is written of the first chunk.
+    """Describe a row of each column, and write that of the first chunk.
 
     Raises `BadInput` for a later one that has other rows than those `before`.
     """
