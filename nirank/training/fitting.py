@@ -301,6 +301,7 @@ def _accelerator(modules: Sequence[torch.nn.Module], options: Options) -> accele
     # It refuses another precision or device than that of an earlier training.
     accelerate.state.AcceleratorState._reset_state(reset_partial_state=processes.count() == 1)
     accelerator = accelerate.Accelerator(mixed_precision=_ACCELERATES[options.precision], cpu=on_cpu)
+    processes.leave_at_the_end()
     accelerator.gradient_accumulation_steps = 1  # else what a launcher sets would divide our gradients once more
     device = accelerator.device if processes.count() > 1 else next(modules[0].parameters()).device
     for module in modules:

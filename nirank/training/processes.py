@@ -7,6 +7,8 @@ before each update.
 
 from __future__ import annotations
 
+import atexit
+import functools
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -24,6 +26,21 @@ from torch import Tensor, nn
 def join() -> None:
     """Join the other processes, where a launcher (torchrun, accelerate launch) has started several."""
     accelerate.PartialState(cpu=not torch.cuda.is_available())
+    leave_at_the_end()
+
+
+@functools.cache
+def leave_at_the_end() -> None:
+    """Leave the other processes when this one ends, unless that was done before.
+
+    The threads of a group that is there still can abort a process that ends.
+    """
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if count() > 1:
+        dist.destroy_process_group()
 
 
 def count() -> int:
