@@ -20,9 +20,9 @@ _WINDOW = 3
 
 
 class Duet(DuetLocal):
-    """Scores by the sum of two networks that are trained as one, f(q, d) = f_local + f_distributed.
+    """Scores by the sum of two networks that are trained as one, f(q, d) = tanh(f_local) + tanh(f_distributed).
 
-    The local one is `duet_local`. The distributed one reads texts by the vectors of their words:
+    The local one is `duet_local`. The distributed one reads texts by the vectors of their words, of length 1:
 
         Q = tanh(A max over i of tanh(conv_q(q)_i) + a),   D_j = tanh(B max over window j of tanh(conv_d(d)) + b)
         f_distributed = w . dropout(tanh layers of (Q * D_1, ..., Q * D_m))
@@ -30,8 +30,12 @@ class Duet(DuetLocal):
     Mitra, Diaz and Craswell, Learning to Match Using Local and Distributed Representations of Text for Web Search, WWW
     2017, section 3.2: convolutions see 3 words, with `filters` filters; the largest value of each over the query, and
     over each window of `pool` places of the document, is read by a layer of `hidden` units; products go through two
-    more. Words have vectors, as in Mitra and Craswell, An Updated Duet Model for Passage Re-ranking, 2019, and not
-    counts of the n-graphs of letters as in 2017; `vectors` and `train_vectors` say which. Words beyond a text are 0.
+    more. The last tanh is that of the authors' program (bmitra-msft/NDRM): neither network can outvote the other.
+    Words have vectors, as in Mitra and Craswell, An Updated Duet Model for Passage Re-ranking, 2019, and not counts of
+    the n-graphs of letters as in 2017; `vectors` and `train_vectors` say which. Lengths of vectors are left out, since
+    long ones drive every tanh to its ends. Words beyond a text are 0.
+
+    Where few queries train it, let `pool` be as long as a document: each window has weights of its own.
     """
 
     name = "duet"
@@ -67,10 +71,10 @@ class Duet(DuetLocal):
 
     def forward(self, lists: WordLists) -> Tensor:
         """The scores, `[P]`."""
-        return super().forward(lists) + self._distributed(lists)
+        return torch.tanh(super().forward(lists)) + torch.tanh(self._distributed(lists))
 
     def _distributed(self, lists: WordLists) -> Tensor:
-        vectors = self.vectors_of(lists.known)  # [W + 1, dim]
+        vectors = F.normalize(self.vectors_of(lists.known))  # [W + 1, dim]
         asked = _convolved(vectors, self.query_words, _widened(lists.query, self.max_query, len(vectors) - 1))
         asked = torch.tanh(self.query_layer(torch.tanh(asked).amax(1)))  # [B, hidden]
         each = self._document_words(lists, len(vectors) - 1)  # [P, max_document]

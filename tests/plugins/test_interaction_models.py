@@ -241,7 +241,7 @@ def test_drmm_tks_is_that_of_the_equations(vectors, k, hidden, gate):
 def _windows(model, layer, text, longest):
     """What a convolution over three words makes at each place of a text, which is as long as texts may be."""
     dim = model.vectors.shape[1]
-    padded = [word.vector for word in text] + [np.zeros(dim)] * (longest - len(text))
+    padded = [word.vector / np.linalg.norm(word.vector) for word in text] + [np.zeros(dim)] * (longest - len(text))
     joined = [np.concatenate(padded[place : place + 3]) for place in range(longest - 2)]
     return np.array([np.tanh(_array(layer.weight) @ three + _array(layer.bias)) for three in joined])
 
@@ -259,13 +259,33 @@ def _duet(model, query, document):
     first, second, last = model.joined[0], model.joined[2], model.joined[5]
     layer = np.tanh(_array(first.weight) @ np.array(told) + _array(first.bias))
     layer = np.tanh(_array(second.weight) @ layer + _array(second.bias))
-    return _duet_local(model, query, document) + float(_array(last.weight)[0] @ layer + _array(last.bias)[0])
+    distributed = float(_array(last.weight)[0] @ layer + _array(last.bias)[0])
+    return math.tanh(_duet_local(model, query, document)) + math.tanh(distributed)
 
 
 @pytest.mark.parametrize("pool", [1, 5, 18])
 def test_the_whole_duet_is_that_of_the_equations(vectors, pool):
     reading = {"max_query": 4, "max_document": 20, "device": "cpu"}
     _agree(_made(Duet(6, 5, pool=pool, vectors=vectors, **reading)), _duet)
+
+
+def test_neither_half_of_a_duet_outvotes_the_other(vectors):
+    model = _made(Duet(6, 5, pool=5, vectors=vectors, max_query=4, max_document=20, device="cpu"))
+    local = [
+        [math.tanh(_duet_local(model, _words(model, query), _words(model, document))) for document in DOCUMENTS]
+        for query in QUERIES
+    ]
+    with torch.no_grad():
+        model.joined[5].weight.mul_(1e4)
+    assert np.abs(_scores(model) - local).max() <= 1 + 1e-5
+    assert np.ptp(local) > 0.1
+
+
+def test_how_long_vectors_are_makes_no_difference_to_a_duet(vectors):
+    model = _made(Duet(6, 5, pool=5, vectors=vectors, max_query=4, max_document=20, device="cpu"))
+    before = _scores(model)
+    model.vectors.mul_(20)
+    np.testing.assert_allclose(_scores(model), before, rtol=1e-4, atol=1e-6)
 
 
 def _duet_local(model, query, document):
