@@ -72,7 +72,7 @@ RECIPES: dict[str, Recipe] = {
     "DRMM-TKS": _alone("drmm_tks", 0.6586, _LISTWISE, _options(1e-2), vectors=_WORDS, gate="idf"),
     "KNRM": _alone("knrm", 0.6256, _LISTWISE, _options(1e-2), vectors=_WORDS),
     "DUET, local": _alone("duet_local", None, _LISTWISE, _options(1e-3, epochs=20), **_DUET),
-    "DUET": _alone("duet", None, _LISTWISE, _options(1e-3, epochs=20), **_DUET, pool=48, vectors=_WORDS),
+    "DUET": _alone("duet", 0.6301, _LISTWISE, _options(1e-3, epochs=20), **_DUET, pool=48, vectors=_WORDS),
     "DUET, local and DSSM": Recipe(
         "given >> local + 2.0 * dssm",
         {"local": {"use": "duet_local", **_DUET}, "dssm": {"use": "dssm", "dims": [300, 128]}},
