@@ -268,6 +268,34 @@ def test_every_epoch_sees_each_list_once_in_another_order():
     assert first != second
 
 
+@pytest.mark.parametrize(
+    ("lists", "options", "sizes"),
+    [
+        (60, {"batch_size": 32}, [32, 28]),
+        (60, {"batch_size": 32, "epoch_steps": 6}, [10] * 6),
+        (60, {"batch_size": 32, "epoch_steps": 28}, [4] * 15),  # there are no batches of two
+        (60, {"batch_size": 3, "epoch_steps": 28}, [3] * 20),
+        (60, {"batch_size": 5, "epoch_steps": 6}, [5] * 12),
+        (60, {"batch_size": 32, "epoch_steps": 6, "accumulate": 2}, [5] * 12),
+    ],
+)
+def test_batches_are_as_small_as_the_steps_of_an_epoch_say(lists, options, sizes):
+    seen = []
+
+    def loss(scores, labels, mask):
+        seen.append(len(scores))
+        return scores.sum()
+
+    nirank.fit(Weighed(), loss, numbers(lists), epochs=1, **options)
+    assert seen == sizes
+
+
+def test_a_plan_without_later_options_is_that_of_before():
+    kept = resume_plan.describe({}, {}, Options(), {})["options"]
+    assert not {"anneal", "epoch_steps"} & kept.keys()
+    assert resume_plan.describe({}, {}, Options(epoch_steps=3), {})["options"]["epoch_steps"] == 3
+
+
 def test_precision_is_that_of_the_forward_pass_and_not_of_the_weights():
     learned = {}
     for precision in ("float32", "bfloat16", "float32"):

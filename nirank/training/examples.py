@@ -17,6 +17,8 @@ from nirank.training.sampling import Each
 
 #: A stream of chance of its own: numpy takes [0, 3] and [0, 3, 0] for one seed.
 _ORDER = 1
+#: The fewest lists in a batch that `epoch_steps` makes smaller.
+_LEAST = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,10 @@ class Timetable:
     @classmethod
     def of(cls, examples: int, processes: int, options: Options) -> Timetable:
         """The order of a number of examples, trained by a number of processes."""
-        return cls(examples, options.batch_size * options.accumulate * processes, options)
+        passes, size = options.accumulate * processes, options.batch_size
+        if options.epoch_steps:
+            size = min(size, max(_LEAST, examples // (options.epoch_steps * passes)))
+        return cls(examples, size * passes, options)
 
     @property
     def per_epoch(self) -> int:

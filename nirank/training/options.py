@@ -21,6 +21,8 @@ class Options:
     adds lists and no negatives); training ends after `epochs`, or after `steps` where that is given.
 
     batch_size, accumulate    lists in a forward pass and process; passes added up for one step
+    epoch_steps               steps that an epoch has at least: few lists are trained in smaller batches, from 4 lists;
+                              not for losses that need large batches, as those of in-batch negatives do
     chunk                     texts or pairs that are encoded or scored at once with gradients: memory is that of one
                               chunk, the gradient that of the whole batch (Gao et al., Scaling Deep Contrastive Learning
                               Batch Size under Memory Limited Setup, RepL4NLP 2021); all at once unless given
@@ -43,6 +45,7 @@ class Options:
     steps: int | None = None
     batch_size: int = 32
     accumulate: int = 1
+    epoch_steps: int | None = None
     chunk: int | None = None
     gather: bool = True
     learning_rate: float = 2e-5

@@ -28,6 +28,8 @@ from nirank.training.state import STATE
 PLAN = "plan.json"
 #: Options that do not change what is learned.
 _FREE = {"save_every", "log_every"}
+#: Options that plans of before do not have, and which change nothing where they are None.
+_LATER = {"anneal", "epoch_steps"}
 
 
 def describe(
@@ -37,9 +39,9 @@ def describe(
     data: Mapping[str, Collection | None],
 ) -> dict[str, Any]:
     """All that the outcome depends on, as JSON would hold it."""
-    kept = {name: value for name, value in dataclasses.asdict(options).items() if name not in _FREE}
-    if kept["anneal"] is None:  # which plans of before do not have
-        del kept["anneal"]
+    given = dataclasses.asdict(options)
+    unset = {name for name in _LATER if given[name] is None}
+    kept = {name: value for name, value in given.items() if name not in _FREE | unset}
     return {
         **{name: _part(part) for name, part in parts.items()},
         **{name: None if pipeline is None else _composed(pipeline) for name, pipeline in pipelines.items()},
