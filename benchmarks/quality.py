@@ -30,6 +30,7 @@ RESULTS = Path(__file__).with_name("results")
 #: Each is a module `quality_NAME` with `tables(asked)`, a dash being an underscore there.
 WORKS = (
     "wikiqa",
+    "sizes",
     "mq2008",
     "clicks",
     "expansion",
@@ -44,6 +45,7 @@ WORKS = (
     "omniglot",
     "metric",
     "recipes",
+    "recipes-splade",
     "adapter",
     "generative",
 )

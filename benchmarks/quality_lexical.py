@@ -77,14 +77,14 @@ def _works() -> list[Work]:
 def tables(asked: argparse.Namespace) -> list[Table]:
     """A table for each work on each of its collections; `--only` names collections."""
     return [
-        _table(work, name, _read(asked.data / name, asked.quick))
+        _table(work, name, read(asked.data / name, asked.quick))
         for work in _works()
         for name in work.collections
         if not asked.only or name in asked.only
     ]
 
 
-def _read(folder: Path, quick: bool) -> Collection:
+def read(folder: Path, quick: bool) -> Collection:
     """Cranfield's documents are relevant or not: what its grades mean is disputed."""
     collection = nirank.collection(f"beir:{folder}")
     if (binary := folder / "qrels.binary.txt").exists():

@@ -1,9 +1,8 @@
-"""Recipes of training on NFCorpus: MiniLM with negatives of the batch, mined ones, and a teacher; SPLADE's ramp.
+"""Recipes of training on NFCorpus: MiniLM with negatives of the batch, mined ones, and a teacher.
 
 MiniLM is trained by in-batch negatives alone, then beside them with mined ones that all lists of the batch share, and
 last from the scores of a teacher that were stored in a run. Rates, negatives and the teacher's weight were chosen by
-nDCG@10 on the queries of dev. SPLADE-tiny is trained with the same weight of its FLOPS penalty in every step, and with
-one that rises.
+nDCG@10 on the queries of dev. SPLADE's ramp is in `quality_recipes_splade`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import quality_recipes_splade
 from losses_cells import Cells, Outcome
 from losses_columns import outcome
 from quality_fusion import DEEP, Searched, few, searched
@@ -73,8 +71,8 @@ RECIPES: Mapping[str, Recipe] = {
 
 
 def tables(asked: argparse.Namespace) -> list[Table]:
-    """MiniLM's table and SPLADE's."""
-    return [_table(asked), *quality_recipes_splade.tables(asked)]
+    """One table."""
+    return [_table(asked)]
 
 
 def _table(asked: argparse.Namespace) -> Table:
