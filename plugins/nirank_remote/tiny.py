@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nirank.data import Corpus
-from nirank.kit import Asking
-from nirank_remote.http import Server, httpx
+from nirank.kit import Asking, HTTPClient, import_httpx
 from nirank_remote.search import RemoteSearch
 
 
@@ -17,7 +16,9 @@ class InProcess(RemoteSearch):
 
     def __init__(self, url: str = "http://localhost", pipeline: str = "letters") -> None:
         super().__init__(url, pipeline)
-        self.server = Server(url, "NIRANK_REMOTE", Asking(tries=1), httpx().MockTransport(self._answer))
+        self.server = HTTPClient(
+            url, "NIRANK_REMOTE", Asking(tries=1), transport=import_httpx().MockTransport(self._answer)
+        )
         self._served: Any = None
 
     def build(self, corpus: Corpus, folder: Path, encode: Any = None) -> None:
@@ -34,12 +35,12 @@ class InProcess(RemoteSearch):
         if request.url.path == "/about":
             corpus, names = self._served, [{"name": self.pipeline}]
             said = {"version": "1", "documents": len(corpus), "corpus": corpus.fingerprint, "pipelines": names}
-            return httpx().Response(200, json=said)
+            return import_httpx().Response(200, json=said)
         asked = json.loads(request.content)
         hits = self._hits(set(asked["query"]))
         shown = hits[asked["offset"] : asked["offset"] + asked["k"]]
         more = len(hits) > asked["offset"] + asked["k"]
-        return httpx().Response(200, json={"version": "1", "results": [{"hits": shown, "more": more}]})
+        return import_httpx().Response(200, json={"version": "1", "results": [{"hits": shown, "more": more}]})
 
     def _hits(self, letters: set[str]) -> list[dict[str, Any]]:
         scores = [len(letters & set(text)) for text in self._served[:]]
