@@ -65,8 +65,10 @@ class Rows:
         if found:
             return Manifest.of_text(str(_member(found[0], "payload", "manifest")), self.name)
         if self._counted({}):
-            raise StaleIndex(f"{self.name} has points and no manifest of nirank: it is not an index of its. Nothing "
-                             "was changed there: name another `table`.")  # fmt: skip
+            raise StaleIndex(
+                f"{self.name} has points and no manifest of nirank: it is somebody else's, or the manifest was "
+                "deleted. Nothing was changed there: name another `table`, or drop it if nobody needs it."
+            )
         return None
 
     def create(self, manifest: Manifest) -> None:
@@ -145,19 +147,17 @@ class Rows:
         )
         if len(answers) != len(queries):
             raise ComponentError(f"{self.name} gave {len(answers)} answers to {len(queries)} queries.")
-        keys, scores = np.full((len(queries), count), -1, np.int64), np.full((len(queries), count), -np.inf, np.float32)
-        for place, answer in enumerate(answers):
-            points = _member(answer, "points")
-            keys[place, : len(points)] = [point["id"] for point in points]
-            scores[place, : len(points)] = [point["score"] for point in points]
-        return keys, scores
+        return _matrices(answers, count)
 
     def _vectors(self, keys: Keys) -> Floats:
         rows = self._points(keys, vector=True)
         if len(rows) != len(keys):
             raise StaleIndex(f"{self.name} returned {len(rows):,} of {len(keys):,} rows: it was changed meanwhile.")
         found = {row["id"]: _member(row, "vector", _VECTOR) for row in rows}
-        return np.array([found[key] for key in keys.tolist()], np.float32)
+        try:
+            return np.array([found[key] for key in keys.tolist()], np.float32)
+        except (LookupError, TypeError, ValueError) as error:
+            raise _no_qdrant(error) from error
 
     def _points(self, keys: Any, payload: bool = False, vector: bool = False) -> list[Any]:
         """The points of some keys that are there, in any order."""
@@ -253,8 +253,25 @@ def _member(answer: Any, *names: str) -> Any:
         for name in names:
             answer = answer[name]
     except (LookupError, TypeError) as error:
-        raise ComponentError(f"what answers is no Qdrant of version 1.10 or newer: {error!r} in an answer.") from error
+        raise _no_qdrant(error) from error
     return answer
+
+
+def _no_qdrant(error: Exception) -> ComponentError:
+    return ComponentError(f"what answers is no Qdrant of version 1.10 or newer: {error!r} in an answer.")
+
+
+def _matrices(answers: list[Any], count: int) -> tuple[Keys, Floats]:
+    """Keys and scores of what is found for each query, -1 and minus infinity where there are no more."""
+    keys, scores = np.full((len(answers), count), -1, np.int64), np.full((len(answers), count), -np.inf, np.float32)
+    try:
+        for place, answer in enumerate(answers):
+            points = answer["points"]
+            keys[place, : len(points)] = [point["id"] for point in points]
+            scores[place, : len(points)] = [point["score"] for point in points]
+    except (LookupError, TypeError, ValueError) as error:
+        raise _no_qdrant(error) from error
+    return keys, scores
 
 
 def _among(mask: NDArray[np.bool_] | None) -> dict[str, Any]:
