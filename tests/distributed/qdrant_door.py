@@ -34,6 +34,7 @@ class Refused(Exception):
 
 class Door(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer goes in one piece: a second one would wait for the first to be acknowledged
     folder: Path
     key = ""
 

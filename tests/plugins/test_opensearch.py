@@ -53,6 +53,7 @@ def serving(monkeypatch, tmp_path):
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # an answer goes in one piece: a second one would wait for the first to be acknowledged
 
             def do_GET(self):
                 content = self.rfile.read(int(self.headers.get("content-length", 0)))
