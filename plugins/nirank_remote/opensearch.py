@@ -106,23 +106,21 @@ class OpenSearch:
     def build(self, corpus: Corpus, folder: Path, encode: Any = None) -> None:  # noqa: ARG002 (the index is there)
         """Look that the index has the documents of the corpus, each, and no others."""
         self._look(corpus)
-        parts = list(_in_parts(corpus))
-        counts = self.server.at_once(lambda ids: self._number({"ids": {"values": ids}}), parts)
-        for ids, count in zip(parts, counts, strict=True):
-            if count != len(ids):
-                raise StaleIndex(
-                    f"{self.name} lacks {len(corpus) - sum(counts):,} of the {len(corpus):,} documents of the corpus, "
-                    f"{self._missing(ids)!r} among them. A document's _id there must be its id here."
-                )
+        self._look_for(corpus.ids)
         (folder / SEEN).write_text(json.dumps({"documents": len(corpus)}), encoding="utf-8")
 
     def open(self, corpus: Corpus, folder: Path) -> None:
-        """Look that the index still has as many documents, and the fields. Raises `StaleIndex`, `BadInput` if not."""
+        """Look that the index still has as many documents, 10,000 of these among them, and the fields.
+
+        Raises `StaleIndex` where it has other documents, `BadInput` where it has not the fields.
+        """
         try:
             json.loads((folder / SEEN).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise bounded.fault(folder / SEEN, f"it cannot be read ({error})") from error
         self._look(corpus)
+        some = np.arange(0, len(corpus), -(-len(corpus) // _IDS))
+        self._look_for(corpus.ids.take(some))
         self._corpus = corpus
 
     def within(self, allowed: ArrayLike) -> OpenSearch:
@@ -297,6 +295,17 @@ class OpenSearch:
                 raise BadInput(f"{self.name} has no field {name!r} that can be searched: set `fields`.")
         self._refuse_number(self._number({"match_all": {}}), corpus)
 
+    def _look_for(self, names: Sequence[str]) -> None:
+        """Raise `StaleIndex` unless the index has documents of all these ids."""
+        parts = list(_in_parts(names))
+        counts = self.server.at_once(lambda ids: self._number({"ids": {"values": ids}}), parts)
+        for ids, count in zip(parts, counts, strict=True):
+            if count != len(ids):
+                raise StaleIndex(
+                    f"{self.name} lacks {len(names) - sum(counts):,} of {len(names):,} documents of the corpus, "
+                    f"{self._missing(ids)!r} among them. A document's _id there must be its id here."
+                )
+
     def _refuse_number(self, number: int, corpus: Corpus) -> None:
         if number != len(corpus):
             raise StaleIndex(
@@ -339,11 +348,11 @@ class Elasticsearch(OpenSearch):
         super().__init__(index, fields, match, url, variable, asking)
 
 
-def _in_parts(corpus: Corpus) -> Iterator[list[str]]:
-    """The ids of a corpus, some thousands at a time, and no more than make a request of some megabytes."""
+def _in_parts(names: Sequence[str]) -> Iterator[list[str]]:
+    """Ids, some thousands at a time, and no more than make a request of some megabytes."""
     part: list[str] = []
     size = 0
-    for name in corpus.ids:
+    for name in names:
         if len(part) == _IDS or (part and size + len(name) > _BYTES // 4):
             yield part
             part, size = [], 0
@@ -367,7 +376,10 @@ def _hits_of(answer: Any, size: int) -> list[Hit]:
     there = min(size, int(total["value"])) if total["relation"] == "eq" else size
     if len(hits) != there:
         raise ValueError(f"{len(hits)} hits of {there}")
-    return [(str(hit["_id"]), float(hit["_score"])) for hit in hits]
+    scored = [(str(hit["_id"]), float(hit["_score"])) for hit in hits]
+    if not np.isfinite(np.array([score for _, score in scored], np.float32)).all():
+        raise ValueError("a score that is not finite")
+    return scored
 
 
 def _reason(error: Any) -> str:

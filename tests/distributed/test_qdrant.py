@@ -79,7 +79,8 @@ class TestQdrant(StorePromises):
         assert same(wide[0], expected) < 50 < 95 < same(wide[1], expected)
         rows = self.opened(encoder, self.store(kind="hnsw"), documents)
         keys, _ = rows._store.nearest(Hashed().encode(asked), 10, rows._held.token, None, exactly=True)
-        assert (keys == np.array([expected[row][0] for row in range(100)])).mean() > 0.99  # but for ties
+        equal = [len(np.intersect1d(keys[row], expected[row][0])) for row in range(100)]
+        assert np.mean(equal) > 9.8  # of ties with the last it may find another
 
     def test_somebody_elses_collection_is_not_written_to(self, server):
         vectors = {"embedding": {"size": 48, "distance": "Dot", "hnsw_config": {"m": 16}}}

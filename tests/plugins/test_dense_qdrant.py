@@ -188,11 +188,15 @@ class TestQdrant(StorePromises):
             ranking.search("text", corpus(100))
 
     def test_rows_that_others_wrote_are_told(self, server):
-        ranking = nirank.load(Hashed()) >> self.store()
-        ranking.search("text", corpus(300))
-        self.only(server)[7000] = [[100.0] * 48, {"id": "foreign"}]
-        with pytest.raises((StaleIndex, IndexError)):
-            (ranking % 300).search(queries(20), corpus(300))
+        ranking, documents = nirank.load(Hashed()) >> self.store(), corpus(300)
+        ranking.search("text", documents)
+        for key, told in ((7000, "rows that the index does not know"), ("a4f0", "a point of the id 'a4f0'")):
+            self.only(server)[key] = [[100.0] * 48, {"id": "foreign"}]
+            with pytest.raises(StaleIndex, match=f"has {told}.*others have written to it"):
+                (ranking % 300).search(queries(20), documents)
+            with pytest.raises(StaleIndex, match="has 301 rows, and 300 were written"):
+                (nirank.load(Hashed()) >> self.store()).search("text", corpus(300))
+            del self.only(server)[key]
 
     def test_pages_of_ids_are_read_to_their_end(self, server, monkeypatch, tmp_path):
         monkeypatch.setattr(qdrant_rows, "_ROWS", 7)

@@ -210,7 +210,7 @@ def test_an_index_of_other_documents_is_told(serving):
     with pytest.raises(StaleIndex, match="has 6 documents, and the corpus searched 5: these are not the same"):
         asking(cluster).search("cat", fewer)
     others = nirank.Documents([*IDS[:4], "e1", "e2"], TEXTS)
-    with pytest.raises(StaleIndex, match=r"lacks 2 of the 6 documents of the corpus, 'e1' among them"):
+    with pytest.raises(StaleIndex, match=r"lacks 2 of 6 documents of the corpus, 'e1' among them"):
         asking(cluster).search("cat", others)
     ranking = asking(cluster)
     assert len(ranking.search("cat", corpus).docs)
@@ -220,6 +220,8 @@ def test_an_index_of_other_documents_is_told(serving):
     del cluster.documents["d0"]
     with pytest.raises(StaleIndex, match="found 'new', which the corpus searched does not have"):
         ranking.search("cat", corpus)
+    with pytest.raises(StaleIndex, match="lacks 1 of 6 documents of the corpus, 'd0' among them"):
+        asking(cluster).search("cat", corpus)  # opened again
     with pytest.raises(BadInput, match=r"refuses /none/_field_caps.*status 404.*no such index \[none\]"):
         asking(cluster, index="none").search("cat", corpus)
     with pytest.raises(BadInput, match="has no field 'title' that can be searched"):
@@ -236,6 +238,11 @@ def changed(**other):
 
 def shorter(answer):
     return answer | {"hits": answer["hits"] | {"hits": answer["hits"]["hits"][:-1]}}
+
+
+def endless(answer):
+    hits = [each | {"_score": float("inf")} for each in answer["hits"]["hits"]]
+    return answer | {"hits": answer["hits"] | {"hits": hits}}
 
 
 def twice(answer):
@@ -271,6 +278,7 @@ def unscored(answer):
         (lambda answer: {"error": "old words", "status": 500}, BadInput, "status 500, old words"),
         (shorter, ComponentError, "hits of"),
         (twice, StaleIndex, "has two documents of the same _id"),
+        (endless, ComponentError, "a score that is not finite"),
         (unscored, ComponentError, "answered what no OpenSearch or Elasticsearch does"),
         (lambda answer: {}, ComponentError, "answered what no OpenSearch or Elasticsearch does"),
         (lambda answer: None, ComponentError, "answered what no OpenSearch or Elasticsearch does"),

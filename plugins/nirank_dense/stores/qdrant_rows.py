@@ -87,7 +87,7 @@ class Rows:
 
     def keys(self) -> Keys:
         """The keys of all rows."""
-        return np.sort(np.array([row["id"] for row in self._all(payload=False)], np.int64))
+        return np.sort(_keys_of(self._all(payload=False), self.name))
 
     def put(self, keys: Keys, ids: Any, vectors: Floats, manifest: Manifest) -> None:
         """Write rows; the manifest first, so that what it says of the longest vector holds."""
@@ -117,7 +117,7 @@ class Rows:
     def named(self) -> tuple[Keys, Any]:
         """The key and the id of each row."""
         rows = self._all(payload=True)
-        return np.array([row["id"] for row in rows], np.int64), [_member(row, "payload", "id") for row in rows]
+        return _keys_of(rows, self.name), [_member(row, "payload", "id") for row in rows]
 
     def vectors(self, keys: Keys) -> Floats:
         """The vectors of some rows, in the order of `keys`, which differ."""
@@ -147,7 +147,7 @@ class Rows:
         )
         if len(answers) != len(queries):
             raise ComponentError(f"{self.name} gave {len(answers)} answers to {len(queries)} queries.")
-        return _matrices(answers, count)
+        return _matrices(answers, count, self.name)
 
     def _vectors(self, keys: Keys) -> Floats:
         rows = self._points(keys, vector=True)
@@ -261,13 +261,21 @@ def _no_qdrant(error: Exception) -> ComponentError:
     return ComponentError(f"what answers is no Qdrant of version 1.10 or newer: {error!r} in an answer.")
 
 
-def _matrices(answers: list[Any], count: int) -> tuple[Keys, Floats]:
+def _keys_of(points: list[Any], name: str) -> Keys:
+    """The keys of points. Raises `StaleIndex` for an id that is no key."""
+    ids = [point["id"] for point in points]
+    if (foreign := next((each for each in ids if not isinstance(each, int)), None)) is not None:
+        raise StaleIndex(f"{name} has a point of the id {foreign!r}: others have written to it.")
+    return np.array(ids, np.int64)
+
+
+def _matrices(answers: list[Any], count: int, name: str) -> tuple[Keys, Floats]:
     """Keys and scores of what is found for each query, -1 and minus infinity where there are no more."""
     keys, scores = np.full((len(answers), count), -1, np.int64), np.full((len(answers), count), -np.inf, np.float32)
     try:
         for place, answer in enumerate(answers):
             points = answer["points"]
-            keys[place, : len(points)] = [point["id"] for point in points]
+            keys[place, : len(points)] = _keys_of(points, name)
             scores[place, : len(points)] = [point["score"] for point in points]
     except (LookupError, TypeError, ValueError) as error:
         raise _no_qdrant(error) from error
