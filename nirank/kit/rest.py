@@ -91,6 +91,8 @@ class HTTPClient:
     ) -> None:
         if not variable.isidentifier():
             raise BadInput("`variable` is the beginning of the names of environment variables, and never a token.")
+        if asking.tries < 1 or asking.at_once < 1 or asking.timeout <= 0:
+            raise BadInput(f"{asking}: tries and at_once are numbers from 1, and timeout is above 0.")
         import_httpx(extra)  # now, not when it is asked
         self.variable, self.asking, self.login, self._transport = variable, asking, login, transport
         self.url = _checked(url or os.environ.get(f"{variable}_URL") or "", variable).rstrip("/")

@@ -387,6 +387,7 @@ def test_a_key_and_a_password_are_sent_to_their_own_host_and_shown_nowhere(
         ({"fields": ("^2",)}, "names of fields are expected"),
         ({"url": "http://reader:opensesame@host:9200"}, "without a user or a password"),
         ({"url": "http://host:9200?apikey=opensesame"}, "without a user or a password"),
+        ({"asking": Asking(tries=0)}, "tries and at_once are numbers from 1"),
         ({"url": "host:9200"}, "without a user or a password"),
     ],
 )
