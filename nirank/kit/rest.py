@@ -37,7 +37,7 @@ class AwayForNow(Exception):
 class Refusal(BadInput):
     """A request that a server refuses, with the status of its answer."""
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
 
@@ -140,6 +140,11 @@ class HTTPClient:
         try:
             response = self._client.request(method, path, content=content, headers=headers)
         except import_httpx().TransportError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise BadInput(
+                    f"{self.url} shows a certificate that nobody known vouches for: name the file with that of its "
+                    f"authority in {self.variable}_CERTIFICATE, if you trust it."
+                ) from error
             raise AwayForNow(self._shown(f"{type(error).__name__}: {error}")) from error
         if response.status_code in PASSING:
             raise AwayForNow(f"status {response.status_code}, {self._shown(response.text)!r}")
