@@ -48,6 +48,15 @@ if TYPE_CHECKING:
     from nirank.kit.openvino import token_examples as token_examples
     from nirank.kit.openvino import trace as trace
     from nirank.kit.remembered import Memory as Memory
+    from nirank.kit.rest import API_KEY as API_KEY
+    from nirank.kit.rest import BEARER as BEARER
+    from nirank.kit.rest import KEY_OR_BASIC as KEY_OR_BASIC
+    from nirank.kit.rest import PASSING as PASSING
+    from nirank.kit.rest import AwayForNow as AwayForNow
+    from nirank.kit.rest import HTTPClient as HTTPClient
+    from nirank.kit.rest import Refusal as Refusal
+    from nirank.kit.rest import import_httpx as import_httpx
+    from nirank.kit.rest import in_lines as in_lines
     from nirank.kit.trial import TEXTS as TEXTS
     from nirank.kit.trial import tried as tried
     from nirank.kit.word_pieces import learned_tokenizer as learned_tokenizer
@@ -82,6 +91,17 @@ _HOMES = {
         "trace",
     ],
     "nirank.kit.remembered": ["Memory"],
+    "nirank.kit.rest": [
+        "API_KEY",
+        "AwayForNow",
+        "BEARER",
+        "HTTPClient",
+        "KEY_OR_BASIC",
+        "PASSING",
+        "Refusal",
+        "import_httpx",
+        "in_lines",
+    ],
     "nirank.kit.trial": ["TEXTS", "tried"],
     "nirank.kit.word_pieces": ["learned_tokenizer", "texts_of"],
     "nirank.progress": ["progress"],

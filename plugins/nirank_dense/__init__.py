@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 _KINDS = {"flat": "Flat", "sq8": "SQ8", "hnsw": "HNSW", "ivf_flat": "IVFFlat", "ivf_pq": "IVFPQ"}
-_STORES = {"pgvector": "PGVector", "milvus": "MilvusSearch"}
+_STORES = {"pgvector": "PGVector", "milvus": "MilvusSearch", "qdrant": "QdrantSearch"}
 
 
 @hookimpl

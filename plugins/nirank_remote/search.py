@@ -14,8 +14,7 @@ import numpy as np
 
 from nirank.data import Candidates, Corpus, Queries, offsets_of
 from nirank.errors import BadInput, ComponentError, StaleIndex
-from nirank.kit import Asking, bounded
-from nirank_remote.http import Server
+from nirank.kit import Asking, HTTPClient, bounded
 
 SERVED = "server.json"
 #: Documents of a page, and the deepest rank, that a server gives.
@@ -38,7 +37,7 @@ class RemoteSearch:
         variable: str = "NIRANK_REMOTE",
         asking: Asking = Asking(timeout=30.0),
     ) -> None:
-        self.server = Server(url, variable, asking)
+        self.server = HTTPClient(url, variable, asking)
         self.pipeline = pipeline
         self._corpus: Corpus | None = None
         self._version = ""

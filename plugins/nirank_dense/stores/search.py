@@ -274,7 +274,8 @@ class StoreSearch:
             among = np.zeros(held.following, bool)
             among[self._keys[self._allowed]] = True
         keys, scores = store.nearest(queries, count, held.token, among, exactly)
-        docs = np.where(keys >= 0, self._ordinals[keys], -1)
+        known = (keys >= 0) & (keys < len(self._ordinals))
+        docs = np.where(known, self._ordinals[np.where(known, keys, 0)], -1)
         if ((docs < 0) & (keys >= 0)).any():
             raise StaleIndex(f"{store.name} has rows that the index does not know: others have written to it. {_AGAIN}")
         return docs, scores

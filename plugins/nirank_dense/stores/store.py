@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nirank.data import Floats
 from nirank.errors import BadInput, StaleIndex
+from nirank.kit import AwayForNow
 from nirank_dense.stores.manifest import COMPLETE, Manifest
 
 log = logging.getLogger("nirank")
@@ -173,4 +174,6 @@ def secret(variable: str) -> str | None:
 def first_line(error: Exception) -> str:
     """An error in short: the first line of its message."""
     lines = str(error).strip().splitlines()
+    if isinstance(error, AwayForNow):  # which has the name of another in its message
+        return lines[0][:300]
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
