@@ -213,7 +213,7 @@ def test_a_program_ends_where_a_shard_hung(tmp_path):
 
 @pytest.mark.parametrize("wrong", [0, -1, True, "5", float("nan")])
 def test_a_limit_that_is_no_time_is_refused(wrong):
-    with pytest.raises(BadInput, match="timeout = .*seconds above 0"):
+    with pytest.raises(BadInput, match=r"timeout = .*seconds above 0"):
         nirank.sharded(nirank.load("bm25"), timeout=wrong)
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from nirank.execution.indexes import Former as Former
     from nirank.execution.shards.hosts import ShardGone as ShardGone
     from nirank.execution.shards.hosts import ShardSilent as ShardSilent
+    from nirank.execution.shards.losses import note_lost as note_lost
     from nirank.execution.shards.served import OpenShard as OpenShard
     from nirank.execution.shards.served import ShardFailure as ShardFailure
     from nirank.execution.shards.served import ShardOpening as ShardOpening
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "nirank.execution.indexes": ["Former"],
     "nirank.execution.shards.hosts": ["ShardGone", "ShardSilent"],
+    "nirank.execution.shards.losses": ["note_lost"],
     "nirank.execution.shards.served": ["OpenShard", "ShardFailure", "ShardOpening"],
     "nirank.execution.stages": ["encode", "encode_documents", "score"],
     "nirank.files": ["beside", "cache_folder", "write_header"],

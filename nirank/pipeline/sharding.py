@@ -37,8 +37,9 @@ def sharded(
     `shards` is how many, or a list with the share of each: numbers of documents, or parts of any sum. `on` says where
     they are open: "processes", "here" (in this process, one after the other), or a place of a plugin, such as "ray". A
     shard that ends is begun again `restarts` times; then the search is an error that names it, unless `partial` results
-    are wanted. So is one that is silent for more than `timeout` seconds; without that it is waited for. `exact=False` lets in generators that would find other documents in shards than in one index, such as
-    graphs. Raises `CompositionError` for what is no generator with an index, `BadInput` for other values.
+    are wanted. So it is with one that is silent for more than `timeout` seconds; by default it is waited for.
+    `exact=False` lets in generators that would find other documents in shards than in one index, such as graphs.
+    Raises `CompositionError` for what is no generator with an index, `BadInput` for other values.
     """
     stage = as_stage(generator)
     if not isinstance(stage, Stage) or not stage.component.can("generate"):

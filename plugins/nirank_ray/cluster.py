@@ -87,7 +87,9 @@ class Cluster:
             return None
         ray = self._joined()
         self._nodes = self._nodes or Nodes(ray)
-        host = Hosted(ray, opening, Room(self.cpus or threads or 1, self.gpus or 0, self.patience), threads, self._nodes)
+        host = Hosted(
+            ray, opening, Room(self.cpus or threads or 1, self.gpus or 0, self.patience), threads, self._nodes
+        )
         self._shards.add(host)
         return host
 

@@ -140,7 +140,9 @@ class Group:
         silent = isinstance(gone, ShardSilent)
         did = str(gone) if silent else "ended before it had answered"
         again = f" (begun again {times} times, and {'silent' if silent else 'gone'} each time)" if times else ""
-        instead = "set timeout higher, look for what holds it (a disk?)" if silent else "look for what ends it (memory?)"
+        instead = (
+            "set timeout higher, look for what holds it (a disk?)" if silent else "look for what ends it (memory?)"
+        )
         return (
             f"{self._name(number)} {did}{again}. Its documents would be missing from every list: ask again, {instead}, "
             "or allow that with partial = True."

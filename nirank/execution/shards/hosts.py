@@ -156,8 +156,8 @@ class Process:
 
     def restart(self) -> Process:
         """Another process. This one is killed: where it hangs, nothing less ends it."""
-        for process in [*(self._pool._processes or {}).values()]:
-            process.kill()
+        for running in [*(self._pool._processes or {}).values()]:
+            running.kill()
         self.close()
         return Process(self._opening, self._threads)
 

@@ -136,7 +136,7 @@ class Sharded:
         for shard, found in answers.items():
             self._check_found(Candidates(*found), len(queries), given[shard][1], len(layout.of(shard)))
         lost = [f"shard {shard + 1} of {self.component.name}" for shard in sorted(given.keys() - answers.keys())]
-        losses.note(lost)
+        losses.note_lost(lost)
         return layout.merged(answers, len(queries), k).without(lost)
 
     def _check_found(self, found: Candidates, queries: int, k: int, documents: int) -> None:
