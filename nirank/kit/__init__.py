@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from nirank.kit.word_pieces import learned_tokenizer as learned_tokenizer
     from nirank.kit.word_pieces import texts_of as texts_of
     from nirank.progress import progress as progress
+    from nirank.progress import tell as tell
     from nirank.seals import check_all as check_all
     from nirank.threads import bound_threads as bound_threads
     from nirank.threads import processors as processors
@@ -87,7 +88,7 @@ _HOMES = {
     "nirank.kit.remembered": ["Memory"],
     "nirank.kit.trial": ["TEXTS", "tried"],
     "nirank.kit.word_pieces": ["learned_tokenizer", "texts_of"],
-    "nirank.progress": ["progress"],
+    "nirank.progress": ["progress", "tell"],
     "nirank.seals": ["check_all"],
     "nirank.threads": ["bound_threads", "processors"],
 }
