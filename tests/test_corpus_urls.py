@@ -133,6 +133,17 @@ def test_a_damaged_file_is_told_and_not_kept(written, monkeypatch, tmp_path):
         ArrowCorpus(URL)
 
 
+def test_a_damaged_range_is_told_and_the_others_are_read(written):
+    content = bytearray(_content("corpus.arrow"))
+    at = content.index(b"text 25")
+    content[at : at + 7] = b"text 26"
+    _replace("corpus.arrow", bytes(content))
+    ranges = UrlRanges(URL, written.fingerprint)
+    assert ranges[0:21] == written[0:21]
+    with pytest.raises(DamagedFile, match=r"corpus\.arrow is damaged"):
+        ranges[20:22]
+
+
 def test_ranges_of_another_corpus_are_refused(written):
     write_corpus(URL, _batches(TEXTS[::-1]))
     with pytest.raises(ValueError, match="is another corpus now"):

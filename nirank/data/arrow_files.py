@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nirank.data.columns import Strings, join_texts, to_array, to_column
 from nirank.data.fingerprint import Fingerprint
@@ -16,8 +19,9 @@ if TYPE_CHECKING:
 
 #: The entry of a file's last batch that has the fingerprint of its documents.
 FINGERPRINT = b"nirank.fingerprint"
-#: Beside it, the number of documents of each batch: so a range can be found without reading what comes before it.
-ROWS = b"nirank.rows"
+#: Beside it, of each batch the number of documents and a hash: a range is found without reading what comes before it,
+#: and compared without reading the rest.
+BATCHES = b"nirank.batches"
 
 
 def map_table(path: Path) -> tuple[pa.Table, str | None]:
@@ -48,6 +52,21 @@ def fingerprint_of(table: pa.Table) -> str:
     for batch in table.to_batches():
         digest.add(batch["id"], join_texts([batch[name] for name in fields]))
     return digest.hex()
+
+
+def hash_of(batch: pa.RecordBatch) -> str:
+    """A hash of the texts of a batch, 32 hexadecimal digits: of their lengths and bytes, column by column."""
+    import pyarrow as pa
+    import xxhash
+
+    hashed = xxhash.xxh3_128()
+    for column in batch.cast(pa.schema([(name, pa.large_string()) for name in batch.schema.names])).columns:
+        _, offsets, data = column.buffers()
+        if len(column):
+            ends = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
+            hashed.update(np.diff(ends).astype("<i8").tobytes())
+            hashed.update(memoryview(data)[ends[0] : ends[-1]])
+    return hashed.hexdigest()
 
 
 def check_texts(table: pa.Table, path: Path) -> None:
@@ -83,14 +102,15 @@ def write_batches(path: Path, batches: Iterable[Mapping[str, Strings]], fields: 
     """Write documents batch by batch, with the fingerprint of all."""
     import pyarrow as pa
 
-    digest, rows = Fingerprint(), list[int]()
+    digest, written = Fingerprint(), list[list[Any]]()
     schema = pa.schema([(name, pa.large_string()) for name in ("id", *fields)])
     with pa.OSFile(os.fsencode(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         for batch in batches:
             columns = [to_column(batch[name]).combine_chunks() for name in schema.names]
             digest.add(columns[0], join_texts(columns[1:]))
-            writer.write_batch(pa.record_batch(columns, schema=schema))
-            rows.append(len(columns[0]))
+            made = pa.record_batch(columns, schema=schema)
+            writer.write_batch(made)
+            written.append([len(made), hash_of(made)])
         # only now is the fingerprint known, so it travels with a last batch that holds nothing
         last = pa.record_batch([to_array([]) for _ in schema], schema=schema)
-        writer.write_batch(last, custom_metadata={FINGERPRINT: digest.hex(), ROWS: ",".join(map(str, rows))})
+        writer.write_batch(last, custom_metadata={FINGERPRINT: digest.hex(), BATCHES: json.dumps(written)})

@@ -8,6 +8,7 @@ its documents. Who needs some ranges of it alone, as a worker of a cluster does,
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 
 from nirank import seals
 from nirank.data import attributes
-from nirank.data.arrow_files import ROWS, fingerprint_of, map_table, stamped, text_columns
+from nirank.data.arrow_files import BATCHES, fingerprint_of, hash_of, map_table, stamped, text_columns
 from nirank.data.columns import join_texts
 from nirank.data.offsets import offsets_of
 from nirank.errors import BadInput, DamagedFile, MissingDependency, NirankError
@@ -83,15 +84,15 @@ class UrlRanges:
         self.url = url
         with _reached(url) as (files, path):
             self._file = _opened(files.open(path, "rb"))
-        found, rows = _stamp_of(self._file, url)
+        found, batches = _stamp_of(self._file, url)
         if found != fingerprint:
             raise ValueError(
                 f"{url} is another corpus now: its fingerprint is {found[:12]}, and that of the one that is encoded "
                 f"{fingerprint[:12]}."
             )
-        if rows is None:
+        if batches is None:
             raise BadInput(f"{url} does not say where its batches begin: write it again with write_corpus.")
-        self.offsets = offsets_of(rows)
+        self.offsets, self._hashes = offsets_of([count for count, _ in batches]), [hashed for _, hashed in batches]
         fields = [name for name in text_columns(self._file.schema, Path(url)) if name != "id"]
         self._names = fields if field is None else [field] if isinstance(field, str) else list(field)
         if strangers := [name for name in self._names if name not in fields]:
@@ -113,15 +114,18 @@ class UrlRanges:
             yield self._batch(number)[max(0, start - begin) : stop - begin]
 
     def _read(self, number: int) -> pa.Array:
-        """The contents of a batch. Raises `DamagedFile` where it cannot be read, or is no UTF-8."""
+        """The contents of a batch. Raises `DamagedFile` where it is not what was written."""
         import pyarrow as pa
 
         try:
             batch = self._file.get_batch(number)
             batch.validate(full=True)
+            sound = hash_of(batch) == self._hashes[number]
             columns = [batch[name].cast(pa.large_string()) for name in self._names]
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DamagedFile(f"{self.url} cannot be read: {error}.") from error
+        if not sound:
+            raise DamagedFile(f"{self.url} is damaged: its contents are not those that were written. Write it again.")
         return join_texts(columns)
 
 
@@ -158,13 +162,15 @@ def _opened(file: Any) -> Any:
     return pa.ipc.open_file(pa.PythonFile(file, mode="r"))
 
 
-def _stamp_of(reader: Any, url: str) -> tuple[str, list[int] | None]:
-    """The fingerprint in a file, and the documents of each batch. Raises `BadInput` where there is none."""
+def _stamp_of(reader: Any, url: str) -> tuple[str, list[tuple[int, str]] | None]:
+    """The fingerprint in a file, and documents and hash of each batch. Raises `BadInput` where there is none."""
     fingerprint, metadata = stamped(reader)
     if fingerprint is None:
         raise BadInput(f"{url} has no fingerprint: write it with nirank.data.write_corpus.")
-    rows = metadata.get(ROWS)
-    return fingerprint, None if rows is None else [int(count) for count in rows.split(b",") if count]
+    batches = metadata.get(BATCHES)
+    return fingerprint, None if batches is None else [
+        (int(count), str(hashed)) for count, hashed in json.loads(batches)
+    ]
 
 
 @contextmanager
