@@ -877,16 +877,28 @@ def _print_json(value: Any) -> None:
 
 
 def _print_found(opened: Workspace, query: str, k: int, as_json: bool, snippets: bool, explain: bool) -> None:
-    docs, scores = opened.search(query, k)
+    candidates = opened.find(query, k)
+    docs, scores = candidates[0]
     parts = opened.snippets(query, docs) if snippets else []
     reasons = opened.explanations(query, docs) if explain else []
     if not as_json:
         _console().print(_found_table(opened, query, docs, scores, parts))
+        _print_lost(candidates.lost)
         _print_reasons(opened, docs, reasons)
         return
     from nirank.experiments import found
 
-    _print_json({"query": query, "results": found.as_json(opened.corpus, docs, scores, parts, reasons)})
+    lost = {"lost": list(candidates.lost)} if candidates.lost else {}
+    _print_json({"query": query, "results": found.as_json(opened.corpus, docs, scores, parts, reasons), **lost})
+
+
+def _print_lost(lost: Sequence[str]) -> None:
+    """Say that documents are missing."""
+    from nirank.showing.terminal import shown
+
+    if lost:
+        told = f"Not searched, for no answer came: {', '.join(lost)}. Documents may be missing."
+        _console().print(shown(told, style="bold red"))
 
 
 def _print_reasons(opened: Workspace, docs: Ints, reasons: Sequence[Explanation]) -> None:

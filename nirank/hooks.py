@@ -89,7 +89,7 @@ def nirank_open_shard(opening: Any, on: str, threads: int) -> Any:
     """Open one shard of an index at the place that `on` names, with so many threads; None for a place of others.
 
     `opening` can be sent to another process, and is opened there by `nirank.kit.OpenShard`. What is returned has the
-    methods `ask`, `restart` and `close` of `nirank.execution.shards.hosts.Host`.
+    methods `ask`, `restart` and `close`, and the attribute `answers`, of `nirank.execution.shards.hosts.Host`.
     """
 
 

@@ -15,6 +15,17 @@ _SECONDS_BETWEEN_UPDATES = 0.2
 
 #: Called with the number of entries that have just been done.
 Advance = Callable[[int], None]
+#: Called with a text that is to stand beside a bar.
+Tell = Callable[[str], None]
+
+_TELLS: ContextVar[Tell | None] = ContextVar("tells", default=None)
+
+
+def tell(text: str) -> None:
+    """Show a text beside the bar that is shown, such as who does how much of the work; nowhere where there is none."""
+    shown = _TELLS.get()
+    if shown is not None:
+        shown(text)
 
 
 @contextmanager
@@ -27,34 +38,36 @@ def progress(what: str, total: int) -> Iterator[Advance]:
     if _SHOWN.get() or not _wanted():
         yield lambda step: None
         return
-    with _updated(what, total) if _in_notebook() else _bar(what, total) as advance:
-        shown = _SHOWN.set(True)
+    with _updated(what, total) if _in_notebook() else _bar(what, total) as (advance, beside):
+        shown, tells = _SHOWN.set(True), _TELLS.set(beside)
         try:
             yield advance
         finally:
             _SHOWN.reset(shown)
+            _TELLS.reset(tells)
 
 
 @contextmanager
-def _bar(what: str, total: int) -> Iterator[Advance]:
+def _bar(what: str, total: int) -> Iterator[tuple[Advance, Tell]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    beside = TextColumn("{task.fields[beside]}", markup=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), beside)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda step: bar.advance(task, step)
+        task = bar.add_task(what, total=total, beside="")
+        yield lambda step: bar.advance(task, step), lambda text: bar.update(task, beside=text)
 
 
 @contextmanager
-def _updated(what: str, total: int) -> Iterator[Advance]:
+def _updated(what: str, total: int) -> Iterator[tuple[Advance, Tell]]:
     """One bar in a notebook, which is updated where it stands and empty at the end; rich's need a package of their own.
 
     Lines that are written over would all be kept in the file of the notebook. Short work shows nothing.
     """
     from IPython.display import DisplayHandle
 
-    done, last = 0, time.monotonic()
+    done, last, beside = 0, time.monotonic(), ""
     bar = DisplayHandle()
     show = bar.display
 
@@ -62,21 +75,25 @@ def _updated(what: str, total: int) -> Iterator[Advance]:
         nonlocal done, last, show
         done += step
         if time.monotonic() - last >= _SECONDS_BETWEEN_UPDATES:
-            show(_bundle(what, done, total), raw=True)
+            show(_bundle(what, done, total, beside), raw=True)
             last, show = time.monotonic(), bar.update
 
+    def tell_beside(text: str) -> None:
+        nonlocal beside
+        beside = text
+
     try:
-        yield advance
+        yield advance, tell_beside
     finally:
         if show == bar.update:
             show({"text/plain": "", "text/html": ""}, raw=True)
 
 
-def _bundle(what: str, done: int, total: int) -> dict[str, str]:
+def _bundle(what: str, done: int, total: int, beside: str) -> dict[str, str]:
     """A bar as text, and as the element that HTML has for it."""
     bar = f'<progress value="{done}" max="{max(total, 1)}" style="width: 16em"></progress>'
-    count = f"{done:,}/{total:,}"
-    return {"text/plain": f"{what}: {count}", "text/html": f"<div>{escape(what)} {bar} {count}</div>"}
+    count = f"{done:,}/{total:,} {beside}".rstrip()
+    return {"text/plain": f"{what}: {count}", "text/html": f"<div>{escape(what)} {bar} {escape(count)}</div>"}
 
 
 def _in_notebook() -> bool:

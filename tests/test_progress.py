@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nirank
-from nirank.progress import progress
+from nirank.progress import progress, tell
 
 
 def _work(advance, steps=3):
@@ -125,3 +125,16 @@ def test_a_search_in_a_notebook_shows_progress_each_time(notebook):
         ranking.search(["one", "two"], corpus)
         assert any(re.search(r"Scoring with Lengths: \d+/10", bundle["text/plain"]) for _, bundle in notebook)
         notebook.clear()
+
+
+def test_inner_work_tells_beside_the_bar_who_does_what(capsys, monkeypatch):
+    monkeypatch.setenv("NIRANK_PROGRESS", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    with progress("Encoding", 3) as advance:
+        tell("chunks: 2 by 10.0.0.1 [not markup]")
+        _work(advance)
+    tell("nobody hears this")
+    errors = capsys.readouterr().err
+    assert "2 by 10.0.0.1 [not markup]" in re.sub(r"\x1b\[[\d;?]*\w", "", errors)
+    assert "nobody" not in errors

@@ -18,6 +18,10 @@ def _served(name="emoji", documents=1870):
     return SimpleNamespace(state=SimpleNamespace(name=name, version="a1b2", corpus=range(documents)), limits=limits)
 
 
+def _found(stages, *lost):
+    return SimpleNamespace(stages=stages, lost=lost)
+
+
 @pytest.fixture
 def metrics():
     return Metrics(_served())
@@ -91,12 +95,13 @@ def test_a_client_that_went_away_and_an_application_that_failed_are_counted(metr
 
 
 def test_the_seconds_of_stages_are_counted(metrics):
-    metrics.searched("mixed", {"generate bm25": 4, "score minilm": 200})
-    metrics.searched("mixed", {"generate bm25": 2})
+    metrics.searched("mixed", [_found({"generate bm25": 4, "score minilm": 200}), _found({}, "shard 1 of bm25")])
+    metrics.searched("mixed", [_found({"generate bm25": 2})])
     read = _read(metrics)
     labels = ("pipeline", "mixed"), ("stage", "generate bm25")
     assert read["nirank_stage_seconds_sum", *labels] == pytest.approx(0.006)
     assert read["nirank_stage_seconds_bucket", ("le", "0.0025"), *labels] == 1
+    assert read["nirank_partial_total", ("pipeline", "mixed")] == 1
 
 
 def test_what_holds_now_is_read_when_it_is_asked_for():
@@ -113,7 +118,7 @@ def test_what_holds_now_is_read_when_it_is_asked_for():
 
 
 def test_two_servers_of_a_process_do_not_add_up(metrics):
-    metrics.searched("bm25", {"total": 1})
+    metrics.searched("bm25", [_found({"total": 1})])
     assert not any("bm25" in dict(labels).values() for _, *labels in _read(Metrics(_served("other"))))
 
 

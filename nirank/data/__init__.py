@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from nirank.data.types import Floats as Floats
     from nirank.data.types import Ints as Ints
     from nirank.data.unchanged import same_documents as same_documents
+    from nirank.data.urls import UrlRanges as UrlRanges
     from nirank.data.vectors import SparseVectors as SparseVectors
     from nirank.data.vectors import TokenVectors as TokenVectors
     from nirank.data.vectors import Vectors as Vectors
@@ -101,6 +102,7 @@ _HOMES = {
     "nirank.data.ties": ["from_sort_keys", "sort_keys"],
     "nirank.data.types": ["Content", "Corpus", "Floats", "Ints"],
     "nirank.data.unchanged": ["same_documents"],
+    "nirank.data.urls": ["UrlRanges"],
     "nirank.data.vectors": ["SparseVectors", "TokenVectors", "Vectors"],
     "nirank.data.written": ["Written"],
 }

@@ -16,10 +16,11 @@ from numpy.typing import ArrayLike
 
 from nirank import seals
 from nirank.data import attributes
-from nirank.data.arrow_files import check_texts, map_table
+from nirank.data.arrow_files import check_texts, fingerprint_of, map_table
 from nirank.data.columns import Strings, gather, join_texts
 from nirank.data.fingerprint import Fingerprint, content_bytes
 from nirank.data.ids import ITERATED, Ids, as_ordinals
+from nirank.data.urls import is_url, local_copy
 from nirank.errors import BadInput
 
 if TYPE_CHECKING:
@@ -136,11 +137,17 @@ class ArrowCorpus(Texts):
     """A corpus in an Arrow IPC file: a column `id` and text columns such as `title` and `text`.
 
     The file is mapped into memory, not read. The content of a document is those of its `fields` that are not
-    empty, in the order of the file, joined by blanks; attributes are values beside it. Raises `BadInput` for any other
-    file.
+    empty, in the order of the file, joined by blanks; attributes are values beside it. A URL that fsspec knows
+    (`s3://bucket/corpus.arrow`) is copied into the cache once, under its fingerprint (`nirank.data.urls`). Raises
+    `BadInput` for any other file.
     """
 
     def __init__(self, path: str | Path) -> None:
+        #: Where it comes from, if that is no path of this machine.
+        self.url: str | None = None
+        if is_url(path):
+            self.url = str(path)
+            path = local_copy(self.url)
         self.path = Path(path)
         seals.check_file(self.path, "Make the file again, or remove it.")
         self._table, self._stamp = map_table(self.path)
@@ -159,8 +166,10 @@ class ArrowCorpus(Texts):
     def __repr__(self) -> str:
         return f"<ArrowCorpus {self.path.name}: {len(self):,} documents>"
 
-    def __reduce__(self) -> tuple[type[ArrowCorpus], tuple[Path]]:
-        return ArrowCorpus, (self.path,)  # another process maps the file too, instead of being sent all of it
+    def __reduce__(self) -> tuple[type[ArrowCorpus], tuple[str | Path]]:
+        return ArrowCorpus, (
+            self.url or self.path,
+        )  # another process maps the file too, instead of being sent all of it
 
     @cached_property
     def ids(self) -> Ids:
@@ -227,10 +236,7 @@ class ArrowCorpus(Texts):
         return texts
 
     def _computed_fingerprint(self) -> str:
-        digest = Fingerprint()
-        for batch in self._table.to_batches():
-            digest.add(batch["id"], join_texts([batch[name] for name in self.fields]))
-        return digest.hex()
+        return fingerprint_of(self._table)
 
 
 class Fielded(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from nirank.data import attributes
 from nirank.data.arrow_files import map_table, write_batches
 from nirank.data.corpus import ArrowCorpus
 from nirank.data.ids import refuse_repeated
+from nirank.data.urls import is_url, name_of, upload
 from nirank.errors import BadInput, DamagedFile
 from nirank.files import cache_folder
 from nirank.seals import sealed
@@ -30,8 +32,14 @@ def write_corpus(
 
     Each batch maps `"id"` and every field to equally many strings; only one batch is in memory at a time. Whatever
     else it has, texts, numbers or truth values, are attributes, which a file beside `path` keeps. Files are written
-    elsewhere and moved into place. Raises `RepeatedId`, and `BadInput` where no documents came.
+    elsewhere and moved into place; for a URL that fsspec knows they are written here and copied there. Raises
+    `RepeatedId`, and `BadInput` where no documents came.
     """
+    if is_url(path):
+        with tempfile.TemporaryDirectory(dir=_made(cache_folder()), prefix=".upload-") as folder:
+            write_corpus(Path(folder) / name_of(str(path)), batches, fields)
+            upload(Path(folder), str(path))
+        return ArrowCorpus(path)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with sealed(path) as unfinished, attributes.Spool(path.parent) as spool:
@@ -42,6 +50,11 @@ def write_corpus(
         refuse_repeated(written["id"])
         spool.write(attributes.path_beside(path), fingerprint)
     return ArrowCorpus(path)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def cached_corpus(

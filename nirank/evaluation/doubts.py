@@ -50,6 +50,12 @@ def doubts(names: Sequence[str], judged: Grades, run: Candidates, level: int) ->
         yield f"{unreachable:,} queries have more relevant documents than the {depth:,} that were searched for."
 
 
+def without(lost: Sequence[str]) -> Iterator[str]:
+    """The doubt of a run that was found without some shards of an index."""
+    if lost:
+        yield f"The documents of {', '.join(lost)} are missing from the lists, for no answer came: search again."
+
+
 def doubts_of_subtopics(names: Collection[str], judgments: Subtopics | None) -> Iterator[str]:
     """The reason to doubt measures of subtopics where the judgments tell none apart."""
     if names and judgments is not None and len(judgments.subtopic_ids) < 2:

@@ -20,7 +20,7 @@ from nirank.data.frames import Tabular
 from nirank.errors import BadInput, UnknownName
 from nirank.evaluation import tables
 from nirank.evaluation.diversity import Diversity, diversity_measure
-from nirank.evaluation.doubts import cutoff_of, doubts, doubts_of_subtopics, own_documents_first
+from nirank.evaluation.doubts import cutoff_of, doubts, doubts_of_subtopics, own_documents_first, without
 from nirank.evaluation.external import (
     JudgedRanking,
     ir_mean,
@@ -57,8 +57,8 @@ class Evaluation(Tabular):
     only the tie rule decided, having the score of the one before them; `rule` is `"docno"` for trec_eval's, `"rising
     docno"` for Anserini's, and `"ordinal"` where no ids were at hand. `unjudged` queries had no judgments and were left
     out; `empty` ones had judgments and no results, and count as zero unless they were left out on demand. `warnings`
-    say, a sentence each, what makes the figures doubtful: that no retrieved document is judged, or that a cutoff lies
-    beyond the ranking.
+    say, a sentence each, what makes the figures doubtful: that no retrieved document is judged, that a cutoff lies
+    beyond the ranking, or that shards of an index did not answer.
     """
 
     values: dict[str, Values]
@@ -187,7 +187,8 @@ def evaluate(
         joined.query_ids if query_ids is None else query_ids,
         joined.ids if ids is None else ids,
     )
-    return _evaluated(plan, known, subtopics, relevance_level, complete, depth, ties)
+    evaluation = _evaluated(plan, known, subtopics, relevance_level, complete, depth, ties)
+    return replace(evaluation, warnings=(*without(getattr(run, "lost", ())), *evaluation.warnings))
 
 
 def _judged(judgments: Any, plan: _Plan) -> tuple[Any, Subtopics | None]:

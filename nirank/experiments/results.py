@@ -113,7 +113,9 @@ class Results(Tabular):
     def measures(self) -> dict[str, Any]:
         """The measures of each system, with counts and latencies, as written to `measures.json`."""
         return {
-            name: system.evaluation.to_dict() | {"seconds": round(system.seconds, 3), "latency_ms": system.latency}
+            name: system.evaluation.to_dict()
+            | {"seconds": round(system.seconds, 3), "latency_ms": system.latency}
+            | ({"lost": list(system.run.lost)} if system.run.lost else {})
             for name, system in self.systems.items()
         }
 

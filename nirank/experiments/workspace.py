@@ -56,7 +56,11 @@ class Workspace:
 
     def search(self, text: str, k: int) -> tuple[Ints, Floats]:
         """Ordinals and scores of the best `k` documents."""
-        return (self.ranking % k).search(Queries.of(text), self.corpus)[0]
+        return self.find(text, k)[0]
+
+    def find(self, text: str, k: int) -> Candidates:
+        """The best `k` documents for one query; `lost` names shards that did not answer."""
+        return (self.ranking % k).search(Queries.of(text), self.corpus)
 
     def snippets(self, text: str, docs: Ints) -> list[Snippet]:
         """The part of each document that has most words of the query. Raises `BadInput` for what is no text."""

@@ -43,7 +43,8 @@ def write(results: Results, folder: Path, report: bool = True) -> None:
 
 def _write_into(folder: Path, results: Results) -> None:
     for name, system in results.systems.items():
-        write_run(folder / f"{name}.run", results.collection.queries, system.run, tag=name)
+        # a pipeline that says partial=True asked for such a run
+        write_run(folder / f"{name}.run", results.collection.queries, system.run, tag=name, partial=True)
         (folder / f"{name}.queries.tsv").write_text(_per_query(results, system), encoding="utf-8")
     write_json(folder / "measures.json", results.measures())
     if results.comparison:

@@ -233,22 +233,40 @@ def _by_double(candidates: Candidates, exact: NDArray[np.float64]) -> Candidates
 
 
 def write_run(
-    path: str | Path, queries: Queries, candidates: Candidates, tag: str = "nirank", ids: Ids | None = None
+    path: str | Path,
+    queries: Queries,
+    candidates: Candidates,
+    tag: str = "nirank",
+    ids: Ids | None = None,
+    partial: bool = False,
 ) -> None:
     """Write what was found as a TREC run, each query's documents by falling score, with ranks from 1.
 
     Equal scores stand by rising ordinal, nirank's rule; trec_eval orders them by falling id and ignores the ranks.
     Scores are written so that they read back as the same float32. `ids` are those of `candidates.corpus` unless
     given. A path that ends in `.gz` is compressed. The file is written beside and moved into place. Raises
-    `BadInput` for an id that is empty or has white space in it, and for scores that are NaN.
+    `BadInput` for an id that is empty or has white space in it, for scores that are NaN, and for what was found without
+    some shards of an index; with `partial` this is written, and the tag ends in `-partial`.
     """
     if not isinstance(tag, str) or _unfit(tag):
         raise BadInput(f"the tag {tag!r} cannot be written to a TREC file: it is empty or has white space.")
     _check_parts(queries, candidates, path)
+    if candidates.lost:
+        tag = _tag_of_partial(tag, candidates.lost, partial)
     ids = _ids(candidates, ids)
     ranked = candidates.ranked()
     ranks = np.arange(ranked.pairs) - np.repeat(ranked.offsets[:-1], ranked.lengths) + 1
     _write(path, RUN, queries, ranked, ("Q0", ids, ranks, ranked.scores, tag))
+
+
+def _tag_of_partial(tag: str, lost: Sequence[str], partial: bool) -> str:
+    """The tag that says of a run that it is not whole. Raises `BadInput` unless such a one is wanted."""
+    if not partial:
+        raise BadInput(
+            f"the run was found without {', '.join(lost)}, and would be read as a whole one: search again, or write it "
+            "with partial=True, which its tag says."
+        )
+    return f"{tag}-partial"
 
 
 def write_qrels(path: str | Path, queries: Queries, judgments: Candidates, ids: Ids | None = None) -> None:

@@ -9,6 +9,8 @@ from nirank import faces
 if TYPE_CHECKING:
     from nirank.execution.indexes import Former as Former
     from nirank.execution.shards.hosts import ShardGone as ShardGone
+    from nirank.execution.shards.hosts import ShardSilent as ShardSilent
+    from nirank.execution.shards.losses import note_lost as note_lost
     from nirank.execution.shards.served import OpenShard as OpenShard
     from nirank.execution.shards.served import ShardFailure as ShardFailure
     from nirank.execution.shards.served import ShardOpening as ShardOpening
@@ -62,13 +64,15 @@ if TYPE_CHECKING:
     from nirank.kit.word_pieces import learned_tokenizer as learned_tokenizer
     from nirank.kit.word_pieces import texts_of as texts_of
     from nirank.progress import progress as progress
+    from nirank.progress import tell as tell
     from nirank.seals import check_all as check_all
     from nirank.threads import bound_threads as bound_threads
     from nirank.threads import processors as processors
 
 _HOMES = {
     "nirank.execution.indexes": ["Former"],
-    "nirank.execution.shards.hosts": ["ShardGone"],
+    "nirank.execution.shards.hosts": ["ShardGone", "ShardSilent"],
+    "nirank.execution.shards.losses": ["note_lost"],
     "nirank.execution.shards.served": ["OpenShard", "ShardFailure", "ShardOpening"],
     "nirank.execution.stages": ["encode", "encode_documents", "score"],
     "nirank.files": ["beside", "cache_folder", "write_header"],
@@ -104,7 +108,7 @@ _HOMES = {
     ],
     "nirank.kit.trial": ["TEXTS", "tried"],
     "nirank.kit.word_pieces": ["learned_tokenizer", "texts_of"],
-    "nirank.progress": ["progress"],
+    "nirank.progress": ["progress", "tell"],
     "nirank.seals": ["check_all"],
     "nirank.threads": ["bound_threads", "processors"],
 }

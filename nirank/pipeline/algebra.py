@@ -154,12 +154,12 @@ class Ranking(Summable):
         return stages.searching(self._vector_indexes) if self._vector_indexes else _NOTHING
 
     def _noting_losses(self) -> AbstractContextManager[Collection[str] | None]:
-        """Round a search: the shards that do not answer, where an index is in shards."""
-        return losses.noted() if self._in_shards else _NOTHING
+        """Round a search: the shards that do not answer, where some may not; then nothing that is found is kept."""
+        return losses.noted() if self._may_lose else _NOTHING
 
     @functools.cached_property
-    def _in_shards(self) -> bool:
-        return any(component.parts for component in self.components())
+    def _may_lose(self) -> bool:
+        return not all(component.traits.cacheable for component in self.components())
 
     @functools.cached_property
     def _vector_indexes(self) -> list[Component]:
@@ -454,7 +454,7 @@ class Generated(Asked):
         return super()._searching() if self.encoder else _NOTHING
 
     def _noting_losses(self) -> AbstractContextManager[Collection[str] | None]:
-        alone = self.feedback is None and not self.generator.parts  # which is quickly seen
+        alone = self.feedback is None and self.generator.traits.cacheable  # which is quickly seen
         return _NOTHING if alone else super()._noting_losses()
 
     def _index(self, corpus: Corpus, folder: Path | None, since: Corpus | None) -> None:

@@ -139,6 +139,7 @@ class PipelineHits(BaseModel):
     hits: list[Hit]
     found: int
     more: bool
+    lost: list[str] = Field(description="The shards of an index that did not answer: documents may be missing.")
     milliseconds: Milliseconds
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.data.types import Corpus
-from nirank.errors import BadInput
+from nirank.errors import BadInput, ComponentError
 from nirank.evaluation.evaluating import Evaluation, check_measures, evaluate
 from nirank.execution.sharing import sharing
 from nirank.pipeline.algebra import Ranking
@@ -111,7 +111,7 @@ class Survey:
     def _search_some(self, name: str, asked: Queries, parts: list[Candidates]) -> None:
         try:
             if name not in self.failed:
-                parts.append(self._search(self.state.pipelines[name], asked, self.state.corpus))
+                parts.append(_whole(self._search(self.state.pipelines[name], asked, self.state.corpus)))
         except Exception as error:  # of whatever component: the other pipelines have their figures nevertheless
             self.failed[name] = message_of(error)
             log.warning("%s cannot be compared: %s", name, self.failed[name])
@@ -238,3 +238,10 @@ _ORDERS: Mapping[Sort, Callable[[Row], tuple[bool, float]]] = {
     "b": _last_if_none(lambda difference: difference),
     "collection": lambda row: (False, 0.0),
 }
+
+
+def _whole(found: Candidates) -> Candidates:
+    """What was found. Raises `ComponentError` where shards did not answer: figures would be compared for hours."""
+    if found.lost:
+        raise ComponentError(f"{', '.join(found.lost)} did not answer, so documents are missing.")
+    return found

@@ -70,6 +70,7 @@ class Hits(BaseModel):
     version: str = Field(description="Of documents and pipelines: two answers of one version are comparable.")
     hits: list[Hit]
     more: bool = Field(description="True where more follow: search again with a larger `offset`.")
+    lost: list[str] = Field(description="Parts of the documents that could not be searched: some may be missing.")
 
 
 class Reason(BaseModel):
@@ -149,7 +150,11 @@ class Tools:
         found = await self._within(lambda: self._served.search(query, [name], wish, state))
         (result,) = found["results"]
         return Hits(
-            pipeline=name, version=found["version"], hits=[_hit(hit) for hit in result["hits"]], more=result["more"]
+            pipeline=name,
+            version=found["version"],
+            hits=[_hit(hit) for hit in result["hits"]],
+            more=result["more"],
+            lost=result["lost"],
         )
 
     async def explain(self, query: Query, document: Id, pipeline: Pipeline = None) -> Reason:

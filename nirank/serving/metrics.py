@@ -7,7 +7,7 @@ without end, and so would be the series. For the same reason a method that HTTP 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from nirank.serving.refusals import documented
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from nirank.serving.searching import Found
     from nirank.serving.served import Served
 
 _METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
@@ -54,6 +55,8 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        told = "Queries that were answered without some shards of an index."
+        self._partial = Counter("nirank_partial", told, ("pipeline",), registry=registry)
         registry.register(_Now(served))
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -63,10 +66,11 @@ class Metrics:
         self._requests.labels(route, method if method in _METHODS else "other", status).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def searched(self, pipeline: str, milliseconds: Mapping[str, float]) -> None:
-        """Count the stages of a search."""
-        for stage, value in milliseconds.items():
+    def searched(self, pipeline: str, found: Sequence[Found]) -> None:
+        """Count the stages of a search, which all its queries share, and queries that not all shards answered."""
+        for stage, value in found[0].stages.items():
             self._stages.labels(pipeline, stage).observe(value / 1000)
+        self._partial.labels(pipeline).inc(sum(bool(each.lost) for each in found))
 
     def page(self, accept: str = "") -> tuple[bytes, str]:
         """The metrics as text, and its media type: OpenMetrics where `accept`, the header, asks for it."""

@@ -63,11 +63,15 @@ class Wish:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The documents that a pipeline found for a query, best first, and the milliseconds of its stages."""
+    """The documents that a pipeline found for a query, best first, and the milliseconds of its stages.
+
+    `lost` names shards of an index that did not answer.
+    """
 
     docs: Ints
     scores: list[float]
     stages: Mapping[str, float] = field(default_factory=dict)
+    lost: tuple[str, ...] = ()
 
     @functools.cached_property
     def ranks(self) -> dict[int, int]:
@@ -94,7 +98,8 @@ def find(state: State, pipeline: str, queries: Sequence[Content], wish: Wish, wa
     with watch.query() as seconds:
         found = ranking.search(Queries.of(queries), state.corpus)
     stages = {stage: 1000 * value for stage, value in seconds.items()}
-    return [Found(docs, scores.tolist(), stages) for docs, scores in map(found.__getitem__, range(len(queries)))]
+    rows = map(found.__getitem__, range(len(queries)))
+    return [Found(docs, scores.tolist(), stages, found.lost) for docs, scores in rows]
 
 
 def answer(state: State, query: Content, found: Mapping[str, Found], wish: Wish) -> dict[str, Any]:
@@ -135,6 +140,7 @@ def _result(state: State, pipeline: str, query: Content, found: Mapping[str, Fou
         "hits": _hits(state, query, mine, others, wish),
         "found": len(mine.docs),
         "more": len(mine.docs) > wish.offset + wish.k,
+        "lost": list(mine.lost),
         "milliseconds": _milliseconds(mine.stages),
     }
 

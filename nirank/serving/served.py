@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -56,8 +56,8 @@ class Served:
     options: Options
     source: Source | None = None
     running: list[Callable[[], AbstractAsyncContextManager[Any]]] = field(default_factory=list)
-    #: Functions that are told the name of a pipeline, and the milliseconds of its stages, after each search.
-    observers: list[Callable[[str, Mapping[str, float]], None]] = field(default_factory=list)
+    #: Functions that are told the name of a pipeline, and what it found for each query, after each search.
+    observers: list[Callable[[str, Sequence[Found]], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.limits = Limits(self.options.waiting, self.options.deadline)
@@ -107,7 +107,7 @@ class Served:
         first = searches[0]
         found = searching.find(first.state, first.pipeline, [each.query for each in searches], first.wish, self.watch)
         for observer in self.observers:
-            observer(first.pipeline, found[0].stages)
+            observer(first.pipeline, found)
         return found
 
 

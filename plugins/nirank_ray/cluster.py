@@ -16,7 +16,8 @@ from nirank.errors import BadInput, MissingDependency
 from nirank.plugins import Component
 from nirank_ray.crew import Crew
 from nirank_ray.errand import Recipe, Source
-from nirank_ray.shards import Hosted
+from nirank_ray.nodes import Nodes
+from nirank_ray.shards import Hosted, Room
 from nirank_ray.worker import Worker
 
 log = logging.getLogger("nirank")
@@ -61,6 +62,7 @@ class Cluster:
         #: The ranges that each worker encoded, by node and process.
         self.done: dict[str, int] = {}
         self._ray: Any = None
+        self._nodes: Nodes | None = None
         self._shards: weakref.WeakSet[Hosted] = weakref.WeakSet()
 
     @hookimpl(tryfirst=True)
@@ -83,7 +85,11 @@ class Cluster:
         """Open a shard in an actor for `on = "ray"`; it has `cpus` processors, or as many as `threads`."""
         if on != "ray":
             return None
-        host = Hosted(self._joined(), opening, self.cpus or threads or 1, self.gpus or 0, self.patience, threads)
+        ray = self._joined()
+        self._nodes = self._nodes or Nodes(ray)
+        host = Hosted(
+            ray, opening, Room(self.cpus or threads or 1, self.gpus or 0, self.patience), threads, self._nodes
+        )
         self._shards.add(host)
         return host
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nirank.data import Content, Corpus, Vectors
 from nirank.errors import ComponentError
+from nirank.kit import tell
 from nirank_ray.worker import Failure, Opened
 
 log = logging.getLogger("nirank")
 
 #: Ranges that a worker has at a time: the one it encodes, and the one after.
 _AT_ONCE = 2
+#: Nodes that are named beside a bar; more of them are summed up.
+_NAMED = 4
 
 
 @dataclass(eq=False)
@@ -106,7 +109,8 @@ class Crew:
         if isinstance(opened, Opened):
             member.node, member.sent_rows = f"{opened.node}, process {opened.pid}", not opened.reads
             self._ready.append(member)
-            log.info("Ray: a worker is ready on %s.", member.node)
+            how = "rows are sent to it" if member.sent_rows else "it reads the documents itself"
+            log.info("Ray: a worker is ready on %s; %s.", member.node, how)
 
     def _came(self, reference: Any, waiting: deque[range]) -> tuple[range, Vectors] | None:
         member, one = self._under_way.pop(reference)
@@ -116,6 +120,7 @@ class Crew:
             return None
         member.has -= 1
         self.done[member.node] += 1
+        tell(by_node(self.done))
         return one, vectors
 
     def _result(self, reference: Any, member: Member) -> Any:
@@ -157,3 +162,13 @@ class Crew:
     def _at_work(self) -> str:
         held = Counter(member.node for member, _ in self._under_way.values())
         return "; ".join(f"{node} has {count} ranges" for node, count in held.items())
+
+
+def by_node(done: Mapping[str, int]) -> str:
+    """The ranges that each node has encoded, of many nodes the fewest and the most; `done` is by node and process."""
+    counts: Counter[str] = Counter()
+    for worker, count in done.items():
+        counts[worker.partition(",")[0]] += count
+    if len(counts) > _NAMED:
+        return f"{len(counts)} nodes: {min(counts.values()):,} to {max(counts.values()):,} chunks each"
+    return "chunks: " + ", ".join(f"{count:,} by {node}" for node, count in sorted(counts.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -10,9 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from nirank.data import ArrowCorpus, Corpus, Field
-from nirank.errors import BadInput
+from nirank.data import ArrowCorpus, Corpus, Field, UrlRanges
+from nirank.errors import BadInput, MissingDependency
 from nirank.plugins import Component
+
+log = logging.getLogger("nirank")
 
 #: Variables that decide which components there are.
 _VARIABLES = ("NIRANK_BLOCK", "NIRANK_PLUGINS")
@@ -48,23 +51,26 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a corpus can be read: an Arrow file and the fields of it, for machines that reach the path."""
+    """Where a corpus can be read: an Arrow file and the fields of it, for machines that reach its path or its URL."""
 
     path: Path | None
+    url: str | None
     fingerprint: str
     field: str | tuple[str, ...] | None
 
     @classmethod
     def of(cls, corpus: Corpus) -> Source:
-        """The source of a corpus; without a path for one that is in no file, whose rows are sent."""
+        """The source of a corpus; without a path or URL for one that is in no file, whose rows are sent."""
         field = corpus.name if isinstance(corpus, Field) else None
         whole = corpus.corpus if isinstance(corpus, Field) else corpus
         if isinstance(whole, ArrowCorpus):
-            return cls(whole.path.resolve(), whole.fingerprint, field)
-        return cls(None, "", None)
+            return cls(None if whole.url else whole.path.resolve(), whole.url, whole.fingerprint, field)
+        return cls(None, None, "", None)
 
-    def open(self) -> Corpus | None:
-        """The corpus; None where there is no such file here. Raises `ValueError` where the file is of another one."""
+    def open(self) -> Corpus | UrlRanges | None:
+        """The corpus, or ranges of it; None where it cannot be read here. Raises `ValueError` for another corpus."""
+        if self.url is not None:
+            return self._ranges(self.url)
         if self.path is None or not os.access(self.path, os.R_OK):
             return None
         corpus = ArrowCorpus(self.path)
@@ -74,6 +80,13 @@ class Source:
                 f"one that is encoded {self.fingerprint[:12]}. Copy the file again, or remove it to have rows sent."
             )
         return corpus if self.field is None else corpus.field(self.field)
+
+    def _ranges(self, url: str) -> UrlRanges | None:
+        try:
+            return UrlRanges(url, self.fingerprint, self.field)
+        except (BadInput, MissingDependency) as error:
+            log.warning("%s Rows are sent instead.", error)
+            return None
 
 
 def versions() -> dict[str, str]:

@@ -6,16 +6,22 @@ import dataclasses
 import logging
 import os
 import pickle
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from nirank.errors import BadInput, ComponentError, NirankError
-from nirank.kit import OpenShard, ShardFailure, ShardGone, ShardOpening, bound_threads
+from nirank.kit import OpenShard, ShardFailure, ShardGone, ShardOpening, ShardSilent, bound_threads
 from nirank.plugins import active, load_file
 from nirank_ray.errand import refuse_versions, variables, versions
+from nirank_ray.nodes import Nodes
 
 log = logging.getLogger("nirank")
+
+#: The times that an actor is started until one runs, and the seconds between them.
+_TRIES, _PAUSE = 3, 1.0
 
 
 @dataclass(frozen=True)
@@ -102,36 +108,64 @@ def _opened(errand: bytes) -> OpenShard:
         raise ComponentError(f"a shard cannot be opened there: {type(error).__name__}: {error}") from error
 
 
+@dataclass(frozen=True)
+class Room:
+    """What an actor takes on its node, and the seconds in which it must have a place."""
+
+    cpus: int
+    gpus: int
+    patience: float
+
+    def __str__(self) -> str:
+        return f"{self.cpus} processors and {self.gpus} GPUs"
+
+
 class Hosted:
     """A shard in an actor, as a group of shards asks it (`nirank.execution.shards.hosts.Host`).
 
-    The actor takes `cpus` processors, which are its threads too, and `gpus`. `patience`, in seconds, is how long it may
-    have no place.
+    The actor's processors are its threads too. One that ends before it ever ran, for its node has gone, is started
+    again on another node.
     """
 
-    def __init__(self, ray: Any, opening: ShardOpening, cpus: int, gpus: int, patience: float, threads: int) -> None:
-        self._ray, self._opening, self._patience, self._threads = ray, opening, patience, threads
-        self._needs = f"{cpus} processors and {gpus} GPUs"
+    def __init__(self, ray: Any, opening: ShardOpening, room: Room, threads: int, nodes: Nodes) -> None:
+        self._ray, self._opening, self._room, self._threads, self._nodes = ray, opening, room, threads, nodes
         #: Where the actor is, when that is known.
         self.place: Place | None = None
-        kind = ray.remote(
-            num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
-        )(Shard)
-        self._actor = kind.remote(_pickled(ray, opening), cpus, variables())
-        self._placing = self._actor.place.remote()
+        self._placing_one, self._counting = threading.Lock(), threading.Lock()
+        self._answers, self._waiting = 0, list[Any]()
+        self._closed, self._tries = False, 0
+        self._errand = _pickled(ray, opening)
+        self._hire()
+
+    @property
+    def answers(self) -> int:
+        """The number of answers that have come."""
+        waiting = [*self._waiting]
+        if waiting and self._ray.is_initialized():
+            for reference in self._ray.wait(waiting, num_returns=len(waiting), timeout=0)[0]:
+                self._count(reference)
+        return self._answers
 
     def ask(self, method: str, *given: Any) -> Answer:
         """Send a question. Raises `ShardGone` where this was closed, or Ray is not connected any more."""
-        question, actor = pickle.dumps((method, given), pickle.HIGHEST_PROTOCOL), self._actor
-        if actor is None or not self._ray.is_initialized():
+        return Answer(self, pickle.dumps((method, given), pickle.HIGHEST_PROTOCOL))
+
+    def send(self, question: bytes) -> tuple[Any, Any]:
+        """Send a pickled question: the actor, and the reference of its answer. Raises as `ask` does."""
+        actor = self._actor
+        if self._closed or not self._ray.is_initialized():
             raise ShardGone("its actor was ended")
         try:
-            return Answer(self, actor.answer.remote(question))
+            reference = actor.answer.remote(question)
         except self._ray.exceptions.RayError as error:
             raise self._gone(error) from error
+        with self._counting:
+            self._waiting.append(reference)
+        return actor, reference
 
     def restart(self) -> Any:
         """Another actor. Raises `ComponentError` where the observer has been switched off meanwhile."""
+        self._nodes.lost = True
         self.close()
         host = active().hook.nirank_open_shard(opening=self._opening, on="ray", threads=self._threads)
         if host is None:
@@ -143,34 +177,30 @@ class Hosted:
 
     def close(self) -> None:
         """End the actor."""
-        actor, self._actor = self._actor, None
-        if actor is not None and self._ray.is_initialized():  # else all actors of this process have ended
-            self._ray.kill(actor)
+        closed, self._closed = self._closed, True
+        if not closed and self._ray.is_initialized():  # else all actors of this process have ended
+            self._ray.kill(self._actor)
 
-    def came(self, reference: Any) -> Any:
-        """An answer, when it has come. Raises `ShardGone` where the actor ended before."""
-        self._placed()
-        while not self._ended(reference):
-            log.warning("Ray: nothing came for %.0f seconds from %s.", self._patience, self)
-        return pickle.loads(self._got(reference))  # noqa: S301 (of an actor that this process started)
+    def placed(self, last: float) -> Any:
+        """The actor, when it runs somewhere. Raises `ShardSilent` where it does not until `last`, on the clock.
 
-    def _placed(self) -> None:
-        """Wait until the actor runs somewhere. Raises `ComponentError` where that takes longer than `patience`."""
-        if self.place is not None:
-            return
-        if not self._ended(self._placing):
-            raise ComponentError(
-                f"{self} had no place within {self._patience:.0f} seconds: no node of the Ray cluster has "
-                f"{self._needs} free. Add nodes, set the observer's cpus or patience, or have fewer shards."
-            )
-        place: Place = self._got(self._placing)
-        self.place = place
-        log.info("Ray: %s is ready.", self)
+        Raises `ComponentError` where it has no place within the patience; after a loss that is `ShardGone`.
+        """
+        if not self._placing_one.acquire(timeout=max(0.0, last - time.monotonic())):
+            raise ShardSilent("its actor has no place yet")
+        try:
+            while self.place is None:
+                self._place(last)
+        finally:
+            self._placing_one.release()
+        return self._actor
 
-    def _ended(self, reference: Any) -> bool:
-        return bool(self._ray.wait([reference], num_returns=1, timeout=self._patience)[0])
+    def ended(self, reference: Any, last: float) -> bool:
+        """True where an answer has come, waiting for it until `last`."""
+        return bool(self._ray.wait([reference], num_returns=1, timeout=max(0.0, last - time.monotonic()))[0])
 
-    def _got(self, reference: Any) -> Any:
+    def got(self, reference: Any) -> Any:
+        """What has come. Raises `ShardGone` where the actor ended before."""
         errors = self._ray.exceptions
         try:
             return self._ray.get(reference)
@@ -178,6 +208,49 @@ class Hosted:
             raise ComponentError(f"{self} failed: {error}") from error
         except errors.RayError as error:
             raise self._gone(error) from error
+        finally:
+            self._count(reference)
+
+    def _hire(self) -> None:
+        """Start an actor, on no node that has gone."""
+        cpus, gpus = self._room.cpus, self._room.gpus
+        options = {"max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD", **self._nodes.options()}
+        kind = self._ray.remote(num_cpus=cpus, num_gpus=gpus, **options)(Shard)
+        self._actor = kind.remote(self._errand, cpus, variables())
+        self._placing, self._hired = self._actor.place.remote(), time.monotonic()
+
+    def _place(self, last: float) -> None:
+        """Wait until the actor says where it is; start another where it never ran."""
+        latest = self._hired + self._room.patience
+        if not self.ended(self._placing, min(last, latest)):
+            raise ShardSilent("its actor has no place yet") if last < latest else self._without_place()
+        try:
+            place: Place = self.got(self._placing)
+        except ShardGone:
+            self._tries += 1
+            if self._closed or self._tries == _TRIES:
+                raise
+            self._nodes.lost = True
+            time.sleep(_PAUSE)
+            self._ray.kill(self._actor)
+            self._hire()
+        else:
+            self.place = place
+            log.info("Ray: %s is ready.", self)
+
+    def _without_place(self) -> Exception:
+        told = (
+            f"{self} had no place within {self._room.patience:.0f} seconds: no node of the Ray cluster has "
+            f"{self._room} free. Add nodes, set the observer's cpus or patience, or have fewer shards."
+        )
+        return ShardGone(told) if self._nodes.lost else ComponentError(told)
+
+    def _count(self, reference: Any) -> None:
+        """Count an answer, once."""
+        with self._counting:
+            if reference in self._waiting:
+                self._waiting.remove(reference)
+                self._answers += 1
 
     def _gone(self, error: Exception) -> ShardGone:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -188,16 +261,24 @@ class Hosted:
         return f"the actor of {self._opening.folder}" + (f" on {self.place}" if self.place else "")
 
 
-@dataclass(frozen=True)
 class Answer:
     """An answer to come from an actor."""
 
-    host: Hosted
-    reference: Any
+    def __init__(self, host: Hosted, question: bytes) -> None:
+        self._host, self._question = host, question
+        self._actor, self._reference = host.send(question)
 
-    def result(self) -> Any:
-        """The answer, or a `ShardFailure`. Raises `ShardGone` where the actor, or its node, ended before."""
-        return self.host.came(self.reference)
+    def result(self, seconds: float) -> Any:
+        """The answer, or a `ShardFailure`.
+
+        Raises `ShardGone` where the actor, or its node, ended before, `ShardSilent` after so many seconds.
+        """
+        last = time.monotonic() + seconds
+        if self._host.placed(last) is not self._actor:  # that one never ran
+            self._actor, self._reference = self._host.send(self._question)
+        if not self._host.ended(self._reference, last):
+            raise ShardSilent(f"nothing came for {seconds:.0f} seconds")
+        return pickle.loads(self._host.got(self._reference))  # noqa: S301 (of an actor that this process started)
 
 
 def _pickled(ray: Any, opening: ShardOpening) -> bytes:

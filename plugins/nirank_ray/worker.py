@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nirank.data import Content, Corpus, TokenVectors, to_numpy
+from nirank.data import Content, Corpus, TokenVectors, UrlRanges, to_numpy
 from nirank.kit import encode_documents
 from nirank.plugins import Component, build, load_file
 from nirank_ray.errand import Recipe, Source, refuse_versions
@@ -38,7 +38,7 @@ class Worker:
         """Open encoder and corpus. What differs from the driver's is refused."""
         try:
             self.encoder = _encoder(recipe)
-            self.corpus: Corpus | None = source.open()
+            self.corpus: Corpus | UrlRanges | None = source.open()
         except Exception as error:
             return _failure(error)
         return Opened(_node(), os.getpid(), self.corpus is not None)

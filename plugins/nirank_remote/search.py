@@ -14,7 +14,7 @@ import numpy as np
 
 from nirank.data import Candidates, Corpus, Queries, offsets_of
 from nirank.errors import BadInput, ComponentError, StaleIndex
-from nirank.kit import Asking, HTTPClient, bounded
+from nirank.kit import Asking, HTTPClient, bounded, note_lost
 
 SERVED = "server.json"
 #: Documents of a page, and the deepest rank, that a server gives.
@@ -73,24 +73,27 @@ class RemoteSearch:
         odd = next((content for content in queries.contents if not isinstance(content, str)), None)
         if odd is not None:
             raise BadInput(f"remote asks with texts, and a query is of the type {type(odd).__name__}.")
-        found = self.server.at_once(lambda text: self._found(str(text), k), list(queries.contents))
+        lost: list[str] = []
+        found = self.server.at_once(lambda text: self._found(str(text), k, lost), list(queries.contents))
+        note_lost(lost)
         ids = [name for hits in found for name, _ in hits]
         scores = np.array([score for hits in found for _, score in hits], np.float32)
         offsets = offsets_of([len(hits) for hits in found])
-        return Candidates(offsets, self._ordinals(ids), scores).ranked()
+        return Candidates(offsets, self._ordinals(ids), scores).ranked().without(sorted(lost))
 
-    def _found(self, text: str, k: int) -> list[tuple[str, float]]:
-        """Ids and scores of the best `k`, page by page."""
+    def _found(self, text: str, k: int, lost: list[str]) -> list[tuple[str, float]]:
+        """Ids and scores of the best `k`, page by page; the shards that the server searched without go into `lost`."""
         hits: list[tuple[str, float]] = []
         while len(hits) < k:
             count = min(_PAGE, k - len(hits))
-            page, more = self._page(text, count, len(hits))
+            page, more, without = self._page(text, count, len(hits))
             hits += page
+            lost += without
             if not more or not page:
                 break
         return hits
 
-    def _page(self, text: str, count: int, offset: int) -> tuple[list[tuple[str, float]], bool]:
+    def _page(self, text: str, count: int, offset: int) -> tuple[list[tuple[str, float]], bool, list[str]]:
         asked = {"query": text, "k": count, "offset": offset, "snippets": False, "fields": []}
         asked |= {"pipelines": [self.pipeline]} if self.pipeline else {}
         answer = self.server.post("/search", asked)
@@ -98,6 +101,7 @@ class RemoteSearch:
             (result,) = answer["results"]
             hits = [(str(hit["id"]), float(hit["score"])) for hit in result["hits"]]
             version, more = answer["version"], bool(result["more"])
+            lost = [f"{name} at {self.server.url}" for name in result.get("lost", ())]
         except (LookupError, TypeError, ValueError) as error:
             raise ComponentError(f"{self.server.url} answered what no /search of nirank does ({error!r}).") from error
         if version != self._version:
@@ -105,7 +109,7 @@ class RemoteSearch:
                 f"{self.server.url} serves another version than when it was looked at ({version}, and it was "
                 f"{self._version}): search again."
             )
-        return hits, more
+        return hits, more, lost
 
     def _ordinals(self, ids: list[str]) -> Any:
         if self._corpus is None or not ids:

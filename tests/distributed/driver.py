@@ -2,7 +2,8 @@
 
     python driver.py ADDRESS CORPUS FOLDER ENCODER [SECONDS [rows]]
 
-ADDRESS is that of the cluster, or "alone". With `rows` the corpus is in memory.
+ADDRESS is that of the cluster, or "alone"; CORPUS a path or URL. ENCODER may name an index in small chunks, as in
+"small_colbert:plaid"; without one it is `exact`. With `rows` the corpus is in memory.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ class Clock:
 
 def main(address, corpus, folder, encoder, seconds="", rows=""):
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    encoder, _, index = encoder.partition(":")
     encoder = build(encoder, {"seconds": float(seconds)} if seconds else {})
-    corpus = ArrowCorpus(Path(corpus))
+    corpus = ArrowCorpus(corpus)
     if rows:
         corpus = Documents([str(number) for number in range(len(corpus))], list(corpus))
     switched = [] if address == "alone" else [observers.build("ray", {"address": address})]
     with observers.switched_on([Clock(), *switched]):
-        indexes.prepare(build("exact"), corpus, encoder, Path(folder))
+        indexes.prepare(build(index, {"chunk": 64}) if index else build("exact"), corpus, encoder, Path(folder))
     print("processor seconds", time.process_time(), flush=True)
 
 

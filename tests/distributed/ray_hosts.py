@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PORT = 6379
 _RAY = (sys.executable, "-m", "ray.scripts.scripts")
-_PATIENCE = 90.0  # seconds
+_PATIENCE = 180.0  # seconds
 _BYTES = 100_000_000  # of each node's object store
 
 

@@ -1,6 +1,6 @@
 """Searches indexes in shards on a Ray cluster, and says whether rankings are those of one index, to the bit.
 
-    python shard_driver.py ADDRESS FOLDER [RESTARTS]
+    python shard_driver.py ADDRESS FOLDER [RESTARTS [TIMEOUT]]
 
 Without RESTARTS `bm25` and `exact` are searched once each. With it `bm25` is searched again and again, until FOLDER has
 a file `enough`: every time it says "same", "other" or the error, and before it where the shards are.
@@ -58,9 +58,9 @@ def once(folder):
         shards.component.target.close()
 
 
-def on_and_on(folder, restarts):
+def on_and_on(folder, restarts, timeout):
     """Search until it is enough."""
-    shards = nirank.sharded(nirank.load("bm25"), shards=SHARDS, on="ray", restarts=restarts)
+    shards = nirank.sharded(nirank.load("bm25"), shards=SHARDS, on="ray", restarts=restarts, timeout=timeout)
     expected = (nirank.load("bm25") % 10).search(QUERIES, CORPUS)
     shards.index(CORPUS, folder / "bm25")
     for number in count():
@@ -73,11 +73,11 @@ def on_and_on(folder, restarts):
             return
 
 
-def main(address, folder, restarts=""):
+def main(address, folder, restarts="", timeout=""):
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with observers.switched_on([observers.build("ray", {"address": address})]):
         if restarts:
-            on_and_on(Path(folder), int(restarts))
+            on_and_on(Path(folder), int(restarts), float(timeout) if timeout else None)
         else:
             once(Path(folder))
     print("done", flush=True)

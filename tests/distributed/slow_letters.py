@@ -1,4 +1,4 @@
-"""A plugin of tests, loaded through NIRANK_PLUGINS on every host: an encoder that takes its time."""
+"""A plugin of tests, loaded through NIRANK_PLUGINS on every host: an encoder that takes its time, and small ones."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ POISON = "poison"
 @hookimpl
 def nirank_register(registry):
     registry.add("encoder", "slow_letters", "slow_letters:SlowLetters")
+    registry.add("encoder", "letter_codes", "slow_letters:LetterCodes")
+    registry.add("encoder", "small_colbert", "nirank_late.tiny:encoder")
+    registry.add("encoder", "small_splade", "nirank_sparse.tiny:encoder")
 
 
 class SlowLetters:
@@ -39,3 +42,16 @@ class SlowLetters:
 
     def encode(self, queries):
         return self.encode_documents(queries.contents)
+
+
+class LetterCodes:
+    """Codes a text by its letters, two bytes each, with what depends on the whole batch."""
+
+    vectors, fingerprint = "codes", "letter codes"
+
+    def encode_documents(self, contents):
+        padded = [(text + " " * 6)[:6] for text in contents]
+        return np.array([[ord(one) + len(contents) % 7 for one in text] for text in padded], np.uint16)
+
+    def encode(self, queries):
+        return np.ones((len(queries), 6, 300), np.float32)

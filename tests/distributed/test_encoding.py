@@ -54,14 +54,14 @@ def expected(short, corpus, cluster):
 
 
 def _files(folder):
-    return {
-        path.name: path.read_bytes() for path in folder.iterdir() if path.name not in ("manifest.json", "seal.json")
-    }
+    """The bytes of each file, those that say when and by what they were made left out."""
+    found = [path for path in folder.rglob("*") if path.is_file() and path.name not in ("manifest.json", "seal.json")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
-def _driver(cluster, tmp_path, corpus, *more, name="driver", **variables):
+def _driver(cluster, tmp_path, corpus, *more, name="driver", encoder="slow_letters", **variables):
     address = f"{cluster[0].address}:{ray_hosts.PORT}"
-    arguments = (address, str(corpus), str(tmp_path / "index"), "slow_letters", *more)
+    arguments = (address, str(corpus), str(tmp_path / "index"), encoder, *more)
     return ray_hosts.Driver(cluster[0], tmp_path / f"{name}.log", *arguments, **variables)
 
 
@@ -84,6 +84,33 @@ def test_two_hosts_make_the_index_that_one_makes(cluster, tmp_path, corpus, expe
 
 def test_rows_are_sent_of_a_corpus_that_is_in_no_file(cluster, tmp_path, corpus, expected):
     _ended_well(_driver(cluster, tmp_path, corpus, "0.0", "rows"), tmp_path, expected)
+
+
+def test_workers_read_ranges_of_a_corpus_at_a_url(cluster, tmp_path, corpus, expected):
+    pytest.importorskip("fsspec")
+    driver = _driver(cluster, tmp_path, f"file://{corpus}", NIRANK_CACHE=str(tmp_path / "cache"))
+    _ended_well(driver, tmp_path, expected)
+    assert driver.says().count("it reads the documents itself") == len(driver.ready()) == 2
+
+
+@pytest.mark.parametrize(
+    ("encoder", "package"),
+    [
+        ("small_colbert:maxsim", "transformers"),
+        ("small_colbert:plaid", "numba"),
+        ("small_splade:impact", "transformers"),
+        ("letter_codes:codes", "numba"),
+    ],
+)
+def test_indexes_of_tokens_terms_and_codes_are_those_that_one_makes(cluster, tmp_path, encoder, package):
+    pytest.importorskip(package)
+    corpus = _corpus(tmp_path / "corpus.arrow", 150).path
+    alone = ray_hosts.Driver(cluster[0], tmp_path / "alone.log", "alone", str(corpus), str(tmp_path / "alone"), encoder)
+    assert alone.end() == 0, alone.says()
+    driver = _driver(cluster, tmp_path, corpus, encoder=encoder)
+    _ended_well(driver, tmp_path, _files(tmp_path / "alone"))
+    assert sorted(one for _, one in driver.came()) == ["0-64", "128-150", "64-128"]
+    assert re.search(r": \d+ ranges", driver.says())
 
 
 def test_what_a_killed_worker_had_is_encoded_by_another(cluster, tmp_path, corpus, expected):

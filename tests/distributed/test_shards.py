@@ -101,6 +101,22 @@ def test_an_actor_that_may_not_be_begun_again_is_a_shard_that_is_named(cluster, 
     assert re.search(r"lost Shard 2 \(.*shard-0001\) ended before it had answered", driver.says())
 
 
+def test_an_actor_that_hangs_is_killed_and_begun_again(cluster, tmp_path):
+    driver = _driver(cluster, tmp_path, "1", "3")
+    driver.until(lambda: len(_searches(driver)) >= 3)
+    before = _places(driver)
+    os.kill(before[3][1], signal.SIGSTOP)
+    driver.until(lambda: "is begun again" in driver.says())
+    seen = len(_searches(driver))
+    driver.until(lambda: len(_searches(driver)) >= seen + 3)
+    (tmp_path / "enough").touch()
+    _ended_well(driver)
+    assert set(_searches(driver)) == {"same"}
+    assert _places(driver)[3] != before[3]
+    assert re.search(r"Shard 4 \(.*\) did not answer within 3 seconds; it is begun again", driver.says())
+    assert not _runs(before[3][1])
+
+
 def test_what_a_killed_host_had_is_opened_on_the_other_and_nothing_is_missing(cluster, tmp_path, short):
     first, second = cluster
     driver = _driver(cluster, tmp_path, "1")

@@ -18,7 +18,7 @@ from nirank.plugins import Component, observers
 from nirank.testing.samples import LetterEncoder
 from nirank_ray import worker
 from nirank_ray.cluster import Cluster, _room
-from nirank_ray.crew import Crew
+from nirank_ray.crew import Crew, by_node
 from nirank_ray.errand import Recipe, Source
 from nirank_ray.worker import Failure, Opened, Worker
 
@@ -248,3 +248,16 @@ def test_an_experiment_file_names_no_other_machine():
     assert observers.build("ray", {"address": "10.0.0.1:6379"}).address == "10.0.0.1:6379"
     with pytest.raises(BadInput, match=r"--with ray\.address=10\.0\.0\.1:6379"):
         observers.build("ray", {"address": "10.0.0.1:6379"}, confined=["address"])
+
+
+def test_progress_is_told_by_node():
+    done = {"10.0.0.1, process 5": 2, "10.0.0.1, process 6": 1, "10.0.0.2, process 5": 4}
+    assert by_node(done) == "chunks: 3 by 10.0.0.1, 4 by 10.0.0.2"
+    assert by_node({f"10.0.0.{number}, process 1": number for number in range(1, 8)}) == "7 nodes: 1 to 7 chunks each"
+
+
+def test_who_encodes_how_much_is_told_beside_a_bar(monkeypatch):
+    told = []
+    monkeypatch.setattr("nirank_ray.crew.tell", told.append)
+    list(_encoded()[2])
+    assert told == [f"chunks: {number} by 10.0.0.1" for number in range(1, 7)]

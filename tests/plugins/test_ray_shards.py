@@ -72,7 +72,11 @@ class _Ray(types.ModuleType):
         return lambda kind: types.SimpleNamespace(remote=start)
 
     def wait(self, references, num_returns, timeout):
-        return (references, []) if self.room else ([], references)
+        ended = [one for one in references if self.room and not one[0].stopped]
+        return (ended, [one for one in references if one not in ended])
+
+    def nodes(self):
+        return []
 
     def get(self, reference):
         actor, ask, given = reference
@@ -90,7 +94,7 @@ class _Ray(types.ModuleType):
 
 class _Actor:
     def __init__(self, ray, dies, shard):
-        self.dies, self.shard, self.dead = dies, shard, False
+        self.dies, self.shard, self.dead, self.stopped = dies, shard, False, False
         self.place, self.answer = (
             types.SimpleNamespace(remote=lambda *given, ask=ask: (self, ask, given)) for ask in ("place", "answer")
         )

@@ -4,34 +4,55 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from nirank.errors import ComponentError
-from nirank.execution.shards.hosts import Host, ShardGone, opened
+from nirank.execution.shards.hosts import Host, ShardGone, ShardSilent, opened
 from nirank.execution.shards.served import ShardFailure, ShardOpening
+from nirank.execution.shards.waiting import Question
 from nirank.threads import processors
 
 log = logging.getLogger("nirank")
+
+#: The least that a shard may take until it is open, in seconds, and the multiple of `timeout`: its files are checked.
+_LEAST_TO_OPEN, _TIMES_TO_OPEN = 120.0, 10.0
 
 
 class LostShard(ComponentError):
     """A shard that has gone, and did not come back: which one, and where it lies."""
 
 
-class Group:
-    """The shards of an index by their numbers, each open at some place.
+@dataclass(frozen=True)
+class Recovery:
+    """Says what becomes of a shard that does not answer.
 
-    `restarts` is how often one that has gone is begun again for one question. With `partial` the answers of the others
-    count where one is lost.
+    `restarts` is how often it is begun again for one question. With `partial` the answers of the others count where it
+    is lost. `timeout`, in seconds, is how long an open shard may be silent; without it one that hangs is waited for.
     """
 
-    def __init__(self, openings: Mapping[int, ShardOpening], on: str, restarts: int, partial: bool) -> None:
+    restarts: int = 1
+    partial: bool = False
+    timeout: float | None = None
+
+    def limit(self, opening: bool) -> float | None:
+        """The seconds that a shard may be silent, open or while it is opened."""
+        if self.timeout is None or not opening:
+            return self.timeout
+        return max(_LEAST_TO_OPEN, _TIMES_TO_OPEN * self.timeout)
+
+
+class Group:
+    """The shards of an index by their numbers, each open at some place."""
+
+    def __init__(self, openings: Mapping[int, ShardOpening], on: str, recovery: Recovery) -> None:
         threads = max(1, processors() // max(1, len(openings)))
-        self._openings, self._restarts, self._partial = openings, restarts, partial
+        self._openings, self._recovery = openings, recovery
         self.hosts: dict[int, Host] = {}
-        self._lock, self._shards = threading.Lock(), 1 + max(openings, default=0)
+        self._lock, self._begun = threading.Lock(), dict.fromkeys(openings, time.monotonic())
         weakref.finalize(self, _close, self.hosts)
         for number, opening in openings.items():
             self.hosts[number] = opened(opening, on, threads)
@@ -39,15 +60,16 @@ class Group:
     def ask(self, method: str, given: Mapping[int, Sequence[Any]], partial: bool | None = None) -> dict[int, Any]:
         """The answers of some shards, by their numbers; all work at once.
 
-        Raises `LostShard` for one that has gone, unless that is allowed: then it is not among the answers. Errors of
-        a shard are raised as they are, with a note of which it was.
+        Raises `LostShard` for one that has gone, or hangs, unless that is allowed: then it is not among the answers.
+        Errors of a shard are raised as they are, with a note of which it was.
         """
-        allowed = self._partial if partial is None else partial
-        waiting = {number: self._begun(number, method, values) for number, values in given.items()}
+        allowed = self._recovery.partial if partial is None else partial
+        hurried = allowed and method != "ready"
+        asked = {number: self._first(number, method, values, hurried) for number, values in given.items()}
         answers: dict[int, Any] = {}
-        for number, (host, asked) in waiting.items():
+        for number, question in asked.items():
             try:
-                answers[number] = self._answer(number, host, asked, method, given[number])
+                answers[number] = self._answer(number, question, method, given[number], hurried)
             except LostShard as lost:
                 if not allowed:
                     raise
@@ -56,37 +78,55 @@ class Group:
             raise LostShard("No shard of the index answered, so nothing can be found, not even in part.")
         return answers
 
-    def _begun(self, number: int, method: str, given: Sequence[Any]) -> tuple[Host, Any]:
-        """The place that was asked, and the answer to come; None where it is gone already."""
-        host = self.hosts[number]
-        try:
-            return host, host.ask(method, *given)
-        except ShardGone:
-            return host, None
+    def _asked(self, number: int, method: str, given: Sequence[Any]) -> Question:
+        return Question(self._name(number), self.hosts[number], method, given)
 
-    def _answer(self, number: int, host: Host, asked: Any, method: str, given: Sequence[Any]) -> Any:
-        for attempt in range(self._restarts + 1):
-            if attempt:
-                log.warning("%s has ended; it is begun again, and asked once more.", self._name(number))
-                self._restart(number, host)
-                host, asked = self._begun(number, method, given)
+    def _first(self, number: int, method: str, given: Sequence[Any], hurried: bool) -> Question:
+        """The question, or one whether the shard is open: where it is not waited for, nothing is left for it to do."""
+        if hurried and not self.hosts[number].answers:
+            return self._asked(number, "ready", ())
+        return self._asked(number, method, given)
+
+    def _answer(self, number: int, question: Question, method: str, given: Sequence[Any], hurried: bool) -> Any:
+        """The answer of a shard; `hurried`, it is not waited for while it is opened."""
+        gone = ShardGone()
+        for attempt in range(self._recovery.restarts + 1):
             try:
-                if asked is not None:
-                    return self._sound(number, asked.result())
-            except ShardGone:
-                continue
-        self._restart(number, host)  # for the next question
-        again = f"begun again {self._restarts} times, " if self._restarts else ""
-        raise LostShard(
-            f"{self._name(number)} ended before it had answered ({again}and gone each time). Its documents would be "
-            "missing from every list: ask again, look for what ends it (memory?), or allow that with partial = True."
-        )
+                if attempt:
+                    log.warning("%s %s; it is begun again, and asked once more.", self._name(number), _did(gone))
+                    self._restart(number, question.host)
+                    question = self._asked(number, "ready", ())
+                if question.method != method:
+                    self._sound(number, self._waited(number, question, hurried))
+                    question = self._asked(number, method, given)
+                return self._sound(number, self._waited(number, question, hurried))
+            except ShardGone as error:
+                gone = error
+        self._restart(number, question.host)  # for the next question
+        lost = LostShard(self._told(number, gone))
+        lost.add_note(str(gone))
+        raise lost from gone
+
+    def _waited(self, number: int, question: Question, hurried: bool) -> Any:
+        """The answer, when it comes. Raises `ShardGone`; `LostShard` where the shard is opened, and not waited for."""
+        opening = not question.host.answers
+        try:
+            return question.answer(self._recovery.limit(opening and not hurried))
+        except ShardSilent:
+            if opening and hurried and not self._overdue(number):
+                raise LostShard(f"{self._name(number)} is still being opened.") from None
+            raise
+
+    def _overdue(self, number: int) -> bool:
+        """True for a shard that has taken too long to open."""
+        limit = self._recovery.limit(opening=True)
+        return limit is not None and time.monotonic() - self._begun[number] > limit
 
     def _restart(self, number: int, seen: Host) -> None:
         """Begin a shard again, unless another thread has done so since it was seen."""
         with self._lock:
             if self.hosts[number] is seen:
-                self.hosts[number] = seen.restart()
+                self.hosts[number], self._begun[number] = seen.restart(), time.monotonic()
 
     def _sound(self, number: int, answer: Any) -> Any:
         if isinstance(answer, ShardFailure):
@@ -94,8 +134,26 @@ class Group:
             raise answer.error
         return answer
 
+    def _told(self, number: int, gone: ShardGone) -> str:
+        """Say of a shard that it is lost, and what can be done."""
+        times = self._recovery.restarts
+        silent = isinstance(gone, ShardSilent)
+        did = str(gone) if silent else "ended before it had answered"
+        again = f" (begun again {times} times, and {'silent' if silent else 'gone'} each time)" if times else ""
+        instead = (
+            "set timeout higher, look for what holds it (a disk?)" if silent else "look for what ends it (memory?)"
+        )
+        return (
+            f"{self._name(number)} {did}{again}. Its documents would be missing from every list: ask again, {instead}, "
+            "or allow that with partial = True."
+        )
+
     def _name(self, number: int) -> str:
         return f"Shard {number + 1} ({self._openings[number].folder})"
+
+
+def _did(gone: ShardGone) -> str:
+    return str(gone) if isinstance(gone, ShardSilent) else "has ended"
 
 
 def _close(hosts: dict[int, Host]) -> None:

@@ -12,7 +12,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import current_process
 from multiprocessing import process as processes
@@ -33,17 +33,26 @@ class ShardGone(Exception):
     """Raised where a shard did not answer, for it is not there any more; the text says what is known of it."""
 
 
+class ShardSilent(ShardGone):
+    """Raised where a shard has not answered for too long; it may be there."""
+
+
 class Host(Protocol):
     """One open shard, wherever it is."""
 
-    def ask(self, method: str, *given: Any) -> Any:
-        """Have it answer; what is returned has `result()`, which raises `ShardGone` where the shard has ended.
+    @property
+    def answers(self) -> int:
+        """The number of answers that have come, so that a shard that is at the questions of others is not silent."""
 
-        An answer may be a `ShardFailure`.
+    def ask(self, method: str, *given: Any) -> Any:
+        """Have it answer; what is returned has `result(seconds)`, which may be a `ShardFailure`.
+
+        It raises `ShardGone` where the shard has ended, and `ShardSilent` where nothing has come within the seconds;
+        then it may be asked again.
         """
 
     def restart(self) -> Host:
-        """A new one of the same shard, which takes its place."""
+        """A new one of the same shard, which takes its place. What runs of this one is killed: it may hang."""
 
     def close(self) -> None:
         """End it."""
@@ -74,6 +83,8 @@ class Here:
 
     def __init__(self, opening: ShardOpening) -> None:
         self._opening = opening
+        #: The number of answers that have come.
+        self.answers = 0
         self._served: OpenShard | None = None
         self._lock = threading.Lock()
 
@@ -87,6 +98,7 @@ class Here:
             answer.set_result(self._served.answer(method, *given))
         except Exception as error:
             answer.set_result(ShardFailure(error))
+        self.answers += 1
         return answer
 
     def restart(self) -> Here:
@@ -112,6 +124,8 @@ class Process:
                 'have no processes of its own: write on = "here", or search in the program itself.'
             )
         self._opening, self._threads = opening, threads
+        #: The number of answers that have come.
+        self.answers = 0
         self._begin()
 
     def ask(self, method: str, *given: Any) -> Any:
@@ -122,6 +136,7 @@ class Process:
             with _STARTING if not self._started else contextlib.nullcontext(), self._without_program():
                 asked = self._pool.submit(process.answer, method, given)
                 self._started = True
+            asked.add_done_callback(self._came)
             return _Awaited(asked)
         except BrokenProcessPool as error:
             raise ShardGone(str(error)) from error
@@ -136,8 +151,13 @@ class Process:
         # Also where this process was itself begun by multiprocessing, which at its end runs nothing else.
         self._end = Finalize(self, _shut_down, (self._pool,), exitpriority=10)
 
+    def _came(self, asked: Future[Any]) -> None:
+        self.answers += not asked.cancelled() and asked.exception() is None
+
     def restart(self) -> Process:
-        """Another process."""
+        """Another process. This one is killed: where it hangs, nothing less ends it."""
+        for running in [*(self._pool._processes or {}).values()]:
+            running.kill()
         self.close()
         return Process(self._opening, self._threads)
 
@@ -197,9 +217,11 @@ class _Awaited:
     def __init__(self, future: Future[Any]) -> None:
         self._future = future
 
-    def result(self) -> Any:
-        """The answer. Raises `ShardGone` where the process ended before."""
+    def result(self, seconds: float) -> Any:
+        """The answer. Raises `ShardGone` where the process ended before, `ShardSilent` after so many seconds."""
         try:
-            return self._future.result()
-        except BrokenProcessPool as error:
+            return self._future.result(seconds)
+        except TimeoutError:  # errors of the shard itself are answers
+            raise ShardSilent(f"nothing came for {seconds:.0f} seconds") from None
+        except (BrokenProcessPool, CancelledError) as error:
             raise ShardGone("its process has ended") from error

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 _LOST: ContextVar[dict[str, None] | None] = ContextVar("lost", default=None)
 
 
-def note(names: Sequence[str]) -> None:
+def note_lost(names: Sequence[str]) -> None:
     """Note shards that are missing from what was just found."""
     lost = _LOST.get()
     if lost is not None:

@@ -37,7 +37,7 @@ from nirank.execution import stages
 from nirank.execution.indexes import Former
 from nirank.execution.shards import losses
 from nirank.execution.shards.encoding import Part, WholeChunks
-from nirank.execution.shards.group import Group
+from nirank.execution.shards.group import Group, Recovery
 from nirank.execution.shards.layout import WHOLE, Layout, place
 from nirank.execution.shards.served import DESCRIPTION, ShardOpening
 
@@ -51,20 +51,19 @@ Encode = Callable[[Any], Any]
 class Sharded:
     """A generator whose index is in as many shards as there are `shares`, each a part of their sum.
 
-    `on` says where shards are open: "processes", "here", or a place that a plugin knows. A shard that has gone is begun
-    again up to `restarts` times for a question; then it is a `LostShard`, or with `partial` its documents are missing
-    from what is found, which says so (`Candidates.lost`).
+    `on` says where shards are open: "processes", "here", or a place that a plugin knows. A shard that has gone, or
+    hangs, is begun again as `recovery` says; then it is a `LostShard`, or its documents are missing from what is found,
+    which says so (`Candidates.lost`).
     """
 
     resumes = True
 
-    def __init__(self, component: Component, shares: Sequence[float], on: str, restarts: int, partial: bool) -> None:
-        self.component, self.shares, self.on = component, tuple(shares), on
-        self.restarts, self.partial = restarts, partial
+    def __init__(self, component: Component, shares: Sequence[float], on: str, recovery: Recovery) -> None:
+        self.component, self.shares, self.on, self.recovery = component, tuple(shares), on, recovery
         traits = component.traits
         self.searches, self.accepts, self.prefixes = traits.searches, traits.accepts, traits.prefixes
         self.log_likelihoods, self.index_fields, self.reads = traits.log_likelihoods, traits.index_fields, traits.reads
-        self.cacheable = traits.cacheable and not partial
+        self.cacheable = traits.cacheable and not recovery.partial
         self._layout: Layout | None = None
         self._group: Group | None = None
         self._allowed: NDArray[np.bool_] | None = None
@@ -123,7 +122,7 @@ class Sharded:
             shard: ShardOpening(self._sendable(), place(folder, shard), len(layout.of(shard)), described[shard])
             for shard in layout.filled
         }
-        self._layout, self._group = layout, Group(openings, self.on, self.restarts, self.partial)
+        self._layout, self._group = layout, Group(openings, self.on, self.recovery)
         self._group.ask("ready", dict.fromkeys(openings, ()))
 
     def generate(self, queries: Queries, k: int) -> Candidates:
@@ -137,7 +136,7 @@ class Sharded:
         for shard, found in answers.items():
             self._check_found(Candidates(*found), len(queries), given[shard][1], len(layout.of(shard)))
         lost = [f"shard {shard + 1} of {self.component.name}" for shard in sorted(given.keys() - answers.keys())]
-        losses.note(lost)
+        losses.note_lost(lost)
         return layout.merged(answers, len(queries), k).without(lost)
 
     def _check_found(self, found: Candidates, queries: int, k: int, documents: int) -> None:

@@ -139,7 +139,7 @@ def _system(
 ) -> System:
     """A system with its run, measured again. Raises `BadInput` where that gives other means than are written."""
     aligned = read_run(folder / f"{name}.run").align(collection.queries.ids, collection.corpus.ids)
-    run = aligned.over(collection.corpus)
+    run = aligned.over(collection.corpus).without(told.get("lost", ()))
     options = experiment.evaluate
     evaluation = evaluate(run, collection.judgments, options.measures, ties=options.ties)
     for measure, mean in told["measures"].items():

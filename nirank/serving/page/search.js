@@ -12,7 +12,7 @@ import { bind } from "./keys.js";
 import { say } from "./notices.js";
 import { pictureOf } from "./picked.js";
 import { neighbours } from "./queries.js";
-import { empty, loading, troubled } from "./states.js";
+import { empty, loading, missing, troubled } from "./states.js";
 import { systems } from "./systems.js";
 import { colours, timing } from "./timing.js";
 import { start } from "./start.js";
@@ -138,6 +138,7 @@ function draw(view, answer) {
       "section",
       { class: `column ${side}`, "data-side": side, "aria-label": result.pipeline },
       head(result, side, view, timing(result, longest, shades)),
+      result.lost.length ? missing(result.lost) : null,
       result.hits.length ? hitList(result, { ...view, side, other, explain }) : nothing(state),
     );
   });

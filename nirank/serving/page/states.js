@@ -18,6 +18,12 @@ export function empty(title, ...more) {
   );
 }
 
+/** A sentence that says that parts of the documents were not searched. */
+export function missing(lost) {
+  const text = `Not searched, for no answer came: ${lost.join(", ")}. Documents may be missing.`;
+  return el("p", { class: "missing", role: "alert" }, text);
+}
+
 /** A sentence that says what went wrong, with a button that does `again`. */
 export function troubled(title, text, again = null, { label = "Try again", more = null } = {}) {
   const button = again && el("button", { type: "button", class: "main", onclick: again }, label);
