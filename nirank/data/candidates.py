@@ -109,7 +109,10 @@ class Candidates(frames.Tabular):
         Nothing is looked at, which takes a third of the time.
         """
         made = object.__new__(cls)
-        vars(made).update(_UNKNOWN, offsets=np.array((0, len(docs))), docs=docs, scores=scores, corpus=corpus)
+        known = vars(made)
+        known.update(_UNKNOWN)
+        known["offsets"], known["docs"], known["scores"] = np.array((0, len(docs))), docs, scores
+        known["corpus"] = corpus
         return made
 
     @classmethod
@@ -222,21 +225,20 @@ class Candidates(frames.Tabular):
     @property
     def longest(self) -> int:
         """The most documents that a query has."""
-        return self.pairs if len(self) == 1 else int(self.lengths.max(initial=0))
+        return len(self.docs) if len(self.offsets) == 2 else int(self.lengths.max(initial=0))
 
     @property
     def extent(self) -> tuple[int, int]:
         """The least of the ordinals and the largest; of no pairs, 0 and -1."""
         known: tuple[int, int] | None = vars(self).get("_extent")  # which takes less than a cached property's lock
         if known is None:
-            known = vars(self)["_extent"] = self._least_and_largest()
+            docs = self.docs
+            if len(docs) > _FEW:
+                known = int(docs.min()), int(docs.max())
+            else:  # in Python, and sorted in less time than it takes to look for both
+                known = (rising[0], rising[-1]) if (rising := sorted(docs.tolist())) else (0, -1)
+            vars(self)["_extent"] = known
         return known
-
-    def _least_and_largest(self) -> tuple[int, int]:
-        if self.pairs > _FEW:
-            return int(self.docs.min()), int(self.docs.max())
-        docs = self.docs.tolist()
-        return min(docs, default=0), max(docs, default=-1)
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -416,7 +418,7 @@ class Candidates(frames.Tabular):
 
     def is_ranked(self) -> bool:
         """True where every row is in order; checking takes a twentieth of the time of sorting."""
-        if len(self) == 1 and self.pairs <= _FEW:
+        if len(self.offsets) == 2 and len(self.docs) <= _FEW:  # which its own properties would tell more slowly
             return self._is_one_ranked()
         before, after = self.scores[:-1], self.scores[1:]
         ordered = (before > after) | ((before == after) & (self.docs[:-1] < self.docs[1:]))
@@ -426,12 +428,12 @@ class Candidates(frames.Tabular):
 
     def _is_one_ranked(self) -> bool:
         """The same for a single query with few documents, in less time than numpy takes to begin."""
-        scores = self.scores.tolist()
-        if len(scores) > 1 and all(map(operator.gt, scores, scores[1:])):  # no comparison with NaN holds
-            return True
-        keys = list(zip(map(operator.neg, scores), self.docs.tolist(), strict=True))
-        rising = all(map(operator.lt, keys, keys[1:]))  # no comparison with what is no number holds
-        return rising and not any(map(math.isnan, scores[:1]))  # which is compared with nothing where it is alone
+        score, doc = math.inf, -math.inf
+        for after, document in zip(self.scores.tolist(), self.docs.tolist(), strict=True):
+            if not (score > after or (score == after and doc < document)):  # no comparison with NaN holds
+                return False
+            score, doc = after, document
+        return True
 
     def cut(self, start: int, stop: int) -> tuple[slice, Candidates]:
         """The pairs from `start` up to `stop`: the queries that they belong to, and these queries' parts."""

@@ -146,8 +146,8 @@ def as_ordinals(which: Any, size: int) -> Ordinals:
         return np.empty(0, np.int64)
     if ordinals.ndim != 1 or ordinals.dtype.kind not in "iu":
         raise IndexError(f"ordinals must be a column of integers, not {ordinals.dtype} of shape {ordinals.shape}.")
-    few = ordinals.tolist() if len(ordinals) <= _READ else (ordinals.min(), ordinals.max())
-    for extreme in (int(min(few)), int(max(few))):
+    ordered = sorted(ordinals.tolist()) if len(ordinals) <= _READ else (int(ordinals.min()), int(ordinals.max()))
+    for extreme in (ordered[0], ordered[-1]):
         if not 0 <= extreme < size:
             raise IndexError(f"there is no document {extreme}: ordinals go from 0 to {size - 1}.")
     return ordinals.astype(np.int64, copy=False)

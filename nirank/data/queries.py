@@ -51,7 +51,7 @@ class Queries(frames.Tabular):
         A dictionary has ids and contents. Raises `BadInput` for a table of pandas, whose columns these would be.
         """
         if isinstance(contents, str):  # first, and by itself: one query after another is what users wait for
-            return cls(["1"], [contents])
+            return cls._of_one(contents)
         if isinstance(contents, Queries):
             return contents
         if isinstance(contents, Mapping):
@@ -62,6 +62,13 @@ class Queries(frames.Tabular):
             )
         several = list(contents) if _is_many(contents) else [cast("Content", contents)]
         return cls([str(number) for number in range(1, len(several) + 1)], several)
+
+    @classmethod
+    def _of_one(cls, content: Content) -> Queries:
+        """One query, of which there is nothing to check."""
+        made = object.__new__(cls)
+        vars(made).update(ids=["1"], contents=[content], vectors=None, found=None)
+        return made
 
     @classmethod
     def from_frame(cls, frame: Any, *, query_id: str | None = None, text: str | None = None) -> Queries:

@@ -132,13 +132,13 @@ def prepare(
     return folder
 
 
-def undisturbed(component: Component, corpus: Corpus, work: Callable[[], Result]) -> Result:
-    """The result of `work`, for which `component` has the index of `corpus` open.
+def undisturbed(component: Component, corpus: Corpus, work: Callable[..., Result], *inputs: Any) -> Result:
+    """The result of `work(component, *inputs)`, for which `component` has the index of `corpus` open.
 
     Raises `ComponentError` where another thread has opened that of another corpus meanwhile: the result may be of both.
     """
     try:
-        result = work()
+        result = work(component, *inputs)
     except Exception:
         _refuse_disturbed(component, corpus)
         raise
@@ -149,7 +149,10 @@ def undisturbed(component: Component, corpus: Corpus, work: Callable[[], Result]
 def is_open(component: Component, corpus: Corpus) -> bool:
     """True where `component` has the index of this very corpus open."""
     opened = component.opened
-    return opened is not None and opened.corpus is field_of(corpus, (opened.encoder or component).field)
+    if opened is None:
+        return False
+    field = (opened.encoder or component).field
+    return opened.corpus is (corpus if field is None else field_of(corpus, field))
 
 
 def _refuse_disturbed(component: Component, corpus: Corpus) -> None:

@@ -124,9 +124,8 @@ def nothing() -> Iterator[None]:
         _MEMO.reset(token)
 
 
-def current() -> Memo | None:
-    """The memo of the block; None where nothing is shared."""
-    return _MEMO.get()
+#: The memo of the block; None where nothing is shared.
+current: Callable[[], Memo | None] = _MEMO.get
 
 
 def once(method: str, component: Any, inputs: tuple[Any, ...], compute: Callable[[], Result]) -> Result:

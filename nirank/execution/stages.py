@@ -332,7 +332,8 @@ def nirank_rewrite(rewriter: Component, queries: Queries) -> Any:
 @hookimpl(trylast=True)
 def nirank_generate(generator: Component, queries: Queries, k: int) -> Candidates:
     """Ask the generator with all queries at once; it batches them as it likes."""
-    found: Candidates = generator.around("generate", generator.target.generate)(queries, k)
+    generate = generator.target.generate
+    found: Candidates = (generator.around("generate", generate) if generator.middleware else generate)(queries, k)
     return found
 
 

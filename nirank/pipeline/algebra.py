@@ -126,13 +126,10 @@ class Ranking(Summable):
         """
         if not self.scored:
             raise CompositionError(f"{self!r} finds documents but does not order them. Add `>> scorer`, or use fuse.")
-        ranking = as_ranking(self)
+        ranking = self._whole()
         ranking.index(corpus)
         asked = misplaced.asked(queries)
-        with ranking._noting_losses() as lost, ranking._searching():
-            found = ranking._find(asked, corpus)
-        if lost:
-            found = found.without([*lost])
+        found = ranking._found(asked, corpus)
         if asked is not queries:  # these are numbered, and so have no ids that anybody else knows
             return found
         found = found.for_queries(asked.ids, ranking.depth)
@@ -148,6 +145,12 @@ class Ranking(Summable):
         if isinstance(corpus, (Pipeline, *misplaced.NO_CORPORA)):
             raise CompositionError(misplaced.no_corpus(corpus))
         self._index(corpus, None if folder is None else Path(folder), since)
+
+    def _found(self, queries: Queries, corpus: Corpus) -> Candidates:
+        """The documents that a search finds, with what is round it."""
+        with self._noting_losses() as lost, self._searching():
+            found = self._find(queries, corpus)
+        return found.without([*lost]) if lost else found
 
     def _searching(self) -> AbstractContextManager[None]:
         """Round a search: where an index of vectors takes part nothing is encoded twice."""
@@ -184,6 +187,10 @@ class Ranking(Summable):
 
     def __xor__(self, other: Any) -> Ranking:
         return Concatenation(as_ranking(self), as_ranking(other))
+
+    def _whole(self) -> Ranking:
+        """The ranking that can be searched; raises `CompositionError` where something is missing."""
+        return self
 
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         raise NotImplementedError
@@ -320,9 +327,15 @@ class Stage(Ranking, Scoring):
         return ranking >> other
 
     def __mod__(self, k: int) -> Ranking:
-        if not self.component.can("generate") and _can_score(self.component):
+        if self._bare is None:
             raise CompositionError(misplaced.cut_scoring(self, k))
-        return as_ranking(self, bare=True) % k
+        return self._bare % k
+
+    @functools.cached_property
+    def _bare(self) -> Ranking | None:
+        """What it finds, which may still wait for its encoder; None where it can but score."""
+        only_scores = not self.component.can("generate") and _can_score(self.component)
+        return None if only_scores else as_ranking(self, bare=True)
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """As a scorer; raises `CompositionError` where the component has nothing to score with."""
@@ -331,8 +344,10 @@ class Stage(Ranking, Scoring):
         if candidates.corpus is None:
             return stages.score(self.component, queries, candidates)
         indexes.prepare(self.component, candidates.corpus)
-        work = functools.partial(stages.score, self.component, queries, candidates)
-        return indexes.undisturbed(self.component, candidates.corpus, work)
+        return indexes.undisturbed(self.component, candidates.corpus, stages.score, queries, candidates)
+
+    def _whole(self) -> Ranking:
+        return as_ranking(self)
 
     def _drawn(self) -> Drawing:
         return Box(self.component.name, self.component.spec)
@@ -393,17 +408,40 @@ class Generated(Asked):
         """The generator, where it says that fewer documents are the first of more."""
         return dataclasses.replace(self, k=None) if self.generator.traits.prefixes else None
 
+    def index(self, corpus: Corpus, folder: str | Path | None = None, since: Corpus | None = None) -> None:
+        """As every ranking does, but for what is seen to be open already."""
+        if not (folder is None and self._is_plain and indexes.is_open(self.generator, corpus)):
+            super().index(corpus, folder, since)
+
+    @functools.cached_property
+    def _is_plain(self) -> bool:
+        """True where one index, which loses nothing, is searched for queries as they are: no more need be looked after."""
+        generator = self.generator
+        alone = self.encoder is None and generator.field is None and not generator.parts
+        return alone and generator.traits.cacheable
+
+    def _whole(self) -> Ranking:
+        searched = None if self.encoder else self.generator.traits.searches
+        if searched:
+            name = self.generator.name
+            raise CompositionError(f"{name} searches {searched} vectors: write `encoder >> {name}`.")
+        return self
+
+    def _found(self, queries: Queries, corpus: Corpus) -> Candidates:
+        return self._find(queries, corpus) if self._is_plain else super()._found(queries, corpus)
+
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         if self.encoder:
             queries = self._encoded(self.encoder, queries, corpus)
         self.open_again(corpus)
-        k = min(self.depth, len(corpus))
-        found = indexes.undisturbed(self.generator, corpus, lambda: stages.generate(self.generator, queries, k))
+        documents = len(corpus)
+        k = min(self.depth, documents)
+        found = indexes.undisturbed(self.generator, corpus, stages.generate, queries, k)
         _, last = found.extent
-        if last >= len(corpus):
+        if last >= documents:
             name = self.generator.spec
             raise ComponentError(
-                f"{name} found document {last} in a corpus of {len(corpus)} documents; ordinals begin at 0."
+                f"{name} found document {last} in a corpus of {documents} documents; ordinals begin at 0."
             )
         return found.over(corpus)
 
@@ -449,18 +487,6 @@ class Generated(Asked):
     def _components(self) -> Iterator[Component]:
         yield from super()._components()
         yield from filter(None, (self.encoder, *self.generator.parts, self.generator))
-
-    def _searching(self) -> AbstractContextManager[None]:
-        return super()._searching() if self.encoder else _NOTHING
-
-    def _noting_losses(self) -> AbstractContextManager[Collection[str] | None]:
-        alone = self.feedback is None and self.generator.traits.cacheable  # which is quickly seen
-        return _NOTHING if alone else super()._noting_losses()
-
-    def _index(self, corpus: Corpus, folder: Path | None, since: Corpus | None) -> None:
-        alone = self.encoder is None and folder is None  # then there is nothing to do once the index is open
-        if not (alone and indexes.is_open(self.generator, corpus)):
-            super()._index(corpus, folder, since)
 
     def _indexed(self) -> Iterator[tuple[Component, Component | None]]:
         yield from super()._indexed()
@@ -733,7 +759,7 @@ class IndexScores(Scoring):
         encoder = self.ranking.encoder
         asked = self.ranking._encoded(encoder, queries, corpus) if encoder else queries
         generator = self.ranking.generator
-        return indexes.undisturbed(generator, corpus, lambda: stages.score(generator, asked, candidates))
+        return indexes.undisturbed(generator, corpus, stages.score, asked, candidates)
 
     def _drawn(self) -> Drawing:
         return self.ranking._drawn()
@@ -862,11 +888,11 @@ def as_ranking(value: Any, bare: bool = False) -> Ranking:
     stage = as_stage(value)
     if not isinstance(stage, Stage):
         if isinstance(stage, Ranking):
-            return _with_encoder(stage) if not bare else stage
+            return stage if bare else stage._whole()
         raise CompositionError(f"{value!r} scores documents but finds none: put a generator before it, `bm25 >> ...`.")
     if stage.component.can("generate"):
         ranking = Generated(stage.component)
-        return ranking if bare else _with_encoder(ranking)
+        return ranking if bare else ranking._whole()
     if stage.component.can("rewrite"):
         raise CompositionError(f"{stage!r} rewrites queries and finds nothing: write `rewrite({stage!r}) >> ranking`.")
     if stage.component.can("write"):
@@ -929,14 +955,4 @@ def _generated(value: Any) -> Generated:
     ranking = as_ranking(value, bare=True)
     if not isinstance(ranking, Generated):
         raise CompositionError(f"an encoder must be followed by an index that searches its vectors, not by {value!r}.")
-    return ranking
-
-
-def _with_encoder(ranking: Ranking) -> Ranking:
-    """Refuse a generator that searches vectors and has no encoder."""
-    if isinstance(ranking, Generated) and ranking.encoder is None:
-        searched = ranking.generator.traits.searches
-        if searched:
-            name = ranking.generator.name
-            raise CompositionError(f"{name} searches {searched} vectors: write `encoder >> {name}`.")
     return ranking

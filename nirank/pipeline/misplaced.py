@@ -49,6 +49,8 @@ def no_corpus(value: Any) -> str:
 
 def asked(queries: Any) -> Queries:
     """Contents as numbered queries; raises `CompositionError` for what holds queries, or documents, in their place."""
+    if isinstance(queries, str):  # which is quickly seen
+        return Queries.of(queries)
     if isinstance(queries, Collection):
         raise CompositionError(
             "`search` takes queries first, and got a Collection: write `search(collection.queries, collection.corpus)`."

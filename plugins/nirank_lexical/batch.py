@@ -6,12 +6,13 @@ import copy
 from array import array
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Floats
+from nirank.data import Floats, TermWeights
 from nirank.kit import Native
 from nirank.kit.text import QueryTerms
 from nirank_lexical import frame as f
@@ -35,8 +36,6 @@ _EVERYTHING = np.empty(0, bool)
 class BatchSearch:
     """The compiled search over one weighted index."""
 
-    most_words = MOST_WORDS
-
     def __init__(self, searched: WeightedPostings, impacts: Impacts) -> None:
         self.documents = searched.documents
         index = searched.index
@@ -46,10 +45,8 @@ class BatchSearch:
         self._run = KERNEL.call
         self._spare: list[_Room] = []
 
-    def among(self, allowed: NDArray[np.bool_] | None) -> BatchSearch:
-        """The same search, among the documents of a mask `[documents]`; itself for None. They share their memory."""
-        if allowed is None:
-            return self
+    def among(self, allowed: NDArray[np.bool_]) -> BatchSearch:
+        """The same search, among the documents of a mask `[documents]`. They share their memory."""
         copied = copy.copy(self)
         copied._allowed = np.ascontiguousarray(allowed)
         copied._allowed_at = f.place_of(copied._allowed)
@@ -58,14 +55,20 @@ class BatchSearch:
     def search(self, wanted: Wanted, parse: Parse, k: int, threads: int) -> Found:
         """The `k` best documents of each query; `k` is 1 or more.
 
-        Each thread takes the next few queries when it is done with its last, while this one goes on parsing.
+        Each thread takes the next few queries when it is done with its last, while this one goes on parsing. The words
+        of a single text are counted in compiled code, unless there are many.
         """
+        if len(wanted) == 1 and not isinstance(wanted, (TermWeights, QueryTerms)):
+            numbers = parse.numbers(wanted[0])
+            if len(numbers) <= MOST_WORDS:
+                docs, scores = self.one(numbers, k)
+                return [len(docs)], docs, scores
         size = self._size(len(wanted), k, threads) if len(wanted) > 1 else 1
         if len(wanted) <= size:
             return self._part(parse(wanted), k)
         parts = (parse(wanted[first : first + size], first) for first in range(0, len(wanted), size))
         lengths, docs, scores = zip(*self._parts(parts, k, threads), strict=True)
-        return np.concatenate(lengths), np.concatenate(docs), np.concatenate(scores)
+        return [*chain.from_iterable(lengths)], np.concatenate(docs), np.concatenate(scores)
 
     def one(self, numbers: Sequence[int], k: int) -> tuple[NDArray[np.int32], Floats]:
         """The documents and scores of one query, which are those that `search` finds.
@@ -116,7 +119,7 @@ class BatchSearch:
         docs, scores = np.empty(pairs := int(found.sum()), np.int32), np.empty(pairs, np.float32)
         self._work(room.many, f.READ, k, {f.FOUND_DOCS: docs, f.FOUND_SCORES: scores})
         self._spare.append(room)
-        return found, docs, scores
+        return found.tolist(), docs, scores
 
     def _work(self, frame: f.Frame, what: int, k: int, columns: dict[int, NDArray[Any]]) -> None:
         """Tell of some columns, and have the compiled code do what is asked."""

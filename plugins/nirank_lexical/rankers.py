@@ -178,7 +178,7 @@ class LexicalRanker:
         lengths, docs, scores = self._searched.search(wanted, self._parse, k, self._threads, allowed)
         if len(lengths) == 1:
             return Candidates.of_one(docs, scores, corpus)
-        return Candidates(np.array([0, *accumulate(lengths.tolist())], np.int64), docs, scores, corpus)
+        return Candidates(np.array([0, *accumulate(lengths)], np.int64), docs, scores, corpus)
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The score of each pair, `[pairs]`: the number that `generate` gives it; 0, or its prior, without a match."""
@@ -201,7 +201,8 @@ class LexicalRanker:
 def _searched_for(queries: Queries) -> Wanted:
     """The terms that an encoder weighted, or else the texts of queries; for a shard the numbers of their terms."""
     vectors: Any = queries.vectors
-    return vectors if isinstance(vectors, (TermWeights, QueryTerms)) else queries.contents
+    known = vectors is not None and isinstance(vectors, (TermWeights, QueryTerms))
+    return vectors if known else queries.contents
 
 
 #: Whose formula it is, where Lucene's program departs from the paper.

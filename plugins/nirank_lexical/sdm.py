@@ -197,7 +197,7 @@ class DependenceIndex:
         asked, k = self._weighted(parse(wanted)), min(k, self._searched.documents)
         rows = [self._best(asked, query, k, allowed) for query in range(len(asked.pairs))]
         docs, scores = from_sort_keys(np.concatenate([*rows, np.empty(0, np.uint64)]))
-        return np.array([len(keys) for keys in rows], np.int64), docs.view(np.int32), scores
+        return [*map(len, rows)], docs.view(np.int32), scores
 
     def _best(self, asked: Neighbours, query: int, k: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.uint64]:
         sums, tokens = self._searched.sums(asked.terms, query), asked.terms.tokens[query]

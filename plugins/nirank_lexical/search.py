@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, Floats, Ints, TermWeights, from_sort_keys, sort_keys
+from nirank.data import Candidates, Floats, Ints, from_sort_keys, sort_keys
 from nirank.kit.text import QueryTerms, Weighting
 from nirank_lexical.impacts import Impacts, impacts
 from nirank_lexical.postings import InvertedIndex
@@ -64,18 +64,18 @@ class WeightedIndex(WeightedPostings):
         """
         k = min(k, self.documents)
         if k and self._is_batch(len(wanted)):
-            compiled = self._batch.among(allowed)
-            return _one(compiled, wanted, parse, k) or compiled.search(wanted, parse, k, threads)
+            compiled = self._batch if allowed is None else self._batch.among(allowed)
+            return compiled.search(wanted, parse, k, threads)
         queries = parse(wanted)
         rows = [self._best(queries, query, k, allowed) for query in range(len(queries))]
         docs, scores = from_sort_keys(np.concatenate([*rows, np.empty(0, np.uint64)]))
-        return np.array([len(keys) for keys in rows], np.int64), docs.view(np.int32), scores
+        return [*map(len, rows)], docs.view(np.int32), scores
 
     def _is_batch(self, queries: int) -> bool:
         self._scores_asked += queries * self.documents
         if self._scores_asked < _KEPT * _SCORES_WORTH_LOADING or not _can_compile():
             return False
-        return self._scores_asked >= _SCORES_WORTH_LOADING or _is_kept()
+        return self._scores_asked >= _SCORES_WORTH_LOADING or "_batch" in vars(self) or _is_kept()
 
     def _best(self, queries: QueryTerms, query: int, k: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.uint64]:
         return self.ranked(self.sums(queries, query), queries.tokens[query], k, allowed)
@@ -149,17 +149,6 @@ class WeightedIndex(WeightedPostings):
             low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
         found = np.flatnonzero((low < ends) & (self.index.docs[np.minimum(low, len(self.index.docs) - 1)] == docs))
         return found, low[found]
-
-
-def _one(compiled: BatchSearch, wanted: Wanted, parse: Parse, k: int) -> Found | None:
-    """What is found for a single text, whose words are counted in compiled code; None for all else."""
-    if len(wanted) != 1 or isinstance(wanted, (TermWeights, QueryTerms)):
-        return None
-    numbers = parse.numbers(wanted[0])
-    if len(numbers) > compiled.most_words:
-        return None
-    docs, scores = compiled.one(numbers, k)
-    return np.array((len(docs),), np.int64), docs, scores
 
 
 def _is_kept() -> bool:

@@ -15,8 +15,8 @@ from nirank_lexical.postings import InvertedIndex
 #: Queries as texts, as weighted terms, or as numbers of terms; and what gives these the numbers of an index.
 Wanted: TypeAlias = Sequence[Content] | TermWeights | QueryTerms
 Parse: TypeAlias = Any
-#: How many documents each query has (int64 `[queries]`), and those documents and their scores, ranked (`[pairs]`).
-Found: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32], Floats]
+#: How many documents each query has, and those documents and their scores, ranked (`[pairs]`).
+Found: TypeAlias = tuple[list[int], NDArray[np.int32], Floats]
 
 
 class WeightedPostings:
@@ -24,15 +24,12 @@ class WeightedPostings:
 
     def __init__(self, index: InvertedIndex, weighting: Weighting) -> None:
         self.index, self.weighting = index, weighting
+        #: How many there are.
+        self.documents = len(index.lengths)
         self.per_term = weighting.per_term(index)
         self.per_document = weighting.per_document(index)
         prior = weighting.prior(index)
         self.prior = np.empty(0, np.float32) if prior is None else prior.astype(np.float32)
-
-    @property
-    def documents(self) -> int:
-        """The number of documents."""
-        return len(self.index.lengths)
 
     def impacts(self, places: Any, terms: Any) -> Floats:
         """The worth of the postings at `places` (a slice or ordinals); `terms` is the term of each, or of all."""

@@ -116,7 +116,7 @@ def test_search_among_some_documents_finds_what_the_slow_one_does(weighting):
         passed = [(docs[allowed[docs]], scores[allowed[docs]]) for docs, scores in of_all]
         for k in (1, 10, 200):
             lengths, docs, scores = compiled.among(allowed).search(texts, parse, k, 1)
-            assert lengths.tolist() == [len(some[:k]) for some, _ in passed]
+            assert lengths == [len(some[:k]) for some, _ in passed]
             assert np.array_equal(docs, np.concatenate([some[:k] for some, _ in passed]))
             assert np.array_equal(scores, np.concatenate([some[:k] for _, some in passed]))
 
