@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from nirank.data.types import Content
 class Memory:
     """Features of contents by something that does not change, so that they are computed once; at most `limit` bytes.
 
-    A picture in a file is known by its path, size and time of change, a text by itself; other images are not kept.
+    Where there is no room, what came first is forgotten. A picture in a file is known by its path, size and time of
+    change, a text by itself; other images are not kept.
     """
 
-    def __init__(self, limit: int = 1 << 28) -> None:
+    def __init__(self, limit: int = 1 << 29) -> None:
         self.limit = limit
         self._kept: dict[Any, Tensor] = {}
 
@@ -39,9 +41,10 @@ class Memory:
         if not found:
             return
         room = self.limit // next(iter(found.values())).nbytes  # all are of one size
-        if len(self._kept) + len(found) > room:
-            self._kept.clear()
-        self._kept.update(list(found.items())[:room])
+        found = dict(list(found.items())[:room])
+        for oldest in list(islice(self._kept, max(0, len(self._kept) + len(found) - room))):
+            del self._kept[oldest]
+        self._kept.update(found)
 
 
 class _Unknown:

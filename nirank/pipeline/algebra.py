@@ -415,7 +415,7 @@ class Generated(Asked):
 
     @functools.cached_property
     def _is_plain(self) -> bool:
-        """True where one index, which loses nothing, is searched for queries as they are: no more need be looked after."""
+        """True where one index, which loses nothing, is searched for queries as they are: no more is to do."""
         generator = self.generator
         alone = self.encoder is None and generator.field is None and not generator.parts
         return alone and generator.traits.cacheable

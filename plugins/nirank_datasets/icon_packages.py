@@ -31,6 +31,8 @@ SIGN = "npm:"
 SIDE = 64
 _VERSION = 1  # of what is written here
 _NAME = re.compile(r"(@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*(@[A-Za-z0-9][A-Za-z0-9.+_-]*)?")
+#: The beginning of a line that npm says of an error; of a request it repeats the status.
+_ERROR = re.compile(r"^npm (error|ERR!)( \d{3}(?= ))?")
 #: An icon in the types of Phosphor.
 _TYPED = re.compile(
     r'readonly name: "(?P<name>[^"]+)";.*?figma_category: FigmaCategory\.(?P<category>\w+);'
@@ -102,14 +104,19 @@ def _fetch(name: str, place: Path) -> None:
             f"installed: unpack the package into node_modules/{name.partition('@')[0] or name}."
         )
     with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", "--ignore-scripts", "--silent", "--pack-destination", folder, name]
+        command = [npm, "pack", "--ignore-scripts", "--loglevel=error", "--pack-destination", folder, name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (the name was checked)
         archives = list(Path(folder).glob("*.tgz"))
         if done.returncode or len(archives) != 1:
-            said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise BadInput(f"npm could not fetch the package {name}: {said}")
+            raise BadInput(f"npm could not fetch the package {name}: {_reason(done.stderr)}")
         with beside(place) as unfinished:
             _unpack(archives[0], unfinished, name)
+
+
+def _reason(said: str) -> str:
+    """The first sentence of what npm said of an error, which stands behind its code."""
+    lines = [_ERROR.sub("", line).strip() for line in said.splitlines() if _ERROR.match(line)]
+    return next((line for line in lines if line and not line.startswith("code ")), "it did not say why")
 
 
 def _unpack(archive: Path, place: Path, name: str) -> None:

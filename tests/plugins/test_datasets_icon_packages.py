@@ -145,7 +145,7 @@ NPM = """#!{python}
 import shutil, sys
 print("a warning", file=sys.stderr)
 if sys.argv[-1] != "lucide-static@1.2.0":
-    sys.exit("E404 not found")
+    sys.exit("npm error code E404\\nnpm error 404 Not Found - GET other\\nnpm error A complete log can be found in: x")
 shutil.copy({archive!r}, sys.argv[sys.argv.index("--pack-destination") + 1])
 """
 
@@ -167,7 +167,7 @@ def test_npm_fetches_what_is_not_there_once_and_its_errors_are_told(alone, tmp_p
     npm.write_text("nothing")
     collection("icons:npm:lucide-static@1.2.0")
     npm.write_text(NPM.format(python=sys.executable, archive=str(archive)))
-    with pytest.raises(BadInput, match="could not fetch the package other: E404 not found"):
+    with pytest.raises(BadInput, match=r"could not fetch the package other: Not Found - GET other$"):
         collection("icons:npm:other")
 
 

@@ -48,6 +48,8 @@ class EfficientNet(nn.Module):
 
     def maps(self, pixels: Tensor) -> Tensor:
         """The last maps, `[n, 1280, height / 32, width / 32]`."""
+        # with channels last a CPU takes two thirds of the time
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
         maps = F.relu6(self.bn0(self.conv_stem(pixels)))  # [n, 32, height / 2, width / 2]
         for block in self.blocks:
             maps = block(maps)  # ... [n, 320, height / 32, width / 32]
@@ -101,8 +103,10 @@ class _Convolution(nn.Conv2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         down, across = (self._padding(length) for length in maps.shape[2:])
-        maps = F.pad(maps, (across // 2, across - across // 2, down // 2, down - down // 2))
-        return super().forward(maps)
+        odd = (0, across % 2, 0, down % 2)
+        if any(odd):  # a copy of all maps, which padding on both sides alike does not need
+            maps = F.pad(maps, odd)
+        return F.conv2d(maps, self.weight, None, self.stride, (down // 2, across // 2), groups=self.groups)
 
     def _padding(self, length: int) -> int:
         kernel, stride = self.kernel_size[0], self.stride[0]
