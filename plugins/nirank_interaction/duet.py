@@ -35,7 +35,7 @@ class Duet(DuetLocal):
     the n-graphs of letters as in 2017; `vectors` and `train_vectors` say which. Lengths of vectors are left out, since
     long ones drive every tanh to its ends. Words beyond a text are 0.
 
-    Where few queries train it, let `pool` be as long as a document: each window has weights of its own.
+    Where few queries train it, let `pool` be `max_document - 2`, one window: each has weights of its own.
     """
 
     name = "duet"
