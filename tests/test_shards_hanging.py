@@ -211,6 +211,27 @@ def test_a_program_ends_where_a_shard_hung(tmp_path):
     assert (done.returncode, done.stdout) == (0, "shard 2 of bm25\n"), done.stderr
 
 
+def test_a_program_that_is_interrupted_while_a_shard_hangs_ends(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import nirank, os, signal\n"
+        "documents = nirank.Documents([*'abcd'], ['cat', 'dog', 'cat cat', 'mat'])\n"
+        "many = nirank.sharded(nirank.load('bm25'), shards=2)\n"
+        "many.index(documents)\n"
+        "(pid,) = many.component.target.group.hosts[1].pids\n"
+        "os.kill(pid, signal.SIGSTOP)\n"
+        "signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGINT))\n"
+        "signal.alarm(1)\n"
+        "try:\n"
+        "    many.search(['cat'], documents)\n"
+        "except KeyboardInterrupt:\n"
+        "    print(many.search(['cat'], documents).docs.tolist(), flush=True)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, env=environment)
+    assert (done.returncode, done.stdout) == (0, "[2, 0]\n"), done.stderr
+
+
 @pytest.mark.parametrize("wrong", [0, -1, True, "5", float("nan")])
 def test_a_limit_that_is_no_time_is_refused(wrong):
     with pytest.raises(BadInput, match=r"timeout = .*seconds above 0"):

@@ -90,7 +90,7 @@ def test_workers_read_ranges_of_a_corpus_at_a_url(cluster, tmp_path, corpus, exp
     pytest.importorskip("fsspec")
     driver = _driver(cluster, tmp_path, f"file://{corpus}", NIRANK_CACHE=str(tmp_path / "cache"))
     _ended_well(driver, tmp_path, expected)
-    assert driver.says().count("it reads the documents itself") == len(driver.ready()) == 2
+    assert driver.says().count("it reads the documents itself") == driver.says().count("a worker is ready") > 0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,13 +68,16 @@ class Group:
         hurried = allowed and method != "ready"
         asked = {number: self._first(number, method, values, hurried) for number, values in given.items()}
         answers: dict[int, Any] = {}
-        for number, question in asked.items():
-            try:
-                answers[number] = self._answer(number, question, method, given[number], hurried)
-            except LostShard as lost:
-                if not allowed:
-                    raise
-                log.warning("%s What is found is without its documents, and marked as such.", lost)
+        try:
+            for number, question in asked.items():
+                with _letting_go(allowed):
+                    answers[number] = self._answer(number, question, method, given[number], hurried)
+        except (
+            KeyboardInterrupt
+        ):  # what hangs would keep the program from ending, and what works would do so for nobody
+            for number in asked.keys() - answers.keys():
+                self._restart(number, asked[number].host)
+            raise
         if given and not answers:
             raise LostShard("No shard of the index answered, so nothing can be found, not even in part.")
         return answers
@@ -150,6 +154,17 @@ class Group:
 
     def _name(self, number: int) -> str:
         return f"Shard {number + 1} ({self._openings[number].folder})"
+
+
+@contextmanager
+def _letting_go(allowed: bool) -> Iterator[None]:
+    """Let a shard be lost in the block, with a warning, where that is allowed."""
+    try:
+        yield
+    except LostShard as lost:
+        if not allowed:
+            raise
+        log.warning("%s What is found is without its documents, and marked as such.", lost)
 
 
 def _did(gone: ShardGone) -> str:

@@ -124,8 +124,6 @@ class Process:
                 'have no processes of its own: write on = "here", or search in the program itself.'
             )
         self._opening, self._threads = opening, threads
-        #: The number of answers that have come.
-        self.answers = 0
         self._begin()
 
     def ask(self, method: str, *given: Any) -> Any:
@@ -146,6 +144,8 @@ class Process:
     def _begin(self) -> None:
         """Make ready to start a process of the one that runs here."""
         self._owner, self._started = os.getpid(), False
+        #: The number of answers that have come.
+        self.answers = 0
         made = pickle.dumps(self._opening), self._threads
         self._pool = ProcessPoolExecutor(1, _Daemons(), process.begin, made)
         # Also where this process was itself begun by multiprocessing, which at its end runs nothing else.
