@@ -370,6 +370,17 @@ sys.exit(len({{"pandas", "scipy", "torch"}} & set(sys.modules)))
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+def test_a_file_of_large_strings_is_opened_without_the_functions_of_arrow(arrow):
+    program = f"""
+import sys
+from nirank.data import ArrowCorpus
+corpus = ArrowCorpus({str(arrow.path)!r})
+assert corpus.ids.take([2, 0]) == {arrow.ids.take([2, 0])!r}
+sys.exit("pyarrow.compute" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
 def test_documents_are_the_same_by_id_and_content_wherever_they_stand():
     before = Documents(["a", "b", "c", "d"], ["one", "two", "three", ""])
     after = Documents(["d", "x", "b", "a"], ["", "one", "2", "one"])

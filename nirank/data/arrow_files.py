@@ -51,7 +51,10 @@ def _large_texts(table: pa.Table, path: Path) -> pa.Table:
     if "id" not in texts or len(texts) < 2:
         columns = ", ".join(table.column_names)
         raise BadInput(f"columns of strings 'id' and 'text' are expected; the columns are {columns}.", path)
-    return table.select(texts).cast(pa.schema([(name, pa.large_string()) for name in texts]))
+    chosen, wanted = table.select(texts), pa.schema([(name, pa.large_string()) for name in texts])
+    if chosen.schema.equals(wanted):  # a cast would import Arrow's functions, a third of the start of a process
+        return chosen.replace_schema_metadata(None)
+    return chosen.cast(wanted)
 
 
 def write_batches(path: Path, batches: Iterable[Mapping[str, Strings]], fields: Sequence[str]) -> None:
