@@ -18,6 +18,14 @@ class Announced(NamedTuple):
     version: str
 
 
+def own_points(group: str = "nirank") -> list[importlib.metadata.EntryPoint]:
+    """The entry points of nirank itself; to look through all distributions takes some hundredths of a second."""
+    try:
+        return list(importlib.metadata.distribution("nirank").entry_points.select(group=group))
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
 def plugins(group: str = "nirank") -> list[Announced]:
     """The entry points of a group, in the order in which they are found."""
     about: dict[int, tuple[str, str]] = {id(None): ("", "")}

@@ -80,7 +80,7 @@ def is_ours(kind: type) -> bool:
 @functools.cache
 def _ours() -> frozenset[str]:
     """The packages of this distribution: the core, and the plugins that it announces."""
-    targets = (one.point.value for one in announced.plugins() if one.distribution == "nirank")
+    targets = (point.value for point in announced.own_points())
     return frozenset({"nirank", *(target.partition(":")[0].partition(".")[0] for target in targets)})
 
 

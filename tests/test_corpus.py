@@ -1,5 +1,6 @@
 """Ids, documents in memory and documents in Arrow files."""
 
+import hashlib
 import pickle
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from nirank.data import (
     Ids,
     RepeatedId,
     cached_corpus,
+    content_bytes,
     gather,
     integers_to_numpy,
     join_texts,
@@ -26,6 +28,7 @@ from nirank.data import (
     to_column,
     write_corpus,
 )
+from nirank.data.fingerprint import Fingerprint
 from nirank.errors import BadInput, DamagedFile
 from nirank.kit import cache_folder
 
@@ -217,6 +220,19 @@ def test_a_fingerprint_is_the_same_on_every_machine():
     assert Documents(["a", "😀"], ["x", "é"]).fingerprint == "c2810bd47201421293e24d9c3aa84ada"
 
 
+def test_texts_are_hashed_together_as_one_by_one(tmp_path):
+    (tmp_path / "file").write_bytes(b"from a file")
+    kinds = ["", "plain", "é", "\ud800", b"bytes", tmp_path / "file", "x" * 300]
+    several = np.random.default_rng(3).choice(len(kinds), 3_000, p=[0.1, 0.85, 0.01, 0.01, 0.01, 0.01, 0.01])
+    for contents in ([kinds[number] for number in several], ["plain"] * 256, ["plain"] * 257 + ["é"] * 600, []):
+        together, lengths, bytes_ = Fingerprint().contents, hashlib.blake2b(), hashlib.blake2b()
+        together.add_each(iter(contents))
+        for content in map(content_bytes, contents):
+            lengths.update(len(content).to_bytes(8, "little"))
+            bytes_.update(content)
+        assert together.digest() == lengths.digest() + bytes_.digest()
+
+
 def test_the_fingerprint_of_pictures_is_that_of_their_bytes(tmp_path):
     from PIL import Image
 
@@ -366,6 +382,17 @@ corpus = ArrowCorpus({str(arrow.path)!r})
 assert corpus[[4, 0]] and corpus.ids.find(["c"]).tolist() == [2] and corpus.fingerprint
 assert Documents(["a", "b"], ["A", "B"]).fingerprint
 sys.exit(len({{"pandas", "scipy", "torch"}} & set(sys.modules)))
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_file_of_large_strings_is_opened_without_the_functions_of_arrow(arrow):
+    program = f"""
+import sys
+from nirank.data import ArrowCorpus
+corpus = ArrowCorpus({str(arrow.path)!r})
+assert corpus.ids.take([2, 0]) == {arrow.ids.take([2, 0])!r}
+sys.exit("pyarrow.compute" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 

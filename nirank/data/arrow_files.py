@@ -84,7 +84,10 @@ def _large_texts(table: pa.Table, path: Path) -> pa.Table:
     import pyarrow as pa
 
     texts = text_columns(table.schema, path)
-    return table.select(texts).cast(pa.schema([(name, pa.large_string()) for name in texts]))
+    chosen, wanted = table.select(texts), pa.schema([(name, pa.large_string()) for name in texts])
+    if chosen.schema.equals(wanted):  # a cast would import Arrow's functions, a third of the start of a process
+        return chosen.replace_schema_metadata(None)
+    return chosen.cast(wanted)
 
 
 def text_columns(schema: pa.Schema, path: Path) -> list[str]:

@@ -18,7 +18,7 @@ from nirank import seals
 from nirank.data import attributes
 from nirank.data.arrow_files import check_texts, fingerprint_of, map_table
 from nirank.data.columns import Strings, gather, join_texts
-from nirank.data.fingerprint import Fingerprint, content_bytes
+from nirank.data.fingerprint import Fingerprint
 from nirank.data.ids import ITERATED, Ids, as_ordinals
 from nirank.data.urls import is_url, local_copy
 from nirank.errors import BadInput
@@ -354,7 +354,7 @@ class Some:
 def _fingerprint_of(corpus: Corpus) -> str:
     digest = Fingerprint()
     digest.ids.add(corpus.ids.gather(np.arange(len(corpus))))
-    digest.contents.add_each(map(content_bytes, cast("Iterable[Content]", corpus)))
+    digest.contents.add_each(cast("Iterable[Content]", corpus))
     return digest.hex()
 
 

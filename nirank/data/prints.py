@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
 from nirank.data.columns import to_column
-from nirank.data.fingerprint import Fingerprint, content_bytes
+from nirank.data.fingerprint import Fingerprint
 from nirank.data.ids import Ids
 from nirank.data.queries import Queries
 
@@ -31,8 +31,8 @@ _UNKNOWN = np.uint64(0xD1B54A32D192ED03)  # the print of all documents whose ids
 def print_of_queries(queries: Queries) -> str:
     """A hash of the ids of queries and of their contents, in order; 32 hexadecimal digits."""
     hashed = Fingerprint()
-    hashed.ids.add_each(map(content_bytes, queries.ids))
-    hashed.contents.add_each(map(content_bytes, queries.contents))
+    hashed.ids.add_each(queries.ids)
+    hashed.contents.add_each(queries.contents)
     return hashed.hex()
 
 

@@ -61,8 +61,8 @@ class BatchSearch:
         if len(wanted) == 1 and not isinstance(wanted, (TermWeights, QueryTerms)):
             numbers = parse.numbers(wanted[0])
             if len(numbers) <= MOST_WORDS:
-                docs, scores = self.one(numbers, k)
-                return [len(docs)], docs, scores
+                found = self.one(numbers, k)
+                return [len(found[0])], *found
         size = self._size(len(wanted), k, threads) if len(wanted) > 1 else 1
         if len(wanted) <= size:
             return self._part(parse(wanted), k)
