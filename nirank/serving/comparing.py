@@ -241,7 +241,7 @@ _ORDERS: Mapping[Sort, Callable[[Row], tuple[bool, float]]] = {
 
 
 def _whole(found: Candidates) -> Candidates:
-    """What was found. Raises `ComponentError` where shards did not answer: figures would be compared for hours."""
+    """Pass on what was found. Raises `ComponentError` where shards did not answer: such figures are not compared."""
     if found.lost:
         raise ComponentError(f"{', '.join(found.lost)} did not answer, so documents are missing.")
     return found
