@@ -167,9 +167,8 @@ class ArrowCorpus(Texts):
         return f"<ArrowCorpus {self.path.name}: {len(self):,} documents>"
 
     def __reduce__(self) -> tuple[type[ArrowCorpus], tuple[str | Path]]:
-        return ArrowCorpus, (
-            self.url or self.path,
-        )  # another process maps the file too, instead of being sent all of it
+        # another process maps the file too, instead of being sent all of it
+        return ArrowCorpus, (self.url or self.path,)
 
     @cached_property
     def ids(self) -> Ids:
