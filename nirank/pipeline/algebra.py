@@ -333,7 +333,7 @@ class Stage(Ranking, Scoring):
 
     @functools.cached_property
     def _bare(self) -> Ranking | None:
-        """What it finds, which may still wait for its encoder; None where it can but score."""
+        """The ranking by what it finds, which may still wait for its encoder; None where it can but score."""
         only_scores = not self.component.can("generate") and _can_score(self.component)
         return None if only_scores else as_ranking(self, bare=True)
 
