@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from nirank.errors import BadInput, DamagedFile
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: A table of Arrow, or a batch of one.
+Columns = TypeVar("Columns", "pa.Table", "pa.RecordBatch")
 #: The entry of a file's last batch that has the fingerprint of its documents.
 FINGERPRINT = b"nirank.fingerprint"
 #: Beside it, of each batch the number of documents and a hash: a range is found without reading what comes before it,
@@ -56,11 +58,10 @@ def fingerprint_of(table: pa.Table) -> str:
 
 def hash_of(batch: pa.RecordBatch) -> str:
     """A hash of the texts of a batch, 32 hexadecimal digits: of their lengths and bytes, column by column."""
-    import pyarrow as pa
     import xxhash
 
     hashed = xxhash.xxh3_128()
-    for column in batch.cast(pa.schema([(name, pa.large_string()) for name in batch.schema.names])).columns:
+    for column in _large(batch).columns:
         _, offsets, data = column.buffers()
         if len(column):
             ends = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
@@ -81,13 +82,16 @@ def check_texts(table: pa.Table, path: Path) -> None:
 
 def _large_texts(table: pa.Table, path: Path) -> pa.Table:
     """Only the columns of strings, as large strings: so they are in files of nirank; those of others are converted."""
+    return _large(table.select(text_columns(table.schema, path))).replace_schema_metadata(None)
+
+
+def _large(texts: Columns) -> Columns:
+    """Columns of strings as large strings."""
     import pyarrow as pa
 
-    texts = text_columns(table.schema, path)
-    chosen, wanted = table.select(texts), pa.schema([(name, pa.large_string()) for name in texts])
-    if chosen.schema.equals(wanted):  # a cast would import Arrow's functions, a third of the start of a process
-        return chosen.replace_schema_metadata(None)
-    return chosen.cast(wanted)
+    wanted = pa.schema([(name, pa.large_string()) for name in texts.schema.names])
+    # a cast would import Arrow's functions, a third of the start of a process
+    return texts if texts.schema.equals(wanted) else texts.cast(wanted)
 
 
 def text_columns(schema: pa.Schema, path: Path) -> list[str]:

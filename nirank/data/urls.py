@@ -167,10 +167,9 @@ def _stamp_of(reader: Any, url: str) -> tuple[str, list[tuple[int, str]] | None]
     fingerprint, metadata = stamped(reader)
     if fingerprint is None:
         raise BadInput(f"{url} has no fingerprint: write it with nirank.data.write_corpus.")
-    batches = metadata.get(BATCHES)
-    return fingerprint, None if batches is None else [
-        (int(count), str(hashed)) for count, hashed in json.loads(batches)
-    ]
+    if BATCHES not in metadata:
+        return fingerprint, None
+    return fingerprint, [(int(count), str(hashed)) for count, hashed in json.loads(metadata[BATCHES])]
 
 
 @contextmanager

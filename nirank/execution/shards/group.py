@@ -72,9 +72,8 @@ class Group:
             for number, question in asked.items():
                 with _letting_go(allowed):
                     answers[number] = self._answer(number, question, method, given[number], hurried)
-        except (
-            KeyboardInterrupt
-        ):  # what hangs would keep the program from ending, and what works would do so for nobody
+        except KeyboardInterrupt:
+            # what hangs would keep the program from ending, and what works would do so for nobody
             for number in asked.keys() - answers.keys():
                 self._restart(number, asked[number].host)
             raise
