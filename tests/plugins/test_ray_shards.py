@@ -10,6 +10,7 @@ import os
 import pickle
 import shutil
 import sys
+import time
 import types
 
 import pytest
@@ -33,7 +34,10 @@ UNEVEN = [10, 1, 0, 31]
 
 
 class _Ray(types.ModuleType):
-    """Stands for Ray: actors are objects here. `dies` says of each of them at which of its answers it ends."""
+    """Stands for Ray: actors are objects here. `dies` says of each of them at which of its answers it ends.
+
+    What is waited for in vain takes no time; `waited` says how many seconds it would have taken.
+    """
 
     class exceptions:  # noqa: N801
         class RayError(Exception):
@@ -48,7 +52,7 @@ class _Ray(types.ModuleType):
     def __init__(self, dies=()):
         super().__init__("ray")
         self.dies, self.actors, self.options, self.ended, self.room = list(dies), [], [], [], True
-        self.started = 0
+        self.started, self.waited = 0, 0.0
         self.cloudpickle = types.SimpleNamespace(dumps=pickle.dumps)
         self.util = types.SimpleNamespace(get_node_ip_address=lambda: "10.0.0.7")
 
@@ -73,6 +77,7 @@ class _Ray(types.ModuleType):
 
     def wait(self, references, num_returns, timeout):
         ended = [one for one in references if self.room and not one[0].stopped]
+        self.waited += 0 if ended else timeout
         return (ended, [one for one in references if one not in ended])
 
     def nodes(self):
@@ -111,6 +116,8 @@ def ray(monkeypatch):
     """Ray's stand-in, and the observer switched on."""
     made = _Ray()
     monkeypatch.setitem(sys.modules, "ray", made)
+    clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + made.waited, sleep=time.sleep)
+    monkeypatch.setattr(of_ray, "time", clock)
     with observers.switched_on([Cluster()]):
         yield made
 
