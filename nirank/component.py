@@ -56,7 +56,7 @@ class Component:
         self.opened: Opened | None = None
         #: What attributes of `target` that are set when it opens an index were before; `ABSENT` where they were not.
         self.unopened: dict[str, Any] = {}
-        #: Folders that indexes were given by name, by what would write the same files (`nirank.execution.indexes.place`).
+        #: Folders that were named for indexes, by what would write the same files (`nirank.execution.indexes.place`).
         self.folders: dict[str, Path] = {}
         #: The components that it has work done by, where it is made of others.
         self.parts: tuple[Component, ...] = ()

@@ -103,9 +103,10 @@ def prepare(
     """Make `component` ready to work on `corpus`: open its index, building it first where there is none.
 
     `encoder` encodes the documents for an index of vectors. `folder` holds the index; by default it is the one that was
-    named for this very index before, or `place` in the cache. Where there is an index of `since`, an earlier state of the corpus, beside the new one's place, a
-    component that can makes the new one from it. `vectors`, `[documents, dim]`, are what the encoder made of the
-    documents, where that is known. Returns the folder, or None where no index is needed.
+    named for this very index before, or `place` in the cache. Where there is an index of `since`, an earlier state of
+    the corpus, beside the new one's place, a component that can makes the new one from it. `vectors`, `[documents,
+    dim]`, are what the encoder made of the documents, where that is known. Returns the folder, or None where no index
+    is needed.
     Raises `StaleIndex` where `folder` holds an index of something else.
     """
     field = (encoder or component).field
@@ -194,7 +195,7 @@ class _Apart:
 
 
 def _kept_in(component: Component, corpus: Corpus, encoder: Component | None, folder: Path | None) -> Path:
-    """The folder of an index: `folder`, which is remembered; or that of before, while it is there; or one in the cache."""
+    """The folder of an index: `folder`, which is remembered; or that of before, if it is there; or one in the cache."""
     name = place(component, corpus, encoder)
     if folder:
         component.folders[name] = folder.absolute()

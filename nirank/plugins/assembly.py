@@ -101,7 +101,7 @@ def copied(component: Component) -> Component:
 
 
 def _pickled(component: Component) -> tuple[Any, ...]:
-    """What a pickle has of a component: that which it is made of again where it is read.
+    """Take apart a component for a pickle, into what it is made of again where that is read.
 
     An index travels as the folder that it is in, and is opened when it is searched: what opens one may be a process, a
     mapped file, a connection. Middleware comes from the plugins that are there.
@@ -127,7 +127,7 @@ def _unpickled(
     return wrap(component) if wrapped else component
 
 
-copyreg.pickle(Component, _pickled)  # type: ignore[arg-type]
+copyreg.pickle(Component, _pickled)
 
 
 def _field_apart(

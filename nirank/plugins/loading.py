@@ -113,7 +113,7 @@ def load_file(path: str | os.PathLike[str]) -> Plugin:
 
 
 def _pickled(plugin: Plugin) -> tuple[Any, ...]:
-    """What a pickle has of a plugin: its name."""
+    """Take a plugin's name for a pickle."""
     return _unpickled, (plugin.name, str(plugin))
 
 
@@ -124,13 +124,13 @@ def _unpickled(name: str, shown: str) -> Plugin:
     if plugin is None or plugin.blocked or plugin.error:
         said = "is not there" if plugin is None else "is blocked" if plugin.blocked else f"fails: {plugin.error}"
         raise PluginError(
-            f"This was pickled with a component of the plugin {shown}, which {said} in this process. Install it here, or "
-            "name its module in NIRANK_PLUGINS."
+            f"This was pickled with a component of the plugin {shown}, which {said} in this process. Install it "
+            "here, or name its module in NIRANK_PLUGINS."
         )
     return plugin
 
 
-copyreg.pickle(Plugin, _pickled)  # type: ignore[arg-type]
+copyreg.pickle(Plugin, _pickled)
 
 
 def _import_file(path: str | os.PathLike[str]) -> ModuleType:
