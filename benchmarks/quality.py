@@ -3,7 +3,7 @@
     python benchmarks/quality.py wikiqa           one work, or several
     python benchmarks/quality.py mq2008 --save    also write benchmarks/results/quality_mq2008.md and .json
     python benchmarks/quality.py expansion --quick  little of everything, to see that it runs; figures mean nothing
-    python benchmarks/quality.py wikiqa --only knrm duet   some rows
+    python benchmarks/quality.py wikiqa --only knrm duet   some rows; saved, a table takes the place of that with its title
     python benchmarks/quality.py transformers     all works with transformers, and Lucene
 
 The data lie in `--data`; all else comes with `pip install -e '.[bench]'`. What a training has come to is kept in
@@ -20,7 +20,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from quality_table import markdown, save
+from quality_table import Measured, markdown, save
 from speed_table import machine, versions
 
 from nirank.kit import cache_folder
@@ -58,10 +58,10 @@ def main(arguments: list[str] | None = None) -> None:
     asked = _arguments(arguments)
     for work in [one for name in asked.works for one in GROUPS.get(name, (name,))]:
         tables = importlib.import_module(f"quality_{work.replace('-', '_')}").tables(asked)
-        heading = _heading(arguments)
-        print(markdown(work, heading, tables))
+        measured = [Measured(_heading(arguments), table) for table in tables]
+        print(markdown(work, measured))
         if asked.save:
-            print(f"Written to {save(work, heading, tables, RESULTS)}", file=sys.stderr)
+            print(f"Written to {save(work, measured, RESULTS, asked.only)}", file=sys.stderr)
 
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
