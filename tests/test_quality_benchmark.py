@@ -79,3 +79,101 @@ def test_what_is_kept_of_results_is_what_can_be_read(tables, benchmark):
         text = path.with_suffix(".md").read_text(encoding="utf-8")
         work = text.partition("\n")[0].removeprefix("# Quality: ")
         assert tables.markdown(work, tables.read(path)) == text
+
+
+# What is kept of other code
+
+
+@pytest.fixture
+def code(benchmark):
+    code = benchmark("losses_code")
+    code.OLDER.keep = False
+    code.OLDER.taken.clear()
+    return code
+
+
+@pytest.fixture
+def cells(code, benchmark, tmp_path):
+    """Gets an outcome, and tells whether it was made now."""
+    module = benchmark("losses_cells")
+    kept, made = module.Cells(tmp_path / "cells"), []
+
+    def get(settings=1):
+        def make():
+            made.append(settings)
+            return module.Outcome({"AP": [float(len(made))]}, None, [], 1.0)
+
+        before = len(made)
+        return kept.get("work", "line", {"settings": settings}, make).mean("AP"), len(made) > before
+
+    return get
+
+
+def _as_of_other_code(tmp_path, *modules):
+    (path,) = (tmp_path / "cells").iterdir()
+    figures = json.loads(path.read_text())
+    for module in modules:
+        assert module in figures["code"]
+        figures["code"][module] = "0" * 10
+    path.write_text(json.dumps(figures))
+    return path
+
+
+def test_a_cell_is_kept_while_its_code_does_the_same(cells, tmp_path, capsys):
+    assert [cells(), cells(), cells()] == [(1.0, True), (1.0, False), (1.0, False)]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_cell_of_other_code_is_made_anew_and_that_is_told(cells, tmp_path, capsys):
+    cells()
+    path = _as_of_other_code(tmp_path, "nirank.data.candidates")
+    assert cells() == (2.0, True)
+    assert f"{path.stem} is of other code (nirank.data.candidates) and is made anew; --keep" in capsys.readouterr().err
+    assert cells() == (2.0, False)
+
+
+def test_a_cell_from_before_code_was_noted_is_of_unknown_code(cells, tmp_path, capsys):
+    cells()
+    path = _as_of_other_code(tmp_path)
+    path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "code"}))
+    assert cells() == (2.0, True)
+    assert "(code that was not noted)" in capsys.readouterr().err
+
+
+def test_a_cell_of_other_code_is_taken_where_one_says_so_and_the_heading_tells(cells, code, tmp_path, benchmark):
+    cells()
+    path = _as_of_other_code(tmp_path, "nirank.data.candidates", "nirank.data.queries")
+    code.OLDER.keep = True
+    assert cells() == (1.0, False)
+    told = f"1 outcomes or models are older than changes of nirank.data.candidates, nirank.data.queries: {path.stem}."
+    assert benchmark("quality")._heading(["work", "--keep"])[-1] == told
+
+
+def test_a_module_that_is_gone_has_changed(code):
+    assert code.changed({"nirank.gone": "1", "nirank_gone.more": "2"}) == ["nirank.gone", "nirank_gone.more"]
+    known = code.loaded()
+    assert "nirank.files" in known
+    assert not [name for name in known if not name.startswith("nirank")]
+    assert code.changed(known) == []
+
+
+def test_only_what_a_module_does_counts(code, tmp_path):
+    def digest(name, text):
+        (tmp_path / name).write_text(text)
+        return code._hash(tmp_path / name)
+
+    plain = digest("a.py", "def f(x):\n    return x + 1\n")
+    assert digest("c.py", "# why\ndef f(x):\n    return (x\n            + 1)\n") == plain
+    assert digest("d.py", '"""A module."""\n\ndef f(x):\n    """Add."""\n    return x + 1\n') == plain
+    assert digest("b.py", "def f(x):\n    return x + 2\n") != plain
+
+
+def test_files_are_noted_as_cells_are(code, tmp_path):
+    path = tmp_path / "model"
+    assert not code.takes_file(path)
+    path.mkdir()
+    assert not code.takes_file(path)
+    code.note(path)
+    assert code.takes_file(path)
+    (tmp_path / "model.code.json").write_text(json.dumps({"nirank.files": "0"}))
+    assert not code.takes_file(path)
