@@ -17,6 +17,8 @@ from pathlib import Path
 from nirank.files import beside
 from nirank.kit import digest
 
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
 
 def loaded() -> dict[str, str]:
     """The hash of every module of nirank and of its plugins that is in memory, by name."""
@@ -46,9 +48,8 @@ def _present(name: str) -> str:
 def _hash(path: Path) -> str:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
     return digest(ast.unparse(tree))[:10]
 
 
