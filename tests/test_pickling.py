@@ -20,7 +20,8 @@ pytest.importorskip("numba")
 import nirank
 from nirank.component import Component
 from nirank.data import Candidates, Collection, Corpus, Documents, Queries
-from nirank.errors import BadInput, PluginError
+from nirank.errors import BadInput, PluginError, StaleIndex
+from nirank.execution import indexes
 from nirank.plugins import Plugin, active, load_file
 from nirank.testing.samples import LetterEncoder
 
@@ -218,6 +219,15 @@ def test_an_index_in_a_folder_of_its_own_is_found_there_again(duplicate, tmp_pat
     bm25.search(QUERIES, CORPUS)
     assert bm25.component.opened.folder.parent == tmp_path / "named"
     assert not list((tmp_path / "cache").glob("indexes/*/manifest.json"))[1:]
+
+
+def test_a_folder_that_held_another_index_is_not_remembered(tmp_path):
+    bm25 = nirank.load("bm25")
+    bm25.index(CORPUS, tmp_path / "named")
+    other = bm25.component.opened.folder
+    with pytest.raises(StaleIndex):
+        indexes.prepare(bm25.component, Documents(["x"], ["cat"]), folder=other)
+    assert bm25.search(["cat"], Documents(["x"], ["cat"])).pairs == 1
 
 
 def test_an_index_that_is_gone_is_made_again(tmp_path, monkeypatch):

@@ -120,7 +120,7 @@ def prepare(
     if not len(corpus):
         raise BadInput(f"{component.spec} cannot index an empty corpus; at least one document is needed.")
     key = index_key(component, encoder)
-    folder = _kept_in(component, corpus, encoder, folder)
+    named, folder = folder, folder or _kept_in(component, corpus, encoder)
     if not (folder / MANIFEST).exists():
         former = None if since is None else _former(component, corpus, encoder, since, folder.parent)
         build(component, corpus, encoder, folder, former, vectors)
@@ -130,6 +130,8 @@ def prepare(
     component.opened = None  # for what fails to open may have let go of what was open before
     open_index(component, key, corpus, folder)
     component.opened = Opened(corpus, encoder, folder, encoded)
+    if named:
+        component.folders[place(component, corpus, encoder)] = named.absolute()
     return folder
 
 
@@ -194,12 +196,9 @@ class _Apart:
             component.opened = None
 
 
-def _kept_in(component: Component, corpus: Corpus, encoder: Component | None, folder: Path | None) -> Path:
-    """The folder of an index: `folder`, which is remembered; or that of before, if it is there; or one in the cache."""
+def _kept_in(component: Component, corpus: Corpus, encoder: Component | None) -> Path:
+    """The folder of an index: the one that was named for it before, if it is there, or one in the cache."""
     name = place(component, corpus, encoder)
-    if folder:
-        component.folders[name] = folder.absolute()
-        return folder
     known = component.folders.get(name)
     return known if known and (known / MANIFEST).exists() else _home(component, encoder) / name
 
