@@ -10,6 +10,7 @@
 
 The data (LETOR 4.0 MQ2008, WordLlama's vectors) lie in `--data`; all else comes with `pip install -e '.[bench]'`.
 What a cell has come to is kept in `--cells` under all its settings, so that an interrupted run goes on where it was.
+Where code of nirank has changed since, it is measured anew; `--keep` takes it all the same, and the heading says so.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import torch
 from losses_cells import Cells, Outcome
+from losses_code import OLDER
 from losses_columns import Column
 from losses_emoji import EmojiColumn, FewWords
 from losses_mq2008 import LetorColumn
@@ -43,13 +45,16 @@ _PACKAGES = ("nirank", "torch", "numpy", "lightgbm")
 
 def main(arguments: list[str] | None = None) -> None:
     asked = _arguments(arguments)
+    OLDER.keep = asked.keep
+    OLDER.taken.clear()
     cells = Cells(asked.cells)
     columns = [column for column in _columns(asked) if column.name.lower().startswith(tuple(asked.only))]
     if asked.rates:
         for column in columns:
             _tell_rates(column, asked)
         return
-    grid = Grid(_heading(arguments), [_measured(column, cells, asked) for column in columns])
+    measured = [_measured(column, cells, asked) for column in columns]
+    grid = Grid(_heading(arguments), measured)
     print(markdown(grid))
     if asked.save:
         print(f"Written to {save(grid, RESULTS)}", file=sys.stderr)
@@ -64,6 +69,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--save", action="store_true", help=f"also write into {RESULTS.name}/")
     parser.add_argument("--rates", nargs="+", type=float, default=[], help="tell the measure on dev of these rates")
     parser.add_argument("--folds", type=int, default=5, help="how many folds of MQ2008 (default: 5, all)")
+    parser.add_argument("--keep", action="store_true", help="take what is kept though nirank's code has changed since")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="the folder of data")
     parser.add_argument("--cells", type=Path, default=cache_folder() / "losses", help="where cells are kept")
     asked = parser.parse_args(arguments)
@@ -118,6 +124,7 @@ def _heading(arguments: list[str] | None) -> list[str]:
         "Means over test queries with 95 % bootstrap confidence intervals (10,000 resamples of the queries); "
         "differences are paired. Settings and epochs were chosen on dev. Seconds are those of all folds, on a machine "
         "that did other work beside.",
+        *OLDER.lines(),
     ]
 
 

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import losses_code
+
 from nirank.files import beside
 from nirank.kit import digest
 
@@ -33,17 +35,22 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Cells:
-    """Outcomes in a folder, by column, line and all that they depend on."""
+    """Outcomes in a folder, by column, line and all settings that they depend on, each with the code that it is of."""
 
     folder: Path
 
     def get(self, column: str, line: str, told: Mapping[str, Any], make: Callable[[], Outcome]) -> Outcome:
-        """The outcome that is kept for these settings, or the one that `make` gives, which is kept from then on."""
+        """The outcome that is kept for these settings, or the one that `make` gives, which is kept from then on.
+
+        One of other code is made anew, unless that is to be taken (`losses_code.OLDER`).
+        """
         path = self.folder / f"{column}-{line}-{digest(told)[:12]}.json".replace(" ", "-")
         if path.exists():
-            return Outcome(**json.loads(path.read_text(encoding="utf-8"))["outcome"])
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if losses_code.OLDER.takes(path.stem, kept.get("code")):
+                return Outcome(**kept["outcome"])
         outcome = make()
         with beside(path) as unfinished:
-            kept = {"settings": told, "outcome": asdict(outcome)}
+            kept = {"settings": told, "outcome": asdict(outcome), "code": losses_code.loaded()}
             unfinished.write_text(json.dumps(kept) + "\n", encoding="utf-8")
         return outcome

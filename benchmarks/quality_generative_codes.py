@@ -7,6 +7,7 @@ the outcomes, so that an interrupted run goes on in the middle of a training.
 from __future__ import annotations
 
 import argparse
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from losses_cells import Cells, Outcome
+from losses_code import note, takes_file
 from quality_rows import Row
 from quality_table import Cell, Table, number
 
@@ -89,9 +91,13 @@ def tables(asked: argparse.Namespace) -> list[Table]:
 
 def trained(use: str, folder: Path, train: Collection, options: Mapping[str, Any], **settings: Any) -> Stage:
     """A stage trained by maximum likelihood, or read from the folder where that was done before."""
-    if not (folder / "checkpoint").exists():
+    whole = (folder / "checkpoint").exists()
+    if not whole or not takes_file(folder):
+        if whole:
+            shutil.rmtree(folder)
         stage = nirank.load(use, **settings)
         nirank.fit(stage, "likelihood", train, sampler="positives", out=folder, **options)
+        note(folder)
     return nirank.load(f"trained:{folder}")
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from losses_cells import Cells, Outcome
+from losses_code import note, takes_file
 from losses_columns import outcome
 from quality_fusion import DEEP, Searched, few, searched
 from quality_rows import Row
@@ -156,11 +157,12 @@ def _teacher(asked: argparse.Namespace) -> Path:
     A document that RM3 did not find has the least score that it gave.
     """
     path = asked.cells / f"teacher{'-quick' * asked.quick}.run.gz"
-    if not path.exists():
+    if not takes_file(path):
         train = searched(asked, "train")
         scores = mixed(train)
         path.parent.mkdir(parents=True, exist_ok=True)
         nirank.write_run(path, train.collection.queries, scores.top(_KEPT))
+        note(path)
     return path
 
 

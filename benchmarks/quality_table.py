@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nirank.files import beside
 
@@ -49,24 +51,81 @@ class Table:
     notes: Sequence[str] = field(default_factory=list)
 
 
-def markdown(work: str, heading: Sequence[str], tables: Sequence[Table]) -> str:
-    """All tables of a work."""
-    parts = [f"# Quality: {work}", *heading]
-    for table in tables:
+@dataclass(frozen=True)
+class Measured:
+    """A table with the heading of the run that it is of: command, date, machine."""
+
+    heading: Sequence[str]
+    table: Table
+
+
+def markdown(work: str, measured: Sequence[Measured]) -> str:
+    """All tables of a work; a heading that they share stands once, and others below the titles of their tables."""
+    headings = [each.heading for each in measured]
+    shared = headings[0] if headings.count(headings[0]) == len(headings) else []
+    parts = [f"# Quality: {work}", *shared]
+    for heading, table in ((each.heading, each.table) for each in measured):
         rows = [[_shown(cell) for cell in row] for row in table.rows]
-        parts += [f"## {table.title}", table.about, tabulated(table.columns, rows), *table.notes]
+        own = [] if shared else heading
+        parts += [f"## {table.title}", *own, table.about, tabulated(table.columns, rows), *table.notes]
     return "\n\n".join(parts) + "\n"
 
 
-def save(work: str, heading: Sequence[str], tables: Sequence[Table], folder: Path) -> Path:
-    """Write quality_WORK.md and .json into a folder; the path of the first."""
-    path = folder / f"quality_{work}.md"
+def save(work: str, measured: Sequence[Measured], folder: Path, only: Sequence[str] = ()) -> Path:
+    """Write quality_WORK.md and .json into a folder; the path of the first.
+
+    Where `only` some parts were measured, their tables take the place of those with their titles, and the others stay.
+    Where a table there has rows that were not measured now, quality_WORK-ONLY is written instead.
+    """
+    path = folder / f"quality_{work}.json"
+    before = read(path) if only else []
+    if missing := _left_out(before, measured):
+        print(f"{path.name} has more rows ({', '.join(missing)}), and stays as it is.", file=sys.stderr)
+        path = folder / f"quality_{work}-{'-'.join(only)}.json"
+        before = read(path)
+    write(path, work, merged(before, measured))
+    return path.with_suffix(".md")
+
+
+def merged(before: Sequence[Measured], measured: Sequence[Measured]) -> list[Measured]:
+    """The tables of before, those of a title that was measured again in their places, and new ones behind them."""
+    again = {each.table.title: each for each in measured}
+    kept = [again.pop(each.table.title, each) for each in before]
+    return [*kept, *again.values()]
+
+
+def write(path: Path, work: str, measured: Sequence[Measured]) -> None:
+    """Write tables as figures into a file, and as Markdown into the one beside it."""
+    with beside(path.with_suffix(".md")) as unfinished:
+        unfinished.write_text(markdown(work, measured), encoding="utf-8")
+    figures = {"tables": [{"heading": list(each.heading), **asdict(each.table)} for each in measured]}
     with beside(path) as unfinished:
-        unfinished.write_text(markdown(work, heading, tables), encoding="utf-8")
-    figures = {"heading": list(heading), "tables": [asdict(table) for table in tables]}
-    with beside(path.with_suffix(".json")) as unfinished:
         unfinished.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return path
+
+
+def read(path: Path) -> list[Measured]:
+    """The tables of a file of figures; none where it is not there. Older files have one heading for all tables."""
+    if not path.exists():
+        return []
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    return [_read(figures.get("heading", []), table) for table in figures["tables"]]
+
+
+def _read(shared: Sequence[str], told: Mapping[str, Any]) -> Measured:
+    table = {name: value for name, value in told.items() if name != "heading"}
+    rows = [[Figure(**cell) if isinstance(cell, dict) else cell for cell in row] for row in table["rows"]]
+    return Measured(told.get("heading", shared), Table(**table | {"rows": rows}))
+
+
+def _left_out(before: Sequence[Measured], measured: Sequence[Measured]) -> list[str]:
+    """The names of rows that tables had before, and those of their titles have not now."""
+    now = {each.table.title: {str(row[0]) for row in each.table.rows} for each in measured}
+    return [
+        str(row[0])
+        for each in before
+        for row in each.table.rows
+        if str(row[0]) not in now.get(each.table.title, {str(row[0])})
+    ]
 
 
 def tabulated(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

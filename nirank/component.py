@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import uuid
@@ -19,6 +20,8 @@ from nirank.registry import Entry
 from nirank.source import is_ours, source_digest
 from nirank.traits import Traits
 
+#: Stands for the value of an attribute that is not there.
+ABSENT: Any = object()
 #: What `nirank_wrap` returns: called as `middleware(call, method, *inputs)`.
 Middleware = Callable[..., Any]
 
@@ -51,10 +54,15 @@ class Component:
         self.field: str | tuple[str, ...] | None = None
         #: What `target` has open, where it needs an index.
         self.opened: Opened | None = None
+        #: What attributes of `target` that are set when it opens an index were before; `ABSENT` where they were not.
+        self.unopened: dict[str, Any] = {}
+        #: Folders that were named for indexes, by what would write the same files (`nirank.execution.indexes.place`).
+        self.folders: dict[str, Path] = {}
         #: The components that it has work done by, where it is made of others.
         self.parts: tuple[Component, ...] = ()
-        #: What plugins put round it when it is built (`nirank.plugins.assembly.wrap`).
+        #: What plugins put round it when it is built (`nirank.plugins.assembly.wrap`), and whether they were asked.
         self.middleware: list[Middleware] = []
+        self.wrapped = False
         #: For a generator that searches vectors: itself, or a copy, for each encoder.
         self.searching: dict[Component, Component] = {}
         #: What the object says of itself by its attributes.
@@ -110,6 +118,24 @@ class Component:
         for cached in (vars(self), vars(self.target)):
             cached.pop("fingerprint", None)
         self.opened = None
+
+    @property
+    def closed(self) -> Any:
+        """The object as it is without an index: itself if none is open, or else a copy."""
+        if not self.unopened:
+            return self.target
+        closed = copy.copy(self.target)
+        attributes = {name: value for name, value in vars(closed).items() if name not in self.unopened}
+        before = {name: value for name, value in self.unopened.items() if value is not ABSENT}
+        vars(closed).clear()
+        vars(closed).update(attributes | before)
+        return closed
+
+    def __copy__(self) -> Component:
+        """The same with the same object, its index open: other than in a pickle (`nirank.plugins.assembly`)."""
+        copied = type(self).__new__(type(self))
+        vars(copied).update(vars(self))
+        return copied
 
     def around(self, method: str, call: Callable[..., Any]) -> Callable[..., Any]:
         """`call` with this component's middleware round it; the first plugin's is outermost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -18,6 +19,8 @@ from nirank.plugins import active
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if IS_WORKER:  # one thread each, read when torch and numba are imported
     os.environ |= {"OMP_NUM_THREADS": "1"}
+# Read when the hub's library is imported, which some tests do while they are collected; it would ask, and wait.
+os.environ["HF_HUB_OFFLINE"] = "1"
 # The many programs that tests start read what the first of them has compiled.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -29,6 +32,12 @@ os.environ.setdefault("NIRANK_REPORT", "0")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look through all modules and tests again, which takes half a second."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _offline_and_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     own = tmp_path_factory.getbasetemp()
@@ -36,7 +45,6 @@ def _offline_and_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     cache.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NIRANK_CACHE", str(cache))
-        patch.setenv("HF_HUB_OFFLINE", "1")
         for variable in ("NIRANK_BLOCK", "NIRANK_PLUGINS", "NIRANK_STRICT", "NIRANK_PROGRESS"):
             patch.delenv(variable, raising=False)
         yield

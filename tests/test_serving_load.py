@@ -14,7 +14,8 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -376,6 +377,53 @@ def test_a_process_that_is_told_to_end_answers_what_it_has_begun(tmp_path):
             assert process.stderr.read() == b""
         finally:
             process.kill()
+
+
+def _children(pid):
+    """The processes that a process has started by spawning: its shards."""
+    numbers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(number) for number in numbers if b"spawn_main" in Path(f"/proc/{number}/cmdline").read_bytes()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="there is no /proc")
+def test_a_process_that_is_told_to_end_does_so_while_a_shard_hangs(tmp_path):
+    (tmp_path / "docs.jsonl").write_text('{"id": "one", "text": "a cat"}\n{"id": "two", "text": "cats"}\n')
+    toml = 'collection = "jsonl:docs.jsonl"\npipeline = "sharded(bm25, shards=2)"\n'
+    (tmp_path / "toy.toml").write_text(toml)
+    command = [sys.executable, "-m", "nirank", "serve", "toy.toml", "--port", "0", "--deadline", "1"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        shards = []
+        try:
+            address = process.stdout.readline().decode().strip()
+            _wait_for(address)
+            assert len(httpx.get(f"{address}/search?q=cat", timeout=30).json()["results"][0]["hits"]) == 2
+            shards = _children(process.pid)
+            assert len(shards) == 2
+            os.kill(shards[0], signal.SIGSTOP)
+            assert httpx.get(f"{address}/search?q=cats", timeout=30).status_code == 504
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 128 + signal.SIGINT
+            assert b"has not ended, and is left behind" in process.stderr.read()
+            for shard in shards:
+                _until_ended(shard)
+        finally:
+            process.kill()
+            for shard in shards:
+                with suppress(ProcessLookupError):
+                    os.kill(shard, signal.SIGKILL)
+
+
+def _until_ended(pid):
+    last = time.monotonic() + 20
+    while (
+        Path(f"/proc/{pid}/stat").exists()
+        and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    ):
+        assert time.monotonic() < last, f"process {pid} runs on"
+        time.sleep(0.05)
 
 
 def _wait_for(address):

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import types
 from dataclasses import replace
 from pathlib import Path
@@ -1360,6 +1361,77 @@ def _at_random(self, contents):
 )
 def test_a_writers_fault_is_seen(write, broken):
     assert f"writer/{broken}" in violations("writer", _faulty(SoundWriter, write=write))
+
+
+# In another process
+
+
+class OddScorer(SoundScorer):
+    """Depends on the order of a set, which is another one in each process."""
+
+    def score(self, queries, candidates):
+        return super().score(queries, candidates) + np.float32(hash("a") % 1009)
+
+
+class OddExtractor(SoundExtractor):
+    def extract(self, queries, candidates):
+        return super().extract(queries, candidates) + np.float32(hash("a") % 1009)
+
+
+class OddGenerator(SoundGenerator):
+    def generate(self, queries, k):
+        found = self.found(queries, k)
+        return found.with_scores(found.scores + np.float32(hash("a") % 1009))
+
+
+class OddEncoder(SoundEncoder):
+    def encode_documents(self, contents):
+        return super().encode_documents(contents) + np.float32(hash("a") % 1009)
+
+
+class OddRewriter(SoundRewriter):
+    def rewrite(self, queries):
+        return [f"{text} {hash('a')}" for text in queries.contents]
+
+
+class OddWriter(SoundWriter):
+    def write(self, contents):
+        return [str(hash("a")) for _ in contents]
+
+
+class Locked(SoundScorer):
+    def __init__(self):
+        self.lock = threading.Lock()
+
+
+class Ending(SoundScorer):
+    def __setstate__(self, state):
+        os._exit(3)
+
+    def __getstate__(self):
+        return {"once": 1}
+
+
+class Refusing(Locked):
+    def __reduce__(self):
+        raise BadInput("it holds a lock: build it where it is used.")
+
+
+ODD = [OddScorer, OddExtractor, OddGenerator, OddEncoder, OddRewriter, OddWriter]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.__name__)
+def test_another_answer_in_another_process_is_seen(odd):
+    kind, broken = odd.__name__.removeprefix("Odd").lower(), "same_in_another_process"
+    found = violations(kind, odd())
+    assert set(found) == {f"{kind}/{broken}"}
+    assert "not the same" in found[f"{kind}/{broken}"]
+
+
+def test_what_cannot_be_pickled_is_seen_and_what_refuses_with_a_reason_is_not():
+    for kind, told in ((Locked, "multiprocessing and joblib cannot send it"), (Ending, "ended over its pickle")):
+        assert told in violations("scorer", kind())["scorer/same_in_another_process"]
+    assert violations("scorer", Refusing()) == {}
 
 
 # All of them

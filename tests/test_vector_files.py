@@ -107,6 +107,26 @@ def test_a_file_that_says_nothing_is_taken_where_one_says_so_and_its_vectors_are
         nirank.import_vectors(searching(), documents, path, unmarked=True)
 
 
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_numbers_of_another_precision_are_taken_and_those_that_were_rounded_are_told(tmp_path, caplog, ending):
+    documents, told = corpus(20), "has vectors of float16, which are read as float32"
+    vectors = np.array([vector_of(text) for text in documents[:]], np.float32)
+    for kind, plain in ((pa.float16(), np.float16), (pa.float32(), np.float32), (pa.float64(), np.float64)):
+        caplog.clear()
+        path = tmp_path / f"{kind}.{ending}"
+        column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.astype(plain).ravel()), DIM)
+        table = pa.table({"id": list(documents.ids), "vector": column})
+        if ending == "parquet":
+            parquet.write_table(table, path)
+        else:
+            with pa.ipc.new_file(str(path), table.schema) as file:
+                file.write_table(table)
+        found = read_vectors(path, documents, None, unmarked=True)
+        assert found.dtype == np.float32
+        assert np.array_equal(found, vectors.astype(plain).astype(np.float32))
+        assert (told in caplog.text) == (plain is np.float16)
+
+
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     documents, path = corpus(20), tmp_path / "vectors.parquet"
     for rows in (19, 21):

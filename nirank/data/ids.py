@@ -69,6 +69,9 @@ class Ids(Sequence[str]):
         for start in range(0, len(self), ITERATED):
             yield from self[start : start + ITERATED]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_values": self._values}
+
     def __repr__(self) -> str:
         return f"<{len(self):,} ids: {', '.join(self[:3])}{', ...' if len(self) > 3 else ''}>"
 

@@ -9,6 +9,7 @@ is that of this layout.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from nirank.files import beside
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = logging.getLogger("nirank")
 
 _VERSION = b"1"
 _ENDINGS = (".parquet", ".arrow")
@@ -56,7 +59,7 @@ def read_vectors(path: str | Path, corpus: Corpus, encoder: str | None, unmarked
 
     Raises `BadInput` for a file of another corpus or encoder (`encoder` is a fingerprint, None for any), or that does
     not say whose vectors it has, unless `unmarked`; for ids that are missing, foreign or there twice; for vectors that
-    are not of one dimension, or not finite.
+    are not of one dimension, or not finite. Numbers may be of float16, of which a warning tells, or float64.
     """
     path = Path(path)
     _refuse_ending(path)
@@ -110,6 +113,7 @@ def _batches(path: Path, corpus: Corpus, encoder: str | None, unmarked: bool) ->
     try:
         found = dataset.dataset(path, format=path.suffix[1:].replace("arrow", "ipc"))
         _refuse_others(found.schema, corpus, encoder, unmarked, path)
+        _tell_of_rounded(found.schema, path)
         yield from found.to_batches(columns=["id", "vector"], batch_size=_ROWS)
     except (OSError, pa.ArrowException) as error:
         raise BadInput(f"cannot be read as a table of vectors: {error}", path) from error
@@ -133,6 +137,19 @@ def _refuse_others(schema: pa.Schema, corpus: Corpus, encoder: str | None, unmar
                 f"{value[:12]} is expected.",
                 path,
             )
+
+
+def _tell_of_rounded(schema: pa.Schema, path: Path) -> None:
+    """Warn of numbers that are not as the encoder made them."""
+    import pyarrow as pa
+
+    kind = getattr(schema.field("vector").type, "value_type", None)
+    if kind is not None and pa.types.is_float16(kind):
+        log.warning(
+            "%s has vectors of float16, which are read as float32: they are the encoder's rounded to three digits, and "
+            "so are scores by them. Documents whose scores are that near may change places.",
+            path,
+        )
 
 
 def _docs(batch: pa.RecordBatch, corpus: Corpus, there: Any, path: Path) -> Any:

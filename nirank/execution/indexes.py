@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank import seals
-from nirank.component import Component, Opened
+from nirank.component import ABSENT, Component, Opened
 from nirank.data.corpus import field_of
 from nirank.data.ids import Ids
 from nirank.data.types import Corpus, Floats
@@ -102,10 +102,11 @@ def prepare(
 ) -> Path | None:
     """Make `component` ready to work on `corpus`: open its index, building it first where there is none.
 
-    `encoder` encodes the documents for an index of vectors. `folder` holds the index; by default it is `place`
-    in the cache. Where there is an index of `since`, an earlier state of the corpus, beside the new one's place, a
-    component that can makes the new one from it. `vectors`, `[documents, dim]`, are what the encoder made of the
-    documents, where that is known. Returns the folder, or None where no index is needed.
+    `encoder` encodes the documents for an index of vectors. `folder` holds the index; by default it is the one that was
+    named for this very index before, or `place` in the cache. Where there is an index of `since`, an earlier state of
+    the corpus, beside the new one's place, a component that can makes the new one from it. `vectors`, `[documents,
+    dim]`, are what the encoder made of the documents, where that is known. Returns the folder, or None where no index
+    is needed.
     Raises `StaleIndex` where `folder` holds an index of something else.
     """
     field = (encoder or component).field
@@ -119,7 +120,7 @@ def prepare(
     if not len(corpus):
         raise BadInput(f"{component.spec} cannot index an empty corpus; at least one document is needed.")
     key = index_key(component, encoder)
-    folder = folder or _home(component, encoder) / place(component, corpus, encoder)
+    named, folder = folder, folder or _kept_in(component, corpus, encoder)
     if not (folder / MANIFEST).exists():
         former = None if since is None else _former(component, corpus, encoder, since, folder.parent)
         build(component, corpus, encoder, folder, former, vectors)
@@ -129,6 +130,8 @@ def prepare(
     component.opened = None  # for what fails to open may have let go of what was open before
     open_index(component, key, corpus, folder)
     component.opened = Opened(corpus, encoder, folder, encoded)
+    if named:
+        component.folders[place(component, corpus, encoder)] = named.absolute()
     return folder
 
 
@@ -191,6 +194,13 @@ class _Apart:
         """Nobody has an index open that is gone."""
         for component in self.opened:
             component.opened = None
+
+
+def _kept_in(component: Component, corpus: Corpus, encoder: Component | None) -> Path:
+    """The folder of an index: the one that was named for it before, if it is there, or one in the cache."""
+    name = place(component, corpus, encoder)
+    known = component.folders.get(name)
+    return known if known and (known / MANIFEST).exists() else _home(component, encoder) / name
 
 
 def _home(component: Component, encoder: Component | None) -> Path:
@@ -277,6 +287,8 @@ def _former(
 def open_index(component: Component, key: Mapping[str, Any], corpus: Corpus, folder: Path) -> None:
     """Have a component open the index in a folder. Raises `StaleIndex` where that is not its own, or cannot be read."""
     check(folder, key, corpus, _fields(component, corpus))
+    attributes: Mapping[str, Any] = getattr(component.target, "__dict__", {})
+    before = dict(attributes)
     try:
         component.target.open(corpus, folder)
     except (NirankError, MemoryError):
@@ -286,6 +298,10 @@ def open_index(component: Component, key: Mapping[str, Any], corpus: Corpus, fol
             f"{folder} cannot be opened by {component.spec}: {type(error).__name__}: {error}. "
             f"Remove {folder} to have it built again."
         ) from error
+    finally:
+        opening = {name: before.get(name, ABSENT) for name in before.keys() | attributes.keys()}
+        opening = {name: value for name, value in opening.items() if attributes.get(name, ABSENT) is not value}
+        component.unopened = opening | component.unopened  # of what was open before, what was before that
 
 
 def check(folder: Path, key: Mapping[str, Any], corpus: Corpus, fields: Mapping[str, str]) -> None:

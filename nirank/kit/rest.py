@@ -66,8 +66,13 @@ def key_or_basic(key: str, user: str, password: str) -> dict[str, str]:
     return {"Authorization": f"Basic {both}"} if user or password else {}
 
 
+def key_alone(key: str) -> dict[str, str]:
+    """The header with an API key as Qdrant has it."""
+    return {"api-key": key} if key else {}
+
+
 BEARER = Login(("TOKEN",), bearer)
-API_KEY = Login(("API_KEY",), lambda key: {"api-key": key} if key else {})
+API_KEY = Login(("API_KEY",), key_alone)
 KEY_OR_BASIC = Login(("API_KEY", "USER", "PASSWORD"), key_or_basic)
 
 
@@ -159,6 +164,9 @@ class HTTPClient:
         """The results of a function for several inputs, some of them asked together."""
         with ThreadPoolExecutor(self.asking.at_once) as pool:
             return list(pool.map(ask, inputs))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_client"}  # which holds connections
 
     @functools.cached_property
     def _client(self) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import copyreg
 import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +32,7 @@ __all__ = [
     "new_weights",
     "padding_of",
     "passes",
+    "picklable",
     "quiet",
     "refuse_unreadable",
     "reported",
@@ -48,6 +51,9 @@ _POINTER, _POINTER_BYTES = b"version https://git-lfs", 1024
 _LARGE = (".safetensors", ".bin", ".json", ".model", ".txt")
 #: How models call their vectors of positions.
 _TABLES = ("position_embeddings", "position_embedding", "embed_positions", "wpe")
+#: The attribute of a model to which transformers has added functions that record what layers make.
+_RECORDING = "_output_capturing_hooks_installed"
+_KNOWN: set[Any] = set()
 #: The length of texts for a model without a limit, for which tokenizers have a larger number than counters hold.
 _UNLIMITED = 1 << 20
 #: The least share of a model's rows that its tokenizer knows tokens for.
@@ -295,6 +301,46 @@ def passes(lengths: NDArray[np.int64], size: int, budget: int | None = None) -> 
         found.append(order[start:stop])
         start = stop
     return found
+
+
+def picklable(model: Any) -> None:
+    """Let a model that is asked for what each of its layers makes be pickled, and all of its classes.
+
+    The functions that transformers adds then to record it cannot be; they stay behind, and are added again elsewhere.
+    """
+    for kind in {type(module) for module in model.modules()}:
+        if kind.__module__.startswith("transformers."):
+            copyreg.pickle(kind, _without_recorders)
+
+
+def _without_recorders(module: Any) -> Any:
+    from transformers import PreTrainedModel
+
+    kind, state = type(module), vars(module)
+    hooks = {key: hook for key, hook in state["_forward_hooks"].items() if not _records(hook)}
+    kept = {name: value for name, value in state.items() if name != _RECORDING}
+    config = module.config if isinstance(module, PreTrainedModel) else None
+    return _unpickled, (kind, config), {**kept, "_forward_hooks": type(module._forward_hooks)(hooks)}
+
+
+def _unpickled(kind: Any, config: Any) -> Any:
+    if config is not None:
+        _make_known(kind, config)
+    return kind.__new__(kind)
+
+
+def _make_known(kind: Any, config: Any) -> None:
+    """Make one without weights: transformers notes of a class what its layers can record when the first is made."""
+    import torch
+
+    if kind not in _KNOWN:
+        with torch.device("meta"):
+            kind(copy.deepcopy(config))
+        _KNOWN.add(kind)
+
+
+def _records(hook: Any) -> bool:
+    return getattr(hook, "__module__", "") == "transformers.utils.output_capturing"
 
 
 @contextmanager

@@ -11,11 +11,14 @@ What stands in an expression is the function's name. There it is that of a funct
 
 from __future__ import annotations
 
+import copy
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from types import FunctionType
 from typing import Any, Literal
 
 import numpy as np
@@ -52,6 +55,20 @@ class Function:
         except Exception as error:
             error.add_note(f"in the function {self.name}, called with {', '.join(f'{each!r:.80}' for each in given)}")
             raise
+
+    def __getstate__(self) -> dict[str, Any]:
+        found: Any = sys.modules.get(getattr(self._call, "__module__", ""))
+        for part in getattr(self._call, "__qualname__", "").split("."):
+            found = getattr(found, part, None)
+        if isinstance(self._call, FunctionType) and found is not self._call:
+            raise BadInput(
+                f"the function {self.name} cannot be pickled, for another process finds it under no name: define it by "
+                "`def` at the top of a module."
+            )
+        return vars(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Function:
+        return Function(self.name, copy.deepcopy(self._call, memo))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from nirank.data.types import Corpus
 
@@ -15,6 +15,9 @@ class Lately(Generic[C]):
 
     def __init__(self, make: Callable[[Corpus], C]) -> None:
         self._make, self._made = make, list[tuple[Corpus, C]]()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_make": self._make, "_made": []}
 
     def __call__(self, corpus: Corpus) -> C:
         """The corpus that is made of this one; the same object as the last time."""

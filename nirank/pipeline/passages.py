@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -246,8 +247,12 @@ def passages(pipeline: Any, fold: Fold = "max", best: int | None = None, **cutti
     rule, folding, stage = Cutting.of(cutting), Folding(fold, best), as_stage(pipeline)
     kind = _kind(stage, folding)
     _refuse_what_knows_documents(stage)
-    made: Ranking | Scoring = kind(apart(stage), rule, folding, Lately(lambda corpus: PassageCorpus(corpus, rule)))
+    made: Ranking | Scoring = kind(apart(stage), rule, folding, Lately(partial(_cut, rule)))
     return made
+
+
+def _cut(rule: Cutting, corpus: Corpus) -> PassageCorpus:
+    return PassageCorpus(corpus, rule)
 
 
 @narrowed.register

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+import copyreg
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -35,6 +36,7 @@ def seeded(seed: int) -> Iterator[None]:
 def wrap(component: Component) -> Component:
     """The component, wrapped in the middleware that plugins return from `nirank_wrap`."""
     offered = active().hook.nirank_wrap(component=component)
+    component.wrapped = True
     component.middleware = [middleware for middleware in offered if middleware is not None]
     if not all(map(callable, component.middleware)):
         raise PluginError(
@@ -94,7 +96,38 @@ def copied(component: Component) -> Component:
     """The same component with an index of its own to open, wrapped anew; what it has learned is shared."""
     second = Component(component.name, copy.copy(component.target), component.settings, component.entry)
     second.field, second.parts = component.field, component.parts
+    second.unopened = dict(component.unopened)
     return wrap(second)
+
+
+def _pickled(component: Component) -> tuple[Any, ...]:
+    """Take apart a component for a pickle, into what it is made of again where that is read.
+
+    An index travels as the folder that it is in, and is opened when it is searched: what opens one may be a process, a
+    mapped file, a connection. Middleware comes from the plugins that are there.
+    """
+    made = component.name, component.closed, component.settings, component.entry
+    searching = [(key, None if each is component else each) for key, each in component.searching.items()]
+    kept = {name: vars(component)[name] for name in ("field", "parts", "folders")}
+    if not component.recognised:  # whose fingerprint would be another one
+        kept["fingerprint"] = component.fingerprint
+    return _unpickled, (component.entry, made, kept, searching, component.wrapped)
+
+
+def _unpickled(
+    entry: Entry | None,  # noqa: ARG001 (first of all, for it brings the plugin that the object's class is in)
+    made: tuple[Any, ...],
+    kept: Mapping[str, Any],
+    searching: Sequence[tuple[Component, Component | None]],
+    wrapped: bool,
+) -> Component:
+    component = Component(*made)
+    vars(component).update(kept)
+    component.searching = {key: each or component for key, each in searching}
+    return wrap(component) if wrapped else component
+
+
+copyreg.pickle(Component, _pickled)
 
 
 def _field_apart(

@@ -11,6 +11,7 @@ Three environment variables steer this:
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import importlib
 import logging
@@ -109,6 +110,27 @@ def load_file(path: str | os.PathLike[str]) -> Plugin:
     """Load a Python file as a plugin, as is done with a `nirank_plugin.py` beside an experiment."""
     known = [plugin for plugin in active().known if plugin.name == str(path)]
     return known[0] if known else active().load(Plugin(str(path)), lambda: _import_file(path))
+
+
+def _pickled(plugin: Plugin) -> tuple[Any, ...]:
+    """Take a plugin's name for a pickle."""
+    return _unpickled, (plugin.name, str(plugin))
+
+
+def _unpickled(name: str, shown: str) -> Plugin:
+    """The plugin of this name in this process, loaded if it is a file. Raises `PluginError` where it is not there."""
+    known = {plugin.name: plugin for plugin in active().known}
+    plugin = known.get(name) or (load_file(name) if name.endswith(".py") and Path(name).is_file() else None)
+    if plugin is None or plugin.blocked or plugin.error:
+        said = "is not there" if plugin is None else "is blocked" if plugin.blocked else f"fails: {plugin.error}"
+        raise PluginError(
+            f"This was pickled with a component of the plugin {shown}, which {said} in this process. Install it "
+            "here, or name its module in NIRANK_PLUGINS."
+        )
+    return plugin
+
+
+copyreg.pickle(Plugin, _pickled)
 
 
 def _import_file(path: str | os.PathLike[str]) -> ModuleType:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import math
+import multiprocessing
 import os
 import socket
+import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -22,10 +26,16 @@ from nirank.serving.state import Holder
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+log = logging.getLogger("nirank")
+
+#: Seconds that a search which nobody waits for any more has to end, when the server does.
+_LAST = 2.0
+
 
 def serve(source: Source, options: Options, tell: Callable[[str], None] = print) -> None:
     """Serve until a signal ends it: requests that run are answered, new ones are not begun.
 
+    What hangs, as a search does in a shard that does not answer, is left behind: then the process ends at once.
     `tell` is given the address once all is open; port 0 is one that is free. Raises `BadInput` where others could reach
     it and no token is set, for an address that is taken, and where documents cannot change; `MissingDependency`
     without the extra `serve`.
@@ -45,7 +55,8 @@ def _run(app: FastAPI, options: Options, place: socket.socket, open_: Callable[[
 
     from nirank.serving.connections import Impatient, allow_many
 
-    life = AsyncExitStack()
+    life, bound = AsyncExitStack(), math.ceil(options.deadline) + 1
+    leaving: list[threading.Timer] = []
 
     class Server(uvicorn.Server):
         """Lets nothing new in from the signal on, and has faults of the start raised as they are: uvicorn only logs
@@ -63,6 +74,7 @@ def _run(app: FastAPI, options: Options, place: socket.socket, open_: Callable[[
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             app.state.served.limits.closing = True
+            leaving.append(_leave_after(bound + _LAST, 128 + sig))
             super().handle_exit(sig, frame)
 
     config = uvicorn.Config(
@@ -72,10 +84,33 @@ def _run(app: FastAPI, options: Options, place: socket.socket, open_: Callable[[
         access_log=False,
         log_level="warning",
         server_header=False,
-        timeout_graceful_shutdown=math.ceil(options.deadline) + 1,
+        timeout_graceful_shutdown=bound,
     )
     allow_many()
-    Server(config).run([place])
+    try:
+        Server(config).run([place])
+    finally:
+        for timer in leaving:
+            timer.cancel()
+
+
+def _leave_after(seconds: float, status: int) -> threading.Timer:
+    """Have this process end after some seconds, and those that it has started: nothing else ends a thread that hangs.
+
+    `status` is what it ends with, unless the timer that is returned is cancelled.
+    """
+    timer = threading.Timer(seconds, _leave, (status,))
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _leave(status: int) -> None:
+    log.warning("The server ends. Something that it does has not ended, and is left behind.")
+    for child in multiprocessing.active_children():
+        child.kill()
+    sys.stdout.flush()
+    os._exit(status)
 
 
 @contextmanager
@@ -117,8 +152,13 @@ def serve_stdio(source: Source, options: Options) -> None:
         from nirank.serving.served import Served
     with _opened(source) as holder:
         served = Served(holder, options)
-        with served.watch.watching(), closing(served):
-            anyio.run(server(served).run_stdio_async)
+        with served.watch.watching():
+            try:
+                anyio.run(server(served).run_stdio_async)
+            finally:
+                leaving = _leave_after(_LAST, 1)
+                served.close()
+                leaving.cancel()
 
 
 @contextmanager

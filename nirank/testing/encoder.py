@@ -16,6 +16,7 @@ from nirank.data.queries import Queries
 from nirank.data.types import Content
 from nirank.execution import stages
 from nirank.testing import samples, scorer
+from nirank.testing.elsewhere import expect_same_answer
 from nirank.testing.explanations import expect_explanations, refuse_silent
 from nirank.testing.gradients import expect_gradients, trainable, training
 from nirank.testing.promises import Inapplicable, expect, expect_same
@@ -108,6 +109,11 @@ def codes_fit_tables(subject: Subject) -> None:
     expect(len(columns) == 1 and largest < min(columns), f"there is a code {largest}, and tables of {columns} codes.")
 
 
+def same_in_another_process(subject: Subject) -> None:
+    """Pickled, its index open, and loaded in another process, it gives the same vectors, bit by bit."""
+    expect_same_answer(subject, _answer)
+
+
 def deterministic(subject: Subject) -> None:
     """Encoding twice in evaluation mode gives the same vectors, bit by bit."""
     for what, encode in _sides(subject):
@@ -174,3 +180,7 @@ def _sides(subject: Subject) -> Iterator[tuple[str, Callable[[Sequence[Content]]
     present = [side for method, side in sides.items() if subject.component.can(method)]
     expect(bool(present), "it has neither `encode` nor `encode_documents`.")
     yield from present
+
+
+def _answer(subject: Subject) -> list[Any]:
+    return [vector for what, encode in _sides(subject) for vector in encode(_given(subject, what))]

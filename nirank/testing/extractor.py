@@ -53,3 +53,8 @@ def inputs_unchanged(subject: Subject) -> None:
 def deterministic(subject: Subject) -> None:
     """Describing pairs twice gives the same numbers, bit by bit."""
     scorer.deterministic(subject)
+
+
+def same_in_another_process(subject: Subject) -> None:
+    """Pickled, its index open, and loaded in another process, it gives the same features, bit by bit."""
+    scorer.same_in_another_process(subject)

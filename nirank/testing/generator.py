@@ -17,6 +17,7 @@ from nirank.data.candidates import Candidates
 from nirank.execution import indexes
 from nirank.plugins import settings
 from nirank.testing import samples
+from nirank.testing.elsewhere import expect_same_answer
 from nirank.testing.explanations import expect_explanations, refuse_silent
 from nirank.testing.promises import Broken, Inapplicable, expect, expect_same
 from nirank.testing.subject import Subject
@@ -149,6 +150,11 @@ def explains_its_scores(subject: Subject) -> None:
     expect_explanations(subject, queries, found.over(samples.corpus(subject.reads)), found.scores)
 
 
+def same_in_another_process(subject: Subject) -> None:
+    """Pickled, its index open, and loaded in another process, it gives the same documents and scores, bit by bit."""
+    expect_same_answer(subject, _answer)
+
+
 def keeps_vectors(subject: Subject) -> None:
     """The vectors that it says it has kept (`vectors_of`) are those that the encoder makes of the documents."""
     if not subject.component.can("vectors_of"):
@@ -170,6 +176,11 @@ def index_key_covers_settings(subject: Subject) -> None:
             found = _found_in_index_of(subject, other)
             same = np.array_equal(found.docs, own.docs) and np.allclose(found.scores, own.scores, rtol=1e-4, atol=1e-6)
             expect(same, f"`index_key` does not cover the setting {name!r}.")
+
+
+def _answer(subject: Subject) -> list[Any]:
+    found = subject.generate(samples.QUERIES, _ALL)
+    return [found.offsets, found.docs, found.scores]
 
 
 def _changed(target: Any) -> Iterator[tuple[str, Any]]:

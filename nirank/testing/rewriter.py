@@ -10,6 +10,7 @@ from nirank.data.queries import Queries
 from nirank.data.types import Content
 from nirank.execution.stages import is_content, nirank_forward
 from nirank.testing import samples
+from nirank.testing.elsewhere import expect_same_answer
 from nirank.testing.promises import expect
 from nirank.testing.subject import Subject
 
@@ -46,6 +47,11 @@ def inputs_unchanged(subject: Subject) -> None:
     expect(list(queries.contents) == list(samples.QUERIES), "the queries were changed in place.")
 
 
+def same_in_another_process(subject: Subject) -> None:
+    """Pickled, its index open, and loaded in another process, it gives the same queries, bit by bit."""
+    expect_same_answer(subject, _answer)
+
+
 def deterministic(subject: Subject) -> None:
     """Rewriting twice gives the same."""
     first, second = (_contents(_made(subject, samples.QUERIES)) for _ in range(2))
@@ -58,3 +64,7 @@ def _made(subject: Subject, texts: Sequence[Content]) -> Any:
 
 def _contents(made: Any) -> list[Content]:
     return list(made.contents if isinstance(made, Queries) else made)
+
+
+def _answer(subject: Subject) -> list[Any]:
+    return _contents(_made(subject, samples.QUERIES))

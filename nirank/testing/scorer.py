@@ -11,6 +11,7 @@ from nirank.data.batches import Pairs
 from nirank.data.candidates import Candidates
 from nirank.data.queries import Queries
 from nirank.testing import samples
+from nirank.testing.elsewhere import expect_same_answer
 from nirank.testing.explanations import expect_explanations, refuse_silent
 from nirank.testing.gradients import expect_gradients, trainable, training
 from nirank.testing.promises import Inapplicable, expect, expect_same
@@ -92,6 +93,11 @@ def inputs_unchanged(subject: Subject) -> None:
         expect(same, f"{name} was changed in place.")
 
 
+def same_in_another_process(subject: Subject) -> None:
+    """Pickled, its index open, and loaded in another process, it gives the same scores, bit by bit."""
+    expect_same_answer(subject, _answer)
+
+
 def deterministic(subject: Subject) -> None:
     """Scoring twice in evaluation mode gives the same scores, bit by bit."""
     pairs = samples.pairs(subject.reads)
@@ -120,3 +126,7 @@ def gradients_reach_every_parameter(subject: Subject) -> None:
 
 def _columns(candidates: Candidates) -> tuple[Any, ...]:
     return candidates.offsets, candidates.docs, candidates.scores
+
+
+def _answer(subject: Subject) -> list[Any]:
+    return [subject.score(samples.pairs(subject.reads))]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nirank.testing import samples
+from nirank.testing.elsewhere import expect_same_answer
 from nirank.testing.promises import expect
 from nirank.testing.subject import Subject
 
@@ -42,9 +45,18 @@ def no_documents(subject: Subject) -> None:
     expect(len(subject.write([])) == 0, "an empty list of documents gave texts.")
 
 
+def same_in_another_process(subject: Subject) -> None:
+    """Pickled, its index open, and loaded in another process, it gives the same texts, bit by bit."""
+    expect_same_answer(subject, _answer)
+
+
 def deterministic(subject: Subject) -> None:
     """Writing twice gives the same texts."""
     documents = samples.documents(subject.reads)
     twice = zip(documents, subject.write(documents), subject.write(documents), strict=True)
     changed = [content for content, one, two in twice if one != two]
     expect(not changed, f"what is written for {changed[:1]!r:.60} changed when it was written a second time.")
+
+
+def _answer(subject: Subject) -> list[Any]:
+    return subject.write(samples.documents(subject.reads))

@@ -48,6 +48,10 @@ class Head:
     seed: int = 0
 
 
+def _in_float32(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:  # noqa: ARG001 (as torch calls it)
+    return tuple(each.float() for each in inputs)
+
+
 class OwnHead(nn.Module):
     """A model for the classification of sequences, as transformers has it."""
 
@@ -58,8 +62,9 @@ class OwnHead(nn.Module):
         last = [(layer, copy.deepcopy(layer.state_dict())) for layer in found if isinstance(layer, nn.Module)]
         model.to(dtype)
         for layer, weights in last:  # in bfloat16 a logit has 8 bits, and many documents would tie
-            layer.float().load_state_dict(weights)
-            layer.register_forward_pre_hook(lambda layer, inputs: tuple(each.float() for each in inputs))
+            # in memory of its own: what a row of weights sums to depends on where it lies, and that is a file's header
+            layer.float().load_state_dict(weights, assign=True)
+            layer.register_forward_pre_hook(_in_float32)
 
     @property
     def encoder(self) -> Any:
@@ -97,6 +102,7 @@ class PooledHead(nn.Module):
             joint = JOINT[pooling](encoder.config.num_hidden_layers + 1, dim, outputs)
             joint.draw(generator)
             self.head = joint
+            pretrained.picklable(encoder)
             return
         self.head = nn.Linear(dim, outputs)
         nn.init.normal_(self.head.weight, std=0.02, generator=generator)

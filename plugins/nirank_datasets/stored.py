@@ -31,6 +31,9 @@ class Stored:
         self._rows = {query: row for row, query in enumerate(self._run.query_ids)}
         self._joined: tuple[Corpus, Candidates] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_joined": None}  # which holds a corpus
+
     @property
     def fingerprint(self) -> str:
         """A hash of the scores, and of what missing pairs get."""

@@ -13,6 +13,10 @@ _KINDS = {"flat": "Flat", "sq8": "SQ8", "hnsw": "HNSW", "ivf_flat": "IVFFlat", "
 _STORES = {"pgvector": "PGVector", "milvus": "MilvusSearch", "qdrant": "QdrantSearch"}
 
 
+_IN_MEMORY = "the stand-in for its server keeps rows in the memory of one process"
+contract_exceptions = {f"{name}::generator/same_in_another_process": _IN_MEMORY for name in _STORES}
+
+
 @hookimpl
 def nirank_register(registry: PluginRegistry) -> None:
     """Name the encoders, the exact index, those of faiss, and those of stores."""

@@ -66,6 +66,9 @@ class LuceneAnalysis:
                 f"stemmer and stopwords are settings for English, but language = {self.language!r}: leave them out."
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        return asdict(self)  # without Lucene's object
+
     @property
     def settings(self) -> dict[str, Any]:
         """The settings that decide the terms of a text."""

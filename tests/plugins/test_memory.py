@@ -20,6 +20,13 @@ from nirank_memory.shortage import is_shortage, release
 from nirank_memory.split import Splitter
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_else_is_collected():
+    """Shortages here collect garbage a hundred times: not through all that other tests have left."""
+    gc.collect()
+    gc.freeze()
+
+
 def _out_of_memory():
     return RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 

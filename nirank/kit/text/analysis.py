@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from nirank.errors import BadInput, UnknownName
 from nirank.kit.text.languages import LANGUAGES, Language
@@ -62,6 +62,9 @@ class Analyzer:
         self.words = own.cut
         self._bare, self._stem = own.bare, own.stem(stemmer)
         self._dropped = frozenset(self.stopwords)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.language, self.stemmer, self.stopwords, self.rules)
 
     def __repr__(self) -> str:
         return f"Analyzer({self.language!r}, stemmer={self.stemmer!r}, {len(self.stopwords)} stopwords)"

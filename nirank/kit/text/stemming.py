@@ -33,11 +33,23 @@ def stemmer(name: str | None) -> Stem:
     """
     if name is None:
         return str
-    if name in _OWN:
-        return _OWN[name]
-    if name in _AS_LUCENE:
-        return _AS_LUCENE[name](_snowball(name.removesuffix("_lucene")))
-    return _snowball(name)
+    return _OWN[name] if name in _OWN else Named(name)
+
+
+class Named:
+    """A stemmer that goes into a pickle as its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        lucene = _AS_LUCENE.get(name)
+        self._stem = lucene(_snowball(name.removesuffix("_lucene"))) if lucene else _snowball(name)
+
+    def __call__(self, word: str) -> str:
+        """The stem of a word."""
+        return self._stem(word)
+
+    def __reduce__(self) -> tuple[type[Named], tuple[str]]:
+        return Named, (self.name,)
 
 
 def _snowball(name: str) -> Stem:

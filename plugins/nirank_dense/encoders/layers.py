@@ -16,6 +16,7 @@ from sentence_transformers.sentence_transformer.modules import Transformer
 from torch import Tensor, nn
 
 from nirank.errors import BadInput
+from nirank.kit import transformers as pretrained
 
 
 def check(model: SentenceTransformer, depth: int | None, depths: Sequence[int]) -> None:
@@ -66,6 +67,7 @@ def _behind(model: SentenceTransformer, features: dict[str, Any]) -> Tensor:
 @contextmanager
 def _all_layers(model: SentenceTransformer) -> Iterator[None]:
     """In the block the transformer gives what each of its layers made."""
+    pretrained.picklable(_network(model))
     config = _network(model).config
     before = config.output_hidden_states
     config.output_hidden_states = True
