@@ -34,8 +34,9 @@ from tests.distributed import hosts, ray_hosts  # noqa: E402
 
 RESULTS = Path(__file__).with_name("results")
 TEXTS = ROOT / "../shared/data/vaswani/corpus.jsonl"
-#: Words of each document that are encoded: the costs of the cluster are to be seen beside those of a model.
-WORDS, DOCUMENTS, CHUNK = 8, 10_000, 1024
+DOCUMENTS, CHUNK = 10_000, 1024
+#: Texts that cost little to encode: what is left is starting, and opening the encoder in each process.
+FEW = 2 * CHUNK
 #: Seconds that a chunk takes where somebody is killed.
 SLOW = 1.0
 _HEAD = "| what | result |\n|---|---|"
@@ -65,19 +66,23 @@ def encode(documents: int) -> Iterator[tuple[str, str]]:
     with _folder() as folder, hosts.two_hosts() as (first, second):
         corpus = _corpus(folder, documents)
         trial, meter = Trial(folder, first, second, corpus), Meter(first, second)
+        small = trial.of(_corpus(folder / "few", min(FEW, documents)))
         with meter:
-            alone = trial.alone("minilm")
-            alone_cost = meter.seconds()
+            alone, alone_cost = meter.of(lambda: trial.alone("minilm"))
+            _, alone_opening = meter.of(lambda: small.alone("minilm"))
             trial.start()
-            before = meter.seconds()
-            driver = trial.driver("two", "minilm")
-            _end(driver)
-            cost = meter.seconds() - before
+            driver, cost = meter.of(lambda: trial.ended("two", "minilm"))
+            _, opening = meter.of(lambda: small.ended("two", "minilm"))
         ranges = documents // CHUNK + (documents % CHUNK > 0)
         yield "ranges by worker", "; ".join(re.findall(r"\S+, process \d+: (\d+ ranges)", driver.says()))
         yield "files of the index equal to the bit", str(_files(folder / "two") == alone)
         yield "ranges that came, of those there are; twice", f"{_came(driver)} of {ranges}; {_twice(driver)}"
         yield "processor time, of one process alone", f"{cost / alone_cost:.2f} ({cost:.0f} s of {alone_cost:.0f} s)"
+        more, alone_more = cost - opening, alone_cost - alone_opening
+        yield (
+            f"the same without what {FEW:,} texts take, opening and all",
+            f"{more / alone_more:.2f} ({more:.0f} s of {alone_more:.0f} s)",
+        )
         expected = trial.alone("slow_letters", "0.0")
         for who, kill in _KILLED.items():
             yield f"{who} killed with -9", _killed(trial, who.replace(" ", "-"), kill, expected, ranges)
@@ -92,6 +97,10 @@ class Trial:
     def __init__(self, folder: Path, first: hosts.Host, second: hosts.Host, corpus: Path) -> None:
         self.folder, self.first, self.second, self.corpus = folder, first, second, corpus
 
+    def of(self, corpus: Path) -> Trial:
+        """The same cluster with another corpus, and files beside it."""
+        return Trial(corpus.parent, self.first, self.second, corpus)
+
     def start(self) -> None:
         ray_hosts.start_head(self.first, self.folder)
         self.join()
@@ -103,6 +112,12 @@ class Trial:
         address = f"{self.first.address}:{ray_hosts.PORT}"
         arguments = (address, str(self.corpus), str(self.folder / (index or name)), encoder, *more)
         return ray_hosts.Driver(self.first, self.folder / f"{name}.log", *arguments)
+
+    def ended(self, name: str, encoder: str) -> ray_hosts.Driver:
+        """A driver that has made its index."""
+        driver = self.driver(name, encoder)
+        _end(driver)
+        return driver
 
     def alone(self, encoder: str, *more: str) -> dict[str, bytes]:
         """The files that one process makes."""
@@ -130,7 +145,12 @@ class Meter:
         self.ended.set()
         self.thread.join()
 
-    def seconds(self) -> float:
+    def of(self, work: Callable[[], Any]) -> tuple[Any, float]:
+        """What a work returns, and the seconds of all processes meanwhile."""
+        before = self._seconds()
+        return work(), self._seconds() - before
+
+    def _seconds(self) -> float:
         return sum(self.spent.copy().values())
 
     def _watch(self) -> None:
@@ -202,7 +222,8 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def _corpus(folder: Path, documents: int) -> Path:
     lines = TEXTS.read_text(encoding="utf-8").splitlines()[:documents]
-    texts = [" ".join(json.loads(line)["text"].split()[:WORDS]) for line in lines]
+    texts = [json.loads(line)["text"] for line in lines]
+    folder.mkdir(exist_ok=True)
     ids = [str(number) for number in range(len(texts))]
     return write_corpus(folder / "corpus.arrow", [{"id": ids, "text": texts}], ["text"]).path
 

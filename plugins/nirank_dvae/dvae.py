@@ -21,6 +21,7 @@ from nirank.kit import digest, weights_digest
 from nirank.kit.transformers import best_device
 from nirank.kit.vision import Pixels
 from nirank_dvae import elbo, network
+from nirank_dvae.densities import DENSITIES, Name
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,7 +66,10 @@ class DVAE(nn.Module):
     sample in training, and the most probable code elsewhere.
 
     Pictures are resized to `side` x `side`, with `channels` 1 (grey) or 3; a position is `patch` x `patch` pixels, with
-    `dim` features. There are `codes` codes, at most 65,536. `seed` is that of first weights.
+    `dim` features. There are `codes` codes, at most 65,536. `seed` is that of first weights. `density` says how
+    probable pixels are: `"logit_laplace"` as in the paper, or `"normal"`, which is for drawings on a plain ground: by
+    the other one they come to use a few codes only, and lose their colours. With `normed` features more codes come to
+    be used, and pictures are rebuilt better; queries find somewhat less.
 
     Raises `BadInput` for sizes that do not fit, and for a damaged picture.
     """
@@ -84,8 +88,12 @@ class DVAE(nn.Module):
         batch_size: int = 256,
         device: str | None = None,
         relaxation: Relaxation = Relaxation(),
+        density: Name = "logit_laplace",
+        normed: bool = False,
     ) -> None:
         super().__init__()
+        if density not in DENSITIES:
+            raise BadInput(f"density = {density!r}: one of {', '.join(DENSITIES)} is expected.")
         if not 2 <= codes <= 1 << 16 or channels not in (1, 3) or dim < 1:
             raise BadInput(
                 f"codes = {codes}, channels = {channels}, dim = {dim}: 2 to 65,536 codes, 1 or 3 channels and a dim "
@@ -95,12 +103,12 @@ class DVAE(nn.Module):
             raise BadInput(f"side = {side}, patch = {patch}: a side that is a multiple of the patch is expected.")
         self.codes, self.side, self.patch, self.batch_size = codes, side, patch, batch_size
         self.relaxation = relaxation
-        self._tau, self._beta = 1.0, relaxation.beta
+        self._tau, self._beta, self._density = 1.0, relaxation.beta, DENSITIES[density]
         self._pixels = Pixels(resize=(side, side), mean=(0.0,) * channels, std=(1.0,) * channels)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.encoder = network.Encoder(channels, codes, dim, patch)
-            self.decoder = network.Decoder(channels, codes, dim, patch, side // patch)
+            self.encoder = network.Encoder(channels, codes, dim, patch, normed)
+            self.decoder = network.Decoder(self._density.numbers * channels, codes, dim, patch, side // patch)
         self.to(device or best_device()).eval()
 
     def __repr__(self) -> str:
@@ -141,7 +149,7 @@ class DVAE(nn.Module):
         logits = self.logits(self.read([queries.contents[row] for row in rows.tolist()]))
         by = torch.from_numpy(asked).to(self.device)
         z, beta = (elbo.relaxed(logits, self._tau), self._beta) if self.training else (self._chosen(logits))
-        bound = elbo.log_density(pixels, self.decoder(z)[by]) - beta * elbo.kl_to_uniform(logits)[by]
+        bound = self._density.log_density(pixels, self.decoder(z)[by]) - beta * elbo.kl_to_uniform(logits)[by]
         return bound / (len(self._pixels.mean) * self.side**2)
 
     def decode(self, codes: Codes | Tensor) -> list[Image]:
@@ -151,12 +159,13 @@ class DVAE(nn.Module):
         places = torch.as_tensor(np.asarray(codes, np.int64), device=self.device).reshape(-1, self.positions)
         weights = nn.functional.one_hot(places, self.codes).float()
         with torch.inference_mode():
-            pixels = (elbo.restored(self.decoder(weights)) * 255).round().byte().cpu().permute(0, 2, 3, 1).numpy()
+            restored = self._density.restored(self.decoder(weights))
+        pixels = (restored * 255).round().byte().cpu().permute(0, 2, 3, 1).numpy()
         return [Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture) for picture in pixels]
 
     def logits(self, pixels: Tensor) -> Tensor:
         """The logits of codes, `[n, positions, codes]`, of pixels from 0 to 1, `[n, channels, side, side]`."""
-        made: Tensor = self.encoder(elbo.squeezed(pixels))
+        made: Tensor = self.encoder(self._density.seen(pixels))
         return made
 
     def read(self, contents: Sequence[Content]) -> Tensor:

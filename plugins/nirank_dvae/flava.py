@@ -20,7 +20,7 @@ from nirank.errors import BadInput
 from nirank.kit import digest, weights_digest
 from nirank.kit.transformers import best_device, load, quiet
 from nirank.kit.vision import Pixels
-from nirank_dvae.elbo import squeezed
+from nirank_dvae.densities import squeezed
 
 #: Each of its groups but the last halves height and width.
 _PATCH = 8

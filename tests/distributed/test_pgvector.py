@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 import nirank
 from nirank.errors import BadInput
+from nirank_dense.stores.manifest import BUILDING
 from tests.distributed.documents import Hashed, corpus, queries, vector_of
 from tests.distributed.servers import Postgres, running
 from tests.distributed.store_promises import StorePromises, exactly, same
@@ -122,6 +124,17 @@ class TestPGVector(StorePromises):
         assert self.ids(server) == sorted(documents.ids)
         ranking = nirank.load(Hashed()) >> self.store()
         assert same((ranking % 10).search(asked, documents), exactly(nirank.load(Hashed()), documents, asked)) == 20
+
+    def test_rows_written_after_another_process_had_finished_leave_the_manifest_as_it_is(self, server):
+        documents = corpus(200)
+        ranking = (nirank.load(Hashed()) >> self.store()) % 10
+        found = ranking.search(queries(20), documents)
+        store = ranking.components()[1].target._store
+        whole, keys = store.manifest(), np.arange(50)
+        begun = dataclasses.replace(whole, state=BUILDING, longest=whole.longest + 1)
+        store.put(keys, documents.ids.gather(keys), store.vectors(keys), begun)
+        assert store.manifest() == whole
+        assert same(found, ranking.search(queries(20), documents)) == 20
 
     def test_the_settings_of_a_search_are_sent_whatever_the_server_is_set_to(self, server):
         documents, asked = corpus(3000), queries(30)

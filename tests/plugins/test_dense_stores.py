@@ -62,6 +62,22 @@ class TestInMemory(StorePromises):
         monkeypatch.undo()
         assert same(found, exactly(encoder, documents, asked)) == 20
 
+    def test_rows_that_another_process_finishes_meanwhile_stay_finished(self, monkeypatch, tmp_path):
+        documents, asked, encoder, put, written = corpus(450), queries(20), nirank.load(Hashed()), tiny.Rows.put, []
+
+        def outrun(rows, keys, *given):
+            put(rows, keys, *given)
+            written.append(len(keys))
+            with monkeypatch.context() as other:
+                other.setattr(tiny.Rows, "put", put)
+                (encoder >> self.store()).index(documents, tmp_path / "other")
+
+        monkeypatch.setattr(tiny.Rows, "put", outrun)
+        found = ((encoder >> self.store()) % 10).search(asked, documents)
+        assert written == [100]  # of 450, in chunks of 100: the other one wrote the rest
+        assert self.only().manifest.state == COMPLETE
+        assert same(found, exactly(encoder, documents, asked)) == 20
+
     def test_documents_that_a_store_does_not_propose_are_found_by_an_exact_search(self, server, monkeypatch, caplog):
         """Never a shorter list without a word: of what the store alone finds the half is left out here."""
         nearest = tiny.Rows.nearest

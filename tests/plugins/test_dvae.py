@@ -15,11 +15,12 @@ from nirank.testing import violations
 torch = pytest.importorskip("torch")
 pytest.importorskip("PIL")
 
-from scipy.stats import chisquare  # noqa: E402
+from scipy.stats import chisquare, norm  # noqa: E402
 
 from nirank_datasets.categories import each_itself  # noqa: E402
 from nirank_dvae import elbo  # noqa: E402
 from nirank_dvae.codes import CodesIndex  # noqa: E402
+from nirank_dvae.densities import MARGIN, LogitLaplace, Normal  # noqa: E402
 from nirank_dvae.dvae import DVAE, Relaxation, tiny  # noqa: E402
 
 
@@ -110,9 +111,22 @@ def test_the_bound_of_a_pair_is_that_of_a_double_loop():
 def test_the_density_of_a_pixel_adds_up_to_one():
     made = torch.tensor([0.4, -1.0]).reshape(1, 2, 1, 1).repeat(200_000, 1, 1, 1).double()
     inside = torch.linspace(0, 1, 200_002, dtype=torch.float64)[1:-1]
-    pixels = ((inside - elbo.MARGIN) / (1 - 2 * elbo.MARGIN)).reshape(-1, 1, 1, 1)
-    total = elbo.log_density(pixels, made).exp().sum() / 200_001
+    pixels = ((inside - MARGIN) / (1 - 2 * MARGIN)).reshape(-1, 1, 1, 1)
+    total = LogitLaplace().log_density(pixels, made).exp().sum() / 200_001
     assert float(total) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_normal_density_is_that_of_a_loop_and_adds_up_to_one():
+    chance = torch.Generator().manual_seed(5)
+    pixels, made = (torch.rand(2, 3, 4, 4, generator=chance).double() for _ in range(2))
+    means = ((made + 1) / 2).numpy()
+    for number in range(2):
+        places = np.ndindex(3, 4, 4)
+        total = sum(norm.logpdf(float(pixels[(number, *at)]), means[(number, *at)], 0.1) for at in places)
+        assert float(Normal().log_density(pixels, made)[number]) == pytest.approx(total, rel=1e-9)
+    line = torch.linspace(-1, 2, 30_001, dtype=torch.float64).reshape(-1, 1, 1, 1)
+    density = Normal().log_density(line, torch.zeros_like(line)).exp()
+    assert float(density.sum() * 3 / 30_000) == pytest.approx(1, abs=1e-4)
 
 
 def test_the_kl_is_zero_where_codes_are_equally_probable_and_above_it_elsewhere():
@@ -186,6 +200,29 @@ def test_training_makes_pictures_more_probable_and_codes_that_rebuild_them():
     assert after[1] < before[1] / 2
     assert model._tau == pytest.approx(1 / 16)
     assert fitted.log[-1]["loss"] < fitted.log[0]["loss"]
+
+
+def coloured(count=48, side=16):
+    """Squares of four colours on a white ground, which is most of each picture."""
+    chance, colours = np.random.default_rng(4), np.array([[220, 30, 30], [30, 160, 60], [40, 60, 210], [240, 190, 20]])
+    pixels = np.full((count, side, side, 3), 255, np.uint8)
+    for number in range(count):
+        top, left = chance.integers(0, side - 6, 2)
+        pixels[number, top : top + 6, left : left + 6] = colours[number % 4]
+    return each_itself("coloured", [f"c{number}" for number in range(count)], pixels)
+
+
+def test_the_normal_density_keeps_the_colours_of_drawings_on_a_plain_ground():
+    errors = {}
+    for density in ("logit_laplace", "normal"):
+        model = DVAE(codes=16, dim=32, side=16, channels=3, device="cpu", density=density, normed=density == "normal")
+        options = {"steps": 150, "batch_size": 16, "learning_rate": 3e-3, "weight_decay": 0.0}
+        nirank.fit(model, "likelihood", coloured(), sampler="positives", **options)
+        contents = coloured().corpus[:]
+        with torch.inference_mode():
+            rebuilt = model.read(model.decode(model.encode_documents(contents)))
+        errors[density] = float((rebuilt - model.read(contents)).square().mean())
+    assert errors["normal"] < errors["logit_laplace"] / 2
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from nirank.data import Floats
 from nirank.errors import BadInput, MissingDependency, StaleIndex
 from nirank_dense.exact.blocks import blocks
-from nirank_dense.stores.manifest import Manifest
+from nirank_dense.stores.manifest import COMPLETE, Manifest
 from nirank_dense.stores.store import Keys, Patience, Structure, first_line, refuse_changed
 
 Result = TypeVar("Result")
@@ -91,11 +91,14 @@ class Rows:
         return np.array(self._server.within(lambda at: at.execute(query).fetchone()[0] or []), np.int64)
 
     def put(self, keys: Keys, ids: Any, vectors: Floats, manifest: Manifest) -> None:
-        """Write rows in one transaction; one that was cut off is repeated, and finds what it wrote."""
+        """Write rows in one transaction; one that was cut off is repeated, and finds what it wrote.
+
+        What another process has finished meanwhile stays finished: its rows are the same.
+        """
 
         def write(connection: Any) -> None:
             self._copy(connection, keys, ids, vectors)
-            self._describe(connection, manifest)
+            self._describe(connection, manifest, unless=COMPLETE)
 
         self._server.within(write)
 
@@ -205,9 +208,10 @@ class Rows:
         written = ", ".join(f"{name} = {value}" for name, value in settings[self.structure.kind].items())
         return f"{self.structure.kind.replace('_', '')} (embedding vector_ip_ops) WITH ({written})"
 
-    def _describe(self, connection: Any, manifest: Manifest) -> None:
-        query = f"UPDATE {MANIFESTS} SET manifest = %s WHERE name = %s"  # noqa: S608
-        connection.execute(query, [manifest.text, self.table])
+    def _describe(self, connection: Any, manifest: Manifest, unless: str = "") -> None:
+        """Write the manifest, unless the one that is there says that this is its state."""
+        query = f"UPDATE {MANIFESTS} SET manifest = %s WHERE name = %s AND manifest::json ->> 'state' <> %s"  # noqa: S608
+        connection.execute(query, [manifest.text, self.table, unless])
 
     def _copy(self, connection: Any, keys: Keys, ids: Any, vectors: Floats) -> None:
         """Put rows in the place of those with their keys."""

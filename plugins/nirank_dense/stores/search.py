@@ -189,6 +189,8 @@ class StoreSearch:
                 vectors, keys = stored.as_float32(made), np.array(one)
                 stored.check_finite(vectors, "document", one.start)
                 manifest = _begun(store, manifest, vectors)
+                if (ended := store.manifest()) is not None and ended.state == COMPLETE:
+                    return ended  # of another process, which wrote the same rows and was faster
                 store.put(keys, corpus.ids.gather(keys), vectors, manifest)
                 advance(len(one))
         if store.count() != manifest.rows:
