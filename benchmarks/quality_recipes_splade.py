@@ -131,5 +131,5 @@ def _shares(vectors: SparseVectors) -> np.ndarray:
 def _cells(row: Row, base: Row) -> list[Cell]:
     compared = None if row is base else base
     figures = [row.figure(measure, compared) for measure in MEASURES]
-    sizes = [f"{row.values(name).mean():.1f}" for name in (*_TERMS.values(), _FLOPS)]
+    sizes = [f"{row.values(name).mean():.3g}" for name in (*_TERMS.values(), _FLOPS)]
     return [row.name, *figures, *sizes, row.dev, row.seconds, row.made]
