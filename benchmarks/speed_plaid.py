@@ -33,7 +33,7 @@ def compare(run: Run, report: Report) -> None:
     """Build and search an index of each kind over the same vectors."""
     folder = run.folder / "plaid"
     folder.mkdir()
-    documents, queries = run.size(1000, 60), run.size(100, 5)
+    documents, queries = run.size(500, 60), run.size(50, 5)
     path = _written(folder, documents, queries, run, report)
     common = {"vectors": str(path), "threads": run.threads}
     engines = [

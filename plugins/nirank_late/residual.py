@@ -54,7 +54,7 @@ class Codec:
         scales = np.maximum(np.sqrt(np.square(left).mean(0)), _LEAST_SCALE).astype(np.float32)
         scaled = left / scales
         levels = least_squares((scaled / GAINS[_gain_codes(scaled), None]).ravel(), 2**bits)
-        return cls(found, scales, (levels[1:] + levels[:-1]) / 2, levels)
+        return cls(found, scales, (levels[1:] + levels[:-1]) * np.float32(0.5), levels)
 
     @property
     def bits(self) -> int:
