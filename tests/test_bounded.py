@@ -51,6 +51,7 @@ LIES = [
     ("plaid", "residuals.npy", lambda residuals: np.asfortranarray(residuals)),
     ("plaid", "centroids.npy", lambda centroids: centroids[:-1]),
     ("plaid", "levels.npy", lambda levels: levels[:-1]),
+    ("plaid", "scales.npy", lambda scales: scales[:-1]),
     ("k_reciprocal", "mean-indices.npy", _set(0, FAR)),
     ("k_reciprocal", "half-indptr.npy", _set(1, FAR)),
     ("k_reciprocal", "encoded-data.npy", lambda data: data[:-1]),
