@@ -448,18 +448,6 @@ def test_a_shard_of_another_corpus_or_of_other_statistics_is_told(tmp_path, text
         nirank.sharded(nirank.load("bm25"), shards=2, on="here").index(CORPUS, tmp_path / "one")
 
 
-def test_impacts_of_a_shard_are_kept_by_the_numbers_of_the_whole(tmp_path):
-    from nirank_lexical import impacts
-
-    names = set()
-    for texts in (TEXTS, TEXTS[:150] + ["word1 other"] * 150):
-        _, folder = _sharded_folder(tmp_path / str(len(names)), corpus=Documents(list(CORPUS.ids), texts))
-        target = nirank.load("bm25").component.target
-        target.open([""] * 150, place(folder, 0))
-        names.add(impacts._folder(target._searched).name)
-    assert len(names) == 2  # the first shard has the same documents in both
-
-
 def test_what_cannot_be_in_shards_is_refused():
     with pytest.raises(CompositionError, match="one generator"):
         nirank.sharded(nirank.load("bm25") % 10)
