@@ -422,7 +422,7 @@ def test_threads_of_all_shards_are_no_more_than_processors(monkeypatch, processe
 def _sharded_folder(tmp_path, name="bm25", corpus=CORPUS, **settings):
     shards = nirank.sharded(nirank.load(name, **settings), shards=2, on="here")
     shards.index(corpus, tmp_path)
-    return shards, next(path for path in tmp_path.iterdir() if path.is_dir())
+    return shards, next(tmp_path.glob("*/shards.json")).parent
 
 
 def test_a_damaged_shard_is_told(tmp_path):
