@@ -39,7 +39,7 @@ class Weighing:
         """Work out the factors of counts and lengths; False where the weighting has none, or not by these."""
         searched = self._searched
         lengths, weighting = searched.index.lengths, searched.weighting
-        if not getattr(weighting, "is_product", False) or lengths.ndim > 1:
+        if not weighting.is_product or lengths.ndim > 1:
             return False
         known = np.flatnonzero(np.bincount(lengths))
         if len(known) > _MOST_LENGTHS:

@@ -54,9 +54,9 @@ class WeightedPostings:
         """
         if not self._is_ready[terms].all():
             with self._lock:
-                new = np.array(sorted(set(terms[~self._is_ready[terms]].tolist())), np.int64)
-                self.weigh(new)
-                self._is_ready[new] = True
+                if new := sorted(set(terms[~self._is_ready[terms]].tolist())):  # another thread may have had them
+                    self.weigh(np.array(new, np.int64))
+                    self._is_ready[new] = True
 
     def weigh(self, terms: NDArray[np.int64]) -> None:
         """Put the postings of some terms in their place, with their impacts."""

@@ -370,7 +370,7 @@ def test_compiled_code_weighs_postings_as_numpy_does_to_the_last_bit(weighting, 
     index = _drawn_index(20_000, SHARES[:8], highest=300)
     slow, fast = WeightedIndex(index, weighting), WeightedIndex(index, weighting)
     fast._batch  # noqa: B018 (is loaded now)
-    assert fast._weighing.is_able == getattr(weighting, "is_product", False)
+    assert fast._weighing.is_able == weighting.is_product
     everything = np.arange(8)
     slow.require(everything)
     monkeypatch.setattr(weighing, "_POSTINGS_AT_ONCE", at_once)

@@ -25,11 +25,10 @@ Doubles = NDArray[np.float64]
 
 
 class Weighting(Protocol):
-    """A sum over matching query tokens of `impacts(tf, per_term[t], per_document[d])`, plus a prior.
+    """A sum over matching query tokens of `impacts(tf, per_term[t], per_document[d])`, plus a prior."""
 
-    It may have `is_product`, which is True where `impacts(tf, term, document)` is `term * impacts(tf, 1, document)`, to
-    the bit.
-    """
+    #: True where `impacts(tf, term, document)` is `term * impacts(tf, 1, document)`, to the bit.
+    is_product: ClassVar[bool]
 
     def per_term(self, index: Statistics) -> Doubles:
         """One factor for each term, `[terms]`."""
@@ -150,6 +149,7 @@ class DirichletWeighting:
 
     mu: float
     lengths: Lengths = "exact"
+    is_product: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         Counted.check(self.lengths)
@@ -185,6 +185,7 @@ class JelinekMercerWeighting:
 
     lambda_: float
     lengths: Lengths = "exact"
+    is_product: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         Counted.check(self.lengths)
