@@ -13,11 +13,14 @@ from torch import Tensor
 from nirank.kit.transformers import passes
 
 
-def parts(features: dict[str, Any], texts: int, budget: int) -> Iterator[tuple[NDArray[np.int64], dict[str, Any]]]:
+def parts(
+    features: dict[str, Any], texts: int, budget: int, equal: bool = False
+) -> Iterator[tuple[NDArray[np.int64], dict[str, Any]]]:
     """The places of some texts and their features, part by part: texts of similar length, the longest first.
 
     A part has at most `budget` tokens, the padding counted, or one text that is longer. Its padding is cut down to its
-    longest text, on whichever side it is. Features that are no padded matrix of tokens are one part.
+    longest text, on whichever side it is; where texts of a part are to be of `equal` length, there is none. Features
+    that are no padded matrix of tokens are one part.
     """
     mask = features.get("attention_mask")
     if not isinstance(mask, Tensor) or mask.ndim != 2 or len(mask) != texts:
@@ -25,11 +28,18 @@ def parts(features: dict[str, Any], texts: int, budget: int) -> Iterator[tuple[N
         return
     lengths = mask.sum(1).numpy()
     padded_before = bool((mask.diff(dim=1) > 0).any())
-    for places in passes(lengths, texts, budget):
+    for places in _passes(lengths, budget) if equal else passes(lengths, texts, budget):
         longest = max(1, int(lengths[places[0]]))
         columns = slice(mask.shape[1] - longest, None) if padded_before else slice(longest)
         rows = torch.from_numpy(places)
         yield places, {name: _taken(value, mask.shape, rows, columns) for name, value in features.items()}
+
+
+def _passes(lengths: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
+    """The places of texts of one length after another, the longest first, at most `budget` tokens at once."""
+    order = np.argsort(-lengths, kind="stable")
+    for alike in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
+        yield from (alike[some] for some in passes(lengths[alike], len(alike), budget))
 
 
 def _taken(value: Any, shape: torch.Size, rows: Tensor, columns: slice) -> Any:
