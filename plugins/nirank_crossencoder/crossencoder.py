@@ -21,6 +21,7 @@ from nirank.kit import transformers as pretrained
 from nirank.kit.text import Prompt, Read, Tokens, tokens
 from nirank.kit.transformers import Computing, longest, passes, quiet
 from nirank_crossencoder import modules, network, passages
+from nirank_crossencoder.joint import JOINT
 from nirank_crossencoder.modules import Modules
 from nirank_crossencoder.network import Activation, Head, OwnHead, PooledHead
 from nirank_crossencoder.passages import Cutting
@@ -93,7 +94,7 @@ class CrossEncoder(nn.Module):
             self.network = modules.read(described, head, cutting, max_length, runtime, computing)
             self.tokenizer, self.max_length = self.network.model.tokenizer, self.network.max_length
         else:
-            half = head.pooling not in network.JOINT
+            half = head.pooling not in JOINT
             runtime = choose_runtime(runtime, computing.place, computing.precision, half)
             dtype = torch.float32 if runtime == "openvino" else computing.dtype  # which OpenVINO rounds by itself
             self.network = network.read(model, head, dtype).to(computing.place)
