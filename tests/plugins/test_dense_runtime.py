@@ -23,7 +23,7 @@ from nirank.plugins import Component
 from nirank.testing.models import letter_tokenizer
 from nirank_dense import tiny
 from nirank_dense.encoders import sentence
-from nirank_dense.encoders.tokenised import parts
+from nirank_dense.encoders.tokenised import Width, parts
 from tests.built import built
 
 TEXTS = [
@@ -69,6 +69,17 @@ def test_parts_keep_to_the_budget_and_have_no_more_padding_than_they_need(before
         )
         assert features["prompt_length"] == 2
         assert features["weights"].tolist() == places.tolist()
+
+
+def test_a_width_depends_on_the_text_alone_and_keeps_to_the_positions_of_the_model():
+    found = [
+        (places.tolist(), part["input_ids"]) for places, part in parts(_features([2, 9, 3, 10]), 4, 24, Width(10, 7))
+    ]
+    assert [(places, tuple(ids.shape)) for places, ids in found] == [([1, 3], (2, 10)), ([0, 2], (2, 8))]
+    assert found[0][1][0].tolist() == [*range(1, 10), 0]
+    ((_, alone),) = parts(_features([3]), 1, 24, Width(10, 7))
+    assert alone["input_ids"].tolist() == [[1, 2, 3, 7, 7, 7, 7, 7]]
+    assert alone["attention_mask"].tolist() == [[1, 1, 1, 0, 0, 0, 0, 0]]
 
 
 def test_a_text_without_tokens_and_features_that_are_no_matrix_are_fine():

@@ -38,7 +38,7 @@ from nirank.kit.text import require_text
 from nirank.kit.transformers import Computing, Precision, longest, quiet
 from nirank_dense.encoders import layers, lora
 from nirank_dense.encoders.compiled import compilable, names, refuse_unless_compilable, states, write_graph
-from nirank_dense.encoders.tokenised import parts
+from nirank_dense.encoders.tokenised import Width, parts
 
 Side = Literal["query", "document"]
 
@@ -241,13 +241,20 @@ class SentenceEncoder(nn.Module):
         prompt = self._prompt(side) if prompt is None else prompt
         features = self.model.preprocess(list(texts), prompt=prompt, task=side)
         graph = None if self._fast is None else self._fast.graph(sum(map(len, texts)))
-        rounded = self.precision == "int8"  # where padding would change the last bit of a number, and that its rounding
-        read = parts(features, len(texts), self.tokens, equal=rounded)
+        read = parts(features, len(texts), self.tokens, self._width)
         places, found = zip(*((some, self._forward(part, side, graph)) for some, part in read), strict=True)
         vectors = torch.cat(found)[torch.from_numpy(np.argsort(np.concatenate(places))).to(found[0].device)]
         if self.model.similarity_fn_name == "cosine":  # in float32, whatever the precision of the model
             vectors = layers.unit(vectors, int(self.model.get_embedding_dimension() or 0))
         return vectors
+
+    @property
+    def _width(self) -> Width | None:
+        """In int8 a text's own: other padding would change the last bit of a number, and with that its rounding."""
+        if self.precision != "int8":
+            return None
+        most = self.model.max_seq_length or 1 << 30
+        return Width(most, int(self.model.tokenizer.pad_token_id or 0))
 
     def _forward(self, features: dict[str, Any], side: Side, graph: Graph | None) -> Tensor:
         """Compute as `encode_query` or `encode_document` of the model, which would leave gradients out; float32.
