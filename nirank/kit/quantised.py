@@ -18,15 +18,16 @@ import importlib.metadata
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
-
 from nirank.files import beside, cache_folder
 from nirank.hashing import weights_digest
 from nirank.kit.quiet_openvino import import_openvino
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: The smallest and the largest number of each channel of a layer's input, `[2, channels]`.
 Range = NDArray[np.float32]
@@ -127,7 +128,7 @@ def _joined(one: Range, two: Range) -> Range:
 
 
 def _factors(spread: Range, weights: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """What each channel is divided by, `[channels]`: powers of 2, which round nothing and are alike on all machines."""
+    """The divisor of each channel, `[channels]`: powers of 2, which round nothing and are alike on all machines."""
     numbers = np.abs(spread).max(0).clip(_LEAST)
     others = np.max([np.abs(each).max(0) for each in weights], axis=0).clip(_LEAST)
     return np.exp2(np.round(np.log2(numbers**_SHARE / others ** (1 - _SHARE)))).astype(np.float32)
