@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from nirank.files import beside, cache_folder
 from nirank.hashing import weights_digest
 from nirank.kit.quiet_openvino import import_openvino
