@@ -34,6 +34,7 @@ import speed_interaction
 import speed_losses
 import speed_maxsim
 import speed_pipeline
+import speed_plaid
 import speed_rerank
 import speed_start
 import speed_training
@@ -53,6 +54,7 @@ WORKS: dict[str, Callable[[Run, Report], None]] = {
     "evaluation": speed_evaluation.compare,
     "losses": speed_losses.compare,
     "maxsim": speed_maxsim.compare,
+    "plaid": speed_plaid.compare,
     "start": speed_start.compare,
     "training": speed_training.compare,
     "update": speed_update.compare,
@@ -61,7 +63,7 @@ RESULTS = Path(__file__).with_name("results")
 _PACKAGES = (
     *("nirank", "numpy", "torch", "numba", "bm25s", "tantivy", "pyserini", "rank-bm25", "faiss-cpu", "pandas"),
     *("python-terrier", "pytrec-eval-terrier", "ir-measures", "ranx", "sentence-transformers", "allRank"),
-    *("lightgbm", "transformers"),
+    *("lightgbm", "transformers", "fast-plaid"),
 )
 
 

@@ -412,7 +412,7 @@ def test_mistakes_are_told_in_a_sentence_without_a_traceback(files, arguments, m
 def test_verify_names_what_is_damaged_and_counts_what_is_sound(files):
     _call("index", f"jsonl:{files / 'docs.jsonl'}", "--to", files / "made")
     assert "2 of 2 sealed folders and files are as they were written." in _call("verify", files / "made")
-    path = next((files / "made").glob("postings-*/docs.npy"))
+    path = next((files / "made").glob("postings-*/docs_low.npy"))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -421,7 +421,7 @@ def test_verify_names_what_is_damaged_and_counts_what_is_sound(files):
     assert f"{path}: is damaged: its contents are not those that were written." in result.output
     assert "1 of 2 sealed folders and files are as they were written." in result.output
     message = _fails("search", "fox", "--in", files / "made")
-    assert "docs.npy: is damaged" in message
+    assert "docs_low.npy: is damaged" in message
     assert "to have it built again" in message
 
 

@@ -70,3 +70,27 @@ def test_a_network_that_a_graph_gets_wrong_is_left_to_torch_and_told(caplog):
     assert "does not compute Sums as torch does" in caplog.text
     with torch.no_grad(), pytest.raises(BadInput, match="does not compute Sums"):
         _fast(Sums(kept=True), "openvino").graph(1)
+
+
+def test_layers_in_8_bits_compute_the_equation_of_integers():
+    """Against `Y = (X / f) (f W)` in numpy, both factors rounded."""
+    network = torch.nn.Linear(6, 3, bias=False).eval()
+    rows = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 1, 9, 1, 0.1, 1])
+    rows = rows.view(4, 10, 6)
+    with torch.no_grad():
+        fast = Fast(network, lambda layer, inputs: layer(inputs["rows"]), lambda: ({"rows": rows[:2]}, {"rows": rows}),
+                    "openvino", 0, "int8", lambda: [{"rows": rows[:2]}, {"rows": rows[2:]}])  # fmt: skip
+        found = fast.graph(1)({"rows": rows})
+    expected = _in_integers(rows.view(40, 6).numpy(), network.weight.detach().numpy())
+    np.testing.assert_allclose(found.view(40, 3), expected, atol=1e-5)
+    assert np.abs(expected - network(rows).view(40, 3).detach().numpy()).max() > 1e-3
+
+
+def _in_integers(rows, weights):
+    spread, others = np.abs(rows).max(0), np.abs(weights).max(0)
+    factors = 2 ** np.round(np.log2(spread**0.8 / others**0.2))
+    divided, scaled = rows / factors, weights * factors
+    step = float(f"{(divided.max() - divided.min()) / 255:.3g}")
+    zero, scales = round(-divided.min() / step), np.abs(scaled).max(1) / 127
+    texts = np.clip(np.round(divided / step) + zero, 0, 255) - zero  # integers, less that of 0
+    return texts @ np.round(scaled / scales[:, None]).T * step * scales

@@ -15,7 +15,7 @@ from nirank.data import Documents, write_corpus
 from nirank.errors import BadInput, StaleIndex
 from nirank.kit.text import Analyzer, ForwardIndex, corpus_terms, forward_index, index_key
 from nirank.testing.samples import DOCUMENTS
-from nirank_lexical.inversion import invert
+from tests.inverted import invert
 
 
 def _corpus(texts):

@@ -188,9 +188,35 @@ def test_equal_ids_have_equal_fingerprints_wherever_they_stand():
 
     names = ["", "a", "b", "ab", "a" * 7, "a" * 8, "a" * 9, "a" * 40, "é", "日本語日本語"] * 3
     column = to_array(["skipped", *names])[1:]
-    prints = trec_lines._fingerprints(column)
+    prints = trec_lines.fingerprints(column)
     assert len(set(prints.tolist())) == 10
     assert prints.tolist() == prints[:10].tolist() * 3
+    for name in names:  # ids of one length are read in another way
+        alone = trec_lines.fingerprints(to_array(["?" * len(name.encode()), name, name])[1:])
+        assert alone.tolist() == [prints[names.index(name)]] * 2
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize("depth", [3, 700, 3000])
+def test_a_repetition_is_found_among_thousands_of_lines(tmp_path, depth, grouped):
+    """Lines are looked at some at a time where those of a query stand together."""
+    queries = 6000 // depth
+    lines = [f"q{query} Q0 d{doc} 1 {-doc} t\n" for query in range(queries) for doc in range(depth)]
+    if not grouped:
+        lines = [lines[place] for place in np.random.default_rng(0).permutation(len(lines))]
+    assert read_run(write(tmp_path, "".join(lines))).candidates.pairs == queries * depth
+    for place in (0, len(lines) // 2, len(lines) - 1):
+        query = lines[place].split()[0]
+        last = max(number for number, line in enumerate(lines) if line.startswith(f"{query} "))
+        again = [*lines[: last + 1], lines[place], *lines[last + 1 :]]
+        with pytest.raises(BadInput, match=f":{last + 2}: .*already in line {place + 1}"):
+            read_run(write(tmp_path, "".join(again)))
+
+
+def test_of_keys_that_share_their_upper_half_the_lower_decides():
+    keys = np.array([5 << 32 | 1, 5 << 32 | 2, 6 << 32, 5 << 32 | 1], np.uint64)
+    assert not trec_lines._has_equal(keys, [slice(0, 3), slice(3, 4)])
+    assert trec_lines._has_equal(keys, [slice(0, 4)])
 
 
 def test_judgments_may_be_negative(tmp_path):

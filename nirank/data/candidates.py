@@ -428,9 +428,12 @@ class Candidates(frames.Tabular):
 
     def _is_one_ranked(self) -> bool:
         """The same for a single query with few documents, in less time than numpy takes to begin."""
+        scores, docs = self.scores.tolist(), self.docs.tolist()
+        if all(map(operator.gt, [math.inf, *scores], scores)):  # no comparison with NaN holds
+            return True
         score, doc = math.inf, -math.inf
-        for after, document in zip(self.scores.tolist(), self.docs.tolist(), strict=True):
-            if not (score > after or (score == after and doc < document)):  # no comparison with NaN holds
+        for after, document in zip(scores, docs, strict=True):
+            if not (score > after or (score == after and doc < document)):
                 return False
             score, doc = after, document
         return True

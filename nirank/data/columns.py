@@ -78,16 +78,20 @@ def gather(column: pa.ChunkedArray, ordinals: NDArray[np.int64]) -> pa.Array:
         return run
     if column.num_chunks == 1:
         return column.chunk(0).take(numbers_to_array(ordinals))
-    order = np.argsort(ordinals, kind="stable")
+    order = np.argsort(ordinals, kind="stable") if np.any(ordinals[1:] < ordinals[:-1]) else None
+    rising = ordinals if order is None else ordinals[order]
     starts = np.cumsum([0, *map(len, column.chunks)])
-    cuts = np.searchsorted(ordinals[order], starts)
+    cuts = np.searchsorted(rising, starts)
     parts = [pa.nulls(0, column.type)]
     for chunk in np.flatnonzero(np.diff(cuts)):
-        within = ordinals[order[cuts[chunk] : cuts[chunk + 1]]] - starts[chunk]
+        within = rising[cuts[chunk] : cuts[chunk + 1]] - starts[chunk]
         parts.append(column.chunk(chunk).take(numbers_to_array(within)))
+    found = pa.concat_arrays(parts)
+    if order is None:
+        return found
     places = np.empty_like(order)
     places[order] = np.arange(len(order))
-    return pa.concat_arrays(parts).take(numbers_to_array(places))
+    return found.take(numbers_to_array(places))
 
 
 def _run(column: pa.ChunkedArray, ordinals: NDArray[np.int64]) -> pa.Array | None:

@@ -29,6 +29,8 @@ Values: TypeAlias = NDArray[np.float64]
 
 #: The cutoff that is the number of documents relevant to the query.
 RELEVANT = "R"
+#: Marks by which pairs are passed over that nobody judged, and a factor that spreads queries over these.
+_MARKS, _ODD = 1 << 20, 0x9E3779B1
 _RANX = re.compile(r"^rbp\.(\d+)$", re.IGNORECASE)
 _HYPHEN = re.compile(r"^([^\W\d]+)-(?=[^\W\d])")
 
@@ -50,8 +52,7 @@ class Grades:
     @classmethod
     def of(cls, ranked: Candidates, judgments: Candidates) -> Grades:
         """From documents in the order of their ranks. Raises `BadInput` where a query has a judged one twice."""
-        at = _maybe_judged(ranked, judgments)
-        rows = np.searchsorted(ranked.offsets, at, side="right") - 1
+        rows, at = _maybe_judged(ranked, judgments)
         lengths = np.bincount(rows, minlength=len(ranked))
         hits = Candidates(offsets_of(lengths), ranked.docs[at], ranked.scores[at])
         grades = hits.lookup(judgments)
@@ -82,11 +83,21 @@ class Grades:
         return best.rows, ranks, np.maximum(best.scores, 0).astype(np.float64)
 
 
-def _maybe_judged(ranked: Candidates, judgments: Candidates) -> NDArray[np.int64]:
-    """The pairs whose document is judged for some query: few, so that only these need be looked up."""
-    known = np.zeros(1 + max(ranked.docs.max(initial=-1), judgments.docs.max(initial=-1)), bool)
+def _maybe_judged(ranked: Candidates, judgments: Candidates) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows and places of pairs that may be judged: few, so that only these need be looked up."""
+    known = np.zeros(2 + judgments.docs.max(initial=-1), bool)
     known[judgments.docs] = True
-    return np.flatnonzero(known[ranked.docs])
+    at = np.flatnonzero(known.take(ranked.docs, mode="clip"))  # judged for some query; beyond them the last is False
+    rows = np.searchsorted(ranked.offsets, at, side="right") - 1
+    marked = np.zeros(_MARKS, bool)
+    marked[_mark(judgments.rows, judgments.docs)] = True
+    maybe = marked[_mark(rows, ranked.docs[at])]
+    return rows[maybe], at[maybe]
+
+
+def _mark(rows: NDArray[np.int64], docs: NDArray[Any]) -> NDArray[np.int64]:
+    """A number below `_MARKS` for each pair, the same for the same pair and seldom for others."""
+    return (rows * _ODD + docs) % _MARKS
 
 
 def refuse_repeated(rows: NDArray[np.int64], docs: NDArray[Any]) -> None:

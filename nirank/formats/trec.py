@@ -26,7 +26,7 @@ from nirank.data.queries import Queries
 from nirank.errors import BadInput
 from nirank.files import as_path, beside
 from nirank.formats.topics import read_topics
-from nirank.formats.trec_lines import QRELS, RUN, Layout, Lines, read_lines
+from nirank.formats.trec_lines import QRELS, RUN, Layout, Lines, fingerprints, read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["LineIds", "Run", "read_judged", "read_qrels", "read_run", "read_topics", "write_qrels", "write_run"]
 
 _BLOCK = 1 << 18  # lines written at a time
+_MARKS = 20  # bits of a fingerprint by which documents are passed over that nobody judged
 _BLANK = ord(" ")  # the highest of all that is white space or control character in ASCII
 
 
@@ -155,18 +156,31 @@ def read_judged(path: str | Path, judged: Ids, exact: bool = True) -> tuple[list
     these get their ordinals in `judged`, every other line a number of its own beyond. With `exact`, scores that float32
     does not tell apart are replaced by such as order documents like float64. Raises as `read_run` does.
     """
-    import pyarrow.compute as pc
-
     lines = read_lines(path, RUN)
-    ordinals = integers_to_numpy(pc.index_in(lines.documents, value_set=judged.gather(np.arange(len(judged))))).astype(
-        np.int64
-    )
-    other = np.flatnonzero(ordinals < 0)
-    ordinals[other] = len(judged) + other
+    total = len(judged) + len(lines.values)
+    ordinals = np.arange(len(judged), total, dtype=np.int32 if total < 2**31 else np.int64)
+    at, known = _judged_lines(lines, judged)
+    ordinals[at] = known
     candidates, doubles = _grouped(lines, ordinals)
     if exact and doubles is not None:
         candidates = _by_double(candidates, doubles)
     return lines.query_ids, candidates, LineIds(judged, lines.documents)
+
+
+def _judged_lines(lines: Lines, judged: Ids) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """The lines whose document is judged, rising, and its ordinals in `judged`; few ids are compared."""
+    import pyarrow.compute as pc
+
+    names = judged.gather(np.arange(len(judged)))
+    if lines.prints is None:
+        at = np.arange(len(lines.values))
+    else:
+        marked = np.zeros(1 << _MARKS, bool)
+        shift = np.uint64(64 - _MARKS)
+        marked[fingerprints(names) >> shift] = True
+        at = np.flatnonzero(marked[lines.prints >> shift])
+    known = integers_to_numpy(pc.index_in(gather(lines.documents, at), value_set=names))
+    return at[known >= 0], known[known >= 0]
 
 
 def rows_of(candidates: Candidates, known: Sequence[str], wanted: Sequence[str]) -> Candidates:
@@ -222,7 +236,7 @@ def _by_double(candidates: Candidates, exact: NDArray[np.float64]) -> Candidates
         exact = exact[order]
     falls = np.zeros(len(exact), np.int32)
     falls[1:] = inside[1:] & (exact[1:] < exact[:-1])
-    places = np.cumsum(falls, dtype=np.int64)
+    places = np.cumsum(falls, dtype=np.int32)  # beyond 2^31 it wraps, and so do the differences within a query
     places -= np.repeat(places[starts], candidates.lengths)
     scores = np.empty(len(exact), np.float32)
     scores[slice(None) if order is None else order] = -places

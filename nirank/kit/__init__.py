@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from nirank.hashing import weights_digest as weights_digest
     from nirank.hints import fits as fits
     from nirank.kit import bounded as bounded
+    from nirank.kit import calibration as calibration
     from nirank.kit import chunks as chunks
+    from nirank.kit import quantised as quantised
     from nirank.kit import ragged_files as ragged_files
     from nirank.kit import transformers as transformers
     from nirank.kit.answers import Answers as Answers
@@ -45,10 +47,10 @@ if TYPE_CHECKING:
     from nirank.kit.openvino import Graph as Graph
     from nirank.kit.openvino import Runtime as Runtime
     from nirank.kit.openvino import choose_runtime as choose_runtime
-    from nirank.kit.openvino import import_openvino as import_openvino
-    from nirank.kit.openvino import openvino_installed as openvino_installed
     from nirank.kit.openvino import token_examples as token_examples
     from nirank.kit.openvino import trace as trace
+    from nirank.kit.quiet_openvino import import_openvino as import_openvino
+    from nirank.kit.quiet_openvino import openvino_installed as openvino_installed
     from nirank.kit.remembered import Memory as Memory
     from nirank.kit.rest import API_KEY as API_KEY
     from nirank.kit.rest import BEARER as BEARER
@@ -78,7 +80,7 @@ _HOMES = {
     "nirank.files": ["beside", "cache_folder", "write_header"],
     "nirank.hashing": ["digest", "weights_digest"],
     "nirank.hints": ["fits"],
-    "nirank.kit": ["bounded", "chunks", "ragged_files", "transformers"],
+    "nirank.kit": ["bounded", "calibration", "chunks", "quantised", "ragged_files", "transformers"],
     "nirank.kit.answers": ["Answers", "thoughtless"],
     "nirank.kit.described": ["Described", "peer_model", "peer_text", "run_peer", "save_peer"],
     "nirank.kit.endpoint": ["Asking", "Endpoint", "Served"],
@@ -89,11 +91,10 @@ _HOMES = {
         "Graph",
         "Runtime",
         "choose_runtime",
-        "import_openvino",
-        "openvino_installed",
         "token_examples",
         "trace",
     ],
+    "nirank.kit.quiet_openvino": ["import_openvino", "openvino_installed"],
     "nirank.kit.remembered": ["Memory"],
     "nirank.kit.rest": [
         "API_KEY",

@@ -2,18 +2,12 @@
 
 A graph is traced from the weights in memory, in about a second, and compiled for a precision that is always said: left
 to itself OpenVINO takes bfloat16 where the processor has it. Weights may change afterwards (training): then it is
-traced anew.
-
-OpenVINO reports its use to its makers when it is imported and when its `convert_model` is called, unless the user has
-opted out. So the package that sends is out of sight while OpenVINO is imported, and that function is not called.
+traced anew. In int8 linear layers multiply integers (`nirank.kit.quantised`), and all else is float32.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import logging
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,6 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from nirank.errors import BadInput, MissingDependency
+from nirank.kit import quantised
+from nirank.kit.quiet_openvino import import_openvino, openvino_installed
 from nirank.kit.transformers import Precision, quiet
 
 Runtime = Literal["torch", "openvino"]
@@ -31,11 +27,14 @@ Runtime = Literal["torch", "openvino"]
 Function: TypeAlias = Callable[[Any, dict[str, Tensor]], Tensor]
 #: Makes two such inputs, of different sizes.
 Examples: TypeAlias = Callable[[], tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
+#: Makes the inputs by which the ranges of numbers are found for int8.
+Calibration: TypeAlias = Callable[[], Iterable[Mapping[str, Tensor]]]
 
-_SENDER = "openvino_telemetry"
-_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}
 #: What a graph may be apart from torch in float32, of the largest number: much more than it is where it is right.
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.1}
+#: The same for int8, of the length of all numbers together.
+_TOLERANCE_INT8 = 0.3
 
 log = logging.getLogger("nirank")
 
@@ -43,11 +42,16 @@ log = logging.getLogger("nirank")
 class Graph:
     """`function` of a network, compiled; weights are those at the time.
 
-    `example` has the inputs by name, in sizes that do not matter: the graph takes others.
+    `example` has the inputs by name, in sizes that do not matter: the graph takes others. `calibration` is for int8.
     """
 
     def __init__(
-        self, network: nn.Module, function: Function, example: Mapping[str, Tensor], precision: Precision = "float32"
+        self,
+        network: nn.Module,
+        function: Function,
+        example: Mapping[str, Tensor],
+        precision: Precision = "float32",
+        calibration: Calibration | None = None,
     ) -> None:
         self._network, self._stamp, self._names = network, _stamp(network), list(example)
         settings = {
@@ -56,6 +60,8 @@ class Graph:
             "NUM_STREAMS": 1,
         }
         graph = trace(network, function, example, "output")
+        if precision == "int8" and calibration is not None:
+            quantised.quantise(graph, quantised.ranges_of(graph, [*calibration()], settings))
         self._model = import_openvino("openvino").Core().compile_model(graph, "CPU", settings)
         self._requests = threading.local()
 
@@ -78,7 +84,8 @@ class Fast:
 
     `runtime` is what computes where gradients are not wanted; None is OpenVINO for work of which there is at least
     `worth`, in whatever work is counted in: less would take no longer in torch than a graph takes to be compiled. The
-    first of the `examples` is traced, and of the second, in other sizes, the graph has to compute what torch does.
+    first of the `examples` is traced, and of the second, in other sizes, the graph has to compute what torch does. For
+    int8 `calibration` gives inputs as they will be; the last of them has to come out near to what torch computes.
     """
 
     def __init__(
@@ -89,9 +96,11 @@ class Fast:
         runtime: Runtime | None,
         worth: int,
         precision: Precision = "float32",
+        calibration: Calibration | None = None,
     ) -> None:
         self.network, self.function, self.examples = network, function, examples
         self.runtime, self.worth, self.precision = runtime, worth, precision
+        self.calibration = calibration
         self.compiled: Graph | None = None
 
     def graph(self, work: int) -> Graph | None:
@@ -111,14 +120,17 @@ class Fast:
     def _compile(self) -> Graph | None:
         traced, tried = self.examples()
         try:
-            graph = Graph(self.network, self.function, traced, self.precision)
-            self._compare(graph, tried)
+            graph = Graph(self.network, self.function, traced, self.precision, self.calibration)
+            if self.calibration is None:
+                self._compare(graph, tried)
+            else:
+                self._compare_rounded(graph, [*self.calibration()][-1])
         except MissingDependency:
             raise
         except Exception as error:  # of the tracer, of OpenVINO, or of the comparison
             message = f"OpenVINO does not compute {type(self.network).__name__} as torch does: {error}"
             if self.runtime == "openvino":
-                raise BadInput(message) from error
+                raise BadInput(f"{message}. Set runtime = 'torch', or another precision.") from error
             log.warning("%s; torch computes it.", message)
             self.runtime = "torch"
             return None
@@ -127,27 +139,40 @@ class Fast:
     def _compare(self, graph: Graph, inputs: Mapping[str, Tensor]) -> None:
         expected, found = self.function(self.network, dict(inputs)), graph(inputs)
         apart, most = (found - expected).abs().max().item(), expected.abs().max().item()
+        if self.precision != "float32":
+            most = max(most, 1.0)  # a logit near 0 is a difference of larger numbers
         if not apart <= _TOLERANCE[self.precision] * most:
             raise ArithmeticError(f"results differ by up to {apart:.1e}, of values up to {most:.1e}")
+
+    def _compare_rounded(self, graph: Graph, inputs: Mapping[str, Tensor]) -> None:
+        expected, found = self.function(self.network, dict(inputs)), graph(inputs)
+        apart = float((found - expected).norm() / expected.norm())
+        if not apart <= _TOLERANCE_INT8:
+            raise ArithmeticError(f"in 8 bits results differ by {apart:.0%}, of at most {_TOLERANCE_INT8:.0%}")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "compiled": None}  # a copy compiles its own
 
 
-def choose_runtime(runtime: Runtime | None, device: str, precision: Precision) -> Runtime | None:
-    """The runtime of a network in float32 on a CPU; of any other, and without OpenVINO, it is torch.
+def choose_runtime(runtime: Runtime | None, device: str, precision: Precision, half: bool = False) -> Runtime | None:
+    """The runtime of a network in float32 on a CPU, where `half` also in bfloat16; any other is left to torch.
+
+    None is for either, as the work is worth it. In bfloat16, where the two round differently, it is OpenVINO wherever
+    that is installed.
 
     Raises `BadInput` where OpenVINO is asked for and is not used, `MissingDependency` where it is not installed.
     """
-    usable = device == "cpu" and precision == "float32"
+    usable = device == "cpu" and (precision == "float32" or (half and precision == "bfloat16"))
     if runtime == "openvino":
         if not usable:
+            known = "float32 or bfloat16" if half else "float32"
             raise BadInput(
-                f"runtime = 'openvino' works for float32 on the CPU, not for {precision} on {device}: "
+                f"runtime = 'openvino' works for {known} on the CPU, not for {precision} on {device}: "
                 "set runtime = 'torch'."
             )
         import_openvino("openvino")
-    return runtime if runtime or (usable and openvino_installed()) else "torch"
+    usual: Runtime | None = None if precision == "float32" else "openvino"
+    return runtime or (usual if usable and openvino_installed() else "torch")
 
 
 def token_examples(names: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -171,28 +196,6 @@ def trace(network: nn.Module, function: Function, example: Mapping[str, Tensor],
     for port, name in zip([*graph.inputs, *graph.outputs], [*example, output], strict=True):
         port.get_tensor().set_names({name})
     return graph
-
-
-def openvino_installed() -> bool:
-    """True where OpenVINO is installed."""
-    return importlib.util.find_spec("openvino") is not None
-
-
-def import_openvino(module: str) -> Any:
-    """A module of OpenVINO. Raises `MissingDependency` where it is not installed."""
-    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == _SENDER}
-    sys.modules[_SENDER] = None  # type: ignore[assignment] # for Python: a package that cannot be imported
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise MissingDependency(
-            "runtime = 'openvino' needs the package openvino. Run: pip install 'nirank[openvino]'", name=error.name
-        ) from error
-    finally:
-        del sys.modules[_SENDER]
-        sys.modules.update(hidden)
 
 
 class _Called(nn.Module):

@@ -44,7 +44,7 @@ __all__ = [
     "word_tokenizer",
 ]
 
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "bfloat16", "float16", "int8"]
 
 #: How Git LFS begins what it leaves in the place of a file, which has at most so many bytes.
 _POINTER, _POINTER_BYTES = b"version https://git-lfs", 1024
@@ -65,7 +65,7 @@ class Computing:
     """Settings that every model has, whatever it computes.
 
     device       where: unless given CUDA, Apple's GPU or the CPU, the first that there is
-    precision    of the weights
+    precision    of the weights; "int8" is only for models that say so, where OpenVINO computes them
     batch_size   how many texts or pairs are given at once; unless given it depends on the model and the device
     """
 
@@ -80,9 +80,14 @@ class Computing:
 
     @property
     def dtype(self) -> Any:
-        """The precision as torch has it."""
+        """The precision as torch has it. Raises `BadInput` for int8, which torch does not compute here."""
         import torch
 
+        if self.precision == "int8":
+            raise BadInput(
+                "precision = 'int8' is for bi-encoders whose transformer OpenVINO computes on the CPU, as `minilm` on "
+                "device = 'cpu': set another precision here."
+            )
         return getattr(torch, self.precision)
 
 

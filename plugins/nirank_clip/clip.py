@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from nirank.data import Content, Queries, images
 from nirank.errors import BadInput
 from nirank.kit import Runtime, choose_runtime, tried, weights_digest
-from nirank.kit.transformers import Precision, best_device
+from nirank.kit.transformers import Computing, Precision, best_device
 from nirank.kit.vision import of_both
 from nirank_clip.checkpoints import opened
 from nirank_clip.settings import Encoding
@@ -56,7 +56,7 @@ class CLIP(nn.Module):
         self.prompts, self.freeze = encoding.prompts, tuple(encoding.freeze)
         device = encoding.device or best_device()
         self.checkpoint = opened(model, choose_runtime(runtime, device, precision))
-        self.model = self.checkpoint.model.to(device, getattr(torch, precision))
+        self.model = self.checkpoint.model.to(device, Computing(device, precision).dtype)
         self._freeze()
         self.eval()
         tried(model, lambda texts: self.checkpoint.texts(texts, self.passed), precision)

@@ -21,6 +21,7 @@ from nirank.kit import transformers as pretrained
 from nirank.kit.text import Prompt, Read, Tokens, tokens
 from nirank.kit.transformers import Computing, longest, passes, quiet
 from nirank_crossencoder import modules, network, passages
+from nirank_crossencoder.joint import JOINT
 from nirank_crossencoder.modules import Modules
 from nirank_crossencoder.network import Activation, Head, OwnHead, PooledHead
 from nirank_crossencoder.passages import Cutting
@@ -57,9 +58,10 @@ class CrossEncoder(nn.Module):
     (`nirank_crossencoder.modules`).
 
     `batch_size` is how many pairs are read at once, `tokens` how many a forward pass has, padding counted; pairs of
-    similar length go together. In bfloat16 the last layer is still float32. `runtime` is what computes without
-    gradients: "torch", or in float32 on the CPU "openvino", which is faster and has the same scores to about 1e-6;
-    unless given it is OpenVINO where that is installed and so much is scored at once that compiling pays. Any loss
+    similar length go together. In bfloat16 logits are still float32. `runtime` is what computes without gradients:
+    "torch", or on the CPU "openvino", which is faster and in float32 has the same scores to about 1e-6; unless given it
+    is OpenVINO where that is installed and so much is scored at once that compiling pays, and in bfloat16, where the
+    two round differently, always where it is installed; weights are then kept, and trained, in float32. Any loss
     trains it, in training mode with dropout. Raises `BadInput` for a model that cannot be loaded, settings that leave
     no room, and OpenVINO where it is not used, `MissingDependency` where it is not installed.
     """
@@ -92,11 +94,14 @@ class CrossEncoder(nn.Module):
             self.network = modules.read(described, head, cutting, max_length, runtime, computing)
             self.tokenizer, self.max_length = self.network.model.tokenizer, self.network.max_length
         else:
-            self.network = network.read(model, head, computing.dtype).to(computing.place)
+            half = head.pooling not in JOINT
+            runtime = choose_runtime(runtime, computing.place, computing.precision, half)
+            dtype = torch.float32 if runtime == "openvino" else computing.dtype  # which OpenVINO rounds by itself
+            self.network = network.read(model, head, dtype).to(computing.place)
             self.tokenizer = pretrained.tokenizer_of(model, self.network.encoder)
             usual = described.length(self.tokenizer) or self.tokenizer.model_max_length
             self.max_length = longest(self.network.encoder, max_length, usual)
-            self._prepare(choose_runtime(runtime, computing.place, computing.precision))
+            self._prepare(runtime)
         self.activation = head.activation or _activation(described, self.network)
         self._new = pretrained.NewHead(model, self.network.new)
         self.eval()
@@ -121,7 +126,7 @@ class CrossEncoder(nn.Module):
         self._prompt, self._kinds = _prompt(self.tokenizer, self.max_length)
         names = ("input_ids", "attention_mask", "token_type_ids")[: 3 if self._kinds else 2]
         examples = functools.partial(token_examples, names)
-        self._fast = Fast(self.network, operator.call, examples, runtime, _WORTH_COMPILING)
+        self._fast = Fast(self.network, operator.call, examples, runtime, _WORTH_COMPILING, self.precision)
 
     @property
     def device(self) -> torch.device:

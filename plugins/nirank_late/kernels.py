@@ -215,19 +215,34 @@ def _raise(best: Column, row: Column) -> None:
         best[place] = row[place] if row[place] > best[place] else best[place]
 
 
+class Decoded(NamedTuple):
+    """The numbers that compressed tokens stand for, float32.
+
+    `centroids` and `scales` are `[centroids, dim]` and `[dim]`; `steps` `[256, numbers in a byte]` are the levels that
+    each byte stands for, and `gains` `[256]` what the last byte of a token does.
+    """
+
+    centroids: Column
+    scales: Column
+    steps: Column
+    gains: Column
+
+
 @compiled
-def decompress(codes: Column, packed: Column, centroids: Column, steps: Column, values: Column) -> None:
+def decompress(codes: Column, packed: Column, decoded: Decoded, values: Column) -> None:
     """Fill `values` float32 `[tokens, dim]` with the unit vectors of compressed tokens.
 
-    `packed` uint8 `[tokens, bytes]` are residuals; `steps` float32 `[256, numbers in a byte]` says what a byte means.
+    `packed` uint8 `[tokens, bytes]` are residuals, each a level times the scale of its dimension and the token's gain.
     """
-    each, dim = steps.shape[1], values.shape[1]
+    centroids, scales, steps, gains = decoded
+    each, dim, last = steps.shape[1], values.shape[1], packed.shape[1] - 1
     for token in range(len(codes)):
-        row, centroid = values[token], centroids[codes[token]]
-        for byte in range(packed.shape[1]):
+        row, centroid, gain = values[token], centroids[codes[token]], gains[packed[token, last]]
+        for byte in range(last):
             step = steps[packed[token, byte]]
             for place in range(min(each, dim - byte * each)):
-                row[byte * each + place] = centroid[byte * each + place] + step[place]
+                at = byte * each + place
+                row[at] = centroid[at] + gain * scales[at] * step[place]
         _shorten(row)
 
 

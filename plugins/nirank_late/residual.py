@@ -1,7 +1,9 @@
 """Compression of token vectors: the nearest centroid, and what is left of each dimension in a few bits.
 
-So ColBERTv2 keeps them (Santhanam et al., NAACL 2022, section 3.3). What is left is cut into 2^bits classes that are
-equally frequent, and each class stands for its median.
+So ColBERTv2 keeps them (Santhanam et al., NAACL 2022, section 3.3), but for the classes that what is left is cut into.
+There they are equally frequent, and the same for all dimensions, which leaves the few large numbers to two wide classes
+at the ends. Here each dimension has a scale, each token has a gain in a byte of its own, and classes are those of least
+squared error (Max, Quantizing for Minimum Distortion, IRE Transactions on Information Theory, 1960).
 """
 
 from __future__ import annotations
@@ -21,17 +23,26 @@ from nirank.kit import bounded
 _SIMILARITIES = 1 << 23
 #: Rounds of Lloyd's algorithm; ColBERTv2 has as many.
 _ROUNDS = 4
-_ARRAYS = ("centroids", "cuts", "levels")
+#: Numbers that classes are found in, and rounds in which they are moved.
+_NUMBERS, _MOVES = 1 << 18, 50
+#: Of a dimension in which nothing is left.
+_LEAST_SCALE = 1e-9
+#: Powers of two between which gains lie; each of the 256 is 2.5 % above the one before.
+_LOWEST, _HIGHEST = -6.0, 3.0
+#: What the last byte of a compressed vector stands for, float32 `[256]`.
+GAINS = np.exp2(np.linspace(_LOWEST, _HIGHEST, 256)).astype(np.float32)
+_ARRAYS = ("centroids", "scales", "cuts", "levels")
 
 
 @dataclass(frozen=True, eq=False)
 class Codec:
     """`centroids` are unit vectors, `[centroids, dim]`; `cuts` `[2^bits - 1]` lie between `levels` `[2^bits]`.
 
-    All are float32.
+    What is left of dimension `d` is a level times `scales[d]`, `[dim]`, times the gain of the token. All are float32.
     """
 
     centroids: Floats
+    scales: Floats
     cuts: Floats
     levels: Floats
 
@@ -40,10 +51,10 @@ class Codec:
         """Fit a codec to a sample of the vectors, `[tokens, dim]`; `seed` decides the first centroids."""
         found = spherical_kmeans(sample, centroids, seed)
         left = sample - found[nearest(sample, found)]
-        classes = 2**bits
-        cuts = np.quantile(left, np.arange(1, classes) / classes)
-        levels = np.quantile(left, (np.arange(classes) + 0.5) / classes)
-        return cls(found, cuts.astype(np.float32), levels.astype(np.float32))
+        scales = np.maximum(np.sqrt(np.square(left).mean(0)), _LEAST_SCALE).astype(np.float32)
+        scaled = left / scales
+        levels = least_squares((scaled / GAINS[_gain_codes(scaled), None]).ravel(), 2**bits)
+        return cls(found, scales, (levels[1:] + levels[:-1]) * np.float32(0.5), levels)
 
     @property
     def bits(self) -> int:
@@ -52,24 +63,26 @@ class Codec:
 
     @property
     def width(self) -> int:
-        """The number of bytes that keep what is left of a vector."""
-        return -(-self.centroids.shape[1] // (8 // self.bits))
+        """The number of bytes that keep what is left of a vector; the last is its gain."""
+        return 1 - (-self.centroids.shape[1] // (8 // self.bits))
 
     @property
     def steps(self) -> Floats:
-        """The numbers that each byte stands for, `[256, 8 / bits]`."""
+        """The levels that each byte stands for, `[256, 8 / bits]`."""
         shifts = np.arange(0, 8, self.bits)
         return self.levels[np.arange(256)[:, None] >> shifts & (2**self.bits - 1)]
 
     def compress(self, values: Floats) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         """The centroid of each vector, `[tokens]`, and what is left of it, `[tokens, width]`."""
         codes = nearest(values, self.centroids)
-        classes = np.searchsorted(self.cuts, values - self.centroids[codes]).astype(np.uint8)
+        scaled = (values - self.centroids[codes]) / self.scales
+        gains = _gain_codes(scaled)
+        classes = np.searchsorted(self.cuts, scaled / GAINS[gains, None]).astype(np.uint8)
         each = 8 // self.bits
-        padded = np.zeros((len(values), self.width * each), np.uint8)
+        padded = np.zeros((len(values), (self.width - 1) * each), np.uint8)
         padded[:, : values.shape[1]] = classes
-        shifted = padded.reshape(len(values), self.width, each) << np.arange(0, 8, self.bits, dtype=np.uint8)
-        return codes, np.bitwise_or.reduce(shifted, axis=2)
+        shifted = padded.reshape(len(values), self.width - 1, each) << np.arange(0, 8, self.bits, dtype=np.uint8)
+        return codes, np.column_stack([np.bitwise_or.reduce(shifted, axis=2), gains])
 
     def save(self, folder: Path) -> None:
         """Write it as `.npy` columns."""
@@ -80,10 +93,37 @@ class Codec:
     def load(cls, folder: Path) -> Codec:
         """Read what `save` wrote. Raises `DamagedFile` where it does not fit together."""
         levels = np.array(bounded.column(folder / "levels.npy", np.float32, None))
-        if len(levels) not in (2, 4, 16):
-            raise bounded.fault(folder / "levels.npy", f"it has {len(levels)} numbers, and 2, 4 or 16 are expected")
+        if len(levels) not in (2, 4, 16, 256):
+            raise bounded.fault(folder / "levels.npy", f"it has {len(levels)} numbers; 2, 4, 16 or 256 are expected")
         cuts = np.array(bounded.column(folder / "cuts.npy", np.float32, len(levels) - 1))
-        return cls(np.array(bounded.column(folder / "centroids.npy", np.float32, None, None)), cuts, levels)
+        centroids = np.array(bounded.column(folder / "centroids.npy", np.float32, None, None))
+        scales = np.array(bounded.column(folder / "scales.npy", np.float32, centroids.shape[1]))
+        return cls(centroids, scales, cuts, levels)
+
+
+def _gain_codes(scaled: Floats) -> NDArray[np.uint8]:
+    """The gain that is nearest to the root of the mean square of each vector, `[tokens]`, as a place in `GAINS`."""
+    power = np.log2(np.maximum(np.square(scaled).mean(1), np.float32(1e-30))) / 2
+    places = (power - _LOWEST) * ((len(GAINS) - 1) / (_HIGHEST - _LOWEST))
+    return np.clip(np.rint(places), 0, len(GAINS) - 1).astype(np.uint8)
+
+
+def least_squares(numbers: Floats, count: int) -> Floats:
+    """The `count` levels, rising, that stand for numbers with the least squared error, as far as moving them finds it.
+
+    A number is of the nearest level. Levels begin as quantiles, and each moves to the mean of its numbers; one that has
+    none stays where it is. Of many numbers some are looked at, drawn by a seed of their own.
+    """
+    if len(numbers) > _NUMBERS:
+        numbers = numbers[np.random.default_rng(0).integers(0, len(numbers), _NUMBERS)]
+    values = np.sort(numbers.astype(np.float64))
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    levels = np.quantile(values, (np.arange(count) + 0.5) / count)
+    for _ in range(_MOVES):
+        ends = np.concatenate([[0], np.searchsorted(values, (levels[1:] + levels[:-1]) / 2), [len(values)]])
+        sizes = np.diff(ends)
+        levels = np.where(sizes > 0, np.diff(sums[ends]) / np.maximum(sizes, 1), levels)
+    return levels.astype(np.float32)
 
 
 def spherical_kmeans(sample: Floats, count: int, seed: int) -> Floats:

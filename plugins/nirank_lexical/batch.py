@@ -18,11 +18,10 @@ from nirank.kit.text import QueryTerms
 from nirank_lexical import frame as f
 
 if TYPE_CHECKING:
-    from nirank_lexical.impacts import Impacts
     from nirank_lexical.weighted import Found, Parse, Wanted, WeightedPostings
 
 #: The compiled code, for every index.
-KERNEL = Native("nirank_lexical.kernel", "run", "nirank_lexical.frame")
+KERNEL = Native("nirank_lexical.kernel", "run", "nirank_lexical.frame", "nirank_lexical.unpacking")
 #: Words of a query up to which they are counted in compiled code, which compares each with those before.
 MOST_WORDS = 64
 _QUERIES_AT_ONCE = 64
@@ -36,11 +35,10 @@ _EVERYTHING = np.empty(0, bool)
 class BatchSearch:
     """The compiled search over one weighted index."""
 
-    def __init__(self, searched: WeightedPostings, impacts: Impacts) -> None:
-        self.documents = searched.documents
-        index = searched.index
-        self._index: dict[int, NDArray[Any]] = {f.STARTS: index.starts, f.DOCS: index.docs, f.PRIOR: searched.prior}
-        self._index |= {f.IMPACTS: impacts.each, f.MOST: impacts.most}
+    def __init__(self, searched: WeightedPostings) -> None:
+        self.documents, self._searched = searched.documents, searched
+        self._index: dict[int, NDArray[Any]] = {f.STARTS: searched.index.starts, f.DOCS: searched.docs}
+        self._index |= {f.IMPACTS: searched.impacts, f.MOST: searched.most, f.PRIOR: searched.prior}
         self._allowed, self._allowed_at = _EVERYTHING, f.place_of(_EVERYTHING)
         self._run = KERNEL.call
         self._spare: list[_Room] = []
@@ -61,12 +59,14 @@ class BatchSearch:
         if len(wanted) == 1 and not isinstance(wanted, (TermWeights, QueryTerms)):
             numbers = parse.numbers(wanted[0])
             if len(numbers) <= MOST_WORDS:
+                if not all(map(self._searched.ready.__getitem__, numbers)):
+                    self._searched.require(np.array([number for number in numbers if number >= 0]))
                 found = self.one(numbers, k)
                 return [len(found[0])], *found
         size = self._size(len(wanted), k, threads) if len(wanted) > 1 else 1
         if len(wanted) <= size:
-            return self._part(parse(wanted), k)
-        parts = (parse(wanted[first : first + size], first) for first in range(0, len(wanted), size))
+            return self._part(self._known(parse(wanted)), k)
+        parts = (self._known(parse(wanted[first : first + size], first)) for first in range(0, len(wanted), size))
         lengths, docs, scores = zip(*self._parts(parts, k, threads), strict=True)
         return [*chain.from_iterable(lengths)], np.concatenate(docs), np.concatenate(scores)
 
@@ -90,6 +90,11 @@ class BatchSearch:
         found = columns[f.FOUND_DOCS][:count].copy(), columns[f.FOUND_SCORES][:count].copy()
         self._spare.append(room)
         return found
+
+    def _known(self, queries: QueryTerms) -> QueryTerms:
+        """The queries, whose terms are unpacked."""
+        self._searched.require(queries.terms)
+        return queries
 
     def _size(self, queries: int, k: int, threads: int) -> int:
         """Queries that a thread takes at a time: about as many in each part, and in no more parts than pay."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,7 @@ class BM25FWeighting:
     k1: float
     weights: tuple[float, ...]
     b: tuple[float, ...]
+    is_product: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not all(0 <= weight < np.inf for weight in self.weights) or not any(self.weights):

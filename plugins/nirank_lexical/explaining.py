@@ -28,13 +28,14 @@ class Terms:
 
     def worth(self) -> Iterator[tuple[str, float, int, float]]:
         """Each term of the query by its name, with its weight there, its count in the document, and its worth."""
-        index = self.searched.index
+        searched, index = self.searched, self.searched.index
+        searched.require(self.asked.terms)
         for term, weight in zip(*self.asked.of(self.row), strict=True):
-            start, stop = index.starts[term], index.starts[term + 1]
-            place = start + np.searchsorted(index.docs[start:stop], self.doc)
-            has = place < stop and index.docs[place] == self.doc
-            worth = weight * self.searched.impacts(np.array([place]), np.array([term]))[0] if has else np.float32(0)
-            count = int(index.counts[place].sum()) if has else 0
+            docs, counts = index.of(slice(term, term + 1))
+            place = int(np.searchsorted(docs, self.doc))
+            has = place < len(docs) and docs[place] == self.doc
+            worth = weight * searched.impacts[index.starts[term] + place] if has else np.float32(0)
+            count = int(counts[place].sum()) if has else 0
             yield index.vocabulary[term], float(weight), count, float(worth)
 
     def prior(self) -> Iterator[Explanation]:

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from nirank.data import Corpus, offsets_of
 from nirank.kit.text import Analyzer, Vocabulary
 from nirank_lexical.inversion import write_index
-from nirank_lexical.postings import InvertedIndex, Part, SideColumns
-from nirank_lexical.segments import ranges
+from nirank_lexical.packed import Part
+from nirank_lexical.postings import InvertedIndex, SideColumns
 
 #: The layout of the files; part of every index key.
-LAYOUT = "nirank_lexical.fields/1"
+LAYOUT = "nirank_lexical.fields/2"
 
 _POSTINGS_AT_ONCE = 1 << 22
 
@@ -35,7 +35,7 @@ def write_fields(fields: Sequence[Corpus], analyzer: Analyzer, folder: Path, seg
             place.mkdir()
             write_index(corpus, analyzer, place, segment, workers)
         merging = Merging([InvertedIndex.load(place) for place in places])
-        InvertedIndex.write(folder, merging.parts(), merging.postings, merging.kind, merging.columns)
+        InvertedIndex.write(folder, merging.parts(), merging.columns)
 
 
 class Merging:
@@ -48,13 +48,6 @@ class Merging:
         self.vocabulary = Vocabulary.of(dict.fromkeys(name for own in names for name in own))[0]
         #: The number that each term of a field has in all fields together.
         self.numbers = [self.vocabulary.find(own) for own in names]
-        #: The smallest type that holds the counts of every field.
-        self.kind: np.dtype[Any] = np.result_type(*(index.counts.dtype for index in indexes))
-
-    @property
-    def postings(self) -> int:
-        """How many documents all terms have."""
-        return int(self.columns["starts"][-1])
 
     @cached_property
     def columns(self) -> SideColumns:
@@ -72,10 +65,12 @@ class Merging:
 
     def parts(self) -> Iterator[Part]:
         """The documents of all terms, and their counts `[postings, fields]`, some terms at a time."""
-        for first, last, keys in self._keys():
-            counts = np.zeros((len(keys), len(self.indexes)), self.kind)
-            for field, (own, places) in enumerate(self._of_fields(first, last)):
-                counts[np.searchsorted(keys, own), field] = self.indexes[field].counts[places]
+        for first, last in self._ranges():
+            fields = [*self._of_fields(first, last)]
+            keys = np.unique(np.concatenate([own for own, _ in fields]))
+            counts = np.zeros((len(keys), len(fields)), np.int32)
+            for field, (own, their) in enumerate(fields):
+                counts[np.searchsorted(keys, own), field] = their
             yield (keys % self.documents).astype(np.int32), counts
 
     def _keys(self) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
@@ -92,10 +87,9 @@ class Merging:
         cuts = np.searchsorted(ends, np.arange(0, sizes.sum(), _POSTINGS_AT_ONCE), "right")
         yield from pairwise(np.unique([*cuts, len(ends)]).tolist())
 
-    def _of_fields(self, first: int, last: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Of each field the keys of the postings of some terms, and where these are."""
+    def _of_fields(self, first: int, last: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.integer[Any]]]]:
+        """Of each field the keys and the counts of the postings of some terms, which in each follow one another."""
         for index, numbers in zip(self.indexes, self.numbers, strict=True):
-            terms = np.flatnonzero((numbers >= first) & (numbers < last))
-            sizes = index.document_frequencies[terms]
-            places = ranges(index.starts[terms], sizes)
-            yield np.repeat(numbers[terms] - first, sizes) * self.documents + index.docs[places], places
+            terms = slice(*np.searchsorted(numbers, [first, last]).tolist())
+            docs, counts = index.of(terms)
+            yield np.repeat(numbers[terms] - first, index.document_frequencies[terms]) * self.documents + docs, counts

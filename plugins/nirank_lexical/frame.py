@@ -19,13 +19,15 @@ _LONGEST = 1024 * TILE  # of a range of documents
 BINS = 1024  # of the search for a threshold, beside which there are two more
 FEW = 32  # up to this k candidates are kept in order one by one, and keys of one query come sorted
 
-#: What is done: a batch of queries is searched, keys of a batch are read, or one query is searched by its words.
-SEARCH, READ, ONE = range(3)
+#: What is done: a batch of queries is searched, keys of a batch are read, one query is searched by its words, postings
+#: are unpacked, or they are weighed.
+SEARCH, READ, ONE, UNPACK, WEIGH = range(5)
 
-# The numbers: what is done, k, the documents, and of one query how many it found.
-WORK, K, DOCUMENTS, FOUND = range(4)
+# The numbers: what is done, k, the documents, of one query how many it found or how many terms were unpacked, the
+# fields (0 where counts are not of several), and how many lengths factors are for.
+WORK, K, DOCUMENTS, FOUND, FIELDS, LENGTHS_KNOWN = range(6)
 
-_columns = count(4, 2)
+_columns = count(6, 2)
 # The index.
 STARTS, DOCS, IMPACTS, MOST, PRIOR, ALLOWED = (next(_columns) for _ in range(6))
 # Queries: their terms and the weights of these, and the keys that are found.
@@ -37,16 +39,24 @@ NUMBERS = next(_columns)
 # Memory that every query uses again.
 SCORES, MAXIMA, FOLDED, COUNTERS, KEPT_SCORES, KEPT_DOCS = (next(_columns) for _ in range(6))
 BEGINS, ENDS, BOUNDS, BY_BOUND, PLACES = (next(_columns) for _ in range(5))
+# Postings in bits, where those of each term begin there, and what they are.
+WIDTHS, HIGH, LOW, COUNTS = (next(_columns) for _ in range(4))
+HIGH_BITS, LOW_BITS, COUNT_BITS = (next(_columns) for _ in range(3))
+UNPACKED_DOCS, UNPACKED_COUNTS = (next(_columns) for _ in range(2))
+# What makes impacts of them: the factors of terms, and of counts and lengths, which documents have.
+TERM_FACTORS, FACTORS, LENGTH_OF = (next(_columns) for _ in range(3))
 _SIZE = next(_columns)
 
 #: The types of the columns.
 TYPES: dict[int, type[np.generic]] = {
     **dict.fromkeys((STARTS, OFFSETS, TERMS, LENGTHS, NUMBERS, COUNTERS, BEGINS, ENDS, BY_BOUND, PLACES), np.int64),
-    **dict.fromkeys((DOCS, FOUND_DOCS, MAXIMA, FOLDED, KEPT_DOCS), np.int32),
+    **dict.fromkeys((WIDTHS, HIGH, LOW, COUNTS), np.int64),
+    **dict.fromkeys((DOCS, FOUND_DOCS, MAXIMA, FOLDED, KEPT_DOCS, UNPACKED_DOCS, UNPACKED_COUNTS), np.int32),
     **dict.fromkeys((IMPACTS, MOST, PRIOR, WEIGHTS, TOKENS, FOUND_SCORES, SCORES, KEPT_SCORES), np.float32),
     ALLOWED: np.bool_,
-    BOUNDS: np.float64,
-    BEST: np.uint64,
+    LENGTH_OF: np.uint16,
+    **dict.fromkeys((BOUNDS, TERM_FACTORS, FACTORS), np.float64),
+    **dict.fromkeys((BEST, HIGH_BITS, LOW_BITS, COUNT_BITS), np.uint64),
 }
 
 

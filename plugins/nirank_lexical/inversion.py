@@ -7,19 +7,18 @@ cut into segments nor on how many `workers` made these.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, islice, pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Corpus, offsets_of
 from nirank.kit.text import Analyzer, Vocabulary, term_batches
+from nirank_lexical.packed import Part
 from nirank_lexical.postings import InvertedIndex, SideColumns
 from nirank_lexical.segments import Read, Segment, SegmentReader, ranges
 from nirank_lexical.workers import CHARACTERS, Workers, shares
@@ -29,14 +28,6 @@ SEGMENT = 1 << 25
 
 _POSTINGS_AT_ONCE = 1 << 22
 _CHARACTERS_A_POSTING = 4  # about; English has more
-
-
-def invert(corpus: Corpus, analyzer: Analyzer) -> InvertedIndex:
-    """Index every document of `corpus`, in memory. Raises `BadInput` where a content is not text."""
-    building = _Building(analyzer)
-    building.read(corpus)
-    docs, counts = zip((np.empty(0, np.int32), np.empty(0, building.kind)), *building.merged(), strict=True)
-    return InvertedIndex(docs=np.concatenate(docs), counts=np.concatenate(counts), **building.columns())
 
 
 def write_index(corpus: Corpus, analyzer: Analyzer, folder: Path, segment: int = SEGMENT, workers: int = 1) -> None:
@@ -49,17 +40,16 @@ def write_index(corpus: Corpus, analyzer: Analyzer, folder: Path, segment: int =
     with tempfile.TemporaryDirectory(prefix="segments-", dir=folder) as spilled:
         building = _Building(analyzer, segment, Path(spilled))
         building.read(corpus, workers)
-        InvertedIndex.write(folder, building.merged(), building.postings, building.kind, building.columns())
+        InvertedIndex.write(folder, building.merged(), building.columns())
 
 
 @dataclass
 class _Building:
-    """An index that grows: documents make segments, and these the index. Without a folder they stay in memory."""
+    """An index that grows: documents make segments, in files of a folder, and these the index."""
 
     analyzer: Analyzer
-    segment: int = 0
-    folder: Path | None = None
-    kind: np.dtype[np.unsignedinteger[Any]] = field(default_factory=lambda: np.dtype(np.uint8))
+    segment: int
+    folder: Path
     postings: int = 0
 
     def __post_init__(self) -> None:
@@ -74,7 +64,7 @@ class _Building:
         documents = chain.from_iterable(chain(first, parts))
         reading: SegmentReader | Workers = SegmentReader(self.analyzer)
         if len(first) < workers or workers == 1:  # too few to share
-            self._take(reading.segments(documents, self.segment or sys.maxsize))
+            self._take(reading.segments(documents, self.segment))
         else:
             reading = Workers(self.analyzer, workers)
             self._take(reading.segments(documents, characters))
@@ -83,9 +73,8 @@ class _Building:
     def _take(self, found: Iterator[Read]) -> None:
         for segment, lengths in found:
             self._lengths.append(lengths)
-            self.kind = np.promote_types(self.kind, np.min_scalar_type(segment.counts.max(initial=0)))
             self.postings += len(segment.docs)
-            self._segments.append(segment.mapped(self.folder, len(self._segments)) if self.folder else segment)
+            self._segments.append(segment.mapped(self.folder, len(self._segments)))
 
     def columns(self) -> SideColumns:
         """The columns beside the postings."""
@@ -106,17 +95,17 @@ class _Building:
             sizes[segment.terms] += segment.sizes
         return sizes
 
-    def merged(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.unsignedinteger[Any]]]]:
+    def merged(self) -> Iterator[Part]:
         """The documents and counts of all postings by term and document, some terms at a time."""
         ends = np.cumsum(self._sizes()[self._order])
         cuts = np.searchsorted(ends, np.arange(0, self.postings, _POSTINGS_AT_ONCE), "right")
         for first, last in pairwise(np.unique([*cuts, len(ends)]).tolist()):
             yield self._of_terms(self._order[first:last])
 
-    def _of_terms(self, terms: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.unsignedinteger[Any]]]:
+    def _of_terms(self, terms: NDArray[np.int64]) -> Part:
         found = [segment.of(terms) for segment in self._segments]
         begins = offsets_of(np.sum([sizes for _, sizes in found], axis=0, dtype=np.int64))
-        docs, counts = np.empty(begins[-1], np.int32), np.empty(begins[-1], self.kind)
+        docs, counts = np.empty((2, begins[-1]), np.int32)
         free = begins[:-1]
         for segment, (places, sizes) in zip(self._segments, found, strict=True):
             to, origin = ranges(free, sizes), ranges(places, sizes)

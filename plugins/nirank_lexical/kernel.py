@@ -5,9 +5,9 @@ range and every query uses again. The bits of a score, read as an integer, are i
 documents tell where the best can be, so that most documents are looked at once, many in one instruction. What must be
 reached to be among the best of the ranges so far is the bound for the next.
 
-All of it is one module, but for the layout of the frame and of memory (`nirank_lexical.frame`), and is reached by `run`
-alone: its machine code is kept on disk, and loaded without numba (`nirank.kit.Native`). Importing this module imports
-numba.
+All of it is one module, but for the layout of the frame and of memory (`nirank_lexical.frame`) and for what unpacks
+and weighs postings (`nirank_lexical.unpacking`), and is reached by `run` alone: its machine code is kept on disk, and
+loaded without numba (`nirank.kit.Native`). Importing this module imports numba.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from nirank_lexical.frame import FEW as _FEW
 from nirank_lexical.frame import GROUP_SIZE as _GROUP_SIZE
 from nirank_lexical.frame import GROUPS as _GROUPS
 from nirank_lexical.frame import TILE as _TILE
+from nirank_lexical.unpacking import Factors, Packed, Weighed, unpack, weigh
 
 Column: TypeAlias = NDArray[Any]
 
@@ -108,6 +109,9 @@ _column = column_at()
 
 def run(frame: Any) -> None:
     """Do what the frame says (`nirank_lexical.frame`)."""
+    if frame[f.WORK] >= f.UNPACK:
+        _prepare(frame)
+        return
     work, k, (best, found) = frame[f.WORK], frame[f.K], _keys(frame)
     if work == f.ONE:
         _ask_one(frame)
@@ -137,6 +141,38 @@ def _searched(frame: Any) -> Any:
     impacts, most = _at(frame, f.IMPACTS, np.float32), _at(frame, f.MOST, np.float32)
     prior, allowed = _at(frame, f.PRIOR, np.float32), _at(frame, f.ALLOWED, np.bool_)
     return Searched(frame[f.DOCUMENTS], starts, docs, impacts, most, prior, allowed)
+
+
+@inner
+def _prepare(frame: Any) -> None:
+    """Unpack the postings of some terms, or weigh those that were unpacked."""
+    terms, docs = _at(frame, f.TERMS, np.int64), _at(frame, f.UNPACKED_DOCS, np.int32)
+    counts = _at(frame, f.UNPACKED_COUNTS, np.int32)
+    if frame[f.WORK] == f.UNPACK:
+        frame[f.FOUND] = unpack(_packed(frame), terms, docs, counts)
+    else:
+        weigh(_weighed(frame), _factors(frame), terms, docs, counts)
+
+
+@inner
+def _weighed(frame: Any) -> Any:
+    starts, docs = _at(frame, f.STARTS, np.int64), _at(frame, f.DOCS, np.int32)
+    return Weighed(starts, docs, _at(frame, f.IMPACTS, np.float32), _at(frame, f.MOST, np.float32))
+
+
+@inner
+def _factors(frame: Any) -> Any:
+    terms, table = _at(frame, f.TERM_FACTORS, np.float64), _at(frame, f.FACTORS, np.float64)
+    return Factors(terms, table, frame[f.LENGTHS_KNOWN], _at(frame, f.LENGTH_OF, np.uint16))
+
+
+@inner
+def _packed(frame: Any) -> Any:
+    starts, widths = _at(frame, f.STARTS, np.int64), _at(frame, f.WIDTHS, np.int64)
+    high, low, counts = _at(frame, f.HIGH, np.int64), _at(frame, f.LOW, np.int64), _at(frame, f.COUNTS, np.int64)
+    high_bits, low_bits = _at(frame, f.HIGH_BITS, np.uint64), _at(frame, f.LOW_BITS, np.uint64)
+    count_bits, (documents, fields) = _at(frame, f.COUNT_BITS, np.uint64), (frame[f.DOCUMENTS], frame[f.FIELDS])
+    return Packed(documents, fields, starts, widths, high, low, counts, high_bits, low_bits, count_bits)
 
 
 @inner

@@ -21,7 +21,6 @@ from nirank.kit.text import Vocabulary
 from nirank_lexical.postings import InvertedIndex, SideColumns
 
 _POSTINGS_AT_ONCE = 1 << 22
-_A_BYTE = 255
 
 Columns = list[NDArray[Any]]
 
@@ -52,33 +51,20 @@ class Placed:
 
     def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """In how many documents that stayed each term occurs, and how often in all of them, int64 `[terms]`."""
-        terms, postings = len(self.index.vocabulary), self._where(lambda docs, _: ~self.stayed[docs])
-        their, counts = np.searchsorted(self.index.starts, postings, "right") - 1, self.index.counts[postings]
-        gone = np.bincount(their, minlength=terms)
-        occurrences = np.bincount(their, counts.sum(axis=_fields(counts), dtype=np.int64), terms).astype(np.int64)
-        return self.index.document_frequencies - gone, self.index.frequencies - occurrences
+        documents, occurrences = self.index.document_frequencies, self.index.frequencies.copy()
+        for first, last, docs, counts in self.index.parts(_POSTINGS_AT_ONCE):
+            gone = np.flatnonzero(~self.stayed[docs])
+            terms = np.searchsorted(self.index.starts, self.index.starts[first] + gone, "right") - 1 - first
+            documents[first:last] -= np.bincount(terms, minlength=last - first)
+            occurrences[first:last] -= np.bincount(terms, _of_all_fields(counts[gone]), last - first).astype(np.int64)
+        return documents, occurrences
 
     def postings(self, terms: slice) -> Columns:
         """The documents that stayed, by their places now, and the counts, of some terms."""
-        here = slice(self.index.starts[terms.start], self.index.starts[terms.stop])
-        docs, counts = self.places[self.index.docs[here]], self.index.counts[here]
+        before, counts = self.index.of(terms)
+        docs = self.places[before]
         there = docs >= 0
         return [docs, counts] if there.all() else [docs[there], counts[there]]
-
-    def most(self) -> int:
-        """The highest count in a document that stayed, or less where all of them fit in a byte."""
-        if self.index.counts.dtype == np.uint8:
-            return 0
-        high = self._where(lambda docs, counts: self.stayed[docs] & (counts.max(axis=_fields(counts)) > _A_BYTE))
-        return int(self.index.counts[high].max(initial=0))
-
-    def _where(self, holds: Callable[[Any, Any], NDArray[np.bool_]]) -> NDArray[np.int64]:
-        """The postings of which something holds, by their documents and counts."""
-        found = [np.empty(0, np.int64)]
-        for start in range(0, len(self.index.docs), _POSTINGS_AT_ONCE):
-            here = slice(start, start + _POSTINGS_AT_ONCE)
-            found.append(start + np.flatnonzero(holds(self.index.docs[here], self.index.counts[here])))
-        return np.concatenate(found)
 
 
 class Rows(NamedTuple):
@@ -135,12 +121,6 @@ class Merging:
 
     def write(self, folder: Path) -> None:
         """Write the index into `folder`, which exists."""
-        kind = np.promote_types(np.uint8, np.min_scalar_type(max(part.most() for part in self.parts)))
-
-        def read(part: int, terms: slice) -> Columns:
-            docs, counts = self.parts[part].postings(terms)
-            return [docs, counts.astype(kind, copy=False)]
-
         sizes = self.sizes[0] + self.sizes[1]
         rest = SideColumns(
             starts=offsets_of(sizes),
@@ -148,8 +128,8 @@ class Merging:
             frequencies=self.frequencies[0] + self.frequencies[1],
             vocabulary=self.vocabulary,
         )
-        parts = ((docs, counts) for docs, counts in self.merged(self.sizes, read))
-        InvertedIndex.write(folder, parts, int(sizes.sum()), kind, rest)
+        parts = self.merged(self.sizes, lambda part, terms: self.parts[part].postings(terms))
+        InvertedIndex.write(folder, ((docs, counts) for docs, counts in parts), rest)
 
     def merged(self, sizes: Sequence[NDArray[np.int64]], read: Callable[[int, slice], Columns]) -> Iterator[Columns]:
         """Columns of all terms, some terms at a time.
@@ -165,9 +145,9 @@ class Merging:
             yield (stayed if is_ordered else stayed.ordered()).with_those_of(new)
 
 
-def _fields(counts: NDArray[Any]) -> tuple[int, ...]:
-    """The axes of counts beside that of the postings."""
-    return tuple(range(1, counts.ndim))
+def _of_all_fields(counts: NDArray[Any]) -> NDArray[Any]:
+    """The counts of postings, `[postings]`, those of fields added up."""
+    return counts if counts.ndim == 1 else counts.sum(axis=1)
 
 
 def _bisected(

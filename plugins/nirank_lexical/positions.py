@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 from nirank.data import Corpus, offsets_of
 from nirank.kit import bounded, write_header
 from nirank.kit.text import Analyzer, ForwardIndex
-from nirank_lexical.postings import InvertedIndex, Part, SideColumns
+from nirank_lexical.packed import Part
+from nirank_lexical.postings import InvertedIndex, SideColumns
 from nirank_lexical.segments import ranges
 
 if TYPE_CHECKING:
     from nirank_lexical.merging import Merging, Placed
 
 #: The layout of the files; part of every index key.
-LAYOUT = "nirank_lexical.positions/1"
+LAYOUT = "nirank_lexical.positions/2"
 
 _ADDRESSES = "addresses.npy"
 _TOKENS_AT_ONCE = 1 << 22
@@ -158,17 +159,13 @@ def write_positions(corpus: Corpus, analyzer: Analyzer, folder: Path) -> None:
         ForwardIndex.write(corpus, analyzer, Path(apart))
         texts = ForwardIndex.load(Path(apart))
         addresses = _invert(texts, folder / _ADDRESSES)
-        kind = np.min_scalar_type(
-            max((int(counts.max(initial=0)) for _, counts in _parts(texts, addresses)), default=0)
-        )
         rest = SideColumns(
             starts=offsets_of(texts.document_frequencies),
             lengths=texts.lengths.astype(np.int32),
             frequencies=np.asarray(texts.frequencies),
             vocabulary=texts.vocabulary,
         )
-        parts = ((docs, counts.astype(kind)) for docs, counts in _parts(texts, addresses))
-        InvertedIndex.write(folder, parts, int(rest["starts"][-1]), kind, rest)
+        InvertedIndex.write(folder, _parts(texts, addresses), rest)
 
 
 def write_merged(merging: Merging, known: Sequence[Positions], folder: Path) -> None:
@@ -187,8 +184,7 @@ def write_merged(merging: Merging, known: Sequence[Positions], folder: Path) -> 
 
 def _moved(part: Placed, known: Positions, terms: slice, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     """The addresses of some terms in documents that stayed, which now begin at `offsets`."""
-    of_terms = slice(part.index.starts[terms.start], part.index.starts[terms.stop])
-    docs = np.repeat(part.index.docs[of_terms], part.index.counts[of_terms])
+    docs = np.repeat(*part.index.of(terms))
     addresses = known.addresses[known.begins[terms.start] : known.begins[terms.stop]]
     moved = addresses.astype(np.int64) + (offsets[part.places] - known.offsets[:-1])[docs]
     return moved[part.stayed[docs]]

@@ -1,27 +1,29 @@
 """The inverted index: for each term the documents that contain it, and how often.
 
-On disk it is a handful of `.npy` columns, mapped when opened. Nothing in it depends on how matches are weighted, so
-every lexical ranker that analyses text alike shares one index.
+On disk it is a handful of `.npy` columns, mapped when opened, and the postings in few bits (`nirank_lexical.packed`).
+Nothing in it depends on how matches are weighted, so every lexical ranker that analyses text alike shares one index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.kit import bounded, write_header
+from nirank.kit import bounded
 from nirank.kit.text import Totals, Vocabulary
+from nirank_lexical.packed import PackedPostings, Part, Places, write_postings
 
 #: The layout of the files; part of every index key.
-LAYOUT = "nirank_lexical/1"
+LAYOUT = "nirank_lexical/2"
 
-#: The documents and the counts of some postings.
-Part: TypeAlias = tuple[NDArray[np.int32], NDArray[np.unsignedinteger[Any]]]
+#: Postings that are unpacked at once, of an index that is read from end to end; of a term they are unpacked together.
+_POSTINGS_AT_ONCE = 1 << 22
 
 
 class SideColumns(TypedDict):
@@ -33,82 +35,82 @@ class SideColumns(TypedDict):
     vocabulary: Vocabulary
 
 
+class Some(NamedTuple):
+    """The postings of the terms from `first` up to `last`: documents and counts, by term and by document."""
+
+    first: int
+    last: int
+    docs: NDArray[np.int32]
+    counts: NDArray[np.integer[Any]]
+
+
 @dataclass(frozen=True, eq=False)
 class InvertedIndex:
-    """An inverted index in memory or mapped from disk.
+    """An inverted index whose postings are mapped from disk.
 
-    The documents of term `t` are `docs[starts[t]:starts[t + 1]]` in rising order, with `counts` beside them.
-    `starts` int64 `[terms + 1]`; `docs` int32 and `counts` (the smallest unsigned integers that hold them)
-    `[postings]`; `lengths` int32 `[documents]`, in terms; `frequencies` int64 `[terms]`, how often each term occurs.
-    `folder` is where it is mapped from. Of several fields together, `counts` are `[postings, fields]` and `lengths`
-    `[documents, fields]`. Of a shard of a larger index (`nirank_lexical.shards`), `totals` are the numbers of that, and
-    `statistics` a hash of all that impacts here depend on there.
+    Term `t` has the postings from `starts[t]` up to `starts[t + 1]`, by rising documents. `starts` int64 `[terms + 1]`;
+    `lengths` int32 `[documents]`, in terms; `frequencies` int64 `[terms]`, how often each term occurs. Of several
+    fields together, counts are `[postings, fields]` and `lengths` `[documents, fields]`. Of a shard of a larger index
+    (`nirank_lexical.shards`), `totals` are the numbers of that.
     """
 
+    folder: Path
     starts: NDArray[np.int64]
-    docs: NDArray[np.int32]
-    counts: NDArray[np.unsignedinteger[Any]]
+    packed: PackedPostings
     lengths: NDArray[np.int32]
     frequencies: NDArray[np.int64]
     vocabulary: Vocabulary
-    folder: Path | None = None
     totals: Totals | None = None
-    statistics: str = ""
 
     @property
     def document_frequencies(self) -> NDArray[np.int64]:
         """The number of documents that each term occurs in, `[terms]`."""
         return np.diff(self.starts)
 
-    def save(self, folder: Path) -> None:
-        """Write the columns into `folder`, which exists."""
-        rest = SideColumns(
-            starts=self.starts, lengths=self.lengths, frequencies=self.frequencies, vocabulary=self.vocabulary
-        )
-        self.write(folder, [(self.docs, self.counts)], len(self.docs), self.counts.dtype, rest)
+    def of(self, terms: slice) -> Part:
+        """Unpack the postings of some terms that follow one another: documents int32 and counts int32.
+
+        Raises `DamagedFile` where they cannot be those of documents.
+        """
+        first, last, _ = terms.indices(len(self.vocabulary))
+        return self.packed.of(first, last)
+
+    def parts(self, postings: int | None = None) -> Iterator[Some]:
+        """All postings, of some terms at a time that have about so many."""
+        ends = self.starts[1:]
+        cuts = np.searchsorted(ends, np.arange(0, self.starts[-1], postings or _POSTINGS_AT_ONCE), "right")
+        for first, last in pairwise(np.unique([*cuts, len(ends)]).tolist()):
+            yield Some(first, last, *self.packed.of(first, last))
 
     @staticmethod
-    def write(folder: Path, parts: Iterable[Part], postings: int, kind: np.dtype[Any], rest: SideColumns) -> None:
-        """Write an index whose postings come in `parts`: `docs` and `counts` of `postings` postings in all.
-
-        `kind` is the type of the counts, `rest` are the other columns.
-        """
-        with (folder / "docs.npy").open("wb") as docs, (folder / "counts.npy").open("wb") as counts:
-            write_header(docs, (postings,), np.int32)
-            write_header(counts, (postings, *rest["lengths"].shape[1:]), kind)
-            for part_docs, part_counts in parts:
-                docs.write(part_docs.data)
-                counts.write(part_counts.data)
-        np.save(folder / "starts.npy", rest["starts"])
-        np.save(folder / "lengths.npy", rest["lengths"])
-        np.save(folder / "frequencies.npy", rest["frequencies"])
+    def write(folder: Path, parts: Iterable[Part], rest: SideColumns) -> None:
+        """Write an index whose postings come in `parts`, by term and by document; `rest` are the other columns."""
+        starts, frequencies, lengths = rest["starts"], rest["frequencies"], rest["lengths"]
+        write_postings(folder, parts, Places(starts, frequencies, len(lengths), *lengths.shape[1:]))
+        for name, column in (("starts", starts), ("frequencies", frequencies), ("lengths", lengths)):
+            np.save(folder / f"{name}.npy", column.astype(np.min_scalar_type(column.max(initial=0))))
         rest["vocabulary"].save(folder)
 
     @classmethod
     def load(cls, folder: Path, fields: int | None = None) -> InvertedIndex:
-        """Map what `save` wrote; `fields` is how many there are together, if several may be.
+        """Map what `write` wrote; `fields` is how many there are together, if several may be.
 
         Raises `DamagedFile` where files are missing, cut short or do not fit each other.
         """
-        of_fields = () if fields is None else (fields,)
         vocabulary = Vocabulary.load(folder)
-        terms = len(vocabulary)
-        docs = bounded.column(folder / "docs.npy", np.int32, None)
-        index = cls(
-            starts=bounded.column(folder / "starts.npy", np.int64, terms + 1),
-            docs=docs,
-            counts=bounded.column(folder / "counts.npy", np.unsignedinteger, len(docs), *of_fields),
-            lengths=bounded.column(folder / "lengths.npy", np.int32, None, *of_fields),
-            frequencies=bounded.column(folder / "frequencies.npy", np.int64, terms),
-            vocabulary=vocabulary,
-            folder=folder,
-        )
-        bounded.once(folder, [f"{name}.npy" for name in ("starts", "docs", "lengths")], index.check)
-        return index
+        terms, of_fields = len(vocabulary), () if fields is None else (fields,)
+        starts = bounded.column(folder / "starts.npy", np.unsignedinteger, terms + 1).astype(np.int64)
+        frequencies = bounded.column(folder / "frequencies.npy", np.unsignedinteger, terms).astype(np.int64)
+        lengths = bounded.column(folder / "lengths.npy", np.unsignedinteger, None, *of_fields).astype(np.int32)
+        checked = [f"{name}.npy" for name in ("starts", "frequencies", "lengths")]
+        bounded.once(folder, checked, lambda: _check(folder, starts, frequencies, lengths))
+        packed = PackedPostings(folder, Places(starts, frequencies, len(lengths), fields))
+        return cls(folder, starts, packed, lengths, frequencies, vocabulary)
 
-    def check(self) -> None:
-        """Raise `DamagedFile` where postings lie outside of the columns, or of the documents."""
-        docs = (self.folder or Path()) / "docs.npy"
-        bounded.rising(docs.with_name("starts.npy"), self.starts, len(self.docs))
-        bounded.within(docs, self.docs, len(self.lengths))
-        bounded.rows_rising(docs, self.docs, self.starts)
+
+def _check(folder: Path, starts: NDArray[np.int64], frequencies: NDArray[np.int64], lengths: NDArray[np.int32]) -> None:
+    """Raise `DamagedFile` where terms have postings or occurrences that there cannot be."""
+    bounded.within(folder / "lengths.npy", lengths, np.iinfo(np.int32).max)
+    bounded.rising(folder / "starts.npy", starts, int(starts[-1]))
+    bounded.within(folder / "starts.npy", np.diff(starts), len(lengths) + 1)
+    bounded.within(folder / "frequencies.npy", frequencies, int(lengths.sum(dtype=np.int64)) + 1)

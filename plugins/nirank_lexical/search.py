@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from nirank.data import Candidates, Floats, Ints, from_sort_keys, sort_keys
 from nirank.kit.text import QueryTerms, Weighting
-from nirank_lexical.impacts import Impacts, impacts
 from nirank_lexical.postings import InvertedIndex
 from nirank_lexical.weighted import Found, Parse, Wanted, WeightedPostings
 
 if TYPE_CHECKING:
     from nirank_lexical.batch import BatchSearch
+    from nirank_lexical.weighing import Weighing
 
 log = logging.getLogger("nirank")
 
@@ -40,15 +40,24 @@ class WeightedIndex(WeightedPostings):
         self._scores_asked = 0
 
     @cached_property
-    def all_impacts(self) -> Impacts:
-        """The impacts of all postings."""
-        return impacts(self)
-
-    @cached_property
     def _batch(self) -> BatchSearch:
         from nirank_lexical.batch import BatchSearch
 
-        return BatchSearch(self, self.all_impacts)
+        return BatchSearch(self)
+
+    @cached_property
+    def _weighing(self) -> Weighing:
+        from nirank_lexical.batch import KERNEL
+        from nirank_lexical.weighing import Weighing
+
+        return Weighing(self, KERNEL.call)
+
+    def weigh(self, terms: NDArray[np.int64]) -> None:
+        """Put the postings of some terms in their place, with their impacts; by compiled code where that is loaded."""
+        if "_batch" in vars(self):
+            self._weighing.weigh(terms)
+        else:
+            super().weigh(terms)
 
     def search(
         self,
@@ -82,10 +91,11 @@ class WeightedIndex(WeightedPostings):
 
     def sums(self, queries: QueryTerms, query: int) -> Floats:
         """The postings of a query added up for each document, `[documents]`."""
-        scores = np.zeros(self.documents, np.float32)
-        for term, weight in zip(*queries.of(query), strict=True):
+        scores, (terms, weights) = np.zeros(self.documents, np.float32), queries.of(query)
+        self.require(np.array(terms, np.int64))
+        for term, weight in zip(terms, weights, strict=True):
             here = slice(self.index.starts[term], self.index.starts[term + 1])
-            scores[self.index.docs[here]] += weight * self._impacts_of(here, term)
+            scores[self.docs[here]] += weight * self.impacts[here]
         return scores
 
     def ranked(
@@ -101,9 +111,6 @@ class WeightedIndex(WeightedPostings):
             keys = np.partition(keys, k)[:k]
         return np.sort(keys)
 
-    def _impacts_of(self, here: slice, term: int) -> Floats:
-        return self.all_impacts.each[here] if "all_impacts" in vars(self) else self.impacts(here, term)
-
     def score(self, queries: QueryTerms, candidates: Candidates) -> Floats:
         """The score of each pair, `[pairs]`: what `search` gives where it finds the document, else its prior or 0.
 
@@ -117,6 +124,7 @@ class WeightedIndex(WeightedPostings):
         """The postings of its query added up for each pair, `[pairs]`."""
         scores = np.zeros(candidates.pairs, np.float32)
         rows = candidates.rows
+        self.require(queries.terms)
         for start in range(0, candidates.pairs, _PAIRS_AT_ONCE):
             here = slice(start, start + _PAIRS_AT_ONCE)
             scores[here] = self._matched(queries, rows[here], candidates.docs[here])
@@ -136,7 +144,7 @@ class WeightedIndex(WeightedPostings):
             slots = queries.offsets[rows[pairs]] + slot
             found, places = self._lookup(queries.terms[slots], docs[pairs])
             slots, pairs = slots[found], pairs[found]
-            scores[pairs] += queries.weights[slots] * self.impacts(places, queries.terms[slots])
+            scores[pairs] += queries.weights[slots] * self.impacts[places]
         return scores
 
     def _lookup(self, terms: NDArray[np.int64], docs: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -145,9 +153,9 @@ class WeightedIndex(WeightedPostings):
         ends = high
         for _ in range(int((high - low).max(initial=0)).bit_length()):
             middle = (low + high) >> 1
-            before = (middle < high) & (self.index.docs[np.minimum(middle, len(self.index.docs) - 1)] < docs)
+            before = (middle < high) & (self.docs[np.minimum(middle, len(self.docs) - 1)] < docs)
             low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
-        found = np.flatnonzero((low < ends) & (self.index.docs[np.minimum(low, len(self.index.docs) - 1)] == docs))
+        found = np.flatnonzero((low < ends) & (self.docs[np.minimum(low, len(self.docs) - 1)] == docs))
         return found, low[found]
 
 

@@ -13,14 +13,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import offsets_of
 from nirank.errors import DamagedFile
-from nirank.kit import bounded, digest
+from nirank.kit import bounded
 from nirank.kit.text import QueryTerms, Totals, Vocabulary
 from nirank_lexical.postings import InvertedIndex
 
@@ -73,22 +72,14 @@ def share(folders: Sequence[Path], whole: Path) -> None:
 def as_shard(index: InvertedIndex) -> ShardIndex | None:
     """An index as the shard that it is; None for one that is whole. Raises `DamagedFile` where columns do not fit."""
     folder = index.folder
-    if folder is None or not (folder / _TOTALS).exists():
+    if not (folder / _TOTALS).exists():
         return None
     terms = len(index.vocabulary)
     numbers, frequencies, documents = (bounded.column(folder / name, np.int64, terms) for name in _COLUMNS)
     bounded.once(folder, [_NUMBERS], lambda: _check(folder, numbers))
     own = {field.name: getattr(index, field.name) for field in dataclasses.fields(InvertedIndex)}
-    totals = _totals(folder / _TOTALS)
-    own |= {"frequencies": frequencies, "totals": totals, "statistics": _hash(totals, frequencies, documents)}
+    own |= {"frequencies": frequencies, "totals": _totals(folder / _TOTALS)}
     return ShardIndex(**own, numbers=numbers, of_documents=documents)
-
-
-def _hash(totals: Totals, *columns: NDArray[Any]) -> str:
-    """A hash of all that impacts depend on beside the postings."""
-    import xxhash
-
-    return digest([dataclasses.asdict(totals), *(xxhash.xxh3_128(column.data).hexdigest() for column in columns)])
 
 
 def _totals(path: Path) -> Totals:

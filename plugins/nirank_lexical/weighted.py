@@ -1,7 +1,12 @@
-"""An inverted index under a weighting, which gives each posting its worth."""
+"""An inverted index under a weighting, which gives each posting its impact: its worth in a score.
+
+Postings are unpacked and weighed when a query first has their term, and stay in memory: a process has those of the
+terms that it was asked for.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -20,7 +25,11 @@ Found: TypeAlias = tuple[list[int], NDArray[np.int32], Floats]
 
 
 class WeightedPostings:
-    """The postings of an index, with the parts of a weighting that belong to its terms and to its documents."""
+    """The postings of an index, with the parts of a weighting that belong to its terms and to its documents.
+
+    `docs` (int32) and `impacts` (float32), `[postings]`, and `most`, the highest impact of each term, `[terms]`, are
+    those of terms that were required, and anything for others.
+    """
 
     def __init__(self, index: InvertedIndex, weighting: Weighting) -> None:
         self.index, self.weighting = index, weighting
@@ -30,9 +39,34 @@ class WeightedPostings:
         self.per_document = weighting.per_document(index)
         prior = weighting.prior(index)
         self.prior = np.empty(0, np.float32) if prior is None else prior.astype(np.float32)
+        terms, postings = len(index.starts) - 1, int(index.starts[-1])
+        self.docs, self.impacts = np.empty(postings, np.int32), np.empty(postings, np.float32)
+        self.most = np.full(terms, -np.inf, np.float32)
+        #: 1 for each term that is here; the last, which -1 finds, is for a word without.
+        self.ready = bytearray(terms) + b"\1"
+        self._is_ready = np.frombuffer(self.ready, bool)[:terms]
+        self._lock = threading.Lock()
 
-    def impacts(self, places: Any, terms: Any) -> Floats:
-        """The worth of the postings at `places` (a slice or ordinals); `terms` is the term of each, or of all."""
-        tf = self.index.counts[places].astype(np.float64)
-        document = self.per_document[self.index.docs[places]]
-        return self.weighting.impacts(tf, self.per_term[terms], document).astype(np.float32)
+    def require(self, terms: NDArray[np.int64]) -> None:
+        """Unpack and weigh the postings of those of the terms that are not here yet, from one thread at a time.
+
+        Raises `DamagedFile` where they cannot be postings.
+        """
+        if not self._is_ready[terms].all():
+            with self._lock:
+                if new := sorted(set(terms[~self._is_ready[terms]].tolist())):  # another thread may have had them
+                    self.weigh(np.array(new, np.int64))
+                    self._is_ready[new] = True
+
+    def weigh(self, terms: NDArray[np.int64]) -> None:
+        """Put the postings of some terms in their place, with their impacts."""
+        for term in terms.tolist():
+            docs, counts = self.index.of(slice(term, term + 1))
+            here = slice(self.index.starts[term], self.index.starts[term + 1])
+            self.docs[here], self.impacts[here] = docs, self.worth(docs, counts, self.per_term[term])
+            self.most[term] = self.impacts[here].max(initial=-np.inf)
+
+    def worth(self, docs: NDArray[np.int32], counts: NDArray[np.integer[Any]], per_term: Any) -> Floats:
+        """The impacts of postings; `per_term` is the factor of the term of each, or of all."""
+        tf, per_document = counts.astype(np.float64), self.per_document[docs]
+        return self.weighting.impacts(tf, per_term, per_document).astype(np.float32)

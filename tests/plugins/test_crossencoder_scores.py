@@ -264,12 +264,33 @@ def test_a_compiled_graph_gives_a_pair_the_score_of_torch_also_alone(tmp_path, s
     np.testing.assert_allclose(alone, scores, atol=1e-5)
 
 
+@pytest.mark.parametrize("settings", [{}, {"outputs": 2}, {"pooling": "mean"}], ids=str)
+def test_bfloat16_of_a_graph_is_near_and_has_logits_of_more_than_its_8_bits(tmp_path, settings):
+    pytest.importorskip("openvino")
+    folder = _folder(tmp_path)
+    exact, half, slow = (
+        _trained(built("crossencoder", folder, precision=precision, runtime=runtime, **settings))
+        for precision, runtime in [("float32", "torch"), ("bfloat16", None), ("bfloat16", "torch")]
+    )
+    scores, expected = _scores(half), _scores(exact)
+    assert half._fast.compiled is not None
+    assert 0 < np.abs(scores - expected).max() < 0.05 * np.abs(expected).max()
+    bits = np.asarray(scores, np.float32).view(np.uint32)
+    assert (bits & 0xFFFF).any()  # which are 0 of a number in bfloat16
+    queries, candidates = _pairs()
+    alone = [_scores(half, queries.take([row]), Candidates.of([[doc]], corpus=CORPUS))[0]
+             for row, doc in zip(candidates.rows.tolist(), candidates.docs.tolist(), strict=True)]  # fmt: skip
+    np.testing.assert_allclose(alone, scores, atol=0.02 * np.abs(expected).max())
+    assert len({exact.fingerprint, half.fingerprint, slow.fingerprint}) == 3
+
+
 def test_a_graph_is_for_float32_on_the_cpu_and_for_much_text(tmp_path, monkeypatch):
     pytest.importorskip("openvino")
     folder = _folder(tmp_path)
-    with pytest.raises(BadInput, match="float32 on the CPU"):
-        built("crossencoder", folder, precision="bfloat16", runtime="openvino")
-    assert built("crossencoder", folder, precision="bfloat16")._fast.runtime == "torch"
+    with pytest.raises(BadInput, match="float32 or bfloat16 on the CPU"):
+        built("crossencoder", folder, precision="float16", runtime="openvino")
+    assert built("crossencoder", folder, precision="float16")._fast.runtime == "torch"
+    assert built("crossencoder", folder, precision="bfloat16", pooling="cedr_knrm")._fast.runtime == "torch"
     monkeypatch.setattr("nirank_crossencoder.crossencoder._WORTH_COMPILING", 1000)
     scorer = built("crossencoder", folder)
     _scores(scorer, Queries.of(["a"]), Candidates.of([[0]], corpus=CORPUS))

@@ -17,12 +17,13 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from nirank.errors import BadInput, MissingDependency
 from nirank.execution import stages
-from nirank.kit import import_openvino, openvino_installed
+from nirank.kit import import_openvino, openvino_installed, quantised
+from nirank.kit.transformers import Computing
 from nirank.plugins import Component
 from nirank.testing.models import letter_tokenizer
 from nirank_dense import tiny
 from nirank_dense.encoders import sentence
-from nirank_dense.encoders.tokenised import parts
+from nirank_dense.encoders.tokenised import Width, parts
 from tests.built import built
 
 TEXTS = [
@@ -68,6 +69,17 @@ def test_parts_keep_to_the_budget_and_have_no_more_padding_than_they_need(before
         )
         assert features["prompt_length"] == 2
         assert features["weights"].tolist() == places.tolist()
+
+
+def test_a_width_depends_on_the_text_alone_and_keeps_to_the_positions_of_the_model():
+    found = [
+        (places.tolist(), part["input_ids"]) for places, part in parts(_features([2, 9, 3, 10]), 4, 24, Width(10, 7))
+    ]
+    assert [(places, tuple(ids.shape)) for places, ids in found] == [([1, 3], (2, 10)), ([0, 2], (2, 8))]
+    assert found[0][1][0].tolist() == [*range(1, 10), 0]
+    ((_, alone),) = parts(_features([3]), 1, 24, Width(10, 7))
+    assert alone["input_ids"].tolist() == [[1, 2, 3, 7, 7, 7, 7, 7]]
+    assert alone["attention_mask"].tolist() == [[1, 1, 1, 0, 0, 0, 0, 0]]
 
 
 def test_a_text_without_tokens_and_features_that_are_no_matrix_are_fine():
@@ -153,6 +165,70 @@ def test_bfloat16_of_a_graph_is_close_pooled_in_float32_and_told_in_the_fingerpr
 
 def _half_in_torch(folder):
     return built("sentence", folder, precision="bfloat16", runtime="torch")
+
+
+@pytest.fixture(scope="module")
+def rounded(folder):
+    pytest.importorskip("openvino")
+    return built("sentence", folder, tokens=64, precision="int8")
+
+
+def test_int8_gives_a_text_the_same_bits_alone_in_any_order_and_in_any_batch(rounded):
+    texts = [*TEXTS, "a dog", "dog and cat", "x y zz"]
+    together = _vectors(rounded, texts)
+    assert rounded._fast.compiled is not None
+    np.testing.assert_array_equal(_vectors(rounded, texts[::-1])[::-1], together)
+    np.testing.assert_array_equal(_vectors(rounded, texts[::2]), together[::2])
+    for text, vector in zip(texts, together, strict=True):
+        np.testing.assert_array_equal(_vectors(rounded, [text])[0], vector)
+
+
+def test_int8_is_rounded_is_near_float32_and_is_told_in_the_fingerprint(folder, fast, rounded):
+    vectors, exact = _vectors(rounded, TEXTS), _vectors(fast, TEXTS)
+    assert np.abs(vectors - exact).max() > 1e-5
+    assert (vectors * exact).sum(1).min() > 0.98
+    kinds = [node.get_rt_info()["primitiveType"].astype(str) for node in _executed(rounded)]
+    assert sum(kind.lower().endswith("i8") for kind in kinds) >= 8, kinds  # of two layers, six products each
+    assert rounded.fingerprint not in (fast.fingerprint, built("sentence", folder, precision="bfloat16").fingerprint)
+    assert rounded.fingerprint == built("sentence", folder, precision="int8").fingerprint
+
+
+def _executed(encoder):
+    return encoder._fast.compiled._model.get_runtime_model().get_ordered_ops()
+
+
+def test_ranges_of_int8_are_found_once_and_another_process_reads_them(folder, rounded, monkeypatch):
+    vectors = _vectors(rounded, TEXTS)
+    monkeypatch.setattr(quantised, "_found", lambda *inputs: pytest.fail("ranges were found again"))
+    np.testing.assert_array_equal(_vectors(built("sentence", folder, precision="int8"), TEXTS), vectors)
+    with torch.no_grad():
+        other = built("sentence", folder, precision="int8")
+        next(other.model[0].model.encoder.parameters()).mul_(2)
+        with pytest.raises(pytest.fail.Exception, match="ranges were found again"):
+            _vectors(other, TEXTS)
+
+
+def test_a_network_that_8_bits_do_not_hold_is_refused(folder, monkeypatch):
+    pytest.importorskip("openvino")
+    encoder = built("sentence", folder, precision="int8")
+    monkeypatch.setattr(quantised, "_rounded_weights", lambda weights: _signs(weights))
+    with pytest.raises(BadInput, match=r"in 8 bits results differ by \d+%"):
+        _vectors(encoder, TEXTS)
+
+
+def _signs(weights):
+    """Weights of one bit, as a fault."""
+    return import_openvino("openvino.opset13").constant(np.sign(weights).astype(np.float32)).output(0)
+
+
+def test_int8_is_refused_where_openvino_does_not_compute_it(folder, tmp_path, monkeypatch):
+    with pytest.raises(BadInput, match="computed by OpenVINO: leave runtime out"):
+        built("sentence", folder, precision="int8", runtime="torch")
+    with pytest.raises(BadInput, match="'int8' is for bi-encoders"):
+        Computing("cpu", "int8").dtype  # noqa: B018
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingDependency, match=r"nirank\[openvino\]"):
+        built("sentence", folder, precision="int8")
 
 
 def test_half_precision_in_torch_is_batch_invariant_too(folder):

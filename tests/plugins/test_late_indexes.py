@@ -16,7 +16,7 @@ from nirank.execution import indexes
 from nirank.plugins import Component
 from nirank_late.exact import MaxSimIndex
 from nirank_late.plaid import PlaidIndex
-from nirank_late.residual import Codec, nearest, spherical_kmeans
+from nirank_late.residual import GAINS, Codec, least_squares, nearest, spherical_kmeans
 from nirank_late.running_best import BestDocuments
 from tests.built import built
 
@@ -142,14 +142,14 @@ def test_documents_that_come_and_go_leave_the_others_their_ids(tmp_path):
     assert updated.scores.tolist() == anew.scores.tolist()
 
 
-@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_a_compressed_index_that_looks_at_everything_scores_what_it_kept(tmp_path, bits):
     index = _opened(PlaidIndex(bits=bits, centroids=16, probes=16, candidates=400), tmp_path)
     searched, encoder = index._searched, Numbered()
     kept = searched.codec.centroids[searched.codes].astype(np.float64)
     for token, packed in enumerate(searched.residuals):
         classes = [int(packed[place * bits // 8]) >> place * bits % 8 & 2**bits - 1 for place in range(DIM)]
-        kept[token] += searched.codec.levels[classes]
+        kept[token] += GAINS[packed[-1]] * searched.codec.scales * searched.codec.levels[classes]
     kept /= np.linalg.norm(kept, axis=1, keepdims=True)
     found = _search(index, 44)
     for row, query in enumerate(QUERIES):
@@ -164,23 +164,52 @@ def test_a_compressed_index_that_looks_at_everything_scores_what_it_kept(tmp_pat
 def test_more_bits_are_nearer_to_the_vectors():
     vectors = np.concatenate([Numbered().matrix(number) for number in range(200)])
     errors = []
-    for bits in (1, 2, 4):
+    for bits in (1, 2, 4, 8):
         codec = Codec.fit(vectors, 32, bits, seed=0)
         codes, packed = codec.compress(vectors)
-        assert packed.shape == (len(vectors), DIM * bits // 8)
-        numbers = codec.steps[packed].reshape(len(vectors), -1)[:, :DIM]
+        assert packed.shape == (len(vectors), DIM * bits // 8 + 1)
+        numbers = codec.steps[packed[:, :-1]].reshape(len(vectors), -1)[:, :DIM]
+        numbers = numbers * codec.scales * GAINS[packed[:, -1:]]
         errors.append(float(np.square(codec.centroids[codes] + numbers - vectors).sum(1).mean()))
-    assert errors[0] > 2 * errors[1] > 4 * errors[2]
+    assert errors[0] > 2 * errors[1] > 4 * errors[2] > 8 * errors[3]
+
+
+def _error(numbers, levels):
+    return float(np.square(numbers[:, None] - levels).min(1).mean())
+
+
+def test_levels_stand_for_their_numbers_with_less_error_than_classes_that_are_equally_frequent():
+    """Each is the mean of the numbers nearest to it, and none can be moved to less error."""
+    numbers = np.random.default_rng(0).laplace(size=5000).astype(np.float32)
+    for count in (2, 4, 16):
+        levels = least_squares(numbers, count)
+        classes = np.searchsorted((levels[1:] + levels[:-1]) / 2, numbers)
+        means = [numbers[classes == place].mean() for place in range(count)]
+        np.testing.assert_allclose(levels, means, atol=0.05)
+        frequent = np.quantile(numbers, (np.arange(count) + 0.5) / count)
+        assert _error(numbers, levels) < (1 if count == 2 else 0.8) * _error(numbers, frequent)
+    assert np.array_equal(least_squares(numbers, 4), least_squares(numbers, 4))
+    assert least_squares(np.full(9, 0.25, np.float32), 4).tolist() == [0.25] * 4
+
+
+def test_gaussian_numbers_have_the_levels_that_max_found():
+    """Max 1960, table I: 4 levels at .4528 and 1.510, a mean squared error of .1175."""
+    numbers = np.random.default_rng(0).standard_normal(1 << 18).astype(np.float32)
+    levels = least_squares(numbers, 4)
+    np.testing.assert_allclose(levels, [-1.510, -0.4528, 0.4528, 1.510], atol=0.02)
+    assert _error(numbers, levels) == pytest.approx(0.1175, abs=0.002)
 
 
 def test_dimensions_that_fill_no_byte_are_kept():
     vectors = np.random.default_rng(0).standard_normal((50, 5)).astype(np.float32)
     codec = Codec.fit(vectors, 4, 2, seed=0)
     codes, packed = codec.compress(vectors)
-    assert packed.shape == (50, 2)
-    numbers = codec.steps[packed].reshape(50, -1)[:, :5]
-    classes = np.searchsorted(codec.cuts, vectors - codec.centroids[codes])
-    assert np.array_equal(numbers, codec.levels[classes])
+    assert packed.shape == (50, 3)
+    numbers = codec.steps[packed[:, :-1]].reshape(50, -1)[:, :5]
+    scaled = (vectors - codec.centroids[codes]) / codec.scales
+    assert np.array_equal(numbers, codec.levels[np.searchsorted(codec.cuts, scaled / GAINS[packed[:, -1:]])])
+    wide = np.linalg.norm(scaled, axis=1) > 0.1
+    np.testing.assert_allclose(GAINS[packed[wide, -1]], np.sqrt(np.square(scaled[wide]).mean(1)), rtol=0.013)
 
 
 def test_centroids_are_means_of_their_vectors_and_the_seed_decides_them():
@@ -214,13 +243,27 @@ def test_compressed_search_of_real_texts_finds_what_exact_search_finds(shared):
     late, queries = nirank.load(encoder, "late"), nfcorpus.queries.take(slice(0, 40))
     exact = ((late >> nirank.load("maxsim")) % 10).search(queries, corpus)
     recalls = {}
-    for bits in (1, 2, 4):
+    for bits in (1, 2, 4, 8):
         found = ((late >> nirank.load("plaid", f"plaid{bits}", bits=bits)) % 10).search(queries, corpus)
         same = [len(set(found[row][0]) & set(exact[row][0])) for row in range(40)]
         recalls[bits] = sum(same) / exact.pairs
-    assert recalls[4] > 0.9
-    assert recalls[2] > 0.8
-    assert recalls[4] > recalls[2] > recalls[1] > 0.7
+    assert recalls[8] > 0.97
+    assert recalls[4] > 0.94
+    assert recalls[8] > recalls[4] > recalls[2] > recalls[1] > 0.75
+
+
+def test_an_index_of_the_former_codes_is_told_and_not_read(tmp_path, monkeypatch):
+    """Version 1 had other classes; its files look alike."""
+    component, encoder = Component("plaid", PlaidIndex()), Component("encoder", Numbered())
+    former = {**component.target.index_key, "version": 1}
+    with monkeypatch.context() as patched:
+        patched.setattr(PlaidIndex, "index_key", former)
+        old = Component("plaid", PlaidIndex())
+        indexes.prepare(old, _corpus(NUMBERS), encoder, tmp_path / "index")
+        place = indexes.place(old, _corpus(NUMBERS), encoder)
+    with pytest.raises(StaleIndex, match="version differ"):
+        indexes.prepare(component, _corpus(NUMBERS), encoder, tmp_path / "index")
+    assert indexes.place(component, _corpus(NUMBERS), encoder) != place
 
 
 @pytest.mark.parametrize("kind", ["maxsim", "plaid"])

@@ -11,9 +11,7 @@ pytest.importorskip("regex")
 import nirank
 from nirank.data import Documents, Queries
 from nirank.errors import UnknownName
-from nirank.kit.text import BM25Weighting
 from nirank.kit.text.lengths import in_a_byte
-from nirank_lexical.impacts import _described
 
 
 def _byte(number):
@@ -32,11 +30,6 @@ def test_lengths_are_those_of_lucenes_byte():
     slow = [n if n < 24 else 24 + _back(_byte(n - 24)) for n in lengths.tolist()]
     assert in_a_byte(lengths.astype(np.int32)).tolist() == slow
     assert in_a_byte(np.empty(0, np.int32)).tolist() == []
-
-
-def test_impacts_of_older_indexes_have_their_old_names():
-    assert _described(BM25Weighting(0.9, 0.4)) == "BM25Weighting(k1=0.9, b=0.4, variant='lucene', delta=None)"
-    assert "byte" in _described(BM25Weighting(0.9, 0.4, lengths="byte"))
 
 
 @pytest.mark.parametrize(

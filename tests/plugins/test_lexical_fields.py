@@ -21,6 +21,7 @@ from nirank_lexical import bm25f, fields, search
 from nirank_lexical.inversion import write_index
 from nirank_lexical.postings import InvertedIndex
 from tests.flat import flat
+from tests.inverted import postings
 
 BM25F = flat(bm25f.BM25F)
 NAMES = ("title", "text", "tags")
@@ -125,7 +126,7 @@ def test_the_merged_index_has_the_postings_of_each_field(corpus, at_once, tmp_pa
     merged.mkdir()
     fields.write_fields(columns, analyzer, merged, 1 << 20, 1)
     index = InvertedIndex.load(merged, len(NAMES))
-    assert sorted(path.suffix for path in merged.iterdir()) == [".npy"] * 8  # nothing is left of the fields alone
+    assert sorted(path.suffix for path in merged.iterdir()) == [".npy"] * 9  # nothing is left of the fields alone
     for place, column in enumerate(columns):
         alone = tmp_path / str(place)
         alone.mkdir()
@@ -133,14 +134,15 @@ def test_the_merged_index_has_the_postings_of_each_field(corpus, at_once, tmp_pa
         own = InvertedIndex.load(alone)
         assert np.array_equal(index.lengths[:, place], own.lengths)
         for term in range(len(own.vocabulary)):
-            of_field = slice(own.starts[term], own.starts[term + 1])
             (number,) = index.vocabulary.find([own.vocabulary[term]])
-            here = slice(index.starts[number], index.starts[number + 1])
-            has = index.counts[here, place] > 0
-            assert np.array_equal(index.docs[here][has], own.docs[of_field])
-            assert np.array_equal(index.counts[here, place][has], own.counts[of_field])
-    assert (index.counts.sum(axis=1) > 0).all()
-    assert index.frequencies.sum() == index.counts.sum() == index.lengths.sum()
+            docs, counts = index.of(slice(number, number + 1))
+            has = counts[:, place] > 0
+            expected = own.of(slice(term, term + 1))
+            assert np.array_equal(docs[has], expected[0])
+            assert np.array_equal(counts[has, place], expected[1])
+    _, counts = postings(index)
+    assert (counts.sum(axis=1) > 0).all()
+    assert index.frequencies.sum() == counts.sum() == index.lengths.sum()
 
 
 def test_weights_and_the_order_of_fields_share_an_index_and_other_texts_do_not(corpus):

@@ -18,11 +18,14 @@ pytest.importorskip("Stemmer")
 pytest.importorskip("regex")
 
 from nirank.data import Documents
-from nirank.errors import BadInput, StaleIndex
-from nirank.kit.text import Analyzer, QueryParser, Vocabulary, corpus_terms
-from nirank_lexical import inversion, segments, workers
-from nirank_lexical.inversion import invert, write_index
+from nirank.errors import BadInput, DamagedFile, StaleIndex
+from nirank.kit.text import Analyzer, BM25Weighting, QueryParser, Vocabulary, corpus_terms
+from nirank_lexical import inversion, packed, segments, workers
+from nirank_lexical.bm25f import BM25FWeighting
+from nirank_lexical.inversion import write_index
 from nirank_lexical.postings import InvertedIndex
+from nirank_lexical.search import WeightedIndex
+from tests.inverted import invert, of_postings, postings
 
 TEXTS = [
     "The cat sat on the mat; the cat purred.",
@@ -46,9 +49,17 @@ def _by_hand(index, texts, analyzer):
             expected.setdefault(term, []).append((document, count))
     found = {}
     for number in range(len(index.vocabulary)):
-        here = slice(index.starts[number], index.starts[number + 1])
-        found[index.vocabulary[number]] = list(zip(index.docs[here].tolist(), index.counts[here].tolist(), strict=True))
+        docs, counts = index.of(slice(number, number + 1))
+        found[index.vocabulary[number]] = list(zip(docs.tolist(), counts.tolist(), strict=True))
     return found, expected
+
+
+def _columns(index):
+    docs, counts = postings(index)
+    return {"docs": docs, "counts": counts} | {name: getattr(index, name) for name in _BESIDE}
+
+
+_BESIDE = ("starts", "lengths", "frequencies")
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 1000])
@@ -70,8 +81,8 @@ def test_the_index_does_not_depend_on_how_many_documents_are_read_at_once(monkey
     for at_once in (7, 64, 10_000):
         monkeypatch.setattr(corpus_terms, "_DOCUMENTS_AT_ONCE", at_once)
         indexes.append(invert(_documents(texts), Analyzer(stopwords=())))
-    for name in ("starts", "docs", "counts", "lengths", "frequencies"):
-        assert all(np.array_equal(getattr(indexes[0], name), getattr(other, name)) for other in indexes[1:])
+    first, *others = map(_columns, indexes)
+    assert all(np.array_equal(first[name], other[name]) for other in others for name in first)
 
 
 @pytest.mark.parametrize(("documents", "postings"), [(7, 4), (64, 100), (1000, 1)])
@@ -81,16 +92,13 @@ def test_an_index_merged_from_segments_is_the_same_to_the_last_byte(tmp_path, mo
     corpus, analyzer = _documents([*texts, "z " * 300, "late", ""]), Analyzer(stopwords=())
     whole, merged = tmp_path / "whole", tmp_path / "merged"
     whole.mkdir()
-    invert(corpus, analyzer).save(whole)
+    write_index(corpus, analyzer, whole)
     monkeypatch.setattr(corpus_terms, "_DOCUMENTS_AT_ONCE", documents)
     monkeypatch.setattr(inversion, "_POSTINGS_AT_ONCE", 50)
     merged.mkdir()
     write_index(corpus, analyzer, merged, postings)
     files = {path.name: path.read_bytes() for path in whole.iterdir()}
     assert {path.name: path.read_bytes() for path in merged.iterdir()} == files
-    for name in ("starts", "docs", "counts", "lengths", "frequencies"):
-        np.save(tmp_path / "plain.npy", getattr(InvertedIndex.load(whole), name))
-        assert (tmp_path / "plain.npy").read_bytes() == files[f"{name}.npy"]
 
 
 def _written(corpus, folder, *how):
@@ -215,28 +223,23 @@ def test_postings_that_are_not_yet_merged_lie_on_disk(tmp_path, monkeypatch):
     assert all(isinstance(column.base, np.memmap) for column in mapped)
 
 
-@pytest.mark.parametrize("texts", [TEXTS, ["", "the"], []])
-def test_an_index_is_read_back_as_it_was_written(tmp_path, texts):
+@pytest.mark.parametrize("texts", [["", "the"], [], ["a"]])
+def test_an_index_of_hardly_anything_is_read_back(texts):
     index = invert(_documents(texts), Analyzer())
-    index.save(tmp_path)
-    again = InvertedIndex.load(tmp_path)
-    for name in ("starts", "docs", "counts", "lengths", "frequencies"):
-        written, read = getattr(index, name), getattr(again, name)
-        assert np.array_equal(written, read)
-        assert written.dtype == read.dtype
+    found, expected = _by_hand(index, texts, Analyzer())
+    assert found == expected
     words = [index.vocabulary[number] for number in range(len(index.vocabulary))]
-    assert again.vocabulary.find(words).tolist() == list(range(len(words)))
+    assert index.vocabulary.find(words).tolist() == list(range(len(words)))
+    assert index.lengths.tolist() == [len(Analyzer()(text)) for text in texts]
 
 
-def test_counts_are_kept_in_as_few_bytes_as_they_need():
-    assert invert(_documents(TEXTS[:5]), Analyzer()).counts.dtype == np.uint8
-    assert invert(_documents(TEXTS), Analyzer()).counts.dtype == np.uint16
-    assert invert(_documents(["cat " * 70_000]), Analyzer()).counts.tolist() == [70_000]
+def test_a_count_may_be_of_any_size():
+    assert postings(invert(_documents(["cat " * 70_000]), Analyzer()))[1].tolist() == [70_000]
 
 
-@pytest.mark.parametrize("name", ["docs.npy", "term_text.npy", "starts.npy"])
+@pytest.mark.parametrize("name", ["docs_high.npy", "docs_low.npy", "counts.npy", "term_text.npy", "starts.npy"])
 def test_an_index_with_a_file_missing_or_cut_short_is_refused(tmp_path, name):
-    invert(_documents(TEXTS), Analyzer()).save(tmp_path)
+    write_index(_documents(TEXTS), Analyzer(), tmp_path)
     file = tmp_path / name
     file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(StaleIndex, match=rf"{name}: is incomplete .* build the index again"):
@@ -244,6 +247,81 @@ def test_an_index_with_a_file_missing_or_cut_short_is_refused(tmp_path, name):
     file.unlink()
     with pytest.raises(StaleIndex, match=name):
         InvertedIndex.load(tmp_path)
+
+
+def _drawn(seed, documents, terms, fields=None, highest=9):
+    """Postings of terms, of which some have all documents and some have few, with counts of one or several fields."""
+    generator = np.random.default_rng(seed)
+    shares = generator.choice([1e-4, 0.01, 0.3, 1.0], terms)
+    rows = [np.flatnonzero(generator.random(documents) < share) for share in shares]
+    rows = [row if len(row) else generator.integers(0, documents, 1) for row in rows]
+    docs, starts = np.concatenate(rows).astype(np.int32), np.cumsum([0, *map(len, rows)])
+    counts = generator.integers(1 if fields is None else 0, highest + 1, (len(docs), *filter(None, [fields])))
+    if fields is not None:
+        counts[:, -1] += counts.sum(axis=1) == 0  # none is of nothing
+    of_terms = np.add.reduceat(counts if fields is None else counts.sum(axis=1), starts[:-1])
+    lengths = np.zeros((documents, *filter(None, [fields])), np.int32)
+    np.add.at(lengths, docs, counts)
+    vocabulary = Vocabulary.of([f"w{term}" for term in range(terms)])[0]
+    rest = {"starts": starts, "lengths": lengths, "frequencies": of_terms, "vocabulary": vocabulary}
+    return docs, counts, rest
+
+
+@pytest.mark.parametrize("fields", [None, 1, 3])
+@pytest.mark.parametrize("documents", [1, 2, 63, 64, 65, 1000, 70_001])
+@pytest.mark.parametrize("at_once", [1000, 1 << 18])
+def test_postings_come_out_of_their_bits_as_they_went_in(monkeypatch, documents, fields, at_once):
+    monkeypatch.setattr(packed, "_POSTINGS_AT_ONCE", at_once)
+    docs, counts, rest = _drawn(documents, documents, 9, fields)
+    index = of_postings(docs, counts, **rest)
+    assert [np.array_equal(*both) for both in zip(postings(index), (docs, counts), strict=True)] == [True, True]
+    for first, last in ((0, 1), (3, 4), (2, 7), (8, 9), (4, 4)):
+        here = slice(rest["starts"][first], rest["starts"][last])
+        found = index.of(slice(first, last))
+        assert [np.array_equal(*both) for both in zip(found, (docs[here], counts[here]), strict=True)] == [True, True]
+    parts = [*index.parts(500)]
+    assert np.array_equal(np.concatenate([part.docs for part in parts]), docs)
+    assert [part.first for part in parts] == [0, *(part.last for part in parts[:-1])]
+    packing = index.packed.places
+    limit = 2 + np.log2(documents / packing.sizes)
+    assert (np.diff(packing.high) + np.diff(packing.low) <= packing.sizes * limit + 1).all()
+
+
+@pytest.mark.parametrize("fields", [None, 2])
+def test_compiled_code_unpacks_the_same(fields):
+    pytest.importorskip("numba")
+    index = of_postings(*_drawn(1, 70_001, 40, fields)[:2], **_drawn(1, 70_001, 40, fields)[2])
+    searched = WeightedIndex(index, BM25Weighting(0.9, 0.4) if fields is None else BM25FWeighting(0.9, (1, 2), (0, 1)))
+    terms = [0, 3, 4, 17, 39]
+    expected = [np.concatenate(columns) for columns in zip(*(index.of(slice(t, t + 1)) for t in terms), strict=True)]
+    assert all(map(np.array_equal, searched._weighing.unpack(np.array(terms)), expected))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("docs_high", lambda words: words * 0),
+        ("docs_high", lambda words: ~words),
+        ("docs_high", lambda words: words << np.uint64(1)),
+        ("docs_low", lambda words: ~words),
+        ("docs_low", lambda words: words * 0),
+        ("counts", lambda words: words * 0),
+        ("counts", lambda words: words << np.uint64(1)),
+    ],
+)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_bits_that_are_no_postings_are_told_when_they_are_unpacked(tmp_path, name, change, compiled):
+    docs, counts, rest = _drawn(2, 5000, 12)
+    InvertedIndex.write(tmp_path, [(docs, counts)], rest)
+    path = tmp_path / f"{name}.npy"
+    np.save(path, change(np.load(path)))
+    searched = WeightedIndex(InvertedIndex.load(tmp_path), BM25Weighting(0.9, 0.4))
+    if compiled:
+        pytest.importorskip("numba")
+        searched._batch  # noqa: B018 (is loaded now)
+    for _ in range(2):
+        with pytest.raises(DamagedFile, match=rf"{name.split('_')[0]}.*\.npy: is damaged"):
+            searched.require(np.arange(12))
 
 
 def test_contents_that_are_not_text_are_refused_with_their_number():

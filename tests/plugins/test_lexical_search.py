@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,12 +19,23 @@ import nirank
 import nirank_lexical
 from nirank.data import Candidates, Documents, Queries, TermWeights, write_corpus
 from nirank.errors import BadInput, StaleIndex
-from nirank.kit.text import Analyzer, BM25Weighting, DirichletWeighting, QueryParser, TFIDFWeighting, Vocabulary
+from nirank.kit.text import (
+    Analyzer,
+    BM25Weighting,
+    DirichletWeighting,
+    JelinekMercerWeighting,
+    LuceneDirichletWeighting,
+    LuceneJelinekMercerWeighting,
+    LuceneTFIDFWeighting,
+    QueryParser,
+    TFIDFWeighting,
+    Vocabulary,
+)
 from nirank.testing import samples
-from nirank_lexical import impacts, rankers, search
-from nirank_lexical.postings import InvertedIndex
+from nirank_lexical import rankers, search, weighing
 from nirank_lexical.search import WeightedIndex
 from tests.flat import flat
+from tests.inverted import of_postings, postings
 
 BM25, QueryLikelihood, TFIDF = map(flat, (rankers.BM25, rankers.QueryLikelihood, rankers.TFIDF))
 MAKERS = [BM25, lambda **more: BM25(variant="bm25+", **more), QueryLikelihood, TFIDF]
@@ -87,17 +96,18 @@ def test_batches_and_single_queries_find_the_same_to_the_last_bit(make, texts, f
     assert _same(few.generate(queries, 10), many.generate(queries, 10))
 
 
-def _drawn_index(documents, shares):
+def _drawn_index(documents, shares, highest=9):
     """An index in which each term is in about such a share of the documents."""
     generator = np.random.default_rng(7)
     rows = [np.flatnonzero(generator.random(documents) < share).astype(np.int32) for share in shares]
     docs = np.concatenate(rows)
-    counts = generator.zipf(2.2, len(docs)).clip(max=9).astype(np.uint8)
+    counts = generator.zipf(2.2, len(docs)).clip(max=highest)
     lengths = np.bincount(docs, counts, documents).astype(np.int32) + generator.integers(0, 3, documents, np.int32)
     starts = np.cumsum([0, *map(len, rows)])
     frequencies = np.add.reduceat(counts, starts[:-1], dtype=np.int64)
     vocabulary = Vocabulary.of([f"w{term}" for term in range(len(shares))])[0]
-    return InvertedIndex(starts, docs, counts, lengths, frequencies, vocabulary)
+    rest = {"starts": starts, "lengths": lengths, "frequencies": frequencies, "vocabulary": vocabulary}
+    return of_postings(docs, counts, **rest)
 
 
 SHARES = [0.7, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 3e-6]
@@ -105,10 +115,10 @@ SHARES = [0.7, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 3e-6]
 
 @pytest.mark.parametrize("weighting", [BM25Weighting(0.9, 0.4), DirichletWeighting(1000.0)])
 def test_search_among_some_documents_finds_what_the_slow_one_does(weighting):
-    batch = pytest.importorskip("nirank_lexical.batch")
+    pytest.importorskip("nirank_lexical.batch")
     searched = WeightedIndex(_drawn_index(300_000, SHARES), weighting)
     parse = QueryParser(searched.index.vocabulary, Analyzer())
-    compiled = batch.BatchSearch(searched, searched.all_impacts)
+    compiled = searched._batch
     texts = ["w0 w8", "w0 w1 w7 w9", "w2 w3 w6 w10", "w10", "w4 w5 w6 w7 w8", ""]
     of_all = [searched.search([text], parse, 300_000, 1)[1:] for text in texts]
     for share in (0.9, 0.05, 1e-4):
@@ -187,7 +197,7 @@ def test_one_query_is_found_by_its_words_as_in_a_batch_and_as_by_numpy(weighting
     batch = pytest.importorskip("nirank_lexical.batch", exc_type=ImportError)
     searched = WeightedIndex(_drawn_index(300_000, SHARES), weighting)
     parse = QueryParser(searched.index.vocabulary, Analyzer())
-    compiled = batch.BatchSearch(searched, searched.all_impacts)
+    compiled = searched._batch
     words = [f"w{number}" for number in (3, 0, 99, 3, 10, 1, 3, 0)]
     texts = ["", "w99", "w9 w8", "the w2 of W2, w2", "w5 w1 \N{LATIN CAPITAL LETTER I WITH DOT ABOVE}", " ".join(words)]
     texts += ["w1 " * repeated + "w4" for repeated in (63, 64)]
@@ -345,70 +355,48 @@ def test_a_repr_reads_back():
     assert "k1=1.2" in written
 
 
-def _mapped_from(ranker):
-    """The files that the impacts of a ranker are mapped from."""
-    base = ranker._searched.all_impacts.each
-    while base is not None and not isinstance(base, np.memmap):
-        base = base.base
-    return base is not None and base.filename
+WEIGHTINGS = [
+    *(BM25Weighting(1.2, 0.75, variant) for variant in ("lucene", "robertson", "atire", "bm25l", "bm25+")),
+    BM25Weighting(0.0, 0.0, lengths="byte"),
+    *(TFIDFWeighting(), LuceneTFIDFWeighting(), DirichletWeighting(1000.0), JelinekMercerWeighting(0.1)),
+    *(LuceneDirichletWeighting(1000.0), LuceneJelinekMercerWeighting(0.1)),
+]
 
 
-def test_impacts_are_written_once_and_mapped_by_all(texts, tmp_path, monkeypatch):
-    first, second, other = (_opened(BM25(k1=k1), texts, tmp_path / "index") for k1 in (0.9, 0.9, 1.2))
-    expected = impacts._in_memory(first._searched)
-    assert np.array_equal(first._searched.all_impacts.each, expected.each)
-    starts = first._searched.index.starts
-    assert np.array_equal(first._searched.all_impacts.most, np.maximum.reduceat(expected.each, starts[:-1]))
-    with monkeypatch.context() as patch:
-        patch.setattr(impacts, "_write", lambda *_: pytest.fail("they are there already"))
-        assert np.array_equal(second._searched.all_impacts.each, expected.each)
-    assert _mapped_from(first) == _mapped_from(second)
-    assert _mapped_from(other) not in (None, _mapped_from(first))
-    assert not np.array_equal(other._searched.all_impacts.each, expected.each)
+@pytest.mark.parametrize("at_once", [1000, 1 << 20])
+@pytest.mark.parametrize("weighting", WEIGHTINGS, ids=repr)
+def test_compiled_code_weighs_postings_as_numpy_does_to_the_last_bit(weighting, at_once, monkeypatch):
+    pytest.importorskip("numba")
+    index = _drawn_index(20_000, SHARES[:8], highest=300)
+    slow, fast = WeightedIndex(index, weighting), WeightedIndex(index, weighting)
+    fast._batch  # noqa: B018 (is loaded now)
+    assert fast._weighing.is_able == weighting.is_product
+    everything = np.arange(8)
+    slow.require(everything)
+    monkeypatch.setattr(weighing, "_POSTINGS_AT_ONCE", at_once)
+    fast.require(everything[::-2])
+    fast.require(everything)
+    for name in ("docs", "impacts", "most"):
+        assert getattr(fast, name).tobytes() == getattr(slow, name).tobytes(), name
+    docs, counts = postings(index)
+    assert counts.max() > 16
+    assert np.array_equal(slow.docs, docs)
+    per_term = weighting.per_term(index)[np.repeat(everything, index.document_frequencies)]
+    each = weighting.impacts(counts.astype(float), per_term, weighting.per_document(index)[docs])
+    assert slow.impacts.tobytes() == each.astype(np.float32).tobytes()
+    assert slow.most.tobytes() == np.maximum.reduceat(slow.impacts, index.starts[:-1]).tobytes()
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 1000])
-def test_impacts_do_not_depend_on_how_many_are_worked_out_at_once(texts, tmp_path, monkeypatch, at_once):
-    ranker = _opened(BM25(), texts, tmp_path / "index")
-    expected = ranker._searched.all_impacts
-    monkeypatch.setattr(impacts, "_POSTINGS_AT_ONCE", at_once)
-    found = impacts._in_memory(ranker._searched)
-    assert np.array_equal(found.each, expected.each)
-    assert np.array_equal(found.most, expected.most)
-
-
-def test_a_tuning_leaves_the_impacts_of_few_weightings(texts, tmp_path, monkeypatch):
-    monkeypatch.setattr(impacts, "_MOST_KEPT", 3)
-    rankers_ = [_opened(BM25(k1=k1), texts, tmp_path / "index") for k1 in (0.5, 0.6, 0.7, 0.8, 0.9)]
-    for place, ranker in enumerate(rankers_):
-        assert np.array_equal(ranker._searched.all_impacts.each, impacts._in_memory(ranker._searched).each)
-        kept = list((tmp_path / "index").glob("impacts-*"))
-        assert len(kept) == min(place + 1, 3)
-        assert impacts._folder(ranker._searched) in kept
-    for ranker in rankers_:
-        assert np.array_equal(ranker._searched.all_impacts.each, impacts._in_memory(ranker._searched).each)
-
-
-def test_impacts_stay_in_memory_where_they_cannot_be_kept(texts, tmp_path, monkeypatch):
-    ranker = _opened(BM25(), texts, tmp_path / "index")
-    expected = impacts._in_memory(ranker._searched)
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(impacts, "_write", full)
-        assert np.array_equal(ranker._searched.all_impacts.each, expected.each)
-    again = _opened(BM25(), texts, tmp_path / "index")
-    again._searched.all_impacts  # noqa: B018 (written now)
-    damaged = Path(_mapped_from(again))
-    damaged.write_bytes(damaged.read_bytes()[:200])
-    third = _opened(BM25(), texts, tmp_path / "index")
-    assert np.array_equal(third._searched.all_impacts.each, expected.each)
-    gone = _opened(BM25(k1=2.0), texts, tmp_path / "index")
-    shutil.rmtree(tmp_path / "index")
-    assert len(gone._searched.all_impacts.each) == len(expected.each)
-    assert not (tmp_path / "index").exists()
+def test_postings_are_unpacked_for_the_terms_of_queries_and_once(texts, folder, monkeypatch):
+    ranker = _opened(BM25(), texts, folder)
+    searched, unpacked = ranker._searched, []
+    weigh = searched.weigh
+    monkeypatch.setattr(searched, "weigh", lambda terms: unpacked.append(terms.tolist()) or weigh(terms))
+    for text in ("w1 w7", "w7 w7", "nowhere", "w9 w1 w8", ""):
+        ranker.generate(Queries.of([text]), 10)
+        ranker.score(Queries.of([text]), Candidates.of([[1, 2]]))
+    words = [[searched.index.vocabulary[term] for term in terms] for terms in unpacked]
+    assert [sorted(some) for some in words] == [["w1", "w7"], ["w8", "w9"]]
 
 
 def test_threads_that_search_one_ranker_at_once_find_the_same(texts, folder, queries):
@@ -556,7 +544,7 @@ def _wait_for_laps(folder, processes, laps=3):
 def test_without_numba_batches_are_found_all_the_same_and_that_is_told_once(tmp_path):
     program = """
 import logging
-from nirank_lexical import impacts, rankers, search
+from nirank_lexical import rankers, search
 logging.basicConfig(stream=sys.stdout, format="%(levelname)s")
 few = ranker.generate(Queries.of(["a cat", "dogs"]), 5)
 sys.modules["numba"] = None  # as where it is not installed

@@ -6,7 +6,7 @@ document without terms is none of those that it counts: neither in N nor in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from typing import Any, Literal, Protocol, get_args
 
@@ -17,8 +17,6 @@ from nirank.errors import UnknownName
 
 #: How lengths are taken.
 Lengths = Literal["exact", "byte"]
-#: Marks a field that weightings got later on: at its default, files named by settings have the names they had before.
-LATER: Mapping[str, bool] = {"later": True}
 _FREE = 24  # lengths that the byte has values of their own for, before it begins to round
 _BITS = 4
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -22,10 +23,13 @@ from nirank.kit import bounded
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """`hashes` uint32 `[terms]` rising; term `i` is `text[offsets[i]:offsets[i + 1]]` in UTF-8."""
+    """`hashes` uint32 `[terms]` rising; term `i` is `text[offsets[i]:offsets[i + 1]]` in UTF-8.
+
+    `offsets` are integers, on disk the smallest that hold them.
+    """
 
     hashes: NDArray[np.uint32]
-    offsets: NDArray[np.int64]
+    offsets: NDArray[np.integer[Any]]
     text: NDArray[np.uint8]
 
     @classmethod
@@ -67,7 +71,7 @@ class Vocabulary:
 
     def take(self, terms: NDArray[np.int64]) -> Vocabulary:
         """Some of the terms, as they come."""
-        begins, sizes = self.offsets[terms], np.diff(self.offsets)[terms]
+        begins, sizes = self.offsets[terms].astype(np.int64), np.diff(self.offsets)[terms]
         offsets = offsets_of(sizes)
         letters = np.repeat(begins - offsets[:-1], sizes) + np.arange(offsets[-1])
         return Vocabulary(self.hashes[terms], offsets, self.text[letters])
@@ -101,8 +105,9 @@ class Vocabulary:
 
     def save(self, folder: Path) -> None:
         """Write the columns into `folder`."""
-        for name in _FILES:
-            np.save(folder / f"{name}.npy", getattr(self, name.removeprefix("term_")))
+        offsets = self.offsets.astype(np.min_scalar_type(self.offsets[-1]))
+        for name, column in zip(_FILES, (self.hashes, offsets, self.text), strict=True):
+            np.save(folder / f"{name}.npy", column)
 
     @classmethod
     def load(cls, folder: Path) -> Vocabulary:
@@ -111,7 +116,7 @@ class Vocabulary:
         columns = bounded.column(hashes, np.uint32, None)
         vocabulary = cls(
             columns,
-            bounded.column(offsets, np.int64, len(columns) + 1),
+            bounded.column(offsets, np.integer, len(columns) + 1),  # type: ignore[type-abstract]
             bounded.column(text, np.uint8, None),
         )
         bounded.once(

@@ -12,20 +12,23 @@ N the documents, |d| the terms of a document, avgdl their mean, |C| their sum.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nirank.errors import BadInput, UnknownName
-from nirank.kit.text.lengths import LATER, Counted, Lengths, Statistics, Totals
+from nirank.kit.text.lengths import Counted, Lengths, Statistics, Totals
 
 Doubles = NDArray[np.float64]
 
 
 class Weighting(Protocol):
     """A sum over matching query tokens of `impacts(tf, per_term[t], per_document[d])`, plus a prior."""
+
+    #: True where `impacts(tf, term, document)` is `term * impacts(tf, 1, document)`, to the bit.
+    is_product: ClassVar[bool]
 
     def per_term(self, index: Statistics) -> Doubles:
         """One factor for each term, `[terms]`."""
@@ -83,7 +86,8 @@ class BM25Weighting:
     b: float
     variant: str = "lucene"
     delta: float | None = None
-    lengths: Lengths = field(default="exact", metadata=LATER)
+    lengths: Lengths = "exact"
+    is_product: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         Counted.check(self.lengths)
@@ -144,7 +148,8 @@ class DirichletWeighting:
     """
 
     mu: float
-    lengths: Lengths = field(default="exact", metadata=LATER)
+    lengths: Lengths = "exact"
+    is_product: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         Counted.check(self.lengths)
@@ -179,7 +184,8 @@ class JelinekMercerWeighting:
     """
 
     lambda_: float
-    lengths: Lengths = field(default="exact", metadata=LATER)
+    lengths: Lengths = "exact"
+    is_product: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         Counted.check(self.lengths)
@@ -210,7 +216,8 @@ class TFIDFWeighting:
     `UnknownName` for other lengths.
     """
 
-    lengths: Lengths = field(default="exact", metadata=LATER)
+    lengths: Lengths = "exact"
+    is_product: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         Counted.check(self.lengths)

@@ -25,8 +25,11 @@ from nirank.kit import (
     Fast,
     Graph,
     Runtime,
+    calibration,
+    import_openvino,
     openvino_installed,
     peer_model,
+    quantised,
     token_examples,
     tried,
     weights_digest,
@@ -35,7 +38,7 @@ from nirank.kit.text import require_text
 from nirank.kit.transformers import Computing, Precision, longest, quiet
 from nirank_dense.encoders import layers, lora
 from nirank_dense.encoders.compiled import compilable, names, refuse_unless_compilable, states, write_graph
-from nirank_dense.encoders.tokenised import parts
+from nirank_dense.encoders.tokenised import Width, parts
 
 Side = Literal["query", "document"]
 
@@ -135,10 +138,22 @@ class SentenceEncoder(nn.Module):
         self._adapted = adaptation.lora_rank is not None
         _adapt(self.model, adaptation)
         _freeze_unused(self.model)
-        self._fast = None if runtime == "torch" else _fast(self.model, runtime, self.precision)
+        self._fast = None if runtime == "torch" else self._compiling(runtime)
         self.eval()
         for side in ("query", "document"):
             tried(model, functools.partial(self._plain_vectors, side=side), self.precision)
+
+    def _compiling(self, runtime: Runtime | None) -> Fast:
+        transformer = cast("nn.Module", self.model[0].model)
+        examples = functools.partial(token_examples, names(self.model))
+        usual = self._usual_inputs if self.precision == "int8" else None
+        return Fast(transformer, states, examples, runtime, _WORTH_COMPILING, self.precision, usual)
+
+    def _usual_inputs(self) -> list[dict[str, Tensor]]:
+        """Fixed texts as the transformer is given them, each as a document and alone."""
+        prompt = self._prompt("document") if self.document_prompt is None else self.document_prompt
+        read = (self.model.preprocess([text], prompt=prompt, task="document") for text in calibration.TEXTS)
+        return [{name: features[name] for name in names(self.model)} for features in read]
 
     @property
     def runtime(self) -> Runtime | None:
@@ -210,7 +225,8 @@ class SentenceEncoder(nn.Module):
         model = self.model
         prompts = (sorted(model.prompts.items()), model.default_prompt_name, self.query_prompt, self.document_prompt)
         modules = [f"{type(module).__name__} {getattr(module, 'get_config_dict', dict)()}" for module in model]
-        shape = (model.max_seq_length, model.truncate_dim, model.similarity_fn_name, self.precision)
+        rounded = f"int8 {quantised.VERSION}" if self.precision == "int8" else self.precision
+        shape = (model.max_seq_length, model.truncate_dim, model.similarity_fn_name, rounded)
         state = weights_digest(model.state_dict()) + repr((prompts, modules, shape))
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
 
@@ -225,14 +241,20 @@ class SentenceEncoder(nn.Module):
         prompt = self._prompt(side) if prompt is None else prompt
         features = self.model.preprocess(list(texts), prompt=prompt, task=side)
         graph = None if self._fast is None else self._fast.graph(sum(map(len, texts)))
-        places, found = zip(
-            *((some, self._forward(part, side, graph)) for some, part in parts(features, len(texts), self.tokens)),
-            strict=True,
-        )
+        read = parts(features, len(texts), self.tokens, self._width)
+        places, found = zip(*((some, self._forward(part, side, graph)) for some, part in read), strict=True)
         vectors = torch.cat(found)[torch.from_numpy(np.argsort(np.concatenate(places))).to(found[0].device)]
         if self.model.similarity_fn_name == "cosine":  # in float32, whatever the precision of the model
             vectors = layers.unit(vectors, int(self.model.get_embedding_dimension() or 0))
         return vectors
+
+    @property
+    def _width(self) -> Width | None:
+        """In int8 a text's own: other padding would change the last bit of a number, and with that its rounding."""
+        if self.precision != "int8":
+            return None
+        most = self.model.max_seq_length or 1 << 30
+        return Width(most, int(self.model.tokenizer.pad_token_id or 0))
 
     def _forward(self, features: dict[str, Any], side: Side, graph: Graph | None) -> Tensor:
         """Compute as `encode_query` or `encode_document` of the model, which would leave gradients out; float32.
@@ -281,6 +303,8 @@ def _load(
     model: str, device: str, precision: Precision, runtime: Runtime | None
 ) -> tuple[SentenceTransformer, Runtime | None]:
     """The model, and what computes it: None where that depends on the texts."""
+    if precision == "int8":
+        return _for_integers(model, device, runtime), "openvino"
     fast = runtime == "openvino" or (runtime is None and device == "cpu" and openvino_installed())
     loaded = _weights(model, device, "float32" if fast else precision)
     if runtime == "openvino":
@@ -292,10 +316,14 @@ def _load(
     return loaded, runtime if precision == "float32" else "openvino"
 
 
-def _fast(model: SentenceTransformer, runtime: Runtime | None, precision: Precision) -> Fast:
-    transformer = cast("nn.Module", model[0].model)
-    examples = functools.partial(token_examples, names(model))
-    return Fast(transformer, states, examples, runtime, _WORTH_COMPILING, precision)
+def _for_integers(model: str, device: str, runtime: Runtime | None) -> SentenceTransformer:
+    """The model in float32, to be rounded when it is compiled. Raises `BadInput` for what is not computed in int8."""
+    if runtime == "torch":
+        raise BadInput("precision = 'int8' is computed by OpenVINO: leave runtime out, or choose another precision.")
+    import_openvino("openvino")
+    loaded = _weights(model, device, "float32")
+    refuse_unless_compilable(loaded, model, device)
+    return loaded
 
 
 def _weights(model: str, device: str, precision: Precision) -> SentenceTransformer:
