@@ -23,7 +23,7 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 def loaded() -> dict[str, str]:
     """The hash of every module of nirank and of its plugins that is in memory, by name."""
     found = ((name, getattr(module, "__file__", None)) for name, module in sorted(sys.modules.items()))
-    return {name: _hash(Path(path)) for name, path in found if path and _counts(name, path)}
+    return {name: _hash(Path(path)) for name, path in found if path and _counts(name, path) and Path(path).is_file()}
 
 
 def changed(before: Mapping[str, str]) -> list[str]:

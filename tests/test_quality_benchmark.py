@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import ModuleType
 
 import pytest
 
@@ -155,6 +157,15 @@ def test_a_module_that_is_gone_has_changed(code):
     assert "nirank.files" in known
     assert not [name for name in known if not name.startswith("nirank")]
     assert code.changed(known) == []
+
+
+def test_a_module_whose_file_was_removed_since_is_not_noted(code, monkeypatch, tmp_path):
+    module = ModuleType("nirank_plugin")
+    module.__file__ = str(tmp_path / "nirank_plugin.py")
+    monkeypatch.setitem(sys.modules, "nirank_plugin", module)
+    assert "nirank_plugin" not in code.loaded()
+    (tmp_path / "nirank_plugin.py").write_text("x = 1")
+    assert "nirank_plugin" in code.loaded()
 
 
 def test_only_what_a_module_does_counts(code, tmp_path):

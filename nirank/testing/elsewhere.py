@@ -34,11 +34,13 @@ Answer = Callable[[Subject], list[Any]]
 def expect_same_answer(subject: Subject, answer: Answer) -> None:
     """Raise `Broken` unless the component, pickled with its index open, answers the same in another process.
 
-    Raises `Inapplicable` for one that refuses to be pickled and says why, and for an object whose class no other
-    process can import.
+    Raises `Inapplicable` for one that refuses to be pickled and says why, for one that is not deterministic, and for an
+    object whose class no other process can import.
     """
     _refuse_unknown_class(subject)
     here = answer(subject)  # first, for what is computed on the way must not be in the way of a pickle
+    if not all(map(_same, here, answer(subject))):
+        raise Inapplicable("it does not answer twice the same in this process.")
     elsewhere = _asked(_pickled(subject, answer))
     expect(len(here) == len(elsewhere), f"it gave {len(elsewhere)} answers in another process, and {len(here)} here.")
     for own, other in zip(here, elsewhere, strict=True):

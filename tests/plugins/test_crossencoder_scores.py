@@ -222,9 +222,12 @@ def test_a_score_is_a_pairs_own_alone_in_mixed_lengths_and_in_any_order(tmp_path
         np.testing.assert_allclose(_scores(scorer), whole, atol=allowed)
 
 
-def test_in_bfloat16_logits_do_not_tie(tmp_path):
-    scorer = built("crossencoder", _folder(tmp_path), precision="bfloat16")
-    assert next(scorer.network.encoder.parameters()).dtype == torch.bfloat16
+@pytest.mark.parametrize(("runtime", "kept"), [("torch", torch.bfloat16), ("openvino", torch.float32)])
+def test_in_bfloat16_logits_do_not_tie(runtime, kept, tmp_path):
+    if runtime == "openvino":
+        pytest.importorskip("openvino")
+    scorer = built("crossencoder", _folder(tmp_path), precision="bfloat16", runtime=runtime)
+    assert next(scorer.network.encoder.parameters()).dtype == kept
     scores = _scores(scorer)
     as_bfloat16 = torch.from_numpy(scores).bfloat16().float().numpy()
     assert (scores != as_bfloat16).mean() > 0.8
