@@ -106,7 +106,8 @@ class Vocabulary:
     def save(self, folder: Path) -> None:
         """Write the columns into `folder`."""
         offsets = self.offsets.astype(np.min_scalar_type(self.offsets[-1]))
-        for name, column in zip(_FILES, (self.hashes, offsets, self.text), strict=True):
+        columns: tuple[NDArray[Any], ...] = (self.hashes, offsets, self.text)
+        for name, column in zip(_FILES, columns, strict=True):
             np.save(folder / f"{name}.npy", column)
 
     @classmethod
