@@ -45,6 +45,7 @@ class Server:
     """A process that is started, killed and started again."""
 
     process = None
+    ending = signal.SIGINT
 
     def start(self):
         self.process = self.launched()
@@ -66,7 +67,7 @@ class Server:
 
     def stop(self):
         if self.alive:
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(self.ending)
             try:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:
@@ -164,6 +165,7 @@ class Qdrant(Server):
     """Qdrant's engine behind a door of ours."""
 
     key = ""
+    ending = signal.SIGTERM  # Python ignores the other one where the tests run in the background of a shell
 
     def __init__(self, folder):
         pytest.importorskip("qdrant_edge")
