@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -119,13 +120,15 @@ def _read(shared: Sequence[str], told: Mapping[str, Any]) -> Measured:
 
 def _left_out(before: Sequence[Measured], measured: Sequence[Measured]) -> list[str]:
     """The names of rows that tables had before, and those of their titles have not now."""
-    now = {each.table.title: {str(row[0]) for row in each.table.rows} for each in measured}
-    return [
-        str(row[0])
-        for each in before
-        for row in each.table.rows
-        if str(row[0]) not in now.get(each.table.title, {str(row[0])})
-    ]
+    now = {each.table.title: {_name(row) for row in each.table.rows} for each in measured}
+    names = ((each.table.title, _name(row)) for each in before for row in each.table.rows)
+    return [name for title, name in names if name not in now.get(title, {name})]
+
+
+def _name(row: Sequence[Cell]) -> str:
+    """What a row begins with, as far as it is in words: a system, and a collection where there are several."""
+    words = takewhile(lambda cell: isinstance(cell, str) and any(map(str.isalpha, cell)), row[1:])
+    return " | ".join([str(row[0]), *map(str, words)])
 
 
 def tabulated(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -64,6 +64,16 @@ def test_some_rows_of_a_table_are_written_beside_it(tables, measured, tmp_path, 
     assert "third" in path.read_text()
 
 
+def test_rows_of_one_system_on_other_collections_are_other_rows(tables, tmp_path):
+    def of(*collections):
+        rows = [["KNRM", name, "257", tables.Figure(0.5)] for name in collections]
+        return [tables.Measured(["run"], tables.Table("One", "How.", ["model", "collection", "lists", "AP"], rows))]
+
+    tables.save("work", of("WikiQA", "Vaswani"), tmp_path)
+    assert tables.save("work", of("SciFact"), tmp_path, ["SciFact"]).name == "quality_work-SciFact.md"
+    assert tables.read(tmp_path / "quality_work.json") == of("WikiQA", "Vaswani")
+
+
 def test_a_file_with_one_heading_for_all_tables_is_read(tables, measured, tmp_path):
     whole = [measured("first", "One", "a"), measured("first", "Two", "b")]
     tables.save("work", whole, tmp_path)
