@@ -18,12 +18,13 @@ test-adapters:
 run-adapters: $(VENV)/.adapters
 	$(VENV)/bin/python -m pytest tests/plugins/test_adapters_*.py
 
-# Several hosts, and the servers that these tests start, in an environment of its own.
+# Several hosts, and the servers that these tests start, in an environment of its own. Most of the time is waiting for
+# servers, so that a few files of tests run beside one another.
 test-distributed:
 	$(MAKE) VENV=$(VENV)-distributed run-distributed
 
 run-distributed: $(VENV)/.distributed
-	$(VENV)/bin/python -m pytest tests/distributed
+	$(VENV)/bin/python -m pytest tests/distributed -n 3 --dist loadfile
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check
