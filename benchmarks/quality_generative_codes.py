@@ -177,7 +177,7 @@ def by_pictures(recipe: Recipe, data: Path, cells: Path, seed: int) -> Outcome:
     for name, system in systems.items():
         found = nirank.evaluate(_others(system, test), test.judgments, MEASURES)
         values |= {f"{name} {measure}": found.values[measure].tolist() for measure in MEASURES}
-    return Outcome(values | _worth(model, whole), None, [], time.perf_counter() - start)
+    return Outcome(values | worth(model, whole.corpus[:1000]), None, [], time.perf_counter() - start)
 
 
 def by_names(recipe: Recipe, data: Path, cells: Path, seed: int) -> Outcome:
@@ -240,10 +240,9 @@ def _others(system: Ranking, test: Collection) -> Candidates:
     return (nirank.others(system) % len(test.corpus)).search(test.queries, test.corpus)
 
 
-def _worth(model: Stage, whole: Collection) -> dict[str, list[float]]:
+def worth(model: Stage, contents: Sequence[Any]) -> dict[str, list[float]]:
     """The squared error of each picture rebuilt from its codes, and how many codes are in use."""
     target: Any = model.component.target
-    contents = whole.corpus[:1000]
     codes = target.encode_documents(contents)
     with torch.inference_mode():
         read = target.read(contents)

@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
-from quality_generative_codes import sheet, trained
+from quality_generative_codes import sheet, trained, worth
 from quality_generative_work import NDCG, Work, columns, dual, emoji, few, fitted, over_names, ranked, with_names
 from quality_rows import Row
 from quality_table import Table
@@ -46,7 +45,6 @@ ALONE, RERANKED, RAW, ADDED = (
     "its best 50 by likelihood alone",
     "names + dalle, weight of dev",
 )
-ERROR, USED = "squared error", "codes in use"
 _DRAWN = ("red heart", "sun", "flag", "cat", "grinning face", "car", "tree", "pizza")
 
 
@@ -60,7 +58,7 @@ def behind_names(asked: argparse.Namespace) -> Table:
         f"By its score alone the best 50 {'lose' if gain.mean < 0 else 'win'}: {gain}. Weights that dev chose, by "
         f"seed: {chosen}, of {', '.join(f'{weight:g}' for weight in WEIGHTS)} (0 is the name alone)."
     ]
-    error, used = (np.mean([np.mean(each.values[name]) for each in outcomes]) for name in (ERROR, USED))
+    error, used = (np.mean([np.mean(each.values[name]) for each in outcomes]) for name in ("error", "used"))
     notes.append(f"Pictures drawn of their own codes: squared error {error:.4f}, {used:.0f} of 256 codes in use.")
     if asked.save:
         drawings = _dalle(asked, 0).component.target.draw(Queries(_DRAWN, _DRAWN), 8)
@@ -121,20 +119,10 @@ def _behind_names(asked: argparse.Namespace, seed: int) -> tuple[dict[str, list[
     alone = found[test.name]
     by_dalle = alone.with_scores(scored[test.name]).ranked()
     by_raw = alone.with_scores(raw.score(test.queries, alone)).ranked()
-    values = columns(f"{ALONE} ", added(test, 0.0)) | _rebuilt(dalle, test)
+    values = columns(f"{ALONE} ", added(test, 0.0)) | worth(dalle.component.target.vae, test.corpus[:])
     values |= columns(f"{RERANKED} ", nirank.evaluate(by_dalle, test.judgments, NDCG))
     values |= columns(f"{RAW} ", nirank.evaluate(by_raw, test.judgments, NDCG))
     return values | columns(f"{ADDED} ", added(test, best)), best
-
-
-def _rebuilt(dalle: Stage, collection: Collection) -> dict[str, list[float]]:
-    """The squared error of each picture that is drawn of its codes, and how many codes are in use."""
-    vae: Any = dalle.component.target.vae.component.target
-    contents = collection.corpus[:]
-    codes = vae.encode_documents(contents)
-    with torch.inference_mode():
-        away = (vae.read(vae.decode(codes)) - vae.read(contents)).square().flatten(1).mean(1)
-    return {ERROR: away.tolist(), USED: [float(len(np.unique(codes)))]}
 
 
 def _few_queries(asked: argparse.Namespace, collection: Collection) -> Collection:

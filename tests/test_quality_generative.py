@@ -138,10 +138,10 @@ def test_behind_names_the_weight_0_is_the_names_and_every_list_is_reordered(benc
     monkeypatch.setattr(emoji, "DALLE", {**emoji.DALLE, **small})
     values, weight = emoji._behind_names(asked, 0)
     assert weight in emoji.WEIGHTS
-    errors, used = values.pop(emoji.ERROR), values.pop(emoji.USED)
+    errors, used, perplexity = (values.pop(name) for name in ("error", "used", "perplexity"))
     assert len(errors) == 6  # one a picture
     assert min(errors) > 0
-    assert 1 <= used[0] <= 8
+    assert 1 <= perplexity[0] <= used[0] <= 8
     assert {len(column) for column in values.values()} == {3}
     assert {name.removesuffix(" nDCG@10") for name in values} == {emoji.ALONE, emoji.RERANKED, emoji.RAW, emoji.ADDED}
     assert values[f"{emoji.ALONE} nDCG@10"][0] == 1.0  # its letters are those of the name
