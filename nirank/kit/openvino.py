@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
@@ -42,7 +42,8 @@ log = logging.getLogger("nirank")
 class Graph:
     """`function` of a network, compiled; weights are those at the time.
 
-    `example` has the inputs by name, in sizes that do not matter: the graph takes others. `calibration` is for int8.
+    `example` has the inputs by name, in sizes that do not matter: the graph takes others. `usual` inputs are for int8:
+    the ranges of numbers are those that they bring about.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Graph:
         function: Function,
         example: Mapping[str, Tensor],
         precision: Precision = "float32",
-        calibration: Calibration | None = None,
+        usual: Sequence[Mapping[str, Tensor]] | None = None,
     ) -> None:
         self._network, self._stamp, self._names = network, _stamp(network), list(example)
         settings = {
@@ -60,8 +61,8 @@ class Graph:
             "NUM_STREAMS": 1,
         }
         graph = trace(network, function, example, "output")
-        if precision == "int8" and calibration is not None:
-            quantised.quantise(graph, quantised.ranges_of(graph, [*calibration()], settings))
+        if usual is not None:
+            quantised.quantise(graph, quantised.ranges_of(graph, usual, settings))
         self._model = import_openvino("openvino").Core().compile_model(graph, "CPU", settings)
         self._requests = threading.local()
 
@@ -120,11 +121,12 @@ class Fast:
     def _compile(self) -> Graph | None:
         traced, tried = self.examples()
         try:
-            graph = Graph(self.network, self.function, traced, self.precision, self.calibration)
-            if self.calibration is None:
+            usual = None if self.calibration is None else [*self.calibration()]
+            graph = Graph(self.network, self.function, traced, self.precision, usual)
+            if usual is None:
                 self._compare(graph, tried)
             else:
-                self._compare_rounded(graph, [*self.calibration()][-1])
+                self._compare_rounded(graph, usual[-1])
         except MissingDependency:
             raise
         except Exception as error:  # of the tracer, of OpenVINO, or of the comparison
