@@ -51,7 +51,7 @@ class Placed:
 
     def sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """In how many documents that stayed each term occurs, and how often in all of them, int64 `[terms]`."""
-        documents, occurrences = self.index.document_frequencies, self.index.frequencies.copy()
+        documents, occurrences = self.index.document_frequencies.copy(), self.index.frequencies.copy()
         for first, last, docs, counts in self.index.parts(_POSTINGS_AT_ONCE):
             gone = np.flatnonzero(~self.stayed[docs])
             terms = np.searchsorted(self.index.starts, self.index.starts[first] + gone, "right") - 1 - first

@@ -65,7 +65,7 @@ class InvertedIndex:
     @property
     def document_frequencies(self) -> NDArray[np.int64]:
         """The number of documents that each term occurs in, `[terms]`."""
-        return np.diff(self.starts)
+        return self.packed.places.sizes
 
     def of(self, terms: slice) -> Part:
         """Unpack the postings of some terms that follow one another: documents int32 and counts int32.

@@ -27,6 +27,7 @@ class Weighing:
     def __init__(self, searched: WeightedPostings, run: Callable[[int], None]) -> None:
         self._searched, self._run, self._frame = searched, run, f.Frame(searched.documents)
         packed, places = searched.index.packed, searched.index.packed.places
+        self._sizes = places.sizes
         self._frame.entries[f.FIELDS] = places.fields or 0
         begins = {f.STARTS: places.starts, f.HIGH: places.high, f.LOW: places.low, f.COUNTS: places.counts}
         streams = {f.HIGH_BITS: packed.tops, f.LOW_BITS: packed.lows, f.COUNT_BITS: packed.counts}
@@ -58,8 +59,8 @@ class Weighing:
 
     def unpack(self, terms: NDArray[np.int64]) -> Part:
         """The documents and counts of the postings of some terms, one term after the other."""
-        packed, starts = self._searched.index.packed, self._searched.index.starts
-        postings, fields = int((starts[terms + 1] - starts[terms]).sum()), packed.places.fields
+        packed = self._searched.index.packed
+        postings, fields = int(self._sizes[terms].sum()), packed.places.fields
         docs, counts = np.empty(postings, np.int32), np.empty((postings, fields or 1), np.int32)
         self._work(f.UNPACK, {f.TERMS: terms, f.UNPACKED_DOCS: docs, f.UNPACKED_COUNTS: counts})
         if (done := self._frame.entries[f.FOUND]) < len(terms):
@@ -68,8 +69,7 @@ class Weighing:
 
     def weigh(self, terms: NDArray[np.int64]) -> None:
         """Put the postings of some terms in their place, with their impacts."""
-        starts = self._searched.index.starts
-        ends = np.cumsum(starts[terms + 1] - starts[terms])
+        ends = np.cumsum(self._sizes[terms])
         cuts = np.searchsorted(ends, np.arange(0, ends[-1], _POSTINGS_AT_ONCE), "right").tolist()
         for first, last in pairwise(sorted({*cuts, len(terms)})):
             (self._look_up if self.is_able else self._work_out)(terms[first:last])
@@ -81,7 +81,7 @@ class Weighing:
         high = np.flatnonzero(counts > _HIGHEST)
         if len(high):
             searched, starts = self._searched, self._searched.index.starts
-            ends = np.cumsum(starts[terms + 1] - starts[terms])
+            ends = np.cumsum(self._sizes[terms])
             slots = np.searchsorted(ends, high, "right")
             found = searched.worth(docs[high], counts[high], searched.per_term[terms[slots]])
             searched.impacts[(starts[terms + 1] - ends)[slots] + high] = found
@@ -90,8 +90,7 @@ class Weighing:
     def _work_out(self, terms: NDArray[np.int64]) -> None:
         """Weigh postings by the weighting's own formula."""
         searched, starts = self._searched, self._searched.index.starts
-        docs, counts = self.unpack(terms)
-        sizes = starts[terms + 1] - starts[terms]
+        (docs, counts), sizes = self.unpack(terms), self._sizes[terms]
         found = searched.worth(docs, counts, np.repeat(searched.per_term[terms], sizes))
         places = ranges(starts[terms], sizes)
         searched.docs[places], searched.impacts[places] = docs, found
