@@ -1,7 +1,8 @@
 """How nirank grows with the corpus: queries a second, memory, index time and index size.
 
-    python benchmarks/growth.py bm25                          100 thousand, a million and 10 million documents
-    python benchmarks/growth.py dense                         100 thousand and a million vectors
+    python benchmarks/growth.py bm25                          10 thousand to 10 million documents
+    python benchmarks/growth.py dense                         10 thousand to a million vectors
+    python benchmarks/growth.py corpus                        other stages: corpus, lists, impact, maxsim, plaid
     python benchmarks/growth.py bm25 10000 100000 --save      other sizes; also write table and picture to results/
 
 The corpora are synthetic and seeded. Each size is indexed, and then searched, in a fresh process; times are processor
@@ -19,13 +20,23 @@ import tempfile
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from types import ModuleType
 
 import growth_bm25
-import growth_dense
+import growth_corpus
+import growth_lists
+import growth_vectors
+from growth_work import Figures, Work
 from speed_table import machine, machine_kind
 
-WORKS: dict[str, ModuleType] = {"bm25": growth_bm25, "dense": growth_dense}
+WORKS: dict[str, Work] = {
+    "bm25": growth_bm25.WORK,
+    "corpus": growth_corpus.WORK,
+    "dense": growth_vectors.EXACT,
+    "impact": growth_vectors.IMPACT,
+    "lists": growth_lists.WORK,
+    "maxsim": growth_vectors.MAXSIM,
+    "plaid": growth_vectors.PLAID,
+}
 RESULTS = Path(__file__).with_name("results")
 
 
@@ -52,7 +63,7 @@ def main() -> None:
     os.environ.update({f"{library}_NUM_THREADS": str(asked.threads) for library in libraries})
     measured = []
     for size in asked.sizes:
-        print(f"{size:,} documents ...", file=sys.stderr)
+        print(f"{size:,} {work.things} ...", file=sys.stderr)
         with tempfile.TemporaryDirectory(prefix="nirank-growth-", dir=asked.folder) as folder:
             os.environ["NIRANK_CACHE"] = f"{folder}/cache"
             measured.append(work.measure(Path(folder), size, asked.threads))
@@ -60,15 +71,15 @@ def main() -> None:
     print(text)
 
 
-def _report(asked: argparse.Namespace, work: ModuleType, measured: list[dict[tuple[str, str], float]]) -> str:
+def _report(asked: argparse.Namespace, work: Work, measured: list[Figures]) -> str:
     """The table of the sizes so far, saved if that was asked for."""
     sizes = asked.sizes[: len(measured)]
     figures = [Figure(name, unit, [row[name, unit] for row in measured]) for name, unit in measured[0]]
-    text = "\n\n".join([f"# Growth of {work.TITLE}", *_heading(asked, work), _table(sizes, figures)])
+    text = "\n\n".join([f"# Growth of {work.title}", *_heading(asked, work), _table(sizes, figures)])
     if asked.save:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"growth-{asked.work}-{machine_kind()}.md"
-        _plot(sizes, figures, path.with_suffix(".svg"))
+        _plot(sizes, figures, work.things, path.with_suffix(".svg"))
         path.write_text(f"{text}\n\n![The same, plotted]({path.stem}.svg)\n", encoding="utf-8")
     return text
 
@@ -76,27 +87,27 @@ def _report(asked: argparse.Namespace, work: ModuleType, measured: list[dict[tup
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", choices=list(WORKS), help="what is measured")
-    parser.add_argument("sizes", nargs="*", type=int, metavar="DOCUMENTS", help="sizes of corpora, rising")
+    parser.add_argument("sizes", nargs="*", type=int, metavar="SIZE", help="numbers of documents, or of lines, rising")
     parser.add_argument("--threads", type=int, default=1, help="threads, and cores (default: 1)")
     parser.add_argument("--folder", type=Path, help="where corpora and indexes are written for the time being")
     parser.add_argument(
         "--save", action="store_true", help=f"also write {RESULTS.name}/growth-WORK-MACHINE.md and .svg"
     )
     asked = parser.parse_args()
-    asked.sizes = asked.sizes or list(WORKS[asked.work].SIZES)
+    asked.sizes = asked.sizes or list(WORKS[asked.work].sizes)
     if asked.sizes != sorted(set(asked.sizes)) or asked.sizes[0] < 1:
         parser.error("sizes must be positive and rise.")
     return asked
 
 
-def _heading(asked: argparse.Namespace, work: ModuleType) -> list[str]:
+def _heading(asked: argparse.Namespace, work: Work) -> list[str]:
     command = shlex.join(["python", "benchmarks/growth.py", *sys.argv[1:]])
     return [
         f"`{command}`, {date.today()}",
-        f"{machine()}, {asked.threads} of {os.cpu_count()} cores. {work.described()}",
-        work.COMPLEXITY,
+        f"{machine()}, {asked.threads} of {os.cpu_count()} cores. {work.described}",
+        work.grows,
         "Times and rates are of processor time. `^` is the exponent since the size before: 1 is proportional to the "
-        "documents.",
+        f"{work.things}.",
     ]
 
 
@@ -109,8 +120,8 @@ def _table(sizes: list[int], figures: list[Figure]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def _plot(sizes: list[int], figures: list[Figure], path: Path) -> None:
-    """Both axes logarithmic; a dotted line is what is proportional to the documents, or inversely so."""
+def _plot(sizes: list[int], figures: list[Figure], things: str, path: Path) -> None:
+    """Both axes logarithmic; a dotted line is what is proportional to the size, or inversely so."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -123,7 +134,7 @@ def _plot(sizes: list[int], figures: list[Figure], path: Path) -> None:
             panel.loglog(sizes, figure.values, "o-", label=figure.name)
             power = -1 if unit.endswith("/s") else 1
             panel.loglog(sizes, [figure.values[0] * (size / sizes[0]) ** power for size in sizes], ":", color="gray")
-        panel.set(xlabel="documents", ylabel=unit)
+        panel.set(xlabel=things, ylabel=unit)
         panel.legend()
     drawing.savefig(path, metadata={"Date": None})
 

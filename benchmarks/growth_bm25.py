@@ -13,15 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from growth_work import Figures, Work, indexed, searched
 from speed_table import OURS
-from speed_worker import Engine, Worker
-
-TITLE = "BM25"
-COMPLEXITY = (
-    "Of n documents of one kind a query reads O(n) postings and scores at most, and fewer where terms are omitted "
-    "(MaxScore); an index takes O(n) time and space, and memory for its distinct words; to open it is O(1)."
-)
-SIZES = (100_000, 1_000_000, 10_000_000)
+from speed_worker import Engine
 
 _QUERIES = 1_000
 _WORDS = 500_000
@@ -29,38 +23,16 @@ _RANKS_OF_STOP_WORDS = 30
 _LENGTH, _SPREAD = 22, 0.6  # of a log-normal number of words
 _QUERY_LENGTH = 6
 _AT_ONCE = 65_536
-_LAPS = 3
 
 
-def described() -> str:
-    """What is indexed and asked."""
-    words = _LENGTH * math.exp(_SPREAD**2 / 2)
-    return f"Synthetic: about {words:.0f} words a document; {_QUERIES:,} queries of {_QUERY_LENGTH}."
-
-
-def measure(folder: Path, size: int, threads: int) -> dict[tuple[str, str], float]:
-    """Index and search one corpus; the figures by name and unit."""
+def measure(folder: Path, size: int, threads: int) -> Figures:
+    """Index and search one corpus."""
     write_corpus(folder, size, _QUERIES)
     settings = {"texts": str(folder), "folder": str(folder / "index"), "threads": threads}
     engine = Engine(OURS, "speed_bm25_engines:Nirank", settings=settings)
-    found: dict[tuple[str, str], float] = {}
-    worker = Worker(engine)
-    worker.call("read")
-    found["index, processor time", "s"] = worker.time_once("index").cpu
-    found["index, peak memory", "MB"] = worker.peak() / 1e6
-    found["index, on disk", "MB"] = worker.call("size") / 1e6
-    worker.close()
-    worker = Worker(engine)
-    found["open, processor time", "s"] = worker.time_once("open").cpu
-    for method, how in (("at_once", "all at once"), ("one_by_one", "one by one")):
-        for k in (10, 1000):
-            worker.call(method, k, False)
-            least = min(worker.time(method, k, False).cpu for _ in range(_LAPS))
-            found[f"k={k}, {how}", "queries/s"] = _QUERIES / least
-    found["search, peak memory", "MB"] = worker.peak() / 1e6
-    found["search, memory of its own", "MB"] = worker.own() / 1e6
-    worker.close()
-    return found
+    ways = (("at_once", "all at once"), ("one_by_one", "one by one"))
+    asked = {f"k={k}, {how}": (_QUERIES, method, (k, False)) for method, how in ways for k in (10, 1000)}
+    return indexed(engine, "index", ["read"]) | searched(engine, asked)
 
 
 def write_corpus(folder: Path, size: int, queries: int, seed: int = 0) -> None:
@@ -91,3 +63,15 @@ def _documents(random: np.random.Generator, count: int) -> list[list[str]]:
     words = [f"w{number}" for number in chosen.tolist()]
     ends = np.cumsum(lengths)
     return [words[end - length : end] for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)]
+
+
+WORK = Work(
+    "BM25",
+    f"Synthetic: about {_LENGTH * math.exp(_SPREAD**2 / 2):.0f} words a document; {_QUERIES:,} queries of "
+    f"{_QUERY_LENGTH}.",
+    "Of n documents of one kind a query reads O(n) postings and scores at most, and fewer where terms are omitted "
+    "(MaxScore); an index takes O(n) time and space, and memory for its distinct words; to open it is O(1). What is "
+    "unpacked of it, 8 bytes for each posting of the terms that a process was asked for, is its own memory.",
+    (10_000, 100_000, 1_000_000, 10_000_000),
+    measure,
+)

@@ -181,16 +181,50 @@ def test_growth_is_told_as_a_power_of_the_size():
 
 
 def test_what_grows_is_seeded(tmp_path):
-    bm25, dense = _module("growth_bm25"), _module("growth_dense")
+    bm25, vectors = _module("growth_bm25"), _module("growth_vectors")
     for name in ("once", "again"):
         (tmp_path / name).mkdir()
         bm25.write_corpus(tmp_path / name, 300, 20)
     for file in ("documents.arrow", "queries.jsonl"):
         assert (tmp_path / "once" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
     assert len((tmp_path / "once" / "queries.jsonl").read_text().splitlines()) == 20
-    vectors = dense._vectors(["7", "8"], 2)
-    np.testing.assert_array_equal(vectors, dense._vectors(["7", "8"], 2))
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
+    drawn = vectors.dense(["7", "8"], 2)
+    np.testing.assert_array_equal(drawn, vectors.dense(["7", "8"], 2))
+    np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1, rtol=1e-6)
+    for draw in (vectors.sparse, vectors.tokens):
+        once, again = draw(["7", "8", "9"], 2), draw(["7", "8", "9"], 2)
+        np.testing.assert_array_equal(once.offsets, again.offsets)
+        assert once.lengths.min() >= 20
+
+
+@pytest.mark.parametrize("work", ["EXACT", "IMPACT", "MAXSIM", "PLAID"])
+def test_an_index_whose_growth_is_measured_is_made_once_and_searched(work, tmp_path):
+    pytest.importorskip("numba")
+    vectors = _module("growth_vectors")
+    index, kind, asked, settings = getattr(vectors, work).measure.args
+    engines = [vectors.Nirank(index, kind, settings, str(tmp_path), 80, 1) for _ in range(2)]
+    for engine in engines:
+        engine.open()
+        engine.search(asked[0][0], 10)
+        written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+        if engine is engines[0]:
+            before = written
+    assert written == before
+    assert engines[0].size() > 0
+
+
+def test_lists_and_corpora_whose_growth_is_measured_are_right(tmp_path):
+    lists = _module("growth_lists").Nirank(str(tmp_path), 10_000)
+    for method in ("cut", "ranks", "scores", "evaluate", "write", "read", "evaluate_files"):
+        getattr(lists, method)()
+    assert len(lists.run.read_text().splitlines()) == 10_000
+    corpus = _module("growth_corpus").Nirank(str(tmp_path), 300)
+    corpus.make()
+    corpus.write()
+    corpus.open()
+    corpus.find(20)
+    corpus.read(20)
+    assert len(corpus.corpus) == 300
 
 
 def test_numpy_by_hand_and_nirank_measure_the_same_pipeline():
