@@ -92,9 +92,9 @@ def _id(row: int) -> str:
 WORK = Work(
     "a corpus in a file",
     f"{_LENGTH} words a document, ids of 13 characters.",
-    "To write n documents takes O(n) time, and memory for a batch of them and for what tells their ids apart; to open "
-    "them is O(1) once it was checked that they are whole. Ids are found by bisection, or in a table that the first "
-    "search for them makes.",
+    "To write n documents takes O(n) time, and memory for a batch of them and for a number of each id, by which "
+    "repeated ones are found; to open them is O(1) once it was checked that they are whole. To find ids, all of them "
+    "are compared with those asked for, O(n), however many these are.",
     (10_000, 100_000, 1_000_000, 10_000_000),
     measure,
 )

@@ -96,7 +96,7 @@ def _drawn(depth: int, seed: int) -> Candidates:
     order = np.argsort(random.random((_QUERIES, depth)), axis=1)
     docs = (order * stride + random.integers(0, stride, order.shape)).astype(np.int32)
     scores = np.sort(random.gamma(2, 4, order.shape).astype(np.float32), axis=1)[:, ::-1]
-    return Candidates(offsets_of([depth] * _QUERIES), docs.ravel(), scores.ravel())
+    return Candidates(offsets_of([depth] * _QUERIES), docs.ravel(), scores.ravel()).ranked()
 
 
 WORK = Work(

@@ -89,6 +89,24 @@ def test_ids_refuse_the_first_repetition_and_name_it():
     assert caught.value.ordinals == (1, 3)
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 5000])
+def test_a_repetition_among_ids_that_have_ends_and_length_in_common_is_found(chunk):
+    names = [f"collection-{number:05}-00000000" for number in range(3000)] + ["", "short", "é", "a" * 40]
+
+    def chunked(ids):
+        return pa.chunked_array([pa.array(ids[start : start + chunk]) for start in range(0, len(ids), chunk)])
+
+    assert list(Ids(chunked(names))) == names
+    for again in ("collection-02999-00000000", "collection-00000-00000000", "", "é", "a" * 40):
+        with pytest.raises(RepeatedId) as caught:
+            Ids(chunked([*names, "new", again, names[5]]))
+        assert caught.value.ordinals == (names.index(again), len(names) + 1)
+        assert caught.value.repeated == again
+    assert list(Ids(pa.chunked_array([pa.array([""])]))) == [""]
+    with pytest.raises(RepeatedId):
+        Ids(pa.chunked_array([pa.array([""]), pa.array([], pa.string()), pa.array([""])]))
+
+
 def test_ids_refuse_nulls_numbers_and_half_surrogates():
     with pytest.raises(BadInput, match="1 of 2 ids are null"):
         Ids(pa.array(["a", None]))

@@ -185,14 +185,15 @@ def test_ids_that_differ_only_in_the_middle_are_no_repetition(tmp_path, monkeypa
 
 def test_equal_ids_have_equal_fingerprints_wherever_they_stand():
     from nirank.data import to_array
+    from nirank.data.string_prints import fingerprints
 
     names = ["", "a", "b", "ab", "a" * 7, "a" * 8, "a" * 9, "a" * 40, "é", "日本語日本語"] * 3
     column = to_array(["skipped", *names])[1:]
-    prints = trec_lines.fingerprints(column)
+    prints = fingerprints(column)
     assert len(set(prints.tolist())) == 10
     assert prints.tolist() == prints[:10].tolist() * 3
     for name in names:  # ids of one length are read in another way
-        alone = trec_lines.fingerprints(to_array(["?" * len(name.encode()), name, name])[1:])
+        alone = fingerprints(to_array(["?" * len(name.encode()), name, name])[1:])
         assert alone.tolist() == [prints[names.index(name)]] * 2
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nirank.data.columns import Strings, gather, integers_to_numpy, to_column
+from nirank.data.string_prints import first_repeated
 from nirank.errors import BadInput
 
 if TYPE_CHECKING:
@@ -130,14 +131,8 @@ def _in_one_piece(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def refuse_repeated(ids: pa.ChunkedArray) -> None:
     """Raise `RepeatedId` for the first id that comes twice."""
-    codes = ids.combine_chunks().dictionary_encode()
-    if len(codes.dictionary) == len(ids):
-        return
-    numbers = integers_to_numpy(
-        codes.indices
-    )  # codes count up as new strings come: the first that does not is a repetition
-    second = int(np.argmax(numbers != np.arange(len(numbers))))
-    raise RepeatedId(ids[second].as_py(), (int(numbers[second]), second))
+    if places := first_repeated(ids):
+        raise RepeatedId(ids[places[1]].as_py(), places)
 
 
 def as_ordinals(which: Any, size: int) -> Ordinals:

@@ -23,10 +23,11 @@ from nirank.data.frames import read_pairs, refuse_twice
 from nirank.data.ids import Ids
 from nirank.data.offsets import offsets_of
 from nirank.data.queries import Queries
+from nirank.data.string_prints import fingerprints
 from nirank.errors import BadInput
 from nirank.files import as_path, beside
 from nirank.formats.topics import read_topics
-from nirank.formats.trec_lines import QRELS, RUN, Layout, Lines, fingerprints, read_lines
+from nirank.formats.trec_lines import QRELS, RUN, Layout, Lines, read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa

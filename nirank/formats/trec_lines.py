@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from nirank import seals
 from nirank.data.columns import gather, integers_to_numpy, to_array
+from nirank.data.string_prints import ODD, fingerprints
 from nirank.errors import BadInput
 from nirank.files import as_path
 from nirank.formats.opening import COMPRESSED, faults_of, read_whole
@@ -39,7 +40,6 @@ _BOM = b"\xef\xbb\xbf"
 _LARGEST = 1 << 33  # bytes of a file that is unpacked, or comes from a pipe
 _LARGEST_GRADE = 2**24  # beyond it float32 skips integers
 _RANKS = "The third of three columns is a rank, as MS MARCO has it; lines with scores have six columns."
-_KEYS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93)  # odd, with bits everywhere
 _SORTED_AT_ONCE = 1 << 10  # lines whose fingerprints are sorted while the nearest cache holds them
 
 
@@ -282,7 +282,7 @@ def _sound(lines: Lines, layout: Layout) -> bool:
 def _repeats(lines: Lines) -> bool:
     """True where a query, or one of its subtopics, lists a document twice."""
     lists, prints = _lists(lines), cast("NDArray[np.uint64]", lines.prints)
-    keys = prints + lists.astype(np.uint64) * np.uint64(_KEYS[2])
+    keys = prints + lists.astype(np.uint64) * np.uint64(ODD)
     if not _has_equal(keys, _whole_lists(lists)):
         return False
     _, at, counts = np.unique(keys, return_inverse=True, return_counts=True)
@@ -325,48 +325,6 @@ def _has_equal(keys: NDArray[np.uint64], parts: Sequence[slice]) -> bool:
 def _has_twice(keys: NDArray[np.integer]) -> bool:
     keys = np.sort(keys)
     return bool(np.any(keys[1:] == keys[:-1]))
-
-
-def fingerprints(strings: pa.Array) -> NDArray[np.uint64]:
-    """A number for each string, made from its first and last eight bytes: equal strings have equal ones.
-
-    The eight bytes may reach into a neighbour, so those of a shorter string are shifted out. Interning a million
-    ids to find repeated ones takes three times as long.
-    """
-    _, offsets, data = strings.buffers()
-    cuts = np.frombuffer(offsets, np.int64)[strings.offset : strings.offset + len(strings) + 1]
-    padded = np.zeros(cuts[-1] - cuts[0] + 16, np.uint8)
-    padded[8:-8] = np.frombuffer(data, np.uint8)[cuts[0] : cuts[-1]]
-    cuts = cuts - cuts[0]
-    lengths = np.diff(cuts).view(np.uint64)
-    least, most = lengths.min(initial=len(padded)), lengths.max(initial=0)
-    step = int(least) if least == most else None
-    first, last = _words(padded[8:], cuts[:-1], step), _words(padded, cuts[1:], step)
-    if least < 8:
-        unused = 8 * (8 - np.minimum(lengths, 8))
-        first <<= unused
-        last >>= unused
-    mixed = _scaled(first, _KEYS[0])
-    mixed += _scaled(last, _KEYS[1])
-    mixed += lengths
-    mixed ^= mixed >> np.uint64(29)  # so that ids which differ by little do not differ by a multiple of anything
-    mixed = _scaled(mixed, _KEYS[2])
-    mixed ^= mixed >> np.uint64(32)
-    return mixed
-
-
-def _words(data: NDArray[np.uint8], starts: Integers, step: int | None) -> NDArray[np.uint64]:
-    """The eight bytes from each of some places on, as numbers; places `step` apart are read in a tenth of the time."""
-    kind = np.dtype("<u8")
-    if step is not None:
-        return np.ndarray(len(starts), kind, data, int(starts[0]), (step,)).copy()
-    return np.ndarray(len(data) - 7, kind, data, strides=(1,))[starts]
-
-
-def _scaled(numbers: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
-    """The numbers times a key, in place: memory that is new costs more than the product."""
-    numbers *= np.uint64(key)
-    return numbers
 
 
 # The patient reader
