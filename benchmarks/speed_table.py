@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
 from speed_worker import Lap
-
-from nirank.files import beside
 
 OURS = "nirank"
 
@@ -79,6 +76,12 @@ class Report:
         if text not in self.notes:
             self.notes.append(text)
 
+    def take(self, other: Report) -> None:
+        """Take in the rows and sentences of another report."""
+        self.rows += other.rows
+        for text in other.notes:
+            self.note(text)
+
     def ratio(self, row: Row, cpu: bool = False) -> float | None:
         """How many times nirank's value the value of this row is; None where there is nothing to compare."""
         ours = next((other for other in self.rows if other.work == row.work and other.engine == OURS), None)
@@ -137,41 +140,6 @@ def show(report: Report, heading: Sequence[str]) -> None:
     console.print(*report.notes, *(f"Missed: {line}" for line in report.missed()), sep="\n")
 
 
-def save(report: Report, heading: Sequence[str], folder: Path, works: Sequence[str] = ()) -> Path:
-    """Write the table as Markdown and its figures as JSON; the path of the first.
-
-    The name is that of the kind of machine, with the works where not all were run. What was measured before on this
-    kind of machine and has been again is taken out of the other files, so that no two of them disagree on a row.
-    """
-    path = folder / f"{'-'.join([machine_kind(), *works])}.md"
-    _write_table(report, heading, path)
-    for other in sorted(folder.glob(f"{machine_kind()}*.json")):
-        if other != path.with_suffix(".json"):
-            leave_to(report, path, other)
-    return path
-
-
-def leave_to(newer: Report, path: Path, other: Path) -> None:
-    """Take out of an older file of figures, `other`, the rows of what `newer`, saved as `path`, has measured again."""
-    figures = json.loads(other.read_text(encoding="utf-8"))
-    again = {row.work for row in newer.rows}
-    kept = [Row(**row) for row in figures["rows"] if row["work"] not in again]
-    if len(kept) == len(figures["rows"]):
-        return
-    notes = [note for note in figures["notes"] if note not in newer.notes]
-    older = Report(kept, [*notes, f"What was measured again is in {path.name}, and left out here."])
-    _write_table(older, figures["heading"], other.with_suffix(".md"))
-
-
-def _write_table(report: Report, heading: Sequence[str], path: Path) -> None:
-    rows = ["| " + " | ".join(cells) + " |" for cells in (COLUMNS, ["---"] * len(COLUMNS), *report.lines())]
-    missed = [f"Missed: {line}" for line in report.missed()]
-    text = "\n\n".join(["# Speed", *heading, "\n".join(rows), *report.notes, *missed])
-    _write(path, text + "\n")
-    figures = {"heading": list(heading), "rows": [asdict(row) for row in report.rows], "notes": report.notes}
-    _write(path.with_suffix(".json"), json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
-
-
 def machine() -> str:
     """The processor's name, and its generation where the system tells: one name stands for several of them."""
     told = _processor()
@@ -210,11 +178,6 @@ def _version(package: str) -> str:
         return f"{package} {version(package)}"
     except PackageNotFoundError:
         return f"no {package}"
-
-
-def _write(path: Path, text: str) -> None:
-    with beside(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
 
 
 def _shown(value: float, unit: str) -> str:

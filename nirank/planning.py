@@ -24,7 +24,7 @@ class Rate(NamedTuple):
     source: str
 
 
-_ENCODING = "benchmarks/results/amd-epyc-25-17-linux-encode.md"
+_ENCODING = "benchmarks/results/amd-epyc-25-17-linux.md"
 _BM25 = "benchmarks/results/growth-bm25-amd-epyc-25-17-linux.md"
 _EXACT = "benchmarks/results/growth-dense-amd-epyc-25-17-linux.md"
 

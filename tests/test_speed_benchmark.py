@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -44,46 +43,53 @@ def test_what_was_wanted_and_not_reached_is_told():
     assert _report(slow=[40]).missed() == []
 
 
-def test_a_saved_table_has_all_rows_and_the_figures_beside_it(tmp_path):
-    table = _module("speed_table")
+def _measured(works, report, date="2026-01-02"):
+    return _module("speed_saved").Measured(works, [f"`the command`, {date}", "the machine"], report)
+
+
+def test_a_saved_table_has_all_rows_with_their_dates_and_the_figures_beside_it(tmp_path):
+    saved, path = _module("speed_saved"), tmp_path / "results" / "machine.md"
     report = _report(nirank=[2], slow=[40], quick=[0.5])
     report.note("a note")
-    path = table.save(report, ["the command"], tmp_path / "results")
-    text, figures = path.read_text(), json.loads(path.with_suffix(".json").read_text())
+    saved.add(_measured(["one"], report), path)
+    text = path.read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(rows) == len(report.rows) + 2  # the header and its rule
+    assert rows[0].endswith("| date |")
+    assert all(row.endswith("| 2026-01-02 |") for row in rows[2:])
     assert "| slow | 4.00 s |" in text
-    assert text.count("\n| ") == len(report.rows) + 2  # the header and its rule
-    assert [row["engine"] for row in figures["rows"]] == ["nirank", "slow", "quick"]
+    assert text.index("## one, 2026-01-02") < text.index("the machine") < text.index("a note")
+    (read,) = saved.read(path)
+    assert (read.works, read.date, read.report) == (["one"], "2026-01-02", report)
     assert sorted(path.parent.iterdir()) == sorted([path, path.with_suffix(".json")])
 
 
-def test_what_is_measured_again_is_left_to_the_newer_file(tmp_path):
-    table = _module("speed_table")
+def test_what_is_measured_again_takes_the_place_of_what_was(tmp_path):
+    saved, path = _module("speed_saved"), tmp_path / "machine.md"
     both = _report(nirank=[2], slow=[40])
-    both.rows.append(table.Row("another", "nirank", [1.0]))
+    both.rows.append(_module("speed_table").Row("another", "nirank", [1.0]))
     both.note("told of both")
-    older = table.save(both, ["the whole"], tmp_path)
-    again = _report(nirank=[1], slow=[40])
-    again.note("told of both")
-    newer = table.save(again, ["a part"], tmp_path, ["part"])
-    kept = json.loads(older.with_suffix(".json").read_text())
-    assert [row["work"] for row in kept["rows"]] == ["another"]
-    assert kept["heading"] == ["the whole"]
-    assert kept["notes"] == [f"What was measured again is in {newer.name}, and left out here."]
-    assert "\n| work | nirank |" not in older.read_text()
-    assert "\n| work | nirank |" in newer.read_text()
-    assert len(json.loads(newer.with_suffix(".json").read_text())["rows"]) == 2
+    saved.add(_measured(["one", "another"], both), path)
+    saved.add(_measured(["one"], _report(nirank=[1], slow=[40]), "2026-02-03"), path)
+    older, newer = saved.read(path)
+    assert [row.work for row in older.report.rows] == ["another"]
+    assert older.report.notes == ["told of both"]
+    assert [row.engine for row in newer.report.rows] == ["nirank", "slow"]
+    assert "| 2026-01-02 |" in path.read_text()
+    assert "| 2026-02-03 |" in path.read_text()
+    third = _module("speed_table").Report([_module("speed_table").Row("another", "nirank", [2.0])])
+    saved.add(_measured(["another"], third, "2026-03-04"), path)
+    assert [each.works for each in saved.read(path)] == [["one"], ["another"]]  # nothing is left of the first
 
 
-def test_no_row_of_the_results_stands_in_two_files(benchmark):
-    seen = {}
-    for path in sorted(benchmark("speed").RESULTS.glob("*.json")):
-        figures = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(figures.get("rows"), list):  # the others are of quality and of losses
-            machine = next((line.partition(" cores")[0] for line in figures["heading"] if " cores" in line), "")
-            rows = {(machine, row["work"], row["engine"]) for row in figures["rows"]}
-            assert {row: seen[row] for row in rows & seen.keys()} == {}
-            seen |= dict.fromkeys(rows, path.name)
-    assert any(row[1:] == ("BM25 k=10, one by one, numbers", "nirank") for row in seen)
+def test_no_row_of_the_results_stands_in_two_places(benchmark):
+    saved, seen = _module("speed_saved"), set()
+    tables = [path for path in benchmark("speed").RESULTS.glob("*.json") if '"measured"' in path.read_text()[:20]]
+    for path in tables:
+        rows = [(path.name, row.work, row.engine) for each in saved.read(path) for row in each.report.rows]
+        assert len(set(rows)) == len(rows)
+        seen |= {row[1:] for row in rows}
+    assert ("BM25 k=10, one by one, numbers", "nirank") in seen
 
 
 def test_processors_of_one_name_and_other_generations_have_files_of_their_own(monkeypatch):
@@ -108,16 +114,52 @@ def test_a_work_that_fails_loses_nothing_but_its_own_rows(benchmark, monkeypatch
     monkeypatch.setattr(speed, "WORKS", works)
     monkeypatch.setattr(speed, "RESULTS", tmp_path)
     monkeypatch.setattr(speed, "_same_for_all", lambda threads: None)
+    monkeypatch.setattr(speed, "_load", lambda: 0.0)
     monkeypatch.setattr("sys.argv", ["speed.py", "--save"])
     monkeypatch.setenv("NIRANK_CACHE", "")
     with pytest.raises(SystemExit) as ended:
         speed.main()
     assert ended.value.code == 1
-    (saved,) = tmp_path.glob("*.json")
-    figures = json.loads(saved.read_text())
-    assert [row["work"] for row in figures["rows"]] == ["measured before it failed", "measured after"]
-    assert figures["notes"] == ["broken failed, and lacks the rows that were to come: RuntimeError: out of luck"]
+    (table,) = tmp_path.glob("*.json")
+    broken, fine = _module("speed_saved").read(table)
+    assert [row.work for each in (broken, fine) for row in each.report.rows] == [
+        "measured before it failed",
+        "measured after",
+    ]
+    assert broken.report.notes == ["broken failed, and lacks the rows that were to come: RuntimeError: out of luck"]
     assert "out of luck" in capsys.readouterr().out
+
+
+def test_works_of_today_are_left_out_where_a_run_goes_on(benchmark, monkeypatch, tmp_path):
+    speed, ran = benchmark("speed"), []
+
+    def work(name):
+        def measure(run, report):
+            ran.append(name)
+            report.sizes(f"measured by {name}", {"nirank": [1e6]})
+
+        return measure
+
+    monkeypatch.setattr(speed, "WORKS", {"one": work("one"), "two": work("two")})
+    monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    monkeypatch.setattr(speed, "_same_for_all", lambda threads: None)
+    monkeypatch.setenv("NIRANK_CACHE", "")
+    for arguments in (["two", "--save"], ["--save", "--resume"], ["--save"]):
+        monkeypatch.setattr("sys.argv", ["speed.py", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            speed.main()
+        assert ended.value.code == 0
+    assert ran == ["two", "one", "one", "two"]
+
+
+@pytest.mark.parametrize(("load", "told"), [(0.2, False), (1.3, False), (4.2, True)])
+def test_a_busy_machine_is_told_of(benchmark, monkeypatch, tmp_path, load, told):
+    speed = benchmark("speed")
+    monkeypatch.setattr(speed, "WORKS", {"fine": lambda run, report: None})
+    monkeypatch.setattr(speed.os, "getloadavg", lambda: (load, 0, 0))
+    report = _module("speed_table").Report()
+    assert speed._measure("fine", _module("speed_run").Run(tmp_path), report)
+    assert report.notes == ["fine: the machine was busy, with a load of 4.2 when it began: times are too long."] * told
 
 
 class Sleeper:
