@@ -15,9 +15,6 @@ from nirank.errors import BadInput
 from nirank.kit import Former, ragged_files
 from nirank_sparse.postings import ImpactPostings
 
-#: Scores that are in memory at once.
-_SCORES = 1 << 24
-
 
 class ImpactIndex:
     """The `k` documents of highest dot product with a query's weights, exactly; only those that share a term with it.
@@ -75,9 +72,7 @@ class ImpactIndex:
         postings, _ = self._opened()
         if k < 0:
             raise BadInput(f"k = {k}; it must be 0 or more.")
-        vectors, at_once = _weights(queries), max(1, _SCORES // postings.documents)
-        parts = [vectors[start : start + at_once] for start in range(0, len(vectors), at_once)]
-        return Candidates.stack([postings.search(part).top(k) for part in parts])
+        return postings.search(_weights(queries), k)
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The dot product of each pair, `[pairs]`: the number that `generate` gives it, 0 where no term is shared.

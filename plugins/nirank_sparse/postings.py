@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import Candidates, SparseVectors, offsets_of
+from nirank.data import Candidates, Floats, SparseVectors, offsets_of
 from nirank.errors import BadInput
 from nirank.kit import bounded, write_header
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
 #: Weights that are sorted at once.
 _WEIGHTS_AT_ONCE = 1 << 22
+#: Documents, at most, of which the highest score is looked at first.
+_GROUP = 64
+_NONE = np.empty(0, np.float32)
 _COLUMNS = {"docs": np.dtype(np.int32), "weights": np.dtype(np.float32)}
 
 
@@ -74,11 +73,28 @@ class ImpactPostings:
         bounded.rising(folder / "starts.npy", self.starts, len(self.docs))
         bounded.within(folder / "docs.npy", self.docs, self.documents)
 
-    def search(self, queries: SparseVectors) -> Candidates:
-        """All documents that share a term with each query, and their dot products, in no order."""
+    def search(self, queries: SparseVectors, k: int) -> Candidates:
+        """The `k` documents of highest dot product with each query, of those for which it is not 0."""
         self.check_size(queries)
-        found = queries.matrix()[:, : len(self.starts) - 1] @ self._matrix
-        return Candidates(found.indptr, found.indices, found.data)
+        scores = np.zeros(self.documents, np.float32)
+        return Candidates.stack([self._best(queries, query, k, scores) for query in range(len(queries))])
+
+    def _best(self, queries: SparseVectors, query: int, k: int, scores: Floats) -> Candidates:
+        """The same for one query; `scores`, `[documents]`, is memory that is 0 before and after."""
+        here = slice(queries.offsets[query], queries.offsets[query + 1])
+        terms = queries.terms[here][queries.terms[here] < len(self.starts) - 1]
+        begins, ends = self.starts[terms], self.starts[terms + 1]
+        parts = list(map(slice, begins.tolist(), ends.tolist()))
+        products = np.concatenate([_NONE, *map(self.weights.__getitem__, parts)])
+        products *= np.repeat(
+            queries.weights[here][: len(terms)], ends - begins
+        )  # terms rise: the first are in the index
+        owners = np.concatenate([_NONE, *map(self.docs.__getitem__, parts)], dtype=np.intp, casting="unsafe")
+        np.add.at(scores, owners, products)
+        docs = _reaching(scores, k) if products.min(initial=0) >= 0 else np.flatnonzero(scores)
+        found = Candidates.of_one(docs.astype(np.int32), scores[docs]).top(k)
+        scores[:] = 0
+        return found
 
     def check_size(self, queries: SparseVectors) -> None:
         """Raise `BadInput` for queries of fewer dimensions than there are terms."""
@@ -88,12 +104,19 @@ class ImpactPostings:
                 f"query vectors have {queries.size} dimensions, the index has {terms}: search with its own encoder."
             )
 
-    @functools.cached_property
-    def _matrix(self) -> csr_array:
-        """The same as scipy has it, `[terms, documents]`, over the mapped columns."""
-        from scipy.sparse import csr_array
 
-        return csr_array((self.weights, self.docs, self.starts), shape=(len(self.starts) - 1, self.documents))
+def _reaching(scores: Floats, k: int) -> NDArray[np.int64]:
+    """Documents of which `k`, or all that are above 0, have the highest scores, rising: few more than `k` as a rule.
+
+    The k-th of the highest scores of groups of documents is reached by k documents at least.
+    """
+    size = min(_GROUP, len(scores) // max(1, 2 * k))
+    if size < 2:
+        return np.flatnonzero(scores > 0)
+    groups = len(scores) // size
+    highest = scores[: groups * size].reshape(groups, size).max(1)
+    bound = np.partition(highest, groups - k)[groups - k] if k else np.inf
+    return np.flatnonzero(scores >= bound if bound > 0 else scores > 0)
 
 
 def _parts(offsets: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -86,14 +86,38 @@ def test_search_is_brute_force_with_ties_by_ordinal(tmp_path, monkeypatch, at_on
     assert len(found[5][0]) == 0
 
 
-def test_batches_of_queries_do_not_change_what_is_found(tmp_path, monkeypatch):
+def test_batches_of_queries_do_not_change_what_is_found(tmp_path):
     index = _opened(tmp_path)
     together = _search(index, 10)
-    monkeypatch.setattr("nirank_sparse.impact._SCORES", 1)
-    apart = _search(index, 10)
-    assert apart.docs.tolist() == together.docs.tolist()
-    assert apart.scores.tolist() == together.scores.tolist()
+    for row, query in enumerate(QUERIES):
+        alone = _search(index, 10, [query])
+        assert alone.docs.tolist() == together[row][0].tolist()
+        assert alone.scores.tolist() == together[row][1].tolist()
     assert len(_search(index, 10, [])) == 0
+
+
+@pytest.mark.parametrize("least", [0.25, 0, -1.0])
+@pytest.mark.parametrize("k", [1, 10, 31, 32, 500, 5000])
+def test_postings_find_what_the_product_of_matrices_has(tmp_path, least, k):
+    random, documents, terms, asked = np.random.default_rng(k), 2011, 90, 12
+
+    def drawn(rows, share):
+        # quarters, so that many documents have equal scores, and some of these are 0 where weights cancel out
+        weights = (random.integers(1, 6, (rows, terms)) / 4 + least - 0.25).astype(np.float32)
+        kept = random.random((rows, terms)) < share
+        offsets, (_, columns) = np.cumsum([0, *kept.sum(1)]), np.nonzero(kept)
+        return SparseVectors(offsets, columns.astype(np.int32), weights[kept], terms)
+
+    known, queries = drawn(documents, 0.02), drawn(asked, 0.05)
+    postings.ImpactPostings.write(tmp_path, known.offsets, known.terms, known.weights)
+    found = postings.ImpactPostings.load(tmp_path).search(queries, k)
+    product = (queries.matrix() @ known.matrix().T).tocsr()
+    for row in range(asked):
+        here = slice(*product.indptr[row : row + 2])
+        docs, scores = product.indices[here], product.data[here]
+        order = np.lexsort((docs, -scores))[:k]
+        assert found[row][0].tolist() == docs[order].tolist()
+        assert found[row][1].tobytes() == (scores[order] + np.float32(0)).tobytes()
 
 
 @pytest.mark.parametrize("dies_at", [0, 1, 4, 6])
