@@ -117,6 +117,7 @@ class Report:
         )
 
 
+_GENERATION = ("cpu family", "model")  # as Linux names it
 COLUMNS = ("work", "engine", "median", "least - most", "processor", "rate", "nirank is", "by processor", "wanted")
 
 
@@ -174,13 +175,15 @@ def _write_table(report: Report, heading: Sequence[str], path: Path) -> None:
 def machine() -> str:
     """The processor's name, and its generation where the system tells: one name stands for several of them."""
     told = _processor()
-    generation = ", ".join(f"{kind.split()[-1]} {told[kind]}" for kind in ("cpu family", "model") if kind in told)
+    generation = ", ".join(f"{kind.split()[-1]} {told[kind]}" for kind in _GENERATION if kind in told)
     return f"{_name(told)} ({generation})" if generation else _name(told)
 
 
 def machine_kind() -> str:
-    """The processor's name as that of a file."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{_name(_processor())} {platform.system()}".lower()).strip("-")
+    """The processor's name and generation, and the system, as part of a file's name."""
+    told = _processor()
+    words = [_name(told), *(told[kind] for kind in _GENERATION if kind in told), platform.system()]
+    return re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")
 
 
 def _name(told: Mapping[str, str]) -> str:

@@ -24,9 +24,9 @@ class Rate(NamedTuple):
     source: str
 
 
-_ENCODING = "benchmarks/results/amd-epyc-linux-encode.md"
-_BM25 = "benchmarks/results/growth-bm25-amd-epyc-linux.md"
-_EXACT = "benchmarks/results/growth-dense-amd-epyc-linux.md"
+_ENCODING = "benchmarks/results/amd-epyc-25-17-linux-encode.md"
+_BM25 = "benchmarks/results/growth-bm25-amd-epyc-25-17-linux.md"
+_EXACT = "benchmarks/results/growth-dense-amd-epyc-25-17-linux.md"
 
 #: The dimensions of the vectors that exact search was measured with.
 _DIM = 384

@@ -79,10 +79,22 @@ def test_no_row_of_the_results_stands_in_two_files(benchmark):
     for path in sorted(benchmark("speed").RESULTS.glob("*.json")):
         figures = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(figures.get("rows"), list):  # the others are of quality and of losses
-            rows = {(row["work"], row["engine"]) for row in figures["rows"]}
+            machine = next((line.partition(" cores")[0] for line in figures["heading"] if " cores" in line), "")
+            rows = {(machine, row["work"], row["engine"]) for row in figures["rows"]}
             assert {row: seen[row] for row in rows & seen.keys()} == {}
             seen |= dict.fromkeys(rows, path.name)
-    assert ("BM25 k=10, one by one, numbers", "nirank") in seen
+    assert any(row[1:] == ("BM25 k=10, one by one, numbers", "nirank") for row in seen)
+
+
+def test_processors_of_one_name_and_other_generations_have_files_of_their_own(monkeypatch):
+    table = _module("speed_table")
+    told = {"model name": "AMD EPYC", "cpu family": "25", "model": "17"}
+    monkeypatch.setattr(table, "_processor", lambda: told)
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    assert table.machine_kind() == "amd-epyc-25-17-linux"
+    told["model"] = "1"
+    assert table.machine_kind() == "amd-epyc-25-1-linux"
+    assert table.machine() == "AMD EPYC (family 25, model 1)"
 
 
 def test_a_work_that_fails_loses_nothing_but_its_own_rows(benchmark, monkeypatch, capsys, tmp_path):
