@@ -11,7 +11,6 @@ import re
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 #: From the least that libraries run on here, each with all before it. The second has FMA.
 LEVELS = ("SSE4.2", "AVX2", "AVX-512", "AVX-512 VNNI")
@@ -82,9 +81,7 @@ def seen(used: dict[str, int], processor: Processor) -> list[str]:
     ]
 
 
-def hides_nothing(
-    whole: dict[str, int], part: dict[str, int], processor: Processor, lesser: Processor
-) -> list[str]:
+def hides_nothing(whole: dict[str, int], part: dict[str, int], processor: Processor, lesser: Processor) -> list[str]:
     """The libraries that use no less where instructions were hidden, a sentence each: of these nothing was learnt."""
     return [
         f"{lesser.name}: {library} uses as much as with {processor.name}, so nothing was learnt of it."

@@ -1,4 +1,9 @@
-"""The searches whose bits are compared, in a process that may use some instructions only."""
+"""The searches whose bits are compared, in a process that may use some instructions only.
+
+`exact` reads bytes first where that pays: always for few queries, and for many where there are instructions for it.
+What `plaid` finds depends on similarities with centroids, which a library adds up as it likes; only the scores of what
+it is given are promised. MaxSim fuses products and sums where the processor does.
+"""
 
 # ruff: noqa: D102 (what the methods of engines do is said where they are called)
 
@@ -12,33 +17,30 @@ from typing import Any
 import instructions_levels
 import numpy as np
 from instructions_inputs import QUERY_TOKENS, Inputs
+from instructions_levels import AVX2, SSE
 from numpy.typing import NDArray
 
-#: The searches, and whether their documents and scores are promised to be the same on every processor.
+#: The searches, and the level from which on documents and scores are promised to be the same; None where they are not.
 SEARCHES = {
-    "bm25": True,
-    "ql": True,
-    "tfidf": True,
-    "exact": True,
-    "flat": True,
-    "impact": True,
-    "maxsim": True,
-    "plaid": False,
-    "plaid, scores of given documents": True,
+    **dict.fromkeys(("bm25", "ql", "tfidf", "exact", "exact, one by one", "flat", "impact"), SSE),
+    **dict.fromkeys(("maxsim", "plaid, scores of given documents"), AVX2),
+    "plaid": None,
 }
 _LEXICAL = ("bm25", "ql", "tfidf")
 _K = 100
+#: Queries that are asked one by one.
+_FEW = 20
 #: Documents that each query is scored with where they are given.
 _GIVEN = 50
 
 
 class Systems:
-    """All of them, over inputs in a folder; indexes go into `own`, that of `plaid` into `shared`: it is not compared."""
+    """All of them, over inputs in a folder.
+
+    Indexes go into the folder `own`, and that of `plaid` into `shared`, since how it is made is not compared.
+    """
 
     def __init__(self, inputs: dict[str, Any], own: str, shared: str) -> None:
-        import torch
-
-        torch.set_num_threads(1)
         self.inputs = Inputs(**inputs | {"folder": Path(inputs["folder"])})
         self.own, self.shared = Path(own), Path(shared)
         self.opened: dict[str, Any] = {}
@@ -54,14 +56,18 @@ class Systems:
         corpus, asked = self._texts() if name in _LEXICAL else self._numbered(name)
         stage = self._stage(name)
         pipeline = stage if name in _LEXICAL else nirank.load(_Given(self.inputs, name)) >> stage
-        folder = self.shared if name.startswith("plaid") else self.own / name
+        folder = self.shared if name.startswith("plaid") else self.own / name.partition(",")[0]
         pipeline.index(corpus, folder)
         self.opened[name] = pipeline, corpus, asked, stage
         self.search(name)
         self._require_compiled(name, stage.component.target)
 
     def search(self, name: str) -> Any:
+        import nirank
+
         pipeline, corpus, asked, stage = self.opened[name]
+        if name.endswith("one by one"):
+            return nirank.data.Candidates.stack([(pipeline % _K).search([each], corpus) for each in asked[:_FEW]])
         if name.endswith("given documents"):
             return self._given(asked, stage.component.target)
         return (pipeline % _K).search(asked, corpus)
@@ -76,13 +82,14 @@ class Systems:
     def _stage(self, name: str) -> Any:
         import nirank
 
-        settings = {"threads": 1} if name in _LEXICAL else {}
-        if name == "exact":
-            settings = {"device": "cpu", "precision": "int8"}
+        settings: dict[str, Any] = {}
         if name in _LEXICAL:
-            from nirank_lexical.batch import KERNEL
+            from nirank_lexical import search
 
-            KERNEL.call  # noqa: B018 (compiled now: a search waits only until its own work would pay for it)
+            search._SCORES_WORTH_LOADING = 0  # it would wait until its own work pays for loading compiled code
+            settings = {"threads": 1}
+        if name.startswith("exact"):
+            settings = {"device": "cpu", "precision": "int8"}
         return nirank.load(name.partition(",")[0], **settings)
 
     def _require_compiled(self, name: str, searched: Any) -> None:
@@ -91,7 +98,7 @@ class Systems:
 
         used = {
             **dict.fromkeys(_LEXICAL, lambda: "_batch" in vars(searched._searched)),
-            "exact": lambda: searched.passes is not None and searched.passes.queries > 0,
+            "exact, one by one": lambda: searched.passes is not None and searched.passes.queries > 0,
             "maxsim": lambda: bool(kernels.maxsim.signatures),
             "plaid": lambda: bool(kernels.interact.signatures and kernels.decompress.signatures),
         }
@@ -129,7 +136,8 @@ class _Given:
 
     def __init__(self, inputs: Inputs, name: str) -> None:
         self.inputs = inputs
-        self.vectors = {"impact": "sparse", "exact": "dense", "flat": "dense"}.get(name, "tokens")
+        kinds = {"impact": "sparse", "exact": "dense", "flat": "dense"}
+        self.vectors = kinds.get(name.partition(",")[0], "tokens")
 
     def encode(self, queries: Any) -> Any:
         return self._of(queries.contents, "asked")

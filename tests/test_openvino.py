@@ -91,6 +91,22 @@ def _in_integers(rows, weights):
     factors = 2 ** np.round(np.log2(spread**0.8 / others**0.2))
     divided, scaled = rows / factors, weights * factors
     step = float(f"{(divided.max() - divided.min()) / 255:.3g}")
-    zero, scales = round(-divided.min() / step), np.abs(scaled).max(1) / 127
+    zero, scales = round(-divided.min() / step), np.abs(scaled).max(1) / 64
     texts = np.clip(np.round(divided / step) + zero, 0, 255) - zero  # integers, less that of 0
     return texts @ np.round(scaled / scales[:, None]).T * step * scales
+
+
+def test_products_in_8_bits_do_not_saturate_on_any_processor():
+    """The largest numbers and weights everywhere: two products of bytes are more than 16 bits hold, with 127."""
+    network = torch.nn.Linear(64, 16, bias=False).eval()
+    with torch.no_grad():
+        network.weight.copy_(torch.ones(16, 64) - torch.rand(16, 64, generator=torch.Generator().manual_seed(0)) / 50)
+        rows = torch.full((2, 8, 64), 3.0)
+        fast = Fast(network, lambda layer, inputs: layer(inputs["rows"]), lambda: ({"rows": rows}, {"rows": rows}),
+                    "openvino", 0, "int8", lambda: [{"rows": rows}])  # fmt: skip
+        found, exact = fast.graph(1)({"rows": rows}), network(rows)
+    kinds = [
+        node.get_rt_info()["primitiveType"].astype(str) for node in fast.compiled._model.get_runtime_model().get_ops()
+    ]
+    assert any(kind.lower().endswith("i8") for kind in kinds), kinds
+    np.testing.assert_allclose(found, exact, rtol=0.01)

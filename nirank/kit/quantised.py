@@ -1,6 +1,6 @@
 """Graphs of OpenVINO whose linear layers multiply integers of 8 bits, without training.
 
-A layer `Y = X W` becomes `Y = (X / f) (f W)`, where both factors are rounded: weights to -127 ... 127, with a scale for
+A layer `Y = X W` becomes `Y = (X / f) (f W)`, where both factors are rounded: weights to -64 ... 64, with a scale for
 each output, and numbers of a text to 0 ... 255, with one range for all. The factors `f` of channels, powers of 2 here,
 put some of the spread of `X` into `W`, which has a scale of its own for each column anyway (SmoothQuant, Xiao et al.,
 ICML 2023, equation 4).
@@ -9,6 +9,10 @@ Ranges are those that fixed texts bring about, and no matter of what is encoded:
 text and the model alone, and sums of integers are exact in any order. Ranges are kept in the cache, by the weights.
 
 OpenVINO computes such layers in integers where a graph says `FakeQuantize` before them and has weights as integers.
+
+Instructions: VNNI (AVX512-VNNI, AVX-VNNI) where there is any, which adds up four products in 32 bits. A processor
+without adds up two in 16 bits first, and takes what is too large for the largest number: no sum of two products of
+these weights is (2 * 255 * 64 < 2**15). With weights to 127 it was, and vectors of AVX2 were wrong without a word.
 """
 
 from __future__ import annotations
@@ -34,12 +38,14 @@ if TYPE_CHECKING:
 Range = NDArray[np.float32]
 
 #: Of ranges that are kept, and of what is made of them: part of fingerprints.
-VERSION = 1
+VERSION = 2
 #: How much of the spread of a channel goes into the weights: exponent alpha of equation 4.
 _SHARE = 0.8
 #: What a number, or a scale, is at least, so that none is divided by 0.
 _LEAST = 1e-5
-_LEVELS, _LARGEST_WEIGHT = 256, 127
+_LEVELS = 256
+#: So that two products fit into 16 bits, which is what processors without VNNI add up in.
+_LARGEST_WEIGHT = 64
 
 log = logging.getLogger("nirank")
 
