@@ -147,7 +147,8 @@ def _unhidden(known: Sequence[Processor], measured: Measured) -> list[str]:
 
 
 def _heading(inputs: Inputs, written: str) -> list[str]:
-    command = shlex.join(["python", "benchmarks/instructions.py", *sys.argv[1:]])
+    asked = [each for each in sys.argv[1:] if not each.startswith("--folder")]  # of no matter, and nobody else's
+    command = shlex.join(["python", "benchmarks/instructions.py", *asked])
     return [
         f"`{command}`, {date.today()}",
         f"{machine()}; {platform.system()}, Python {platform.python_version()}; one thread; {versions(_PACKAGES)}.",

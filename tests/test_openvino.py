@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("openvino")
 
 from nirank.errors import BadInput  # noqa: E402
-from nirank.kit import Fast  # noqa: E402
+from nirank.kit import Fast, Graph  # noqa: E402
 
 
 class Sums(torch.nn.Module):
@@ -110,3 +111,14 @@ def test_products_in_8_bits_do_not_saturate_on_any_processor():
     ]
     assert any(kind.lower().endswith("i8") for kind in kinds), kinds
     np.testing.assert_allclose(found, exact, rtol=0.01)
+
+
+@pytest.mark.parametrize(("wanted", "used", "is_told"), [
+    ("bfloat16", "f32", True), ("bfloat16", "bf16", False), ("float32", "f32", False), ("int8", "f32", False),
+])  # fmt: skip
+def test_a_processor_without_bfloat16_is_told_of(wanted, used, is_told, caplog):
+    graph = object.__new__(Graph)
+    kind = SimpleNamespace(to_string=lambda: used)
+    graph._model = SimpleNamespace(get_property={"INFERENCE_PRECISION_HINT": kind}.__getitem__)
+    graph.tell_precision(wanted)
+    assert ("no instructions for bfloat16: OpenVINO computes in f32" in caplog.text) == is_told
