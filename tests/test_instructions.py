@@ -102,4 +102,5 @@ def test_a_search_without_its_compiled_code_is_not_taken_for_one_with_it(benchma
     with pytest.raises(RuntimeError, match="exact, one by one was searched without its compiled code"):
         systems.open("exact, one by one")  # of so few documents all vectors are read
     systems.open("flat")
-    assert systems.found("flat") == systems.found("flat") != systems.found("exact, one by one")
+    systems.open("impact")
+    assert systems.found("flat") == systems.found("exact, one by one") != systems.found("impact")
