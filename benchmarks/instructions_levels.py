@@ -51,9 +51,9 @@ class Processor:
 
 
 def processors(level: int) -> list[Processor]:
-    """The processor at hand, which is of a level, as it is; and those that it can stand for, with ever fewer."""
+    """The processor at hand, which is of a level, as it is; and those that it can stand for, from this level down."""
     lesser = [Processor(f"{LEVELS[less]} ({_NAMES['NUMBA_CPU_NAME'][less]})", less, hiding(less, level))
-              for less in reversed(range(level))]  # fmt: skip
+              for less in reversed(range(level + 1))]  # fmt: skip
     return [Processor(f"{LEVELS[level]}, as it is", level, {}), *lesser]
 
 
@@ -86,7 +86,7 @@ def hides_nothing(whole: dict[str, int], part: dict[str, int], processor: Proces
     return [
         f"{lesser.name}: {library} uses as much as with {processor.name}, so nothing was learnt of it."
         for library, level in part.items()
-        if level >= whole[library]
+        if lesser.level < processor.level and level >= whole[library]
     ]
 
 

@@ -58,7 +58,10 @@ def test_only_what_is_beyond_a_level_is_hidden_and_in_all_libraries(levels, monk
     assert "-AVX512F" in hiding["GLIBC_TUNABLES"]
     assert "-FMA" not in hiding["GLIBC_TUNABLES"]
     names = [processor.name for processor in levels.processors(levels.VNNI)]
-    assert names == ["AVX-512 VNNI, as it is", "AVX-512 (skylake-avx512)", "AVX2 (haswell)", "SSE4.2 (nehalem)"]
+    assert names == [
+        "AVX-512 VNNI, as it is", "AVX-512 VNNI (icelake-server)", "AVX-512 (skylake-avx512)", "AVX2 (haswell)",
+        "SSE4.2 (nehalem)",
+    ]  # fmt: skip
 
 
 def test_a_library_that_hides_nothing_is_told(levels):
@@ -67,6 +70,7 @@ def test_a_library_that_hides_nothing_is_told(levels):
     assert levels.hides_nothing(used, used | {"torch": levels.SSE}, whole, lesser) == [
         "less: numpy uses as much as with all, so nothing was learnt of it."
     ]
+    assert levels.hides_nothing(used, used, whole, levels.Processor("another name", levels.AVX2, {})) == []
 
 
 def test_bits_that_differ_break_a_promise_only_where_there_is_one(benchmark, levels):

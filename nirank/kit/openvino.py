@@ -63,6 +63,12 @@ class Graph:
         graph = trace(network, function, example, "output")
         if usual is not None:
             quantised.quantise(graph, quantised.ranges_of(graph, usual, settings))
+            if not quantised.adds_up_exactly():
+                log.warning(
+                    "This processor has no instructions to add up products of bytes exactly (VNNI): in int8 vectors "
+                    "are what they are elsewhere, and computed in float32, which is no faster than precision = "
+                    "'float32'."
+                )
         self._model = import_openvino("openvino").Core().compile_model(graph, "CPU", settings)
         self.tell_precision(precision)
         self._requests = threading.local()
