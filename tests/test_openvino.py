@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("openvino")
 
 from nirank.errors import BadInput  # noqa: E402
-from nirank.kit import Fast, Graph, quantised  # noqa: E402
+from nirank.kit import Fast, Graph, quantised, transformers  # noqa: E402
 
 
 class Sums(torch.nn.Module):
@@ -132,3 +132,19 @@ def test_a_processor_without_bfloat16_is_told_of(wanted, used, is_told, caplog):
     graph._model = SimpleNamespace(get_property={"INFERENCE_PRECISION_HINT": kind}.__getitem__)
     graph.tell_precision(wanted)
     assert ("no instructions for bfloat16: OpenVINO computes in f32" in caplog.text) == is_told
+
+
+@pytest.mark.parametrize(("precision", "supported", "is_told"), [
+    ("bfloat16", False, True), ("bfloat16", True, False), ("float32", False, False), ("float16", False, True),
+])  # fmt: skip
+def test_a_precision_that_torch_has_no_instructions_for_is_told_once(
+    precision, supported, is_told, monkeypatch, caplog
+):
+    answers = dict.fromkeys(("_is_mkldnn_bf16_supported", "_is_mkldnn_fp16_supported"), lambda: supported)
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(**answers))
+    transformers.tell_of_slow.cache_clear()
+    for _ in range(2):
+        assert transformers.Computing("cpu", precision).dtype == getattr(torch, precision)
+    assert transformers.Computing("cuda", precision).dtype == getattr(torch, precision)
+    assert caplog.text.count("has no instructions for") == int(is_told)
+    transformers.tell_of_slow.cache_clear()
