@@ -34,7 +34,8 @@ class Inputs:
     def write(self) -> str:
         """Write all of them; a hash of what they hold."""
         growth_bm25.write_corpus(self.folder, self.texts, self.queries)
-        random, arrays = np.random.default_rng(1), {}
+        random = np.random.default_rng(1)
+        arrays: dict[str, NDArray[Any]] = {}
         arrays["vectors"], arrays["asked"] = (_numbers(random, rows, DIM) for rows in (self.texts, self.queries))
         lengths = random.integers(_LEAST_TOKENS, _MOST_TOKENS + 1, self.token_texts)
         arrays["lengths"], arrays["tokens"] = lengths, _numbers(random, int(lengths.sum()), TOKEN_DIM)
