@@ -30,12 +30,13 @@ SLOW = 20.0
 
 @dataclass(frozen=True)
 class Engine:
-    """Who is timed: a class (`module:Class`), its settings, and the packages that it needs."""
+    """Who is timed: a class (`module:Class`), its settings, the packages that it needs, and variables of its own."""
 
     name: str
     target: str
     needs: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def missing(self) -> list[str]:
         """The packages that are not installed."""
@@ -62,7 +63,8 @@ class Worker:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by close)
         command = [sys.executable, __file__, engine.target, json.dumps(engine.settings)]
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._errors, text=True)
+        own = {**os.environ, **engine.environment}
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._errors, text=True, env=own)
 
     def call(self, method: str, *arguments: Any) -> Any:
         """Call a method of the engine and return what it returns, as JSON has it."""

@@ -349,3 +349,23 @@ def test_functions_are_short(record_property):
     assert {name: lines for name, lines in lengths.items() if lines > 50} == {}
     assert median <= 5
     assert p90 <= 15
+
+
+# Compiled code
+
+
+KERNELS = [
+    path for path in (*CORE, *PLUGIN_FILES) if re.search(r"^@(compiled|inner|intrinsic)", path.read_text(), re.M)
+]
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=floors.module_of)
+def test_compiled_code_names_the_instructions_that_it_needs(path):
+    text, module = path.read_text(encoding="utf-8"), floors.tree(path)
+    assert "\nInstructions: " in ast.get_docstring(module)
+    of_one_kind = set(re.findall(r"llvm\.(x86|aarch64|arm)\.(\w+)", text))
+    assert not of_one_kind or re.search(r"^NEEDED = \(", text, re.M), f"{of_one_kind} are not in a constant NEEDED"
+
+
+def test_all_compiled_code_was_looked_at():
+    assert {path.stem for path in KERNELS} >= {"kernel", "unpacking", "kernels", "vnni", "scan", "parse", "skipgram"}

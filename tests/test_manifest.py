@@ -170,8 +170,18 @@ def test_an_instruction_set_that_is_left_alone_shows():
     assert features[-1] not in told["cpu"]["features"]
 
 
-def _told_by_a_process(variables):
-    command = "import json; from nirank.experiments import machine; print(json.dumps(machine.describe_machine()))"
+@pytest.mark.parametrize("name", ["nehalem", "haswell"])
+def test_the_processor_that_code_is_compiled_for_shows_once_there_is_such_code(name):
+    pytest.importorskip("llvmlite")
+    plain = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": "+sse4.2,+fma"}
+    told = _told_by_a_process(plain, "import llvmlite")
+    assert told["compiled"] == {"processor": name, "instructions": ["fma"]}
+    assert _told_by_a_process(plain)["compiled"] == {}
+
+
+def _told_by_a_process(variables, before="pass"):
+    told = "import json; from nirank.experiments import machine; print(json.dumps(machine.describe_machine()))"
+    command = f"{before}\n{told}"
     unset = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     done = subprocess.run(
         [sys.executable, "-c", command], capture_output=True, text=True, check=True, env=unset | variables

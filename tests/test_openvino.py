@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("openvino")
 
 from nirank.errors import BadInput  # noqa: E402
-from nirank.kit import Fast  # noqa: E402
+from nirank.kit import Fast, Graph, quantised, transformers  # noqa: E402
 
 
 class Sums(torch.nn.Module):
@@ -94,3 +95,56 @@ def _in_integers(rows, weights):
     zero, scales = round(-divided.min() / step), np.abs(scaled).max(1) / 127
     texts = np.clip(np.round(divided / step) + zero, 0, 255) - zero  # integers, less that of 0
     return texts @ np.round(scaled / scales[:, None]).T * step * scales
+
+
+def test_sums_of_the_largest_integers_are_right_on_any_processor_and_it_is_told_where_they_take_longer(caplog):
+    """Where two products are added up in 16 bits the largest are too large for them."""
+    found, exact = _largest()
+    np.testing.assert_allclose(found, exact, rtol=0.01)
+    assert ("in float32, which is no faster" in caplog.text) != quantised.adds_up_exactly()
+
+
+def test_integers_multiplied_as_float32_are_those_multiplied_in_8_bits(monkeypatch):
+    monkeypatch.setattr(quantised, "_multiply", quantised._multiply_as_floats)
+    quantised.adds_up_exactly.cache_clear()
+    assert quantised.adds_up_exactly()  # now by floats, on any processor
+    test_layers_in_8_bits_compute_the_equation_of_integers()
+    quantised.adds_up_exactly.cache_clear()
+
+
+def _largest():
+    """The layer of the largest weights and numbers, in 8 bits and in float32."""
+    network = torch.nn.Linear(64, 16, bias=False).eval()
+    with torch.no_grad():
+        network.weight.copy_(1 - torch.rand(16, 64, generator=torch.Generator().manual_seed(0)) / 50)
+        rows = torch.full((2, 8, 64), 3.0)
+        fast = Fast(network, lambda layer, inputs: layer(inputs["rows"]), lambda: ({"rows": rows}, {"rows": rows}),
+                    "openvino", 0, "int8", lambda: [{"rows": rows}])  # fmt: skip
+        return fast.graph(1)({"rows": rows}), network(rows)
+
+
+@pytest.mark.parametrize(("wanted", "used", "is_told"), [
+    ("bfloat16", "f32", True), ("bfloat16", "bf16", False), ("float32", "f32", False), ("int8", "f32", False),
+])  # fmt: skip
+def test_a_processor_without_bfloat16_is_told_of(wanted, used, is_told, caplog):
+    graph = object.__new__(Graph)
+    kind = SimpleNamespace(to_string=lambda: used)
+    graph._model = SimpleNamespace(get_property={"INFERENCE_PRECISION_HINT": kind}.__getitem__)
+    graph.tell_precision(wanted)
+    assert ("no instructions for bfloat16: OpenVINO computes in f32" in caplog.text) == is_told
+
+
+@pytest.mark.parametrize(("precision", "supported", "is_told"), [
+    ("bfloat16", False, True), ("bfloat16", True, False), ("float32", False, False), ("float16", False, True),
+])  # fmt: skip
+def test_a_precision_that_torch_has_no_instructions_for_is_told_once(
+    precision, supported, is_told, monkeypatch, caplog
+):
+    answers = dict.fromkeys(("_is_mkldnn_bf16_supported", "_is_mkldnn_fp16_supported"), lambda: supported)
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(**answers))
+    transformers.tell_of_slow.cache_clear()
+    for _ in range(2):
+        assert transformers.Computing("cpu", precision).dtype == getattr(torch, precision)
+    assert transformers.Computing("cuda", precision).dtype == getattr(torch, precision)
+    assert caplog.text.count("has no instructions for") == int(is_told)
+    transformers.tell_of_slow.cache_clear()

@@ -37,6 +37,7 @@ def describe_machine() -> dict[str, Any]:
     """Describe processor, threads, libraries and environment variables, for a manifest."""
     return {
         "cpu": {"model": _processor(), "features": _features(), "processors": processors()},
+        "compiled": _compiled_for(),
         "blas": _built_with(),
         "threads": _threads(),
         "environment": variables(),
@@ -66,6 +67,15 @@ def _processor() -> str:
 def _features() -> list[str]:
     """The instruction sets beyond the least that numpy has found, and not been told to leave alone."""
     return list(_configuration().get("SIMD Extensions", {}).get("found", []))
+
+
+def _compiled_for() -> dict[str, Any]:
+    """The processor and instructions that code of nirank's is compiled for; nothing where none was loaded."""
+    if "llvmlite" not in sys.modules:
+        return {}
+    from nirank.kit.native import compiled_for
+
+    return compiled_for()
 
 
 def _built_with() -> dict[str, str]:

@@ -108,6 +108,20 @@ def _processor() -> list[Any]:
     return [_VERSION, versions, binding.get_process_triple(), binding.get_host_cpu_name(), features, numba]
 
 
+#: Instructions that change how fast compiled code is, or how it rounds, as LLVM calls them.
+_OF_NOTE = ("avx2", "fma", "avx512f", "avx512vnni", "neon", "dotprod", "sve")
+
+
+def compiled_for() -> dict[str, Any]:
+    """The processor that code is compiled for, and which instructions of note are asked for beside its own."""
+    from llvmlite import binding
+
+    told = os.environ.get("NUMBA_CPU_FEATURES")
+    features = (binding.get_host_cpu_features().flatten() if told is None else told).split(",")
+    processor = os.environ.get("NUMBA_CPU_NAME") or binding.get_host_cpu_name()
+    return {"processor": processor, "instructions": [name for name in _OF_NOTE if f"+{name}" in features]}
+
+
 def _origin(module: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:

@@ -63,8 +63,24 @@ class Graph:
         graph = trace(network, function, example, "output")
         if usual is not None:
             quantised.quantise(graph, quantised.ranges_of(graph, usual, settings))
+            if not quantised.adds_up_exactly():
+                log.warning(
+                    "This processor has no instructions to add up products of bytes exactly (VNNI): in int8 vectors "
+                    "are what they are elsewhere, and computed in float32, which is no faster than precision = "
+                    "'float32'."
+                )
         self._model = import_openvino("openvino").Core().compile_model(graph, "CPU", settings)
+        self.tell_precision(precision)
         self._requests = threading.local()
+
+    def tell_precision(self, wanted: Precision) -> None:
+        """Tell where OpenVINO computes in float32 what was wanted in half precision, as it does without a word."""
+        used = self._model.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if used != _PRECISIONS[wanted]:
+            log.warning(
+                "This processor has no instructions for %s: OpenVINO computes in %s, which is no faster than "
+                "precision = 'float32'.", wanted, used,
+            )  # fmt: skip
 
     @property
     def fits(self) -> bool:

@@ -9,16 +9,21 @@ Ranges are those that fixed texts bring about, and no matter of what is encoded:
 text and the model alone, and sums of integers are exact in any order. Ranges are kept in the cache, by the weights.
 
 OpenVINO computes such layers in integers where a graph says `FakeQuantize` before them and has weights as integers.
+
+Instructions: VNNI of x86-64, or those that add up as exactly. A processor that has AVX2 and no more adds up two
+products in 16 bits, which they overflow: the largest number stands in for the sum, without a word. So sums are tried,
+and where they are wrong the same integers are multiplied as float32, which holds them: that is right, and no faster.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +38,9 @@ if TYPE_CHECKING:
 #: The smallest and the largest number of each channel of a layer's input, `[2, channels]`.
 Range = NDArray[np.float32]
 
+#: Weights int8 `[outputs, channels]`, and the scale of each output, float32 `[outputs, 1]`.
+Integers: TypeAlias = tuple[NDArray[np.int8], NDArray[np.float32]]
+
 #: Of ranges that are kept, and of what is made of them: part of fingerprints.
 VERSION = 1
 #: How much of the spread of a channel goes into the weights: exponent alpha of equation 4.
@@ -46,13 +54,27 @@ log = logging.getLogger("nirank")
 
 def quantise(graph: Any, ranges: Sequence[Range]) -> None:
     """Let the linear layers of a graph multiply integers, within the ranges of their inputs (`ranges_of`)."""
+    multiply = _multiply if adds_up_exactly() else _multiply_as_floats
     for (source, layers), spread in zip(_layers(graph).items(), ranges, strict=True):
         weights = [_constant(layer).data.astype(np.float32) for layer in layers]  # each [outputs, channels]
         factors = _factors(spread, weights)
-        rounded = _rounded(source, factors, spread)
-        for layer, each in zip(layers, weights, strict=True):
-            layer.input(0).replace_source_output(rounded)
-            layer.input(1).replace_source_output(_rounded_weights(each * factors))
+        multiply(layers, source, factors, spread, [_integers(each * factors) for each in weights])
+
+
+@functools.cache
+def adds_up_exactly() -> bool:
+    """Try whether OpenVINO adds up products of the largest integers rightly on this processor."""
+    nodes, rows, channels = import_openvino("openvino.opset13"), 8, 64
+    given = nodes.parameter([1, rows, channels], np.float32)
+    integers = np.full((channels, channels), _LARGEST_WEIGHT, np.int8), np.ones((channels, 1), np.float32)
+    layer = nodes.matmul(given, nodes.constant(np.zeros((channels, channels), np.float32)), False, True)
+    graph, openvino = import_openvino("openvino").Model([layer], [given]), import_openvino("openvino")
+    largest = _LEVELS - 1.0
+    spread = np.stack([np.zeros(channels, np.float32), np.full(channels, largest, np.float32)])
+    _multiply([layer], given.output(0), np.ones(channels, np.float32), spread, [integers])
+    model = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = model(np.full((1, rows, channels), largest, np.float32))[0]
+    return bool((found == largest * _LARGEST_WEIGHT * channels).all())
 
 
 def ranges_of(graph: Any, inputs: Sequence[Mapping[str, Tensor]], settings: Mapping[str, Any]) -> list[Range]:
@@ -135,20 +157,51 @@ def _factors(spread: Range, weights: Sequence[NDArray[np.float32]]) -> NDArray[n
     return np.exp2(np.round(np.log2(numbers**_SHARE / others ** (1 - _SHARE)))).astype(np.float32)
 
 
-def _rounded(source: Any, factors: NDArray[np.float32], spread: Range) -> Any:
-    """The numbers of a text, divided by the factors, on 256 levels of which one is 0."""
-    nodes = import_openvino("openvino.opset13")
+def _multiply(
+    layers: Sequence[Any], source: Any, factors: NDArray[np.float32], spread: Range, weights: Sequence[Integers]
+) -> None:
+    """Have OpenVINO multiply integers: it knows them by the scales that numbers and weights are written with."""
+    nodes, (step, zero) = import_openvino("openvino.opset13"), _levels(factors, spread)
+    rounded = _rounded(source, factors, step, zero, step)
+    for layer, (integers, scales) in zip(layers, weights, strict=True):
+        layer.input(0).replace_source_output(rounded)
+        written = nodes.multiply(nodes.convert(nodes.constant(integers), "f32"), nodes.constant(scales))
+        layer.input(1).replace_source_output(written.output(0))
+
+
+def _multiply_as_floats(
+    layers: Sequence[Any], source: Any, factors: NDArray[np.float32], spread: Range, weights: Sequence[Integers]
+) -> None:
+    """Multiply the same integers as float32, and scale what they add up to: exact, in any order, below 2**24."""
+    nodes, (step, zero) = import_openvino("openvino.opset13"), _levels(factors, spread)
+    rounded = _rounded(source, factors, step, zero, 1.0)
+    for layer, (integers, scales) in zip(layers, weights, strict=True):
+        layer.input(0).replace_source_output(rounded)
+        layer.input(1).replace_source_output(nodes.constant(integers.astype(np.float32)).output(0))
+        readers = layer.output(0).get_target_inputs()
+        scaled = nodes.multiply(layer.output(0), nodes.constant(np.float32(step) * scales.T[None]))
+        for reader in readers:
+            reader.replace_source_output(scaled.output(0))
+
+
+def _levels(factors: NDArray[np.float32], spread: Range) -> tuple[float, int]:
+    """The distance of two levels for the numbers of a text, divided by the factors, and which of them is 0."""
     low, high = min(0.0, float((spread[0] / factors).min())), max(_LEAST, float((spread[1] / factors).max()))
     step = float(f"{(high - low) / (_LEVELS - 1):.3g}")  # alike where float32 rounds a little differently
-    zero = round(-low / step)
-    ends = [nodes.constant(np.float32(level * step)) for level in (-zero, _LEVELS - 1 - zero)]
-    divided = nodes.multiply(source, nodes.constant((1 / factors)[None, None]))
-    return nodes.fake_quantize(divided, *ends, *ends, _LEVELS).output(0)
+    return step, round(-low / step)
 
 
-def _rounded_weights(weights: NDArray[np.float32]) -> Any:
-    """Weights `[outputs, channels]` as integers of 8 bits, with a scale for each output."""
+def _rounded(source: Any, factors: NDArray[np.float32], step: float, zero: int, unit: float) -> Any:
+    """The numbers of a text, divided by the factors, on 256 levels; the distance of two is made `unit`."""
     nodes = import_openvino("openvino.opset13")
+    ends = [
+        [nodes.constant(np.float32(level * size)) for level in (-zero, _LEVELS - 1 - zero)] for size in (step, unit)
+    ]
+    divided = nodes.multiply(source, nodes.constant((1 / factors)[None, None]))
+    return nodes.fake_quantize(divided, *ends[0], *ends[1], _LEVELS).output(0)
+
+
+def _integers(weights: NDArray[np.float32]) -> Integers:
+    """Weights `[outputs, channels]` as integers of 8 bits, with a scale for each output."""
     scales = np.abs(weights).max(1, keepdims=True).clip(_LEAST**2) / _LARGEST_WEIGHT
-    integers = np.round(weights / scales).astype(np.int8)
-    return nodes.multiply(nodes.convert(nodes.constant(integers), "f32"), nodes.constant(scales)).output(0)
+    return np.round(weights / scales).astype(np.int8), scales

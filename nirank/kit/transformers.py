@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import copyreg
+import functools
 import json
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +45,8 @@ __all__ = [
     "weights_of",
     "word_tokenizer",
 ]
+
+log = logging.getLogger("nirank")
 
 Precision = Literal["float32", "bfloat16", "float16", "int8"]
 
@@ -88,7 +92,22 @@ class Computing:
                 "precision = 'int8' is for bi-encoders whose transformer OpenVINO computes on the CPU, as `minilm` on "
                 "device = 'cpu': set another precision here."
             )
+        if self.place == "cpu":
+            tell_of_slow(self.precision)
         return getattr(torch, self.precision)
+
+
+@functools.cache
+def tell_of_slow(precision: str) -> None:
+    """Tell, once in a process, of a precision for which torch finds no instructions on this processor."""
+    import torch
+
+    known = {"bfloat16": "_is_mkldnn_bf16_supported", "float16": "_is_mkldnn_fp16_supported"}
+    if precision in known and not getattr(torch.ops.mkldnn, known[precision])():
+        log.warning(
+            "This processor has no instructions for %s: torch takes several times as long as with precision = "
+            "'float32'.", precision,
+        )  # fmt: skip
 
 
 def load(kind: str, model: str, *, heads: Sequence[str] = (), unused: Collection[str] = UNUSED, **settings: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Sums of look-ups over a block of documents, compiled."""
+"""Sums of look-ups over a block of documents, compiled.
+
+Instructions: those of the processor at hand, none in particular; sums are added up in one order, with any.
+"""
 
 from __future__ import annotations
 

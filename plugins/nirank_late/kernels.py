@@ -3,6 +3,9 @@
 The products of a tile of document tokens with 32 query tokens stay in registers, and of these only the greatest is
 written: the matrix of similarities never is. Each product is added up by rising dimension, in the same way wherever its
 document stands, so that a score is the same in every batch, to the bit.
+
+Instructions: those of the processor at hand. One that fuses a product with a sum (FMA: with AVX2, and on ARM) rounds
+once where others round twice, so that the bits of MaxSim are those of all processors with FMA; without it they differ.
 """
 
 from __future__ import annotations

@@ -8,6 +8,9 @@ reached to be among the best of the ranges so far is the bound for the next.
 All of it is one module, but for the layout of the frame and of memory (`nirank_lexical.frame`) and for what unpacks
 and weighs postings (`nirank_lexical.unpacking`), and is reached by `run` alone: its machine code is kept on disk, and
 loaded without numba (`nirank.kit.Native`). Importing this module imports numba.
+
+Instructions: those of the processor at hand, none in particular. A score is added up in one order, and no product is
+fused with a sum, so that its bits are the same with any.
 """
 
 from __future__ import annotations

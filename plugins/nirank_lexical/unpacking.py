@@ -1,6 +1,8 @@
 """Postings from their bits, as `nirank_lexical.packed` has them, and their impacts: compiled, called from the kernel.
 
 Importing this module imports numba.
+
+Instructions: those of the processor at hand, none in particular; impacts have the same bits with any.
 """
 
 from __future__ import annotations

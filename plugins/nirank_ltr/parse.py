@@ -3,6 +3,8 @@
 A file is read twice, byte by byte: once to see how large it is and whether every line is as it should be, once to fill
 columns of that size. Importing this module imports numba; functions are compiled when first used, and kept on disk.
 Columns that belong together are a named tuple, which compiled functions take.
+
+Instructions: those of the processor at hand, none in particular; a number is read from two whole ones.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ there; what was found, with its places, is all that the counts of phrases, windo
 
 Importing this module imports numba. Functions are compiled when first used, and kept on disk for later processes.
 Columns that belong together are named tuples, which compiled functions take.
+
+Instructions: those of the processor at hand, none in particular; all is whole numbers.
 """
 
 from __future__ import annotations

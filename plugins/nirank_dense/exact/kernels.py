@@ -2,6 +2,9 @@
 
 They follow the documents block by block, so that a block's codes, products and vectors are still in the processor's
 cache when they are used next. Nothing here decides what is right: the bounds come from `nirank_dense.exact.quantised`.
+
+Instructions: those of the processor at hand, none in particular. Sums are added up as its registers suggest, and what
+could round otherwise is scored again (`nirank_dense.exact.rounded`): scores have the same bits with any.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ is read at once are filled up with 0, so that it does not matter what lies behin
 last one there may be no memory: the last few are copied, and all are where one is shorter than a register.
 
 Nothing here decides what is right: the bounds come from `nirank_dense.exact.quantised`.
+
+Instructions: `NEEDED`, of x86-64. Other processors do without this module (`nirank_dense.exact.code_products`).
 """
 
 # ruff: noqa: ARG001 (numba hands types to the functions that emit instructions, and values to what these return)
@@ -40,6 +42,8 @@ TILE, PANEL, _LANES = 12, 32, 16
 GROUP = 16
 #: Bytes of a register.
 _CHUNK = 64
+#: Instructions without which nothing here can be compiled, as LLVM calls them.
+NEEDED = ("avx512vnni", "avx512f", "avx512bw", "avx512vl")
 
 
 class DocumentCodes(NamedTuple):
@@ -67,9 +71,9 @@ class Whole(NamedTuple):
 
 @functools.cache
 def available() -> bool:
-    """True if numba compiles for a processor that has the instruction."""
-    features = str(cpu_target.target_context.codegen().magic_tuple()[2])
-    return all(f"+{name}" in features for name in ("avx512vnni", "avx512f", "avx512bw", "avx512vl"))
+    """True if numba compiles for a processor that has the instructions."""
+    features = str(cpu_target.target_context.codegen().magic_tuple()[2]).split(",")
+    return all(f"+{name}" in features for name in NEEDED)
 
 
 def whole(quantised: Quantised) -> Whole:
