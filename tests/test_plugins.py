@@ -434,6 +434,26 @@ def test_a_plugin_that_fails_gives_a_name_back_that_it_took(fresh):
     assert fresh.registry.find("taken").plugin.name == "first"
 
 
+def test_of_two_distributions_of_one_name_the_first_on_the_path_announces_its_plugins(tmp_path, monkeypatch):
+    import importlib.metadata
+
+    for folder, version, points in (
+        ("a", "2.0", ""),
+        ("b", "1.0", "[nirank]\nold = old\n"),
+        ("b", "3.0", "[nirank]\nx = x\n"),
+    ):
+        name = "twice" if version != "3.0" else "once"
+        info = tmp_path / folder / f"{name}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(points)
+        monkeypatch.syspath_prepend(tmp_path / "b")
+        monkeypatch.syspath_prepend(tmp_path / "a")
+    found = announced.plugins()
+    assert [one.point for one in found] == list(importlib.metadata.entry_points(group="nirank"))
+    assert [(one.point.name, one.version) for one in found if one.distribution in ("once", "twice")] == [("x", "3.0")]
+
+
 def test_the_description_of_a_distribution_is_read_once_for_all_its_plugins(monkeypatch):
     from importlib import metadata
 

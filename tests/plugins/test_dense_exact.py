@@ -25,7 +25,16 @@ from nirank.data import Documents, Queries
 from nirank.errors import BadInput, MissingDependency, StaleIndex
 from nirank.execution import indexes
 from nirank.plugins import Component
-from nirank_dense.exact import code_products, first_pass_vnni, floors, kernels, one_pass, rounded, two_pass, vnni
+from nirank_dense.exact import (
+    code_products,
+    first_pass_tiles,
+    floors,
+    kernels,
+    one_pass,
+    rounded,
+    tiles,
+    two_pass,
+)
 from nirank_dense.exact import search as exact
 from nirank_dense.exact.code_products import Codes, Processor
 from nirank_dense.exact.one_pass import Scan
@@ -45,8 +54,8 @@ def either(request):
     """Both kinds of first pass: by instructions that the processor may have, and without them."""
     if request.param == "products":
         return BY_PRODUCTS
-    if not vnni.available():
-        pytest.skip("this processor has no AVX512-VNNI")
+    if not tiles.available():
+        pytest.skip("this processor has neither AVX512-VNNI nor AVX2")
     return UNTIMED
 
 
@@ -177,10 +186,11 @@ def test_any_vectors_are_searched_exactly(either, documents, dim, queries, seed,
         _assert_exact(search, vectors, asked, max(1, documents // 40))
 
 
-def _bounds(vectors, asked):
+def _bounds(vectors, asked, times=1):
     """Exact scores of all pairs in float64, and the highest that the codes allow, `[queries, documents]`."""
     documents = Quantised.of(vectors)
-    queries = QuantisedQueries.of(asked, documents.centre, lengths_of(asked))
+    queries = QuantisedQueries.of(asked, documents.centre, lengths_of(asked)).coarser(times)
+    assert np.abs(queries.codes).max() <= 128 // times
     products = (queries.codes.astype(np.int32) @ documents.codes.T.astype(np.int32)).astype(np.float32)
     steps = products * documents.scales
     steps += queries.by_length[:, None] * documents.lengths + queries.by_error[:, None] * documents.errors
@@ -189,11 +199,12 @@ def _bounds(vectors, asked):
 
 
 @pytest.mark.parametrize("name", _adversaries())
-def test_no_score_lies_above_its_bound(name):
+@pytest.mark.parametrize("times", [1, 4])
+def test_no_score_lies_above_its_bound(name, times):
     vectors = _adversaries()[name].astype(np.float32)
     asked = np.concatenate([_normal(20, vectors.shape[1], 9), -vectors[:20] * 3]).astype(np.float32)
     asked = asked[askable(lengths_of(asked))]
-    scores, highest, queries, documents = _bounds(vectors, asked)
+    scores, highest, queries, documents = _bounds(vectors, asked, times)
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
     room = len(vectors[0]) * 2.0**-24 * queries.norms[:, None] * norms  # what a float32 score may lie above
     assert (highest >= scores + room).all()
@@ -247,7 +258,7 @@ def test_threads_do_not_change_what_is_found(either, monkeypatch):
     vectors, asked = _like_sentences(20_000, 24, 17), _like_sentences(200, 24, 18)
     alone = _generate(_searching(vectors, either), asked, 100)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    monkeypatch.setattr(first_pass_vnni, "_DOCUMENTS", 1)
+    monkeypatch.setattr(first_pass_tiles, "_DOCUMENTS", 1)
     together = _generate(_searching(vectors, either), asked, 100)
     np.testing.assert_array_equal(alone.docs, together.docs)
     np.testing.assert_array_equal(alone.scores, together.scores)
@@ -332,31 +343,67 @@ def test_products_are_rounded_once_whatever_they_are():
     np.testing.assert_array_equal(found[:20], alone)
 
 
-@pytest.mark.skipif(not vnni.available(), reason="needs AVX512-VNNI")
+@pytest.mark.skipif(not tiles.available(), reason="needs AVX512-VNNI or AVX2")
 @pytest.mark.parametrize(("documents", "dim"), [(1, 1), (12, 4), (13, 63), (16, 64), (17, 65), (500, 31), (241, 384)])
 @pytest.mark.parametrize("queries", [1, 6, 7, 32, 33, 70])
 def test_instructions_find_all_pairs_of_codes_that_reach_what_is_wanted(documents, dim, queries):
     generator = np.random.default_rng(documents)
     codes = generator.integers(-127, 128, (documents, dim)).astype(np.int8)
-    asked = generator.integers(-127, 128, (queries, dim)).astype(np.int8)
-    codes[-1], asked[-1], asked[0] = 127, 127, -127
-    products = asked.astype(np.int64) @ codes.T.astype(np.int64)
+    most = 128 // tiles.COARSER - (tiles.COARSER == 1)
+    asked = generator.integers(-most, most + 1, (queries, dim)).astype(np.int8)
+    codes[-1], asked[-1], asked[0] = 127, most, -most
     one, nothing = np.ones(documents, np.float32), np.zeros(documents, np.float32)
-    whole = vnni.whole(Quantised(codes, one, nothing, nothing, np.zeros(dim, np.float32)))
-    assert whole.documents.codes.shape[1] >= 64  # else a register would hold more than the next document
+    products = asked.astype(np.int64) @ codes.T.astype(np.int64)
+    whole = tiles.whole(Quantised(codes, one, nothing, nothing, np.zeros(dim, np.float32)))
+    assert whole.documents.codes.shape[1] >= tiles._CHUNK  # else a register would hold more than the next document
     wanted = np.quantile(products, 0.7, axis=1).astype(np.float32)
     weights = kernels.Weights(np.zeros(queries, np.float32), np.zeros(queries, np.float32), wanted)
     expected = sorted(zip(*np.nonzero(products >= wanted[:, None]), strict=True))
-    found = kernels.space(max(16 * queries, 24 * 32 * -(-queries // 32)))
+    found = kernels.space(max(16 * queries, 24 * tiles.PANEL * -(-queries // tiles.PANEL)))
     for compare in (
-        lambda low: vnni.many(whole, vnni.panels(asked), vnni.panel_weights(weights), 24, low, documents, *found[:2]),
-        lambda low: vnni.few(whole, vnni.chunks(asked), vnni.rows(weights), low, documents, *found[:2]),
+        lambda low: tiles.many(
+            whole, tiles.panels(asked), tiles.panel_weights(weights), 24, low, documents, *found[:2]
+        ),
+        lambda low: tiles.few(whole, tiles.chunks(asked), tiles.rows(weights), low, documents, *found[:2]),
     ):
         pairs, low = [], 0
         while low < documents:
             count, low = compare(low)
             pairs += zip(found.rows[:count].tolist(), found.docs[:count].tolist(), strict=True)
         assert sorted(pairs) == expected
+
+
+@pytest.mark.skipif(not tiles.available(), reason="needs AVX512-VNNI or AVX2")
+@pytest.mark.parametrize(("documents", "groups"), [(1, 1), (13, 5), (64, 8), (501, 63)])
+@pytest.mark.parametrize("queries", [1, 6, 7, 33])
+def test_instructions_find_the_best_of_each_group(documents, groups, queries):
+    generator = np.random.default_rng(documents)
+    codes = generator.integers(-127, 128, (documents, 40)).astype(np.int8)
+    asked = generator.integers(-31, 32, (queries, 40)).astype(np.int8)
+    scales, nothing = generator.random(documents).astype(np.float32), np.zeros(documents, np.float32)
+    whole = tiles.whole(Quantised(codes, scales, nothing, nothing, np.zeros(40, np.float32)))
+    scores = (asked.astype(np.int32) @ codes.T.astype(np.int32)).astype(np.float32) * scales
+    expected = np.stack([scores[:, group::groups].max(axis=1) for group in range(groups)], axis=1)
+    panels, few = tiles.panels(asked), np.empty((queries, groups), np.float32)
+    best = np.empty((len(panels), groups, tiles.PANEL), np.float32)
+    tiles.best_of_groups(whole, panels, best)
+    tiles.best_of_groups_for_few(whole, tiles.chunks(asked), few)
+    np.testing.assert_array_equal(best.transpose(0, 2, 1).reshape(-1, groups)[:queries], expected)
+    np.testing.assert_array_equal(few, expected)
+
+
+@pytest.mark.skipif(not tiles.available(), reason="needs AVX512-VNNI or AVX2")
+@pytest.mark.parametrize("extreme", [(127, 127), (-127, 127), (127, -127), (-127, -127)])
+def test_instructions_do_not_overflow(extreme):
+    codes, asked = (np.full((20, 384), code, np.int8) for code in extreme)
+    one, nothing = np.ones(20, np.float32), np.zeros(20, np.float32)
+    whole = tiles.whole(Quantised(codes, one, nothing, nothing, np.zeros(384, np.float32)))
+    coarse = np.rint(asked / tiles.COARSER).astype(np.int8)
+    best, few = np.empty((1, 2, tiles.PANEL), np.float32), np.empty((20, 2), np.float32)
+    tiles.best_of_groups(whole, tiles.panels(coarse), best)
+    tiles.best_of_groups_for_few(whole, tiles.chunks(asked), few)
+    assert (best[0, :, :20] == 384 * extreme[0] * int(coarse[0, 0])).all()
+    assert (few == 384 * extreme[0] * extreme[1]).all()
 
 
 def test_floors_are_raised_only_to_what_all_better_scores_reach():

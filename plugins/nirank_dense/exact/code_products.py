@@ -1,6 +1,6 @@
 """Dot products of codes: whole numbers of a byte, added up in 32 bits without rounding.
 
-Where `nirank_dense.exact.vnni` knows the processor only the sample is multiplied here, elsewhere all documents are.
+Here codes are multiplied where `nirank_dense.exact.tiles` does not know the processor.
 
 One query at a time only waits for memory, and the compiled loop reads as fast as memory gives. Many queries are a
 matrix product, which torch computes by oneDNN: four times as many a second as in float32 where the processor has
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nirank_dense.exact import kernels, vnni
+from nirank_dense.exact import kernels, tiles
 
 log = logging.getLogger("nirank")
 
@@ -81,12 +81,12 @@ def _seconds(work: Callable[[], Any], laps: int = 5) -> float:
 class Processor:
     """The ways to multiply codes that a processor is good at; unless given otherwise, found out when first needed.
 
-    instructions      whether it has those of `nirank_dense.exact.vnni`
+    instructions      whether it has those of `nirank_dense.exact.tiles`
     matrix_is_exact   whether torch's product of bytes is right, by the number of dimensions
     matrix_is_fast    whether that product is worth while
     """
 
-    instructions: Callable[[], bool] = vnni.available
+    instructions: Callable[[], bool] = tiles.available
     matrix_is_exact: Callable[[int], bool] = matrix_is_exact
     matrix_is_fast: Callable[[], bool] = matrix_is_fast
 

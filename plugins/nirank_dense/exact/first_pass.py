@@ -9,7 +9,7 @@ import numpy as np
 from nirank.data import Floats
 from nirank_dense.exact import floors, kernels
 from nirank_dense.exact.code_products import THIS_PROCESSOR, TILE, Codes, Processor
-from nirank_dense.exact.first_pass_vnni import ByTiles
+from nirank_dense.exact.first_pass_tiles import ByTiles
 from nirank_dense.exact.kernels import BestScores, Exact
 from nirank_dense.exact.pairs import ScoredPairs
 from nirank_dense.exact.quantised import Quantised, QuantisedQueries

@@ -115,11 +115,15 @@ def multiply(queries: Column, codes: Column, products: Column) -> None:
 @compiled(fastmath=_FAST)
 def _multiply_one(query: Column, codes: Column, products: Column) -> None:
     for document in range(len(codes)):
-        row = codes[document]
-        total = np.int32(0)
-        for place in range(len(query)):
-            total += np.int32(row[place]) * np.int32(query[place])
-        products[document] = total
+        products[document] = _product(query, codes[document])
+
+
+@compiled(fastmath=_FAST)
+def _product(query: Column, codes: Column) -> Any:
+    total = np.int32(0)
+    for place in range(len(query)):
+        total += np.int32(codes[place]) * np.int32(query[place])
+    return total
 
 
 @compiled(fastmath=_FAST)
@@ -211,6 +215,20 @@ def _list(marks: Column, length: int, low: int, docs: Column, end: int) -> int:
                 docs[end] = low + place
                 end += marks[place]
     return end
+
+
+@compiled(fastmath=_FAST)
+def confirm(queries: Column, codes: Column, bounds: Bounds, weights: Weights, pairs: int, found: PairColumns) -> int:
+    """Keep those of the first `pairs` written down that may reach their floor by all of their codes: how many."""
+    kept = 0
+    for place in range(pairs):
+        query, document = found.rows[place], found.docs[place]
+        product = np.float32(_product(queries[query], codes[document])) * bounds.scales[document]
+        length, error = bounds.lengths[document], bounds.errors[document]
+        bound = product + weights.by_length[query] * length + weights.by_error[query] * error
+        found.rows[kept], found.docs[kept] = query, document
+        kept += bound >= weights.steps[query]
+    return kept
 
 
 @compiled(fastmath=_FAST)

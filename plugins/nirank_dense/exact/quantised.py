@@ -113,7 +113,8 @@ class QuantisedQueries:
     """Queries: `vectors` float32 `[queries, dim]` and their `codes` (a); all else is `[queries]`.
 
     `steps` (t) are the scales, `offsets` the products with the mean of the documents, both float64; `by_length` and
-    `by_error` are A and B above. `norms` are the lengths |q|, and `margins` what rounding adds to an offset.
+    `by_error` are A and B above. `norms` are the lengths |q|, and `margins` what rounding adds to an offset. `rest` is
+    f / t, float64 `[queries, dim]`.
     """
 
     vectors: Floats
@@ -124,6 +125,7 @@ class QuantisedQueries:
     by_error: Floats
     norms: NDArray[np.float64]
     margins: NDArray[np.float64]
+    rest: NDArray[np.float64]
 
     @classmethod
     def of(cls, vectors: Floats, centre: Floats, norms: NDArray[np.float64]) -> QuantisedQueries:
@@ -131,11 +133,21 @@ class QuantisedQueries:
         exact, mean = vectors.astype(np.float64), centre.astype(np.float64)
         steps = np.abs(exact).max(axis=1) / 127
         codes = np.rint(exact / steps[:, None])
-        left = lengths_of(exact - steps[:, None] * codes) / steps
-        by_length = _up(left * (1 + 16 * _UNIT) + 16 * _UNIT * lengths_of(codes))
+        rest = (exact - steps[:, None] * codes) / steps[:, None]
         by_error = _up(norms / steps * (1 + 16 * _UNIT))
         margins = len(centre) * 2.0**-50 * norms * np.linalg.norm(mean) + TINY
-        return cls(vectors, codes.astype(np.int8), steps, exact @ mean, by_length, by_error, norms, margins)
+        bounds = _by_length(rest, codes), by_error
+        return cls(vectors, codes.astype(np.int8), steps, exact @ mean, *bounds, norms, margins, rest)
+
+    def coarser(self, times: int) -> QuantisedQueries:
+        """The same queries with codes for steps that are so many times as long, a power of two."""
+        if times == 1:
+            return self
+        codes = np.rint(self.codes / times)
+        rest = (self.rest + self.codes - times * codes) / times
+        bounds = _by_length(rest, codes), self.by_error / np.float32(times)
+        others = self.norms, self.margins, rest
+        return QuantisedQueries(self.vectors, codes.astype(np.int8), self.steps * times, self.offsets, *bounds, *others)
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -151,6 +163,11 @@ class QuantisedQueries:
         """Scores that nothing reaches which is bounded by less than `steps` (`[queries]`, in units of t)."""
         exact = steps.astype(np.float64)
         return self.offsets + self.steps * (exact + 2.0**-50 * np.abs(exact) + _TINY_BOUND) + self.margins
+
+
+def _by_length(rest: NDArray[np.float64], codes: NDArray[np.float64]) -> Floats:
+    """The weight A of queries, from what their codes leave, in steps."""
+    return _up(lengths_of(rest) * (1 + 16 * _UNIT) + 16 * _UNIT * lengths_of(codes))
 
 
 def askable(norms: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -1,19 +1,25 @@
-"""The first pass over codes, on processors with AVX512-VNNI: 64 products of bytes, added up, in one instruction.
+"""The first pass over codes, by instructions that multiply many bytes and add the products up.
 
-A tile is 12 documents by 32 queries, whose 384 sums stay in registers while the dimensions go by four at a time; the
-next tile is fetched from memory meanwhile. Sums are compared with what they have to reach before they leave the
-registers: nothing is written but which pairs do. Of 100,000 x 384 codes, on one core of an AMD EPYC (Zen 4) whose limit
-is 472 billion operations a second, 32 or 1,000 queries run at 440 and 434; torch's product alone at 215 and 416. Few
-queries are taken one by one, document after document, as fast as memory gives these.
+A tile is some documents by some queries, whose sums stay in registers while the dimensions go by; the next tile is
+fetched from memory meanwhile. Sums are compared with what they have to reach before they leave the registers: nothing
+is written but which pairs do. Few queries are taken one by one, document after document, as fast as memory gives these.
 
-The instruction multiplies bytes without a sign (queries, raised by 128) with bytes that have one (documents); what is
-too much by that, 128 times the sum of a document's codes, is where its sums begin. Queries that are shorter than what
-is read at once are filled up with 0, so that it does not matter what lies behind the codes of a document. Behind the
-last one there may be no memory: the last few are copied, and all are where one is shorter than a register.
+AVX512-VNNI multiplies 64 bytes and adds up four products in 32 bits, in one instruction. Of 100,000 x 384 codes, on one
+core of an AMD EPYC (Zen 4) whose limit is 472 billion operations a second, 32 or 1,000 queries run at 440 and 434;
+torch's product alone at 215 and 416. AVX2 multiplies 32 bytes and adds up two products in 16 bits, where they must not
+overflow: so codes of queries in tiles are `COARSER`, from -32 to 32, and two sums are added up before they are widened
+to 32 bits. That gives a third more products a second than codes of 7 bits, which leave no room for it, and twice as
+many as float32 gives: 94, 67 and at most 56 billion on one core of a Zen 3.
+
+The instructions multiply bytes without a sign (queries, raised by `_RAISED`) with bytes that have one (documents); what
+is too much by that, so many times the sum of a document's codes, is where its sums begin. Few queries wait for memory
+anyway, and AVX2 has time to give them the signs of the documents' codes instead. Queries that are shorter than what is
+read at once are filled up with 0, so that it does not matter what lies behind the codes of a document. Behind the last
+one there may be no memory: the last few are copied, and all are where one is shorter than a register.
 
 Nothing here decides what is right: the bounds come from `nirank_dense.exact.quantised`.
 
-Instructions: `NEEDED`, of x86-64. Other processors do without this module (`nirank_dense.exact.code_products`).
+Instructions: `NEEDED`, of x86-64, or VNNI. Others do without this module (`nirank_dense.exact.code_products`).
 """
 
 # ruff: noqa: ARG001 (numba hands types to the functions that emit instructions, and values to what these return)
@@ -36,14 +42,30 @@ from nirank_dense.exact.quantised import Quantised
 
 Column = NDArray[Any]
 
-#: Documents and queries of a tile; a register holds `_LANES` sums.
-TILE, PANEL, _LANES = 12, 32, 16
-#: Documents that are compared at once with few queries.
-GROUP = 16
-#: Bytes of a register.
-_CHUNK = 64
+
+def _compiles_for(*instructions: str) -> bool:
+    """True if numba compiles for a processor that has these."""
+    features = str(cpu_target.target_context.codegen().magic_tuple()[2]).split(",")
+    return all(f"+{name}" in features for name in instructions)
+
+
 #: Instructions without which nothing here can be compiled, as LLVM calls them.
-NEEDED = ("avx512vnni", "avx512f", "avx512bw", "avx512vl")
+NEEDED = ("avx2",)
+#: Whether there are those of VNNI, which are taken before these.
+HAS_VNNI = _compiles_for("avx512vnni", "avx512f", "avx512bw", "avx512vl")
+#: Documents and queries of a tile; a register holds `_LANES` sums, and `_QUADS` times four dimensions are a step.
+TILE, PANEL, _LANES, _QUADS = (12, 32, 16, 1) if HAS_VNNI else (4, 24, 8, 2)
+#: Steps of queries in tiles are so many times as long as elsewhere; and what is added to codes so that none has a sign.
+COARSER, _RAISED = (1, 128) if HAS_VNNI else (4, 32)
+#: Documents that are compared at once with few queries.
+GROUP = _LANES
+#: Bytes of a register.
+_CHUNK = 4 * _LANES
+
+
+def available() -> bool:
+    """True if numba compiles for a processor that has such instructions."""
+    return HAS_VNNI or _compiles_for(*NEEDED)
 
 
 class DocumentCodes(NamedTuple):
@@ -69,19 +91,12 @@ class Whole(NamedTuple):
     last_group: DocumentCodes
 
 
-@functools.cache
-def available() -> bool:
-    """True if numba compiles for a processor that has the instructions."""
-    features = str(cpu_target.target_context.codegen().magic_tuple()[2]).split(",")
-    return all(f"+{name}" in features for name in NEEDED)
-
-
 def whole(quantised: Quantised) -> Whole:
     """Documents as the functions here read them; there is at least one."""
     short = max(0, _CHUNK - quantised.codes.shape[1])  # what is read at once must not reach beyond the next document
     codes = read_only(np.pad(quantised.codes, ((0, 0), (0, short))) if short else quantised.codes)
     starts = np.empty(len(codes), np.int32)
-    sum_up(codes, starts)
+    sum_up(codes, -_RAISED, starts)
     columns = [starts, quantised.scales, quantised.lengths, quantised.errors]
     return Whole(_documents(codes, columns), *(_last(codes, columns, size) for size in (TILE, GROUP)))
 
@@ -101,11 +116,10 @@ def _documents(codes: Column, columns: list[Column]) -> DocumentCodes:
 
 
 def panels(codes: Column) -> Column:
-    """Codes of queries for `many`: uint8 `[panels, dim / 4, PANEL, 4]`."""
-    queries, dim = codes.shape
-    raised = np.zeros((-(-queries // PANEL) * PANEL, -(-dim // 4) * 4), np.uint8)
-    raised[:queries, :dim] = codes.view(np.uint8) ^ 128
-    return np.ascontiguousarray(raised.reshape(-1, PANEL, raised.shape[1] // 4, 4).transpose(0, 2, 1, 3))
+    """Codes of queries for `many`: uint8 `[panels, steps, _QUADS * PANEL * 4]`."""
+    raised = _raised(codes, PANEL, 4 * _QUADS, _RAISED)
+    quads = raised.reshape(-1, PANEL, raised.shape[1] // 4, 4).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(quads).reshape(len(quads), -1, _QUADS * PANEL * 4)
 
 
 def panel_weights(weights: Weights) -> Column:
@@ -123,21 +137,27 @@ def rows(weights: Weights) -> Column:
 
 
 def chunks(codes: Column) -> Column:
-    """Codes of queries for `few`: uint8 `[queries, dim]`, filled up to whole registers."""
-    queries, dim = codes.shape
-    raised = np.zeros((queries, -(-dim // _CHUNK) * _CHUNK), np.uint8)
-    raised[:, :dim] = codes.view(np.uint8) ^ 128
+    """Codes of queries for `few`, which are not coarser: uint8 `[queries, dim]`, filled up to whole registers."""
+    return _raised(codes, 1, _CHUNK, _RAISED if HAS_VNNI else 0)
+
+
+def _raised(codes: Column, queries: int, dim: int, by: int) -> Column:
+    """Codes raised by a number, filled up with 0 to multiples of so many queries and dimensions."""
+    raised = np.zeros(
+        [-(-size // unit) * unit for size, unit in zip(codes.shape, (queries, dim), strict=True)], np.uint8
+    )
+    raised[: codes.shape[0], : codes.shape[1]] = codes.view(np.uint8) + np.uint8(by)
     return raised
 
 
 @compiled
-def sum_up(codes: Column, starts: Column) -> None:
-    """Fill `starts` with -128 times the sum of each document's codes."""
+def sum_up(codes: Column, times: int, starts: Column) -> None:
+    """Fill `starts` with so many times the sum of each document's codes."""
     for document in range(len(codes)):
         total = np.int32(0)
         for code in codes[document]:
             total += np.int32(code)
-        starts[document] = -128 * total
+        starts[document] = times * total
 
 
 class _Addresses(NamedTuple):
@@ -154,18 +174,21 @@ class _Addresses(NamedTuple):
 
 
 class _Tile(NamedTuple):
-    """Addresses of what a tile of documents is compared with and by; a query has `quads` times four bytes."""
+    """Addresses of what a tile of documents is compared with and by, and of what comes `out`: masks, or sums.
+
+    `steps` make up a query.
+    """
 
     codes: int
     dim: int
     queries: int
-    quads: int
+    steps: int
     starts: int
     scales: int
     longest: int
     widest: int
     weights: int
-    masks: int
+    out: int
 
 
 class _Group(NamedTuple):
@@ -208,7 +231,7 @@ def many(
     """
     documents, last = _addresses(whole.documents), _addresses(whole.last_tile)
     filled = len(whole.documents.codes) - TILE  # up to here a tile, and what lies behind it, is of documents alone
-    masks, end = np.zeros(TILE * PANEL // _LANES, np.uint16), 0
+    masks, end = np.zeros(-(-TILE * PANEL // 64), np.uint64), 0
     for start in range(low, high, block):
         stop = min(start + block, high)
         if end + (stop - start) * len(queries) * PANEL > len(rows):
@@ -226,34 +249,64 @@ def many(
 
 @inner
 def _tile_of(documents: _Addresses, first: int, panel: tuple[int, int, int], masks: Column) -> None:
-    _compare_tile(
-        _Tile(
-            documents.codes + first * documents.dim,
-            documents.dim,
-            panel[0],
-            panel[1],
-            documents.starts + 4 * first,
-            documents.scales + 4 * first,
-            documents.longest + 4 * (first // TILE),
-            documents.widest + 4 * (first // TILE),
-            panel[2],
-            masks.ctypes.data,
-        )
+    _compare_tile(_tile(documents, first, panel, masks.ctypes.data))
+
+
+@inner
+def _sums_of(documents: _Addresses, first: int, panel: tuple[int, int, int], sums: Column) -> None:
+    _multiply_tile(_tile(documents, first, panel, sums.ctypes.data))
+
+
+@inner
+def _tile(documents: _Addresses, first: int, panel: tuple[int, int, int], out: int) -> Any:
+    return _Tile(
+        documents.codes + first * documents.dim,
+        documents.dim,
+        panel[0],
+        panel[1],
+        documents.starts + 4 * first,
+        documents.scales + 4 * first,
+        documents.longest + 4 * (first // TILE),
+        documents.widest + 4 * (first // TILE),
+        panel[2],
+        out,
     )
 
 
 @inner
 def _list(masks: Column, first: int, stop: int, query: int, rows: Column, docs: Column, end: int) -> int:
     """Write down what is marked; a document has as many bits as there are queries in a panel."""
-    words = masks.view(np.uint64)
-    for place in range(len(words)):
-        word = words[place]
+    for place in range(len(masks)):
+        word = masks[place]
         while word:
             bit = 64 * place + np.int64(_lowest_bit(word))
             rows[end], docs[end] = query + bit % PANEL, first + bit // PANEL
             end += docs[end] < stop
             word &= word - np.uint64(1)
     return end
+
+
+@compiled
+def best_of_groups(whole: Whole, queries: Column, best: Column) -> None:
+    """Fill `best` `[panels, groups, PANEL]` with the highest coarse score of each group of documents, in steps.
+
+    Document i belongs to group i modulo the number of groups. `queries` are of `panels`.
+    """
+    documents, last = _addresses(whole.documents), _addresses(whole.last_tile)
+    count, scales, groups = len(whole.documents.codes), whole.documents.scales, best.shape[1]
+    sums = np.empty((TILE, PANEL), np.int32)
+    best[:] = -np.inf
+    for panel in range(len(queries)):
+        compared = queries[panel].ctypes.data, queries.shape[1], 0
+        for first in range(0, count, TILE):
+            if first < count - TILE:
+                _sums_of(documents, first, compared, sums)
+            else:
+                _sums_of(last, 0, compared, sums)
+            for document in range(first, min(first + TILE, count)):
+                highest, row = best[panel, document % groups], sums[document - first]
+                for query in range(PANEL):
+                    highest[query] = max(highest[query], np.float32(row[query]) * scales[document])
 
 
 @compiled
@@ -281,20 +334,42 @@ def few(
     return end, high
 
 
+@compiled
+def best_of_groups_for_few(whole: Whole, queries: Column, best: Column) -> None:
+    """The same as `best_of_groups`, query by query: `queries` are of `chunks`, `best` is `[queries, groups]`."""
+    documents, last = _addresses(whole.documents), _addresses(whole.last_group)
+    count, scales, groups = len(whole.documents.codes), whole.documents.scales, best.shape[1]
+    sums = np.empty(GROUP, np.int32)
+    best[:] = -np.inf
+    for query in range(len(queries)):
+        compared, highest = (queries[query].ctypes.data, queries.shape[1] // _CHUNK, 0), best[query]
+        for first in range(0, count, GROUP):
+            if first < count - GROUP:
+                _multiply_group(_group(documents, first, compared), sums.ctypes.data)
+            else:
+                _multiply_group(_group(last, 0, compared), sums.ctypes.data)
+            for document in range(first, min(first + GROUP, count)):
+                place = document % groups
+                highest[place] = max(highest[place], np.float32(sums[document - first]) * scales[document])
+
+
 @inner
 def _group_of(documents: _Addresses, first: int, query: tuple[int, int, int]) -> Any:
-    return _compare_group(
-        _Group(
-            documents.codes + first * documents.dim,
-            documents.dim,
-            query[0],
-            query[1],
-            documents.starts + 4 * first,
-            documents.scales + 4 * first,
-            documents.lengths + 4 * first,
-            documents.errors + 4 * first,
-            query[2],
-        )
+    return _compare_group(_group(documents, first, query))
+
+
+@inner
+def _group(documents: _Addresses, first: int, query: tuple[int, int, int]) -> Any:
+    return _Group(
+        documents.codes + first * documents.dim,
+        documents.dim,
+        query[0],
+        query[1],
+        documents.starts + 4 * first,
+        documents.scales + 4 * first,
+        documents.lengths + 4 * first,
+        documents.errors + 4 * first,
+        query[2],
     )
 
 
@@ -303,15 +378,16 @@ def _group_of(documents: _Addresses, first: int, query: tuple[int, int, int]) ->
 _INT8, _INT16, _INT32, _INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _FLOAT = ir.FloatType()
 _INTS, _FLOATS = ir.VectorType(_INT32, _LANES), ir.VectorType(_FLOAT, _LANES)
+_BYTES, _PAIRS = ir.VectorType(_INT8, 4 * _LANES), ir.VectorType(_INT16, 2 * _LANES)
 
 
-#: Registers that the queries of a panel fill.
+#: Registers that the queries of a panel fill, and their places for each quad of a step.
 _REGISTERS = range(PANEL // _LANES)
 
 
 @intrinsic
 def _compare_tile(_context: Any, tile: Any) -> Any:
-    """Compare `TILE` documents with `PANEL` queries; a mask, uint16, for each document and register of queries."""
+    """Compare `TILE` documents with `PANEL` queries; a mask of `_LANES` bits for each document and register."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         make, tile = _Instructions(builder), _Tile(*cgutils.unpack_tuple(builder, arguments[0]))
@@ -321,7 +397,21 @@ def _compare_tile(_context: Any, tile: Any) -> Any:
             scale = make.spread(tile.scales, _FLOAT, document)
             for register in _REGISTERS:
                 mask = make.reached(builder.load(sums[document][register]), scale, wanted[register])
-                make.store(mask, tile.masks, document * len(_REGISTERS) + register)
+                make.store(mask, tile.out, document * len(_REGISTERS) + register)
+        return context.get_dummy_value()
+
+    return types.void(tile), emit
+
+
+@intrinsic
+def _multiply_tile(_context: Any, tile: Any) -> Any:
+    """Write the products of `TILE` documents with `PANEL` queries, int32 `[TILE, PANEL]`."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        make, tile = _Instructions(builder), _Tile(*cgutils.unpack_tuple(builder, arguments[0]))
+        sums = [total for of_document in _sums_of_tile(make, tile) for total in of_document]
+        for place, total in enumerate(sums):
+            make.store(builder.load(total), tile.out, place)
         return context.get_dummy_value()
 
     return types.void(tile), emit
@@ -334,15 +424,18 @@ def _sums_of_tile(make: _Instructions, tile: _Tile) -> list[list[Any]]:
     sums = [[make.variable(begin) for _ in _REGISTERS] for begin in begins]
     rows = [make.after(tile.codes, multiply(dim, _number(document))) for document in range(TILE)]
     next_tile = make.after(tile.codes, multiply(dim, _number(TILE)))
-    with cgutils.for_range(make.builder, tile.quads) as loop:
-        make.fetch(make.after(next_tile, multiply(loop.index, _number(4 * TILE))))
-        place = make.after(tile.queries, multiply(loop.index, _number(4 * PANEL)))
-        queries = [make.load(place, _INTS, register) for register in _REGISTERS]
-        offset = multiply(loop.index, _number(4))
+    with cgutils.for_range(make.builder, tile.steps) as loop:
+        make.fetch(make.after(next_tile, multiply(loop.index, _number(4 * _QUADS * TILE))))
+        place = make.after(tile.queries, multiply(loop.index, _number(4 * _QUADS * PANEL)))
+        queries = [
+            [make.load(place, _INTS, len(_REGISTERS) * quad + register) for quad in range(_QUADS)]
+            for register in _REGISTERS
+        ]
+        offset = multiply(loop.index, _number(4 * _QUADS))
         for row, of_row in zip(rows, sums, strict=True):
-            code = make.spread(make.after(row, offset), _INT32)
-            for query, total in zip(queries, of_row, strict=True):
-                make.add_products(total, query, code)
+            codes = [make.spread(make.after(row, offset), _INT32, quad) for quad in range(_QUADS)]
+            for register, total in zip(queries, of_row, strict=True):
+                make.add_products(total, register, codes)
     return sums
 
 
@@ -360,20 +453,39 @@ def _wanted_of_panel(make: _Instructions, tile: _Tile) -> list[Any]:
 
 @intrinsic
 def _compare_group(_context: Any, group: Any) -> Any:
-    """Compare `GROUP` documents with one query; returns a mask, uint16."""
+    """Compare `GROUP` documents with one query; returns a mask of as many bits."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         make, group = _Instructions(builder), _Group(*cgutils.unpack_tuple(builder, arguments[0]))
-        sums = make.load(group.starts, _INTS)
-        for document in range(GROUP):
-            lane = ir.Constant(_INT32, document)
-            total = builder.add(builder.extract_element(sums, lane), _sum_of_document(make, group, document))
-            sums = builder.insert_element(sums, total, lane)
+        sums = _sums_of_group(make, group)
         scale, length, error = (make.load(column, _FLOATS) for column in (group.scales, group.lengths, group.errors))
         by_length, by_error, steps = (make.spread(group.weights, _FLOAT, row) for row in range(3))
-        return make.reached(sums, scale, make.wanted(by_length, length, by_error, error, steps))
+        wanted = make.wanted(by_length, length, by_error, error, steps)
+        return builder.zext(make.reached(sums, scale, wanted), _INT32)
 
-    return types.uint16(group), emit
+    return types.uint32(group), emit
+
+
+@intrinsic
+def _multiply_group(_context: Any, group: Any, out: Any) -> Any:
+    """Write the products of `GROUP` documents with one query, int32."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        make, group = _Instructions(builder), _Group(*cgutils.unpack_tuple(builder, arguments[0]))
+        make.store(_sums_of_group(make, group), arguments[1], 0)
+        return context.get_dummy_value()
+
+    return types.void(group, out), emit
+
+
+def _sums_of_group(make: _Instructions, group: _Group) -> Any:
+    """Products of the codes of each document of a group and of the query, added up in lanes."""
+    builder, sums = make.builder, make.load(group.starts, _INTS) if HAS_VNNI else ir.Constant(_INTS, [0] * _LANES)
+    for document in range(GROUP):
+        lane = ir.Constant(_INT32, document)
+        total = builder.add(builder.extract_element(sums, lane), _sum_of_document(make, group, document))
+        sums = builder.insert_element(sums, total, lane)
+    return sums
 
 
 def _sum_of_document(make: _Instructions, group: _Group, document: int) -> Any:
@@ -382,8 +494,11 @@ def _sum_of_document(make: _Instructions, group: _Group, document: int) -> Any:
     row = make.after(group.codes, make.builder.mul(group.dim, _number(document)))
     with cgutils.for_range(make.builder, group.chunks) as loop:
         offset = make.builder.mul(loop.index, _number(_CHUNK))
-        codes = (make.load(make.after(column, offset), _INTS) for column in (group.query, row))
-        make.add_products(total, *codes)
+        query, codes = (make.load(make.after(column, offset), _INTS) for column in (group.query, row))
+        if HAS_VNNI:
+            make.add_products(total, [query], [codes])
+        else:
+            make.add_signed_products(total, query, codes)
     return make.in_all(make.builder.load(total))
 
 
@@ -415,9 +530,11 @@ class _Instructions:
         loaded.align = 1
         return loaded
 
-    def store(self, mask: Any, address: Any, place: int) -> None:
-        """Write a mask to a place of an array of uint16."""
-        self.builder.store(mask, self.builder.inttoptr(self.after(address, _number(2 * place)), _INT16.as_pointer()))
+    def store(self, value: Any, address: Any, place: int) -> None:
+        """Write a mask, or sums, to a place of an array of such, aligned as its parts are."""
+        size = 4 * _LANES if value.type == _INTS else _LANES // 8
+        pointer = self.builder.inttoptr(self.after(address, _number(size * place)), value.type.as_pointer())
+        self.builder.store(value, pointer).align = 1
 
     def spread(self, address: Any, kind: Any, place: int = 0) -> Any:
         """An element in every lane of a register."""
@@ -438,16 +555,40 @@ class _Instructions:
         settings = (ir.Constant(_INT32, setting) for setting in (0, 3, 1))  # to read, to keep, as data
         self.builder.call(self._called("llvm.prefetch.p0", kind), [pointer, *settings])
 
-    def add_products(self, total: Any, unsigned: Any, signed: Any) -> None:
-        """Add four products of bytes to each lane of a variable."""
+    def add_products(self, total: Any, unsigned: list[Any], signed: list[Any]) -> None:
+        """Add products of bytes, four for each register given, to each lane of a variable."""
+        add = self._by_vnni if HAS_VNNI else self._by_avx2
+        self.builder.store(add(self.builder.load(total), unsigned, signed), total)
+
+    def _by_vnni(self, total: Any, unsigned: list[Any], signed: list[Any]) -> Any:
         add = self._called("llvm.x86.avx512.vpdpbusd.512", ir.FunctionType(_INTS, [_INTS] * 3))
-        self.builder.store(self.builder.call(add, [self.builder.load(total), unsigned, signed]), total)
+        for left, right in zip(unsigned, signed, strict=True):
+            total = self.builder.call(add, [total, left, right])
+        return total
+
+    def _by_avx2(self, total: Any, unsigned: list[Any], signed: list[Any]) -> Any:
+        multiply = self._called("llvm.x86.avx2.pmadd.ub.sw", ir.FunctionType(_PAIRS, [_BYTES] * 2))
+        widen = self._called("llvm.x86.avx2.pmadd.wd", ir.FunctionType(_INTS, [_PAIRS] * 2))
+        both = [
+            self.builder.call(multiply, [self.builder.bitcast(register, _BYTES) for register in pair])
+            for pair in zip(unsigned, signed, strict=True)
+        ]
+        sums = functools.reduce(self.builder.add, both)
+        ones = ir.Constant(_PAIRS, [1] * 2 * _LANES)
+        return self.builder.add(total, self.builder.call(widen, [sums, ones]))
+
+    def add_signed_products(self, total: Any, left: Any, right: Any) -> None:
+        """The same by AVX2 where both have signs: |right| times left with the sign of right, codes from -127 to 127."""
+        take_sign = self._called("llvm.x86.avx2.psign.b", ir.FunctionType(_BYTES, [_BYTES] * 2))
+        codes = self.builder.bitcast(right, _BYTES)
+        signed = self.builder.call(take_sign, [self.builder.bitcast(left, _BYTES), codes])
+        lengths = self.builder.call(take_sign, [codes, codes])
+        self.add_products(total, [lengths], [signed])
 
     def in_all(self, sums: Any) -> Any:
         """The lanes added up."""
-        return self.builder.call(
-            self._called("llvm.vector.reduce.add.v16i32", ir.FunctionType(_INT32, [_INTS])), [sums]
-        )
+        kind = ir.FunctionType(_INT32, [_INTS])
+        return self.builder.call(self._called(f"llvm.vector.reduce.add.v{_LANES}i32", kind), [sums])
 
     def wanted(self, by_length: Any, length: Any, by_error: Any, error: Any, steps: Any) -> Any:
         """The number that a product, times the scale of its document, has to reach."""
@@ -457,7 +598,7 @@ class _Instructions:
     def reached(self, sums: Any, scale: Any, wanted: Any) -> Any:
         """A mask of the lanes whose product reaches it."""
         scaled = self.builder.fmul(self.builder.sitofp(sums, _FLOATS), scale)
-        return self.builder.bitcast(self.builder.fcmp_ordered(">=", scaled, wanted), _INT16)
+        return self.builder.bitcast(self.builder.fcmp_ordered(">=", scaled, wanted), ir.IntType(_LANES))
 
     def _called(self, name: str, kind: Any) -> Any:
         return cgutils.get_or_insert_function(self.builder.module, kind, name)
