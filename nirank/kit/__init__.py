@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from nirank.kit.openvino import Graph as Graph
     from nirank.kit.openvino import Runtime as Runtime
     from nirank.kit.openvino import choose_runtime as choose_runtime
+    from nirank.kit.openvino import kept_in as kept_in
     from nirank.kit.openvino import token_examples as token_examples
     from nirank.kit.openvino import trace as trace
     from nirank.kit.quiet_openvino import import_openvino as import_openvino
@@ -91,6 +92,7 @@ _HOMES = {
         "Graph",
         "Runtime",
         "choose_runtime",
+        "kept_in",
         "token_examples",
         "trace",
     ],

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nirank.errors import BadInput, MissingDependency
 from nirank.kit import quantised
 from nirank.kit.quiet_openvino import import_openvino, openvino_installed
-from nirank.kit.transformers import Precision, quiet
+from nirank.kit.transformers import Computing, Precision, quiet
 
 Runtime = Literal["torch", "openvino"]
 #: What is computed: a tensor, of a network and of tensors by name.
@@ -175,6 +175,12 @@ def choose_runtime(runtime: Runtime | None, device: str, precision: Precision, h
         import_openvino("openvino")
     usual: Runtime | None = None if precision == "float32" else "openvino"
     return runtime or (usual if usable and openvino_installed() else "torch")
+
+
+def kept_in(runtime: Runtime | None, computing: Computing) -> torch.dtype:
+    """The type of the weights: float32 for OpenVINO, which rounds by itself, and else that of the precision."""
+    dtype: torch.dtype = torch.float32 if runtime == "openvino" else computing.dtype
+    return dtype
 
 
 def token_examples(names: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
