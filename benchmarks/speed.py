@@ -36,6 +36,8 @@ import speed_maxsim
 import speed_pipeline
 import speed_plaid
 import speed_rerank
+import speed_seq2seq
+import speed_sparse
 import speed_start
 import speed_training
 import speed_update
@@ -55,6 +57,8 @@ WORKS: dict[str, Callable[[Run, Report], None]] = {
     "losses": speed_losses.compare,
     "maxsim": speed_maxsim.compare,
     "plaid": speed_plaid.compare,
+    "seq2seq": speed_seq2seq.compare,
+    "sparse": speed_sparse.compare,
     "start": speed_start.compare,
     "training": speed_training.compare,
     "update": speed_update.compare,
