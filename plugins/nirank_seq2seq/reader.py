@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch.nn import functional as F
 from nirank.errors import BadInput
 from nirank.kit import (
     TEXTS,
+    WORTH_COMPILING,
     Fast,
     Graph,
     Runtime,
@@ -38,11 +38,6 @@ Score = Literal["log_probability", "log_odds"]
 _CPU_TOKENS, _GPU_TOKENS = 1024, 16_384
 #: Tokens of a prompt that are read by a model that has no limit.
 _USUAL_LENGTH = 512
-
-
-#: Tokens that take longer in torch, at once, than a graph takes to be compiled.
-_WORTH_COMPILING = 12_000
-_examples = functools.partial(token_examples, ("input_ids", "attention_mask"))
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ class AnswerReader(nn.Module):
         self.max_length = longest(self.model, contract.max_length, min(_USUAL_LENGTH, self.tokenizer.model_max_length))
         self.words = [word(self.tokenizer, text) for text in contract.words]
         self.template, self._narrow = self._template(), False
-        self._fast = Fast(self.model, self._logits, _examples, runtime, _WORTH_COMPILING, computing.precision)
+        self._fast = Fast(self.model, self._logits, token_examples, runtime, WORTH_COMPILING, computing.precision)
         self.eval()
         tried(model, self._at_once, computing.precision)
         self._narrow_head()

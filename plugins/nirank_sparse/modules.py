@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nirank.errors import BadInput
-from nirank.kit import Described, Runtime, peer_model, run_peer
+from nirank.kit import Described, Runtime, peer_model, refuse_modules, run_peer
 from nirank.kit.transformers import Computing, longest
 from nirank_sparse.reading import Reading, described_as_sparse
 
@@ -43,11 +43,7 @@ def read(
     if odd := [name for name in ("pooling", "activation") if getattr(reading, name) is not None]:
         kinds = ", ".join(described.kinds)
         raise BadInput(f"{described.model!r} is made of modules ({kinds}), which fix the {odd[0]}: leave it out.")
-    if runtime == "openvino":
-        raise BadInput(
-            f"runtime = 'openvino' is for masked language models under a pooling, and {described.model!r} is made of "
-            "other modules: leave it out."
-        )
+    refuse_modules(runtime, described)
     model = peer_model("SparseEncoder", described, computing, "sparse")
     if model.similarity_fn_name not in ("dot", "cosine"):
         raise BadInput(

@@ -23,6 +23,7 @@ from nirank.data import Candidates, Content, Explanation, Queries, SparseVectors
 from nirank.errors import BadInput
 from nirank.kit import (
     TEXTS,
+    WORTH_COMPILING,
     Described,
     Fast,
     Graph,
@@ -57,15 +58,12 @@ Side = Literal["query", "document"]
 
 #: Tokens, the padding counted, that a CPU reads at once, so that what a layer computes stays in its cache.
 _TOKENS = 1024
-#: Tokens that take longer in torch, at once, than a graph takes to be compiled.
-_WORTH_COMPILING = 12_000
 #: Tokens that are read of a text unless `max_length` says otherwise.
 _USUAL_LENGTH = 256
 
 _LETTERS = 4  # of a token, about, where modules make tokens by themselves
 
 _READING, _COMPUTING = Reading(), Computing()
-_examples = functools.partial(token_examples, ("input_ids", "attention_mask"))
 #: How the names of weights begin that only a masked language model needs.
 _HEADS = ("cls.predictions.", "lm_head.", "head.", "decoder.", "vocab_", "generator_", "lm_predictions.")
 
@@ -128,7 +126,7 @@ class SPLADE(nn.Module):
             usual = stated or min(_USUAL_LENGTH, self.tokenizer.model_max_length)
             self.max_length = longest(self.model, max_length, usual)
             self._terms = TermWeights(self.reading, self.precision)
-            self._fast = Fast(self.model, self._terms.pooled, _examples, runtime, _WORTH_COMPILING, self.precision)
+            self._fast = Fast(self.model, self._terms.pooled, token_examples, runtime, WORTH_COMPILING, self.precision)
         self.to(computing.place)
         self._new = NewHead.of(model, self.model, new)
         self.eval()
