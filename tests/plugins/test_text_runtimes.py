@@ -1,4 +1,4 @@
-"""SPLADE, T5 and ColBERT through OpenVINO: what torch computes of the weights of that moment, whatever else is in the batch."""
+"""SPLADE, T5 and ColBERT through OpenVINO: what torch computes of the weights of now, whatever else is in a batch."""
 
 from __future__ import annotations
 
@@ -74,22 +74,19 @@ def test_a_graph_computes_what_torch_does_also_of_a_text_alone(kind):
 def test_what_is_trained_is_computed_from_the_new_weights(kind):
     fast, slow = (kind(runtime=runtime) for runtime in ("openvino", "torch"))
     before = _found(fast)
-    for model in (fast, slow):
-        model.train()
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-        optimizer = torch.optim.Adam(model.parameters(), 0.02)
-        if _encodes(model):
-            loss = model.encode_documents(TEXTS).sum() / 100
-        else:
-            corpus = Documents([*map(str, range(len(TEXTS)))], TEXTS)
-            loss = model.score(Queries.of(QUERIES[:1]), Candidates.of([[0, 2, 3]], corpus=corpus))[:2].sum()
-        loss.backward()
-        optimizer.step()
-        model.eval()
+    fast.train()
+    optimizer = torch.optim.Adam(fast.parameters(), 0.02)
+    if _encodes(fast):
+        loss = fast.encode_documents(TEXTS).sum()
+    else:
+        corpus = Documents([*map(str, range(len(TEXTS)))], TEXTS)
+        loss = fast.score(Queries.of(QUERIES[:1]), Candidates.of([[0, 2, 3]], corpus=corpus))[:2].sum()
+    loss.backward()
+    optimizer.step()
+    fast.eval()
+    slow.load_state_dict(fast.state_dict())
     found, expected = _found(fast), _found(slow)
-    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
     assert np.abs(found - before).max() > 1e-3 * np.abs(expected).max()
 
 
