@@ -19,7 +19,7 @@ from speed_table import OURS, Report
 from speed_worker import Engine, contest, each, working
 
 #: Pairs of each collection, divided among 20 queries.
-SOURCES = {"wikiqa": 200, "nfcorpus": 60}
+SOURCES = {"wikiqa": 60, "nfcorpus": 20}
 #: Pairs that the loop reads at once.
 BATCHES = (4, 16)
 #: How many times the speed of transformers, and of torch, is wanted.

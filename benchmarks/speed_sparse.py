@@ -17,7 +17,7 @@ from speed_table import OURS, Report
 from speed_worker import Engine, contest, each, working
 
 #: Texts of each source.
-SOURCES = {"descriptions": 200, "abstracts": 60}
+SOURCES = {"descriptions": 60, "abstracts": 12}
 #: How many times the speed of sentence-transformers, and of torch, is wanted.
 WANTED = 1.5
 #: Weights in float32 that count as the same differ by less.

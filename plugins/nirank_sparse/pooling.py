@@ -12,7 +12,7 @@ from nirank.kit.transformers import Precision
 from nirank_sparse.reading import Reading
 
 #: Terms whose logits a CPU has at once: they stay in its cache.
-_TERMS = 2048
+_TERMS = 512
 
 
 class TermWeights:

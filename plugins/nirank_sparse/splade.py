@@ -57,7 +57,7 @@ from nirank_sparse.reading import USUAL, Reading, described_as_sparse
 Side = Literal["query", "document"]
 
 #: Tokens, the padding counted, that a CPU reads at once, so that what a layer computes stays in its cache.
-_TOKENS = 1024
+_TOKENS = 512
 #: Tokens that are read of a text unless `max_length` says otherwise.
 _USUAL_LENGTH = 256
 
