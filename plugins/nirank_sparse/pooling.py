@@ -15,7 +15,7 @@ from nirank_sparse.reading import Reading
 _TERMS = 512
 
 
-class TermWeights:
+class TermPooling:
     """The weights of all terms for some texts, from a masked language model and its inputs.
 
     `pooled`, which is nearly all of the work, is what a runtime computes: of weights, many of which are 0 whatever the
@@ -30,9 +30,10 @@ class TermWeights:
 
         Then `run`, which computes weights through this function, no longer gives what is `expected`.
         """
-        head: Any = network.get_output_embeddings()
-        if not isinstance(head, nn.Linear):
+        found = network.get_output_embeddings()
+        if not isinstance(found, nn.Linear):
             return
+        head: Any = found
         self._bare, head.forward = True, _itself
         near = 1e-4 if self.precision == "float32" else 1e-2
         try:

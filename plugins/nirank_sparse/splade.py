@@ -51,7 +51,7 @@ from nirank.kit.transformers import (
 )
 from nirank_sparse import modules
 from nirank_sparse.explaining import by_terms, named
-from nirank_sparse.pooling import TermWeights
+from nirank_sparse.pooling import TermPooling
 from nirank_sparse.reading import USUAL, Reading, described_as_sparse
 
 Side = Literal["query", "document"]
@@ -125,7 +125,7 @@ class SPLADE(nn.Module):
             stated = described.length(self.tokenizer) if described_as_sparse(described) else None
             usual = stated or min(_USUAL_LENGTH, self.tokenizer.model_max_length)
             self.max_length = longest(self.model, max_length, usual)
-            self._terms = TermWeights(self.reading, self.precision)
+            self._terms = TermPooling(self.reading, self.precision)
             self._fast = Fast(self.model, self._terms.pooled, token_examples, runtime, WORTH_COMPILING, self.precision)
         self.to(computing.place)
         self._new = NewHead.of(model, self.model, new)
