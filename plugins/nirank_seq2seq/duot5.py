@@ -42,7 +42,7 @@ class DuoT5(nn.Module):
     Pretrained Sequence-to-Sequence Models, 2021. A list of n documents takes n (n - 1) prompts.
 
     `batch_size` counts documents, and their lists stay whole. Any loss trains it, but with "binary" there is nothing to
-    learn. Raises `BadInput` as `nirank_seq2seq.reader.AnswerReader` does.
+    learn. `runtime` and what raises `BadInput` are as `nirank_seq2seq.reader.AnswerReader` has them.
     """
 
     reads = "text"

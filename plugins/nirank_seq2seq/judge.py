@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nirank.errors import BadInput
-from nirank.kit import Runtime, transformers
+from nirank.kit import transformers
 from nirank.kit.transformers import Computing
 from nirank_seq2seq.pointwise import PLACES, Pointwise
 from nirank_seq2seq.reader import COMPUTING, LENGTHS, AnswerReader, Contract, Lengths, Score
@@ -33,7 +33,6 @@ class LLMJudge(Pointwise):
         score: Score = "log_probability",
         *,
         lengths: Lengths = LENGTHS,
-        runtime: Runtime | None = None,
         computing: Computing = COMPUTING,
     ) -> None:
         chat = chats(model, chat)
@@ -49,7 +48,7 @@ class LLMJudge(Pointwise):
             "score": score,
             "precision": computing.precision,
         }
-        reader = AnswerReader("AutoModelForCausalLM", model, contract, lengths.tokens, runtime, computing)
+        reader = AnswerReader("AutoModelForCausalLM", model, contract, lengths.tokens, computing=computing)
         super().__init__(reader, score, computing.batch_size, stage)
 
 

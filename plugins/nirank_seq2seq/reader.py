@@ -80,7 +80,9 @@ class AnswerReader(nn.Module):
     """Says of prompts how much sooner the model would go on with the first of two words than with the second.
 
     `kind` is the class of transformers: "AutoModelForSeq2SeqLM", whose first decoded token counts, or
-    "AutoModelForCausalLM", whose next token does. Raises `BadInput` where there is no such model, for a template that
+    "AutoModelForCausalLM", whose next token does. `runtime` is what computes without gradients: "torch", or on the CPU
+    "openvino", which keeps weights in float32, and there has the same logits to about 1e-5; None is OpenVINO in float32
+    where that is installed and so much is read at once that compiling pays. Raises `BadInput` where there is no such model, for a template that
     lacks a place, and for words that are not single tokens.
     """
 
@@ -90,12 +92,14 @@ class AnswerReader(nn.Module):
         model: str,
         contract: Contract,
         tokens: int | None = None,
-        runtime: Runtime | None = None,
+        runtime: Runtime | None = "torch",
         computing: Computing = COMPUTING,
     ) -> None:
         super().__init__()
         self.tokens = tokens or (_CPU_TOKENS if computing.place == "cpu" else _GPU_TOKENS)
         self.decodes = kind == "AutoModelForSeq2SeqLM"
+        if runtime is None and computing.precision != "float32":
+            runtime = "torch"  # a graph would keep a large model in float32, in twice the memory
         runtime = choose_runtime(runtime, computing.place, computing.precision, half=True)
         self.model = pretrained.load(kind, model, dtype=kept_in(runtime, computing)).to(computing.place)
         self.tokenizer = pretrained.tokenizer_of(model, self.model)
