@@ -19,8 +19,8 @@ class MonoT5(Pointwise):
         s(q, d) = log P(true) - log P(false)                    score = "log_odds": the same order, for losses of logits
 
     Nogueira, Jiang, Pradeep and Lin, Document Ranking with a Pretrained Sequence-to-Sequence Model, Findings of EMNLP
-    2020. `model` is a name on the model hub or a folder. `runtime` is as `nirank_seq2seq.reader.AnswerReader` has it. Any
-    loss trains it.
+    2020. `model` is a name on the model hub or a folder. `runtime` is as `nirank_seq2seq.reader.AnswerReader` has it.
+    Any loss trains it.
     """
 
     def __init__(

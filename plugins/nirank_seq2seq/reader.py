@@ -82,8 +82,8 @@ class AnswerReader(nn.Module):
     `kind` is the class of transformers: "AutoModelForSeq2SeqLM", whose first decoded token counts, or
     "AutoModelForCausalLM", whose next token does. `runtime` is what computes without gradients: "torch", or on the CPU
     "openvino", which keeps weights in float32, and there has the same logits to about 1e-5; None is OpenVINO in float32
-    where that is installed and so much is read at once that compiling pays. Raises `BadInput` where there is no such model, for a template that
-    lacks a place, and for words that are not single tokens.
+    where that is installed and so much is read at once that compiling pays. Raises `BadInput` where there is no
+    such model, for a template that lacks a place, and for words that are not single tokens.
     """
 
     def __init__(
