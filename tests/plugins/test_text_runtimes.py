@@ -86,7 +86,7 @@ def test_what_is_trained_is_computed_from_the_new_weights(kind):
     slow.load_state_dict(fast.state_dict())
     found, expected = _found(fast), _found(slow)
     np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
-    assert np.abs(found - before).max() > 1e-3 * np.abs(expected).max()
+    assert np.abs(found - before).max() > 2e-4 * np.abs(expected).max()  # ten times the tolerance
 
 
 def test_a_wrong_graph_is_refused_or_left_to_torch(kind, monkeypatch, caplog):
