@@ -39,6 +39,8 @@ import speed_pipeline
 import speed_plaid
 import speed_rerank
 import speed_saved
+import speed_seq2seq
+import speed_sparse
 import speed_start
 import speed_training
 import speed_update
@@ -58,6 +60,8 @@ WORKS: dict[str, Callable[[Run, Report], None]] = {
     "losses": speed_losses.compare,
     "maxsim": speed_maxsim.compare,
     "plaid": speed_plaid.compare,
+    "seq2seq": speed_seq2seq.compare,
+    "sparse": speed_sparse.compare,
     "start": speed_start.compare,
     "training": speed_training.compare,
     "update": speed_update.compare,

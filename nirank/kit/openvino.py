@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from nirank.errors import BadInput, MissingDependency
 from nirank.kit import quantised
+from nirank.kit.described import Described
 from nirank.kit.quiet_openvino import import_openvino, openvino_installed
-from nirank.kit.transformers import Precision, quiet
+from nirank.kit.transformers import Computing, Precision, quiet
 
 Runtime = Literal["torch", "openvino"]
 #: What is computed: a tensor, of a network and of tensors by name.
@@ -29,6 +30,9 @@ Function: TypeAlias = Callable[[Any, dict[str, Tensor]], Tensor]
 Examples: TypeAlias = Callable[[], tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
 #: Makes the inputs by which the ranges of numbers are found for int8.
 Calibration: TypeAlias = Callable[[], Iterable[Mapping[str, Tensor]]]
+
+#: Tokens that take a transformer longer in torch, at once, than its graph takes to be compiled.
+WORTH_COMPILING = 12_000
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}
 #: What a graph may be apart from torch in float32, of the largest number: much more than it is where it is right.
@@ -193,7 +197,28 @@ def choose_runtime(runtime: Runtime | None, device: str, precision: Precision, h
     return runtime or (usual if usable and openvino_installed() else "torch")
 
 
-def token_examples(names: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def kept_in(runtime: Runtime | None, computing: Computing) -> torch.dtype:
+    """The type of the weights: float32 for OpenVINO, which rounds by itself, and else that of the precision."""
+    dtype: torch.dtype = torch.float32 if runtime == "openvino" else computing.dtype
+    return dtype
+
+
+def refuse_modules(runtime: Runtime | None, described: Described) -> None:
+    """Raise `BadInput` where OpenVINO is asked for a model that sentence-transformers puts together and runs."""
+    if runtime == "openvino":
+        kinds = ", ".join(described.kinds)
+        raise BadInput(f"{described.model!r} is made of modules ({kinds}), which torch computes: leave runtime out.")
+
+
+def token_states(transformer: Any, inputs: dict[str, Tensor]) -> Tensor:
+    """The vectors of tokens that a transformer makes, `[texts, tokens, width]`."""
+    found: Tensor = transformer(**inputs, return_dict=True).last_hidden_state
+    return found
+
+
+def token_examples(
+    names: Iterable[str] = ("input_ids", "attention_mask"),
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Two texts of eight tokens, and three of five and fewer, as inputs of a transformer with these names."""
     numbers, mask = torch.arange(15).view(3, 5) % 7, torch.ones(3, 5, dtype=torch.long)
     mask[1, 3:] = 0

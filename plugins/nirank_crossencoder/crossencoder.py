@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nirank.data import Candidates, Documents, Queries, Windows, windows
 from nirank.errors import BadInput
-from nirank.kit import Described, Fast, Runtime, choose_runtime, token_examples, tried, weights_digest
+from nirank.kit import Described, Fast, Runtime, choose_runtime, kept_in, token_examples, tried, weights_digest
 from nirank.kit import transformers as pretrained
 from nirank.kit.text import Prompt, Read, Tokens, tokens
 from nirank.kit.transformers import Computing, longest, passes, quiet
@@ -96,8 +96,7 @@ class CrossEncoder(nn.Module):
         else:
             half = head.pooling not in JOINT
             runtime = choose_runtime(runtime, computing.place, computing.precision, half)
-            dtype = torch.float32 if runtime == "openvino" else computing.dtype  # which OpenVINO rounds by itself
-            self.network = network.read(model, head, dtype).to(computing.place)
+            self.network = network.read(model, head, kept_in(runtime, computing)).to(computing.place)
             self.tokenizer = pretrained.tokenizer_of(model, self.network.encoder)
             usual = described.length(self.tokenizer) or self.tokenizer.model_max_length
             self.max_length = longest(self.network.encoder, max_length, usual)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +12,29 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nirank.data import Candidates, Content, Explanation, Ints, Queries, TokenVectors, offsets_of, to_numpy
 from nirank.errors import BadInput
-from nirank.kit import Described, peer_text, progress, save_peer, tried, weights_digest
+from nirank.kit import (
+    WORTH_COMPILING,
+    Described,
+    Fast,
+    Graph,
+    Runtime,
+    choose_runtime,
+    kept_in,
+    peer_text,
+    progress,
+    save_peer,
+    token_examples,
+    token_states,
+    tried,
+    weights_digest,
+)
 from nirank.kit.text import require_text
 from nirank.kit.transformers import (
     Computing,
-    file_of,
     load,
     longest,
     padding_of,
@@ -34,12 +44,10 @@ from nirank.kit.transformers import (
     tokenizer_of,
     tokenizer_text,
 )
-from nirank_late import modules
+from nirank_late import modules, projection
 from nirank_late.explaining import Token, by_tokens, named
 from nirank_late.maxsim import maxsim
-from nirank_late.template import LENGTHS, Template, TemplateSettings, punctuation, trained_as_late
-
-log = logging.getLogger("nirank")
+from nirank_late.template import LENGTHS, Template, TemplateSettings, punctuation
 
 Side = Literal["query", "document"]
 
@@ -48,11 +56,6 @@ _TOKENS = 1024
 _LETTERS = 4  # of a token, about, where modules make tokens by themselves
 #: Documents whose vectors are in memory at once while pairs are scored.
 _DOCUMENTS = 1024
-#: Where the weights of the projection may be: ours, ColBERT's, PyLate's.
-_PROJECTIONS = ("projection.safetensors", "model.safetensors", "1_Dense/model.safetensors")
-_WEIGHT = "linear.weight"
-_WEIGHTS = (_WEIGHT, f"module.{_WEIGHT}", f"_orig_mod.{_WEIGHT}", f"module._orig_mod.{_WEIGHT}", f"model.{_WEIGHT}")
-_DIM = 128
 
 _TEMPLATE, _COMPUTING = TemplateSettings(), Computing()
 
@@ -65,7 +68,10 @@ class ColBERT(nn.Module):
     transformer's own vectors. The settings of the template are those of `nirank_late.template.Template`; unless given
     they are as the model says. A `MultiVectorEncoder` of sentence-transformers is run as that library runs it
     (`nirank_late.modules`), and has no template. `batch_size`, unless given 32 on a CPU and 256 elsewhere, is the most
-    texts of a forward pass; texts of similar length go together.
+    texts of a forward pass; texts of similar length go together. `runtime` is what computes vectors of tokens without
+    gradients: "torch", or on the CPU "openvino", which is faster and in float32 has the same to about 1e-6; unless
+    given it is OpenVINO where that is installed and so much is encoded at once that compiling pays, and in bfloat16
+    always where it is installed; the model is then kept, and trained, in float32.
 
     As a scorer it encodes each distinct text once. Outside training it has the vectors of some
     documents in memory at a time. As any `nn.Module` it gives vectors and scores with gradients wherever these are
@@ -85,6 +91,7 @@ class ColBERT(nn.Module):
         seed: int = 0,
         *,
         template: TemplateSettings = _TEMPLATE,
+        runtime: Runtime | None = None,
         computing: Computing = _COMPUTING,
     ) -> None:
         super().__init__()
@@ -93,12 +100,12 @@ class ColBERT(nn.Module):
         described = Described.of(model)
         self._is_peer = modules.needed(described)
         if self._is_peer:
-            self.model = modules.read(described, dim, template, computing)
+            self.model = modules.read(described, dim, template, runtime, computing)
             self.tokenizer, self.linear = self.model.tokenizer, None
             self._dim = modules.dimension(self.model)
             _freeze_unused(self.model.transformers_model)
         else:
-            self._read(model, dim, seed, template, computing)
+            self._read(model, dim, seed, template, runtime, computing)
         self.to(computing.place)
         self.eval()
         for side in ("query", "document"):
@@ -112,15 +119,25 @@ class ColBERT(nn.Module):
             found = self._forward(*self._tokens(texts, side), side)
         return torch.stack([vectors[0] for vectors in found if len(vectors)])
 
-    def _read(self, model: str, dim: int | None, seed: int, template: TemplateSettings, computing: Computing) -> None:
+    def _read(
+        self,
+        model: str,
+        dim: int | None,
+        seed: int,
+        template: TemplateSettings,
+        runtime: Runtime | None,
+        computing: Computing,
+    ) -> None:
         """Load the transformer, its template and its projection."""
-        self.model = load("AutoModel", model, dtype=computing.dtype)
+        runtime = choose_runtime(runtime, computing.place, computing.precision, half=True)
+        self.model = load("AutoModel", model, dtype=kept_in(runtime, computing))
+        self._fast = Fast(self.model, token_states, token_examples, runtime, WORTH_COMPILING, computing.precision)
         self.tokenizer = tokenizer_of(model, self.model)
         self.template = _template(model, self.tokenizer, self.model, template)
         self.markers = _markers(self.tokenizer, self.model, self.template)
         if self.template.augment and self.tokenizer.mask_token_id is None:
             raise BadInput(f"{model!r} has no mask token, which queries are padded with: set augment = false.")
-        self.linear = _projection(model, self.model.config.hidden_size, dim, seed)
+        self.linear = projection.read(model, self.model.config.hidden_size, dim, seed)
         self.skipped = _skipped(self.tokenizer, self.template)
         self._dim = int(self.model.config.hidden_size if self.linear is None else len(self.linear.weight))
         _freeze_unused(self.model)
@@ -205,7 +222,7 @@ class ColBERT(nn.Module):
             self.tokenizer.save_pretrained(str(place))
         self.template.save(place)
         if self.linear is not None:
-            save_file({_WEIGHT: self.linear.weight.detach().cpu().contiguous()}, place / _PROJECTIONS[0])
+            projection.save(self.linear, place)
         return {
             "use": "encoder/colbert",
             "model": Path("model"),
@@ -242,8 +259,9 @@ class ColBERT(nn.Module):
         tokens, seen = self._tokens(texts, side)
         lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
         places = passes(lengths, self.size, _TOKENS if self.device.type == "cpu" else None)
+        graph = self._fast.graph(int(lengths.sum()))
         read = TokenVectors.concatenate(
-            [self._forward([tokens[place] for place in some], seen[some], side) for some in places]
+            [self._forward([tokens[place] for place in some], seen[some], side, graph) for some in places]
         )
         ordered: TokenVectors = read[np.argsort(np.concatenate(places))]
         return ordered
@@ -270,7 +288,9 @@ class ColBERT(nn.Module):
         filled = [tokens + [self.tokenizer.mask_token_id] * (limit - len(tokens)) for tokens in marked]
         return filled, np.full(len(filled), limit) if template.attend else seen
 
-    def _forward(self, tokens: list[list[int]], seen: NDArray[np.int64], side: Side) -> TokenVectors:
+    def _forward(
+        self, tokens: list[list[int]], seen: NDArray[np.int64], side: Side, graph: Graph | None = None
+    ) -> TokenVectors:
         lengths = np.array([len(each) for each in tokens])
         real = np.arange(lengths.max()) < lengths[:, None]  # [texts, longest]
         ids = np.full(real.shape, padding_of(self.tokenizer, self.model))
@@ -279,7 +299,8 @@ class ColBERT(nn.Module):
         kept = real & ~self.skipped[ids] if side == "document" else real
         inputs = {"input_ids": ids, "attention_mask": attended.astype(np.int64)}
         on_device = {name: torch.from_numpy(values).to(self.device) for name, values in inputs.items()}
-        hidden = self.model(**on_device).last_hidden_state[torch.from_numpy(kept).to(self.device)]  # [tokens, hidden]
+        states = token_states(self.model, on_device) if graph is None else graph(on_device)
+        hidden = states[torch.from_numpy(kept).to(self.device)]  # [tokens, hidden]
         projected = hidden if self.linear is None else self.linear(hidden.to(self.linear.weight.dtype))
         return TokenVectors(offsets_of(kept.sum(axis=1)), nn.functional.normalize(projected.float(), dim=-1))
 
@@ -317,58 +338,6 @@ def _skipped(tokenizer: Any, template: Template) -> NDArray[np.bool_]:
     if template.skip_punctuation:
         skipped[punctuation(tokenizer.get_vocab())] = True
     return skipped
-
-
-def _projection(model: str, hidden: int, dim: int | None, seed: int) -> nn.Linear | None:
-    """The projection that comes with a model, or a new one: orthogonal, so that it keeps angles as well as it can.
-
-    Raises `BadInput` for one of another shape, and where a model that says how it was trained comes without.
-    """
-    if dim == 0:
-        return None
-    stored = _stored_projection(model)
-    if stored is not None and stored.shape != (dim or len(stored), hidden):
-        raise BadInput(
-            f"{model!r} has a projection of the shape {list(stored.shape)}, but dim = {dim} and its transformer need "
-            f"[{dim}, {hidden}]: leave dim out, or set {len(stored)}."
-        )
-    if stored is None:
-        stored = _new_projection(model, dim or _DIM, hidden, seed)
-    linear = nn.Linear(hidden, len(stored), bias=False)
-    linear.weight = nn.Parameter(stored.float())
-    return linear
-
-
-def _new_projection(model: str, dim: int, hidden: int, seed: int) -> Tensor:
-    if trained_as_late(model):
-        raise BadInput(
-            f"{model!r} was trained for late interaction, and its projection ({_WEIGHT}) is in none of "
-            f"{', '.join(_PROJECTIONS)}: copy it there, or set dim = 0 if it has none."
-        )
-    log.warning("%s has no projection: one to %d dimensions is new, and drawn from seed = %d.", model, dim, seed)
-    drawn = torch.empty(dim, hidden)
-    nn.init.orthogonal_(drawn, generator=torch.Generator().manual_seed(seed))
-    return drawn
-
-
-def _stored_projection(model: str) -> Tensor | None:
-    for name in (*_PROJECTIONS, *_shards(model)):
-        if not (path := file_of(model, name)):
-            continue
-        try:
-            with safe_open(path, "pt") as file:
-                if named := [key for key in file.keys() if key in _WEIGHTS]:  # noqa: SIM118 (it is no mapping)
-                    return file.get_tensor(named[0])
-        except SafetensorError as error:
-            raise BadInput(f"is damaged: {error}. Copy the model again.", path) from error
-    return None
-
-
-def _shards(model: str) -> list[str]:
-    """The files of a model that is saved in several."""
-    if not (path := file_of(model, "model.safetensors.index.json")):
-        return []
-    return sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))  # which transformers read
 
 
 def _freeze_unused(model: nn.Module) -> None:

@@ -16,7 +16,7 @@ import torch
 
 from nirank.data import TokenVectors, offsets_of
 from nirank.errors import BadInput
-from nirank.kit import Described, peer_model, run_peer
+from nirank.kit import Described, Runtime, peer_model, refuse_modules, run_peer
 from nirank.kit.transformers import Computing
 from nirank_late.template import TemplateSettings
 
@@ -46,7 +46,9 @@ def _is_template(described: Described) -> bool:
     return alone and linear and described.plain and not prompts and told
 
 
-def read(described: Described, dim: int | None, template: TemplateSettings, computing: Computing) -> Any:
+def read(
+    described: Described, dim: int | None, template: TemplateSettings, runtime: Runtime | None, computing: Computing
+) -> Any:
     """Load the model. Raises `BadInput` where that fails, and for settings that are the model's own."""
     asked = {"dim": dim, **asdict(template)}
     if odd := [name for name, value in asked.items() if value is not None]:
@@ -55,6 +57,7 @@ def read(described: Described, dim: int | None, template: TemplateSettings, comp
             f"{described.model!r} is made of modules ({kinds}), which fix how texts are read and projected: leave "
             f"{odd[0]} out."
         )
+    refuse_modules(runtime, described)
     model = peer_model("MultiVectorEncoder", described, computing, "late")
     if not any(type(module).__name__ == "Normalize" for module in model):
         raise BadInput(

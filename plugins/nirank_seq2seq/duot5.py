@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nirank.data import Candidates, Queries, offsets_of
+from nirank.kit import Runtime
 from nirank.kit.text import Read, Tokens
 from nirank.kit.transformers import Computing
 from nirank_seq2seq.reader import COMPUTING, LENGTHS, TRUE_OR_FALSE, AnswerReader, Contract, Lengths, TrueOrFalse
@@ -41,7 +42,7 @@ class DuoT5(nn.Module):
     Pretrained Sequence-to-Sequence Models, 2021. A list of n documents takes n (n - 1) prompts.
 
     `batch_size` counts documents, and their lists stay whole. Any loss trains it, but with "binary" there is nothing to
-    learn. Raises `BadInput` as `nirank_seq2seq.reader.AnswerReader` does.
+    learn. `runtime` and what raises `BadInput` are as `nirank_seq2seq.reader.AnswerReader` has them.
     """
 
     reads = "text"
@@ -55,11 +56,12 @@ class DuoT5(nn.Module):
         *,
         answers: TrueOrFalse = TRUE_OR_FALSE,
         lengths: Lengths = LENGTHS,
+        runtime: Runtime | None = None,
         computing: Computing = COMPUTING,
     ) -> None:
         super().__init__()
         contract = Contract(template, _PLACES, dataclasses.astuple(answers), lengths.max_length)
-        self.reader = AnswerReader("AutoModelForSeq2SeqLM", model, contract, lengths.tokens, computing)
+        self.reader = AnswerReader("AutoModelForSeq2SeqLM", model, contract, lengths.tokens, runtime, computing)
         self.aggregation, self.precision = aggregation, computing.precision
         self.batch_size = computing.batch_size or 512
         self.eval()

@@ -48,7 +48,7 @@ class LLMJudge(Pointwise):
             "score": score,
             "precision": computing.precision,
         }
-        reader = AnswerReader("AutoModelForCausalLM", model, contract, lengths.tokens, computing)
+        reader = AnswerReader("AutoModelForCausalLM", model, contract, lengths.tokens, computing=computing)
         super().__init__(reader, score, computing.batch_size, stage)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from nirank.kit import Runtime
 from nirank.kit.transformers import Computing
 from nirank_seq2seq.pointwise import PLACES, Pointwise
 from nirank_seq2seq.reader import COMPUTING, LENGTHS, TRUE_OR_FALSE, AnswerReader, Contract, Lengths, Score, TrueOrFalse
@@ -18,7 +19,8 @@ class MonoT5(Pointwise):
         s(q, d) = log P(true) - log P(false)                    score = "log_odds": the same order, for losses of logits
 
     Nogueira, Jiang, Pradeep and Lin, Document Ranking with a Pretrained Sequence-to-Sequence Model, Findings of EMNLP
-    2020. `model` is a name on the model hub or a folder. Any loss trains it.
+    2020. `model` is a name on the model hub or a folder. `runtime` is as `nirank_seq2seq.reader.AnswerReader` has it.
+    Any loss trains it.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class MonoT5(Pointwise):
         *,
         answers: TrueOrFalse = TRUE_OR_FALSE,
         lengths: Lengths = LENGTHS,
+        runtime: Runtime | None = None,
         computing: Computing = COMPUTING,
     ) -> None:
         contract = Contract(template, PLACES, dataclasses.astuple(answers), lengths.max_length)
@@ -39,5 +42,5 @@ class MonoT5(Pointwise):
             "score": score,
             "precision": computing.precision,
         }
-        reader = AnswerReader("AutoModelForSeq2SeqLM", model, contract, lengths.tokens, computing)
+        reader = AnswerReader("AutoModelForSeq2SeqLM", model, contract, lengths.tokens, runtime, computing)
         super().__init__(reader, score, computing.batch_size, stage)

@@ -15,7 +15,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nirank.errors import BadInput
-from nirank.kit import TEXTS, tried, weights_digest
+from nirank.kit import (
+    TEXTS,
+    WORTH_COMPILING,
+    Fast,
+    Graph,
+    Runtime,
+    choose_runtime,
+    kept_in,
+    token_examples,
+    tried,
+    weights_digest,
+)
 from nirank.kit import transformers as pretrained
 from nirank.kit.text import Tokens
 from nirank.kit.transformers import Computing, longest, padding_of, passes, quiet
@@ -69,22 +80,34 @@ class AnswerReader(nn.Module):
     """Says of prompts how much sooner the model would go on with the first of two words than with the second.
 
     `kind` is the class of transformers: "AutoModelForSeq2SeqLM", whose first decoded token counts, or
-    "AutoModelForCausalLM", whose next token does. Raises `BadInput` where there is no such model, for a template that
-    lacks a place, and for words that are not single tokens.
+    "AutoModelForCausalLM", whose next token does. `runtime` is what computes without gradients: "torch", or on the CPU
+    "openvino", which keeps weights in float32, and there has the same logits to about 1e-5; None is OpenVINO in float32
+    where that is installed and so much is read at once that compiling pays. Raises `BadInput` where there is no
+    such model, for a template that lacks a place, and for words that are not single tokens.
     """
 
     def __init__(
-        self, kind: str, model: str, contract: Contract, tokens: int | None = None, computing: Computing = COMPUTING
+        self,
+        kind: str,
+        model: str,
+        contract: Contract,
+        tokens: int | None = None,
+        runtime: Runtime | None = "torch",
+        computing: Computing = COMPUTING,
     ) -> None:
         super().__init__()
         self.tokens = tokens or (_CPU_TOKENS if computing.place == "cpu" else _GPU_TOKENS)
         self.decodes = kind == "AutoModelForSeq2SeqLM"
-        self.model = pretrained.load(kind, model, dtype=computing.dtype).to(computing.place)
+        if runtime is None and computing.precision != "float32":
+            runtime = "torch"  # a graph would keep a large model in float32, in twice the memory
+        runtime = choose_runtime(runtime, computing.place, computing.precision, half=True)
+        self.model = pretrained.load(kind, model, dtype=kept_in(runtime, computing)).to(computing.place)
         self.tokenizer = pretrained.tokenizer_of(model, self.model)
         self.contract = contract
         self.max_length = longest(self.model, contract.max_length, min(_USUAL_LENGTH, self.tokenizer.model_max_length))
         self.words = [word(self.tokenizer, text) for text in contract.words]
         self.template, self._narrow = self._template(), False
+        self._fast = Fast(self.model, self._logits, token_examples, runtime, WORTH_COMPILING, computing.precision)
         self.eval()
         tried(model, self._at_once, computing.precision)
         self._narrow_head()
@@ -124,9 +147,10 @@ class AnswerReader(nn.Module):
         gives the tokens of a prompt's texts by place.
         """
         prompt = self.template.prompt
-        places = passes(shares.sum(axis=1) + prompt.max_length - prompt.room, len(shares), self.tokens)
+        lengths = shares.sum(axis=1) + prompt.max_length - prompt.room
+        places, graph = passes(lengths, len(shares), self.tokens), self._fast.graph(int(lengths.sum()))
         found = torch.cat(
-            [self._pass([self._cut(texts(row), shares[row]) for row in some.tolist()]) for some in places]
+            [self._pass([self._cut(texts(row), shares[row]) for row in some.tolist()], graph) for some in places]
         )
         return found[torch.from_numpy(np.argsort(np.concatenate(places))).to(found.device)]
 
@@ -158,19 +182,25 @@ class AnswerReader(nn.Module):
         ordered = self.template.template.order(texts)
         return tuple(text[:most] for text, most in zip(ordered, share.tolist(), strict=True))
 
-    def _pass(self, rows: Sequence[Sequence[Tokens]]) -> Tensor:
+    def _pass(self, rows: Sequence[Sequence[Tokens]], graph: Graph | None = None) -> Tensor:
         """One forward pass. Prompts are padded behind, where neither attention nor positions before it notice."""
         ids, mask = self.template.prompt.filled(rows, padding_of(self.tokenizer, self.model))
-        inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
-        arguments = {name: torch.from_numpy(column).to(self.device) for name, column in inputs.items()}
-        at = torch.zeros(len(ids), dtype=torch.int64, device=self.device)
-        if self.decodes:
-            arguments["decoder_input_ids"] = torch.full((len(ids), 1), first_token(self.model), device=self.device)
-        else:
-            at = arguments["attention_mask"].sum(1) - 1
-        logits = self.model(**arguments, use_cache=False).logits[torch.arange(len(ids), device=self.device), at].float()
-        first, second = logits.unbind(1) if self._narrow else (logits[:, token] for token in self.words)
+        columns = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+        inputs = {name: torch.from_numpy(column).to(self.device) for name, column in columns.items()}
+        first, second = (self._logits(self.model, inputs) if graph is None else graph(inputs)).unbind(1)
         return first - second
+
+    def _logits(self, network: Any, inputs: dict[str, Tensor]) -> Tensor:
+        """The logits of both words after each prompt, float32 `[prompts, 2]`."""
+        ids, arguments = inputs["input_ids"], {**inputs}
+        if self.decodes:
+            arguments["decoder_input_ids"] = torch.full_like(ids[:, :1], first_token(network))
+            logits = network(**arguments, use_cache=False).logits[:, 0].float()
+        else:
+            last = inputs["attention_mask"].sum(1) - 1
+            rows = torch.arange(ids.shape[0], device=ids.device)
+            logits = network(**arguments, use_cache=False).logits[rows, last].float()
+        return logits if self._narrow else logits[:, self.words]
 
 
 class _OnlyWords(nn.Linear):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nirank.errors import BadInput
-from nirank.kit import Described, peer_model, run_peer
+from nirank.kit import Described, Runtime, peer_model, refuse_modules, run_peer
 from nirank.kit.transformers import Computing, longest
 from nirank_sparse.reading import Reading, described_as_sparse
 
@@ -36,11 +36,14 @@ def needed(described: Described) -> bool:
     return described.marks(described.prompt("query") + described.prompt("document"))
 
 
-def read(described: Described, reading: Reading, max_length: int | None, computing: Computing) -> Any:
+def read(
+    described: Described, reading: Reading, max_length: int | None, runtime: Runtime | None, computing: Computing
+) -> Any:
     """Load the model. Raises `BadInput` where that fails, for a distance, and for settings that modules do not have."""
     if odd := [name for name in ("pooling", "activation") if getattr(reading, name) is not None]:
         kinds = ", ".join(described.kinds)
         raise BadInput(f"{described.model!r} is made of modules ({kinds}), which fix the {odd[0]}: leave it out.")
+    refuse_modules(runtime, described)
     model = peer_model("SparseEncoder", described, computing, "sparse")
     if model.similarity_fn_name not in ("dot", "cosine"):
         raise BadInput(

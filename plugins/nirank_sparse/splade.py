@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Sequence, Sized
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -21,7 +21,21 @@ from torch import Tensor, nn
 
 from nirank.data import Candidates, Content, Explanation, Queries, SparseVectors, to_numpy
 from nirank.errors import BadInput
-from nirank.kit import TEXTS, Described, peer_text, save_peer, tried, weights_digest
+from nirank.kit import (
+    TEXTS,
+    WORTH_COMPILING,
+    Described,
+    Fast,
+    Graph,
+    Runtime,
+    choose_runtime,
+    kept_in,
+    peer_text,
+    save_peer,
+    token_examples,
+    tried,
+    weights_digest,
+)
 from nirank.kit.text import require_text
 from nirank.kit.transformers import (
     Computing,
@@ -37,12 +51,13 @@ from nirank.kit.transformers import (
 )
 from nirank_sparse import modules
 from nirank_sparse.explaining import by_terms, named
+from nirank_sparse.pooling import TermPooling
 from nirank_sparse.reading import USUAL, Reading, described_as_sparse
 
 Side = Literal["query", "document"]
 
-#: Tokens, the padding counted, that a CPU reads at once, and terms whose logits it has at once: they stay in its cache.
-_TOKENS, _TERMS = 1024, 2048
+#: Tokens, the padding counted, that a CPU reads at once, so that what a layer computes stays in its cache.
+_TOKENS = 512
 #: Tokens that are read of a text unless `max_length` says otherwise.
 _USUAL_LENGTH = 256
 
@@ -61,7 +76,11 @@ class SPLADE(nn.Module):
     (`nirank_sparse.modules`). `max_length` is the most tokens that are read of a text: unless given as many as the
     model says, or else 256, or as many as the model takes. Of a query only the `query_terms` of largest weight are
     kept, of a document `document_terms`; all, unless given. `batch_size`, unless given 32 on a CPU and 256 elsewhere,
-    is the most texts of a forward pass; texts of similar length go together.
+    is the most texts of a forward pass; texts of similar length go together. `runtime` is what computes without
+    gradients: "torch", or on the CPU "openvino", which is faster and in float32 has the same weights to about 1e-5;
+    unless given it is OpenVINO where that is installed and so much is encoded at once that compiling pays, and in
+    bfloat16, where the two round differently, always where it is installed; the model is then kept, and trained, in
+    float32.
 
     In evaluation mode, in which it is made, vectors are `SparseVectors`. In training mode they are a tensor
     `[n, terms]` with gradients, all terms kept, and training also makes `penalty` small: the FLOPS regulariser (Paria
@@ -81,6 +100,7 @@ class SPLADE(nn.Module):
         flops_documents: float = 0.0,
         *,
         reading: Reading = _READING,
+        runtime: Runtime | None = None,
         computing: Computing = _COMPUTING,
     ) -> None:
         super().__init__()
@@ -96,16 +116,19 @@ class SPLADE(nn.Module):
         self.reading, self._is_peer = reading.of(described), modules.needed(described)
         new: list[str] = []
         if self._is_peer:
-            self.model = modules.read(described, reading, max_length, computing)
+            self.model = modules.read(described, reading, max_length, runtime, computing)
             self.tokenizer, self.max_length = self.model.tokenizer, self.model.max_seq_length
         else:
-            self.model, new = new_head("AutoModelForMaskedLM", model, _HEADS, dtype=computing.dtype)
+            runtime = choose_runtime(runtime, computing.place, computing.precision, half=True)
+            self.model, new = new_head("AutoModelForMaskedLM", model, _HEADS, dtype=kept_in(runtime, computing))
             self.tokenizer = tokenizer_of(model, self.model)
             stated = described.length(self.tokenizer) if described_as_sparse(described) else None
             usual = stated or min(_USUAL_LENGTH, self.tokenizer.model_max_length)
             self.max_length = longest(self.model, max_length, usual)
+            self._terms = TermPooling(self.reading, self.precision)
+            self._fast = Fast(self.model, self._terms.pooled, token_examples, runtime, WORTH_COMPILING, self.precision)
         self.to(computing.place)
-        self._new, self._bare = NewHead.of(model, self.model, new), False
+        self._new = NewHead.of(model, self.model, new)
         self.eval()
         self._try(model)
 
@@ -116,23 +139,12 @@ class SPLADE(nn.Module):
         with torch.inference_mode():
             expected = self._at_once(TEXTS, "document")
             self._size = expected.shape[1]
-            if not self._is_peer and isinstance(self._head, nn.Linear):
-                self._bare_head(expected)
+            if not self._is_peer:
+                self._terms.bare_head(self.model, lambda: self._at_once(TEXTS, "document"), expected)
 
     def _at_once(self, texts: Sequence[str], side: Side) -> Tensor:
         """The weights of all terms for some texts, float32 `[texts, terms]`, all in one pass."""
         return self._forward(list(texts) if self._is_peer else self._tokens(texts, side), side)
-
-    def _bare_head(self, expected: Tensor) -> None:
-        """Let the model give what logits are made of, for `_pooled`, unless it does more than make them of it."""
-        self._bare, self._head.forward = True, _itself
-        near = 1e-4 if self.precision == "float32" else 1e-2
-        try:
-            self._bare = torch.allclose(self._at_once(TEXTS, "document"), expected, rtol=near, atol=near)
-        except RuntimeError:  # of what is done behind that layer
-            self._bare = False
-        if not self._bare:
-            del self._head.forward
 
     @property
     def device(self) -> torch.device:
@@ -143,11 +155,6 @@ class SPLADE(nn.Module):
     def size(self) -> int:
         """The number of terms."""
         return self._size
-
-    @property
-    def _head(self) -> Any:
-        """The linear layer that makes logits."""
-        return self.model.get_output_embeddings()
 
     def encode(self, queries: Queries) -> SparseVectors | Tensor:
         """Weights of terms for each query; in training a tensor `[queries, terms]`."""
@@ -252,7 +259,8 @@ class SPLADE(nn.Module):
         budget = _TOKENS * (_LETTERS if self._is_peer else 1)
         places = passes(lengths, self.batch_size, budget if self.device.type == "cpu" else None)
         order = np.argsort(np.concatenate([*places, np.empty(0, np.int64)]))
-        read = (self._forward([entries[place] for place in some], side) for some in places)
+        graph = None if self._is_peer else self._fast.graph(int(lengths.sum()))
+        read = (self._forward([entries[place] for place in some], side, graph) for some in places)
         if self.training:
             nothing = torch.empty(0, self.size, device=self.device)
             return torch.cat([nothing, *read])[torch.from_numpy(order).to(self.device)]
@@ -277,7 +285,7 @@ class SPLADE(nn.Module):
         found: list[list[int]] = read["input_ids"]
         return found
 
-    def _forward(self, entries: list[Any], side: Side) -> Tensor:
+    def _forward(self, entries: list[Any], side: Side, graph: Graph | None = None) -> Tensor:
         """The weights of all terms for some texts, float32 `[texts, terms]`; modules get texts, and a model tokens."""
         if self._is_peer:
             return modules.weights(self.model, entries, self._prompt(side), side, self.training)
@@ -286,33 +294,8 @@ class SPLADE(nn.Module):
         ids = np.full(real.shape, padding_of(self.tokenizer, self.model))
         ids[real] = np.concatenate(entries)
         inputs = {"input_ids": ids, "attention_mask": real.astype(np.int64)}
-        hidden = self.model(**{name: torch.from_numpy(each).to(self.device) for name, each in inputs.items()}).logits
-        return self._pooled(hidden, torch.from_numpy(real).to(self.device)[..., None])
-
-    def _pooled(self, hidden: Tensor, real: Tensor) -> Tensor:
-        """The weight of each term, `[texts, terms]`, from states `[texts, longest, hidden]` of tokens that are real."""
-        if self.reading.pooling == "sum":
-            weigh = self.reading.weight
-            return torch.cat([(weigh(some.float()) * real).sum(1) for some in self._logits(hidden)], dim=1)
-        # Padding repeats the first token, which a maximum does not mind: [texts, longest, hidden].
-        logits = self._logits(torch.where(real, hidden, hidden[:, :1]))
-        largest = torch.cat([some.max(1).values if self.training else some.amax(1) for some in logits], dim=1)
-        # The logarithm rises, so that of the largest logit is the largest.
-        return self.reading.weight(largest.float())
-
-    def _logits(self, hidden: Tensor) -> Iterator[Tensor]:
-        """The logits at each token, `[texts, longest, some terms]`; some terms at a time."""
-        if not self._bare:
-            yield hidden
-            return
-        head, at_once = self._head, _TERMS if hidden.device.type == "cpu" else self.size
-        for start in range(0, self.size, at_once):
-            here = slice(start, start + at_once)
-            yield nn.functional.linear(hidden, head.weight[here], None if head.bias is None else head.bias[here])
-
-
-def _itself(hidden: Tensor) -> Tensor:
-    return hidden
+        given = {name: torch.from_numpy(each).to(self.device) for name, each in inputs.items()}
+        return self._terms.weights(self._terms.pooled(self.model, given) if graph is None else graph(given))
 
 
 def flops(vectors: Tensor) -> Tensor:

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Transformer
-from torch import Tensor
 
 from nirank.errors import BadInput
-from nirank.kit import import_openvino, token_examples, trace
+from nirank.kit import import_openvino, token_examples, token_states, trace
 
 #: The output of the graph, under the name that transformers has for it.
 STATES = "last_hidden_state"
 #: Inputs that a transformer may have, in the order in which the graph takes them.
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-
-
-def states(transformer: Any, inputs: dict[str, Tensor]) -> Tensor:
-    """Vectors of tokens, `[texts, tokens, width]`."""
-    found: Tensor = getattr(transformer(**inputs, return_dict=True), STATES)
-    return found
 
 
 def names(model: SentenceTransformer) -> list[str]:
@@ -43,7 +35,7 @@ def write_graph(model: SentenceTransformer, folder: Path) -> None:
     """Write the transformer of a model as `openvino_model.xml`, with its weights in float32 beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     example, _ = token_examples(names(model))
-    graph = trace(model[0].model, states, example, STATES)
+    graph = trace(model[0].model, token_states, example, STATES)
     import_openvino("openvino").save_model(graph, str(folder / "openvino_model.xml"), compress_to_fp16=False)
 
 

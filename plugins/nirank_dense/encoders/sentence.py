@@ -31,13 +31,14 @@ from nirank.kit import (
     peer_model,
     quantised,
     token_examples,
+    token_states,
     tried,
     weights_digest,
 )
 from nirank.kit.text import require_text
 from nirank.kit.transformers import Computing, Precision, longest, quiet
 from nirank_dense.encoders import layers, lora
-from nirank_dense.encoders.compiled import compilable, names, refuse_unless_compilable, states, write_graph
+from nirank_dense.encoders.compiled import compilable, names, refuse_unless_compilable, write_graph
 from nirank_dense.encoders.tokenised import Width, parts
 
 Side = Literal["query", "document"]
@@ -147,7 +148,7 @@ class SentenceEncoder(nn.Module):
         transformer = cast("nn.Module", self.model[0].model)
         examples = functools.partial(token_examples, names(self.model))
         usual = self._usual_inputs if self.precision == "int8" else None
-        return Fast(transformer, states, examples, runtime, _WORTH_COMPILING, self.precision, usual)
+        return Fast(transformer, token_states, examples, runtime, _WORTH_COMPILING, self.precision, usual)
 
     def _usual_inputs(self) -> list[dict[str, Tensor]]:
         """Fixed texts as the transformer is given them, each as a document and alone."""
