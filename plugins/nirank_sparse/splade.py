@@ -295,20 +295,40 @@ class SPLADE(nn.Module):
             weigh = self.reading.weight
             return torch.cat([(weigh(some.float()) * real).sum(1) for some in self._logits(hidden)], dim=1)
         # Padding repeats the first token, which a maximum does not mind: [texts, longest, hidden].
-        logits = self._logits(torch.where(real, hidden, hidden[:, :1]))
-        largest = torch.cat([some.max(1).values if self.training else some.amax(1) for some in logits], dim=1)
+        hidden = torch.where(real, hidden, hidden[:, :1])
+        largest = self._with_gradients(hidden) if self.training else self._largest(hidden)
         # The logarithm rises, so that of the largest logit is the largest.
         return self.reading.weight(largest.float())
+
+    def _largest(self, hidden: Tensor) -> Tensor:
+        """The largest logit of each term, `[texts, terms]`."""
+        return torch.cat([some.amax(1) for some in self._logits(hidden)], dim=1)
+
+    def _with_gradients(self, hidden: Tensor) -> Tensor:
+        """The same, with gradients where a logit is above 0: elsewhere relu has none.
+
+        Few terms have such a logit, so that theirs are made a second time and the gradients of the others left out.
+        """
+        if not self._bare:
+            return hidden.max(1).values
+        with torch.no_grad():
+            largest = self._largest(hidden)
+        terms = (largest > 0).any(0).nonzero().squeeze(1)
+        return largest.index_copy(1, terms, self._linear(hidden, terms).max(1).values)
 
     def _logits(self, hidden: Tensor) -> Iterator[Tensor]:
         """The logits at each token, `[texts, longest, some terms]`; some terms at a time."""
         if not self._bare:
             yield hidden
             return
-        head, at_once = self._head, _TERMS if hidden.device.type == "cpu" else self.size
+        at_once = _TERMS if hidden.device.type == "cpu" else self.size
         for start in range(0, self.size, at_once):
-            here = slice(start, start + at_once)
-            yield nn.functional.linear(hidden, head.weight[here], None if head.bias is None else head.bias[here])
+            yield self._linear(hidden, slice(start, start + at_once))
+
+    def _linear(self, hidden: Tensor, terms: slice | Tensor) -> Tensor:
+        """The logits of some terms at each token, `[texts, longest, some terms]`."""
+        head = self._head
+        return nn.functional.linear(hidden, head.weight[terms], None if head.bias is None else head.bias[terms])
 
 
 def _itself(hidden: Tensor) -> Tensor:
