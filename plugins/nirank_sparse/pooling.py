@@ -54,25 +54,44 @@ class TermPooling:
             weigh = self.reading.weight
             return torch.cat([(weigh(some.float()) * real).sum(1) for some in self._logits(network, hidden)], dim=1)
         # Padding repeats the first token, which a maximum does not mind: [texts, longest, hidden].
-        logits = self._logits(network, torch.where(real, hidden, hidden[:, :1]))
-        largest = torch.cat([some.max(1).values if network.training else some.amax(1) for some in logits], dim=1)
-        return largest.float()
+        hidden = torch.where(real, hidden, hidden[:, :1])
+        return (self._with_gradients if network.training else self._largest)(network, hidden).float()
 
     def weights(self, pooled: Tensor) -> Tensor:
         """The weight of each term. The logarithm rises, so that of the largest logit is the largest."""
         return pooled if self.reading.pooling == "sum" else self.reading.weight(pooled)
+
+    def _largest(self, network: Any, hidden: Tensor) -> Tensor:
+        """The largest logit of each term, `[texts, terms]`."""
+        return torch.cat([some.amax(1) for some in self._logits(network, hidden)], dim=1)
+
+    def _with_gradients(self, network: Any, hidden: Tensor) -> Tensor:
+        """The same, with gradients where a logit is above 0: elsewhere relu has none.
+
+        Few terms have such a logit, so that theirs are made a second time and the gradients of the others left out.
+        """
+        if not self._bare:
+            return hidden.max(1).values
+        with torch.no_grad():
+            largest = self._largest(network, hidden)
+        terms = (largest > 0).any(0).nonzero().squeeze(1)
+        return largest.index_copy(1, terms, _linear(network, hidden, terms).max(1).values)
 
     def _logits(self, network: Any, hidden: Tensor) -> Iterator[Tensor]:
         """The logits at each token, `[texts, longest, some terms]`; some terms at a time."""
         if not self._bare:
             yield hidden
             return
-        head = network.get_output_embeddings()
-        size = len(head.weight)
+        size = len(network.get_output_embeddings().weight)
         at_once = _TERMS if hidden.device.type == "cpu" else size
         for start in range(0, size, at_once):
-            here = slice(start, start + at_once)
-            yield nn.functional.linear(hidden, head.weight[here], None if head.bias is None else head.bias[here])
+            yield _linear(network, hidden, slice(start, start + at_once))
+
+
+def _linear(network: Any, hidden: Tensor, terms: slice | Tensor) -> Tensor:
+    """The logits of some terms at each token, `[texts, longest, some terms]`."""
+    head = network.get_output_embeddings()
+    return nn.functional.linear(hidden, head.weight[terms], None if head.bias is None else head.bias[terms])
 
 
 def _itself(hidden: Tensor) -> Tensor:

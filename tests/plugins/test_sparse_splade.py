@@ -100,6 +100,26 @@ def test_vectors_with_gradients_are_those_of_inference_and_of_one_text_at_a_time
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
 
 
+def test_gradients_are_those_of_all_logits_also_where_few_terms_have_a_weight():
+    encoder, texts = tiny.encoder().train(), ["a small cat", "wheels of a bus", "a cat on the bus"]
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    vectors = encoder.encode_documents(texts)
+    assert (vectors == 0).all(0).any()
+    head = encoder.model.get_output_embeddings()
+    read = encoder.tokenizer(texts, truncation=True, max_length=40, padding=True, return_tensors="pt")
+    states = encoder.model(**read).logits
+    logits = torch.nn.functional.linear(states, head.weight, head.bias)
+    logits = logits.masked_fill(read["attention_mask"][..., None] == 0, -torch.inf)
+    expected = torch.log1p(torch.relu(logits.max(1).values))
+    torch.testing.assert_close(vectors, expected, atol=1e-5, rtol=1e-5)
+    wanted, pull = list(encoder.parameters()), torch.linspace(-1, 2, vectors.numel()).view_as(vectors)
+    found, by_hand = (torch.autograd.grad((each * pull).sum(), wanted) for each in (vectors, expected))
+    for ours, theirs in zip(found, by_hand, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
+
+
 def test_only_the_largest_weights_are_kept_where_that_is_asked():
     whole, pruned = tiny.encoder(), tiny.encoder(query_terms=3, document_terms=5)
     for method, most in (("encode", 3), ("encode_documents", 5)):
