@@ -373,17 +373,17 @@ class Candidates(frames.Tabular):
             raise BadInput(
                 f"candidates of {len(self)} and of {len(other)} queries cannot be joined; both need the same queries."
             )
-        rows = np.concatenate([self.rows, other.rows])
-        docs = np.concatenate([self.docs, other.docs])
-        scores = np.concatenate([self.scores, other.scores])
-        order = np.lexsort((-scores, docs, rows))
-        rows, docs, scores = rows[order], docs[order], scores[order]
-        first = np.ones(len(docs), bool)
-        first[1:] = (rows[1:] != rows[:-1]) | (docs[1:] != docs[:-1])
-        lengths = np.bincount(rows[first], minlength=len(self))
+        rows, docs = np.concatenate([self.rows, other.rows]), np.concatenate([self.docs, other.docs])
+        keys = rows * (1 + int(docs.max(initial=0))) + docs
+        order = np.argsort(keys)  # one number a pair: to sort by several columns takes five times as long
+        keys = keys[order]
+        first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+        scores = np.concatenate([self.scores, other.scores])[order]
+        highest = np.fmax.reduceat(scores, first) if len(first) else scores
+        lengths, docs = np.bincount(rows[order[first]], minlength=len(self)), docs[order[first]]
         corpus, query_ids = self.corpus or other.corpus, self.query_ids or other.query_ids
         lost = _lost([self, other])
-        return Candidates(offsets_of(lengths), docs[first], scores[first], corpus, query_ids=query_ids, lost=lost)
+        return Candidates(offsets_of(lengths), docs, highest, corpus, query_ids=query_ids, lost=lost)
 
     def places(self, other: Candidates) -> NDArray[np.int64]:
         """The position of each pair among those of `other`, `[pairs]`, -1 where it is not there: the one join."""
