@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 DIM, TOKEN_DIM, QUERY_TOKENS = 384, 128, 32
 _LEAST_TOKENS, _MOST_TOKENS = 40, 180
 #: Terms of a document, and of a query, as learned weights have them.
-_TERMS, _TERMS_OF_QUERY, _VOCABULARY = 60, 20, 30_000
+_TERMS, _TERMS_OF_QUERY, VOCABULARY = 60, 20, 30_000
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,6 @@ def _numbers(random: np.random.Generator, rows: int, columns: int) -> NDArray[np
 
 def _distinct(random: np.random.Generator, rows: int, terms: int) -> NDArray[np.int32]:
     """Rising terms of each row, `[rows, terms]`: one out of each of as many parts of the vocabulary."""
-    part = _VOCABULARY // terms
+    part = VOCABULARY // terms
     drawn = random.integers(0, part, (rows, terms), dtype=np.int32)
     return drawn + np.arange(terms, dtype=np.int32) * np.int32(part)

@@ -16,7 +16,7 @@ from typing import Any
 
 import instructions_levels
 import numpy as np
-from instructions_inputs import QUERY_TOKENS, Inputs
+from instructions_inputs import QUERY_TOKENS, VOCABULARY, Inputs
 from instructions_levels import AVX2, SSE
 from numpy.typing import NDArray
 
@@ -155,7 +155,7 @@ class _Given:
         if self.vectors == "sparse":
             terms, weights = array(f"{prefix}terms")[rows], array(f"{prefix}weights")[rows]
             offsets = offsets_of(np.full(len(rows), terms.shape[1]))
-            return SparseVectors(offsets, terms.ravel(), weights.ravel(), 30_000)
+            return SparseVectors(offsets, terms.ravel(), weights.ravel(), VOCABULARY)
         lengths = np.full(self.inputs.token_queries, QUERY_TOKENS) if side else array("lengths")
         return TokenVectors(offsets_of(lengths), array(f"{prefix}tokens"))[rows]
 

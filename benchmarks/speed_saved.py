@@ -32,10 +32,13 @@ class Measured:
         told = _DATE.search(self.heading[0])
         return told[0] if told else ""
 
-    def without(self, works: set[str]) -> Measured:
-        """The same without the rows of some works, by their titles, for these were measured again."""
-        kept = [row for row in self.report.rows if row.work not in works]
-        return Measured(self.works, self.heading, Report(kept, self.report.notes))
+    def without(self, newer: Report) -> Measured:
+        """The same without the works that were measured again, and without the notes that were made again."""
+        again = {row.work for row in newer.rows}
+        rows = [row for row in self.report.rows if row.work not in again]
+        return Measured(
+            self.works, self.heading, Report(rows, [note for note in self.report.notes if note not in newer.notes])
+        )
 
 
 def path_of(folder: Path, threads: int) -> Path:
@@ -58,8 +61,7 @@ def read(path: Path) -> list[Measured]:
 
 def add(newer: Measured, path: Path) -> None:
     """Write the table again, with what is newer in the place of what was measured before."""
-    again = {row.work for row in newer.report.rows}
-    older = [each.without(again) for each in read(path)]
+    older = [each.without(newer.report) for each in read(path)]
     write([*(each for each in older if each.report.rows), newer], path)
 
 

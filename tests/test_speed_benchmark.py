@@ -69,11 +69,15 @@ def test_what_is_measured_again_takes_the_place_of_what_was(tmp_path):
     both = _report(nirank=[2], slow=[40])
     both.rows.append(_module("speed_table").Row("another", "nirank", [1.0]))
     both.note("told of both")
+    both.note("told again")
     saved.add(_measured(["one", "another"], both), path)
-    saved.add(_measured(["one"], _report(nirank=[1], slow=[40]), "2026-02-03"), path)
+    again = _report(nirank=[1], slow=[40])
+    again.note("told again")
+    saved.add(_measured(["one"], again, "2026-02-03"), path)
     older, newer = saved.read(path)
     assert [row.work for row in older.report.rows] == ["another"]
     assert older.report.notes == ["told of both"]
+    assert newer.report.notes == ["told again"]
     assert [row.engine for row in newer.report.rows] == ["nirank", "slow"]
     assert "| 2026-01-02 |" in path.read_text()
     assert "| 2026-02-03 |" in path.read_text()

@@ -369,38 +369,41 @@ class Candidates(frames.Tabular):
 
     def union(self, other: Candidates) -> Candidates:
         """For each query the documents of either, by rising ordinal, each once, with the higher of its scores."""
-        if len(self) != len(other):
-            raise BadInput(
-                f"candidates of {len(self)} and of {len(other)} queries cannot be joined; both need the same queries."
-            )
-        rows, docs = np.concatenate([self.rows, other.rows]), np.concatenate([self.docs, other.docs])
-        keys = rows * (1 + int(docs.max(initial=0))) + docs
-        order = np.argsort(keys)  # one number a pair: to sort by several columns takes five times as long
+        *both, width = self._numbered(other)
+        keys = np.concatenate(both)
+        order = np.argsort(keys)  # to sort by several columns takes five times as long
         keys = keys[order]
-        first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
-        scores = np.concatenate([self.scores, other.scores])[order]
-        highest = np.fmax.reduceat(scores, first) if len(first) else scores
-        lengths, docs = np.bincount(rows[order[first]], minlength=len(self)), docs[order[first]]
+        first = np.flatnonzero(np.diff(keys, prepend=-1))
+        highest = np.fmax.reduceat(np.concatenate([self.scores, other.scores])[order], first)
+        rows, docs = np.divmod(keys[first], width)
+        docs = docs.astype(np.result_type(self.docs, other.docs))
         corpus, query_ids = self.corpus or other.corpus, self.query_ids or other.query_ids
-        lost = _lost([self, other])
-        return Candidates(offsets_of(lengths), docs, highest, corpus, query_ids=query_ids, lost=lost)
+        offsets, lost = offsets_of(np.bincount(rows, minlength=len(self))), _lost([self, other])
+        return Candidates(offsets, docs, highest, corpus, query_ids=query_ids, lost=lost)
 
     def places(self, other: Candidates) -> NDArray[np.int64]:
         """The position of each pair among those of `other`, `[pairs]`, -1 where it is not there: the one join."""
+        wanted, known, _ = self._numbered(other)
+        if not other.pairs:
+            return np.full(self.pairs, -1)
+        order = None
+        if np.any(known[1:] < known[:-1]):
+            order = np.argsort(known, kind="stable")
+            known = known[order]
+        at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+        return np.where(known[at] == wanted, at if order is None else order[at], -1)
+
+    def _numbered(self, other: Candidates) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """A number for each pair here and in `other`, equal where these are: query times a width, which is told, + doc.
+
+        Raises `BadInput` unless both are of the same queries.
+        """
         if len(self) != len(other):
             raise BadInput(
                 f"candidates of {len(self)} and of {len(other)} queries cannot be joined; both need the same queries."
             )
-        if not other.pairs:
-            return np.full(self.pairs, -1)
         width = 1 + max(int(self.docs.max(initial=0)), int(other.docs.max(initial=0)))
-        known, order = other.rows * width + other.docs, None
-        if np.any(known[1:] < known[:-1]):
-            order = np.argsort(known, kind="stable")
-            known = known[order]
-        wanted = self.rows * width + self.docs
-        at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-        return np.where(known[at] == wanted, at if order is None else order[at], -1)
+        return self.rows * width + self.docs, other.rows * width + other.docs, width
 
     def lookup(self, other: Candidates, default: float = np.nan) -> Floats:
         """For each pair here its score in `other`, or `default` where `other` lacks it.

@@ -1,6 +1,6 @@
 """Numbers for strings, by which repeated ones among millions are found without interning them.
 
-Interning a million ids takes three times as long, and of ten million 3 GB.
+Interning three million ids takes seven times as long, and as much more memory: 333 MB.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def first_repeated(strings: pa.ChunkedArray) -> tuple[int, int] | None:
     Only strings whose numbers are equal are compared.
     """
     prints = np.concatenate([np.empty(0, np.uint64), *(fingerprints(chunk) for chunk in strings.chunks if len(chunk))])
-    suspects = _not_alone(prints)
+    suspects = not_alone(prints)
     if not len(suspects):
         return None
     codes = integers_to_numpy(gather(strings, suspects).dictionary_encode().indices)
@@ -37,7 +37,7 @@ def first_repeated(strings: pa.ChunkedArray) -> tuple[int, int] | None:
     return (int(suspects[firsts[inverse[again[0]]]]), int(suspects[again[0]])) if len(again) else None
 
 
-def _not_alone(prints: Prints) -> NDArray[np.int64]:
+def not_alone(prints: Prints) -> NDArray[np.int64]:
     """The places of the numbers that come more than once, rising."""
     ordered = np.sort(prints)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from nirank import seals
 from nirank.data.columns import gather, integers_to_numpy, to_array
-from nirank.data.string_prints import ODD, fingerprints
+from nirank.data.string_prints import ODD, fingerprints, not_alone
 from nirank.errors import BadInput
 from nirank.files import as_path
 from nirank.formats.opening import COMPRESSED, faults_of, read_whole
@@ -285,8 +285,7 @@ def _repeats(lines: Lines) -> bool:
     keys = prints + lists.astype(np.uint64) * np.uint64(ODD)
     if not _has_equal(keys, _whole_lists(lists)):
         return False
-    _, at, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    suspects = np.flatnonzero(counts[at] > 1)
+    suspects = not_alone(keys)
     names = gather(lines.documents, suspects).dictionary_encode()
     return _has_twice(lists[suspects].astype(np.int64) << 32 | integers_to_numpy(names.indices))
 

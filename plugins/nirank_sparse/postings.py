@@ -85,10 +85,8 @@ class ImpactPostings:
         terms = queries.terms[here][queries.terms[here] < len(self.starts) - 1]
         begins, ends = self.starts[terms], self.starts[terms + 1]
         parts = list(map(slice, begins.tolist(), ends.tolist()))
-        products = np.concatenate([_NONE, *map(self.weights.__getitem__, parts)])
-        products *= np.repeat(
-            queries.weights[here][: len(terms)], ends - begins
-        )  # terms rise: the first are in the index
+        weights = queries.weights[here][: len(terms)]  # terms rise, so that those in the index come first
+        products = np.concatenate([_NONE, *map(self.weights.__getitem__, parts)]) * np.repeat(weights, ends - begins)
         owners = np.concatenate([_NONE, *map(self.docs.__getitem__, parts)], dtype=np.intp, casting="unsafe")
         np.add.at(scores, owners, products)
         docs = _reaching(scores, k) if products.min(initial=0) >= 0 else np.flatnonzero(scores)
