@@ -480,26 +480,21 @@ def _multiply_group(_context: Any, group: Any, out: Any) -> Any:
 
 def _sums_of_group(make: _Instructions, group: _Group) -> Any:
     """Products of the codes of each document of a group and of the query, added up in lanes."""
-    builder, sums = make.builder, make.load(group.starts, _INTS) if HAS_VNNI else ir.Constant(_INTS, [0] * _LANES)
-    for document in range(GROUP):
-        lane = ir.Constant(_INT32, document)
-        total = builder.add(builder.extract_element(sums, lane), _sum_of_document(make, group, document))
-        sums = builder.insert_element(sums, total, lane)
-    return sums
-
-
-def _sum_of_document(make: _Instructions, group: _Group, document: int) -> Any:
-    """Products of the codes of one document of a group and of the query, added up."""
-    total = make.variable(ir.Constant(_INTS, [0] * _LANES))
-    row = make.after(group.codes, make.builder.mul(group.dim, _number(document)))
+    multiply, sums = make.builder.mul, [make.variable(ir.Constant(_INTS, [0] * _LANES)) for _ in range(GROUP)]
+    rows = [make.after(group.codes, multiply(group.dim, _number(document))) for document in range(GROUP)]
+    next_group = multiply(group.dim, _number(GROUP))
     with cgutils.for_range(make.builder, group.chunks) as loop:
-        offset = make.builder.mul(loop.index, _number(_CHUNK))
-        query, codes = (make.load(make.after(column, offset), _INTS) for column in (group.query, row))
-        if HAS_VNNI:
-            make.add_products(total, [query], [codes])
-        else:
-            make.add_signed_products(total, query, codes)
-    return make.in_all(make.builder.load(total))
+        offset = multiply(loop.index, _number(_CHUNK))
+        query = make.load(make.after(group.query, offset), _INTS)
+        for row, total in zip(rows, sums, strict=True):
+            place = make.after(row, offset)
+            make.fetch(make.after(place, next_group))
+            if HAS_VNNI:
+                make.add_products(total, [query], [make.load(place, _INTS)])
+            else:
+                make.add_signed_products(total, query, make.load(place, _INTS))
+    total = make.each_in_a_lane([make.builder.load(of_document) for of_document in sums])
+    return make.builder.add(total, make.load(group.starts, _INTS)) if HAS_VNNI else total
 
 
 @intrinsic
@@ -585,10 +580,16 @@ class _Instructions:
         lengths = self.builder.call(take_sign, [codes, codes])
         self.add_products(total, [lengths], [signed])
 
-    def in_all(self, sums: Any) -> Any:
-        """The lanes added up."""
-        kind = ir.FunctionType(_INT32, [_INTS])
-        return self.builder.call(self._called(f"llvm.vector.reduce.add.v{_LANES}i32", kind), [sums])
+    def each_in_a_lane(self, registers: list[Any]) -> Any:
+        """The lanes of each of `_LANES` registers added up, those of the first in the first lane, and so on."""
+        while len(registers) > 1:
+            registers = [self._by_neighbours(*pair) for pair in zip(registers[::2], registers[1::2], strict=True)]
+        return registers[0]
+
+    def _by_neighbours(self, first: Any, second: Any) -> Any:
+        """Every two lanes that lie together added up, those of the first register before those of the second."""
+        parts = (ir.Constant(_INTS, list(range(start, 2 * _LANES, 2))) for start in (0, 1))
+        return self.builder.add(*(self.builder.shuffle_vector(first, second, part) for part in parts))
 
     def wanted(self, by_length: Any, length: Any, by_error: Any, error: Any, steps: Any) -> Any:
         """The number that a product, times the scale of its document, has to reach."""
