@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -77,10 +76,8 @@ class SegmentReader:
 
     def add(self, texts: Sequence[str], first: int) -> None:
         """Take in documents; `first` is the number of the first of them."""
-        found = [self._numbers.analyzer.words(text) for text in texts]
-        terms = np.fromiter(map(self._numbers.__getitem__, chain.from_iterable(found)), np.int64)
-        rows = np.repeat(np.arange(len(texts)), [len(each) for each in found])[terms >= 0]
-        pairs, counts = _counted(terms[terms >= 0] * len(texts) + rows)
+        terms, rows = self._numbers.of(texts)
+        pairs, counts = _counted(terms * len(texts) + rows)
         numbers, within = np.divmod(pairs, len(texts))
         heads = np.flatnonzero(np.diff(numbers, prepend=-1))
         self._batches.append(_Batch(numbers[heads], heads, (within + first).astype(np.int32), counts.astype(np.int32)))

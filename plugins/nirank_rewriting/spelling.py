@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,15 +115,11 @@ def _counted(corpus: Corpus) -> dict[str, int]:
     numbers = TermNumbers(Analyzer(stemmer=None, stopwords=()))
     counts = np.zeros(0, np.int64)
     for texts, _ in term_batches(corpus):
-        found = np.fromiter(map(numbers.__getitem__, _words_of(numbers.analyzer, texts)), np.int64)
-        more = np.bincount(found[found >= 0], minlength=len(numbers.terms))
+        found, _ = numbers.of(texts)
+        more = np.bincount(found, minlength=len(numbers.terms))
         more[: len(counts)] += counts
         counts = more
     return {word: int(counts[number]) for word, number in numbers.terms.items() if _WORD.fullmatch(word)}
-
-
-def _words_of(analyzer: Analyzer, texts: Sequence[str]) -> Iterator[str]:
-    return chain.from_iterable(map(analyzer.words, texts))
 
 
 def _read(path: Path) -> dict[str, int]:

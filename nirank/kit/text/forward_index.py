@@ -131,11 +131,9 @@ def _analyzer(path: Path) -> Analyzer:
 
 def _append(file: BinaryIO, texts: Sequence[str], numbers: TermNumbers) -> NDArray[np.int64]:
     """Write the terms of some texts, numbered as they come up; how many each text has."""
-    found = [numbers.analyzer.words(text) for text in texts]
-    terms = np.fromiter(map(numbers.__getitem__, chain.from_iterable(found)), np.int32)
-    rows = np.repeat(np.arange(len(texts)), [*map(len, found)])
-    file.write(terms[terms >= 0].data)
-    return np.bincount(rows[terms >= 0], minlength=len(texts))
+    terms, rows = numbers.of(texts)
+    file.write(terms.astype(np.int32).data)
+    return np.bincount(rows, minlength=len(texts))
 
 
 def _reorder(unordered: Path, ordered: Path, offsets: NDArray[np.int64], ranks: NDArray[np.int64]) -> NDArray[np.int64]:
