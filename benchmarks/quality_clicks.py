@@ -26,7 +26,7 @@ from nirank.data import Candidates, Collection
 from nirank.evaluation import confidence_intervals
 from nirank.pipeline import Scoring
 
-SESSIONS, SHOWN_BY, ETAS = 300, 5, (1.0, 2.0)
+SESSIONS, SHOWN_BY, ETAS, LARGEST = 300, 5, (1.0, 2.0), (20.0, 80.0)
 PRODUCTION = "production ranker"
 TRUE = "true labels"
 #: MQ2008 has 470 training queries a fold, which are four steps an epoch.
@@ -44,10 +44,14 @@ RANKERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Labels:
-    """What is learned from: the true labels where there are no `users`, else clicks, `weighed` or not."""
+    """What is learned from: the true labels where there are no `users`, else clicks, `weighed` or not.
+
+    A click counts `largest` times at most.
+    """
 
     users: UserModel | None = None
     weighed: bool = True
+    largest: float | None = None
 
     def of(self, train: Collection, shown: Candidates, seed: int, sessions: int) -> Collection:
         """The training queries with these labels, each with its weight."""
@@ -55,7 +59,7 @@ class Labels:
             judged = train.judgments
             return replace(train, weights=judged.with_features(None).with_scores(np.ones(judged.pairs)))
         log = simulate(train, shown, self.users, sessions=sessions, seed=seed)
-        return collection_of(log, train, weighed=self.weighed)
+        return collection_of(log, train, weighed=self.weighed, largest_weight=self.largest)
 
 
 def labels() -> dict[str, Labels]:
@@ -64,6 +68,8 @@ def labels() -> dict[str, Labels]:
     for eta in ETAS:
         users = UserModel(eta=eta)
         rows[f"clicks weighted, eta {eta:g}"] = Labels(users)
+        for largest in LARGEST:
+            rows[f"clicks weighted, at most {largest:g}, eta {eta:g}"] = Labels(users, largest=largest)
         rows[f"clicks as they are, eta {eta:g}"] = Labels(users, weighed=False)
     return rows
 

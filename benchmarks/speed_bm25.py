@@ -18,6 +18,8 @@ WANTED = {("one_by_one", 10): 3.0, ("one_by_one", 1000): 1.0, ("at_once", 10): 2
 INDEXED = 3
 #: By how many times nirank on two threads and cores is to surpass itself on one, all queries asked at once.
 WANTED_OF_TWO = 1.7
+#: So many documents are searched by one query after the other too, and so many times as fast as by bm25s (numba).
+FEW, WANTED_OF_FEW = 30_000, 4.0
 #: The cores of this process, before the benchmark leaves it and its engines a few of them.
 _CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 _NUMPY, _NUMBA = "bm25s (numpy)", "bm25s (numba)"
@@ -61,7 +63,7 @@ def searching(run: Run) -> list[Engine]:
 
 
 def compare(run: Run, report: Report) -> None:
-    """Index with all engines, then search with all."""
+    """Index with all engines, then search with all; and few documents again, as users wait for one answer."""
     _index(run, report)
     indexed = [engine for engine in searching(run) if Path(engine.settings["folder"]).exists()]
     with working(indexed, report.note) as workers:
@@ -73,6 +75,7 @@ def compare(run: Run, report: Report) -> None:
                 report.sizes("BM25 search, one by one, peak memory", peaks)
         _note_agreement(workers, report)
         _require_exact(workers, report)
+    _search_few(run, report)
     _share(run, report)
 
 
@@ -121,14 +124,33 @@ def _search_all(run: Run, report: Report, workers: dict[str, Worker], method: st
 
 
 def _search(run: Run, report: Report, workers: dict[str, Worker], method: str, k: int, ids: bool) -> None:
+    _contest(run, report, workers, f"BM25 k={k}", method, k, ids, WANTED[method, k])
+
+
+def _contest(
+    run: Run, report: Report, workers: dict[str, Worker], work: str, method: str, k: int, ids: bool, wanted: float
+) -> None:
     laps = contest(workers, report.note, run.rounds, method, k, ids)
     asked = each(workers, report.note, lambda worker: worker.call("asked"))
     laps = {name: found for name, found in laps.items() if name in asked}
-    work = f"BM25 k={k}, {_WORDS[method]}, {_WORDS[ids]}"
-    report.times(work, laps, {_NUMBA: WANTED[method, k]}, dict.fromkeys(laps, 1), "queries", asked)
+    work = f"{work}, {_WORDS[method]}, {_WORDS[ids]}"
+    report.times(work, laps, {_NUMBA: wanted}, dict.fromkeys(laps, 1), "queries", asked)
     for name, queries in asked.items():
         if queries < max(asked.values()):
             report.note(f"{name} was asked {queries:,} of the queries; times are for one query.")
+
+
+def _search_few(run: Run, report: Report) -> None:
+    """One query after the other of the first documents, by those that return numbers."""
+    documents = run.size(FEW, 500)
+    texts = run.texts().first(documents, run.folder / "few")
+    named = {engine.name: engine for engine in searching(run) if engine.name in _WORKS["one_by_one", False]}
+    folders = {name: run.folder / "few-index" / Path(engine.settings["folder"]).name for name, engine in named.items()}
+    settings = {name: {"texts": str(texts.folder), "folder": str(folder)} for name, folder in folders.items()}
+    engines = [_with(engine, **settings[name]) for name, engine in named.items() if name != _NUMPY]
+    with working([engine for engine in engines if ensure_index(engine, report.note)], report.note) as workers:
+        each(workers, report.note, lambda worker: worker.call("open"))
+        _contest(run, report, workers, f"BM25 k=10 of {documents:,} documents", "one_by_one", 10, False, WANTED_OF_FEW)
 
 
 def _share(run: Run, report: Report) -> None:

@@ -20,6 +20,9 @@ DOCUMENTS, QUERIES = 181_325, 1_000
 _WORDS = 120_000
 _DOCUMENT_LENGTH, _QUERY_LENGTH = 37, 13
 
+#: Ids and texts.
+Columns = tuple[list[str], list[str]]
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -42,13 +45,23 @@ class Texts:
         """The same documents as `nirank.ArrowCorpus` maps them."""
         return self.folder / "documents.arrow"
 
-    def documents(self) -> tuple[list[str], list[str]]:
+    def first(self, count: int, folder: Path) -> Texts:
+        """The first of the documents and all queries, written into another folder."""
+        texts = Texts(folder)
+        ids, contents = self.documents()
+        _write_all(texts, (ids[:count], contents[:count]), self._queries())
+        return texts
+
+    def documents(self) -> Columns:
         """Ids and texts of all documents."""
         return _read(self.json_folder / "documents.jsonl", "contents")
 
     def queries(self) -> list[str]:
         """The text of each query."""
-        return _read(self.folder / "queries.jsonl", "text")[1]
+        return self._queries()[1]
+
+    def _queries(self) -> Columns:
+        return _read(self.folder / "queries.jsonl", "text")
 
 
 def prepare(folder: Path, small: bool) -> tuple[Texts, str]:
@@ -61,17 +74,19 @@ def prepare(folder: Path, small: bool) -> tuple[Texts, str]:
     else:
         documents, queries = synthetic(*((2_000, 50) if small else (DOCUMENTS, QUERIES)))
         name = "a synthetic corpus"
-    texts.json_folder.mkdir(parents=True)
-    _write(texts.json_folder / "documents.jsonl", "contents", *documents)
-    _write(texts.json_lines, "text", *documents)
-    _write(folder / "queries.jsonl", "text", *queries)
-    _write_arrow(texts.arrow, *documents)
+    _write_all(texts, documents, queries)
     return texts, f"{name}: {len(documents[0]):,} documents, {len(queries[0]):,} queries"
 
 
-def synthetic(
-    documents: int, queries: int, seed: int = 0
-) -> tuple[tuple[list[str], list[str]], tuple[list[str], list[str]]]:
+def _write_all(texts: Texts, documents: Columns, queries: Columns) -> None:
+    texts.json_folder.mkdir(parents=True)
+    _write(texts.json_folder / "documents.jsonl", "contents", *documents)
+    _write(texts.json_lines, "text", *documents)
+    _write(texts.folder / "queries.jsonl", "text", *queries)
+    _write_arrow(texts.arrow, *documents)
+
+
+def synthetic(documents: int, queries: int, seed: int = 0) -> tuple[Columns, Columns]:
     """Ids and texts of documents, and of queries; the same for the same seed."""
     random = np.random.default_rng(seed)
     letters = random.integers(ord("a"), ord("z") + 1, (_WORDS, 9), dtype=np.uint8)
@@ -84,12 +99,12 @@ def synthetic(
     return _named("d", contents, words), _named("q", asked, words)
 
 
-def _named(prefix: str, contents: Iterable[np.ndarray], words: list[str]) -> tuple[list[str], list[str]]:
+def _named(prefix: str, contents: Iterable[np.ndarray], words: list[str]) -> Columns:
     texts = [" ".join(map(words.__getitem__, numbers.tolist())) for numbers in contents]
     return [f"{prefix}{number}" for number in range(len(texts))], texts
 
 
-def _read(path: Path, field: str) -> tuple[list[str], list[str]]:
+def _read(path: Path, field: str) -> Columns:
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     return [row["id"] for row in rows], [row[field] for row in rows]
