@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data import offsets_of
+from nirank.data.offsets import offsets_of
 from nirank.data.types import Corpus
 from nirank.kit.text import word_breaks
 from nirank.kit.text.analysis import Analyzer
