@@ -7,7 +7,7 @@ side, `preparation` is a text of all that features depend on beside the weights,
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nirank.data import Content, images
 from nirank.errors import BadInput
-from nirank.kit import Fast, Runtime
+from nirank.kit import WORTH_COMPILING, Fast, Runtime
 from nirank.kit.transformers import load, quiet, tokenizer_of, tokenizer_text
 from nirank.kit.vision import Pixels, imported
 from nirank_clip.contents import by_length
@@ -53,7 +53,7 @@ class Checkpoint(Protocol):
 
 
 def opened(name: str, runtime: Runtime | None) -> Checkpoint:
-    """The checkpoint of a name: `open_clip:...`, a name on the hub, or a folder; `runtime` computes its images.
+    """The checkpoint of a name: `open_clip:...`, a name on the hub, or a folder; `runtime` computes it.
 
     Raises `BadInput` for a model without two towers, where there is none, and for OpenVINO with one of open_clip;
     `MissingDependency` without open_clip.
@@ -83,7 +83,8 @@ class Transformers:
         self.preparation = f"{tokenizer_text(self.tokenizer)}\n{self.pixels}"
         self._longest = int(config.text_config.max_position_embeddings)
         self._siglip = str(config.model_type).startswith("siglip")
-        self.fast = Fast(self.model, _image_features, self._examples, runtime, _IMAGES_WORTH_COMPILING)
+        self.fast = Fast(self.model, _image_features, self._pictures, runtime, _IMAGES_WORTH_COMPILING)
+        self.fast_texts = Fast(self.model, _text_features, self._sentences, runtime, WORTH_COMPILING)
 
     @property
     def towers(self) -> Mapping[str, Sequence[nn.Module]]:
@@ -92,13 +93,13 @@ class Transformers:
 
     def texts(self, texts: Sequence[str], passed: int) -> Tensor:
         """Features of texts, those of similar length together."""
-        tokens = self.tokenizer(list(texts), truncation=True, max_length=self._longest)["input_ids"]
-        return by_length(tokens, passed, self._pass)
+        tokens = self._tokens(texts)
+        run = self._computing(self.fast_texts, sum(map(len, tokens)))
+        return by_length(tokens, passed, lambda some: run(self._padded(some)))
 
     def images(self, contents: Sequence[Content], passed: int) -> Tensor:
         """Features of images."""
-        graph = self.fast.graph(len(contents))
-        run = partial(_image_features, self.model) if graph is None else graph
+        run = self._computing(self.fast, len(contents))
         batches = self.pixels.batches(contents, passed, self.model.device)
         return torch.cat([run({"pixel_values": each.to(self.model.dtype)}) for each in batches])
 
@@ -108,18 +109,31 @@ class Transformers:
             for part in (self.model, self.tokenizer, self.processor):
                 part.save_pretrained(folder)
 
-    def _examples(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _computing(self, fast: Fast, work: int) -> Callable[[dict[str, Tensor]], Tensor]:
+        graph = fast.graph(work)
+        return partial(fast.function, self.model) if graph is None else graph
+
+    def _pictures(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Two images, and three others, as the image tower takes them."""
         one = self.pixels.batches([images.drawn(0)], 1)
         others = self.pixels.batches([images.drawn(number) for number in (1, 2, 3)], 3)
         return {"pixel_values": next(one).repeat(2, 1, 1, 1)}, {"pixel_values": next(others)}
 
-    def _pass(self, tokens: Sequence[list[int]]) -> Tensor:
-        """Features of texts. SigLIP was trained on texts padded to one length, without mask."""
+    def _sentences(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Two texts, and three of other lengths, as the text tower takes them."""
+        two, three = ["a cat", "a dog"], ["three small black cats", "a", "12"]
+        return self._padded(self._tokens(two)), self._padded(self._tokens(three))
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        found: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self._longest)["input_ids"]
+        return found
+
+    def _padded(self, tokens: Sequence[list[int]]) -> dict[str, Tensor]:
+        """Texts as the text tower takes them. SigLIP was trained on texts padded to one length, without mask."""
         whole = {"padding": "max_length", "max_length": self._longest} if self._siglip else {"padding": True}
-        padded = self.tokenizer.pad({"input_ids": list(tokens)}, return_tensors="pt", **whole).to(self.model.device)
-        mask = {} if self._siglip else {"attention_mask": padded["attention_mask"]}
-        return _features(self.model.get_text_features(input_ids=padded["input_ids"], **mask))
+        padded = self.tokenizer.pad({"input_ids": list(tokens)}, return_tensors="pt", **whole)
+        names = ["input_ids"] if self._siglip else ["input_ids", "attention_mask"]
+        return {name: padded[name].to(self.model.device) for name in names}
 
 
 class OpenCLIP:
@@ -186,6 +200,10 @@ class OpenCLIP:
 
 def _image_features(model: Any, inputs: dict[str, Tensor]) -> Tensor:
     return _features(model.get_image_features(**inputs))
+
+
+def _text_features(model: Any, inputs: dict[str, Tensor]) -> Tensor:
+    return _features(model.get_text_features(**inputs))
 
 
 def _features(output: Any) -> Tensor:

@@ -33,9 +33,9 @@ class CLIP(nn.Module):
     is installed (`open_clip:hf-hub:NAME` on the hub). An image is a `pathlib.Path`, the bytes of a file, or one of PIL;
     it is resized, cut and normalised as the checkpoint says.
 
-    `runtime` is what computes images without gradients: "torch", or in float32 on the CPU "openvino", which is faster
-    and has the same vectors to about 1e-6; by default it is OpenVINO where that is installed, for many images at
-    once. Models of open_clip are left to torch. The other settings are those of `Encoding`.
+    `runtime` is what computes without gradients: "torch", or in float32 on the CPU "openvino", which is faster and has
+    the same vectors to about 1e-6; by default it is OpenVINO where that is installed, for many images, or texts of many
+    tokens, at once. Models of open_clip are left to torch. The other settings are those of `Encoding`.
 
     Raises `BadInput` for a model without the two towers, for a template without a place, for a damaged image, and for
     OpenVINO where it is not used; `MissingDependency` where that is not installed.

@@ -16,7 +16,17 @@ from torch import Tensor, nn
 
 from nirank.data import Candidates, Documents, Queries, Windows, windows
 from nirank.errors import BadInput
-from nirank.kit import Described, Fast, Runtime, choose_runtime, kept_in, token_examples, tried, weights_digest
+from nirank.kit import (
+    WORTH_COMPILING,
+    Described,
+    Fast,
+    Runtime,
+    choose_runtime,
+    kept_in,
+    token_examples,
+    tried,
+    weights_digest,
+)
 from nirank.kit import transformers as pretrained
 from nirank.kit.text import Prompt, Read, Tokens, tokens
 from nirank.kit.transformers import Computing, longest, passes, quiet
@@ -28,8 +38,6 @@ from nirank_crossencoder.passages import Cutting
 
 #: Padded tokens of a forward pass: as many as a CPU keeps in its cache, and enough to keep a GPU busy.
 _CPU_TOKENS, _GPU_TOKENS = 1024, 32_768
-#: Tokens that take longer in torch, at once, than a graph takes to be compiled.
-_WORTH_COMPILING = 12_000
 
 #: The activations of torch that sentence-transformers writes down, and ours.
 _ACTIVATIONS: dict[str, Activation] = {"Identity": "none", "Sigmoid": "sigmoid"}
@@ -125,7 +133,7 @@ class CrossEncoder(nn.Module):
         self._prompt, self._kinds = _prompt(self.tokenizer, self.max_length)
         names = ("input_ids", "attention_mask", "token_type_ids")[: 3 if self._kinds else 2]
         examples = functools.partial(token_examples, names)
-        self._fast = Fast(self.network, operator.call, examples, runtime, _WORTH_COMPILING, self.precision)
+        self._fast = Fast(self.network, operator.call, examples, runtime, WORTH_COMPILING, self.precision)
 
     @property
     def device(self) -> torch.device:

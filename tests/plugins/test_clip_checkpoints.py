@@ -90,6 +90,18 @@ def test_a_compiled_graph_gives_an_image_the_vector_of_torch_also_alone(folder, 
         built(CLIP, model=str(folder), device="cpu", precision="bfloat16", runtime="openvino")
 
 
+def test_a_compiled_graph_gives_a_text_the_vector_of_torch_whatever_lies_beside_it(folder, encoder):
+    pytest.importorskip("openvino")
+    fast = built(CLIP, model=str(folder), device="cpu", passed=3, runtime="openvino")
+    texts = [*TEXTS, "a", "three small black cats that sleep", *TEXTS[:2]]
+    vectors = _vectors(fast, texts)
+    assert fast.checkpoint.fast_texts.compiled is not None
+    assert encoder.checkpoint.fast_texts.compiled is None
+    assert np.allclose(vectors, _vectors(encoder, texts), atol=1e-6)
+    for text, vector in zip(texts, vectors, strict=True):
+        assert np.allclose(_vectors(fast, [text])[0], vector, atol=1e-6)
+
+
 def test_probabilities_of_classes_are_those_of_transformers(encoder, reference):
     cosines = torch.from_numpy(_vectors(encoder, PICTURES) @ _vectors(encoder, TEXTS).T)
     found = encoder.probabilities(cosines).detach().numpy()
