@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nirank.data.columns import integers_to_numpy
+
 _ASCII = [chr(code) for code in range(128)]
 #: By the code of a character: whether words consist of it, whether it may stand within one, and what it becomes.
 _OF_WORDS = np.array([character.isalnum() or character == "_" for character in _ASCII])
@@ -43,7 +45,8 @@ def pieces(texts: Sequence[str]) -> Pieces:
     column = pa.Array.from_buffers(pa.large_string(), len(texts), columns)
     found = compute.ascii_split_whitespace(column)
     coded = found.values.dictionary_encode()
-    return Pieces(coded.dictionary.to_pylist(), coded.indices.to_numpy(), np.diff(found.offsets.to_numpy()))
+    places, offsets = map(integers_to_numpy, (coded.indices, found.offsets))
+    return Pieces(coded.dictionary.to_pylist(), places, np.diff(offsets))
 
 
 def _spaced(characters: NDArray[np.uint8]) -> NDArray[np.uint8]:
