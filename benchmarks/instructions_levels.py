@@ -2,7 +2,7 @@
 
 A library is told by an environment variable of its own, before it is imported. numba takes the features of the
 processor at hand along with another one's name, so that `NUMBA_CPU_NAME` alone hides nothing: `NUMBA_CPU_FEATURES` has
-to be set too, and empty means those of the name.
+to be set too. What it names comes to those of the name; our own code looks there for what it may compile.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from dataclasses import dataclass
 #: From the least that libraries run on here, each with all before it. The second has FMA.
 LEVELS = ("SSE4.2", "AVX2", "AVX-512", "AVX-512 VNNI")
 SSE, AVX2, AVX512, VNNI = range(len(LEVELS))
+_AVX512 = "+avx2,+avx512f,+avx512bw,+avx512vl"
 #: What the levels are called, from the least on, by numba (processors), OpenBLAS, torch, oneDNN, MKL and faiss.
 _NAMES = {
     "NUMBA_CPU_NAME": ("nehalem", "haswell", "skylake-avx512", "icelake-server"),
     "OPENBLAS_CORETYPE": ("Nehalem", "Haswell", "SkylakeX", "SkylakeX"),
     "ATEN_CPU_CAPABILITY": ("default", "avx2", "avx512", "avx512"),
     "ONEDNN_MAX_CPU_ISA": ("SSE41", "AVX2", "AVX512_CORE", "AVX512_CORE_VNNI"),
+    "NUMBA_CPU_FEATURES": ("", "+avx2", _AVX512, f"{_AVX512},+avx512vnni"),
     "MKL_ENABLE_INSTRUCTIONS": ("SSE4_2", "AVX2", "AVX512", "AVX512"),
     "FAISS_SIMD_LEVEL": ("NONE", "AVX2", "AVX512", "AVX512"),
 }
 #: Variables that hide instructions, which no one else is to have set.
-VARIABLES = (*_NAMES, "NUMBA_CPU_FEATURES", "NPY_DISABLE_CPU_FEATURES", "GLIBC_TUNABLES")
+VARIABLES = (*_NAMES, "NPY_DISABLE_CPU_FEATURES", "GLIBC_TUNABLES")
 #: What glibc calls the instructions of each level beyond the one before; its logarithms have a version with FMA.
 _GLIBC = ((), ("AVX", "AVX2", "FMA"), ("AVX512F", "AVX512VL", "AVX512BW", "AVX512DQ", "AVX512CD"), ())
 #: Where glibc's loader tells of them: the number of a register of `cpuid`, and of a bit in it.
@@ -62,7 +64,7 @@ def hiding(level: int, real: int) -> dict[str, str]:
     found = {name: names[level] for name, names in _NAMES.items()}
     hidden = ",".join(f"-{name}" for names in _GLIBC[level + 1 : real + 1] for name in names)
     disabled = [name for name in _of_numpy() if _level_of_numpy(name) > level]
-    found |= {"NUMBA_CPU_FEATURES": "", "NPY_DISABLE_CPU_FEATURES": " ".join(disabled)}
+    found |= {"NPY_DISABLE_CPU_FEATURES": " ".join(disabled)}
     return found | {"GLIBC_TUNABLES": f"glibc.cpu.hwcaps={hidden}"} if hidden else found
 
 

@@ -54,7 +54,7 @@ def test_only_what_is_beyond_a_level_is_hidden_and_in_all_libraries(levels, monk
     hiding = levels.hiding(levels.AVX2, levels.VNNI)
     assert hiding.keys() == set(levels.VARIABLES)
     assert hiding["NPY_DISABLE_CPU_FEATURES"] == "X86_V4 AVX512_ICL"
-    assert hiding["NUMBA_CPU_FEATURES"] == ""
+    assert hiding["NUMBA_CPU_FEATURES"] == "+avx2"
     assert "-AVX512F" in hiding["GLIBC_TUNABLES"]
     assert "-FMA" not in hiding["GLIBC_TUNABLES"]
     names = [processor.name for processor in levels.processors(levels.VNNI)]
