@@ -144,10 +144,12 @@ def _search_few(run: Run, report: Report) -> None:
     """One query after the other of the first documents, by those that return numbers."""
     documents = run.size(FEW, 500)
     texts = run.texts().first(documents, run.folder / "few")
-    named = {engine.name: engine for engine in searching(run) if engine.name in _WORKS["one_by_one", False]}
-    folders = {name: run.folder / "few-index" / Path(engine.settings["folder"]).name for name, engine in named.items()}
-    settings = {name: {"texts": str(texts.folder), "folder": str(folder)} for name, folder in folders.items()}
-    engines = [_with(engine, **settings[name]) for name, engine in named.items() if name != _NUMPY]
+    wanted = {*_WORKS["one_by_one", False]} - {_NUMPY}
+    engines = [
+        _with(engine, texts=str(texts.folder), folder=str(run.folder / "few-index" / engine.target.rpartition(":")[2]))
+        for engine in searching(run)
+        if engine.name in wanted
+    ]
     with working([engine for engine in engines if ensure_index(engine, report.note)], report.note) as workers:
         each(workers, report.note, lambda worker: worker.call("open"))
         _contest(run, report, workers, f"BM25 k=10 of {documents:,} documents", "one_by_one", 10, False, WANTED_OF_FEW)

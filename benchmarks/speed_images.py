@@ -112,7 +112,7 @@ def _saved(run: Run, name: str, tower: Mapping[str, int], text: Mapping[str, int
 
 
 class Encoder:
-    """A model, and texts or the paths of images; `encode` is timed, from the files to vectors."""
+    """A model, and texts or the paths of images; `encode` is timed, from files or texts to vectors."""
 
     def __init__(
         self, model: str, threads: int, paths: Sequence[str] = (), texts: Sequence[str] = (), **settings: Any

@@ -26,7 +26,7 @@ NFCORPUS = Path(__file__).parents[1] / "../shared/data/nfcorpus"
 DIM, K = 128, 10
 #: So many documents, the second all of NFCorpus.
 DOCUMENTS = 500, 3633
-#: The recall that is wanted of the default, how many times nirank's time fast-plaid's is, and how many its bytes.
+#: The recall that is wanted of the default.
 WANTED_RECALL = 0.95
 _TWO_BITS, _EXACT, _PEER = "nirank, 2 bits", "nirank, exact (maxsim)", "fast-plaid"
 

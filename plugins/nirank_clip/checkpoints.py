@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nirank.data import Content, images
 from nirank.errors import BadInput
-from nirank.kit import WORTH_COMPILING, Fast, Runtime
+from nirank.kit import Fast, Runtime
 from nirank.kit.transformers import load, quiet, tokenizer_of, tokenizer_text
 from nirank.kit.vision import Pixels, imported
 from nirank_clip.contents import by_length
@@ -25,8 +25,8 @@ from nirank_clip.contents import by_length
 #: The beginning of the name of a model of open_clip, and that of a folder in open_clip itself.
 OPEN_CLIP, _FOLDER = "open_clip:", "local-dir:"
 _CONFIG, _WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
-#: With more images at once torch takes longer than a graph takes to be compiled.
-_IMAGES_WORTH_COMPILING = 200
+#: With more images, or tokens of texts, at once torch takes longer than a graph takes to be compiled.
+_IMAGES_WORTH_COMPILING, _TOKENS_WORTH_COMPILING = 200, 2_000
 #: The parts of each tower of the models of transformers.
 _PARTS = {"text": ("text_model", "text_projection"), "image": ("vision_model", "visual_projection")}
 
@@ -83,8 +83,8 @@ class Transformers:
         self.preparation = f"{tokenizer_text(self.tokenizer)}\n{self.pixels}"
         self._longest = int(config.text_config.max_position_embeddings)
         self._siglip = str(config.model_type).startswith("siglip")
-        self.fast = Fast(self.model, _image_features, self._pictures, runtime, _IMAGES_WORTH_COMPILING)
-        self.fast_texts = Fast(self.model, _text_features, self._sentences, runtime, WORTH_COMPILING)
+        self.fast_images = Fast(self.model, _image_features, self._pictures, runtime, _IMAGES_WORTH_COMPILING)
+        self.fast_texts = Fast(self.model, _text_features, self._sentences, runtime, _TOKENS_WORTH_COMPILING)
 
     @property
     def towers(self) -> Mapping[str, Sequence[nn.Module]]:
@@ -94,12 +94,13 @@ class Transformers:
     def texts(self, texts: Sequence[str], passed: int) -> Tensor:
         """Features of texts, those of similar length together."""
         tokens = self._tokens(texts)
-        run = self._computing(self.fast_texts, sum(map(len, tokens)))
+        read = len(tokens) * self._longest if self._siglip else sum(map(len, tokens))
+        run = self._computing(self.fast_texts, read)
         return by_length(tokens, passed, lambda some: run(self._padded(some)))
 
     def images(self, contents: Sequence[Content], passed: int) -> Tensor:
         """Features of images."""
-        run = self._computing(self.fast, len(contents))
+        run = self._computing(self.fast_images, len(contents))
         batches = self.pixels.batches(contents, passed, self.model.device)
         return torch.cat([run({"pixel_values": each.to(self.model.dtype)}) for each in batches])
 

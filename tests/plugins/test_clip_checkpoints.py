@@ -80,8 +80,8 @@ def test_a_compiled_graph_gives_an_image_the_vector_of_torch_also_alone(folder, 
     pytest.importorskip("openvino")
     fast = built(CLIP, model=str(folder), device="cpu", passed=2, runtime="openvino")
     vectors = _vectors(fast, PICTURES)
-    assert fast.checkpoint.fast.compiled is not None
-    assert encoder.checkpoint.fast.compiled is None
+    assert fast.checkpoint.fast_images.compiled is not None
+    assert encoder.checkpoint.fast_images.compiled is None
     assert np.allclose(vectors, _vectors(encoder, PICTURES), atol=1e-6)
     for picture, vector in zip(PICTURES, vectors, strict=True):
         assert np.allclose(_vectors(fast, [picture])[0], vector, atol=1e-6)

@@ -294,7 +294,7 @@ def test_a_graph_is_for_float32_on_the_cpu_and_for_much_text(tmp_path, monkeypat
         built("crossencoder", folder, precision="float16", runtime="openvino")
     assert built("crossencoder", folder, precision="float16")._fast.runtime == "torch"
     assert built("crossencoder", folder, precision="bfloat16", pooling="cedr_knrm")._fast.runtime == "torch"
-    monkeypatch.setattr("nirank_crossencoder.crossencoder._WORTH_COMPILING", 1000)
+    monkeypatch.setattr("nirank_crossencoder.crossencoder.WORTH_COMPILING", 1000)
     scorer = built("crossencoder", folder)
     _scores(scorer, Queries.of(["a"]), Candidates.of([[0]], corpus=CORPUS))
     assert scorer._fast.compiled is None

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, pairwise
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirank.data.offsets import offsets_of
 from nirank.data.types import Corpus
 from nirank.kit.text import word_breaks
 from nirank.kit.text.analysis import Analyzer
 from nirank.kit.text.contents import require_text
-from nirank.kit.text.pieces import pieces
+from nirank.kit.text.words_at_once import words_of
 
-#: The numbers of words, one text after the other, and what tells which text they are of.
-Numbered: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
+#: The number of each word, one text after the other, and how many words each text has.
+Numbered: TypeAlias = tuple[NDArray[np.int64], NDArray[Any]]
 
 _DOCUMENTS_AT_ONCE = 4096
+_CHARACTERS_WORTH_IT = 1 << 16  # with less, columns of words, and pyarrow, cost more than they save
 _CHARACTERS_AT_ONCE = 1 << 22  # and a document; until they are counted, their words take over ten times as many bytes
 
 
@@ -29,67 +29,44 @@ class TermNumbers(dict[str, int]):
     def __init__(self, analyzer: Analyzer) -> None:
         self.analyzer = analyzer
         self.terms: dict[str, int] = {}
-        self._pieces = _PieceNumbers(self)
 
     def __missing__(self, word: str) -> int:
-        number = self[word] = self.number(word)
-        return number
-
-    def number(self, word: str) -> int:
-        """The same of a word that need not be remembered."""
         term = self.analyzer.term(word)
-        return self.terms.setdefault(term, len(self.terms)) if term else -1
+        number = self[word] = self.terms.setdefault(term, len(self.terms)) if term else -1
+        return number
 
     def of(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The terms of some texts, in order: the number of each, and the place of its text, `[terms]` both."""
-        by_pieces = self.analyzer.words is word_breaks.words
-        simple = np.array([by_pieces and text.isascii() for text in texts], bool)
-        parts = [
-            _terms_of(texts, np.flatnonzero(among), read)
-            for among, read in ((simple, self._pieces.of), (~simple, self._of_words))
-            if among.any()
-        ]
+        simple = self._simple(texts)
+        read = ((simple, self._at_once), (~simple, self._one_by_one))
+        parts = [_terms_of(texts, np.flatnonzero(among), numbers) for among, numbers in read if among.any()]
         if len(parts) == 1:
             return parts[0]
         numbers, rows = map(np.concatenate, zip(*parts, strict=True)) if parts else np.zeros((2, 0), np.int64)
         order = np.argsort(rows, kind="stable")
         return numbers[order], rows[order]
 
-    def _of_words(self, texts: list[str]) -> Numbered:
+    def _simple(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """A mask of the texts that are read at once."""
+        if self.analyzer.words is not word_breaks.words or sum(map(len, texts)) < _CHARACTERS_WORTH_IT:
+            return np.zeros(len(texts), bool)
+        return np.fromiter(map(str.isascii, texts), bool, len(texts))
+
+    def _at_once(self, texts: list[str]) -> Numbered:
+        found = words_of(texts)
+        if found is None:
+            return self._one_by_one(texts)
+        return np.array([*map(self.__getitem__, found.distinct)], np.int64)[found.places], found.lengths
+
+    def _one_by_one(self, texts: list[str]) -> Numbered:
         found = [self.analyzer.words(text) for text in texts]
         lengths = np.array([len(words) for words in found])
         return np.fromiter(map(self.__getitem__, chain.from_iterable(found)), np.int64, lengths.sum()), lengths
 
 
-class _PieceNumbers(dict[str, int]):
-    """The number of each piece of a text that is one word; below -1 for one that is none, or several."""
-
-    def __init__(self, words: TermNumbers) -> None:
-        self._words = words
-        self._several: list[list[int]] = []
-
-    def __missing__(self, piece: str) -> int:
-        numbers = [self._words.number(word) for word in word_breaks.words(piece)]
-        if len(numbers) != 1:
-            self._several.append(numbers)
-        self[piece] = number = numbers[0] if len(numbers) == 1 else -1 - len(self._several)
-        return number
-
-    def of(self, texts: list[str]) -> Numbered:
-        """The number of each word of ASCII texts, and how many words each has."""
-        found = pieces(texts)
-        numbers = np.array([*map(self.__getitem__, found.distinct)], np.int64)[found.places]
-        places = np.flatnonzero(numbers < -1)
-        parts = [self._several[-2 - number] for number in numbers[places].tolist()]
-        counts = np.ones(len(numbers), np.int64)
-        counts[places] = [len(part) for part in parts]
-        ends = offsets_of(counts)[np.cumsum(found.lengths)]
-        numbers = np.repeat(numbers, counts)
-        numbers[numbers < -1] = [*chain.from_iterable(parts)]
-        return numbers, np.diff(ends, prepend=0)
-
-
-def _terms_of(texts: Sequence[str], rows: NDArray[np.int64], read: Callable[[list[str]], Numbered]) -> Numbered:
+def _terms_of(
+    texts: Sequence[str], rows: NDArray[np.int64], read: Callable[[list[str]], Numbered]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The terms of the texts at `rows`, and the rows they are of; words that are left out are not among them."""
     numbers, lengths = read([texts[row] for row in rows.tolist()])
     kept = numbers >= 0

@@ -2,7 +2,8 @@
 
 A tile is some documents by some queries, whose sums stay in registers while the dimensions go by; the next tile is
 fetched from memory meanwhile. Sums are compared with what they have to reach before they leave the registers: nothing
-is written but which pairs do. Few queries are taken one by one, document after document, as fast as memory gives these.
+is written but which pairs do. Few queries are taken one by one, as fast as memory gives documents: as many of these at
+once as a register has lanes, while the next are fetched.
 
 AVX512-VNNI multiplies 64 bytes and adds up four products in 32 bits, in one instruction. Of 100,000 x 384 codes, on one
 core of an AMD EPYC (Zen 4) whose limit is 472 billion operations a second, 32 or 1,000 queries run at 440 and 434;
