@@ -95,6 +95,7 @@ FROM_RM3 = {
     "distilled, no penalty": Recipe(_DISTILLED),
     "distilled, a ramp to .003": Recipe(_DISTILLED, anneal=_ramp(3e-3, 0.5)),
     "distilled, a ramp to .01": Recipe(_DISTILLED, anneal=_ramp(1e-2, 0.5)),
+    "distilled, a ramp to .05": Recipe(_DISTILLED, anneal=_ramp(5e-2, 0.5)),
     "distilled, .01 throughout": Recipe(_DISTILLED, dict.fromkeys(END, 1e-2)),
 }
 
