@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from speed_run import Run
+from speed_run import CORES, Run
 from speed_table import OURS, Report
 from speed_worker import Engine, Lap, Worker, contest, each, working
 
@@ -20,8 +19,6 @@ INDEXED = 3
 WANTED_OF_TWO = 1.7
 #: So many documents are searched by one query after the other too, and so many times as fast as by bm25s (numba).
 FEW, WANTED_OF_FEW = 30_000, 4.0
-#: The cores of this process, before the benchmark leaves it and its engines a few of them.
-_CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 _NUMPY, _NUMBA = "bm25s (numpy)", "bm25s (numba)"
 #: Which engines have what: numbers of documents or ids, queries one by one or all in one call. One by one comes first,
 #: so that nothing is ready that only a large batch would have made ready.
@@ -157,11 +154,11 @@ def _search_few(run: Run, report: Report) -> None:
 
 def _share(run: Run, report: Report) -> None:
     """Nirank on two threads beside nirank on one; an index is made by as many processes."""
-    if run.threads != 1 or len(_CORES) < 2:
+    if run.threads != 1 or len(CORES) < 2:
         report.note("BM25 on two threads is left out: it takes two cores, and --threads 1.")
         return
     ours, one = indexing(run)[0], f"{OURS}, one thread"
-    engines = [_with(ours, threads=2, cores=_CORES[-2:]), _with(ours, one)]
+    engines = [_with(ours, threads=2, cores=CORES[-2:]), _with(ours, one)]
     _tell_indexing("BM25 index, two processes", _indexed(engines, report)[0], run, report)
     with working(engines, report.note) as workers:
         each(workers, report.note, lambda worker: worker.call("open"))
