@@ -28,10 +28,11 @@ def compare(run: Run, report: Report) -> None:
     """Time batches of 1, 32 and 1,000 queries, for the best 10 and 1,000."""
     documents = run.size(100_000, 3_000)
     settings = {"documents": documents, "threads": run.threads}
+    common, environment = settings | {"path": str(run.folder / "faiss")}, _kernels()
     searchers = [
         Engine(OURS, "speed_dense:Nirank", ["torch"], settings | {"folder": str(run.folder / "dense")}),
         *(
-            Engine(name, "speed_dense:Faiss", ["faiss"], settings | {"path": str(run.folder / "faiss"), "blas": blas})
+            Engine(name, "speed_dense:Faiss", ["faiss"], common | {"blas": blas}, environment)
             for name, blas in _FAISS.items()
         ),
     ]
@@ -62,6 +63,15 @@ def compare(run: Run, report: Report) -> None:
         if name != OURS and OURS in found:
             same = np.mean([len(set(own) & set(other)) / 10 for own, other in zip(found[OURS], docs, strict=True)])
             report.note(f"dense: {name} shares {same:.4f} of nirank's first 10.")
+
+
+def _kernels() -> dict[str, str]:
+    """What faiss's OpenBLAS is to be told, which is older than some processors: to multiply as numpy's does here."""
+    from threadpoolctl import threadpool_info
+
+    found = [pool["architecture"] for pool in threadpool_info() if pool["internal_api"] == "openblas"]
+    known = {"Cooperlake": "SkylakeX", "SapphireRapids": "SkylakeX"}
+    return {"OPENBLAS_CORETYPE": known.get(found[0], found[0])} if found else {}
 
 
 def _require_exact(worker: Worker, report: Report) -> None:
