@@ -1,4 +1,4 @@
-"""The words of many ASCII texts at once, as columns: those of `word_breaks.words`, in a third of the time.
+"""The words of many ASCII texts at once, as columns: those that `word_breaks.words` finds text by text.
 
 There a word is a run of letters, digits and `_`; one mark may stand in it between two letters, or between two digits.
 So whether a mark is of a word can be seen from the characters on both sides of it.
