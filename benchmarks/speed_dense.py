@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,10 +68,14 @@ def compare(run: Run, report: Report) -> None:
 
 
 def _kernels() -> dict[str, str]:
-    """What faiss's OpenBLAS is to be told, which is older than some processors: to multiply as numpy's does here."""
-    from threadpoolctl import threadpool_info
+    """What faiss's OpenBLAS is to be told, which is older than some processors: to multiply as numpy's does here.
 
-    found = [pool["architecture"] for pool in threadpool_info() if pool["internal_api"] == "openblas"]
+    A process of its own says how: this one may have been told to do with less, before it forgot that.
+    """
+    program = (
+        "import numpy, threadpoolctl; print(*[pool.get('architecture') for pool in threadpoolctl.threadpool_info()])"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     known = {"Cooperlake": "SkylakeX", "SapphireRapids": "SkylakeX"}
     return {"OPENBLAS_CORETYPE": known.get(found[0], found[0])} if found else {}
 
