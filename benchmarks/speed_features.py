@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from speed_run import Run
+from speed_run import CORES, Run
 from speed_table import OURS, Report
 from speed_texts import Texts
 from speed_worker import Engine, contest, each, working
@@ -23,8 +23,6 @@ from nirank.data import Candidates, Queries
 DEPTH = 100
 #: Pairs a second that are wanted of all features, on two threads and cores.
 WANTED = 200_000
-#: The cores of this process, before the benchmark leaves it and its engines a few of them.
-_CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 _ONE, _HAND = f"{OURS}, one thread", "Python by hand"
 #: What is read of each pair, family by family; a family costs what it takes beside the scan of the documents.
 FAMILIES: dict[str, Sequence[str] | None] = {
@@ -74,10 +72,10 @@ def _beside(run: Run, report: Report, ours: Engine, hand: Engine) -> None:
 
 
 def _two_threads(run: Run, report: Report, ours: Engine) -> None:
-    if run.threads != 1 or len(_CORES) < 2:
+    if not run.shares:
         report.note("features on two threads are left out: they take two cores, and --threads 1.")
         return
-    two = {**ours.settings, "threads": 2, "cores": _CORES[-2:]}
+    two = {**ours.settings, "threads": 2, "cores": CORES[-2:]}
     engines = [Engine(OURS, ours.target, ours.needs, two), Engine(_ONE, ours.target, ours.needs, ours.settings)]
     with working(engines, report.note) as workers:
         each(workers, report.note, lambda worker: worker.call("open"))

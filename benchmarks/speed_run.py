@@ -22,6 +22,11 @@ class Run:
     rounds: int = 5
     small: bool = False
 
+    @property
+    def shares(self) -> bool:
+        """Whether two threads on two cores can be held against one."""
+        return self.threads == 1 and len(CORES) > 1
+
     def texts(self) -> speed_texts.Texts:
         """The documents and queries, written when first asked for."""
         return self._prepared[0]

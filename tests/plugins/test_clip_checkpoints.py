@@ -76,30 +76,25 @@ def test_vectors_and_similarities_are_those_of_transformers(encoder, reference):
             assert np.allclose(right, expected.image_embeds[0], atol=1e-6)
 
 
-def test_a_compiled_graph_gives_an_image_the_vector_of_torch_also_alone(folder, encoder):
+@pytest.mark.parametrize(
+    ("graph", "contents", "passed"),
+    [
+        ("fast_images", PICTURES, 2),
+        ("fast_texts", [*TEXTS, "a", "three small black cats that sleep", *TEXTS[:2]], 3),
+    ],
+)
+def test_a_compiled_graph_gives_the_vectors_of_torch_also_alone(folder, encoder, graph, contents, passed):
     pytest.importorskip("openvino")
-    fast = built(CLIP, model=str(folder), device="cpu", passed=2, runtime="openvino")
-    vectors = _vectors(fast, PICTURES)
-    assert fast.checkpoint.fast_images.compiled is not None
-    assert encoder.checkpoint.fast_images.compiled is None
-    assert np.allclose(vectors, _vectors(encoder, PICTURES), atol=1e-6)
-    for picture, vector in zip(PICTURES, vectors, strict=True):
-        assert np.allclose(_vectors(fast, [picture])[0], vector, atol=1e-6)
+    fast = built(CLIP, model=str(folder), device="cpu", passed=passed, runtime="openvino")
+    vectors = _vectors(fast, contents)
+    assert getattr(fast.checkpoint, graph).compiled is not None
+    assert getattr(encoder.checkpoint, graph).compiled is None
+    assert np.allclose(vectors, _vectors(encoder, contents), atol=1e-6)
+    for content, vector in zip(contents, vectors, strict=True):
+        assert np.allclose(_vectors(fast, [content])[0], vector, atol=1e-6)
     assert fast.fingerprint == encoder.fingerprint
     with pytest.raises(BadInput, match="float32 on the CPU"):
         built(CLIP, model=str(folder), device="cpu", precision="bfloat16", runtime="openvino")
-
-
-def test_a_compiled_graph_gives_a_text_the_vector_of_torch_whatever_lies_beside_it(folder, encoder):
-    pytest.importorskip("openvino")
-    fast = built(CLIP, model=str(folder), device="cpu", passed=3, runtime="openvino")
-    texts = [*TEXTS, "a", "three small black cats that sleep", *TEXTS[:2]]
-    vectors = _vectors(fast, texts)
-    assert fast.checkpoint.fast_texts.compiled is not None
-    assert encoder.checkpoint.fast_texts.compiled is None
-    assert np.allclose(vectors, _vectors(encoder, texts), atol=1e-6)
-    for text, vector in zip(texts, vectors, strict=True):
-        assert np.allclose(_vectors(fast, [text])[0], vector, atol=1e-6)
 
 
 def test_probabilities_of_classes_are_those_of_transformers(encoder, reference):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data.columns import integers_to_numpy
+from nirank.data.offsets import offsets_of
 from nirank.kit.text.word_breaks import LONGEST_WORD
 
 _ASCII = [chr(code) for code in range(128)]
@@ -41,8 +42,8 @@ def words_of(texts: Sequence[str]) -> Words | None:
     from pyarrow import compute
 
     characters = np.frombuffer(" ".join(texts).encode("ascii"), np.uint8)
-    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1)
-    offsets = np.concatenate([[0], ends[:-1], [len(characters)]])
+    offsets = offsets_of([len(text) + 1 for text in texts])
+    offsets[-1] = len(characters)  # behind the last text there is no space
     columns = None, pa.py_buffer(offsets), pa.py_buffer(_spaced(characters))
     column = pa.Array.from_buffers(pa.large_string(), len(texts), columns)
     found = compute.ascii_split_whitespace(column)
