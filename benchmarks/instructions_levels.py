@@ -97,11 +97,11 @@ def _of_code() -> int:
     from llvmlite import binding
     from numba.core.registry import cpu_target
 
-    from nirank_dense.exact import tiles
+    from nirank_dense.exact import instructions
 
     code = cpu_target.target_context.codegen()._tm.emit_assembly(binding.parse_assembly(_PROBE))
     if "%zmm" in code:
-        return VNNI if tiles.HAS_VNNI else AVX512
+        return VNNI if instructions.HAS_VNNI else AVX512
     return AVX2 if "vfmadd" in code else SSE
 
 

@@ -29,6 +29,7 @@ from nirank_dense.exact import (
     code_products,
     first_pass_tiles,
     floors,
+    instructions,
     kernels,
     one_pass,
     rounded,
@@ -54,7 +55,7 @@ def either(request):
     """Both kinds of first pass: by instructions that the processor may have, and without them."""
     if request.param == "products":
         return BY_PRODUCTS
-    if not tiles.available():
+    if not instructions.available():
         pytest.skip("this processor has neither AVX512-VNNI nor AVX2")
     return UNTIMED
 
@@ -343,7 +344,7 @@ def test_products_are_rounded_once_whatever_they_are():
     np.testing.assert_array_equal(found[:20], alone)
 
 
-@pytest.mark.skipif(not tiles.available(), reason="needs AVX512-VNNI or AVX2")
+@pytest.mark.skipif(not instructions.available(), reason="needs AVX512-VNNI or AVX2")
 @pytest.mark.parametrize(("documents", "dim"), [(1, 1), (12, 4), (13, 63), (16, 64), (17, 65), (500, 31), (241, 384)])
 @pytest.mark.parametrize("queries", [1, 6, 7, 32, 33, 70])
 def test_instructions_find_all_pairs_of_codes_that_reach_what_is_wanted(documents, dim, queries):
@@ -355,7 +356,7 @@ def test_instructions_find_all_pairs_of_codes_that_reach_what_is_wanted(document
     one, nothing = np.ones(documents, np.float32), np.zeros(documents, np.float32)
     products = asked.astype(np.int64) @ codes.T.astype(np.int64)
     whole = tiles.whole(Quantised(codes, one, nothing, nothing, np.zeros(dim, np.float32)))
-    assert whole.documents.codes.shape[1] >= tiles._CHUNK  # else a register would hold more than the next document
+    assert whole.documents.codes.shape[1] >= instructions.CHUNK  # else one would hold more than the next one
     wanted = np.quantile(products, 0.7, axis=1).astype(np.float32)
     weights = kernels.Weights(np.zeros(queries, np.float32), np.zeros(queries, np.float32), wanted)
     expected = sorted(zip(*np.nonzero(products >= wanted[:, None]), strict=True))
@@ -373,7 +374,7 @@ def test_instructions_find_all_pairs_of_codes_that_reach_what_is_wanted(document
         assert sorted(pairs) == expected
 
 
-@pytest.mark.skipif(not tiles.available(), reason="needs AVX512-VNNI or AVX2")
+@pytest.mark.skipif(not instructions.available(), reason="needs AVX512-VNNI or AVX2")
 @pytest.mark.parametrize(("documents", "groups"), [(1, 1), (13, 5), (64, 8), (501, 63)])
 @pytest.mark.parametrize("queries", [1, 6, 7, 33])
 def test_instructions_find_the_best_of_each_group(documents, groups, queries):
@@ -392,7 +393,7 @@ def test_instructions_find_the_best_of_each_group(documents, groups, queries):
     np.testing.assert_array_equal(few, expected)
 
 
-@pytest.mark.skipif(not tiles.available(), reason="needs AVX512-VNNI or AVX2")
+@pytest.mark.skipif(not instructions.available(), reason="needs AVX512-VNNI or AVX2")
 @pytest.mark.parametrize("extreme", [(127, 127), (-127, 127), (127, -127), (-127, -127)])
 def test_instructions_do_not_overflow(extreme):
     codes, asked = (np.full((20, 384), code, np.int8) for code in extreme)

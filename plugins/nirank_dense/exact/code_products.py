@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nirank_dense.exact import kernels, tiles
+from nirank_dense.exact import instructions, kernels
 
 log = logging.getLogger("nirank")
 
@@ -86,7 +86,7 @@ class Processor:
     matrix_is_fast    whether that product is worth while
     """
 
-    instructions: Callable[[], bool] = tiles.available
+    instructions: Callable[[], bool] = instructions.available
     matrix_is_exact: Callable[[int], bool] = matrix_is_exact
     matrix_is_fast: Callable[[], bool] = matrix_is_fast
 

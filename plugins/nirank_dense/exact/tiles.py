@@ -20,53 +20,47 @@ one there may be no memory: the last few are copied, and all are where one is sh
 
 Nothing here decides what is right: the bounds come from `nirank_dense.exact.quantised`.
 
-Instructions: `NEEDED`, of x86-64, or VNNI. Others do without this module (`nirank_dense.exact.code_products`).
+Instructions: AVX2, or VNNI (`nirank_dense.exact.instructions`). Others do without this module
+(`nirank_dense.exact.code_products`).
 """
 
 # ruff: noqa: ARG001 (numba hands types to the functions that emit instructions, and values to what these return)
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from nirank.kit import compiled, inner
+from nirank_dense.exact.instructions import (
+    CHUNK,
+    FLOAT,
+    FLOATS,
+    HAS_VNNI,
+    INT32,
+    INTS,
+    LANES,
+    Instructions,
+    lowest_bit,
+    number,
+)
 from nirank_dense.exact.kernels import Weights, read_only
 from nirank_dense.exact.quantised import Quantised
 
 Column = NDArray[Any]
 
 
-def _compiles_for(*instructions: str) -> bool:
-    """True if numba compiles for a processor that has these."""
-    features = str(cpu_target.target_context.codegen().magic_tuple()[2]).split(",")
-    return all(f"+{name}" in features for name in instructions)
-
-
-#: Instructions without which nothing here can be compiled, as LLVM calls them.
-NEEDED = ("avx2",)
-#: Whether there are those of VNNI, which are taken before these.
-HAS_VNNI = _compiles_for("avx512vnni", "avx512f", "avx512bw", "avx512vl")
-#: Documents and queries of a tile; a register holds `_LANES` sums, and `_QUADS` times four dimensions are a step.
-TILE, PANEL, _LANES, _QUADS = (12, 32, 16, 1) if HAS_VNNI else (4, 24, 8, 2)
+#: Documents and queries of a tile; a register holds `LANES` sums, and `_QUADS` times four dimensions are a step.
+TILE, PANEL, _QUADS = (12, 32, 1) if HAS_VNNI else (4, 24, 2)
 #: Steps of queries in tiles are so many times as long as elsewhere; and what is added to codes so that none has a sign.
 COARSER, _RAISED = (1, 128) if HAS_VNNI else (4, 32)
 #: Documents that are compared at once with few queries.
-GROUP = _LANES
-#: Bytes of a register.
-_CHUNK = 4 * _LANES
-
-
-def available() -> bool:
-    """True if numba compiles for a processor that has such instructions."""
-    return HAS_VNNI or _compiles_for(*NEEDED)
+GROUP = LANES
 
 
 class DocumentCodes(NamedTuple):
@@ -94,7 +88,7 @@ class Whole(NamedTuple):
 
 def whole(quantised: Quantised) -> Whole:
     """Documents as the functions here read them; there is at least one."""
-    short = max(0, _CHUNK - quantised.codes.shape[1])  # what is read at once must not reach beyond the next document
+    short = max(0, CHUNK - quantised.codes.shape[1])  # what is read at once must not reach beyond the next document
     codes = read_only(np.pad(quantised.codes, ((0, 0), (0, short))) if short else quantised.codes)
     starts = np.empty(len(codes), np.int32)
     sum_up(codes, -_RAISED, starts)
@@ -105,7 +99,7 @@ def whole(quantised: Quantised) -> Whole:
 def _last(codes: Column, columns: list[Column], size: int) -> DocumentCodes:
     """The last 1 to `size` documents, filled up to `size`, with room for reading behind each."""
     first = (len(codes) - 1) // size * size
-    room = np.zeros((size, codes.shape[1] + _CHUNK), np.int8)
+    room = np.zeros((size, codes.shape[1] + CHUNK), np.int8)
     room[: len(codes) - first, : codes.shape[1]] = codes[first:]
     return _documents(room, [np.pad(column[first:], (0, first + size - len(codes))) for column in columns])
 
@@ -139,7 +133,7 @@ def rows(weights: Weights) -> Column:
 
 def chunks(codes: Column) -> Column:
     """Codes of queries for `few`, which are not coarser: uint8 `[queries, dim]`, filled up to whole registers."""
-    return _raised(codes, 1, _CHUNK, _RAISED if HAS_VNNI else 0)
+    return _raised(codes, 1, CHUNK, _RAISED if HAS_VNNI else 0)
 
 
 def _raised(codes: Column, queries: int, dim: int, by: int) -> Column:
@@ -280,7 +274,7 @@ def _list(masks: Column, first: int, stop: int, query: int, rows: Column, docs: 
     for place in range(len(masks)):
         word = masks[place]
         while word:
-            bit = 64 * place + np.int64(_lowest_bit(word))
+            bit = 64 * place + np.int64(lowest_bit(word))
             rows[end], docs[end] = query + bit % PANEL, first + bit // PANEL
             end += docs[end] < stop
             word &= word - np.uint64(1)
@@ -324,7 +318,7 @@ def few(
         if end + GROUP * len(queries) > len(rows):
             return end, document
         for query in range(len(queries)):
-            compared = queries[query].ctypes.data, queries.shape[1] // _CHUNK, weights[query].ctypes.data
+            compared = queries[query].ctypes.data, queries.shape[1] // CHUNK, weights[query].ctypes.data
             if document < filled:
                 mask = _group_of(documents, document, compared)
             else:
@@ -343,7 +337,7 @@ def best_of_groups_for_few(whole: Whole, queries: Column, best: Column) -> None:
     sums = np.empty(GROUP, np.int32)
     best[:] = -np.inf
     for query in range(len(queries)):
-        compared, highest = (queries[query].ctypes.data, queries.shape[1] // _CHUNK, 0), best[query]
+        compared, highest = (queries[query].ctypes.data, queries.shape[1] // CHUNK, 0), best[query]
         for first in range(0, count, GROUP):
             if first < count - GROUP:
                 _multiply_group(_group(documents, first, compared), sums.ctypes.data)
@@ -376,26 +370,20 @@ def _group(documents: _Addresses, first: int, query: tuple[int, int, int]) -> An
 
 # Instructions that numba has no words for, in those of LLVM. All arguments are addresses, or counts.
 
-_INT8, _INT16, _INT32, _INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-_FLOAT = ir.FloatType()
-_INTS, _FLOATS = ir.VectorType(_INT32, _LANES), ir.VectorType(_FLOAT, _LANES)
-_BYTES, _PAIRS = ir.VectorType(_INT8, 4 * _LANES), ir.VectorType(_INT16, 2 * _LANES)
-
-
 #: Registers that the queries of a panel fill, and their places for each quad of a step.
-_REGISTERS = range(PANEL // _LANES)
+_REGISTERS = range(PANEL // LANES)
 
 
 @intrinsic
 def _compare_tile(_context: Any, tile: Any) -> Any:
-    """Compare `TILE` documents with `PANEL` queries; a mask of `_LANES` bits for each document and register."""
+    """Compare `TILE` documents with `PANEL` queries; a mask of `LANES` bits for each document and register."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        make, tile = _Instructions(builder), _Tile(*cgutils.unpack_tuple(builder, arguments[0]))
+        make, tile = Instructions(builder), _Tile(*cgutils.unpack_tuple(builder, arguments[0]))
         sums = _sums_of_tile(make, tile)
         wanted = _wanted_of_panel(make, tile)
         for document in range(TILE):
-            scale = make.spread(tile.scales, _FLOAT, document)
+            scale = make.spread(tile.scales, FLOAT, document)
             for register in _REGISTERS:
                 mask = make.reached(builder.load(sums[document][register]), scale, wanted[register])
                 make.store(mask, tile.out, document * len(_REGISTERS) + register)
@@ -409,7 +397,7 @@ def _multiply_tile(_context: Any, tile: Any) -> Any:
     """Write the products of `TILE` documents with `PANEL` queries, int32 `[TILE, PANEL]`."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        make, tile = _Instructions(builder), _Tile(*cgutils.unpack_tuple(builder, arguments[0]))
+        make, tile = Instructions(builder), _Tile(*cgutils.unpack_tuple(builder, arguments[0]))
         sums = [total for of_document in _sums_of_tile(make, tile) for total in of_document]
         for place, total in enumerate(sums):
             make.store(builder.load(total), tile.out, place)
@@ -418,35 +406,35 @@ def _multiply_tile(_context: Any, tile: Any) -> Any:
     return types.void(tile), emit
 
 
-def _sums_of_tile(make: _Instructions, tile: _Tile) -> list[list[Any]]:
+def _sums_of_tile(make: Instructions, tile: _Tile) -> list[list[Any]]:
     """Products of the codes of each document and each register of queries, added up in variables."""
     multiply, dim = make.builder.mul, tile.dim
-    begins = [make.spread(tile.starts, _INT32, document) for document in range(TILE)]
+    begins = [make.spread(tile.starts, INT32, document) for document in range(TILE)]
     sums = [[make.variable(begin) for _ in _REGISTERS] for begin in begins]
-    rows = [make.after(tile.codes, multiply(dim, _number(document))) for document in range(TILE)]
-    next_tile = make.after(tile.codes, multiply(dim, _number(TILE)))
+    rows = [make.after(tile.codes, multiply(dim, number(document))) for document in range(TILE)]
+    next_tile = make.after(tile.codes, multiply(dim, number(TILE)))
     with cgutils.for_range(make.builder, tile.steps) as loop:
-        make.fetch(make.after(next_tile, multiply(loop.index, _number(4 * _QUADS * TILE))))
-        place = make.after(tile.queries, multiply(loop.index, _number(4 * _QUADS * PANEL)))
+        make.fetch(make.after(next_tile, multiply(loop.index, number(4 * _QUADS * TILE))))
+        place = make.after(tile.queries, multiply(loop.index, number(4 * _QUADS * PANEL)))
         queries = [
-            [make.load(place, _INTS, len(_REGISTERS) * quad + register) for quad in range(_QUADS)]
+            [make.load(place, INTS, len(_REGISTERS) * quad + register) for quad in range(_QUADS)]
             for register in _REGISTERS
         ]
-        offset = multiply(loop.index, _number(4 * _QUADS))
+        offset = multiply(loop.index, number(4 * _QUADS))
         for row, of_row in zip(rows, sums, strict=True):
-            codes = [make.spread(make.after(row, offset), _INT32, quad) for quad in range(_QUADS)]
+            codes = [make.spread(make.after(row, offset), INT32, quad) for quad in range(_QUADS)]
             for register, total in zip(queries, of_row, strict=True):
                 make.add_products(total, register, codes)
     return sums
 
 
-def _wanted_of_panel(make: _Instructions, tile: _Tile) -> list[Any]:
+def _wanted_of_panel(make: Instructions, tile: _Tile) -> list[Any]:
     """The numbers that products of a tile have to reach, for each register of queries."""
-    length, error = make.spread(tile.longest, _FLOAT), make.spread(tile.widest, _FLOAT)
+    length, error = make.spread(tile.longest, FLOAT), make.spread(tile.widest, FLOAT)
     wanted = []
     for register in _REGISTERS:
         by_length, by_error, steps = (
-            make.load(tile.weights, _FLOATS, len(_REGISTERS) * row + register) for row in range(3)
+            make.load(tile.weights, FLOATS, len(_REGISTERS) * row + register) for row in range(3)
         )
         wanted.append(make.wanted(by_length, length, by_error, error, steps))
     return wanted
@@ -457,12 +445,12 @@ def _compare_group(_context: Any, group: Any) -> Any:
     """Compare `GROUP` documents with one query; returns a mask of as many bits."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        make, group = _Instructions(builder), _Group(*cgutils.unpack_tuple(builder, arguments[0]))
+        make, group = Instructions(builder), _Group(*cgutils.unpack_tuple(builder, arguments[0]))
         sums = _sums_of_group(make, group)
-        scale, length, error = (make.load(column, _FLOATS) for column in (group.scales, group.lengths, group.errors))
-        by_length, by_error, steps = (make.spread(group.weights, _FLOAT, row) for row in range(3))
+        scale, length, error = (make.load(column, FLOATS) for column in (group.scales, group.lengths, group.errors))
+        by_length, by_error, steps = (make.spread(group.weights, FLOAT, row) for row in range(3))
         wanted = make.wanted(by_length, length, by_error, error, steps)
-        return builder.zext(make.reached(sums, scale, wanted), _INT32)
+        return builder.zext(make.reached(sums, scale, wanted), INT32)
 
     return types.uint32(group), emit
 
@@ -472,139 +460,27 @@ def _multiply_group(_context: Any, group: Any, out: Any) -> Any:
     """Write the products of `GROUP` documents with one query, int32."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        make, group = _Instructions(builder), _Group(*cgutils.unpack_tuple(builder, arguments[0]))
+        make, group = Instructions(builder), _Group(*cgutils.unpack_tuple(builder, arguments[0]))
         make.store(_sums_of_group(make, group), arguments[1], 0)
         return context.get_dummy_value()
 
     return types.void(group, out), emit
 
 
-def _sums_of_group(make: _Instructions, group: _Group) -> Any:
+def _sums_of_group(make: Instructions, group: _Group) -> Any:
     """Products of the codes of each document of a group and of the query, added up in lanes."""
-    multiply, sums = make.builder.mul, [make.variable(ir.Constant(_INTS, [0] * _LANES)) for _ in range(GROUP)]
-    rows = [make.after(group.codes, multiply(group.dim, _number(document))) for document in range(GROUP)]
-    next_group = multiply(group.dim, _number(GROUP))
+    multiply, sums = make.builder.mul, [make.variable(ir.Constant(INTS, [0] * LANES)) for _ in range(GROUP)]
+    rows = [make.after(group.codes, multiply(group.dim, number(document))) for document in range(GROUP)]
+    next_group = multiply(group.dim, number(GROUP))
     with cgutils.for_range(make.builder, group.chunks) as loop:
-        offset = multiply(loop.index, _number(_CHUNK))
-        query = make.load(make.after(group.query, offset), _INTS)
+        offset = multiply(loop.index, number(CHUNK))
+        query = make.load(make.after(group.query, offset), INTS)
         for row, total in zip(rows, sums, strict=True):
             place = make.after(row, offset)
             make.fetch(make.after(place, next_group))
             if HAS_VNNI:
-                make.add_products(total, [query], [make.load(place, _INTS)])
+                make.add_products(total, [query], [make.load(place, INTS)])
             else:
-                make.add_signed_products(total, query, make.load(place, _INTS))
+                make.add_signed_products(total, query, make.load(place, INTS))
     total = make.each_in_a_lane([make.builder.load(of_document) for of_document in sums])
-    return make.builder.add(total, make.load(group.starts, _INTS)) if HAS_VNNI else total
-
-
-@intrinsic
-def _lowest_bit(_context: Any, word: Any) -> Any:
-    """The place of the lowest bit that is set, of one at least."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.uint64(types.uint64), emit
-
-
-class _Instructions:
-    """The instructions that the two comparisons above are made of."""
-
-    def __init__(self, builder: Any) -> None:
-        self.builder = builder
-
-    def after(self, address: Any, offset: Any) -> Any:
-        """The address `offset` bytes further."""
-        return self.builder.add(address, offset)
-
-    def load(self, address: Any, kind: Any, place: int = 0) -> Any:
-        """The element at a place of an array of `kind`, aligned as its parts are."""
-        size = 4 if kind in (_INT32, _FLOAT) else 4 * _LANES
-        pointer = self.builder.inttoptr(self.after(address, _number(size * place)), kind.as_pointer())
-        loaded = self.builder.load(pointer)
-        loaded.align = 1
-        return loaded
-
-    def store(self, value: Any, address: Any, place: int) -> None:
-        """Write a mask, or sums, to a place of an array of such, aligned as its parts are."""
-        size = 4 * _LANES if value.type == _INTS else _LANES // 8
-        pointer = self.builder.inttoptr(self.after(address, _number(size * place)), value.type.as_pointer())
-        self.builder.store(value, pointer).align = 1
-
-    def spread(self, address: Any, kind: Any, place: int = 0) -> Any:
-        """An element in every lane of a register."""
-        empty = ir.Constant(ir.VectorType(kind, _LANES), ir.Undefined)
-        one = self.builder.insert_element(empty, self.load(address, kind, place), ir.Constant(_INT32, 0))
-        return self.builder.shuffle_vector(one, empty, ir.Constant(_INTS, [0] * _LANES))
-
-    def variable(self, value: Any) -> Any:
-        """Something to add to, which ends up in a register."""
-        place = cgutils.alloca_once(self.builder, value.type)
-        self.builder.store(value, place)
-        return place
-
-    def fetch(self, address: Any) -> None:
-        """Ask for memory that is to be read soon; there need not be any."""
-        pointer = self.builder.inttoptr(address, _INT8.as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [_INT8.as_pointer(), _INT32, _INT32, _INT32])
-        settings = (ir.Constant(_INT32, setting) for setting in (0, 3, 1))  # to read, to keep, as data
-        self.builder.call(self._called("llvm.prefetch.p0", kind), [pointer, *settings])
-
-    def add_products(self, total: Any, unsigned: list[Any], signed: list[Any]) -> None:
-        """Add products of bytes, four for each register given, to each lane of a variable."""
-        add = self._by_vnni if HAS_VNNI else self._by_avx2
-        self.builder.store(add(self.builder.load(total), unsigned, signed), total)
-
-    def _by_vnni(self, total: Any, unsigned: list[Any], signed: list[Any]) -> Any:
-        add = self._called("llvm.x86.avx512.vpdpbusd.512", ir.FunctionType(_INTS, [_INTS] * 3))
-        for left, right in zip(unsigned, signed, strict=True):
-            total = self.builder.call(add, [total, left, right])
-        return total
-
-    def _by_avx2(self, total: Any, unsigned: list[Any], signed: list[Any]) -> Any:
-        multiply = self._called("llvm.x86.avx2.pmadd.ub.sw", ir.FunctionType(_PAIRS, [_BYTES] * 2))
-        widen = self._called("llvm.x86.avx2.pmadd.wd", ir.FunctionType(_INTS, [_PAIRS] * 2))
-        both = [
-            self.builder.call(multiply, [self.builder.bitcast(register, _BYTES) for register in pair])
-            for pair in zip(unsigned, signed, strict=True)
-        ]
-        sums = functools.reduce(self.builder.add, both)
-        ones = ir.Constant(_PAIRS, [1] * 2 * _LANES)
-        return self.builder.add(total, self.builder.call(widen, [sums, ones]))
-
-    def add_signed_products(self, total: Any, left: Any, right: Any) -> None:
-        """The same by AVX2 where both have signs: |right| times left with the sign of right, codes from -127 to 127."""
-        take_sign = self._called("llvm.x86.avx2.psign.b", ir.FunctionType(_BYTES, [_BYTES] * 2))
-        codes = self.builder.bitcast(right, _BYTES)
-        signed = self.builder.call(take_sign, [self.builder.bitcast(left, _BYTES), codes])
-        lengths = self.builder.call(take_sign, [codes, codes])
-        self.add_products(total, [lengths], [signed])
-
-    def each_in_a_lane(self, registers: list[Any]) -> Any:
-        """The lanes of each of `_LANES` registers added up, those of the first in the first lane, and so on."""
-        while len(registers) > 1:
-            registers = [self._by_neighbours(*pair) for pair in zip(registers[::2], registers[1::2], strict=True)]
-        return registers[0]
-
-    def _by_neighbours(self, first: Any, second: Any) -> Any:
-        """Every two lanes that lie together added up, those of the first register before those of the second."""
-        parts = (ir.Constant(_INTS, list(range(start, 2 * _LANES, 2))) for start in (0, 1))
-        return self.builder.add(*(self.builder.shuffle_vector(first, second, part) for part in parts))
-
-    def wanted(self, by_length: Any, length: Any, by_error: Any, error: Any, steps: Any) -> Any:
-        """The number that a product, times the scale of its document, has to reach."""
-        allowed = self.builder.fadd(self.builder.fmul(by_length, length), self.builder.fmul(by_error, error))
-        return self.builder.fsub(steps, allowed)
-
-    def reached(self, sums: Any, scale: Any, wanted: Any) -> Any:
-        """A mask of the lanes whose product reaches it."""
-        scaled = self.builder.fmul(self.builder.sitofp(sums, _FLOATS), scale)
-        return self.builder.bitcast(self.builder.fcmp_ordered(">=", scaled, wanted), ir.IntType(_LANES))
-
-    def _called(self, name: str, kind: Any) -> Any:
-        return cgutils.get_or_insert_function(self.builder.module, kind, name)
-
-
-def _number(value: int) -> Any:
-    return ir.Constant(_INT64, value)
+    return make.builder.add(total, make.load(group.starts, INTS)) if HAS_VNNI else total
