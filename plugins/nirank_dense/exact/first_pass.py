@@ -9,8 +9,10 @@ import numpy as np
 from nirank.data import Floats
 from nirank_dense.exact import floors, kernels
 from nirank_dense.exact.code_products import THIS_PROCESSOR, TILE, Codes, Processor
+from nirank_dense.exact.comparison import CodedDocuments
 from nirank_dense.exact.first_pass_tiles import ByTiles
 from nirank_dense.exact.kernels import BestScores, Exact
+from nirank_dense.exact.one_query import LARGEST_K, OneByOne
 from nirank_dense.exact.pairs import ScoredPairs
 from nirank_dense.exact.quantised import Quantised, QuantisedQueries
 from nirank_dense.exact.rounded import rounding
@@ -34,17 +36,30 @@ class FirstPass:
         processor: Processor = THIS_PROCESSOR,
     ) -> None:
         self._vectors, self._norms = kernels.read_only(vectors), kernels.read_only(documents.norms)
-        by_tiles = processor.instructions()
-        self._first_pass = ByTiles(documents, block) if by_tiles else ByProducts(documents, block, processor)
+        self._first_pass: ByTiles | ByProducts = ByProducts(documents, block, processor)
+        self._one_by_one: OneByOne | None = None
+        if processor.instructions():
+            codes = CodedDocuments(documents)
+            self._first_pass = ByTiles(codes, block)
+            self._one_by_one = OneByOne(documents.nibbles, codes.whole) if documents.nibbles else None
 
     def pairs(self, queries: QuantisedQueries, steps: Floats, k: int) -> ScoredPairs:
         """Pairs that reach `steps` (`[queries]`, in steps of each query), among them the best `k` of those that do.
 
         Left out are only pairs with a lower score than `k` of these.
         """
+        return ScoredPairs.joined(self._first_pass.pairs(queries, steps, self._exact(queries), k))
+
+    def pairs_of_one(self, query: QuantisedQueries, k: int) -> ScoredPairs | None:
+        """Pairs of one query, among them its best `k`; None where this is not worth while, or not found out so."""
+        if self._one_by_one is None or k > LARGEST_K:
+            return None
+        found = self._one_by_one.pairs(query, self._exact(query), k)
+        return None if found is None else ScoredPairs.joined(found)
+
+    def _exact(self, queries: QuantisedQueries) -> Exact:
         apart = rounding(queries.vectors.shape[1]) * queries.norms
-        exact = Exact(queries.vectors.astype(np.float64), apart, self._vectors, self._norms)
-        return ScoredPairs.joined(self._first_pass.pairs(queries, steps, exact, k))
+        return Exact(queries.vectors.astype(np.float64), apart, self._vectors, self._norms)
 
 
 class ByProducts:

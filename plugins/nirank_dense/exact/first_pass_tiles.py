@@ -9,7 +9,7 @@ from nirank_dense.exact import floors, kernels, tiles
 from nirank_dense.exact.comparison import FEW, CodedDocuments, Comparison
 from nirank_dense.exact.kernels import Exact
 from nirank_dense.exact.pairs import ScoredPairs
-from nirank_dense.exact.quantised import Quantised, QuantisedQueries
+from nirank_dense.exact.quantised import QuantisedQueries
 from nirank_dense.exact.threads import mapping, shared
 
 #: Documents that are compared with all queries before the next: their codes stay in the processor's second cache.
@@ -25,8 +25,8 @@ _RAISED, _RAISED_FOR_FEW = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1), (1 / 8, 1)
 class ByTiles:
     """All documents as codes; `block` of them are compared with all queries before the next."""
 
-    def __init__(self, documents: Quantised, block: int | None = None) -> None:
-        self._codes, self._documents = CodedDocuments(documents), len(documents)
+    def __init__(self, documents: CodedDocuments, block: int | None = None) -> None:
+        self._codes, self._documents = documents, len(documents.codes)
         self._block = -(-(block or _BLOCK) // tiles.TILE) * tiles.TILE
 
     def pairs(self, queries: QuantisedQueries, steps: Floats, exact: Exact, k: int) -> list[ScoredPairs]:

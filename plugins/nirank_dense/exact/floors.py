@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nirank.data import Floats
 from nirank_dense.exact.kernels import BestScores, Weights
@@ -10,6 +11,8 @@ from nirank_dense.exact.quantised import QuantisedQueries
 
 #: The largest k of which the k-th best score is followed: more would cost more than it saves.
 _LARGEST_K = 64
+#: Steps that every document reaches.
+LOWEST = np.finfo(np.float32).min
 
 
 def weights(queries: QuantisedQueries, steps: Floats) -> Weights:
@@ -25,8 +28,11 @@ def begun(queries: QuantisedQueries, steps: Floats, k: int) -> BestScores:
 
 def raised(queries: QuantisedQueries, steps: Floats, best: BestScores) -> Floats:
     """Higher steps, where there are any that all scores from the floor on are sure to reach."""
-    if not best.scores.shape[1]:
-        return steps
-    wanted = (best.floor - queries.margins - queries.offsets) / queries.steps
-    higher = np.nextafter((wanted - 2.0**-40 * np.abs(wanted)).astype(np.float32), np.float32(-np.inf))
-    return np.where((higher > steps) & (queries.scores_of(higher) <= best.floor), higher, steps)
+    return np.maximum(steps, steps_of(queries, best.floor)) if best.scores.shape[1] else steps
+
+
+def steps_of(queries: QuantisedQueries, floor: NDArray[np.float64]) -> Floats:
+    """Steps that all scores from a floor on are sure to reach, `[queries]`; the lowest there are in case of doubt."""
+    wanted = (floor - queries.margins - queries.offsets) / queries.steps
+    steps = np.nextafter((wanted - 2.0**-40 * np.abs(wanted)).astype(np.float32), np.float32(-np.inf))
+    return np.where(queries.scores_of(steps) <= floor, steps, LOWEST)

@@ -40,6 +40,7 @@ INTS, FLOATS = ir.VectorType(INT32, LANES), ir.VectorType(FLOAT, LANES)
 BYTES, PAIRS = ir.VectorType(INT8, 4 * LANES), ir.VectorType(INT16, 2 * LANES)
 
 
+@functools.cache
 def available() -> bool:
     """True if numba compiles for a processor that has such instructions."""
     return HAS_VNNI or _compiles_for(*NEEDED)
@@ -67,7 +68,7 @@ class Instructions:
 
     def load(self, address: Any, kind: Any, place: int = 0) -> Any:
         """The element at a place of an array of `kind`, aligned as its parts are."""
-        size = 4 if kind in (INT32, FLOAT) else 4 * LANES
+        size = {INT32: 4, FLOAT: 4, INT64: 8}.get(kind, CHUNK)
         pointer = self.builder.inttoptr(self.after(address, number(size * place)), kind.as_pointer())
         loaded = self.builder.load(pointer)
         loaded.align = 1
@@ -75,7 +76,7 @@ class Instructions:
 
     def store(self, value: Any, address: Any, place: int) -> None:
         """Write a mask, or sums, to a place of an array of such, aligned as its parts are."""
-        size = 4 * LANES if value.type == INTS else LANES // 8
+        size = 4 * LANES if value.type in (INTS, FLOATS) else LANES // 8
         pointer = self.builder.inttoptr(self.after(address, number(size * place)), value.type.as_pointer())
         self.builder.store(value, pointer).align = 1
 
@@ -84,6 +85,10 @@ class Instructions:
         empty = ir.Constant(ir.VectorType(kind, LANES), ir.Undefined)
         one = self.builder.insert_element(empty, self.load(address, kind, place), ir.Constant(INT32, 0))
         return self.builder.shuffle_vector(one, empty, ir.Constant(INTS, [0] * LANES))
+
+    def all(self, value: int) -> Any:
+        """A number in every lane of a register."""
+        return ir.Constant(INTS, [value] * LANES)
 
     def variable(self, value: Any) -> Any:
         """Something to add to, which ends up in a register."""
@@ -97,6 +102,24 @@ class Instructions:
         kind = ir.FunctionType(ir.VoidType(), [INT8.as_pointer(), INT32, INT32, INT32])
         settings = (ir.Constant(INT32, setting) for setting in (0, 3, 1))  # to read, to keep, as data
         self.builder.call(self._called("llvm.prefetch.p0", kind), [pointer, *settings])
+
+    def products(self, rows: list[Any], ahead: list[Any], query: Any, chunks: Any) -> Any:
+        """Products of codes at `LANES` addresses with those of a query, a lane each; memory `ahead` is fetched.
+
+        With VNNI codes of the query are raised, and products are too large by that.
+        """
+        sums = [self.variable(self.all(0)) for _ in rows]
+        with cgutils.for_range(self.builder, chunks) as loop:
+            offset = self.builder.mul(loop.index, number(CHUNK))
+            asked = self.load(self.after(query, offset), INTS)
+            for row, later, total in zip(rows, ahead, sums, strict=True):
+                codes = self.load(self.after(row, offset), INTS)
+                self.fetch(self.after(later, offset))
+                if HAS_VNNI:
+                    self.add_products(total, [asked], [codes])
+                else:
+                    self.add_signed_products(total, asked, codes)
+        return self.each_in_a_lane([self.builder.load(of_document) for of_document in sums])
 
     def add_products(self, total: Any, unsigned: list[Any], signed: list[Any]) -> None:
         """Add products of bytes, four for each register given, to each lane of a variable."""

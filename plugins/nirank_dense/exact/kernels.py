@@ -232,6 +232,15 @@ def confirm(queries: Column, codes: Column, bounds: Bounds, weights: Weights, pa
 
 
 @compiled(fastmath=_FAST)
+def score(exact: Exact, docs: Column, scores: Column) -> None:
+    """Fill `scores` with what documents score with the first query, or the next lower number of float32."""
+    for place in range(len(docs)):
+        document = docs[place]
+        apart = exact.apart[0] * np.float64(exact.norms[document])
+        scores[place] = np.float32(_dot(exact.queries[0], exact.documents[document]) - apart)
+
+
+@compiled(fastmath=_FAST)
 def judge(exact: Exact, best: BestScores, pairs: int, found: PairColumns) -> int:
     """Score the first `pairs` that are written down, and keep those that reach their query's floor: how many."""
     kept = 0

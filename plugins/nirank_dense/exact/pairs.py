@@ -33,6 +33,8 @@ class ScoredPairs:
     @classmethod
     def joined(cls, parts: list[ScoredPairs]) -> ScoredPairs:
         """The pairs of all parts."""
+        if len(parts) == 1:
+            return parts[0]
         number = np.empty(0, np.int32)
         columns: Any = zip(
             *(vars(part).values() for part in [cls(number, number, np.empty(0, np.float32)), *parts]), strict=True

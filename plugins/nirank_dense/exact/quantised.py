@@ -22,18 +22,22 @@ and vectors whose products may be too large or too small are not searched this w
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Floats
 from nirank.kit import bounded, write_header
+from nirank_dense.exact import nibbles
 from nirank_dense.exact.blocks import blocks
+from nirank_dense.exact.nibbles import Nibbles
 
 CODES, BOUNDS, CENTRE = "codes.npy", "bounds.npy", "centre.npy"
+NIBBLES, NIBBLE_BOUNDS = "nibbles.npy", "nibble_bounds.npy"
 _ROWS = 4096
 _UNIT = 2.0**-24
 #: More than what a bound, and what a dot product, loses where numbers are too small for float32.
@@ -47,7 +51,7 @@ class Quantised:
     """Documents: `codes` (c) int8 `[documents, dim]`, and float32 `[documents]` each `scales` (s), `lengths`, `errors`.
 
     `lengths` are at least |s c|, `errors` at least |e| and what half of `rounding` allows. `centre` (m) is float32
-    `[dim]`.
+    `[dim]`. The same documents in `nibbles` are None where an index was made before there were any.
     """
 
     codes: NDArray[np.int8]
@@ -55,24 +59,25 @@ class Quantised:
     lengths: Floats
     errors: Floats
     centre: Floats
+    nibbles: Nibbles | None = None
 
     @classmethod
     def of(cls, vectors: Floats) -> Quantised:
         """Quantise vectors, float32 `[documents, dim]`, in memory."""
         centre = _mean(vectors)
-        parts = [_quantise(block, centre) for block in blocks(vectors, _ROWS)]
-        codes = np.concatenate([np.empty((0, vectors.shape[1]), np.int8), *(codes for codes, _ in parts)])
-        bounds = np.concatenate([np.empty((3, 0), np.float32), *(bounds for _, bounds in parts)], axis=1)
-        scales, lengths, errors = bounds
-        return cls(codes, scales, lengths, errors, centre)
+        parts = [_quantise(vectors[:0], centre), *(_quantise(block, centre) for block in blocks(vectors, _ROWS))]
+        codes, bounds, halves, half_bounds = (np.concatenate(column) for column in zip(*parts, strict=True))
+        scales, lengths, errors = bounds.T
+        return cls(codes, scales, lengths, errors, centre, Nibbles(halves, *half_bounds.T))
 
     @classmethod
     def open(cls, folder: Path, documents: int, dim: int) -> Quantised:
         """Map what `write` wrote. Raises `DamagedFile` where it is not of so many documents and dimensions."""
         # Mapped copy-on-write, because torch wants memory it may write to; nothing is ever written.
         codes = bounded.column(folder / CODES, np.int8, documents, dim, mode="c")
+        centre = np.array(bounded.column(folder / CENTRE, np.float32, dim))
         scales, lengths, errors = bounded.column(folder / BOUNDS, np.float32, 3, documents)
-        return cls(codes, scales, lengths, errors, np.array(bounded.column(folder / CENTRE, np.float32, dim)))
+        return cls(codes, scales, lengths, errors, centre, _opened(folder, documents, dim))
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -96,16 +101,27 @@ def fits(longest: float, dim: int) -> bool:
 
 def write(vectors: Floats, folder: Path) -> None:
     """Write the quantised form of `vectors` into `folder`, holding a few thousand of them in memory at a time."""
-    centre = _mean(vectors)
-    with (folder / CODES).open("wb") as file:
-        write_header(file, vectors.shape, np.int8)
-        bounds = [np.empty((3, 0), np.float32)]
-        for block in blocks(vectors, _ROWS):
-            codes, columns = _quantise(block, centre)
-            file.write(codes.tobytes())
-            bounds.append(columns)
-    np.save(folder / BOUNDS, np.concatenate(bounds, axis=1))
+    centre, (documents, dim) = _mean(vectors), vectors.shape
+    bounds, nibble_bounds = (np.empty((3, documents), np.float32) for _ in range(2))
+    with (folder / CODES).open("wb") as codes, (folder / NIBBLES).open("wb") as halves:
+        write_header(codes, (documents, dim), np.int8)
+        write_header(halves, (documents, nibbles.width(dim)), np.uint8)
+        for start in range(0, documents, _ROWS):
+            part, here = _quantise(vectors[start : start + _ROWS], centre), slice(start, start + _ROWS)
+            codes.write(part.codes.tobytes())
+            halves.write(part.nibbles.tobytes())
+            bounds[:, here], nibble_bounds[:, here] = part.bounds.T, part.nibble_bounds.T
+    np.save(folder / BOUNDS, bounds)
+    np.save(folder / NIBBLE_BOUNDS, nibble_bounds)
     np.save(folder / CENTRE, centre)
+
+
+def _opened(folder: Path, documents: int, dim: int) -> Nibbles | None:
+    """The documents in nibbles; indexes that were made before there were any are searched without."""
+    if not (folder / NIBBLES).exists() and not (folder / NIBBLE_BOUNDS).exists():
+        return None
+    codes = bounded.column(folder / NIBBLES, np.uint8, documents, nibbles.width(dim))
+    return Nibbles(codes, *bounded.column(folder / NIBBLE_BOUNDS, np.float32, 3, documents))
 
 
 @dataclass(frozen=True)
@@ -135,7 +151,7 @@ class QuantisedQueries:
         codes = np.rint(exact / steps[:, None])
         rest = (exact - steps[:, None] * codes) / steps[:, None]
         by_error = _up(norms / steps * (1 + 16 * _UNIT))
-        margins = len(centre) * 2.0**-50 * norms * np.linalg.norm(mean) + TINY
+        margins = len(centre) * 2.0**-50 * math.sqrt(mean @ mean) * norms + TINY
         bounds = _by_length(rest, codes), by_error
         return cls(vectors, codes.astype(np.int8), steps, exact @ mean, *bounds, norms, margins, rest)
 
@@ -181,17 +197,40 @@ def rounding(dim: int) -> float:
     return 2.02 * (dim + 16) * _UNIT
 
 
-def _quantise(vectors: Floats, centre: Floats) -> tuple[NDArray[np.int8], Floats]:
-    """The codes `[vectors, dim]`, and scales, lengths and errors `[3, vectors]`; in float64, rounded up."""
-    rest = vectors.astype(np.float64) - centre
+class _Part(NamedTuple):
+    """Some documents: `codes` `[documents, dim]`, `nibbles` packed, and scales, lengths and errors of both.
+
+    These are `[documents, 3]` each.
+    """
+
+    codes: NDArray[np.int8]
+    bounds: Floats
+    nibbles: NDArray[np.uint8]
+    nibble_bounds: Floats
+
+
+def _quantise(vectors: Floats, centre: Floats) -> _Part:
+    """Vectors in bytes and in nibbles; in float64, and lengths rounded up."""
+    rest, around = vectors.astype(np.float64) - centre, float(np.linalg.norm(centre.astype(np.float64)))
     scales = (np.abs(rest).max(axis=1, initial=0) / 127).astype(np.float32)
     steps = np.where(scales > 0, scales, 1).astype(np.float64)[:, None]
     codes = np.clip(np.rint(rest / steps), -127, 127)  # a scale that was rounded down could make it 128
     codes[scales == 0] = 0
-    coarse = steps * codes
+    numbers, few = nibbles.quantise(rest)
+    return _Part(
+        codes.astype(np.int8),
+        _bounds(scales, codes, rest, around),
+        nibbles.packed(numbers),
+        _bounds(few, numbers, rest, around),
+    )
+
+
+def _bounds(scales: Floats, codes: NDArray[np.float64], rest: NDArray[np.float64], around: float) -> Floats:
+    """Scales, lengths and errors of what is coded, `[vectors, 3]`; `around` is the length of the mean of all."""
+    coarse = scales.astype(np.float64)[:, None] * codes
     lengths, errors = lengths_of(coarse), lengths_of(rest - coarse)
-    errors += rounding(len(centre)) / 2 * (float(np.linalg.norm(centre.astype(np.float64))) + lengths + errors)
-    return codes.astype(np.int8), np.stack([scales, _up(lengths), _up(errors)])
+    errors += rounding(rest.shape[1]) / 2 * (around + lengths + errors)
+    return np.stack([scales, _up(lengths), _up(errors)], axis=1)
 
 
 def lengths_of(vectors: NDArray[Any]) -> NDArray[np.float64]:

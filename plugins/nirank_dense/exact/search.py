@@ -147,7 +147,8 @@ class ExactSearch:
             return self._among(wanted, min(k, int(self._allowed.sum())), self._allowed)
         work = (len(wanted) + _READING_QUERIES) * documents * dim
         two_pass = self._two_pass.after(work) if self._two_pass else None
-        return Candidates.stack([_search(scan, two_pass, part, k) for part in blocks(wanted, QUERIES)])
+        parts = [_search(scan, two_pass, part, k) for part in blocks(wanted, QUERIES)]
+        return parts[0] if len(parts) == 1 else Candidates.stack(parts)
 
     def score(self, queries: Queries, candidates: Candidates) -> Floats:
         """The dot product of each pair, `[pairs]`: the number that `generate` gives it. Raises as that does."""

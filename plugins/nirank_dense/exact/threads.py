@@ -24,5 +24,7 @@ def mapping(shares: int) -> Iterator[Callable[..., Any]]:
 
 def shared(length: int, least: int) -> list[slice]:
     """The entries from 0 up to `length` in shares of about one size, one for each thread, none below `least`."""
-    count = max(1, min(torch.get_num_threads(), length // least))
+    count = min(torch.get_num_threads(), length // least)
+    if count <= 1:
+        return [slice(0, length)]
     return [slice(*ends) for ends in pairwise(np.linspace(0, length, count + 1).astype(int).tolist())]

@@ -31,7 +31,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -469,18 +468,8 @@ def _multiply_group(_context: Any, group: Any, out: Any) -> Any:
 
 def _sums_of_group(make: Instructions, group: _Group) -> Any:
     """Products of the codes of each document of a group and of the query, added up in lanes."""
-    multiply, sums = make.builder.mul, [make.variable(ir.Constant(INTS, [0] * LANES)) for _ in range(GROUP)]
-    rows = [make.after(group.codes, multiply(group.dim, number(document))) for document in range(GROUP)]
-    next_group = multiply(group.dim, number(GROUP))
-    with cgutils.for_range(make.builder, group.chunks) as loop:
-        offset = multiply(loop.index, number(CHUNK))
-        query = make.load(make.after(group.query, offset), INTS)
-        for row, total in zip(rows, sums, strict=True):
-            place = make.after(row, offset)
-            make.fetch(make.after(place, next_group))
-            if HAS_VNNI:
-                make.add_products(total, [query], [make.load(place, INTS)])
-            else:
-                make.add_signed_products(total, query, make.load(place, INTS))
-    total = make.each_in_a_lane([make.builder.load(of_document) for of_document in sums])
+    multiply, after = make.builder.mul, make.after
+    rows = [after(group.codes, multiply(group.dim, number(document))) for document in range(GROUP)]
+    ahead = [after(row, multiply(group.dim, number(GROUP))) for row in rows]
+    total = make.products(rows, ahead, group.query, group.chunks)
     return make.builder.add(total, make.load(group.starts, INTS)) if HAS_VNNI else total

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nirank.data import Candidates, Floats, Ints, offsets_of
 from nirank_dense.exact.code_products import THIS_PROCESSOR, Processor
+from nirank_dense.exact.comparison import FEW
 from nirank_dense.exact.first_pass import FirstPass
 from nirank_dense.exact.pairs import ScoredPairs
 from nirank_dense.exact.quantised import Quantised, QuantisedQueries, askable, lengths_of
@@ -87,8 +88,8 @@ class TwoPass:
 
     def _superset(self, queries: QuantisedQueries, k: int) -> tuple[ScoredPairs, NDArray[np.int64]]:
         """The best `k` of each query and what ties with the last of them, and the queries that a scan suits better."""
-        waiting, rank = np.arange(len(queries)), self._sample.rank(k)
-        found, left = [], [waiting[:0]]
+        found, waiting = self._one_by_one(queries, k) if len(queries) <= FEW else ([], np.arange(len(queries)))
+        rank, left = self._sample.rank(k), [waiting[:0]]
         while len(waiting):
             steps, reached = self._sample.floors(queries.take(waiting), rank)
             spared = reached <= min(_SCORED_SHARE * self._shape[0], _SCORED_PER_WANTED * k + _SCORED_MORE)
@@ -99,6 +100,17 @@ class TwoPass:
             waiting, rank = waiting[~settled], _WIDER * rank
             self.passes.widened += len(waiting)
         return ScoredPairs.joined(found), np.concatenate(left)
+
+    def _one_by_one(self, queries: QuantisedQueries, k: int) -> tuple[list[ScoredPairs], NDArray[np.int64]]:
+        """Pairs of some queries, found one by one, among them the best `k` of each, and the queries that are left."""
+        found, left = [], np.zeros(len(queries), np.bool_)
+        for row in range(len(queries)):
+            pairs = self._first_pass.pairs_of_one(queries.take(slice(row, row + 1)), k)
+            left[row] = pairs is None
+            if pairs is not None:
+                self.passes.scored += len(pairs.rows)
+                found.append(ScoredPairs(pairs.rows + np.int32(row), pairs.docs, pairs.scores))
+        return found, np.flatnonzero(left)
 
     def _pass(self, queries: QuantisedQueries, steps: Floats, k: int) -> tuple[ScoredPairs, NDArray[np.bool_]]:
         """The pairs that may be among the best `k`, and a mask of the queries for which these are all."""
@@ -116,6 +128,8 @@ class TwoPass:
 
 
 def _grouped(queries: int, rows: Ints, docs: Ints, scores: Floats) -> Candidates:
+    if queries == 1:
+        return Candidates.of_one(docs, scores)
     order, offsets = _by_query(queries, rows)
     return Candidates(offsets, docs[order], scores[order])
 
@@ -135,7 +149,5 @@ def _kth_best(queries: int, pairs: ScoredPairs, k: int) -> Floats:
 
 def _by_query(queries: int, rows: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """An order that brings the pairs of one query together, and where in it each query's begin, `[queries + 1]`."""
-    if queries == 1:
-        return np.arange(len(rows)), np.array([0, len(rows)])
     order = np.argsort(rows.astype(np.uint16), kind="stable")  # of so few bits numpy counts instead of comparing
     return order, offsets_of(np.bincount(rows, minlength=queries))
