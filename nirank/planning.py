@@ -47,8 +47,9 @@ RATES = {
 #: The documents that each rate of searching was measured over.
 _OVER = {"bm25_search": 10_000_000, "exact_search": 1_000_000}
 
-#: Bytes of an exact index: for a dimension its float32 and its int8 code; for a document a scale and two bounds.
-_FLOAT, _CODE, _BOUNDS = 4, 1, 12
+#: Bytes of an exact index: for a dimension its float32 and its codes, a byte and half of one where there is an even
+#: number of them; for a document a scale and two bounds for each of the codes.
+_FLOAT, _CODES, _BOUNDS = 4, 1.5, 24
 #: Bytes of a result on the network: an ordinal in int64 and a score in float32.
 _RESULT = 12
 
@@ -98,7 +99,7 @@ class Plan:
     @property
     def exact_bytes(self) -> int:
         """Bytes of the vectors, their codes and their bounds."""
-        return self.documents * (self.dim * (_FLOAT + _CODE) + _BOUNDS)
+        return self.documents * (math.ceil(self.dim * (_FLOAT + _CODES)) + _BOUNDS)
 
     @property
     def bm25_bytes(self) -> float:
@@ -180,7 +181,7 @@ def _making(made: Plan) -> Iterator[str]:
 
 
 def _keeping(made: Plan) -> Iterator[str]:
-    of_vector = f"({made.dim} x ({_FLOAT} B of a float32 + {_CODE} B of its code) + {_BOUNDS} B of bounds)"
+    of_vector = f"({made.dim} x ({_FLOAT} B of a float32 + {_CODES} B of its codes) + {_BOUNDS} B of bounds)"
     yield f"exact    {made.documents:,} x {of_vector} = {_bytes(made.exact_bytes)}"
     yield f"bm25     {made.documents:,} x {made.rates['bm25_bytes'].value:g} B = {_bytes(made.bm25_bytes)}"
     yield f"shards   {made.documents:,} / {made.shard:,} = {made.shards:,}, each of {_bytes(_of_shard(made))} for both"

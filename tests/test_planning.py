@@ -28,7 +28,7 @@ def _printed(*arguments):
 def test_a_billion_documents_cost_what_arithmetic_by_hand_says():
     made = planning.plan(1e9)
     assert made.encoding_hours == pytest.approx(11.548e-3 * 1e9 / 3600)  # 3,208
-    assert made.exact_bytes == 1_536_000_000_000 + 384_000_000_000 + 12_000_000_000
+    assert made.exact_bytes == 1_536_000_000_000 + 384_000_000_000 + 192_000_000_000 + 24_000_000_000
     assert made.bm25_bytes == pytest.approx(46.62e9)
     assert made.indexing_hours("bm25") == pytest.approx(29_100 / 3600)
     assert made.indexing_hours("exact") == pytest.approx(12_960 / 3600)
@@ -46,7 +46,7 @@ def test_a_small_uneven_plan_with_rates_of_ones_own():
     assert made.encoding_hours == pytest.approx(2_500_001 * 0.002 / 3600)
     assert made.indexing_hours("bm25") == pytest.approx(2.500001 * 3.6 / 3600)
     assert made.indexing_hours("exact") == pytest.approx(2.500001 * 12.96 / 2 / 3600)
-    assert made.exact_bytes == 2_500_001 * (192 * 5 + 12)
+    assert made.exact_bytes == 2_500_001 * (192 * 5 + 96 + 24)
     assert made.bm25_bytes == 250_000_100
     assert made.milliseconds("bm25") == pytest.approx(2 / 10)  # a tenth of the documents that it is measured over
     assert made.milliseconds("exact") == pytest.approx(10 / 2)  # half of the dimensions
@@ -59,7 +59,7 @@ def test_a_corpus_smaller_than_a_shard_is_one():
     assert made.shards == 1
     assert made.milliseconds("exact") == pytest.approx(1000 / 483.4 / 1000)
     shards = next(line for line in planning.lines(made) if line.startswith("  shards"))
-    assert shards.endswith("1,000 / 1,000,000 = 1, each of 1.979 MB for both")  # 1,000 x (1,932 + 46.62) B
+    assert shards.endswith("1,000 / 1,000,000 = 1, each of 2.183 MB for both")  # 1,000 x (2,136 + 46.62) B
 
 
 def test_the_exact_index_has_the_bytes_that_are_planned(tmp_path):
