@@ -62,7 +62,7 @@ def _bounds(documents, query, low=0, high=None, k=1):
     halves = np.concatenate([held.codes & 15, held.codes >> 4], axis=1)[:, : query.codes.shape[1]]
     if query.codes.shape[1] % 2:  # the dimension that fills up lies between
         halves = np.concatenate([held.codes & 15, (held.codes >> 4)[:, :-1]], axis=1)
-    numbers = 2 * halves.astype(np.int64) - nibbles.LARGEST
+    numbers = nibbles.LEVELS[halves].astype(np.int64)
     coarse = (numbers @ query.codes[0].astype(np.int64)).astype(np.float32) * held.scales
     expected = coarse + query.by_length[0] * held.lengths + query.by_error[0] * held.errors
     return bounds, likely, expected[low:high], coarse[low:high]
@@ -97,7 +97,7 @@ def test_sums_of_the_largest_codes_do_not_overflow(extreme):
     likely = nibble_bounds.Likely(np.full(1, -np.inf, np.float32), np.zeros(1, np.int32))
     bounds = np.empty(-(-20 // nibble_bounds.GROUP) * nibble_bounds.GROUP, np.float32)
     nibble_bounds.bound(nibble_bounds.whole(held), query, 0, 20, bounds, likely)
-    assert (bounds[:20] == (2 * code - nibbles.LARGEST) * asked * dim).all()
+    assert (bounds[:20] == int(nibbles.LEVELS[code]) * asked * dim).all()
 
 
 @settings(max_examples=80, deadline=None)

@@ -90,6 +90,16 @@ class Instructions:
         """A number in every lane of a register."""
         return ir.Constant(INTS, [value] * LANES)
 
+    def bytes(self, values: list[int]) -> Any:
+        """Sixteen bytes, again and again, as far as a register goes."""
+        return ir.Constant(BYTES, values * (CHUNK // len(values)))
+
+    def looked_up(self, table: Any, places: Any) -> Any:
+        """The bytes of a table of sixteen that stand at places from 0 to 15."""
+        name = "llvm.x86.avx512.pshuf.b.512" if HAS_VNNI else "llvm.x86.avx2.pshuf.b"
+        look_up = self._called(name, ir.FunctionType(BYTES, [BYTES] * 2))
+        return self.builder.bitcast(self.builder.call(look_up, [table, self.builder.bitcast(places, BYTES)]), INTS)
+
     def variable(self, value: Any) -> Any:
         """Something to add to, which ends up in a register."""
         place = cgutils.alloca_once(self.builder, value.type)

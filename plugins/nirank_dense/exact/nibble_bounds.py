@@ -1,8 +1,8 @@
 """The bounds of one query's scores with all documents, by their nibbles (`nirank_dense.exact.nibbles`).
 
-As many documents at once as a register has lanes, while the next are fetched: as fast as memory gives them. What is
-multiplied are the codes of the documents, which have no sign, with those of the query; p = a.v is twice the sum of
-these products, less `LARGEST` times the sum of a.
+As many documents at once as a register has lanes, while the next are fetched: as fast as memory gives them. Levels are
+looked up in a register, all of its codes at once. They are `RAISED` for the products, so that none has a sign; so sums
+begin with as many times less of the sum of the query's codes. Four products fill 16 bits, and do not overflow.
 
 Instructions: AVX2, or VNNI (`nirank_dense.exact.instructions`). Others do without this module.
 """
@@ -32,10 +32,11 @@ from nirank_dense.exact.instructions import (
     number,
 )
 from nirank_dense.exact.kernels import Column, read_only
-from nirank_dense.exact.nibbles import LARGEST, Nibbles
+from nirank_dense.exact.nibbles import LEVELS, RAISED, Nibbles
 
 #: Documents that are compared at once.
 GROUP = LANES
+_RAISED_LEVELS = [int(level) + RAISED for level in LEVELS]
 
 
 class NibbleColumns(NamedTuple):
@@ -114,7 +115,7 @@ def query(codes: NDArray[np.int8], by_length: float, by_error: float) -> NibbleQ
     size = -(-len(codes) // 2)
     halves = np.zeros((2, -(-size // CHUNK) * CHUNK), np.int8)
     halves[0, :size], halves[1, : len(codes) - size] = codes[:size], codes[size:]
-    start = -LARGEST * codes.sum(dtype=np.int32, keepdims=True)
+    start = -RAISED * codes.sum(dtype=np.int32, keepdims=True)
     return NibbleQuery(halves, start, np.array([by_length, by_error], np.float32))
 
 
@@ -193,7 +194,7 @@ def _bounds_of_group(_context: Any, group: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         make, group = Instructions(builder), _Group(*cgutils.unpack_tuple(builder, arguments[0]))
         total = _products_of_group(make, group)
-        total = builder.add(builder.add(total, total), make.spread(group.start, INT32))
+        total = builder.add(total, make.spread(group.start, INT32))
         scale, length, error = (make.load(column, FLOATS) for column in (group.scales, group.lengths, group.errors))
         by_length, by_error = (make.spread(group.weights, FLOAT, place) for place in range(2))
         scores = builder.fmul(builder.sitofp(total, FLOATS), scale)
@@ -223,6 +224,7 @@ def _products_of_group(make: Instructions, group: _Group) -> Any:
     multiply, sums = make.builder.mul, [make.variable(make.all(0)) for _ in range(GROUP)]
     rows = [make.after(group.codes, multiply(group.width, number(document))) for document in range(GROUP)]
     next_group, lower = multiply(group.width, number(GROUP)), make.all(0x0F0F0F0F)
+    levels = make.bytes(_RAISED_LEVELS)
     with cgutils.for_range(make.builder, group.chunks) as loop:
         offset = multiply(loop.index, number(CHUNK))
         place = make.after(group.query, offset)
@@ -232,5 +234,5 @@ def _products_of_group(make: Instructions, group: _Group) -> Any:
             make.fetch(make.after(here, next_group))
             both = make.load(here, INTS)
             codes = [make.builder.and_(part, lower) for part in (both, make.builder.lshr(both, make.all(4)))]
-            make.add_products(total, codes, halves)
+            make.add_products(total, [make.looked_up(levels, some) for some in codes], halves)
     return make.each_in_a_lane([make.builder.load(of_document) for of_document in sums])

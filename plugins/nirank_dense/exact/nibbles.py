@@ -1,25 +1,30 @@
 """Vectors in half a byte a dimension, which are compared with one query before any bytes are.
 
-A document is d = m + s v + e as in `nirank_dense.exact.quantised`, v odd numbers from -15 to 15. All that is said there
-of codes c holds of v. Bounds are some sixteen times as wide, so that more documents seem to come near the best; but
+A document is d = m + s v + e as in `nirank_dense.exact.quantised`, v some of sixteen `LEVELS`. All that is said there
+of codes c holds of v. Bounds are some fifteen times as wide, so that more documents seem to come near the best; but
 those are looked up in bytes, and of all others half as much is read.
+
+The levels are, in whole numbers, those that leave the least of what is normally distributed (Max 1960, table I): of 384
+such numbers an error of .0985 of their length, where as many equally spaced ones leave .1066.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data import Floats
 
-#: The largest v. Its documents' codes are (v + LARGEST) / 2, of so many bits.
-LARGEST, _BITS = 15, 4
-#: The range of v is this share of a vector's: to cut its few large numbers off makes the rest more exact. Of normally
-#: distributed ones, 384 a vector, it leaves an error of .107 of the length, and 1 and .7 leave .115 and .126.
-_RANGE = 0.85
+_POSITIVE = (2, 5, 8, 11, 15, 19, 24, 32)
+#: The numbers that v can be: a code is the place of one. `RAISED` by the last none has a sign.
+LEVELS = np.array([*(-level for level in reversed(_POSITIVE)), *_POSITIVE], np.int8)
+RAISED = _POSITIVE[-1]
+#: A deviation of the numbers of a vector in steps of levels, and the bits of a code.
+_DEVIATION, _BITS = 11.71, 4
+#: The code of the nearest level for each half step from -`RAISED` on, up to it: borders lie between half steps.
+_NEAREST = np.abs((np.arange(-2 * RAISED, 2 * RAISED) + 0.5)[:, None] / 2 - LEVELS).argmin(axis=1).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -36,24 +41,21 @@ class Nibbles:
     errors: Floats
 
 
-class Quantisation(NamedTuple):
-    """Numbers v, float64 `[vectors, dim]`, and scales (s), float32 `[vectors]`."""
+def quantise(vectors: NDArray[np.float64], memory: NDArray[np.float64]) -> tuple[NDArray[np.uint8], Floats]:
+    """The codes `[vectors, dim]` and the scales `[vectors]` of vectors without the mean of all.
 
-    numbers: NDArray[np.float64]
-    scales: Floats
-
-
-def quantise(vectors: NDArray[np.float64]) -> Quantisation:
-    """The v and s of vectors without the mean of all, `[vectors, dim]`."""
-    largest = np.abs(vectors).max(axis=1, initial=0)
-    scales = (largest * (_RANGE / (LARGEST + 1))).astype(np.float32)
-    steps = np.where(scales > 0, 2 * scales.astype(np.float64), 1)[:, None]
-    return Quantisation(np.clip(2 * np.floor(vectors / steps) + 1, -LARGEST, LARGEST), scales)
+    `memory` is for as many numbers as there are.
+    """
+    deviations = np.sqrt(np.einsum("ij,ij->i", vectors, vectors) / max(1, vectors.shape[1]))
+    scales = (deviations / _DEVIATION).astype(np.float32)
+    halves = np.where(scales > 0, scales / np.float32(2), np.float32(1)).astype(np.float64)[:, None]
+    places = np.floor(np.divide(vectors, halves, out=memory), out=memory)
+    np.clip(places, -2 * RAISED, 2 * RAISED - 1, out=places)
+    return _NEAREST[places.astype(np.intp) + 2 * RAISED], scales
 
 
-def packed(numbers: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The codes of v, `[vectors, bytes]`; what fills up an odd dimension is 0."""
-    codes = ((numbers + LARGEST) / 2).astype(np.uint8)
+def packed(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Codes by two, `[vectors, bytes]`; what fills up an odd dimension is 0."""
     size = width(codes.shape[1])
     halves = np.zeros((2, len(codes), size), np.uint8)
     halves[0], halves[1, :, : codes.shape[1] - size] = codes[:, :size], codes[:, size:]

@@ -23,6 +23,7 @@ and vectors whose products may be too large or too small are not searched this w
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +39,8 @@ from nirank_dense.exact.nibbles import Nibbles
 
 CODES, BOUNDS, CENTRE = "codes.npy", "bounds.npy", "centre.npy"
 NIBBLES, NIBBLE_BOUNDS = "nibbles.npy", "nibble_bounds.npy"
-_ROWS = 4096
+#: Vectors that are read at once, and that are quantised at once: all that is made of these stays in the cache.
+_ROWS, _QUANTISED = 4096, 512
 _UNIT = 2.0**-24
 #: More than what a bound, and what a dot product, loses where numbers are too small for float32.
 _TINY_BOUND, TINY = 2.0**-120, 2.0**-100
@@ -64,11 +66,13 @@ class Quantised:
     @classmethod
     def of(cls, vectors: Floats) -> Quantised:
         """Quantise vectors, float32 `[documents, dim]`, in memory."""
-        centre = _mean(vectors)
-        parts = [_quantise(vectors[:0], centre), *(_quantise(block, centre) for block in blocks(vectors, _ROWS))]
-        codes, bounds, halves, half_bounds = (np.concatenate(column) for column in zip(*parts, strict=True))
-        scales, lengths, errors = bounds.T
-        return cls(codes, scales, lengths, errors, centre, Nibbles(halves, *half_bounds.T))
+        centre, (documents, dim) = _mean(vectors), vectors.shape
+        codes = np.empty((documents, dim), np.int8), np.empty((documents, nibbles.width(dim)), np.uint8)
+        bounds = np.empty((2, 3, documents), np.float32)
+        for here, part in _quantise(vectors, centre):
+            codes[0][here], codes[1][here], bounds[..., here] = part
+        scales, lengths, errors = bounds[0]
+        return cls(codes[0], scales, lengths, errors, centre, Nibbles(codes[1], *bounds[1]))
 
     @classmethod
     def open(cls, folder: Path, documents: int, dim: int) -> Quantised:
@@ -100,19 +104,18 @@ def fits(longest: float, dim: int) -> bool:
 
 
 def write(vectors: Floats, folder: Path) -> None:
-    """Write the quantised form of `vectors` into `folder`, holding a few thousand of them in memory at a time."""
+    """Write the quantised form of `vectors` into `folder`, holding some hundred of them in memory at a time."""
     centre, (documents, dim) = _mean(vectors), vectors.shape
-    bounds, nibble_bounds = (np.empty((3, documents), np.float32) for _ in range(2))
+    bounds = np.empty((2, 3, documents), np.float32)
     with (folder / CODES).open("wb") as codes, (folder / NIBBLES).open("wb") as halves:
         write_header(codes, (documents, dim), np.int8)
         write_header(halves, (documents, nibbles.width(dim)), np.uint8)
-        for start in range(0, documents, _ROWS):
-            part, here = _quantise(vectors[start : start + _ROWS], centre), slice(start, start + _ROWS)
+        for here, part in _quantise(vectors, centre):
             codes.write(part.codes.tobytes())
             halves.write(part.nibbles.tobytes())
-            bounds[:, here], nibble_bounds[:, here] = part.bounds.T, part.nibble_bounds.T
-    np.save(folder / BOUNDS, bounds)
-    np.save(folder / NIBBLE_BOUNDS, nibble_bounds)
+            bounds[..., here] = part.bounds
+    np.save(folder / BOUNDS, bounds[0])
+    np.save(folder / NIBBLE_BOUNDS, bounds[1])
     np.save(folder / CENTRE, centre)
 
 
@@ -198,39 +201,52 @@ def rounding(dim: int) -> float:
 
 
 class _Part(NamedTuple):
-    """Some documents: `codes` `[documents, dim]`, `nibbles` packed, and scales, lengths and errors of both.
+    """Some documents: `codes` int8 `[documents, dim]`, `nibbles` uint8, packed, and the `bounds` of both.
 
-    These are `[documents, 3]` each.
+    These are scales, lengths and errors, float32 `[2, 3, documents]`.
     """
 
     codes: NDArray[np.int8]
-    bounds: Floats
     nibbles: NDArray[np.uint8]
-    nibble_bounds: Floats
+    bounds: Floats
 
 
-def _quantise(vectors: Floats, centre: Floats) -> _Part:
-    """Vectors in bytes and in nibbles; in float64, and lengths rounded up."""
-    rest, around = vectors.astype(np.float64) - centre, float(np.linalg.norm(centre.astype(np.float64)))
-    scales = (np.abs(rest).max(axis=1, initial=0) / 127).astype(np.float32)
+def _quantise(vectors: Floats, centre: Floats) -> Iterator[tuple[slice, _Part]]:
+    """Vectors in bytes and in nibbles, some hundred at a time; in float64, and lengths rounded up.
+
+    Memory is used again: taking it each time takes as long as all else.
+    """
+    memory, mean = np.empty((2, _QUANTISED, len(centre))), centre.astype(np.float64)
+    around = math.sqrt(mean @ mean)
+    for start in range(0, len(vectors), _QUANTISED):
+        block = vectors[start : start + _QUANTISED]
+        rest, other = memory[:, : len(block)]
+        np.subtract(block, mean, out=rest)
+        scales = (np.abs(rest, out=other).max(axis=1, initial=0) / 127).astype(np.float32)
+        codes = _codes(rest, scales, other)
+        bounds = _bounds(rest, scales, codes, around, other)
+        few, few_scales = nibbles.quantise(rest, other)
+        few_bounds = _bounds(rest, few_scales, nibbles.LEVELS[few], around, other)
+        yield slice(start, start + len(block)), _Part(codes, nibbles.packed(few), np.stack([bounds, few_bounds]))
+
+
+def _codes(rest: NDArray[np.float64], scales: Floats, memory: NDArray[np.float64]) -> NDArray[np.int8]:
     steps = np.where(scales > 0, scales, 1).astype(np.float64)[:, None]
-    codes = np.clip(np.rint(rest / steps), -127, 127)  # a scale that was rounded down could make it 128
+    codes = np.rint(np.divide(rest, steps, out=memory), out=memory)
+    np.clip(codes, -127, 127, out=codes)  # a scale that was rounded down could make it 128
     codes[scales == 0] = 0
-    numbers, few = nibbles.quantise(rest)
-    return _Part(
-        codes.astype(np.int8),
-        _bounds(scales, codes, rest, around),
-        nibbles.packed(numbers),
-        _bounds(few, numbers, rest, around),
-    )
+    return codes.astype(np.int8)
 
 
-def _bounds(scales: Floats, codes: NDArray[np.float64], rest: NDArray[np.float64], around: float) -> Floats:
-    """Scales, lengths and errors of what is coded, `[vectors, 3]`; `around` is the length of the mean of all."""
-    coarse = scales.astype(np.float64)[:, None] * codes
-    lengths, errors = lengths_of(coarse), lengths_of(rest - coarse)
-    errors += rounding(rest.shape[1]) / 2 * (around + lengths + errors)
-    return np.stack([scales, _up(lengths), _up(errors)], axis=1)
+def _bounds(
+    rest: NDArray[np.float64], scales: Floats, codes: NDArray[Any], around: float, memory: NDArray[np.float64]
+) -> Floats:
+    """Scales, lengths and errors of what is coded, `[3, vectors]`; `around` is the length of the mean of all."""
+    coarse = np.multiply(codes, scales.astype(np.float64)[:, None], out=memory)
+    lengths = lengths_of(coarse)
+    errors = lengths_of(np.subtract(rest, coarse, out=memory))
+    errors += rounding(rest.shape[1]) / 2 * (around * (1 + 2.0**-30) + lengths + errors)
+    return np.stack([scales, _up(lengths), _up(errors)])
 
 
 def lengths_of(vectors: NDArray[Any]) -> NDArray[np.float64]:
