@@ -214,7 +214,7 @@ def test_an_index_is_searched_alike_with_and_without_nibbles(files, tmp_path):
     search = ExactSearch(device="cpu", precision="int8")
     search.open(corpus, tmp_path)
     assert _asked(search, query, 5) == _expected(vectors, query, 5)
-    has = search._two_pass.loaded._first_pass._one_by_one is not None
+    has = search._two_pass.loaded._first_pass._one_query is not None
     assert has == (not files)
 
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from nirank.data import Floats
 from nirank_dense.exact import floors, kernels, tiles
+from nirank_dense.exact.instructions import HAS_VNNI
 from nirank_dense.exact.kernels import PairColumns, Weights
 from nirank_dense.exact.quantised import Quantised, QuantisedQueries
 
 #: At most this many queries are taken one by one: more cost as much as a whole panel of `tiles.PANEL`.
-FEW = 6
+FEW = 6 if HAS_VNNI else 10
 #: Blocks after which pairs are confirmed, while their codes are in the processor's cache.
 _NEAR = 8
 

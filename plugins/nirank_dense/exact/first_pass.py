@@ -12,7 +12,7 @@ from nirank_dense.exact.code_products import THIS_PROCESSOR, TILE, Codes, Proces
 from nirank_dense.exact.comparison import CodedDocuments
 from nirank_dense.exact.first_pass_tiles import ByTiles
 from nirank_dense.exact.kernels import BestScores, Exact
-from nirank_dense.exact.one_query import LARGEST_K, OneByOne
+from nirank_dense.exact.one_query import LARGEST_K, OneQuery
 from nirank_dense.exact.pairs import ScoredPairs
 from nirank_dense.exact.quantised import Quantised, QuantisedQueries
 from nirank_dense.exact.rounded import rounding
@@ -37,11 +37,11 @@ class FirstPass:
     ) -> None:
         self._vectors, self._norms = kernels.read_only(vectors), kernels.read_only(documents.norms)
         self._first_pass: ByTiles | ByProducts = ByProducts(documents, block, processor)
-        self._one_by_one: OneByOne | None = None
+        self._one_query: OneQuery | None = None
         if processor.instructions():
             codes = CodedDocuments(documents)
             self._first_pass = ByTiles(codes, block)
-            self._one_by_one = OneByOne(documents.nibbles, codes.whole) if documents.nibbles else None
+            self._one_query = OneQuery(documents.nibbles, codes.whole) if documents.nibbles else None
 
     def pairs(self, queries: QuantisedQueries, steps: Floats, k: int) -> ScoredPairs:
         """Pairs that reach `steps` (`[queries]`, in steps of each query), among them the best `k` of those that do.
@@ -52,9 +52,9 @@ class FirstPass:
 
     def pairs_of_one(self, query: QuantisedQueries, k: int) -> ScoredPairs | None:
         """Pairs of one query, among them its best `k`; None where this is not worth while, or not found out so."""
-        if self._one_by_one is None or k > LARGEST_K:
+        if self._one_query is None or k > LARGEST_K:
             return None
-        found = self._one_by_one.pairs(query, self._exact(query), k)
+        found = self._one_query.pairs(query, self._exact(query), k)
         return None if found is None else ScoredPairs.joined(found)
 
     def _exact(self, queries: QuantisedQueries) -> Exact:

@@ -1,4 +1,7 @@
-"""Exact search for few queries, one by one: documents are compared in nibbles, some of them in bytes, and few exactly.
+"""Exact search for one query: documents are compared in nibbles, some of them in bytes, and few exactly.
+
+Of 100,000 random vectors of 384 dimensions this takes .6 of the time of bytes alone (k=10), of texts by MiniLM half;
+two queries at once, for which bytes are read once, would take as long as with these, and four longer.
 
 Bounds of all documents are written down, and the documents of the best coarse scores are scored at once: the k-th best
 of these is a floor that all of the best `k` reach, and is nearly always the k-th best of all. What is not bounded
@@ -19,7 +22,7 @@ from nirank_dense.exact.quantised import QuantisedQueries
 from nirank_dense.exact.threads import mapping, shared
 
 #: The most documents that are looked for in this way: of more, many come near the last.
-LARGEST_K = 64
+LARGEST_K = 1000
 #: Documents whose bounds are written down at once, and documents, at least, for each thread.
 _BLOCK, _DOCUMENTS = 2**19, 2**15
 #: Documents of the best coarse scores that are scored first: so many times those that are wanted, and some.
@@ -30,7 +33,7 @@ _LEFT, _WITHOUT = 6, 15
 _NONE = np.empty((1, 0), np.float32)
 
 
-class OneByOne:
+class OneQuery:
     """All documents in nibbles, and in bytes as `nirank_dense.exact.tiles` reads them."""
 
     def __init__(self, nibbles: Nibbles, codes: tiles.Whole) -> None:

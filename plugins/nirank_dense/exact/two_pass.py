@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from nirank.data import Candidates, Floats, Ints, offsets_of
 from nirank_dense.exact.code_products import THIS_PROCESSOR, Processor
-from nirank_dense.exact.comparison import FEW
 from nirank_dense.exact.first_pass import FirstPass
 from nirank_dense.exact.pairs import ScoredPairs
 from nirank_dense.exact.quantised import Quantised, QuantisedQueries, askable, lengths_of
@@ -30,6 +29,8 @@ log = logging.getLogger("nirank")
 
 #: Documents worth scoring twice: at most this share of all, and at most this many for each that is wanted, and more.
 _SCORED_SHARE, _SCORED_PER_WANTED, _SCORED_MORE = 1 / 16, 8, 8192
+#: More documents than are wanted that come through where a sample says what to reach; for one query nothing is guessed.
+_GUESSED = 4
 #: Times as many documents as before that a floor which was too high is made to let through.
 _WIDER = 8
 
@@ -70,7 +71,8 @@ class TwoPass:
 
     def suits(self, queries: int, k: int) -> bool:
         """True if searching for the best `k` of this many queries in two passes is worth while."""
-        return 0 < 4 * k <= _SCORED_SHARE * self._shape[0] and self._processor.pays(queries, self._shape[1])
+        guessed = 1 if queries == 1 else _GUESSED
+        return 0 < guessed * k <= _SCORED_SHARE * self._shape[0] and self._processor.pays(queries, self._shape[1])
 
     def search(self, queries: Floats, k: int) -> Candidates:
         """The best `k` documents of each query, float32 `[queries, dim]`, ranked."""
@@ -87,9 +89,12 @@ class TwoPass:
         return _grouped(len(queries), *map(np.concatenate, zip(*columns, strict=True))).top(k)
 
     def _superset(self, queries: QuantisedQueries, k: int) -> tuple[ScoredPairs, NDArray[np.int64]]:
-        """The best `k` of each query and what ties with the last of them, and the queries that a scan suits better."""
-        found, waiting = self._one_by_one(queries, k) if len(queries) <= FEW else ([], np.arange(len(queries)))
-        rank, left = self._sample.rank(k), [waiting[:0]]
+        """The best `k` of each query with all that ties with the last of them, and queries that a scan suits better."""
+        waiting, rank = np.arange(len(queries)), self._sample.rank(k)
+        found, left = [], [waiting[:0]]
+        if len(queries) == 1 and (pairs := self._first_pass.pairs_of_one(queries, k)):
+            self.passes.scored += len(pairs.rows)
+            return pairs, left[0]
         while len(waiting):
             steps, reached = self._sample.floors(queries.take(waiting), rank)
             spared = reached <= min(_SCORED_SHARE * self._shape[0], _SCORED_PER_WANTED * k + _SCORED_MORE)
@@ -100,17 +105,6 @@ class TwoPass:
             waiting, rank = waiting[~settled], _WIDER * rank
             self.passes.widened += len(waiting)
         return ScoredPairs.joined(found), np.concatenate(left)
-
-    def _one_by_one(self, queries: QuantisedQueries, k: int) -> tuple[list[ScoredPairs], NDArray[np.int64]]:
-        """Pairs of some queries, found one by one, among them the best `k` of each, and the queries that are left."""
-        found, left = [], np.zeros(len(queries), np.bool_)
-        for row in range(len(queries)):
-            pairs = self._first_pass.pairs_of_one(queries.take(slice(row, row + 1)), k)
-            left[row] = pairs is None
-            if pairs is not None:
-                self.passes.scored += len(pairs.rows)
-                found.append(ScoredPairs(pairs.rows + np.int32(row), pairs.docs, pairs.scores))
-        return found, np.flatnonzero(left)
 
     def _pass(self, queries: QuantisedQueries, steps: Floats, k: int) -> tuple[ScoredPairs, NDArray[np.bool_]]:
         """The pairs that may be among the best `k`, and a mask of the queries for which these are all."""
