@@ -37,6 +37,20 @@ def test_top_k_is_the_slow_sort_by_falling_score_then_rising_ordinal(lists, k):
         assert scores.tolist() == [np.float32(row[doc]) for doc in docs.tolist()]
 
 
+@given(st.dictionaries(st.integers(0, 60), _scores, min_size=1, max_size=40), st.integers(0, 41))
+def test_one_query_alone_is_ranked_by_the_same_rule(row, k):
+    best = _candidates([row]).top(k)
+    assert _docs(best) == [_slow_ranking(row)[:k]]
+    assert best.docs.dtype == np.int64
+    assert best.scores.tolist() == [np.float32(row[doc]) for doc in best.docs.tolist()]
+
+
+def test_what_is_no_number_is_refused_of_few_documents_too():
+    for docs, scores in ((range(3), [1.0, np.nan, 2.0]), (range(50), [np.nan] * 50)):
+        with pytest.raises(BadInput, match="not a number"):
+            Candidates.of_one(np.array(docs), np.array(scores, np.float32)).top(1)
+
+
 def test_one_query_with_far_more_documents_than_the_others_is_ranked_alike():
     generator = np.random.default_rng(0)
     lists = [dict.fromkeys(range(3), 1.0)] * 2000 + [dict(enumerate(generator.integers(0, 9, 5000).astype(float)))]

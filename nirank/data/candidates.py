@@ -335,6 +335,8 @@ class Candidates(frames.Tabular):
         """Each query's best `k`, ranked. Raises `BadInput` where a score is not a number."""
         if self.is_ranked():
             return self._first(k)
+        if len(self) == 1 and len(self.docs) <= _FEW and (order := self._order_of_few()):
+            return self._part(np.array([0, len(order[:k])]), self.docs[order[:k]], self.scores[order[:k]])
         keys = sort_keys(self.docs, self.scores)
         if len(self) == 1:
             return self._of_one(np.sort(np.partition(keys, k)[:k] if k < len(keys) else keys))
@@ -351,6 +353,13 @@ class Candidates(frames.Tabular):
             matrix.sort(axis=1)
             keys = matrix[mask[:, :k]]
         return self._of_keys(offsets_of(np.minimum(lengths, k)), keys)
+
+    def _order_of_few(self) -> list[int] | None:
+        """The places of few documents of a single query, ranked; None where they have to be looked at more closely."""
+        scores, docs = self.scores.tolist(), self.docs.tolist()
+        if not 0 <= min(docs) <= max(docs) < 2**32 or any(map(math.isnan, scores)):
+            return None
+        return sorted(range(len(docs)), key=lambda place: (-scores[place], docs[place]))
 
     def _of_one(self, keys: NDArray[np.uint64]) -> Candidates:
         """The candidates that sorted keys stand for, of the only query."""
