@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("openvino")
 
 from nirank.errors import BadInput  # noqa: E402
-from nirank.kit import Fast, Graph, quantised, transformers  # noqa: E402
+from nirank.kit import Fast, Graph, evenly, quantised, side_by_side, transformers  # noqa: E402
 
 
 class Sums(torch.nn.Module):
@@ -60,6 +61,72 @@ def test_what_one_call_returns_is_not_changed_by_the_next():
         kept = first.clone()
         fast.graph(1)({"rows": torch.zeros(1, 4)})
     assert torch.equal(first, kept)
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def _graph(network, at_once=True):
+    given = {"rows": torch.ones(2, 4)}
+    return Graph(network, lambda network, inputs: network(inputs["rows"]), given, at_once=at_once)
+
+
+def test_passes_side_by_side_are_those_one_after_another(three_threads):
+    network, parts = Sums(), [torch.full((rows, 4), float(rows)) for rows in (5, 1, 9, 2, 2, 7, 1, 3)]
+    graph, threads = _graph(network), set()
+    assert graph.streams == 3
+
+    def work(part):
+        threads.add(threading.get_ident())
+        assert not torch.is_grad_enabled()
+        return graph({"rows": part})
+
+    for mode in (torch.no_grad(), torch.inference_mode()):
+        with mode:
+            found = side_by_side(graph, work, iter(parts))
+            assert [len(part) for part in found] == [len(part) for part in parts]
+            assert torch.equal(torch.cat(found), torch.cat([graph({"rows": part}) for part in parts]))
+            assert found[0].is_inference() == torch.ones(1).is_inference()
+    assert threading.get_ident() not in threads
+
+
+def test_what_cannot_be_done_side_by_side_is_done_here(three_threads):
+    here, network = [threading.get_ident()], Sums()
+    assert _graph(network, at_once=False).streams == 1
+    for graph, parts in ((None, [1, 2]), (_graph(network, at_once=False), [1, 2]), (_graph(network), [1])):
+        assert side_by_side(graph, lambda part: threading.get_ident(), parts) == here * len(parts)
+    assert side_by_side(_graph(network), len, []) == []
+
+
+def test_an_error_of_one_pass_is_that_of_all(three_threads):
+    done = []
+
+    def work(part):
+        if part == 2:
+            raise BadInput("of the second")
+        done.append(part)
+        return part
+
+    with pytest.raises(BadInput, match="of the second"):
+        side_by_side(_graph(Sums()), work, range(200))
+    assert len(done) < 199
+
+
+def test_streams_have_about_as_much_to_do(three_threads):
+    graph, lengths = _graph(Sums()), np.random.default_rng(0).integers(20, 60, 400)
+    for count in (20, 60, 100, 400):
+        some, streams = lengths[:count], np.zeros(3)
+        for places in transformers.passes(some, count, evenly(graph, some, 1024)):
+            streams[streams.argmin()] += some[places].sum()  # the next pass is begun by the first that is done
+        assert streams.max() < 1.3 * some.sum() / 3
+    assert evenly(graph, np.array([5, 4, 3]), 1024) == 128 + 0  # so few are not worth a pass each
+    assert evenly(None, lengths, 1024) == evenly(_graph(Sums(), at_once=False), lengths, 1024) == 1024
+    assert evenly(graph, lengths[:0], 1024) == 1024
 
 
 def test_a_network_that_a_graph_gets_wrong_is_left_to_torch_and_told(caplog):

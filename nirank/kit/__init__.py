@@ -48,8 +48,10 @@ if TYPE_CHECKING:
     from nirank.kit.openvino import Graph as Graph
     from nirank.kit.openvino import Runtime as Runtime
     from nirank.kit.openvino import choose_runtime as choose_runtime
+    from nirank.kit.openvino import evenly as evenly
     from nirank.kit.openvino import kept_in as kept_in
     from nirank.kit.openvino import refuse_modules as refuse_modules
+    from nirank.kit.openvino import side_by_side as side_by_side
     from nirank.kit.openvino import token_examples as token_examples
     from nirank.kit.openvino import token_states as token_states
     from nirank.kit.openvino import trace as trace
@@ -96,8 +98,10 @@ _HOMES = {
         "Runtime",
         "WORTH_COMPILING",
         "choose_runtime",
+        "evenly",
         "kept_in",
         "refuse_modules",
+        "side_by_side",
         "token_examples",
         "token_states",
         "trace",

@@ -8,13 +8,16 @@ traced anew. In int8 linear layers multiply integers (`nirank.kit.quantised`), a
 from __future__ import annotations
 
 import logging
-import threading
+import queue
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nirank.errors import BadInput, MissingDependency
@@ -30,6 +33,13 @@ Function: TypeAlias = Callable[[Any, dict[str, Tensor]], Tensor]
 Examples: TypeAlias = Callable[[], tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
 #: Makes the inputs by which the ranges of numbers are found for int8.
 Calibration: TypeAlias = Callable[[], Iterable[Mapping[str, Tensor]]]
+
+_Part = TypeVar("_Part")
+_Found = TypeVar("_Found")
+#: Passes that are computed side by side at most, each by its share of the threads. More were not tried.
+_STREAMS = 4
+#: Tokens, at least, of a pass that is made smaller so that there is one for each stream.
+_LEAST = 128
 
 #: Tokens that take a transformer longer in torch, at once, than its graph takes to be compiled.
 WORTH_COMPILING = 12_000
@@ -47,7 +57,8 @@ class Graph:
     """`function` of a network, compiled; weights are those at the time.
 
     `example` has the inputs by name, in sizes that do not matter: the graph takes others. `usual` inputs are for int8:
-    the ranges of numbers are those that they bring about.
+    the ranges of numbers are those that they bring about. Of a graph that is called `at_once` several passes are
+    computed side by side (`side_by_side`), in as many `streams`, and one alone by a share of the threads.
     """
 
     def __init__(
@@ -57,12 +68,14 @@ class Graph:
         example: Mapping[str, Tensor],
         precision: Precision = "float32",
         usual: Sequence[Mapping[str, Tensor]] | None = None,
+        at_once: bool = False,
     ) -> None:
         self._network, self._stamp, self._names = network, _stamp(network), list(example)
+        self.streams = min(torch.get_num_threads(), _STREAMS) if at_once else 1
         settings = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "NUM_STREAMS": 1,
+            "NUM_STREAMS": self.streams,
         }
         graph = trace(network, function, example, "output")
         if usual is not None:
@@ -75,7 +88,7 @@ class Graph:
                 )
         self._model = import_openvino("openvino").Core().compile_model(graph, "CPU", settings)
         self.tell_precision(precision)
-        self._requests = threading.local()
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def tell_precision(self, wanted: Precision) -> None:
         """Tell where OpenVINO computes in float32 what was wanted in half precision, as it does without a word."""
@@ -93,11 +106,47 @@ class Graph:
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """The function of these inputs, float32."""
-        if not hasattr(self._requests, "own"):
-            self._requests.own = self._model.create_infer_request()
         given = [inputs[name].numpy() for name in self._names]
-        found = self._requests.own.infer(given, share_inputs=True)
-        return torch.from_numpy(found[0])
+        try:
+            request = self._idle.get_nowait()
+        except queue.Empty:
+            request = self._model.create_infer_request()
+        try:
+            return torch.from_numpy(request.infer(given, share_inputs=True)[0])
+        finally:
+            self._idle.put(request)
+
+
+def side_by_side(graph: Graph | None, work: Callable[[_Part], _Found], parts: Iterable[_Part]) -> list[_Found]:
+    """`work` on each part, in their order; what is computed by a graph, as many at once as it has streams.
+
+    Threads of one product wait for one another at its end, and much longer where something else runs on a core; those
+    of parts do not.
+    """
+    parts = list(parts)
+    if graph is None or min(graph.streams, len(parts)) < 2:
+        return [work(part) for part in parts]
+    inference = torch.is_inference_mode_enabled()
+
+    def alone(part: _Part) -> _Found:
+        with torch.inference_mode(inference), torch.no_grad():  # which every thread has for itself
+            return work(part)
+
+    with ThreadPoolExecutor(graph.streams) as pool:
+        try:
+            return list(pool.map(alone, parts))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def evenly(graph: Graph | None, lengths: NDArray[np.int64], budget: int) -> int:
+    """The tokens of a pass, at most `budget`, by which the streams of a graph have equally many passes of texts."""
+    if graph is None or graph.streams < 2 or not len(lengths):
+        return budget
+    total = int(lengths.sum())
+    rounds = -(-total // (graph.streams * budget))
+    return min(budget, max(_LEAST, -(-total // (graph.streams * rounds)) + int(lengths.max())))
 
 
 class Fast:
@@ -106,7 +155,8 @@ class Fast:
     `runtime` is what computes where gradients are not wanted; None is OpenVINO for work of which there is at least
     `worth`, in whatever work is counted in: less would take no longer in torch than a graph takes to be compiled. The
     first of the `examples` is traced, and of the second, in other sizes, the graph has to compute what torch does. For
-    int8 `calibration` gives inputs as they will be; the last of them has to come out near to what torch computes.
+    int8 `calibration` gives inputs as they will be; the last of them has to come out near to what torch computes. With
+    `at_once` passes are computed side by side, for which `side_by_side` has to call the graph.
     """
 
     def __init__(
@@ -118,7 +168,9 @@ class Fast:
         worth: int,
         precision: Precision = "float32",
         calibration: Calibration | None = None,
+        at_once: bool = False,
     ) -> None:
+        self.at_once = at_once
         self.network, self.function, self.examples = network, function, examples
         self.runtime, self.worth, self.precision = runtime, worth, precision
         self.calibration = calibration
@@ -142,7 +194,7 @@ class Fast:
         traced, tried = self.examples()
         try:
             usual = None if self.calibration is None else [*self.calibration()]
-            graph = Graph(self.network, self.function, traced, self.precision, usual)
+            graph = Graph(self.network, self.function, traced, self.precision, usual, self.at_once)
             if usual is None:
                 self._compare(graph, tried)
             else:

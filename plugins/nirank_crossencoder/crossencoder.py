@@ -22,7 +22,9 @@ from nirank.kit import (
     Fast,
     Runtime,
     choose_runtime,
+    evenly,
     kept_in,
+    side_by_side,
     token_examples,
     tried,
     weights_digest,
@@ -133,7 +135,7 @@ class CrossEncoder(nn.Module):
         self._prompt, self._kinds = _prompt(self.tokenizer, self.max_length)
         names = ("input_ids", "attention_mask", "token_type_ids")[: 3 if self._kinds else 2]
         examples = functools.partial(token_examples, names)
-        self._fast = Fast(self.network, operator.call, examples, runtime, WORTH_COMPILING, self.precision)
+        self._fast = Fast(self.network, operator.call, examples, runtime, WORTH_COMPILING, self.precision, at_once=True)
 
     @property
     def device(self) -> torch.device:
@@ -196,10 +198,10 @@ class CrossEncoder(nn.Module):
     def _logits(self, read: Read, query_lengths: NDArray[np.int64], cut: Windows) -> Tensor:
         """The outputs of the head for each passage, `[passages, outputs]`."""
         lengths = query_lengths[cut.owners] + cut.stops - cut.starts + self.max_length - self._prompt.room
-        places = passes(lengths, len(lengths), self.tokens)
         graph = self._fast.graph(int(lengths.sum()))
+        places = passes(lengths, len(lengths), evenly(graph, lengths, self.tokens))
         run = self.network if graph is None else graph
-        found = torch.cat([run(self._inputs(read, query_lengths, cut, some)) for some in places])
+        found = torch.cat(side_by_side(graph, lambda some: run(self._inputs(read, query_lengths, cut, some)), places))
         return found[torch.from_numpy(np.argsort(np.concatenate(places))).to(found.device)]
 
     def _inputs(

@@ -23,10 +23,12 @@ from nirank.kit import (
     Graph,
     Runtime,
     choose_runtime,
+    evenly,
     kept_in,
     peer_text,
     progress,
     save_peer,
+    side_by_side,
     token_examples,
     token_states,
     tried,
@@ -131,7 +133,9 @@ class ColBERT(nn.Module):
         """Load the transformer, its template and its projection."""
         runtime = choose_runtime(runtime, computing.place, computing.precision, half=True)
         self.model = load("AutoModel", model, dtype=kept_in(runtime, computing))
-        self._fast = Fast(self.model, token_states, token_examples, runtime, WORTH_COMPILING, computing.precision)
+        self._fast = Fast(
+            self.model, token_states, token_examples, runtime, WORTH_COMPILING, computing.precision, at_once=True
+        )
         self.tokenizer = tokenizer_of(model, self.model)
         self.template = _template(model, self.tokenizer, self.model, template)
         self.markers = _markers(self.tokenizer, self.model, self.template)
@@ -258,12 +262,15 @@ class ColBERT(nn.Module):
             return self._vectors_of_modules(texts, side)
         tokens, seen = self._tokens(texts, side)
         lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
-        places = passes(lengths, self.size, _TOKENS if self.device.type == "cpu" else None)
         graph = self._fast.graph(int(lengths.sum()))
-        read = TokenVectors.concatenate(
-            [self._forward([tokens[place] for place in some], seen[some], side, graph) for some in places]
-        )
-        ordered: TokenVectors = read[np.argsort(np.concatenate(places))]
+        budget = evenly(graph, lengths, _TOKENS) if self.device.type == "cpu" else None
+        places = passes(lengths, self.size, budget)
+
+        def read(some: NDArray[np.int64]) -> TokenVectors:
+            return self._forward([tokens[place] for place in some], seen[some], side, graph)
+
+        found = TokenVectors.concatenate(side_by_side(graph, read, places))
+        ordered: TokenVectors = found[np.argsort(np.concatenate(places))]
         return ordered
 
     def _vectors_of_modules(self, texts: Sequence[str], side: Side) -> TokenVectors:

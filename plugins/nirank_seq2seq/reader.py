@@ -22,7 +22,9 @@ from nirank.kit import (
     Graph,
     Runtime,
     choose_runtime,
+    evenly,
     kept_in,
+    side_by_side,
     token_examples,
     tried,
     weights_digest,
@@ -107,7 +109,9 @@ class AnswerReader(nn.Module):
         self.max_length = longest(self.model, contract.max_length, min(_USUAL_LENGTH, self.tokenizer.model_max_length))
         self.words = [word(self.tokenizer, text) for text in contract.words]
         self.template, self._narrow = self._template(), False
-        self._fast = Fast(self.model, self._logits, token_examples, runtime, WORTH_COMPILING, computing.precision)
+        self._fast = Fast(
+            self.model, self._logits, token_examples, runtime, WORTH_COMPILING, computing.precision, at_once=True
+        )
         self.eval()
         tried(model, self._at_once, computing.precision)
         self._narrow_head()
@@ -148,10 +152,13 @@ class AnswerReader(nn.Module):
         """
         prompt = self.template.prompt
         lengths = shares.sum(axis=1) + prompt.max_length - prompt.room
-        places, graph = passes(lengths, len(shares), self.tokens), self._fast.graph(int(lengths.sum()))
-        found = torch.cat(
-            [self._pass([self._cut(texts(row), shares[row]) for row in some.tolist()], graph) for some in places]
-        )
+        graph = self._fast.graph(int(lengths.sum()))
+        places = passes(lengths, len(shares), evenly(graph, lengths, self.tokens))
+
+        def read(some: NDArray[np.int64]) -> Tensor:
+            return self._pass([self._cut(texts(row), shares[row]) for row in some.tolist()], graph)
+
+        found = torch.cat(side_by_side(graph, read, places))
         return found[torch.from_numpy(np.argsort(np.concatenate(places))).to(found.device)]
 
     def save(self, folder: Path) -> None:

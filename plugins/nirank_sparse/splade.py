@@ -29,9 +29,11 @@ from nirank.kit import (
     Graph,
     Runtime,
     choose_runtime,
+    evenly,
     kept_in,
     peer_text,
     save_peer,
+    side_by_side,
     token_examples,
     tried,
     weights_digest,
@@ -126,7 +128,9 @@ class SPLADE(nn.Module):
             usual = stated or min(_USUAL_LENGTH, self.tokenizer.model_max_length)
             self.max_length = longest(self.model, max_length, usual)
             self._terms = TermPooling(self.reading, self.precision)
-            self._fast = Fast(self.model, self._terms.pooled, token_examples, runtime, WORTH_COMPILING, self.precision)
+            self._fast = Fast(
+                self.model, self._terms.pooled, token_examples, runtime, WORTH_COMPILING, self.precision, at_once=True
+            )
         self.to(computing.place)
         self._new = NewHead.of(model, self.model, new)
         self.eval()
@@ -256,16 +260,20 @@ class SPLADE(nn.Module):
         texts = require_text(contents, "content")
         entries: Sequence[Sized] = list(texts) if self._is_peer else self._tokens(texts, side)
         lengths = np.fromiter(map(len, entries), np.int64, len(entries))
-        budget = _TOKENS * (_LETTERS if self._is_peer else 1)
+        graph = None if self._is_peer else self._fast.graph(int(lengths.sum()))
+        budget = evenly(graph, lengths, _TOKENS * (_LETTERS if self._is_peer else 1))
         places = passes(lengths, self.batch_size, budget if self.device.type == "cpu" else None)
         order = np.argsort(np.concatenate([*places, np.empty(0, np.int64)]))
-        graph = None if self._is_peer else self._fast.graph(int(lengths.sum()))
-        read = (self._forward([entries[place] for place in some], side, graph) for some in places)
+
+        def read(some: NDArray[np.int64]) -> Tensor:
+            return self._forward([entries[place] for place in some], side, graph)
+
         if self.training:
             nothing = torch.empty(0, self.size, device=self.device)
-            return torch.cat([nothing, *read])[torch.from_numpy(order).to(self.device)]
+            return torch.cat([nothing, *map(read, places)])[torch.from_numpy(order).to(self.device)]
         none = SparseVectors.of(np.empty((0, self.size), np.float32))
-        return SparseVectors.concatenate([none, *(SparseVectors.of(to_numpy(part), most) for part in read)])[order]
+        found = side_by_side(graph, lambda some: SparseVectors.of(to_numpy(read(some)), most), places)
+        return SparseVectors.concatenate([none, *found])[order]
 
     def _prompt(self, side: Side) -> str:
         return (self.reading.query_prompt if side == "query" else self.reading.document_prompt) or ""

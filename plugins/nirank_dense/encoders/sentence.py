@@ -30,6 +30,7 @@ from nirank.kit import (
     openvino_installed,
     peer_model,
     quantised,
+    side_by_side,
     token_examples,
     token_states,
     tried,
@@ -148,7 +149,7 @@ class SentenceEncoder(nn.Module):
         transformer = cast("nn.Module", self.model[0].model)
         examples = functools.partial(token_examples, names(self.model))
         usual = self._usual_inputs if self.precision == "int8" else None
-        return Fast(transformer, token_states, examples, runtime, _WORTH_COMPILING, self.precision, usual)
+        return Fast(transformer, token_states, examples, runtime, _WORTH_COMPILING, self.precision, usual, at_once=True)
 
     def _usual_inputs(self) -> list[dict[str, Tensor]]:
         """Fixed texts as the transformer is given them, each as a document and alone."""
@@ -242,8 +243,9 @@ class SentenceEncoder(nn.Module):
         prompt = self._prompt(side) if prompt is None else prompt
         features = self.model.preprocess(list(texts), prompt=prompt, task=side)
         graph = None if self._fast is None else self._fast.graph(sum(map(len, texts)))
-        read = parts(features, len(texts), self.tokens, self._width)
-        places, found = zip(*((some, self._forward(part, side, graph)) for some, part in read), strict=True)
+        read = parts(features, len(texts), self.tokens, self._width, graph)
+        places, given = zip(*read, strict=True)
+        found = side_by_side(graph, lambda part: self._forward(part, side, graph), given)
         vectors = torch.cat(found)[torch.from_numpy(np.argsort(np.concatenate(places))).to(found[0].device)]
         if self.model.similarity_fn_name == "cosine":  # in float32, whatever the precision of the model
             vectors = layers.unit(vectors, int(self.model.get_embedding_dimension() or 0))

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nirank.kit import Graph, evenly
 from nirank.kit.transformers import passes
 
 
@@ -42,13 +43,13 @@ class Width:
 
 
 def parts(
-    features: dict[str, Any], texts: int, budget: int, width: Width | None = None
+    features: dict[str, Any], texts: int, budget: int, width: Width | None = None, graph: Graph | None = None
 ) -> Iterator[tuple[NDArray[np.int64], dict[str, Any]]]:
     """The places of some texts and their features, part by part: texts of similar length, the longest first.
 
     A part has at most `budget` tokens, the padding counted, or one text that is longer. Its padding is cut down to its
-    longest text, on whichever side it is; with a `width`, every text has the padding behind it that this says. Features
-    that are no padded matrix of tokens are one part.
+    longest text, on whichever side it is; with a `width`, every text has the padding behind it that this says. With a
+    `graph` there are as many parts for each of its streams. Features that are no padded matrix of tokens are one part.
     """
     mask = features.get("attention_mask")
     if not isinstance(mask, Tensor) or mask.ndim != 2 or len(mask) != texts:
@@ -59,8 +60,9 @@ def parts(
         lengths = width.of(lengths)
         features = width.widened(features, mask.shape, int(lengths.max()))
         mask = features["attention_mask"]
+    most = evenly(graph, lengths, budget)
     padded_before = bool((mask.diff(dim=1) > 0).any())
-    for places in _passes(lengths, budget) if width is not None else passes(lengths, texts, budget):
+    for places in _passes(lengths, most) if width is not None else passes(lengths, texts, most):
         longest = max(1, int(lengths[places[0]]))
         columns = slice(mask.shape[1] - longest, None) if padded_before else slice(longest)
         rows = torch.from_numpy(places)
