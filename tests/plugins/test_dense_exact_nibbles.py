@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from nirank.data import Documents, Queries
 from nirank.errors import DamagedFile
 from nirank_dense.exact import gathered, instructions, nibble_bounds, nibbles, one_query, quantised, tiles
+from nirank_dense.exact.first_pass import FirstPass
 from nirank_dense.exact.quantised import Quantised, QuantisedQueries, lengths_of
 from nirank_dense.exact.search import ExactSearch
 
@@ -51,6 +53,11 @@ def _quantised_query(documents, query):
     return QuantisedQueries.of(vectors, documents.centre, lengths_of(vectors))
 
 
+def _unpacked(documents, dim):
+    codes = documents.nibbles.codes
+    return np.concatenate([codes & 15, codes >> 4], axis=1)[:, :dim]  # what fills up an odd dimension is the last
+
+
 def _bounds(documents, query, low=0, high=None, k=1):
     """Bounds in steps of the query, the likely documents, and what they should be but for rounding."""
     whole, high = nibble_bounds.whole(documents.nibbles), len(documents) if high is None else high
@@ -58,11 +65,7 @@ def _bounds(documents, query, low=0, high=None, k=1):
     bounds = np.full(-(-(high - low) // nibble_bounds.GROUP) * nibble_bounds.GROUP, np.nan, np.float32)
     asked = nibble_bounds.query(query.codes[0], query.by_length[0], query.by_error[0])
     nibble_bounds.bound(whole, asked, low, high, bounds, likely)
-    held = documents.nibbles
-    halves = np.concatenate([held.codes & 15, held.codes >> 4], axis=1)[:, : query.codes.shape[1]]
-    if query.codes.shape[1] % 2:  # the dimension that fills up lies between
-        halves = np.concatenate([held.codes & 15, (held.codes >> 4)[:, :-1]], axis=1)
-    numbers = nibbles.LEVELS[halves].astype(np.int64)
+    held, numbers = documents.nibbles, nibbles.LEVELS[_unpacked(documents, query.codes.shape[1])].astype(np.int64)
     coarse = (numbers @ query.codes[0].astype(np.int64)).astype(np.float32) * held.scales
     expected = coarse + query.by_length[0] * held.lengths + query.by_error[0] * held.errors
     return bounds, likely, expected[low:high], coarse[low:high]
@@ -115,6 +118,18 @@ def test_no_score_lies_above_its_bound(documents, dim, seed, length, shift):
     exact = vectors.astype(np.float64) @ query.astype(np.float64)
     highest = asked.offsets[0] + asked.steps[0] * bounds[:documents].astype(np.float64) + asked.margins[0]
     assert (exact <= highest).all()
+
+
+@pytest.mark.parametrize("size", [1e-45, 3e-44, 1e-43, 1e-40, 1e-38])
+def test_numbers_that_float32_hardly_has_are_quantised(size):
+    vectors = np.array([[1, 0], [-1, 0], [0, size], [size, -size], [0, 0]], np.float32)
+    for some in (vectors, vectors[2:], vectors[2:3]):
+        held = Quantised.of(some)
+        coarse = held.nibbles.scales[:, None].astype(float) * nibbles.LEVELS[_unpacked(held, 2)]
+        left = np.linalg.norm(some.astype(float) - held.centre - coarse, axis=1)
+        assert (left <= held.nibbles.errors).all()
+        assert (np.linalg.norm(coarse, axis=1) <= held.nibbles.lengths).all()
+    assert _asked(_search(np.tile(vectors, (40, 1))), [1, 1], 2) == _expected(np.tile(vectors, (40, 1)), [1, 1], 2)
 
 
 def test_bounds_are_reached_from_the_number_itself_on():
@@ -231,3 +246,40 @@ def test_damaged_nibbles_are_told(name, damage, tmp_path):
         np.save(path, np.zeros((300, 3), np.float64))
     with pytest.raises((DamagedFile, FileNotFoundError), match=name.removesuffix(".npy")):
         ExactSearch(device="cpu", precision="int8").open(corpus, tmp_path)
+
+
+@pytest.mark.parametrize("name", [quantised.BOUNDS, quantised.NIBBLE_BOUNDS])
+@pytest.mark.parametrize(("row", "number"), [(0, np.nan), (1, -np.inf), (1, np.inf), (2, np.nan), (2, -1.0)])
+def test_bounds_that_can_be_none_are_told(name, row, number, tmp_path):
+    corpus = _index(tmp_path, _normal(300, 20, 16))
+    bounds = np.load(tmp_path / name)
+    bounds[row, 7] = number
+    np.save(tmp_path / name, bounds)
+    with pytest.raises(DamagedFile, match="bounds lie between"):
+        ExactSearch(device="cpu", precision="int8").open(corpus, tmp_path)
+
+
+def test_what_cannot_be_trusted_is_never_followed():
+    """Numbers as no file that is opened has them: whatever is found, it is found by other ways, and of documents."""
+    vectors, query = _normal(300, 20, 17), _normal(1, 20, 18)[0]
+    held, asked = Quantised.of(vectors), np.asarray(query)[None]
+    for broken in (np.nan, -np.inf):
+        column = np.full(300, broken, np.float32)
+        spoilt = dataclasses.replace(held, nibbles=dataclasses.replace(held.nibbles, scales=column))
+        passes = FirstPass(vectors, spoilt)
+        assert passes.pairs_of_one(QuantisedQueries.of(asked, held.centre, lengths_of(asked)), 10) is None
+
+
+def test_what_few_documents_do_for_one_depth_is_no_matter_to_smaller_ones(monkeypatch):
+    vectors, query = _normal(20_000, 64, 19), _normal(1, 64, 20)[0]
+    search, spared = _search(vectors), []
+    kernel = nibble_bounds.bound
+    monkeypatch.setattr(nibble_bounds, "bound", lambda *arguments: spared.append(1) or kernel(*arguments))
+    monkeypatch.setattr(one_query, "_LEFT", 1_000_000)
+    _asked(search, query, 200)  # leaves too many
+    monkeypatch.setattr(one_query, "_LEFT", 1)
+    for _ in range(3):
+        assert _asked(search, query, 10) == _expected(vectors, query, 10)
+    assert len(spared) == 4
+    _asked(search, query, 200)
+    assert len(spared) == 4

@@ -36,12 +36,14 @@ class FirstPass:
         processor: Processor = THIS_PROCESSOR,
     ) -> None:
         self._vectors, self._norms = kernels.read_only(vectors), kernels.read_only(documents.norms)
-        self._first_pass: ByTiles | ByProducts = ByProducts(documents, block, processor)
+        self._first_pass: ByTiles | ByProducts
         self._one_query: OneQuery | None = None
         if processor.instructions():
             codes = CodedDocuments(documents)
             self._first_pass = ByTiles(codes, block)
             self._one_query = OneQuery(documents.nibbles, codes.whole) if documents.nibbles else None
+        else:
+            self._first_pass = ByProducts(documents, block, processor)
 
     def pairs(self, queries: QuantisedQueries, steps: Floats, k: int) -> ScoredPairs:
         """Pairs that reach `steps` (`[queries]`, in steps of each query), among them the best `k` of those that do.
@@ -52,10 +54,15 @@ class FirstPass:
 
     def pairs_of_one(self, query: QuantisedQueries, k: int) -> ScoredPairs | None:
         """Pairs of one query, among them its best `k`; None where this is not worth while, or not found out so."""
-        if self._one_query is None or k > LARGEST_K:
+        if self._one_query is None or not self.takes_one(k):
             return None
         found = self._one_query.pairs(query, self._exact(query), k)
-        return None if found is None else ScoredPairs.joined(found)
+        pairs = None if found is None else ScoredPairs.joined(found)
+        return pairs if pairs and len(pairs.rows) >= k else None
+
+    def takes_one(self, k: int) -> bool:
+        """True if the best `k` of one query may be found without a guess."""
+        return self._one_query is not None and k <= LARGEST_K
 
     def _exact(self, queries: QuantisedQueries) -> Exact:
         apart = rounding(queries.vectors.shape[1]) * queries.norms

@@ -75,7 +75,7 @@ class Instructions:
         return loaded
 
     def store(self, value: Any, address: Any, place: int) -> None:
-        """Write a mask, or sums, to a place of an array of such, aligned as its parts are."""
+        """Write a mask, sums or scores to a place of an array of such, aligned as its parts are."""
         size = 4 * LANES if value.type in (INTS, FLOATS) else LANES // 8
         pointer = self.builder.inttoptr(self.after(address, number(size * place)), value.type.as_pointer())
         self.builder.store(value, pointer).align = 1
@@ -86,11 +86,11 @@ class Instructions:
         one = self.builder.insert_element(empty, self.load(address, kind, place), ir.Constant(INT32, 0))
         return self.builder.shuffle_vector(one, empty, ir.Constant(INTS, [0] * LANES))
 
-    def all(self, value: int) -> Any:
+    def constant(self, value: int) -> Any:
         """A number in every lane of a register."""
         return ir.Constant(INTS, [value] * LANES)
 
-    def bytes(self, values: list[int]) -> Any:
+    def repeated(self, values: list[int]) -> Any:
         """Sixteen bytes, again and again, as far as a register goes."""
         return ir.Constant(BYTES, values * (CHUNK // len(values)))
 
@@ -118,7 +118,7 @@ class Instructions:
 
         With VNNI codes of the query are raised, and products are too large by that.
         """
-        sums = [self.variable(self.all(0)) for _ in rows]
+        sums = [self.variable(self.constant(0)) for _ in rows]
         with cgutils.for_range(self.builder, chunks) as loop:
             offset = self.builder.mul(loop.index, number(CHUNK))
             asked = self.load(self.after(query, offset), INTS)

@@ -221,10 +221,10 @@ def _reached_of_group(_context: Any, bounds: Any, least: Any) -> Any:
 
 def _products_of_group(make: Instructions, group: _Group) -> Any:
     """Products of the codes of each document of a group and of the query, added up in lanes."""
-    multiply, sums = make.builder.mul, [make.variable(make.all(0)) for _ in range(GROUP)]
+    multiply, sums = make.builder.mul, [make.variable(make.constant(0)) for _ in range(GROUP)]
     rows = [make.after(group.codes, multiply(group.width, number(document))) for document in range(GROUP)]
-    next_group, lower = multiply(group.width, number(GROUP)), make.all(0x0F0F0F0F)
-    levels = make.bytes(_RAISED_LEVELS)
+    next_group, lower = multiply(group.width, number(GROUP)), make.constant(0x0F0F0F0F)
+    levels = make.repeated(_RAISED_LEVELS)
     with cgutils.for_range(make.builder, group.chunks) as loop:
         offset = multiply(loop.index, number(CHUNK))
         place = make.after(group.query, offset)
@@ -233,6 +233,6 @@ def _products_of_group(make: Instructions, group: _Group) -> Any:
             here = make.after(row, offset)
             make.fetch(make.after(here, next_group))
             both = make.load(here, INTS)
-            codes = [make.builder.and_(part, lower) for part in (both, make.builder.lshr(both, make.all(4)))]
+            codes = [make.builder.and_(part, lower) for part in (both, make.builder.lshr(both, make.constant(4)))]
             make.add_products(total, [make.looked_up(levels, some) for some in codes], halves)
     return make.each_in_a_lane([make.builder.load(of_document) for of_document in sums])

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from nirank.data import Floats
 
 _POSITIVE = (2, 5, 8, 11, 15, 19, 24, 32)
-#: The numbers that v can be: a code is the place of one. `RAISED` by the last none has a sign.
+#: The numbers that v can be: a code is the place of one. `RAISED` by the last none has a sign. Files and compiled code
+#: hold them without a word: others need files of another name, and `nirank_dense.exact.nibble_bounds` touched.
 LEVELS = np.array([*(-level for level in reversed(_POSITIVE)), *_POSITIVE], np.int8)
 RAISED = _POSITIVE[-1]
 #: A deviation of the numbers of a vector in steps of levels, and the bits of a code.
@@ -48,7 +49,7 @@ def quantise(vectors: NDArray[np.float64], memory: NDArray[np.float64]) -> tuple
     """
     deviations = np.sqrt(np.einsum("ij,ij->i", vectors, vectors) / max(1, vectors.shape[1]))
     scales = (deviations / _DEVIATION).astype(np.float32)
-    halves = np.where(scales > 0, scales / np.float32(2), np.float32(1)).astype(np.float64)[:, None]
+    halves = np.where(scales > 0, scales.astype(np.float64) / 2, 1)[:, None]
     places = np.floor(np.divide(vectors, halves, out=memory), out=memory)
     np.clip(places, -2 * RAISED, 2 * RAISED - 1, out=places)
     return _NEAREST[places.astype(np.intp) + 2 * RAISED], scales

@@ -38,11 +38,13 @@ class OneQuery:
 
     def __init__(self, nibbles: Nibbles, codes: tiles.Whole) -> None:
         self._nibbles, self._codes = nibble_bounds.whole(nibbles), codes
-        self._documents, self._without = len(nibbles.codes), 0
+        self._documents = len(nibbles.codes)
+        #: Queries that are yet to do without, and the least depth of those that do.
+        self._without, self._depth = 0, 0
 
     def pairs(self, query: QuantisedQueries, exact: Exact, k: int) -> list[ScoredPairs] | None:
         """Pairs of one query, among them the best `k`, or None where too many documents come near these."""
-        if self._without:
+        if self._without > 0 and k >= self._depth:
             self._without -= 1
             return None
         unit = nibble_bounds.GROUP
@@ -55,7 +57,7 @@ class OneQuery:
         with mapping(len(shares)) as run:
             found = list(run(look, shares))
         if None in found:
-            self._without = _WITHOUT
+            self._without, self._depth = _WITHOUT, k
             return None
         return [part for parts in found for part in parts]
 
@@ -71,11 +73,13 @@ class _Search:
         self._in_bytes = tiles.chunks(query.codes)[0]
 
     def pairs(self, low: int, high: int) -> list[ScoredPairs] | None:
-        """Pairs of documents `low` up to `high`, among them the best `k` of these."""
+        """Pairs of documents `low` up to `high`, among them the best `k` of these; None where so many are not found."""
         floor, parts = np.full(1, -np.inf), []
         for start in range(low, high, _BLOCK):
             stop = min(start + _BLOCK, high)
             bounds, likely = self._bounds(start, stop)
+            if len(likely) < self._k or likely.min() < 0:
+                return None
             floor = np.maximum(floor, self._kth_best(likely))
             steps, docs = floors.steps_of(self._query, floor), np.empty(len(bounds), np.int32)
             count = nibble_bounds.reached(bounds, steps[0], start, docs)
@@ -88,16 +92,19 @@ class _Search:
         return parts
 
     def _bounds(self, start: int, stop: int) -> tuple[Floats, Ints]:
-        """The bounds of documents by nibbles, and those documents that are likely to be among the best `k`, or more."""
+        """The bounds of documents by nibbles, and those documents that are likely to be among the best `k`, or more.
+
+        These are -1 where there are none, as of files that cannot be trusted.
+        """
         size = min(stop - start, int(_MORE * self._k) + _SOME)
-        likely = Likely(np.full(size, -np.inf, np.float32), np.empty(size, np.int32))
+        likely = Likely(np.full(size, -np.inf, np.float32), np.full(size, -1, np.int32))
         bounds = np.empty(-(-(stop - start) // nibble_bounds.GROUP) * nibble_bounds.GROUP, np.float32)
         nibble_bounds.bound(self._nibbles, self._in_nibbles, start, stop, bounds, likely)
         return bounds, likely.docs
 
     def _kth_best(self, docs: Ints) -> float:
-        """The k-th best score of some documents, or a little less; -inf where they are fewer."""
+        """The k-th best score of some documents, or a little less."""
         scores = np.empty(len(docs), np.float32)
         kernels.score(self._exact, docs, scores)
         scores.sort()
-        return float(scores[-self._k]) if len(scores) >= self._k else -np.inf
+        return float(scores[-self._k])

@@ -80,8 +80,8 @@ class Quantised:
         # Mapped copy-on-write, because torch wants memory it may write to; nothing is ever written.
         codes = bounded.column(folder / CODES, np.int8, documents, dim, mode="c")
         centre = np.array(bounded.column(folder / CENTRE, np.float32, dim))
-        scales, lengths, errors = bounded.column(folder / BOUNDS, np.float32, 3, documents)
-        return cls(codes, scales, lengths, errors, centre, _opened(folder, documents, dim))
+        scales, lengths, errors = _bounds_in(folder, BOUNDS, documents)
+        return cls(codes, scales, lengths, errors, centre, _nibbles_in(folder, documents, dim))
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -119,12 +119,26 @@ def write(vectors: Floats, folder: Path) -> None:
     np.save(folder / CENTRE, centre)
 
 
-def _opened(folder: Path, documents: int, dim: int) -> Nibbles | None:
+def _bounds_in(folder: Path, name: str, documents: int) -> Floats:
+    """Scales, lengths and errors, `[3, documents]`. Raises `DamagedFile` where one of them is below 0 or no number."""
+    bounds: Floats = bounded.column(folder / name, np.float32, 3, documents)
+
+    def check() -> None:
+        for numbers in bounds:
+            least, most = numbers.min(initial=0), numbers.max(initial=0)
+            if not 0 <= least <= most < np.inf:  # of which NaN is neither
+                raise bounded.fault(folder / name, f"bounds lie between {least} and {most}")
+
+    bounded.once(folder, [name], check)
+    return bounds
+
+
+def _nibbles_in(folder: Path, documents: int, dim: int) -> Nibbles | None:
     """The documents in nibbles; indexes that were made before there were any are searched without."""
     if not (folder / NIBBLES).exists() and not (folder / NIBBLE_BOUNDS).exists():
         return None
     codes = bounded.column(folder / NIBBLES, np.uint8, documents, nibbles.width(dim))
-    return Nibbles(codes, *bounded.column(folder / NIBBLE_BOUNDS, np.float32, 3, documents))
+    return Nibbles(codes, *_bounds_in(folder, NIBBLE_BOUNDS, documents))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ the best `k`, or tie with the last of them: the result is that of a scan of all 
 Where it is, the floor was too high: it is lowered for these queries, and the pass repeated.
 
 Queries for which too many documents come near the best, so that the first pass spares nothing, are left to such a scan.
+
+One query alone is searched without a guess, where the processor can and its floor spares enough: the floor is then a
+score that `k` documents have (`nirank_dense.exact.one_query`).
 """
 
 from __future__ import annotations
@@ -29,8 +32,8 @@ log = logging.getLogger("nirank")
 
 #: Documents worth scoring twice: at most this share of all, and at most this many for each that is wanted, and more.
 _SCORED_SHARE, _SCORED_PER_WANTED, _SCORED_MORE = 1 / 16, 8, 8192
-#: More documents than are wanted that come through where a sample says what to reach; for one query nothing is guessed.
-_GUESSED = 4
+#: Times as many documents as are wanted that may come through where a sample says what to reach.
+_THROUGH = 4
 #: Times as many documents as before that a floor which was too high is made to let through.
 _WIDER = 8
 
@@ -71,8 +74,8 @@ class TwoPass:
 
     def suits(self, queries: int, k: int) -> bool:
         """True if searching for the best `k` of this many queries in two passes is worth while."""
-        guessed = 1 if queries == 1 else _GUESSED
-        return 0 < guessed * k <= _SCORED_SHARE * self._shape[0] and self._processor.pays(queries, self._shape[1])
+        through = 1 if queries == 1 and self._first_pass.takes_one(k) else _THROUGH
+        return 0 < through * k <= _SCORED_SHARE * self._shape[0] and self._processor.pays(queries, self._shape[1])
 
     def search(self, queries: Floats, k: int) -> Candidates:
         """The best `k` documents of each query, float32 `[queries, dim]`, ranked."""
