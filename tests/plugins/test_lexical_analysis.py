@@ -89,6 +89,12 @@ def test_the_short_rules_for_ascii_agree_with_the_full_ones(text):
     assert found == _unicode_words().findall(text)
 
 
+@settings(deadline=None, max_examples=300)
+@given(st.text(st.characters(max_codepoint=127)) | st.text("aZ09_.:',;s \t\n", max_size=30) | st.text("aZ09_- +"))
+def test_words_of_ascii_are_those_that_the_rules_find_with_marks_among_them_or_without(text):
+    assert words(text) == _ascii_words().findall(text.lower())
+
+
 @settings(deadline=None, max_examples=200)
 @given(st.text())
 def test_any_text_has_terms_and_none_of_them_is_empty(text):

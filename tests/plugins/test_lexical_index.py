@@ -146,7 +146,7 @@ def test_a_content_that_is_no_text_is_refused_and_leaves_no_process(tmp_path, mo
 
 def test_what_goes_wrong_in_a_process_is_raised_here():
     several = workers.Workers(Analyzer(), 2)
-    with pytest.raises(TypeError, match="bytes-like"):
+    with pytest.raises(AttributeError, match="encode"):
         list(several.segments(iter([([b"no text"], 0)]), 10))
 
 
