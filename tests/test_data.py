@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +178,25 @@ def _as_pairs(candidates):
         list(zip(docs.tolist(), scores.tolist(), strict=True))
         for docs, scores in map(candidates.__getitem__, range(len(candidates)))
     ]
+
+
+def test_candidates_of_one_query_are_those_of_any():
+    docs, scores, corpus = np.array([3, 1], np.int32), np.array([2.0, 1.0], np.float32), Documents(["a"], ["b"])
+    one, any_ = Candidates.of_one(docs, scores, corpus), Candidates([0, 2], docs, scores, corpus)
+    for name in (each.name for each in dataclasses.fields(Candidates)):
+        assert getattr(one, name) is getattr(any_, name) or np.array_equal(getattr(one, name), getattr(any_, name))
+    for read in (one, pickle.loads(pickle.dumps(one.over(None)))):
+        assert (len(read), read.depth, read.query_ids, read.lost, read.extent) == (1, None, None, (), (1, 3))
+        assert read.for_queries(["q"]).query_ids == ["q"]
+    with pytest.raises(ValueError, match="read-only"):
+        one.offsets[1] = 1  # which all candidates of so many documents share
+
+
+def test_one_query_is_one_of_several():
+    one, many = Queries.of_one("a cat"), Queries.of(["a cat"])
+    assert one == many
+    assert (one.vectors, one.found, one.with_vectors("v").vectors) == (None, None, "v")
+    assert pickle.loads(pickle.dumps(one)) == many
 
 
 @pytest.mark.parametrize("k", [0, 1, 3, 12, 40])

@@ -151,6 +151,7 @@ class ArrowCorpus(Texts):
         self.path = Path(path)
         seals.check_file(self.path, "Make the file again, or remove it.")
         self._table, self._stamp = map_table(self.path)
+        self._documents: int = self._table.num_rows
         self._views: dict[FieldName, Field] = {}
         self._as_texts: dict[str, pa.ChunkedArray] = {}
         # offsets that lead out of the file would end the process
@@ -161,7 +162,7 @@ class ArrowCorpus(Texts):
         self.fields: tuple[str, ...] = tuple(name for name in self._table.column_names if name != "id")
 
     def __len__(self) -> int:
-        return int(self._table.num_rows)
+        return self._documents
 
     def __repr__(self) -> str:
         return f"<ArrowCorpus {self.path.name}: {len(self):,} documents>"

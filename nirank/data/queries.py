@@ -51,7 +51,7 @@ class Queries(frames.Tabular):
         A dictionary has ids and contents. Raises `BadInput` for a table of pandas, whose columns these would be.
         """
         if isinstance(contents, str):  # first, and by itself: one query after another is what users wait for
-            return cls._of_one(contents)
+            return cls.of_one(contents)
         if isinstance(contents, Queries):
             return contents
         if isinstance(contents, Mapping):
@@ -64,10 +64,11 @@ class Queries(frames.Tabular):
         return cls([str(number) for number in range(1, len(several) + 1)], several)
 
     @classmethod
-    def _of_one(cls, content: Content) -> Queries:
-        """One query, of which there is nothing to check."""
+    def of_one(cls, content: Content) -> Queries:
+        """One query, `1`, of which there is nothing to check."""
         made = object.__new__(cls)
-        vars(made).update(ids=["1"], contents=[content], vectors=None, found=None)
+        known = vars(made)  # vectors and results have the defaults, which are those of the class
+        known["ids"], known["contents"] = ["1"], [content]
         return made
 
     @classmethod
