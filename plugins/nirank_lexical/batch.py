@@ -59,8 +59,7 @@ class BatchSearch:
         if len(wanted) == 1 and not isinstance(wanted, (TermWeights, QueryTerms)):
             numbers = parse.numbers(wanted[0])
             if len(numbers) <= MOST_WORDS:
-                if not all(map(self._searched.ready.__getitem__, numbers)):
-                    self._searched.require(np.array([number for number in numbers if number >= 0]))
+                self._searched.require_each(numbers)
                 found = self.one(numbers, k)
                 return [len(found[0])], *found
         size = self._size(len(wanted), k, threads) if len(wanted) > 1 else 1
@@ -77,17 +76,20 @@ class BatchSearch:
         """
         room, asked = self._room(k, MOST_WORDS), array("q", numbers)
         frame = room.one
-        entries, columns = frame.entries, frame.columns
+        entries = frame.entries
         entries[f.WORK], entries[f.K] = f.ONE, k
         entries[f.NUMBERS], entries[f.NUMBERS + 1] = asked.buffer_info()
         entries[f.ALLOWED], entries[f.ALLOWED + 1] = self._allowed_at
         self._run(frame.address)
         count = entries[f.FOUND]
         if k > f.FEW:  # numpy sorts many faster
-            columns[f.BEST][:count].sort()
+            frame.columns[f.BEST][:count].sort()
             entries[f.WORK] = f.READ
             self._run(frame.address)
-        found = columns[f.FOUND_DOCS][:count].copy(), columns[f.FOUND_SCORES][:count].copy()
+        docs, scores = room.found
+        if count < room.k:
+            docs, scores = docs[:count], scores[:count]
+        found = docs.copy(), scores.copy()
         self._spare.append(room)
         return found
 
@@ -146,7 +148,8 @@ class BatchSearch:
 class _Room:
     """Memory for the search of `k` documents of queries of up to `terms` terms, and what tells of it.
 
-    `one` is the frame for one query, with columns of its own, and `many` that for a batch, which brings its own.
+    `one` is the frame for one query, with columns of its own, of which `found` are filled with documents and scores;
+    `many` is that for a batch, which brings its own.
     """
 
     def __init__(self, index: dict[int, NDArray[Any]], documents: int, k: int, terms: int) -> None:
@@ -155,3 +158,4 @@ class _Room:
         self.one, self.many = f.Frame(documents), f.Frame(documents)
         self.one.put({**index, **memory, **f.for_one(k, MOST_WORDS)})
         self.many.put({**index, **memory})
+        self.found = self.one.columns[f.FOUND_DOCS], self.one.columns[f.FOUND_SCORES]

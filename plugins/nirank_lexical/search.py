@@ -81,10 +81,10 @@ class WeightedIndex(WeightedPostings):
         return [*map(len, rows)], docs.view(np.int32), scores
 
     def _is_batch(self, queries: int) -> bool:
-        self._scores_asked += queries * self.documents
-        if self._scores_asked < _KEPT * _SCORES_WORTH_LOADING or not _can_compile():
-            return False
-        return self._scores_asked >= _SCORES_WORTH_LOADING or "_batch" in vars(self) or _is_kept()
+        asked = self._scores_asked = self._scores_asked + queries * self.documents
+        if asked >= _SCORES_WORTH_LOADING:
+            return _can_compile()
+        return asked >= _KEPT * _SCORES_WORTH_LOADING and _can_compile() and ("_batch" in vars(self) or _is_kept())
 
     def _best(self, queries: QueryTerms, query: int, k: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.uint64]:
         return self.ranked(self.sums(queries, query), queries.tokens[query], k, allowed)

@@ -42,9 +42,9 @@ class WeightedPostings:
         terms, postings = len(index.starts) - 1, int(index.starts[-1])
         self.docs, self.impacts = np.empty(postings, np.int32), np.empty(postings, np.float32)
         self.most = np.full(terms, -np.inf, np.float32)
-        #: 1 for each term that is here; the last, which -1 finds, is for a word without.
-        self.ready = bytearray(terms) + b"\1"
-        self._is_ready = np.frombuffer(self.ready, bool)[:terms]
+        self._is_ready = np.zeros(terms, bool)
+        #: The terms that a single query had and that are here; and -1, which stands for a word without.
+        self._known = {-1}
         self._lock = threading.Lock()
 
     def require(self, terms: NDArray[np.int64]) -> None:
@@ -57,6 +57,13 @@ class WeightedPostings:
                 if new := sorted(set(terms[~self._is_ready[terms]].tolist())):  # another thread may have had them
                     self.weigh(np.array(new, np.int64))
                     self._is_ready[new] = True
+
+    def require_each(self, terms: Sequence[int]) -> None:
+        """The same for the few terms of one query, among them -1 for words without, in less time than numpy takes."""
+        if not self._known.issuperset(terms):
+            new = {*terms} - self._known
+            self.require(np.array([*new], np.int64))
+            self._known |= new
 
     def weigh(self, terms: NDArray[np.int64]) -> None:
         """Put the postings of some terms in their place, with their impacts."""
