@@ -111,7 +111,7 @@ def _encoded(folder: Path, quick: bool, precision: Precision = "float32") -> Enc
     ranking.index(collection.corpus)
     place = indexes.prepare(ranking.generator, collection.corpus, minilm.component)
     queries = stages.encode(minilm.component, collection.queries)
-    found = stages.generate(ranking.generator, queries, _DEEP)
+    found = stages.generate(ranking.generator, queries, _DEEP, len(collection.corpus))
     return Encoded(collection, np.load(Path(str(place)) / VECTORS, mmap_mode="r"), queries, found)
 
 

@@ -211,7 +211,7 @@ def test_a_batch_with_another_number_of_results_is_refused():
         (Candidates.of([[0, 1]], [[1.0, 2.0]]), "returned documents out of order"),
         (Candidates.of([[1, 0]], [[1.0, 1.0]]), "returned documents out of order"),
         (Candidates.of([[-1]], [[1.0]]), "returned the document -1"),
-        (Candidates.of([[7]], [[1.0]]), "found document 7 in a corpus of 3"),
+        (Candidates.of([[7]], [[1.0]]), "returned the document 7 of a corpus of 3"),
         (Candidates.of([[0], [1]]), "2 lists for 1 queries"),
         (Candidates.of([[0, 1, 2, 3]]), "4 documents for a query; at most k = 3"),
     ],
@@ -258,3 +258,24 @@ def test_a_plugin_that_watches_generators_is_asked_also_for_one_query():
     assert watched.scores.tobytes() == plain.scores.tobytes()
     (bm25 % 3).search("small cat", corpus)
     assert len(watcher.seen) == 1
+
+
+def test_a_hook_that_one_plugin_implements_is_known_until_another_does():
+    class Answers:
+        @hookimpl
+        def nirank_generate(self, queries):
+            return Candidates.empty(len(queries))
+
+    manager = active().manager
+    assert manager.sole["nirank_generate"] is stages.nirank_generate
+    assert "nirank_register" not in manager.sole  # many implement it
+    for _ in range(2):
+        plugin = Answers()
+        manager.register(plugin)
+        try:
+            assert "nirank_generate" not in manager.sole
+            assert not (load("bm25") % 3).search("small cat", samples.corpus()).pairs
+        finally:
+            manager.unregister(plugin)
+        assert manager.sole["nirank_generate"] is stages.nirank_generate
+        assert (load("bm25") % 3).search("small cat", samples.corpus()).pairs

@@ -78,6 +78,38 @@ def test_percent_keeps_the_best_and_is_pushed_into_the_generator(parts, corpus, 
     assert asked == [2, 2]
 
 
+def test_the_same_cut_is_the_same_ranking_and_another_is_another(parts):
+    first = parts["overlap"]
+    assert first % 5 is first % 5
+    assert [repr(first % k) for k in (5, 7, 5, np.int64(7))] == ["overlap % 5", "overlap % 7"] * 2
+    assert [repr(first % 5 % k) for k in (3, 9, 3)] == ["overlap % 3", "overlap % 5", "overlap % 3"]
+    one = first % 1
+    for k in (True, 1.0, 0, "1"):
+        with pytest.raises(CompositionError, match="whole number from 1"):
+            first % k
+    assert one is first % 1
+
+
+@pytest.mark.parametrize("name", ["overlap", "bm25"])
+def test_a_text_is_searched_as_queries_are_before_its_index_is_open_and_after(parts, corpus, name):
+    ranking = (parts["overlap"] if name == "overlap" else nirank.load(name)) % 2
+    query = " ".join(corpus[:2])
+    for found in (ranking.search(query, corpus), ranking.search(query, corpus)):
+        several = ranking.search([query], corpus)
+        assert len(found.docs) == 2
+        assert found.corpus is corpus
+        assert (found.docs.tolist(), found.scores.tolist()) == (several.docs.tolist(), several.scores.tolist())
+        assert (found.query_ids, found.depth) == (several.query_ids, several.depth)
+
+
+@pytest.mark.parametrize("text", ["a text", ["two", "texts"]])
+def test_an_index_of_vectors_needs_its_encoder_though_it_is_open(parts, corpus, text):
+    encoder, index = parts["letters"], parts["index"]
+    (encoder >> index).search("bcd", corpus)
+    with pytest.raises(CompositionError, match="searches dense vectors"):
+        (index % 3).search(text, corpus)
+
+
 def test_a_scorer_reorders_what_was_found(parts, corpus):
     assert _docs(parts["overlap"] % 2 >> parts["first"], corpus) == [0, 1]
     assert _docs((parts["overlap"] >> parts["first"]) % 1, corpus) == [0]

@@ -145,7 +145,8 @@ def undisturbed(component: Component, corpus: Corpus, work: Callable[..., Result
     except Exception:
         _refuse_disturbed(component, corpus)
         raise
-    _refuse_disturbed(component, corpus)
+    if not is_open(component, corpus):
+        _refuse_disturbed(component, corpus)
     return result
 
 

@@ -37,7 +37,7 @@ from nirank.data.candidates import Candidates
 from nirank.data.explanation import Explanation
 from nirank.data.queries import Queries
 from nirank.data.types import Content, Corpus, Floats
-from nirank.errors import BadInput, ComponentError, CompositionError
+from nirank.errors import BadInput, CompositionError
 from nirank.execution import indexes, stages
 from nirank.execution.shards import losses
 from nirank.pipeline import explaining, fusion, misplaced
@@ -242,8 +242,11 @@ class Asked(Ranking):
     k: int | None
 
     def __mod__(self, k: int) -> Ranking:
-        k = misplaced.depth(k)
-        return self.asked_for(k if self.k is None else min(k, self.k))
+        last: Asked | None = vars(self).get("_last_cut")  # kept, with what it knows of itself: `k` is mostly the same
+        if last is None or last.k is not k:
+            k = misplaced.depth(k)
+            last = vars(self)["_last_cut"] = self.asked_for(k if self.k is None else min(k, self.k))
+        return last
 
     @property
     def depth(self) -> int:  # type: ignore[override]
@@ -254,7 +257,7 @@ class Asked(Ranking):
         """The same, asked for `k` documents unless the pipeline says how many."""
         return self if self.k is not None else self.asked_for(k)
 
-    def asked_for(self, k: int) -> Ranking:
+    def asked_for(self, k: int) -> Asked:
         """The same, asked for `k` documents."""
         return dataclasses.replace(self, k=k)  # type: ignore[type-var]
 
@@ -400,13 +403,19 @@ class Generated(Asked):
             raise CompositionError(misplaced.scores_of_found(self, self.k))
         return IndexScores(self)
 
-    def asked_for(self, k: int) -> Ranking:
+    def asked_for(self, k: int) -> Asked:
         """The same, asked for `k` documents."""
         return Generated(self.generator, self.encoder, k, self.feedback)  # in a tenth of the time of `replace`
 
     def without_depth(self) -> Ranking | None:
         """The generator, where it says that fewer documents are the first of more."""
         return dataclasses.replace(self, k=None) if self.generator.traits.prefixes else None
+
+    def search(self, queries: Queries | Content | Sequence[Content], corpus: Corpus) -> Candidates:
+        """As every ranking does, but for a text in a plain search: one after the other is what users wait for."""
+        if isinstance(queries, str) and self._is_plain and indexes.is_open(self.generator, corpus):
+            return self._find(Queries.of_one(queries), corpus)
+        return super().search(queries, corpus)
 
     def index(self, corpus: Corpus, folder: str | Path | None = None, since: Corpus | None = None) -> None:
         """As every ranking does, but for what is seen to be open already."""
@@ -416,9 +425,9 @@ class Generated(Asked):
     @functools.cached_property
     def _is_plain(self) -> bool:
         """True where one index, which loses nothing, is searched for queries as they are: no more is to do."""
-        generator = self.generator
+        generator, traits = self.generator, self.generator.traits
         alone = self.encoder is None and generator.field is None and not generator.parts
-        return alone and generator.traits.cacheable
+        return alone and traits.searches is None and traits.cacheable
 
     def _whole(self) -> Ranking:
         searched = None if self.encoder else self.generator.traits.searches
@@ -433,17 +442,11 @@ class Generated(Asked):
     def _find(self, queries: Queries, corpus: Corpus) -> Candidates:
         if self.encoder:
             queries = self._encoded(self.encoder, queries, corpus)
-        self.open_again(corpus)
+        if not indexes.is_open(self.generator, corpus):
+            self.open_again(corpus)
         documents = len(corpus)
-        k = min(self.depth, documents)
-        found = indexes.undisturbed(self.generator, corpus, stages.generate, queries, k)
-        _, last = found.extent
-        if last >= documents:
-            name = self.generator.spec
-            raise ComponentError(
-                f"{name} found document {last} in a corpus of {documents} documents; ordinals begin at 0."
-            )
-        return found.over(corpus)
+        k = min(DEPTH if self.k is None else self.k, documents)
+        return indexes.undisturbed(self.generator, corpus, stages.generate, queries, k, documents).over(corpus)
 
     def _explain_found(self, queries: Queries, corpus: Corpus, doc: int) -> Explanation | None:
         if not self.generator.can("score"):

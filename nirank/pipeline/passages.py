@@ -196,7 +196,7 @@ class PassagedRanking(Passages, Asked):
         """True where it is known of the ranking of passages."""
         return as_ranking(self.inner).log_likelihoods
 
-    def asked_for(self, k: int) -> Ranking:
+    def asked_for(self, k: int) -> Asked:
         """The same as a ranking alone, asked for `k` documents."""
         return PassagedRanking(self.inner, self.cutting, self.folding, self.view, k)
 

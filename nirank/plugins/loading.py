@@ -17,6 +17,7 @@ import importlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -36,12 +37,38 @@ GROUP = "nirank"
 API = 1
 
 
+class Manager(pluggy.PluginManager):
+    """The plugins that implement hooks; `sole` are the functions of hooks that one plugin alone implements."""
+
+    def __init__(self) -> None:
+        super().__init__(hooks.PROJECT)
+        self.add_hookspecs(hooks)
+        self.sole: dict[str, Callable[..., Any]] = {}
+        self._lock = threading.Lock()
+
+    def register(self, plugin: Any, name: str | None = None) -> str | None:
+        """Have the hooks call a plugin from now on."""
+        registered = super().register(plugin, name)
+        self._find_sole()
+        return registered
+
+    def unregister(self, plugin: Any = None, name: str | None = None) -> Any:
+        """Have the hooks call a plugin no more."""
+        removed = super().unregister(plugin, name)
+        self._find_sole()
+        return removed
+
+    def _find_sole(self) -> None:
+        with self._lock:  # so that what is found last is what is so
+            known = {name: caller.get_hookimpls() for name, caller in vars(self.hook).items()}
+            self.sole = {name: of[0].function for name, of in known.items() if len(of) == 1}
+
+
 class Plugins:
     """All plugins of this process: the hooks they implement and the components they name."""
 
     def __init__(self) -> None:
-        self.manager = pluggy.PluginManager(hooks.PROJECT)
-        self.manager.add_hookspecs(hooks)
+        self.manager = Manager()
         self.registry = Registry()
         self.known: list[Plugin] = []
 

@@ -134,18 +134,11 @@ class Sharded:
         given = {shard: (asked, min(k, len(layout.of(shard))), mask) for shard, mask in self._masks(layout).items()}
         answers = group.ask("generate", given)
         for shard, found in answers.items():
-            self._check_found(Candidates(*found), len(queries), given[shard][1], len(layout.of(shard)))
+            few, documents = given[shard][1], len(layout.of(shard))
+            stages.check_ranking(self.component, Candidates(*found), len(queries), few, documents, "a shard")
         lost = [f"shard {shard + 1} of {self.component.name}" for shard in sorted(given.keys() - answers.keys())]
         losses.note_lost(lost)
         return layout.merged(answers, len(queries), k).without(lost)
-
-    def _check_found(self, found: Candidates, queries: int, k: int, documents: int) -> None:
-        """Raise `ComponentError` for what one index would not be let return either."""
-        stages.check_ranking(self.component, found, queries, k)
-        if found.pairs and found.extent[1] >= documents:
-            raise ComponentError(
-                f"{self.component.spec} returned the document {found.extent[1]} of a shard of {documents:,} documents."
-            )
 
     def close(self) -> None:
         """End the processes; the index may be opened again."""
