@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -410,6 +411,18 @@ def test_threads_that_search_one_ranker_at_once_find_the_same(texts, folder, que
         worker.join()
     assert len(found) == 4
     assert all(_same(each, expected) for each in found)
+
+
+def test_threads_that_ask_one_text_after_the_other_unpack_their_terms_between_them(texts, folder, monkeypatch):
+    pytest.importorskip("numba")
+    monkeypatch.setattr(search, "_SCORES_WORTH_LOADING", 0)
+    asked = [f"w{one} w{other} nowhere" for one in range(12) for other in range(12)]
+    before, ranker = (_opened(BM25(), texts, folder) for _ in range(2))
+    expected = [before.generate(Queries.of_one(text), 20) for text in asked]
+    with ThreadPoolExecutor(4) as pool:
+        found = [*pool.map(lambda text: ranker.generate(Queries.of_one(text), 20), asked)]
+    assert all(_same(*both) for both in zip(found, expected, strict=True))
+    assert any(each.pairs for each in found)
 
 
 SEARCH = """
