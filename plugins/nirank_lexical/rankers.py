@@ -201,8 +201,7 @@ class LexicalRanker:
 def _searched_for(queries: Queries) -> Wanted:
     """The terms that an encoder weighted, or else the texts of queries; for a shard the numbers of their terms."""
     vectors: Any = queries.vectors
-    known = vectors is not None and isinstance(vectors, (TermWeights, QueryTerms))
-    return vectors if known else queries.contents
+    return vectors if isinstance(vectors, (TermWeights, QueryTerms)) else queries.contents
 
 
 #: Whose formula it is, where Lucene's program departs from the paper.
