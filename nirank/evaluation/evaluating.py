@@ -291,7 +291,7 @@ def evaluate_files(
     plan = _Plan.of(measures, relevance_level, trec_eval)
     subtopics = read_subtopics(qrels_path) if plan.subtopics else None
     qrels = subtopics.documents if subtopics else read_qrels(qrels_path)
-    found, run, docnos = read_judged(run_path, qrels.ids, exact=trec_eval >= 10)
+    found, run, docnos = read_judged(run_path, qrels, exact=trec_eval >= 10)
     query_ids = all_queries(qrels.query_ids, found, (str(run_path), str(qrels_path)))
     judgments = rows_of(qrels.candidates, qrels.query_ids, query_ids)
     joined = Joined(rows_of(run, found, query_ids), judgments, query_ids, docnos)

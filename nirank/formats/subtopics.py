@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirank.data.candidates import Candidates
-from nirank.data.columns import integers_to_numpy
 from nirank.data.ids import Ids
 from nirank.data.offsets import offsets_of
 from nirank.errors import BadInput
+from nirank.formats.layouts import SUBTOPICS
+from nirank.formats.lines import Lines
 from nirank.formats.trec import Run
-from nirank.formats.trec_lines import SUBTOPICS, Lines, lines_of, read_lines
+from nirank.formats.trec_lines import lines_of, read_lines
 
 __all__ = ["Entries", "Subtopics", "read_subtopics"]
 
@@ -109,16 +110,16 @@ def read_subtopics(path: str | Path) -> Subtopics:
 
 def _of_lines(lines: Lines) -> Subtopics:
     columns: Any = (lines.documents, lines.subtopics)
-    documents, subtopics = (column.combine_chunks().dictionary_encode() for column in columns)
-    ids = Ids(documents.dictionary, unique=True)
-    keys = lines.queries.astype(np.int64) * len(ids) + integers_to_numpy(documents.indices)
+    (documents, docs), (subtopics, codes) = (column.encoded() for column in columns)
+    ids = Ids(documents, unique=True)
+    keys = lines.rows.astype(np.int64) * len(ids) + docs
     distinct, pairs = np.unique(keys, return_inverse=True)
     highest = np.full(len(distinct), -np.inf, np.float32)
     np.maximum.at(highest, pairs, lines.values)
     lengths = np.bincount(distinct // len(ids), minlength=len(lines.query_ids))
     whole = Candidates(offsets_of(lengths), distinct % len(ids), highest, query_ids=lines.query_ids)
-    codes = integers_to_numpy(subtopics.indices).astype(np.int64)
-    return Subtopics(Run(lines.query_ids, ids, whole), subtopics.dictionary.to_pylist(), pairs, codes, lines.values)
+    codes = codes.astype(np.int64)
+    return Subtopics(Run(lines.query_ids, ids, whole), subtopics.to_pylist(), pairs, codes, lines.values)
 
 
 def _row(row: Any) -> tuple[str, str, str, float]:

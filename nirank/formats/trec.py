@@ -23,11 +23,14 @@ from nirank.data.frames import read_pairs, refuse_twice
 from nirank.data.ids import Ids
 from nirank.data.offsets import offsets_of
 from nirank.data.queries import Queries
-from nirank.data.string_prints import fingerprints
+from nirank.data.string_prints import fingerprints, short_prints
 from nirank.errors import BadInput
 from nirank.files import as_path, beside
+from nirank.formats.layouts import QRELS, RUN, Layout
+from nirank.formats.lines import Lines, keys_of
+from nirank.formats.slices import Copied, Names
 from nirank.formats.topics import read_topics
-from nirank.formats.trec_lines import QRELS, RUN, Layout, Lines, read_lines
+from nirank.formats.trec_lines import read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["LineIds", "Run", "read_judged", "read_qrels", "read_run", "read_topics", "write_qrels", "write_run"]
 
 _BLOCK = 1 << 18  # lines written at a time
-_MARKS = 20  # bits of a fingerprint by which documents are passed over that nobody judged
+_MARKS = 20  # bits of a key by which lines are passed over that nobody judged
+_UNMARKED = np.uint32(32 - _MARKS)
 _BLANK = ord(" ")  # the highest of all that is white space or control character in ASCII
 
 
@@ -67,12 +71,10 @@ class Run:
     ) -> Run:
         """The pairs in a table of pandas, polars or Arrow, as `nirank.Candidates.from_frame` finds its columns."""
         pairs = read_pairs(frame, judged, query_id=query_id, doc_id=doc_id, score=score)
-        rows = np.repeat(np.arange(len(pairs.query_ids)), np.diff(pairs.offsets))
-        if not len(rows):
+        if not len(pairs.values):
             raise BadInput("this table has no rows.")
-        run = _interned(
-            Lines(pairs.query_ids, rows, pairs.documents, pairs.values.astype(np.float32), "", pairs.values)
-        )
+        columns = (Copied(pairs.documents), pairs.values.astype(np.float32), "", pairs.values)
+        run = _interned(Lines(pairs.query_ids, np.arange(len(pairs.query_ids)), np.diff(pairs.offsets), *columns))
         refuse_twice(pairs, run.candidates.docs)
         return run
 
@@ -136,7 +138,7 @@ def read_qrels(path: str | Path) -> Run:
 class LineIds:
     """The ids of the documents of a run of which only the judged ones are interned; see `read_judged`."""
 
-    def __init__(self, judged: Ids, documents: pa.ChunkedArray) -> None:
+    def __init__(self, judged: Ids, documents: Names) -> None:
         self._judged = judged
         self._documents = documents
 
@@ -146,42 +148,51 @@ class LineIds:
         judged = wanted < len(self._judged)
         names = np.empty(len(wanted), object)
         names[judged] = self._judged.take(wanted[judged])
-        names[~judged] = gather(self._documents, wanted[~judged] - len(self._judged)).to_pylist()
+        others, which = np.unique(wanted[~judged] - len(self._judged), return_inverse=True)
+        names[~judged] = np.array(self._documents.take(others).to_pylist(), object)[which]
         return cast("list[str]", names.tolist())
 
 
-def read_judged(path: str | Path, judged: Ids, exact: bool = True) -> tuple[list[str], Candidates, LineIds]:
+def read_judged(path: str | Path, qrels: Run, exact: bool = True) -> tuple[list[str], Candidates, LineIds]:
     """The query ids and rows of a run that is only to be evaluated, and what turns its ordinals into ids.
 
     Interning the documents takes most of the time of reading a run, and evaluation needs it for judged ones alone:
-    these get their ordinals in `judged`, every other line a number of its own beyond. With `exact`, scores that float32
-    does not tell apart are replaced by such as order documents like float64. Raises as `read_run` does.
+    those that `qrels` judge for their query get their ordinals there, every other line a number of its own beyond.
+    With `exact`, scores that float32 does not tell apart are replaced by such as order documents like float64. Raises
+    as `read_run` does.
     """
     lines = read_lines(path, RUN)
-    total = len(judged) + len(lines.values)
-    ordinals = np.arange(len(judged), total, dtype=np.int32 if total < 2**31 else np.int64)
-    at, known = _judged_lines(lines, judged)
-    ordinals[at] = known
+    known = len(qrels.ids)
+    total = known + len(lines.values)
+    ordinals = np.arange(known, total, dtype=np.int32 if total < 2**31 else np.int64)
+    at, judged = _judged_lines(lines, qrels)
+    ordinals[at] = judged
     candidates, doubles = _grouped(lines, ordinals)
     if exact and doubles is not None:
         candidates = _by_double(candidates, doubles)
-    return lines.query_ids, candidates, LineIds(judged, lines.documents)
+    return lines.query_ids, candidates, LineIds(qrels.ids, lines.documents)
 
 
-def _judged_lines(lines: Lines, judged: Ids) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """The lines whose document is judged, rising, and its ordinals in `judged`; few ids are compared."""
+def _judged_lines(lines: Lines, qrels: Run) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Lines whose document is judged, rising, and its ordinal in `qrels`: all that are judged for their query."""
     import pyarrow.compute as pc
 
-    names = judged.gather(np.arange(len(judged)))
-    if lines.prints is None:
-        at = np.arange(len(lines.values))
-    else:
-        marked = np.zeros(1 << _MARKS, bool)
-        shift = np.uint64(64 - _MARKS)
-        marked[fingerprints(names) >> shift] = True
-        at = np.flatnonzero(marked[lines.prints >> shift])
-    known = integers_to_numpy(pc.index_in(gather(lines.documents, at), value_set=names))
+    names = qrels.ids.gather(np.arange(len(qrels.ids)))
+    at = np.arange(len(lines.values)) if lines.prints is None else _maybe_judged(lines, qrels, names)
+    known = integers_to_numpy(pc.index_in(lines.documents.take(at), value_set=names))
     return at[known >= 0], known[known >= 0]
+
+
+def _maybe_judged(lines: Lines, qrels: Run, names: pa.Array) -> NDArray[np.int64]:
+    """The lines whose key is like that of a judged pair, rising; `names` are the documents of `qrels`."""
+    row_of = {query: row for row, query in enumerate(lines.query_ids)}
+    rows = np.array([row_of.get(query, len(row_of)) for query in qrels.query_ids])[qrels.candidates.rows]
+    marked = np.zeros(1 << _MARKS, bool)
+    marked[keys_of(rows, short_prints(fingerprints(names))[qrels.candidates.docs]) >> _UNMARKED] = True
+    found = [np.empty(0, np.int64)]
+    for first, *_, last in lines.blocks():
+        found.append(lines.offsets[first] + np.flatnonzero(marked[lines.keys(first, last) >> _UNMARKED]))
+    return np.concatenate(found)
 
 
 def rows_of(candidates: Candidates, known: Sequence[str], wanted: Sequence[str]) -> Candidates:
@@ -195,23 +206,20 @@ def rows_of(candidates: Candidates, known: Sequence[str], wanted: Sequence[str])
 
 
 def _interned(lines: Lines) -> Run:
-    documents = lines.documents.dictionary_encode()  # all chunks share one dictionary
-    ids = Ids(documents.chunk(0).dictionary, unique=True)
-    docs = np.concatenate([integers_to_numpy(chunk.indices) for chunk in documents.chunks])
+    names, docs = lines.documents.encoded()
     candidates, exact = _grouped(lines, docs)
-    return Run(lines.query_ids, ids, candidates, lines.tag, exact)
+    return Run(lines.query_ids, Ids(names, unique=True), candidates, lines.tag, exact)
 
 
 def _grouped(lines: Lines, docs: NDArray[Any]) -> tuple[Candidates, NDArray[np.float64] | None]:
     """One row a query, with exact scores where there are some; the lines of a query need not stand together."""
-    queries, values, exact = lines.queries, lines.values, lines.exact
-    if np.any(queries[1:] < queries[:-1]):
-        order = np.argsort(queries, kind="stable")
-        docs, values = docs[order], values[order]
-        exact = exact[order]
-    lengths = np.bincount(queries, minlength=len(lines.query_ids))
-    offsets = offsets_of(lengths)
-    candidates = Candidates(offsets, docs, values, query_ids=lines.query_ids)
+    values, exact, lengths = lines.values, lines.exact, lines.lengths
+    if not lines.grouped:
+        rows = lines.rows
+        order = np.argsort(rows, kind="stable")
+        docs, values, exact = docs[order], values[order], exact[order]
+        lengths = np.bincount(rows)
+    candidates = Candidates(offsets_of(lengths), docs, values, query_ids=lines.query_ids)
     return candidates, exact if _may_be_lost(candidates, exact) else None
 
 
@@ -229,18 +237,21 @@ def _may_be_lost(candidates: Candidates, exact: NDArray[np.float64]) -> bool:
 def _by_double(candidates: Candidates, exact: NDArray[np.float64]) -> Candidates:
     """The candidates with small whole numbers for scores, in each query equal and ordered as `exact` is."""
     starts = candidates.offsets[:-1]  # no query is empty
-    inside = np.ones(candidates.pairs, bool)
-    inside[starts] = False
     order = None
-    if np.any(inside[1:] & (exact[1:] > exact[:-1])):
+    rises = exact[1:] > exact[:-1]
+    rises[starts[1:] - 1] = False
+    if np.any(rises):
         order = np.lexsort((-exact, candidates.rows))
         exact = exact[order]
-    falls = np.zeros(len(exact), np.int32)
-    falls[1:] = inside[1:] & (exact[1:] < exact[:-1])
-    places = np.cumsum(falls, dtype=np.int32)  # beyond 2^31 it wraps, and so do the differences within a query
-    places -= np.repeat(places[starts], candidates.lengths)
+    places = np.zeros(len(exact), np.float32)  # one array for all steps: memory that is new costs more than they do
+    np.less(exact[1:], exact[:-1], out=places[1:])
+    places[starts] = 0
+    places[starts[1:]] = -np.add.reduceat(places, starts)[:-1]  # so that each query begins at 0 again
+    np.subtract(0, np.cumsum(places, out=places), out=places)
+    if order is None:
+        return candidates.with_scores(places)
     scores = np.empty(len(exact), np.float32)
-    scores[slice(None) if order is None else order] = -places
+    scores[order] = places
     return candidates.with_scores(scores)
 
 

@@ -1,7 +1,7 @@
 """Files with one (query, document, number) a line: runs and judgments, also of subtopics, as columns.
 
-Regular files, which have a single blank or a single tab between columns, are read by Arrow. Whatever else comes is
-read line by line, which takes some thirty times as long, accepts any white space, and names the line at fault. Where
+Regular files, which have a single blank or a single tab between columns, are read as columns. Whatever else comes
+is read line by line, which takes some thirty times as long, accepts any white space, and names the line at fault. Where
 the fast reader meets anything odd it steps back, so that both accept the same files and only one writes errors.
 """
 
@@ -12,79 +12,34 @@ import math
 import mmap
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nirank import seals
-from nirank.data.columns import gather, integers_to_numpy, to_array
-from nirank.data.string_prints import ODD, fingerprints, not_alone
+from nirank.data.columns import integers_to_numpy, to_array
+from nirank.data.string_prints import fingerprints, short_prints
 from nirank.errors import BadInput
 from nirank.files import as_path
+from nirank.formats.layouts import BEIR, MSMARCO, QRELS, RUN, SUBTOPICS, Layout
+from nirank.formats.lines import Integers, Lines, repeats, stretches
 from nirank.formats.opening import COMPRESSED, faults_of, read_whole
 from nirank.formats.other_lines import kind_of, read_columns
+from nirank.formats.regular_lines import Columns, Irregular, regular_columns
+from nirank.formats.slices import Copied, Raw
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Raw: TypeAlias = bytes | mmap.mmap
-Integers: TypeAlias = NDArray[np.integer]
 
 _HEADERS = (b"query-id", b"query_id", b"qid")
 _BOM = b"\xef\xbb\xbf"
 _LARGEST = 1 << 33  # bytes of a file that is unpacked, or comes from a pipe
 _LARGEST_GRADE = 2**24  # beyond it float32 skips integers
 _RANKS = "The third of three columns is a rank, as MS MARCO has it; lines with scores have six columns."
-_SORTED_AT_ONCE = 1 << 10  # lines whose fingerprints are sorted while the nearest cache holds them
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The columns of a line, of which those called query, document and score or grade are read."""
-
-    columns: tuple[str, ...]
-    header: bool = False
-    tabs: bool = False  # only tabs separate columns, so that an id may hold blanks
-
-    @property
-    def value(self) -> str:
-        """The name of the number of a line: score, grade or, without either, rank."""
-        return next((name for name in ("grade", "score") if name in self.columns), "rank")
-
-    def __str__(self) -> str:
-        return f"{len(self.columns)} columns ({', '.join(self.columns)})"
-
-
-RUN = Layout(("query", "Q0", "document", "rank", "score", "tag"))
-QRELS = Layout(("query", "iteration", "document", "grade"))
-SUBTOPICS = Layout(("query", "subtopic", "document", "grade"))
-BEIR = Layout(("query", "document", "grade"))
-MSMARCO = Layout(("query", "document", "rank"))  # a run without scores
-
-
-@dataclass(frozen=True)
-class Lines:
-    """The lines of a file as columns, in the order of the file.
-
-    `queries` `[lines]` are ordinals into `query_ids`, which are in order of first appearance; `documents` is an
-    Arrow column of large strings; `values` are scores or grades, float32 `[lines]`, and `exact` the same as float64.
-    `subtopics`, a column of text, is there for judgments of subtopics. `prints` are the `fingerprints` of the
-    documents, where they were made to look for repetitions.
-    """
-
-    query_ids: list[str]
-    queries: Integers
-    documents: pa.ChunkedArray
-    values: NDArray[np.float32]
-    tag: str
-    exact: NDArray[np.float64]
-    subtopics: pa.ChunkedArray | None = None
-    prints: NDArray[np.uint64] | None = None
 
 
 def read_lines(path: str | Path, layout: Layout) -> Lines:
@@ -100,7 +55,6 @@ def read_lines(path: str | Path, layout: Layout) -> Lines:
     if kind_of(path) and layout is not SUBTOPICS:
         return _of_columns(read_columns(path, layout.value), layout.value, path)
     raw = _raw(path)
-    _refuse_binary(raw, path)
     layout = _ranks_of(raw, _layout_of(raw, layout))
     lines = _read_regular(raw, layout) or _read_any(raw, layout, path)
     return _by_rank(lines, path) if layout is MSMARCO else lines
@@ -110,10 +64,17 @@ def _of_columns(table: pa.Table, value: str, path: Path) -> Lines:
     """The lines of a table; raises `BadInput` with the row for what is wrong."""
     import pyarrow as pa
 
-    layout = Layout(("query", "document", value))
-    plain = table.set_column(0, "query", table["query"].cast(pa.large_string()))
-    lines = _as_lines(plain.combine_chunks(), layout, "")
-    return lines if lines and _sound(lines, layout) else _by_row(table, value, path)
+    plain = table.set_column(0, "query", table["query"].cast(pa.large_string())).combine_chunks()
+    lines = None if any(_has_empty(plain[name]) for name in ("query", "document")) else _of_table(plain, value)
+    return lines if lines and _sound(lines, Layout(("query", "document", value))) else _by_row(table, value, path)
+
+
+def _of_table(table: pa.Table, value: str) -> Lines:
+    query_ids, queries, lengths = _numbered_queries(table["query"])
+    prints = np.concatenate([short_prints(fingerprints(chunk)) for chunk in table["document"].chunks])
+    doubles = integers_to_numpy(table[value])
+    documents = Copied(table["document"])
+    return Lines(query_ids, queries, lengths, documents, _narrowed(doubles), "", doubles, None, prints)
 
 
 def _by_row(table: pa.Table, value: str, path: Path) -> Lines:
@@ -145,7 +106,7 @@ def _ranks_of(raw: Raw, layout: Layout) -> Layout:
 def _by_rank(lines: Lines, path: Path) -> Lines:
     """A run without scores: they fall by one from rank to rank. Raises `BadInput` where no list begins at rank 1."""
     best = np.full(len(lines.query_ids), np.inf)
-    np.minimum.at(best, lines.queries, lines.exact)
+    np.minimum.at(best, lines.rows, lines.exact)
     if np.any(best != 1):
         odd = lines.query_ids[int(np.flatnonzero(best != 1)[0])]
         raise BadInput(f"the ranks of query {odd!r} do not begin at 1. {_RANKS}", path)
@@ -194,39 +155,17 @@ def _read_regular(raw: Raw, layout: Layout) -> Lines | None:
     """The lines, where the file is regular and without fault; else nothing."""
     import pyarrow as pa
 
-    delimiter = _delimiter(raw, layout)
-    if delimiter is None:
-        return None
-    try:
-        table = _read_table(raw, layout, delimiter)
-    except pa.ArrowInvalid:
-        return None
-    lines = _as_lines(table, layout, _tag(raw, layout))
-    return lines if lines and _sound(lines, layout) else None
-
-
-def _delimiter(raw: Raw, layout: Layout) -> str | None:
     start, first = _first(raw)
-    first = first.rstrip(b"\r")
-    delimiter, other = (b"\t", b" ") if b"\t" in first else (b" ", b"\t")
-    mixed = raw.find(other, start) >= 0 and not layout.tabs
-    return None if not first or mixed else delimiter.decode()
-
-
-def _read_table(raw: Raw, layout: Layout, delimiter: str) -> pa.Table:
-    import pyarrow as pa
-    from pyarrow import csv
-
-    # a second column without a meaning is read only to see that it is there, and not the nothing between two blanks
-    second = pa.large_string() if layout is SUBTOPICS else pa.binary()
-    types = {layout.columns[1]: second, "document": pa.large_string(), layout.value: pa.float64()}
-    types["query"] = pa.large_string()
-    return csv.read_csv(
-        pa.BufferReader(pa.py_buffer(raw).slice(_first(raw)[0])),
-        csv.ReadOptions(column_names=layout.columns, skip_rows=int(layout.header)),
-        csv.ParseOptions(delimiter=delimiter, quote_char=False, double_quote=False, escape_char=False),
-        csv.ConvertOptions(column_types=types, include_columns=list(types), null_values=[], strings_can_be_null=False),
-    )
+    start += len(_BOM) if raw[start : start + len(_BOM)] == _BOM else 0
+    try:
+        columns = regular_columns(raw, layout, b"\t" if b"\t" in first else b" ", start)
+    except Irregular:
+        odd = next((end for end in (b"\r", b"\n\n") if raw.find(end) >= 0), None)  # of other systems; blank lines
+        return _read_regular(raw[:].replace(odd, b"\n"), layout) if odd else None
+    except (UnicodeDecodeError, pa.ArrowInvalid):
+        return None
+    lines = _as_lines(columns, _tag(raw, layout))
+    return lines if _sound(lines, layout) else None
 
 
 def _tag(raw: Raw, layout: Layout) -> str:
@@ -234,31 +173,27 @@ def _tag(raw: Raw, layout: Layout) -> str:
     return b"".join(tag).decode(errors="replace")
 
 
-def _as_lines(table: pa.Table, layout: Layout, tag: str) -> Lines | None:
-    """The columns of a table, unless it has no lines or an empty column."""
-    if not table.num_rows or any(_has_empty(table[name]) for name in {layout.columns[1], "document"}):
-        return None
-    query_ids, numbers = _numbered_queries(table["query"])
-    doubles = integers_to_numpy(table[layout.value])
+def _as_lines(columns: Columns, tag: str) -> Lines:
+    query_ids, codes = columns.queries.encoded()
+    values = columns.values
+    known: tuple[Any, ...] = (_narrowed(values), tag, values, columns.subtopics, columns.prints)
+    return Lines(query_ids.to_pylist(), *stretches(codes, columns.lengths), columns.documents, *known)
+
+
+def _narrowed(doubles: NDArray[np.float64]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):  # beyond float32 is infinite, as it is for version 9 of trec_eval
-        values = doubles.astype(np.float32)
-    subtopics = table["subtopic"] if layout is SUBTOPICS else None
-    prints = np.concatenate([fingerprints(chunk) for chunk in table["document"].chunks])
-    return Lines(query_ids, numbers, table["document"], values, tag, doubles, subtopics, prints)
+        return doubles.astype(np.float32)
 
 
-def _numbered_queries(queries: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
-    """The ids of queries in order of first appearance, and the number of that of each line.
-
-    Lines of a query stand together as a rule, so runs of equal ids are looked up, and not each line.
-    """
+def _numbered_queries(queries: pa.ChunkedArray) -> tuple[list[str], Integers, NDArray[np.int64]]:
+    """The ids of queries in order of first appearance, and the stretches of lines of one query."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     runs = [pc.run_end_encode(chunk) for chunk in queries.chunks]
     encoded = pa.concat_arrays([run.values for run in runs]).dictionary_encode()
     lengths = np.concatenate([np.diff(integers_to_numpy(run.run_ends), prepend=0) for run in runs])
-    return encoded.dictionary.to_pylist(), np.repeat(integers_to_numpy(encoded.indices), lengths)
+    return encoded.dictionary.to_pylist(), *stretches(integers_to_numpy(encoded.indices), lengths)
 
 
 def _has_empty(texts: pa.ChunkedArray) -> bool:
@@ -276,54 +211,7 @@ def _sound(lines: Lines, layout: Layout) -> bool:
         return False
     if layout.value == "rank" and not np.all((lines.exact == np.rint(lines.exact)) & (lines.exact >= 1)):
         return False
-    return not np.isnan(values).any() and not _repeats(lines)
-
-
-def _repeats(lines: Lines) -> bool:
-    """True where a query, or one of its subtopics, lists a document twice."""
-    lists, prints = _lists(lines), cast("NDArray[np.uint64]", lines.prints)
-    keys = prints + lists.astype(np.uint64) * np.uint64(ODD)
-    if not _has_equal(keys, _whole_lists(lists)):
-        return False
-    suspects = not_alone(keys)
-    names = gather(lines.documents, suspects).dictionary_encode()
-    return _has_twice(lists[suspects].astype(np.int64) << 32 | integers_to_numpy(names.indices))
-
-
-def _lists(lines: Lines) -> Integers:
-    """The number of the list that each line belongs to: of its query, or of its query and subtopic."""
-    if lines.subtopics is None:
-        return lines.queries
-    subtopics = lines.subtopics.combine_chunks().dictionary_encode()
-    codes = integers_to_numpy(subtopics.indices).astype(np.int64)
-    lists: Integers = lines.queries.astype(np.int64) * len(subtopics.dictionary) + codes
-    return lists
-
-
-def _whole_lists(lists: Integers) -> list[slice]:
-    """All lines, about a thousand at a time, and no list in two parts; where lists do not stand together, at once."""
-    if np.any(lists[1:] < lists[:-1]):
-        return [slice(0, len(lists))]
-    starts = np.searchsorted(lists, lists[::_SORTED_AT_ONCE])
-    return [slice(*ends) for ends in pairwise(np.unique([*starts, len(lists)]).tolist())]
-
-
-def _has_equal(keys: NDArray[np.uint64], parts: Sequence[slice]) -> bool:
-    """True where a key comes twice in one of the `parts`.
-
-    The upper half of each key is sorted, part by part, and whole keys only where two halves are equal.
-    """
-    halves = (keys >> np.uint64(32)).astype(np.uint32)
-    for part in parts:
-        halves[part].sort()
-    equal = np.flatnonzero(halves[1:] == halves[:-1])
-    suspects = np.unique(np.searchsorted([part.start for part in parts], equal, side="right") - 1)
-    return any(_has_twice(keys[parts[part]]) for part in suspects.tolist())
-
-
-def _has_twice(keys: NDArray[np.integer]) -> bool:
-    keys = np.sort(keys)
-    return bool(np.any(keys[1:] == keys[:-1]))
+    return not np.isnan(values).any() and not repeats(lines)
 
 
 # The patient reader
@@ -331,6 +219,7 @@ def _has_twice(keys: NDArray[np.integer]) -> bool:
 
 def _read_any(raw: Raw, layout: Layout, path: Path) -> Lines:
     """The lines of any readable file, one by one. Raises `BadInput` for the first fault."""
+    _refuse_binary(raw, path)
     seen: dict[tuple[str, ...], int] = {}
     values: list[float] = []
     of_subtopics = layout is SUBTOPICS
@@ -419,10 +308,8 @@ def lines_of(entries: Sequence[Sequence[str]], values: list[float], tag: str = "
     import pyarrow as pa
 
     texts = ([entry[place] for entry in entries] for place in range(len(entries[0])))
-    queries, documents, *subtopics = (pa.chunked_array([to_array(column)]) for column in texts)
-    encoded = queries.chunk(0).dictionary_encode()
-    with np.errstate(over="ignore"):
-        doubles = np.array(values, np.float64)
-        scores = doubles.astype(np.float32)
-    numbers = integers_to_numpy(encoded.indices)
-    return Lines(encoded.dictionary.to_pylist(), numbers, documents, scores, tag, doubles, *subtopics)
+    queries, documents, *subtopics = (Copied(pa.chunked_array([to_array(column)])) for column in texts)
+    query_ids, codes = queries.encoded()
+    doubles = np.array(values, np.float64)
+    known: tuple[Any, ...] = (*stretches(codes), documents, _narrowed(doubles), tag, doubles, *subtopics)
+    return Lines(query_ids.to_pylist(), *known)
