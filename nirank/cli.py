@@ -403,7 +403,7 @@ def evaluate(
 ) -> None:
     """Measure a run. A judged query without results counts as 0, as in `trec_eval -c`."""
     from nirank.evaluation.evaluating import MEASURES, evaluate_files
-    from nirank.experiments import report
+    from nirank.evaluation.tables import trec_lines
 
     found = evaluate_files(
         *(run, qrels, measures or MEASURES),
@@ -416,7 +416,7 @@ def evaluate(
     if as_json:
         _print_json(found.to_dict(per_query=queries))
         return
-    for line in report.trec_lines(found, queries):
+    for line in trec_lines(found, queries):
         typer.echo(line)
     for note in found.notes():
         typer.echo(note, err=True)

@@ -23,7 +23,8 @@ import nirank
 from nirank.cli import app
 from nirank.data.queries import Queries
 from nirank.errors import BadInput, DamagedFile, UnknownName
-from nirank.formats.trec import read_qrels, read_topics, write_run
+from nirank.formats.topics import read_topics
+from nirank.formats.trec import read_qrels, write_run
 from nirank.serving import ledger
 from nirank.serving.agreement import kappa
 from nirank.serving.judging import JudgmentStore

@@ -14,7 +14,8 @@ import pytest
 from nirank.data import Candidates, Documents, Ids, Queries
 from nirank.errors import BadInput
 from nirank.formats import opening, read_qrels, read_run, trec_lines, write_qrels, write_run
-from nirank.formats.trec import read_judged, read_topics
+from nirank.formats.topics import read_topics
+from nirank.formats.trec import read_judged
 from tests.run_rows import rows
 
 
@@ -461,7 +462,7 @@ from nirank.formats import read_run, write_run
 run = read_run({str(tmp_path / "run")!r})
 write_run({str(tmp_path / "out")!r}, Queries(run.query_ids, run.query_ids), run.candidates, ids=run.ids)
 evaluate_files({str(tmp_path / "run")!r}, {str(tmp_path / "qrels")!r}, ["nDCG@10", "AP", "map", "Bpref"])
-print([name for name in ("torch", "transformers", "scipy", "pandas") if name in sys.modules])
+print([name for name in ("torch", "transformers", "scipy", "pandas", "rich", "numpy.ma") if name in sys.modules])
 """
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"

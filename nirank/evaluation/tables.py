@@ -1,7 +1,8 @@
-"""Evaluations and comparisons as tables: of rich for a terminal, as HTML, and as columns of Arrow."""
+"""Evaluations and comparisons as tables: of rich, of HTML, as trec_eval prints them, and as columns of Arrow."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nirank.data.columns import numbers_to_array, to_column
@@ -17,6 +18,15 @@ def evaluation_html(evaluation: Any) -> str:
     """The means of an evaluation, and the notes to read with them."""
     rows = [(name, f"{value:.4f}") for name, value in evaluation.mean.items()]
     return html.page(html.table(("measure", "mean"), rows, numbers=1), *html.notes(evaluation.notes()))
+
+
+def trec_lines(evaluation: Any, queries: bool = False) -> Iterator[str]:
+    """Measures as trec_eval prints them: measure, query (or "all") and value, separated by tabs."""
+    if queries:
+        names = evaluation.query_ids or evaluation.queries.tolist()
+        for place, name in enumerate(names):
+            yield from (f"{measure:<22}\t{name}\t{values[place]:.4f}" for measure, values in evaluation.values.items())
+    yield from (f"{measure:<22}\tall\t{value:.4f}" for measure, value in evaluation.mean.items())
 
 
 def per_query(evaluation: Any) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from nirank.evaluation.tables import comparison_table as comparison_table
 from nirank.evaluation.tables import means_table as means_table
+from nirank.evaluation.tables import trec_lines as trec_lines
 from nirank.experiments.summary import notes as notes
 from nirank.experiments.summary import systems_table as systems_table
 from nirank.showing.terminal import harmless as harmless
@@ -19,7 +20,6 @@ from nirank.showing.terminal import shown as shown
 from nirank.training.fused import FittedFusion
 
 if TYPE_CHECKING:
-    from nirank.evaluation.evaluating import Evaluation
     from nirank.experiments.results import Results
     from nirank.experiments.tuned import Tuned
     from nirank.plugins.inventory import SettingRow
@@ -77,15 +77,6 @@ def tuning_table(tuned: Tuned, rows: int = 10) -> Table:
         style = "bold green" if trial is tuned.best else ""
         table.add_row(str(trial.number), *(shown(cell, style=style) for cell in cells))
     return table
-
-
-def trec_lines(evaluation: Evaluation, queries: bool = False) -> Iterator[str]:
-    """Measures as trec_eval prints them: measure, query (or "all") and value, separated by tabs."""
-    if queries:
-        names = evaluation.query_ids or evaluation.queries.tolist()
-        for place, name in enumerate(names):
-            yield from (f"{measure:<22}\t{name}\t{values[place]:.4f}" for measure, values in evaluation.values.items())
-    yield from (f"{measure:<22}\tall\t{value:.4f}" for measure, value in evaluation.mean.items())
 
 
 def rows_table(rows: Sequence[Any], title: str = "") -> Table:

@@ -73,8 +73,8 @@ class Lines:
         if not self.grouped:
             yield [0, len(self.queries)]
             return
-        starts = np.searchsorted(self.offsets, np.arange(0, self.offsets[-1], _LINES_OF_PART))
-        cuts = np.unique([*starts, len(self.queries)]).tolist()
+        starts = np.searchsorted(self.offsets, np.arange(0, self.offsets[-1], _LINES_OF_PART)).tolist()
+        cuts = sorted({*starts, len(self.queries)})  # np.unique would import numpy.ma
         for start in range(0, len(cuts) - 1, _PARTS_OF_BLOCK):
             yield cuts[start : start + _PARTS_OF_BLOCK + 1]
 

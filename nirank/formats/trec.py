@@ -29,13 +29,12 @@ from nirank.files import as_path, beside
 from nirank.formats.layouts import QRELS, RUN, Layout
 from nirank.formats.lines import Lines, keys_of
 from nirank.formats.slices import Copied, Names
-from nirank.formats.topics import read_topics
 from nirank.formats.trec_lines import read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["LineIds", "Run", "read_judged", "read_qrels", "read_run", "read_topics", "write_qrels", "write_run"]
+__all__ = ["LineIds", "Run", "read_judged", "read_qrels", "read_run", "write_qrels", "write_run"]
 
 _BLOCK = 1 << 18  # lines written at a time
 _MARKS = 20  # bits of a key by which lines are passed over that nobody judged
