@@ -33,7 +33,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "inventory": ("plugins.inventory",),
     "jsonl": ("formats.jsonl",),
     "latency": ("experiments.latency",),
-    "lines": ("formats.trec_lines",),
+    "lines": ("formats.trec_lines", "formats.lines", "formats.layouts"),
     "manifest": ("experiments.manifest", "environment"),
     "measures": ("evaluation.measures",),
     "observers": ("plugins.observers",),
