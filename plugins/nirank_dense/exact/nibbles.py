@@ -11,6 +11,7 @@ such numbers an error of .0985 of their length, where as many equally spaced one
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ RAISED = _POSITIVE[-1]
 _DEVIATION, _BITS = 11.71, 4
 #: The code of the nearest level for each half step from -`RAISED` on, up to it: borders lie between half steps.
 _NEAREST = np.abs((np.arange(-2 * RAISED, 2 * RAISED) + 0.5)[:, None] / 2 - LEVELS).argmin(axis=1).astype(np.uint8)
+#: The same for every byte, and the levels, as `bytes.translate` takes them, which is faster than to index by numpy.
+_TO_CODES = bytes(_NEAREST) + bytes(256 - len(_NEAREST))
+_TO_LEVELS = LEVELS.tobytes() + bytes(256 - len(LEVELS))
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,17 @@ def quantise(vectors: NDArray[np.float64], memory: NDArray[np.float64]) -> tuple
     halves = np.where(scales > 0, scales.astype(np.float64) / 2, 1)[:, None]
     places = np.floor(np.divide(vectors, halves, out=memory), out=memory)
     np.clip(places, -2 * RAISED, 2 * RAISED - 1, out=places)
-    return _NEAREST[places.astype(np.intp) + 2 * RAISED], scales
+    places += 2 * RAISED
+    return _looked_up(places.astype(np.uint8), _TO_CODES, np.uint8), scales
+
+
+def levels_of(codes: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """The numbers v of codes."""
+    return _looked_up(codes, _TO_LEVELS, np.int8)
+
+
+def _looked_up(places: NDArray[np.uint8], table: bytes, kind: type[np.generic]) -> NDArray[Any]:
+    return np.frombuffer(places.tobytes().translate(table), kind).reshape(places.shape)
 
 
 def packed(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -240,7 +240,7 @@ def _quantise(vectors: Floats, centre: Floats) -> Iterator[tuple[slice, _Part]]:
         codes = _codes(rest, scales, other)
         bounds = _bounds(rest, scales, codes, around, other)
         few, few_scales = nibbles.quantise(rest, other)
-        few_bounds = _bounds(rest, few_scales, nibbles.LEVELS[few], around, other)
+        few_bounds = _bounds(rest, few_scales, nibbles.levels_of(few), around, other)
         yield slice(start, start + len(block)), _Part(codes, nibbles.packed(few), np.stack([bounds, few_bounds]))
 
 
