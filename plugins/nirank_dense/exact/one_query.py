@@ -78,9 +78,9 @@ class _Search:
         for start in range(low, high, _BLOCK):
             stop = min(start + _BLOCK, high)
             bounds, likely = self._bounds(start, stop)
-            if len(likely) < self._k or likely.min() < 0:
-                return None
             floor = np.maximum(floor, self._kth_best(likely))
+            if floor[0] == -np.inf:
+                return None
             steps, docs = floors.steps_of(self._query, floor), np.empty(len(bounds), np.int32)
             count = nibble_bounds.reached(bounds, steps[0], start, docs)
             if count * _LEFT > stop - start:
@@ -103,7 +103,9 @@ class _Search:
         return bounds, likely.docs
 
     def _kth_best(self, docs: Ints) -> float:
-        """The k-th best score of some documents, or a little less."""
+        """The k-th best score of some documents, or a little less; -inf where there are fewer, or that are none."""
+        if len(docs) < self._k or docs.min() < 0:
+            return -np.inf
         scores = np.empty(len(docs), np.float32)
         kernels.score(self._exact, docs, scores)
         scores.sort()
