@@ -336,7 +336,8 @@ class Candidates(frames.Tabular):
         if self.is_ranked():
             return self._first(k)
         if len(self) == 1 and len(self.docs) <= _FEW and (order := self._order_of_few()):
-            return self._part(np.array([0, len(order[:k])]), self.docs[order[:k]], self.scores[order[:k]])
+            best = order[:k]
+            return self._part(_offsets_of_one(len(best)), self.docs[best], self.scores[best])
         keys = sort_keys(self.docs, self.scores)
         if len(self) == 1:
             return self._of_one(np.sort(np.partition(keys, k)[:k] if k < len(keys) else keys))

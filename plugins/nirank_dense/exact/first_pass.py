@@ -54,7 +54,7 @@ class FirstPass:
 
     def pairs_of_one(self, query: QuantisedQueries, k: int) -> ScoredPairs | None:
         """Pairs of one query, among them its best `k`; None where this is not worth while, or not found out so."""
-        if self._one_query is None or not self.takes_one(k):
+        if self._one_query is None or k > LARGEST_K:
             return None
         found = self._one_query.pairs(query, self._exact(query), k)
         pairs = None if found is None else ScoredPairs.joined(found)

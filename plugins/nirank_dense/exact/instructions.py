@@ -37,7 +37,7 @@ CHUNK = 4 * LANES
 INT8, INT16, INT32, INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 FLOAT = ir.FloatType()
 INTS, FLOATS = ir.VectorType(INT32, LANES), ir.VectorType(FLOAT, LANES)
-BYTES, PAIRS = ir.VectorType(INT8, 4 * LANES), ir.VectorType(INT16, 2 * LANES)
+BYTES, PAIRS = ir.VectorType(INT8, CHUNK), ir.VectorType(INT16, 2 * LANES)
 
 
 @functools.cache
@@ -76,7 +76,7 @@ class Instructions:
 
     def store(self, value: Any, address: Any, place: int) -> None:
         """Write a mask, sums or scores to a place of an array of such, aligned as its parts are."""
-        size = 4 * LANES if value.type in (INTS, FLOATS) else LANES // 8
+        size = CHUNK if value.type in (INTS, FLOATS) else LANES // 8
         pointer = self.builder.inttoptr(self.after(address, number(size * place)), value.type.as_pointer())
         self.builder.store(value, pointer).align = 1
 
@@ -172,10 +172,13 @@ class Instructions:
         parts = (ir.Constant(INTS, list(range(start, 2 * LANES, 2))) for start in (0, 1))
         return self.builder.add(*(self.builder.shuffle_vector(first, second, part) for part in parts))
 
+    def allowed(self, by_length: Any, length: Any, by_error: Any, error: Any) -> Any:
+        """The number by which a bound is above a coarse score."""
+        return self.builder.fadd(self.builder.fmul(by_length, length), self.builder.fmul(by_error, error))
+
     def wanted(self, by_length: Any, length: Any, by_error: Any, error: Any, steps: Any) -> Any:
         """The number that a product, times the scale of its document, has to reach."""
-        allowed = self.builder.fadd(self.builder.fmul(by_length, length), self.builder.fmul(by_error, error))
-        return self.builder.fsub(steps, allowed)
+        return self.builder.fsub(steps, self.allowed(by_length, length, by_error, error))
 
     def reached(self, sums: Any, scale: Any, wanted: Any) -> Any:
         """A mask of the lanes whose product reaches it."""

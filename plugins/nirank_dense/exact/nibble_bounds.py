@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from nirank.kit import compiled, inner
+from nirank_dense.exact import tiles
 from nirank_dense.exact.instructions import (
     CHUNK,
     FLOAT,
@@ -32,10 +33,9 @@ from nirank_dense.exact.instructions import (
     number,
 )
 from nirank_dense.exact.kernels import Column, read_only
-from nirank_dense.exact.nibbles import LEVELS, RAISED, Nibbles
+from nirank_dense.exact.nibbles import LEVELS, RAISED, Nibbles, width
+from nirank_dense.exact.tiles import GROUP
 
-#: Documents that are compared at once.
-GROUP = LANES
 _RAISED_LEVELS = [int(level) + RAISED for level in LEVELS]
 
 
@@ -96,14 +96,8 @@ class _Group(NamedTuple):
 
 def whole(nibbles: Nibbles) -> WholeNibbles:
     """Documents as `bound` reads them; there is at least one."""
-    short = max(0, CHUNK - nibbles.codes.shape[1])  # what is read at once must not reach beyond the next document
-    codes = np.pad(nibbles.codes, ((0, 0), (0, short))) if short else nibbles.codes
-    columns = [nibbles.scales, nibbles.lengths, nibbles.errors]
-    first = (len(codes) - 1) // GROUP * GROUP
-    room = np.zeros((GROUP, codes.shape[1] + CHUNK), np.uint8)
-    room[: len(codes) - first, : codes.shape[1]] = codes[first:]
-    last = [np.pad(column[first:], (0, first + GROUP - len(codes))) for column in columns]
-    return WholeNibbles(_columns(codes, columns), _columns(room, last))
+    codes, columns = tiles.widened(nibbles.codes), [nibbles.scales, nibbles.lengths, nibbles.errors]
+    return WholeNibbles(_columns(codes, columns), _columns(*tiles.last(codes, columns, GROUP)))
 
 
 def _columns(codes: Column, columns: list[Column]) -> NibbleColumns:
@@ -112,7 +106,7 @@ def _columns(codes: Column, columns: list[Column]) -> NibbleColumns:
 
 def query(codes: NDArray[np.int8], by_length: float, by_error: float) -> NibbleQuery:
     """One query, of its codes `[dim]` and the weights of its bounds."""
-    size = -(-len(codes) // 2)
+    size = width(len(codes))
     halves = np.zeros((2, -(-size // CHUNK) * CHUNK), np.int8)
     halves[0, :size], halves[1, : len(codes) - size] = codes[:size], codes[size:]
     start = -RAISED * codes.sum(dtype=np.int32, keepdims=True)
@@ -198,7 +192,7 @@ def _bounds_of_group(_context: Any, group: Any) -> Any:
         scale, length, error = (make.load(column, FLOATS) for column in (group.scales, group.lengths, group.errors))
         by_length, by_error = (make.spread(group.weights, FLOAT, place) for place in range(2))
         scores = builder.fmul(builder.sitofp(total, FLOATS), scale)
-        allowed = builder.fadd(builder.fmul(by_length, length), builder.fmul(by_error, error))
+        allowed = make.allowed(by_length, length, by_error, error)
         make.store(scores, group.scores, 0)
         make.store(builder.fadd(scores, allowed), group.bounds, 0)
         mask = builder.fcmp_ordered(">", scores, make.spread(group.least, FLOAT))

@@ -47,7 +47,7 @@ class OneQuery:
         if self._without > 0 and k >= self._depth:
             self._without -= 1
             return None
-        unit = nibble_bounds.GROUP
+        unit = tiles.GROUP
         shares = shared(-(-self._documents // unit), -(-_DOCUMENTS // unit))
         search = _Search(self._nibbles, self._codes, query, exact, k)
 
@@ -98,7 +98,7 @@ class _Search:
         """
         size = min(stop - start, int(_MORE * self._k) + _SOME)
         likely = Likely(np.full(size, -np.inf, np.float32), np.full(size, -1, np.int32))
-        bounds = np.empty(-(-(stop - start) // nibble_bounds.GROUP) * nibble_bounds.GROUP, np.float32)
+        bounds = np.empty(-(-(stop - start) // tiles.GROUP) * tiles.GROUP, np.float32)
         nibble_bounds.bound(self._nibbles, self._in_nibbles, start, stop, bounds, likely)
         return bounds, likely.docs
 

@@ -87,20 +87,25 @@ class Whole(NamedTuple):
 
 def whole(quantised: Quantised) -> Whole:
     """Documents as the functions here read them; there is at least one."""
-    short = max(0, CHUNK - quantised.codes.shape[1])  # what is read at once must not reach beyond the next document
-    codes = read_only(np.pad(quantised.codes, ((0, 0), (0, short))) if short else quantised.codes)
+    codes = read_only(widened(quantised.codes))
     starts = np.empty(len(codes), np.int32)
     sum_up(codes, -_RAISED, starts)
     columns = [starts, quantised.scales, quantised.lengths, quantised.errors]
-    return Whole(_documents(codes, columns), *(_last(codes, columns, size) for size in (TILE, GROUP)))
+    return Whole(_documents(codes, columns), *(_documents(*last(codes, columns, size)) for size in (TILE, GROUP)))
 
 
-def _last(codes: Column, columns: list[Column], size: int) -> DocumentCodes:
-    """The last 1 to `size` documents, filled up to `size`, with room for reading behind each."""
+def widened(codes: Column) -> Column:
+    """Codes that fill a register at least: what is read at once must not reach beyond the next document."""
+    short = max(0, CHUNK - codes.shape[1])
+    return np.pad(codes, ((0, 0), (0, short))) if short else codes
+
+
+def last(codes: Column, columns: list[Column], size: int) -> tuple[Column, list[Column]]:
+    """The codes and columns of the last 1 to `size` documents, filled up to `size`, with room for reading behind."""
     first = (len(codes) - 1) // size * size
-    room = np.zeros((size, codes.shape[1] + CHUNK), np.int8)
+    room = np.zeros((size, codes.shape[1] + CHUNK), codes.dtype)
     room[: len(codes) - first, : codes.shape[1]] = codes[first:]
-    return _documents(room, [np.pad(column[first:], (0, first + size - len(codes))) for column in columns])
+    return room, [np.pad(column[first:], (0, first + size - len(codes))) for column in columns]
 
 
 def _documents(codes: Column, columns: list[Column]) -> DocumentCodes:
